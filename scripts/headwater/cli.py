@@ -1,0 +1,83 @@
+"""Doors: a function's signature is its command line, and a refusal is one line with a non-zero exit."""
+
+import argparse
+import inspect
+import json
+import os
+import sys
+import types
+import typing
+from collections.abc import Callable
+from pathlib import Path
+
+import pydantic
+
+from headwater.plugins import mistakes
+from headwater.records import Record
+from headwater.refusals import Refusal
+
+
+def door(function: Callable, arguments: list[str] | None = None) -> None:
+    """Run `function` with its keyword-only parameters read from the command line; exit 2 on a refusal.
+
+    `Path`, `int`, `float` and `str` parameters take one word, `list[...]` several, `bool` is a flag, a record its
+    JSON (or `@file`). The first line of the docstring is the help text.
+    """
+    parser = argparse.ArgumentParser(
+        prog=Path(sys.argv[0]).name, description=inspect.getdoc(function), formatter_class=argparse.RawTextHelpFormatter
+    )
+    hints = typing.get_type_hints(function)
+    for name, parameter in inspect.signature(function).parameters.items():
+        _add(parser, name, parameter, hints[name])
+    try:
+        function(**vars(parser.parse_args(arguments)))
+    except Refusal as refusal:
+        # every rank of a torchrun job meets the same refusal; one of them says it
+        if os.environ.get("RANK", "0") == "0":
+            print(f"headwater {function.__name__}: {refusal}", file=sys.stderr, flush=True)
+        sys.exit(2)
+
+
+def _add(parser: argparse.ArgumentParser, name: str, parameter: inspect.Parameter, hint: typing.Any) -> None:
+    """One parameter of the function as one argument of the command line."""
+    flag = name if parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD else "--" + name.replace("_", "-")
+    settings: dict[str, typing.Any] = {}
+    required = parameter.default is inspect.Parameter.empty
+    if flag.startswith("--"):
+        settings |= {"required": required, "dest": name}
+    if not required:
+        settings["default"] = parameter.default
+    if hint is bool:
+        parser.add_argument(flag, dest=name, default=parameter.default, action=argparse.BooleanOptionalAction)
+        return
+    kind = _without_none(hint)
+    if typing.get_origin(kind) is list:
+        settings["nargs"] = "*"
+        kind = typing.get_args(kind)[0]
+    settings["type"] = _reader(kind)
+    settings["metavar"] = "JSON" if isinstance(kind, type) and issubclass(kind, Record) else name.upper()
+    parser.add_argument(flag, **settings)
+
+
+def _without_none(hint: typing.Any) -> typing.Any:
+    """`X` for `X | None`."""
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
+        return next(inner for inner in typing.get_args(hint) if inner is not type(None))
+    return hint
+
+
+def _reader(kind: typing.Any) -> Callable[[str], typing.Any]:
+    """What turns one word of the command line into a value of `kind`."""
+    if isinstance(kind, type) and issubclass(kind, Record):
+        return lambda text: _record(kind, text)
+    return kind
+
+
+def _record(kind: type[Record], text: str) -> Record:
+    """A record from its JSON, or from the file named after an `@`."""
+    try:
+        return kind.from_json(Path(text[1:]).read_text() if text.startswith("@") else text)
+    except pydantic.ValidationError as error:
+        raise Refusal(f"{kind.__name__}: " + "; ".join(mistakes(error, kind))) from None
+    except (OSError, json.JSONDecodeError) as error:
+        raise Refusal(f"{kind.__name__}: {error}") from None

@@ -1,0 +1,34 @@
+"""Archives: one file per archive says where its images and labels lie and reads them as published.
+
+A plug-in holds
+    CARD: Card
+    Options (optional): a record of what the user may choose, such as whose labels count
+    read_cases(folder, options) -> DataFrame   a "catalogue" table (see formats): one row per image that the archive
+                                               lists, split "" where the archive has no official one, and a
+                                               target:<label> column per label; refuses a broken label file
+    read_pixels(folder, case) -> ndarray       uint8 (height, width) or (height, width, 3) of one catalogue row; refuses
+                                               a broken image
+    label_files(folder) -> list[Path]          the files that `read_cases` reads, in the order they are tried
+"""
+
+from typing import Literal
+
+from headwater.records import Record
+
+
+class Card(Record):
+    """What an archive says of itself."""
+
+    title: str
+    licence: str
+    citation: str
+    url: str
+    modality: str
+    task: Literal["multilabel", "multiclass"]
+    labels: tuple[str, ...]
+    patients: bool
+    """Whether the archive tells which images belong to one patient; if not, cases stand in for patients."""
+    expected: dict[str, int] = {}
+    """Published counts, such as cases and patients."""
+    hosted_logging: bool = True
+    """Whether its terms allow image or patient identifiers to leave the machine."""

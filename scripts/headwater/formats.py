@@ -1,0 +1,227 @@
+"""The tables that pass between rules: their columns, checked on read and on write, and files that appear whole or not at all."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from headwater.refusals import Refusal
+
+TARGET = "target:"
+"""Prefix of the columns that hold a label's value: 1 present, 0 absent, NaN unknown."""
+
+TEXT, WHOLE, NUMBER, FLAG = "text", "whole number", "number", "yes or no"
+
+TABLES: dict[str, dict[str, str]] = {
+    # what an archive says of each image, before a pixel is read (datasets -> prepare)
+    "catalogue": {
+        "case": TEXT,
+        "patient": TEXT,
+        "file": TEXT,
+        "split": TEXT,
+        "sex": TEXT,
+        "age": NUMBER,
+        "view": TEXT,
+    },
+    # one readable image each, in the order of images.npy (prepare -> all)
+    "cases": {
+        "row": WHOLE,
+        "case": TEXT,
+        "patient": TEXT,
+        "file": TEXT,
+        "split": TEXT,
+        "sex": TEXT,
+        "age": NUMBER,
+        "view": TEXT,
+        "pixels": TEXT,
+    },
+    # images that could not be read, and why
+    "rejects": {"case": TEXT, "file": TEXT, "reason": TEXT},
+    # how many cases and patients of each split bear a label
+    "labels": {
+        "label": TEXT,
+        "split": TEXT,
+        "positives": WHOLE,
+        "negatives": WHOLE,
+        "unknown": WHOLE,
+        "positive_patients": WHOLE,
+        "negative_patients": WHOLE,
+    },
+    # which rows of images.npy a corpus keeps, in order
+    "rows": {"row": WHOLE, "case": TEXT},
+    # one row per case and label (predict -> compare)
+    "predictions": {
+        "dataset": TEXT,
+        "source": TEXT,
+        "recipe": TEXT,
+        "seed": WHOLE,
+        "case": TEXT,
+        "patient": TEXT,
+        "label": TEXT,
+        "target": NUMBER,
+        "score": NUMBER,
+    },
+    # one row per metric, recipe, source, reference and label (compare -> report)
+    "comparisons": {
+        "dataset": TEXT,
+        "metric": TEXT,
+        "recipe": TEXT,
+        "label": TEXT,
+        "source": TEXT,
+        "reference": TEXT,
+        "value": NUMBER,
+        "value_low": NUMBER,
+        "value_high": NUMBER,
+        "reference_value": NUMBER,
+        "reference_low": NUMBER,
+        "reference_high": NUMBER,
+        "difference": NUMBER,
+        "difference_low": NUMBER,
+        "difference_high": NUMBER,
+        "p": NUMBER,
+        "patients": WHOLE,
+        "cases": WHOLE,
+        "positives": WHOLE,
+        "positive_patients": WHOLE,
+        "seeds": WHOLE,
+        "resamples": WHOLE,
+        "dropped": WHOLE,
+        "tested": FLAG,
+        "note": TEXT,
+    },
+    # ROC curves of the runs, thinned for drawing (compare -> report)
+    "curves": {
+        "dataset": TEXT,
+        "recipe": TEXT,
+        "source": TEXT,
+        "seed": WHOLE,
+        "label": TEXT,
+        "false_positive_rate": NUMBER,
+        "true_positive_rate": NUMBER,
+    },
+}
+
+KEYS = {
+    "catalogue": ["case"],
+    "cases": ["case"],
+    "rejects": ["case"],
+    "labels": ["label", "split"],
+    "rows": ["row"],
+    "predictions": ["case", "label"],
+    "comparisons": ["metric", "recipe", "label", "source", "reference"],
+}
+"""Columns that together may name a row only once."""
+
+WITH_TARGETS = ("catalogue", "cases")
+"""Tables that have a target column per label besides their own."""
+
+SPLITS = ("train", "validation", "test")
+
+
+def labels_of(frame: pd.DataFrame) -> list[str]:
+    """The labels that a table of cases has targets for, in order."""
+    return [column.removeprefix(TARGET) for column in frame.columns if column.startswith(TARGET)]
+
+
+def check(frame: pd.DataFrame, table: str, *, file: Path | str = "table") -> pd.DataFrame:
+    """The frame in the form of `table`: known columns in order, right kinds, keys that occur once; else a refusal."""
+    columns = TABLES[table]
+    targets = [column for column in frame.columns if column.startswith(TARGET)] if table in WITH_TARGETS else []
+    absent = [column for column in columns if column not in frame.columns]
+    strange = [column for column in frame.columns if column not in columns and column not in targets]
+    if absent or strange:
+        wrong = [f"column {name!r} is missing" for name in absent] + [f"column {name!r} is unknown" for name in strange]
+        raise Refusal(f"not a table of {table}: " + ", ".join(wrong), file=file, remedy="make it again")
+    formed = pd.DataFrame({name: _column(frame[name], kind, file) for name, kind in columns.items()})
+    if targets:
+        formed = pd.concat([formed, frame[targets].astype("float32").set_axis(formed.index)], axis=1)
+    keys = KEYS.get(table)
+    if keys and formed.duplicated(keys).any():
+        twice = formed.loc[formed.duplicated(keys), keys].iloc[0].tolist()
+        raise Refusal(f"{', '.join(keys)} {twice} occurs more than once", file=file, remedy="each may stand there once")
+    return formed
+
+
+def _column(values: pd.Series, kind: str, file: Path | str) -> pd.Series:
+    """One column as its kind."""
+    values = values.reset_index(drop=True)
+    if kind != NUMBER and values.isna().any():
+        raise Refusal(f"column {values.name!r} has empty cells", file=file, remedy="fill them in")
+    try:
+        if kind == TEXT:
+            return values.astype(str)
+        return values.astype({WHOLE: "int64", NUMBER: "float64", FLAG: "bool"}[kind])
+    except (ValueError, TypeError) as error:
+        raise Refusal(f"column {values.name!r} is no {kind}: {error}", file=file) from None
+
+
+def read_table(path: Path, table: str) -> pd.DataFrame:
+    """A table from Parquet, checked."""
+    try:
+        frame = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise Refusal(
+            f"cannot be read: {error}", file=path, remedy="delete it and run the rule that makes it again"
+        ) from None
+    return check(frame, table, file=path)
+
+
+def write_table(frame: pd.DataFrame, path: Path, table: str) -> None:
+    """A checked table as Parquet, whole or not at all."""
+    formed = check(frame, table, file=path)
+    with whole(path) as temporary:
+        formed.to_parquet(temporary, index=False)
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path` that takes its place when the block ends well, and is removed when it does not."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(text: str, path: Path) -> None:
+    """Text, whole or not at all."""
+    with whole(path) as temporary:
+        temporary.write_text(text)
+
+
+def write_json(content: Any, path: Path) -> None:
+    """Indented JSON, whole or not at all."""
+    write_text(json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n", path)
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise Refusal(f"cannot be read: {error}", file=path) from None
+
+
+def read_images(path: Path) -> np.ndarray:
+    """Prepared pixels, memory-mapped: uint8 (cases, channels, height, width)."""
+    try:
+        images = np.load(path, mmap_mode="r")
+    except (OSError, ValueError, EOFError) as error:
+        raise Refusal(f"cannot be read: {error}", file=path, remedy="delete it and run prepare again") from None
+    if images.ndim != 4 or images.dtype != np.uint8:
+        raise Refusal(f"is {images.dtype} {images.shape}, not uint8 (cases, channels, height, width)", file=path)
+    return images

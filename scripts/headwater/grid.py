@@ -1,0 +1,281 @@
+"""What shall be run: sources, recipes, runs and comparisons as records, and the grid that lays them out."""
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from headwater.records import Choice, Record
+
+
+class Twin(Record):
+    """A synthetic archive in the byte layout of a real one."""
+
+    cases: int = Field(ge=8)
+    """How many images to make."""
+    seed: int = 0
+    first_patient: int = Field(1, ge=1)
+    """Number of the first patient, so that two twins of one archive can have disjoint patients."""
+    size: int = Field(96, ge=32)
+    """Width and height of the images in pixels."""
+
+
+class Archive(Record):
+    """A folder of images as its publisher lays it out, and how its pixels and splits are prepared."""
+
+    name: str
+    kind: Choice
+    """Which archive this is (a file in datasets/), with that archive's own options."""
+    folder: str = ""
+    """Where it lies; empty for archives that come with the software."""
+    size: int = Field(224, ge=8)
+    """Width and height of the prepared images in pixels."""
+    resize: Literal["pad", "squash"] = "pad"
+    """Keep the aspect ratio and pad, or stretch to the square as the published study does."""
+    validation: float = Field(0.1, gt=0, lt=0.5)
+    """Share of the patients that are neither test nor official validation, kept for model selection."""
+    test: float = Field(0.2, gt=0, lt=0.9)
+    """Share of patients for the test split, where the archive has no official one."""
+    split_seed: int = 0
+    rejects: float = Field(0.01, ge=0, le=1)
+    """Largest share of cases that may be unreadable before `prepare` stops."""
+    twin: Twin | None = None
+    """Make a synthetic archive at `folder` first."""
+
+
+class Views(Record):
+    """Random changes of the training images: each image gets its own, drawn from (seed, epoch, case)."""
+
+    crop: float = Field(1.0, gt=0, le=1)
+    """Smallest share of the image area that a random crop may show; 1 switches cropping off."""
+    flip: float = Field(0.0, ge=0, le=1)
+    """Probability of a left-right flip."""
+    rotation: float = Field(0.0, ge=0, le=180)
+    """Largest rotation in degrees, either way."""
+    brightness: float = Field(0.0, ge=0, lt=1)
+    """Largest relative change of brightness."""
+    contrast: float = Field(0.0, ge=0, lt=1)
+    """Largest relative change of contrast."""
+    grey: float = Field(0.0, ge=0, le=1)
+    """Probability of dropping the colours."""
+    blur: float = Field(0.0, ge=0, le=1)
+    """Probability of a Gaussian blur (sigma 0.1 to 2 pixels)."""
+    noise: float = Field(0.0, ge=0, le=1)
+    """Largest standard deviation of added Gaussian noise, in units of the full grey range."""
+
+
+class Training(Record):
+    """How a network is optimised; lengths are in optimiser steps or in epochs, the batch is counted over all ranks."""
+
+    steps: int | None = Field(None, ge=1)
+    epochs: float | None = Field(None, gt=0)
+    batch: int = Field(64, ge=1)
+    """Images per optimiser step over ALL ranks; the number of ranks never changes it."""
+    optimiser: Literal["adamw", "adam", "sgd", "lars", "lamb"] = "adamw"
+    lr: float = Field(1e-3, gt=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(0.05, ge=0)
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup_steps: int = Field(0, ge=0)
+    final_lr: float = Field(0.0, ge=0)
+    """Learning rate at the end of the cosine."""
+    layer_decay: float | None = Field(None, gt=0, le=1)
+    """Factor on the learning rate per layer below the head (vision transformers: 0.65 to 0.9)."""
+    ema: float | None = Field(None, gt=0, lt=1)
+    """Decay of the moving average of the weights that is validated and kept; none by default."""
+    clip: float | None = Field(None, gt=0)
+    """Largest gradient norm."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """`auto`: bf16 where the device has it, else fp32."""
+    validations: int = Field(10, ge=1)
+    """How often in a training the validation split is scored."""
+    patience: int | None = Field(None, ge=1)
+    """Stop after so many validations without a better score; none by default."""
+    save_minutes: float = Field(10.0, ge=0)
+    """Minutes between two saves of the progress from which a killed job goes on."""
+
+    @model_validator(mode="after")
+    def _one_length(self) -> "Training":
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("say how long: either steps or epochs, and not both")
+        if self.steps is not None and self.warmup_steps >= self.steps:
+            raise ValueError(f"warmup_steps ({self.warmup_steps}) must be smaller than steps ({self.steps})")
+        return self
+
+
+class Weights(Record):
+    """Published or local weights: a file in the key layout of a plug-in in weights/."""
+
+    layout: Choice
+    """Whose spelling of the keys (a file in weights/)."""
+    path: str = ""
+    """The checkpoint file; empty asks timm's own hub for it."""
+    coverage: float = Field(0.95, ge=0, le=1)
+    """Smallest share of the network's parameters that must be loaded."""
+
+
+class Source(Record):
+    """Where first weights come from: published weights, a pre-training done here, or a random start."""
+
+    name: str
+    backbone: str
+    """Library and model, such as `timm/resnet50`."""
+    weights: Weights | None = None
+    method: Choice | None = None
+    corpus: str | None = None
+    """The archive whose training split is learned from."""
+    reduction: str = "everything"
+    """Which of the corpus' images: a name under `reductions`."""
+    start: str | None = None
+    """Another source whose weights this pre-training continues from."""
+    training: Training | None = None
+    views: Views = Views()
+    seed: int = 0
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    """Input normalisation, per channel, in units of the full grey range; adopted weights bring their own."""
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+
+    @property
+    def kind(self) -> Literal["random", "adopted", "pretrained"]:
+        """Which of the three ways this source gets its weights."""
+        return "adopted" if self.weights else "pretrained" if self.method else "random"
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "Source":
+        if self.weights and self.method:
+            raise ValueError("weights and method exclude each other; to continue from published weights use start")
+        if bool(self.method) != bool(self.corpus) or bool(self.method) != bool(self.training):
+            raise ValueError("method, corpus and training belong together")
+        if self.start and not self.method:
+            raise ValueError("start needs a method: it says what the pre-training continues from")
+        return self
+
+
+class Dataset(Record):
+    """What is fine-tuned on and tested: an archive, and which of its labels."""
+
+    name: str
+    archive: str
+    labels: tuple[str, ...] = ()
+    """Which labels, in the order of the tables; empty means all that the archive has."""
+
+
+class Recipe(Record):
+    """How a network is fitted to a dataset; the same for every source."""
+
+    name: str
+    kind: Literal["finetune", "linear_probe"] = "finetune"
+    training: Training
+    views: Views = Views()
+    class_weights: bool = False
+    """Weigh positive cases by negatives / positives of the training split, label by label."""
+    fraction: float = Field(1.0, gt=0, le=1)
+    """Share of the training patients that are used."""
+    select: Literal["auroc", "loss"] = "auroc"
+    """What picks the kept step on the validation split: highest macro AUROC or lowest loss."""
+
+
+class Run(Record):
+    """One cell of the grid: a source fitted to a dataset by a recipe, once."""
+
+    dataset: Dataset
+    source: Source
+    recipe: Recipe
+    seed: int = Field(ge=0)
+
+    @property
+    def path(self) -> str:
+        """Where its products lie below the runs folder."""
+        return f"{self.dataset.name}/{self.source.name}/{self.recipe.name}/seed{self.seed}"
+
+
+class Comparing(Record):
+    """How sources are compared: what is declared before any result is seen."""
+
+    reference: str | None = None
+    """The source that all others are compared with; none compares all pairs."""
+    metrics: tuple[str, ...] = ("auroc",)
+    resamples: int = Field(10_000, ge=100)
+    seed: int = 0
+    level: float = Field(0.05, gt=0, lt=0.5)
+    """Significance level of the corrected tests; intervals cover 1 - level."""
+    fewest_positive: int = Field(10, ge=1)
+    """Labels with fewer positive (or negative) test patients are described, not tested, and not in the macro."""
+
+
+class Comparison(Comparing):
+    """Which runs on one dataset are compared."""
+
+    dataset: str
+    sources: tuple[str, ...]
+    recipes: tuple[str, ...]
+    seeds: tuple[int, ...]
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """(source, reference) for each declared test."""
+        if self.reference is not None:
+            return [(source, self.reference) for source in self.sources if source != self.reference]
+        return [(a, b) for position, b in enumerate(self.sources) for a in self.sources[position + 1 :]]
+
+
+class Tracking(Record):
+    """Where training curves go besides metrics.csv and TensorBoard."""
+
+    wandb: Literal["disabled", "offline", "online"] = "disabled"
+    project: str = "headwater"
+    entity: str | None = None
+
+
+class Grid(Record):
+    """The whole plan: archives, sources, datasets, recipes, seeds, and how they are compared."""
+
+    archives: tuple[Archive, ...]
+    reductions: dict[str, Choice]
+    sources: tuple[Source, ...]
+    datasets: tuple[Dataset, ...]
+    recipes: tuple[Recipe, ...]
+    seeds: tuple[int, ...]
+    comparing: Comparing
+
+    def archive(self, name: str) -> Archive:
+        """The archive of that name."""
+        return _named(self.archives, name)
+
+    def source(self, name: str) -> Source:
+        """The source of that name."""
+        return _named(self.sources, name)
+
+    def dataset(self, name: str) -> Dataset:
+        """The dataset of that name."""
+        return _named(self.datasets, name)
+
+    def run(self, dataset: str, source: str, recipe: str, seed: int | str) -> Run:
+        """One cell of the grid."""
+        return Run(
+            dataset=self.dataset(dataset),
+            source=self.source(source),
+            recipe=_named(self.recipes, recipe),
+            seed=int(seed),
+        )
+
+    def runs(self, dataset: str) -> Iterator[Run]:
+        """All cells of one dataset: recipes, then sources, then seeds."""
+        for recipe in self.recipes:
+            for source in self.sources:
+                for seed in self.seeds:
+                    yield self.run(dataset, source.name, recipe.name, seed)
+
+    def comparison(self, dataset: str) -> Comparison:
+        """What is compared on one dataset."""
+        return Comparison(
+            **self.comparing.model_dump(),
+            dataset=dataset,
+            sources=tuple(source.name for source in self.sources),
+            recipes=tuple(recipe.name for recipe in self.recipes),
+            seeds=self.seeds,
+        )
+
+
+def _named(records: tuple[Any, ...], name: str) -> Any:
+    return next(record for record in records if record.name == name)

@@ -1,0 +1,103 @@
+"""Plug-ins: a file in a family's folder is an entry that the config can name; nothing else registers it.
+
+Listing names and reading an entry's options never imports it, so that planning stays quick and needs no torch.
+"""
+
+import ast
+import importlib
+import typing
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+import pydantic
+
+from headwater.records import Choice, Record
+from headwater.refusals import Refusal, did_you_mean
+
+HOME = Path(__file__).parent
+FAMILIES = ("datasets", "twins", "reductions", "backbones", "weights", "methods", "tasks", "metrics")
+
+
+def names(family: str) -> list[str]:
+    """The entries of a family: its files, less those whose name begins with an underscore."""
+    return sorted(file.stem for file in (HOME / family).glob("*.py") if not file.stem.startswith("_"))
+
+
+def check(family: str, name: str) -> None:
+    """Refuse a name that the family does not hold."""
+    if name not in names(family):
+        raise Refusal(f"{family}: there is no {name!r}", remedy=did_you_mean(name, names(family)))
+
+
+def load(family: str, name: str) -> ModuleType:
+    """The module of one entry."""
+    check(family, name)
+    return importlib.import_module(f"headwater.{family}.{name}")
+
+
+@cache
+def options(family: str, name: str) -> type[Record]:
+    """The `Options` record of an entry, read from its source without importing it; an empty record if it has none.
+
+    `Options` may use `Record`, `Field`, `Literal` and built-in types only.
+    """
+    check(family, name)
+    file = HOME / family / f"{name}.py"
+    for node in ast.parse(file.read_text()).body:
+        if isinstance(node, ast.ClassDef) and node.name == "Options":
+            scope = {
+                "Record": Record,
+                "Field": pydantic.Field,
+                "Literal": typing.Literal,
+                "__name__": f"{family}.{name}",
+            }
+            # the file's own text, run without the imports around it
+            exec(compile(ast.Module([node], []), file, "exec"), scope)
+            return scope["Options"]
+    return type("Options", (Record,), {})
+
+
+def chosen(family: str, choice: Choice) -> Record:
+    """The options of a choice, checked; every mistake in them is told in one refusal."""
+    form = options(family, choice.name)
+    try:
+        return form.model_validate(choice.options)
+    except pydantic.ValidationError as error:
+        raise Refusal("; ".join(mistakes(error, form, prefix=choice.name))) from None
+
+
+def mistakes(error: pydantic.ValidationError, form: type[pydantic.BaseModel], *, prefix: str = "") -> list[str]:
+    """One line for each thing that pydantic found wrong, with the nearest known key for an unknown one."""
+    lines = []
+    for found in error.errors(include_url=False):
+        place = ".".join(str(part) for part in ([prefix] if prefix else []) + list(found["loc"]))
+        if found["type"] == "extra_forbidden":
+            known = _keys_beside(form, found["loc"])
+            lines.append(f"{place}: unknown key; {did_you_mean(str(found['loc'][-1]), known)}")
+        elif found["type"] == "missing":
+            lines.append(f"{place}: missing; give it a value")
+        else:
+            got = "" if found["type"] == "value_error" else f" (got {found['input']!r})"
+            lines.append(f"{place or 'config'}: {found['msg'].removeprefix('Value error, ')}{got}")
+    return lines
+
+
+def _keys_beside(form: type[pydantic.BaseModel], place: tuple) -> list[str]:
+    """The keys that were allowed where an unknown one stood."""
+    here: typing.Any = form
+    for part in place[:-1]:
+        models = _models_within(here.model_fields[part].annotation) if _has_field(here, part) else [here]
+        here = models[0] if models else here
+    return list(here.model_fields)
+
+
+def _has_field(form: typing.Any, part: typing.Any) -> bool:
+    return part in getattr(form, "model_fields", {})
+
+
+def _models_within(annotation: typing.Any) -> list[type[pydantic.BaseModel]]:
+    """The record types inside an annotation such as `dict[str, Source]` or `Twin | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
+        return [annotation]
+    return [model for inner in typing.get_args(annotation) for model in _models_within(inner)]

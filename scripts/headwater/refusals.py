@@ -1,0 +1,28 @@
+"""How headwater says no: one line with the thing, the file and the remedy."""
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class Refusal(Exception):
+    """A mistake that the user can mend; doors print it as one line and exit non-zero."""
+
+    def __init__(self, thing: str, *, file: Path | str | None = None, remedy: str = ""):
+        parts = [f"{file}: {thing}" if file else thing]
+        if remedy:
+            parts.append(remedy)
+        super().__init__("; ".join(" ".join(part.split()) for part in parts))
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The remedy for a misspelt word: the nearest known one, or the list of all."""
+    known = sorted(known)
+    folded = {name.casefold(): name for name in reversed(known)}
+    near = difflib.get_close_matches(word.casefold(), list(folded), n=1, cutoff=0.5)
+    if near:
+        return f"did you mean {folded[near[0]]!r}?"
+    if not known:
+        return "there is none to choose from"
+    shown = known if len(known) <= 12 else [*known[:12], "..."]
+    return "choose one of " + ", ".join(shown)

@@ -1,0 +1,226 @@
+"""The config model: what a config file may say, every mistake in it told at once, and the grid it stands for."""
+
+import math
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pydantic
+import yaml
+from pydantic import Field
+
+from headwater import plugins
+from headwater.grid import Archive, Comparing, Dataset, Grid, Recipe, Source, Tracking
+from headwater.records import Choice, Record
+from headwater.refusals import Refusal, did_you_mean
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
+"""Names become folder names and Snakemake wildcards."""
+
+
+class Compute(Record):
+    """What each training job asks of the machine."""
+
+    ranks: int = Field(1, ge=1)
+    """Processes per training, one per GPU; the global batch stays as the recipe says."""
+    threads: int = Field(1, ge=1)
+    """CPU threads per training process."""
+    workers: int = Field(2, ge=1)
+    """Processes that decode images in `prepare`."""
+
+
+class Config(Record):
+    """A config file; each key is explained in config/README.md."""
+
+    results: str = "results"
+    """Folder of all products."""
+    backbone: str = "timm/resnet50"
+    """The network of every source that names none itself."""
+    seeds: tuple[int, ...] = Field(min_length=1)
+    archives: dict[str, Archive] = Field(min_length=1)
+    reductions: dict[str, Choice] = {}
+    sources: dict[str, Source] = Field(min_length=1)
+    datasets: dict[str, Dataset] = Field(min_length=1)
+    recipes: dict[str, Recipe] = Field(min_length=1)
+    comparison: Comparing = Comparing()
+    tracking: Tracking = Tracking()
+    compute: Compute = Compute()
+
+    def grid(self) -> Grid:
+        """The grid that this config lays out."""
+        return Grid(
+            archives=tuple(self.archives.values()),
+            reductions={"everything": Choice(name="everything"), **self.reductions},
+            sources=tuple(self.sources.values()),
+            datasets=tuple(self.datasets.values()),
+            recipes=tuple(self.recipes.values()),
+            seeds=self.seeds,
+            comparing=self.comparison,
+        )
+
+
+def read(path: Path) -> Config:
+    """The config in a YAML file."""
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise Refusal(f"the config cannot be read: {error}", file=path, remedy="mend the YAML") from None
+    if not isinstance(content, dict):
+        raise Refusal("the config is not a list of `key: value`", file=path, remedy="see config/README.md")
+    return load(content, file=path)
+
+
+def load(content: dict[str, Any], *, file: Path | str = "config") -> Config:
+    """The config in a dictionary as YAML or Snakemake gives it; one refusal tells all that is wrong with it."""
+    try:
+        config = Config.model_validate(_filled_in(content))
+    except pydantic.ValidationError as error:
+        wrong = plugins.mistakes(error, Config)
+        raise _many(wrong, file) from None
+    wrong = [*_bad_names(config), *_unknown_plugins(config), *_dangling(config), *_bad_comparison(config)]
+    if wrong:
+        raise _many(wrong, file)
+    return config
+
+
+def _many(wrong: list[str], file: Path | str) -> Refusal:
+    many = f"{len(wrong)} mistakes: " if len(wrong) > 1 else ""
+    return Refusal(many + "; ".join(wrong), file=file)
+
+
+def _filled_in(content: dict[str, Any]) -> dict[str, Any]:
+    """The content with each entry knowing its own name, and sources and datasets the defaults they left out."""
+    filled = dict(content)
+    for section in ("archives", "sources", "datasets", "recipes"):
+        entries = content.get(section)
+        if isinstance(entries, dict):
+            filled[section] = {name: _with_name(name, entry) for name, entry in entries.items()}
+    for name, source in _dicts(filled.get("sources")):
+        filled["sources"][name] = {"backbone": content.get("backbone", "timm/resnet50"), **source}
+    for name, dataset in _dicts(filled.get("datasets")):
+        filled["datasets"][name] = {"archive": name, **dataset}
+    for name, archive in _dicts(filled.get("archives")):
+        filled["archives"][name] = {"kind": name, **archive}
+    return filled
+
+
+def _with_name(name: Any, entry: Any) -> Any:
+    """An entry of a section with its key as its name; `key:` alone is an entry that says nothing."""
+    entry = {} if entry is None else entry
+    return {**entry, "name": str(name)} if isinstance(entry, dict) else entry
+
+
+def _dicts(section: Any) -> list[tuple[str, dict]]:
+    """The well-formed entries of a section."""
+    return (
+        [(key, entry) for key, entry in section.items() if isinstance(entry, dict)] if isinstance(section, dict) else []
+    )
+
+
+def _bad_names(config: Config) -> Iterable[str]:
+    """Names that cannot be a folder."""
+    for section in ("archives", "sources", "datasets", "recipes", "reductions"):
+        for name in getattr(config, section):
+            if not re.match(NAME, name):
+                yield f"{section}.{name}: use letters, digits, _ and - in names"
+    if len(set(config.seeds)) < len(config.seeds) or min(config.seeds) < 0:
+        yield f"seeds: must be different numbers from 0 up (got {list(config.seeds)})"
+
+
+def _unknown_plugins(config: Config) -> Iterable[str]:
+    """Plug-ins that no file stands for, and options that they do not have."""
+    for place, family, choice in _choices(config):
+        try:
+            plugins.chosen(family, choice)
+        except Refusal as refusal:
+            yield f"{place}: {refusal}"
+    for name, source in config.sources.items():
+        library, slash, model = source.backbone.partition("/")
+        if not slash or not model:
+            yield f"sources.{name}.backbone: say library/model, such as timm/resnet50 (got {source.backbone!r})"
+        elif library not in plugins.names("backbones"):
+            yield f"sources.{name}.backbone: there is no library {library!r}; {did_you_mean(library, plugins.names('backbones'))}"
+    for metric in config.comparison.metrics:
+        if metric not in plugins.names("metrics"):
+            yield f"comparison.metrics: there is no {metric!r}; {did_you_mean(metric, plugins.names('metrics'))}"
+    for name, archive in config.archives.items():
+        if archive.twin and archive.kind.name not in plugins.names("twins"):
+            yield f"archives.{name}.twin: {archive.kind.name} has no twin; {did_you_mean(archive.kind.name, plugins.names('twins'))}"
+
+
+def _choices(config: Config) -> Iterable[tuple[str, str, Choice]]:
+    """(place in the config, family, choice) for each plug-in that is named with options."""
+    for name, archive in config.archives.items():
+        yield f"archives.{name}.kind", "datasets", archive.kind
+    for name, reduction in config.reductions.items():
+        yield f"reductions.{name}", "reductions", reduction
+    for name, source in config.sources.items():
+        if source.method:
+            yield f"sources.{name}.method", "methods", source.method
+        if source.weights:
+            yield f"sources.{name}.weights.layout", "weights", source.weights.layout
+
+
+def _dangling(config: Config) -> Iterable[str]:
+    """Names that point nowhere."""
+
+    def missing(place: str, name: str, known: Iterable[str]) -> Iterable[str]:
+        if name not in known:
+            yield f"{place}: there is no {name!r}; {did_you_mean(name, known)}"
+
+    for name, dataset in config.datasets.items():
+        yield from missing(f"datasets.{name}.archive", dataset.archive, config.archives)
+        if len(set(dataset.labels)) < len(dataset.labels):
+            yield f"datasets.{name}.labels: a label stands there twice; take one out"
+    for name, source in config.sources.items():
+        if source.corpus:
+            yield from missing(f"sources.{name}.corpus", source.corpus, config.archives)
+        yield from missing(f"sources.{name}.reduction", source.reduction, {"everything", *config.reductions})
+        if source.start:
+            yield from missing(f"sources.{name}.start", source.start, config.sources)
+            yield from _bad_start(config, name)
+    for name, recipe in config.recipes.items():
+        if recipe.training.batch % config.compute.ranks:
+            yield f"recipes.{name}.training.batch: {recipe.training.batch} is no multiple of compute.ranks ({config.compute.ranks}); make it one"
+    for name, source in config.sources.items():
+        if source.training and source.training.batch % config.compute.ranks:
+            yield f"sources.{name}.training.batch: {source.training.batch} is no multiple of compute.ranks ({config.compute.ranks}); make it one"
+
+
+def _bad_start(config: Config, name: str) -> Iterable[str]:
+    """A start that leads back to itself, that has no weights, or that belongs to another network."""
+    seen, here = [name], config.sources[name].start
+    while here in config.sources:
+        if here in seen:
+            yield f"sources.{name}.start: {' -> '.join([*seen, here])} is a circle; break it"
+            return
+        seen.append(here)
+        here = config.sources[here].start
+    start = config.sources.get(config.sources[name].start)
+    if start and start.kind == "random":
+        yield f"sources.{name}.start: {start.name} is a random start and has no weights; leave start out"
+    if start and start.backbone != config.sources[name].backbone:
+        yield f"sources.{name}.start: {start.name} is a {start.backbone}, this is a {config.sources[name].backbone}; use one backbone"
+
+
+def _bad_comparison(config: Config) -> Iterable[str]:
+    """A comparison that cannot be made, or whose correction can never reject."""
+    comparison = config.comparison
+    if comparison.reference is not None and comparison.reference not in config.sources:
+        yield f"comparison.reference: there is no source {comparison.reference!r}; {did_you_mean(comparison.reference, config.sources)}"
+    if len(config.sources) < 2:
+        yield "sources: one source cannot be compared; name at least two"
+        return
+    sources = len(config.sources)
+    pairs = sources - 1 if comparison.reference else sources * (sources - 1) // 2
+    tests = pairs * len(config.datasets) * len(config.recipes) * len(comparison.metrics)
+    # the smallest p is 2 / (resamples + 1); Holm must be able to reject it over the whole confirmatory family
+    fewest = math.ceil(2 * tests / comparison.level) - 1
+    if comparison.resamples < fewest:
+        yield f"comparison.resamples: with {tests} tests Holm can reject nothing below {fewest} resamples (got {comparison.resamples}); raise it"
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of a config file, for editors and the workflow catalogue."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Config.model_json_schema()}
