@@ -1,0 +1,71 @@
+# Two commands: `make demo` runs the main job on small synthetic archives, `make test` runs the tests.
+# Both build their own .venv first and need Python 3.11 or newer, git and make.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+PYTHON ?= python3
+VENV := .venv
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+READY := $(VENV)/ready
+
+.PHONY: help setup demo test fast lint format generate lock clean
+
+help:
+	@echo "make demo      the whole river on synthetic archives, within ten minutes on two cores"
+	@echo "make test      all tests;  make fast: those that take seconds"
+	@echo "make lint      ruff, codespell, snakefmt, snakemake --lint;  make format: mend what they can"
+	@echo "make generate  envs/, the config schema and the key table of config/README.md, from their sources"
+	@echo "make lock      requirements.lock from pyproject.toml (needs uv)"
+
+setup: $(READY)
+
+# uv where there is one (half a minute), else pip (some minutes); both check every hash
+$(READY): requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "headwater needs Python 3.11 or newer; say make PYTHON=/path/to/python3.11"; exit 1; }
+	if command -v uv > /dev/null; then \
+	  uv venv --quiet --allow-existing --python "$$(command -v $(PYTHON))" $(VENV); \
+	  VIRTUAL_ENV=$(VENV) uv pip install --quiet --compile-bytecode --require-hashes -r requirements.lock; \
+	else \
+	  $(PYTHON) -m venv $(VENV); \
+	  $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock; \
+	fi
+	@touch $@
+
+# the lock says that one demo runs here at a time, so a lock that a killed one left behind may be taken away
+demo: $(READY)
+	@mkdir -p .snakemake; exec 9> .snakemake/demo.lock; \
+	python -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)' 2> /dev/null \
+	  || { echo "another make demo is at work in this folder; wait for it, or stop it"; exit 1; }; \
+	snakemake --unlock > /dev/null 2>&1 || snakemake --unlock; \
+	snakemake
+
+test: $(READY)
+	coverage erase
+	python -m pytest --cov --cov-report=term
+
+fast: $(READY)
+	python -m pytest -m "not slow"
+
+lint: $(READY)
+	ruff check .
+	ruff format --check .
+	codespell
+	snakefmt --check --quiet Snakefile workflow
+	snakemake --lint
+	python scripts/generate.py --check
+
+format: $(READY)
+	ruff check --fix .
+	ruff format .
+	snakefmt --quiet Snakefile workflow
+
+generate: $(READY)
+	python scripts/generate.py
+
+lock:
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	  --extra test --extra wandb --extra dicom pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf results/demo data/twins logs

@@ -1,0 +1,33 @@
+# headwater: where should my network's first weights come from?
+#
+#   snakemake -n                                  what would run, and why
+#   snakemake                                     run it (config/config.yaml: the demo)
+#   snakemake --configfile config/my_study.yaml   run another study
+#
+# The rules follow the data: archives -> prepare -> reduce -> pretrain | adopt -> finetune -> predict -> compare -> report.
+
+from snakemake.utils import min_version
+
+min_version("9.8")
+
+# a config given on the command line stands alone; it is not laid over the demo's
+if not workflow.configfiles:
+
+    configfile: "config/config.yaml"
+
+
+include: "workflow/rules/grid.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/pretrain.smk"
+include: "workflow/rules/transfer.smk"
+include: "workflow/rules/evaluate.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        rules.report.output,
+
+
+onsuccess:
+    print_summary()

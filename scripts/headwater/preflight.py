@@ -1,0 +1,70 @@
+"""What must be there before the first job: archives, their label files, checkpoints, models and packages; no torch."""
+
+from collections.abc import Iterable
+from importlib.util import find_spec
+from pathlib import Path
+
+from headwater import backbones, plugins
+from headwater.grid import Archive
+from headwater.refusals import Refusal, did_you_mean
+from headwater.settings import Config
+
+
+def check(config: Config) -> None:
+    """Refuse a plan that must fail for want of something; one refusal tells all that is wanting."""
+    wrong = [*_archives(config), *_labels(config), *_backbones(config), *_weights(config), *_packages(config)]
+    if wrong:
+        raise Refusal((f"{len(wrong)} mistakes: " if len(wrong) > 1 else "") + "; ".join(wrong))
+
+
+def label_files(archive: Archive) -> list[str]:
+    """The files of an archive that its cases are read from: `prepare` repeats when they change."""
+    return [str(file) for file in plugins.load("datasets", archive.kind.name).label_files(Path(archive.folder))]
+
+
+def _archives(config: Config) -> Iterable[str]:
+    """Archives that are not where the config says."""
+    for name, archive in config.archives.items():
+        if archive.twin:
+            if not archive.folder:
+                yield f"archives.{name}.folder: missing; say where the twin shall lie"
+            continue
+        if archive.folder and not Path(archive.folder).is_dir():
+            yield f"{archive.folder}: there is no such folder; mend archives.{name}.folder"
+            continue
+        try:
+            label_files(archive)
+        except Refusal as refusal:
+            yield f"archives.{name}: {refusal}"
+
+
+def _labels(config: Config) -> Iterable[str]:
+    """Labels that the archive does not have."""
+    for name, dataset in config.datasets.items():
+        known = plugins.load("datasets", config.archives[dataset.archive].kind.name).CARD.labels
+        for label in dataset.labels:
+            if label not in known:
+                yield f"datasets.{name}.labels: {dataset.archive} has no {label!r}; {did_you_mean(label, known)}"
+
+
+def _backbones(config: Config) -> Iterable[str]:
+    """Networks that their library does not know."""
+    for name, source in config.sources.items():
+        library, _, model = source.backbone.partition("/")
+        known = backbones.models(library)
+        # timm names a set of weights after a dot: vit_base_patch16_224.augreg_in21k
+        if model.partition(".")[0] not in known:
+            yield f"sources.{name}.backbone: {library} has no {model!r}; {did_you_mean(model, known)}"
+
+
+def _weights(config: Config) -> Iterable[str]:
+    """Checkpoints that are not there."""
+    for name, source in config.sources.items():
+        if source.weights and source.weights.path and not Path(source.weights.path).is_file():
+            yield f"{source.weights.path}: there is no such file; mend sources.{name}.weights.path"
+
+
+def _packages(config: Config) -> Iterable[str]:
+    """Packages that only some plans need."""
+    if config.tracking.wandb != "disabled" and find_spec("wandb") is None:
+        yield "tracking.wandb: the package wandb is not installed; pip install 'headwater[wandb]', or say disabled"

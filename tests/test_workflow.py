@@ -1,0 +1,86 @@
+"""The plan: what a change of the config repeats, and what a mistake in it says before anything runs."""
+
+import copy
+
+import pytest
+from workflow_made import planned, small_config, snakemake
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The small grid, run once."""
+    folder = tmp_path_factory.mktemp("grid")
+    snakemake(folder, config=small_config())
+    return folder
+
+
+def test_the_plan_counts_every_rule(tmp_path):
+    jobs = planned(tmp_path, config=small_config())
+    assert jobs == {
+        "all": 1, "twin": 1, "prepare": 2, "reduce": 1, "pretrain": 1, "finetune": 4, "predict": 4, "compare": 1,
+        "report": 1,
+    }
+
+
+def test_planning_asks_nothing_of_torch(tmp_path):
+    jobs = planned(tmp_path, config={**small_config(), "seeds": list(range(20))})
+    assert jobs["finetune"] == 40
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda config: config.update(sede=[1]), "sede: unknown key; did you mean 'seeds'?"),
+        (lambda config: config["sources"]["photographs"].update(method="supervized"), "did you mean 'supervised'?"),
+        (lambda config: config["archives"]["chestxray14"].pop("twin"), "there is no such folder"),
+        (lambda config: config["datasets"]["chestxray14"].update(labels=["Efusion"]), "did you mean 'Effusion'?"),
+        (lambda config: config.update(backbone="timm/resnet5O"), "timm has no 'resnet5O'; did you mean 'resnet50'?"),
+        (
+            lambda config: config["sources"].update(own={"weights": {"layout": "timm", "path": "no/weights.pth"}}),
+            "no/weights.pth: there is no such file",
+        ),
+    ],
+)
+def test_a_mistake_is_one_line_before_anything_runs(tmp_path, change, said):
+    config = copy.deepcopy(small_config())
+    change(config)
+    process = snakemake(tmp_path, config=config, check=False)
+    assert process.returncode != 0
+    lines = [line for line in process.stderr.splitlines() if line.startswith("headwater:")]
+    assert len(lines) == 1 and said in lines[0]
+    assert "Traceback" not in process.stderr + process.stdout
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.slow
+def test_run_again_there_is_nothing_to_do(finished):
+    assert planned(finished, config=small_config()) == {}
+
+
+@pytest.mark.slow
+def test_a_new_metric_repeats_compare_and_report_only(finished):
+    config = small_config()
+    config["comparison"]["metrics"] = ["auroc", "average_precision"]
+    assert planned(finished, config=config) == {"all": 1, "compare": 1, "report": 1}
+
+
+@pytest.mark.slow
+def test_a_new_source_adds_only_its_own_branch(finished):
+    config = small_config()
+    config["sources"]["random_again"] = {}
+    assert planned(finished, config=config) == {"all": 1, "finetune": 2, "predict": 2, "compare": 1, "report": 1}
+
+
+@pytest.mark.slow
+def test_a_new_seed_adds_only_its_own_runs(finished):
+    assert planned(finished, config={**small_config(), "seeds": [0, 1, 2]}) == {
+        "all": 1, "finetune": 2, "predict": 2, "compare": 1, "report": 1,
+    }
+
+
+@pytest.mark.slow
+def test_the_report_is_whole(finished):
+    report = finished / "results" / "report"
+    for name in ("index.html", "significance.csv", "significance.md", "significance.tex", "significance.html"):
+        assert (report / name).stat().st_size > 200
+    assert not list((finished / "results" / "progress").glob("*.pt"))

@@ -1,0 +1,45 @@
+# All runs of a dataset compared, and the tables and figures over all datasets.
+
+
+rule compare:
+    input:
+        lambda wildcards: products_of_runs(wildcards, product="predictions.parquet"),
+    output:
+        comparisons=f"{COMPARED}.parquet",
+        curves=f"{COMPARED}.curves.parquet",
+    log:
+        "logs/compare/{dataset}.log",
+    conda:
+        ENVIRONMENT
+    params:
+        comparison=lambda wildcards: quote(GRID.comparison(wildcards.dataset).as_json()),
+    shell:
+        "python {SCRIPTS}/compare.py --comparison {params.comparison} --predictions {input}"
+        " --comparisons {output.comparisons} --curves {output.curves} > {log} 2>&1"
+
+
+rule report:
+    input:
+        comparisons=expand(f"{COMPARED}.parquet", dataset=CONFIG.datasets),
+        curves=expand(f"{COMPARED}.curves.parquet", dataset=CONFIG.datasets),
+        labels=[f"{RESULTS}/archives/{dataset.archive}/labels.parquet" for dataset in GRID.datasets],
+        rejects=[f"{RESULTS}/archives/{dataset.archive}/rejects.parquet" for dataset in GRID.datasets],
+    output:
+        report(
+            f"{REPORT}/index.html",
+            category="Comparison",
+            caption="../report/comparison.rst",
+            labels={"page": "sources compared"},
+        ),
+        expand(f"{REPORT}/significance.{{suffix}}", suffix=["csv", "md", "tex", "html"]),
+        f"{REPORT}/summary.txt",
+    log:
+        "logs/report.log",
+    conda:
+        ENVIRONMENT
+    params:
+        grid=quote(GRID.as_json()),
+        folder=REPORT,
+    shell:
+        "python {SCRIPTS}/report.py --grid {params.grid} --comparisons {input.comparisons} --curves {input.curves}"
+        " --labels {input.labels} --rejects {input.rejects} --folder {params.folder} > {log} 2>&1"

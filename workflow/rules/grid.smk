@@ -1,0 +1,86 @@
+# The grid: the config, read and checked once, and where each product lies.
+
+import os
+import re
+import sys
+from pathlib import Path
+from shlex import quote
+
+# jobs run in the Python that runs Snakemake, with or without an activated environment
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+
+sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
+
+from headwater import preflight, settings
+from headwater.refusals import Refusal
+
+try:
+    CONFIG = settings.load(config, file=", ".join(map(str, workflow.configfiles)))
+    preflight.check(CONFIG)
+except Refusal as refusal:
+    print(f"headwater: {refusal}", file=sys.stderr)
+    sys.exit(2)
+
+GRID = CONFIG.grid()
+RESULTS = CONFIG.results
+SCRIPTS = Path(workflow.basedir) / "scripts"
+ENVIRONMENT = str(Path(workflow.basedir) / "envs" / "headwater.yaml")
+
+ARCHIVE = f"{RESULTS}/archives/{{archive}}"
+ENCODER = f"{RESULTS}/encoders/{{source}}.safetensors"
+RUN = f"{RESULTS}/runs/{{dataset}}/{{source}}/{{recipe}}/seed{{seed}}"
+COMPARED = f"{RESULTS}/comparisons/{{dataset}}"
+REPORT = f"{RESULTS}/report"
+PROGRESS = f"{RESULTS}/progress"
+
+# one process needs no launcher, and so gets its signals at first hand
+if CONFIG.compute.ranks == 1:
+    LAUNCH = "python"
+else:
+    LAUNCH = (
+        f"torchrun --standalone --nproc-per-node={CONFIG.compute.ranks} "
+        "--signals-to-handle=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2 --shutdown-timeout=60"
+    )
+TRAINING_THREADS = CONFIG.compute.ranks * CONFIG.compute.threads
+
+
+def one_of(names):
+    """A wildcard pattern that matches these names and no others."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
+wildcard_constraints:
+    archive=one_of(CONFIG.archives),
+    reduction=one_of(GRID.reductions),
+    source=one_of(CONFIG.sources),
+    dataset=one_of(CONFIG.datasets),
+    recipe=one_of(CONFIG.recipes),
+    seed=r"\d+",
+
+
+def archive_of(wildcards):
+    """The archive record behind a job on a dataset."""
+    return GRID.archive(GRID.dataset(wildcards.dataset).archive)
+
+
+def prepared(product):
+    """An input function: a product of `prepare` for the job's dataset."""
+    return lambda wildcards: f"{RESULTS}/archives/{archive_of(wildcards).name}/{product}"
+
+
+def run_of(wildcards):
+    """The run record of a job, ready for the shell."""
+    run = GRID.run(wildcards.dataset, wildcards.source, wildcards.recipe, wildcards.seed)
+    return quote(run.as_json())
+
+
+def products_of_runs(wildcards, *, product):
+    """A product of every run on one dataset."""
+    return [f"{RESULTS}/runs/{run.path}/{product}" for run in GRID.runs(wildcards.dataset)]
+
+
+def print_summary():
+    """Show the verdict where the run was started."""
+    summary = Path(REPORT) / "summary.txt"
+    if summary.exists():
+        print(summary.read_text())
