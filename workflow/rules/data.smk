@@ -6,11 +6,12 @@ rule twin:
         f"{RESULTS}/twins/{{archive}}.json",
     log:
         "logs/twin/{archive}.log",
-    conda:
-        ENVIRONMENT
     wildcard_constraints:
         archive=one_of(archive.name for archive in GRID.archives if archive.twin),
+    conda:
+        ENVIRONMENT
     params:
+        script=f"{SCRIPTS}/twin.py",
         kind=lambda wildcards: GRID.archive(wildcards.archive).kind.name,
         folder=lambda wildcards: quote(GRID.archive(wildcards.archive).folder),
         cases=lambda wildcards: GRID.archive(wildcards.archive).twin.cases,
@@ -18,7 +19,7 @@ rule twin:
         first_patient=lambda wildcards: GRID.archive(wildcards.archive).twin.first_patient,
         size=lambda wildcards: GRID.archive(wildcards.archive).twin.size,
     shell:
-        "python {SCRIPTS}/twin.py {params.kind} {params.folder} --cases {params.cases} --seed {params.seed}"
+        "python {params.script} {params.kind} {params.folder} --cases {params.cases} --seed {params.seed}"
         " --first-patient {params.first_patient} --size {params.size} > {log} 2>&1"
         " && cp {params.folder}/twin.json {output}"
 
@@ -41,9 +42,10 @@ rule prepare:
         ENVIRONMENT
     threads: CONFIG.compute.workers
     params:
+        script=f"{SCRIPTS}/prepare.py",
         archive=lambda wildcards: quote(GRID.archive(wildcards.archive).as_json()),
     shell:
-        "python {SCRIPTS}/prepare.py --archive {params.archive} --cases {output.cases} --images {output.images}"
+        "python {params.script} --archive {params.archive} --cases {output.cases} --images {output.images}"
         " --rejects {output.rejects} --labels {output.labels} --workers {threads} > {log} 2>&1"
 
 
@@ -58,7 +60,8 @@ rule reduce:
     conda:
         ENVIRONMENT
     params:
+        script=f"{SCRIPTS}/reduce.py",
         reduction=lambda wildcards: quote(GRID.reductions[wildcards.reduction].as_json()),
     shell:
-        "python {SCRIPTS}/reduce.py --reduction {params.reduction} --cases {input.cases} --images {input.images}"
+        "python {params.script} --reduction {params.reduction} --cases {input.cases} --images {input.images}"
         " --rows {output.rows} > {log} 2>&1"

@@ -12,9 +12,10 @@ rule compare:
     conda:
         ENVIRONMENT
     params:
+        script=f"{SCRIPTS}/compare.py",
         comparison=lambda wildcards: quote(GRID.comparison(wildcards.dataset).as_json()),
     shell:
-        "python {SCRIPTS}/compare.py --comparison {params.comparison} --predictions {input}"
+        "python {params.script} --comparison {params.comparison} --predictions {input}"
         " --comparisons {output.comparisons} --curves {output.curves} > {log} 2>&1"
 
 
@@ -38,8 +39,9 @@ rule report:
     conda:
         ENVIRONMENT
     params:
+        script=f"{SCRIPTS}/report.py",
         grid=quote(GRID.as_json()),
-        folder=REPORT,
+        folder=subpath(output[0], parent=True),
     shell:
-        "python {SCRIPTS}/report.py --grid {params.grid} --comparisons {input.comparisons} --curves {input.curves}"
+        "python {params.script} --grid {params.grid} --comparisons {input.comparisons} --curves {input.curves}"
         " --labels {input.labels} --rejects {input.rejects} --folder {params.folder} > {log} 2>&1"

@@ -7,7 +7,7 @@ from pathlib import Path
 from shlex import quote
 
 # jobs run in the Python that runs Snakemake, with or without an activated environment
-os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+os.environ |= {"PATH": os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()])}
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
@@ -23,7 +23,8 @@ except Refusal as refusal:
 
 GRID = CONFIG.grid()
 RESULTS = CONFIG.results
-SCRIPTS = Path(workflow.basedir) / "scripts"
+# relative, so that a moved checkout repeats no job
+SCRIPTS = os.path.relpath(Path(workflow.basedir) / "scripts")
 ENVIRONMENT = str(Path(workflow.basedir) / "envs" / "headwater.yaml")
 
 ARCHIVE = f"{RESULTS}/archives/{{archive}}"
@@ -77,6 +78,37 @@ def run_of(wildcards):
 def products_of_runs(wildcards, *, product):
     """A product of every run on one dataset."""
     return [f"{RESULTS}/runs/{run.path}/{product}" for run in GRID.runs(wildcards.dataset)]
+
+
+def size_of_encoder(wildcards):
+    """Width and height that a source's network is built for: its corpus', or the largest of the datasets'."""
+    source = GRID.source(wildcards.source)
+    if source.corpus:
+        return GRID.archive(source.corpus).size
+    return max(GRID.archive(dataset.archive).size for dataset in GRID.datasets)
+
+
+def corpus_of(product):
+    """An input function: a product of `prepare` for the job's corpus."""
+    return lambda wildcards: f"{RESULTS}/archives/{GRID.source(wildcards.source).corpus}/{product}"
+
+
+def rows_of(wildcards):
+    """Which rows of the corpus the source learns from."""
+    source = GRID.source(wildcards.source)
+    return f"{RESULTS}/corpora/{source.corpus}/{source.reduction}.parquet"
+
+
+def start_of(wildcards):
+    """The encoder that a pre-training continues from, if any."""
+    start = GRID.source(wildcards.source).start
+    return [f"{RESULTS}/encoders/{start}.safetensors"] if start else []
+
+
+def encoder_of(wildcards):
+    """The weights that a run starts from; none for a random start."""
+    random = GRID.source(wildcards.source).kind == "random"
+    return [] if random else [f"{RESULTS}/encoders/{wildcards.source}.safetensors"]
 
 
 def print_summary():

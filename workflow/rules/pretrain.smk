@@ -1,31 +1,6 @@
 # Where first weights come from: adopted from a checkpoint, or pre-trained here.
 
 
-def size_of_encoder(wildcards):
-    """Width and height that a source's network is built for: its corpus', or the largest of the datasets'."""
-    source = GRID.source(wildcards.source)
-    if source.corpus:
-        return GRID.archive(source.corpus).size
-    return max(GRID.archive(dataset.archive).size for dataset in GRID.datasets)
-
-
-def corpus_of(product):
-    """An input function: a product of `prepare` for the job's corpus."""
-    return lambda wildcards: f"{RESULTS}/archives/{GRID.source(wildcards.source).corpus}/{product}"
-
-
-def rows_of(wildcards):
-    """Which rows of the corpus the source learns from."""
-    source = GRID.source(wildcards.source)
-    return f"{RESULTS}/corpora/{source.corpus}/{source.reduction}.parquet"
-
-
-def start_of(wildcards):
-    """The encoder that a pre-training continues from, if any."""
-    start = GRID.source(wildcards.source).start
-    return [f"{RESULTS}/encoders/{start}.safetensors"] if start else []
-
-
 rule adopt:
     input:
         lambda wildcards: GRID.source(wildcards.source).weights.path or [],
@@ -34,15 +9,16 @@ rule adopt:
         coverage=f"{RESULTS}/encoders/{{source}}.coverage.json",
     log:
         "logs/adopt/{source}.log",
-    conda:
-        ENVIRONMENT
     wildcard_constraints:
         source=one_of(source.name for source in GRID.sources if source.kind == "adopted"),
+    conda:
+        ENVIRONMENT
     params:
+        script=f"{SCRIPTS}/adopt.py",
         source=lambda wildcards: quote(GRID.source(wildcards.source).as_json()),
         size=size_of_encoder,
     shell:
-        "python {SCRIPTS}/adopt.py --source {params.source} --size {params.size}"
+        "python {params.script} --source {params.source} --size {params.size}"
         " --encoder {output.encoder} --coverage {output.coverage} > {log} 2>&1"
 
 
@@ -56,22 +32,23 @@ rule pretrain:
         encoder=ENCODER,
     log:
         "logs/pretrain/{source}.log",
-    conda:
-        ENVIRONMENT
     wildcard_constraints:
         source=one_of(source.name for source in GRID.sources if source.kind == "pretrained"),
+    conda:
+        ENVIRONMENT
     threads: TRAINING_THREADS
     params:
+        script=f"{SCRIPTS}/pretrain.py",
         launch=LAUNCH,
         source=lambda wildcards: quote(GRID.source(wildcards.source).as_json()),
         size=size_of_encoder,
-        start=lambda wildcards, input: f"--start {quote(input.start[0])}" if input.start else "",
-        history=f"{RESULTS}/encoders/{{source}}",
+        start=lambda wildcards, input: (f"--start {quote(input.start[0])}" if input.start else ""),
+        history=subpath(output.encoder, strip_suffix=".safetensors"),
         progress=lambda wildcards: f"{PROGRESS}/{GRID.source(wildcards.source).digest}.pt",
         tracking=quote(CONFIG.tracking.as_json()),
         threads=CONFIG.compute.threads,
     shell:
-        "{params.launch} {SCRIPTS}/pretrain.py --source {params.source} --size {params.size} --cases {input.cases}"
+        "{params.launch} {params.script} --source {params.source} --size {params.size} --cases {input.cases}"
         " --images {input.images} --rows {input.rows} {params.start} --encoder {output.encoder}"
         " --history {params.history} --progress {params.progress} --tracking {params.tracking}"
         " --threads {params.threads} > {log} 2>&1"

@@ -1,12 +1,6 @@
 # Each source fitted to each dataset, and its predictions on the test split.
 
 
-def encoder_of(wildcards):
-    """The weights that a run starts from; none for a random start."""
-    random = GRID.source(wildcards.source).kind == "random"
-    return [] if random else [f"{RESULTS}/encoders/{wildcards.source}.safetensors"]
-
-
 rule finetune:
     input:
         cases=prepared("cases.parquet"),
@@ -21,17 +15,18 @@ rule finetune:
         ENVIRONMENT
     threads: TRAINING_THREADS
     params:
+        script=f"{SCRIPTS}/finetune.py",
         launch=LAUNCH,
         run=run_of,
-        encoder=lambda wildcards, input: f"--encoder {quote(input.encoder[0])}" if input.encoder else "",
-        history=RUN,
+        encoder=lambda wildcards, input: (f"--encoder {quote(input.encoder[0])}" if input.encoder else ""),
+        history=subpath(output.model, parent=True),
         progress=lambda wildcards: (
             f"{PROGRESS}/{GRID.run(wildcards.dataset, wildcards.source, wildcards.recipe, wildcards.seed).digest}.pt"
         ),
         tracking=quote(CONFIG.tracking.as_json()),
         threads=CONFIG.compute.threads,
     shell:
-        "{params.launch} {SCRIPTS}/finetune.py --run {params.run} --cases {input.cases} --images {input.images}"
+        "{params.launch} {params.script} --run {params.run} --cases {input.cases} --images {input.images}"
         " {params.encoder} --model {output.model} --fit {output.fit} --history {params.history}"
         " --progress {params.progress} --tracking {params.tracking} --threads {params.threads} > {log} 2>&1"
 
@@ -49,9 +44,10 @@ rule predict:
         ENVIRONMENT
     threads: TRAINING_THREADS
     params:
+        script=f"{SCRIPTS}/predict.py",
         launch=LAUNCH,
         run=run_of,
         threads=CONFIG.compute.threads,
     shell:
-        "{params.launch} {SCRIPTS}/predict.py --run {params.run} --cases {input.cases} --images {input.images}"
+        "{params.launch} {params.script} --run {params.run} --cases {input.cases} --images {input.images}"
         " --model {input.model} --predictions {output.predictions} --threads {params.threads} > {log} 2>&1"
