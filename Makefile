@@ -51,14 +51,14 @@ lint: $(READY)
 	ruff check .
 	ruff format --check .
 	codespell
-	snakefmt --check --quiet Snakefile workflow
+	snakefmt --check Snakefile workflow
 	snakemake --lint
 	python scripts/generate.py --check
 
 format: $(READY)
 	ruff check --fix .
 	ruff format .
-	snakefmt --quiet Snakefile workflow
+	snakefmt Snakefile workflow
 
 generate: $(READY)
 	python scripts/generate.py
