@@ -1,4 +1,4 @@
-"""The tables that pass between rules: their columns, checked on read and on write, and files that appear whole or not at all."""
+"""The tables that pass between rules, checked on read and on write, and files that appear whole or not at all."""
 
 import json
 import os
@@ -15,6 +15,9 @@ from headwater.refusals import Refusal
 
 TARGET = "target:"
 """Prefix of the columns that hold a label's value: 1 present, 0 absent, NaN unknown."""
+
+MACRO = "macro"
+"""What stands for a label where a number is the mean over labels."""
 
 TEXT, WHOLE, NUMBER, FLAG = "text", "whole number", "number", "yes or no"
 

@@ -1,0 +1,58 @@
+"""Resampling: how often each patient, and each training seed, counts in each bootstrap replicate."""
+
+import hashlib
+
+import numpy as np
+
+BLOCK = 64
+"""Replicates that share one stream of random numbers."""
+
+PATIENTS, SEEDS = 0, 1
+
+
+def patient_counts(patients: int, *, resamples: int, seed: int, first: int = 0) -> np.ndarray:
+    """How often each patient is drawn in replicates `first` to `first + resamples`: whole (resamples, patients).
+
+    Each replicate draws `patients` patients with replacement, so that its row is exactly multinomial. Every 64
+    replicates have a stream of their own, (seed, block): asking for them in parts or at once gives the same counts.
+    """
+    blocks = range(first // BLOCK, -(-(first + resamples) // BLOCK))
+    drawn = [_multinomial(_stream(seed, PATIENTS, block), units=patients, rows=BLOCK) for block in blocks]
+    counts = np.concatenate(drawn) if drawn else np.zeros((0, patients), np.min_scalar_type(patients))
+    return counts[first % BLOCK :][:resamples]
+
+
+def seed_counts(seeds: int, *, resamples: int, seed: int, source: str) -> np.ndarray:
+    """How often each of a source's training seeds is drawn in each replicate: whole (resamples, seeds).
+
+    The stream is keyed by the source's name: sources are drawn independently, whatever their order or number.
+    """
+    name = np.frombuffer(hashlib.sha256(source.encode()).digest()[:16], dtype="<u4")
+    return _multinomial(_stream(seed, SEEDS, *name.tolist()), units=seeds, rows=resamples)
+
+
+def over_seeds(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """A source's value in each replicate (resamples,), from its runs' values and seed counts (resamples, seeds).
+
+    The mean over the resampled seeds, its deviation from the plain mean stretched by sqrt(S / (S - 1)): a plain
+    resample of S seeds shows only (S - 1) / S of their variance, half of it at two seeds (Davison & Hinkley 1997,
+    Bootstrap Methods and their Application, section 3.8). A single seed stays as it is.
+    """
+    seeds = values.shape[1]
+    plain = values.mean(axis=1)
+    if seeds == 1:
+        return plain
+    resampled = (values * counts).sum(axis=1) / seeds
+    return plain + (resampled - plain) * np.sqrt(seeds / (seeds - 1))
+
+
+def _stream(seed: int, *key: int) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=key)))
+
+
+def _multinomial(stream: np.random.Generator, *, units: int, rows: int) -> np.ndarray:
+    """`rows` times, how often each unit comes in `units` draws, in the smallest whole type that can never overflow."""
+    drawn = stream.integers(units, size=(rows, units))
+    drawn += np.arange(rows)[:, None] * units
+    counts = np.bincount(drawn.ravel(), minlength=rows * units)
+    return counts.reshape(rows, units).astype(np.min_scalar_type(units))

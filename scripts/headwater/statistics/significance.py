@@ -1,0 +1,23 @@
+"""Significance: how surprising a difference between two sources would be if there were none."""
+
+import numpy as np
+
+
+def two_sided(replicates: np.ndarray, *, observed: float) -> float:
+    """The two-sided bootstrap p of a difference: twice the rarer side of zero, the data themselves counted once.
+
+    min(1, 2 min(1 + #{d <= 0}, 1 + #{d >= 0}) / (B + 1)) over the B defined replicates, so never 0. An observed
+    difference of exactly 0 is as little evidence as can be: 1. NaN if no replicate is defined.
+    """
+    defined = replicates[~np.isnan(replicates)]
+    if defined.size == 0 or np.isnan(observed):
+        return np.nan
+    if observed == 0:
+        return 1.0
+    rarer = 1 + min(np.count_nonzero(defined <= 0), np.count_nonzero(defined >= 0))
+    return float(min(1.0, 2 * rarer / (defined.size + 1)))
+
+
+def smallest(resamples: int) -> float:
+    """The smallest p that `resamples` replicates can give."""
+    return 2 / (resamples + 1)
