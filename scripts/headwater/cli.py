@@ -2,7 +2,6 @@
 
 import argparse
 import inspect
-import json
 import os
 import sys
 import types
@@ -47,6 +46,8 @@ def _add(parser: argparse.ArgumentParser, name: str, parameter: inspect.Paramete
         settings |= {"required": required, "dest": name}
     if not required:
         settings["default"] = parameter.default
+        if not flag.startswith("--"):
+            settings["nargs"] = "?"
     if hint is bool:
         parser.add_argument(flag, dest=name, default=parameter.default, action=argparse.BooleanOptionalAction)
         return
@@ -78,6 +79,6 @@ def _record(kind: type[Record], text: str) -> Record:
     try:
         return kind.from_json(Path(text[1:]).read_text() if text.startswith("@") else text)
     except pydantic.ValidationError as error:
-        raise Refusal(f"{kind.__name__}: " + "; ".join(mistakes(error, kind))) from None
-    except (OSError, json.JSONDecodeError) as error:
+        raise Refusal("; ".join(mistakes(error, kind, prefix=kind.__name__))) from None
+    except (OSError, UnicodeDecodeError) as error:
         raise Refusal(f"{kind.__name__}: {error}") from None

@@ -143,7 +143,8 @@ def check(frame: pd.DataFrame, table: str, *, file: Path | str = "table") -> pd.
         raise Refusal(f"not a table of {table}: " + ", ".join(wrong), file=file, remedy="make it again")
     formed = pd.DataFrame({name: _column(frame[name], kind, file) for name, kind in columns.items()})
     if targets:
-        formed = pd.concat([formed, frame[targets].astype("float32").set_axis(formed.index)], axis=1)
+        values = {name: _column(frame[name], NUMBER, file).astype("float32") for name in targets}
+        formed = pd.concat([formed, pd.DataFrame(values)], axis=1)
     keys = KEYS.get(table)
     if keys and formed.duplicated(keys).any():
         twice = formed.loc[formed.duplicated(keys), keys].iloc[0].tolist()
@@ -159,9 +160,16 @@ def _column(values: pd.Series, kind: str, file: Path | str) -> pd.Series:
     try:
         if kind == TEXT:
             return values.astype(str)
-        return values.astype({WHOLE: "int64", NUMBER: "float64", FLAG: "bool"}[kind])
+        if kind == NUMBER:
+            return values.astype("float64")
+        numbers = pd.to_numeric(values)
+        formed = numbers.astype("int64" if kind == WHOLE else "bool")
     except (ValueError, TypeError) as error:
-        raise Refusal(f"column {values.name!r} is no {kind}: {error}", file=file) from None
+        raise Refusal(f"column {values.name!r} is no {kind}: {error}", file=file, remedy="make it again") from None
+    if (formed != numbers).any():
+        wrong = values[formed != numbers].iloc[0]
+        raise Refusal(f"column {values.name!r} is no {kind}: {wrong!r}", file=file, remedy="make it again")
+    return formed
 
 
 def read_table(path: Path, table: str) -> pd.DataFrame:
@@ -203,7 +211,7 @@ def whole(path: Path) -> Iterator[Path]:
 def write_text(text: str, path: Path) -> None:
     """Text, whole or not at all."""
     with whole(path) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(content: Any, path: Path) -> None:
@@ -214,7 +222,7 @@ def write_json(content: Any, path: Path) -> None:
 def read_json(path: Path) -> Any:
     """What a JSON file holds."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise Refusal(f"cannot be read: {error}", file=path) from None
 

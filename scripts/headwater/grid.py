@@ -14,6 +14,7 @@ class Twin(Record):
     cases: int = Field(ge=8)
     """How many images to make."""
     seed: int = 0
+    """Which synthetic patients to draw."""
     first_patient: int = Field(1, ge=1)
     """Number of the first patient, so that two twins of one archive can have disjoint patients."""
     size: int = Field(96, ge=32)
@@ -29,7 +30,7 @@ class Archive(Record):
     folder: str = ""
     """Where it lies; empty for archives that come with the software."""
     size: int = Field(224, ge=8)
-    """Width and height of the prepared images in pixels."""
+    """Width and height of the prepared images in pixels, as the published study has it; small findings need more."""
     resize: Literal["pad", "squash"] = "pad"
     """Keep the aspect ratio and pad, or stretch to the square as the published study does."""
     validation: float = Field(0.1, gt=0, lt=0.5)
@@ -37,6 +38,7 @@ class Archive(Record):
     test: float = Field(0.2, gt=0, lt=0.9)
     """Share of patients for the test split, where the archive has no official one."""
     split_seed: int = 0
+    """Which patients go where, where the archive has no official split; fixed once for a study."""
     rejects: float = Field(0.01, ge=0, le=1)
     """Largest share of cases that may be unreadable before `prepare` stops."""
     twin: Twin | None = None
@@ -68,15 +70,23 @@ class Training(Record):
     """How a network is optimised; lengths are in optimiser steps or in epochs, the batch is counted over all ranks."""
 
     steps: int | None = Field(None, ge=1)
+    """Length in optimiser steps; the same for every source, whatever the size of its corpus."""
     epochs: float | None = Field(None, gt=0)
+    """Length in passes through the training images, as papers state it; either this or steps."""
     batch: int = Field(64, ge=1)
     """Images per optimiser step over ALL ranks; the number of ranks never changes it."""
     optimiser: Literal["adamw", "adam", "sgd", "lars", "lamb"] = "adamw"
+    """As the published study has it; lars and lamb are for batches of thousands."""
     lr: float = Field(1e-3, gt=0)
+    """Highest learning rate, at this batch: scale a paper's rate for another batch by hand. The first key to tune."""
     momentum: float = Field(0.9, ge=0, lt=1)
+    """Momentum of sgd and lars; the others do not read it."""
     weight_decay: float = Field(0.05, ge=0)
+    """Pull of the weights towards zero per step, as the published study has it."""
     schedule: Literal["cosine", "constant"] = "cosine"
+    """How the learning rate goes on after the warm-up."""
     warmup_steps: int = Field(0, ge=0)
+    """Steps in which the learning rate rises from zero; raise it if the loss jumps at the start."""
     final_lr: float = Field(0.0, ge=0)
     """Learning rate at the end of the cosine."""
     layer_decay: float | None = Field(None, gt=0, le=1)
@@ -84,7 +94,7 @@ class Training(Record):
     ema: float | None = Field(None, gt=0, lt=1)
     """Decay of the moving average of the weights that is validated and kept; none by default."""
     clip: float | None = Field(None, gt=0)
-    """Largest gradient norm."""
+    """Largest gradient norm; none by default, 3 for DINO."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """`auto`: bf16 where the device has it, else fp32."""
     validations: int = Field(10, ge=1)
@@ -121,7 +131,9 @@ class Source(Record):
     backbone: str
     """Library and model, such as `timm/resnet50`."""
     weights: Weights | None = None
+    """Adopt these weights instead of pre-training here."""
     method: Choice | None = None
+    """Pre-train here by this method (a file in methods/), with its own options."""
     corpus: str | None = None
     """The archive whose training split is learned from."""
     reduction: str = "everything"
@@ -129,11 +141,15 @@ class Source(Record):
     start: str | None = None
     """Another source whose weights this pre-training continues from."""
     training: Training | None = None
+    """How long and how fast the pre-training runs; see the table of `training`."""
     views: Views = Views()
+    """Random changes of the images in pre-training; see the table of `views`."""
     seed: int = 0
+    """Seed of the pre-training; the seeds of the fine-tuning are the top-level `seeds`."""
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     """Input normalisation, per channel, in units of the full grey range; adopted weights bring their own."""
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    """What goes with `mean`: the spread per channel."""
 
     @property
     def kind(self) -> Literal["random", "adopted", "pretrained"]:
@@ -156,6 +172,7 @@ class Dataset(Record):
 
     name: str
     archive: str
+    """The archive's name under `archives`."""
     labels: tuple[str, ...] = ()
     """Which labels, in the order of the tables; empty means all that the archive has."""
 
@@ -165,12 +182,15 @@ class Recipe(Record):
 
     name: str
     kind: Literal["finetune", "linear_probe"] = "finetune"
+    """Train the whole network, or only a linear head on fixed features."""
     training: Training
+    """How long and how fast; see the table of `training`."""
     views: Views = Views()
+    """Random changes of the training images; see the table of `views`. Flip only where left and right may change."""
     class_weights: bool = False
     """Weigh positive cases by negatives / positives of the training split, label by label."""
     fraction: float = Field(1.0, gt=0, le=1)
-    """Share of the training patients that are used."""
+    """Share of the training patients that are used; below 1 for the question of few labels."""
     select: Literal["auroc", "loss"] = "auroc"
     """What picks the kept step on the validation split: highest macro AUROC or lowest loss."""
 
@@ -194,9 +214,12 @@ class Comparing(Record):
 
     reference: str | None = None
     """The source that all others are compared with; none compares all pairs."""
-    metrics: tuple[str, ...] = ("auroc",)
+    metrics: tuple[str, ...] = Field(("auroc",), min_length=1)
+    """What is measured (files in metrics/); each adds to the family of tests."""
     resamples: int = Field(10_000, ge=100)
+    """How often the patients are drawn anew; enough that the correction can reject, which is checked."""
     seed: int = 0
+    """Seed of the resampling."""
     level: float = Field(0.05, gt=0, lt=0.5)
     """Significance level of the corrected tests; intervals cover 1 - level."""
     fewest_positive: int = Field(10, ge=1)
@@ -223,8 +246,11 @@ class Tracking(Record):
     """Where training curves go besides metrics.csv and TensorBoard."""
 
     wandb: Literal["disabled", "offline", "online"] = "disabled"
+    """Weights & Biases: nothing, files to sync later, or live. Nothing leaves the machine unless this says online."""
     project: str = "headwater"
+    """The project's name at Weights & Biases."""
     entity: str | None = None
+    """The account or team at Weights & Biases; none takes the account's own."""
 
 
 class Grid(Record):

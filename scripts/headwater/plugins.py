@@ -38,23 +38,23 @@ def load(family: str, name: str) -> ModuleType:
 
 @cache
 def options(family: str, name: str) -> type[Record]:
-    """The `Options` record of an entry, read from its source without importing it; an empty record if it has none.
+    """The `Options` record of an entry, read from its source without importing it; else its family's; else empty.
 
     `Options` may use `Record`, `Field`, `Literal` and built-in types only.
     """
     check(family, name)
-    file = HOME / family / f"{name}.py"
-    for node in ast.parse(file.read_text()).body:
-        if isinstance(node, ast.ClassDef) and node.name == "Options":
-            scope = {
-                "Record": Record,
-                "Field": pydantic.Field,
-                "Literal": typing.Literal,
-                "__name__": f"{family}.{name}",
-            }
-            # the file's own text, run without the imports around it
-            exec(compile(ast.Module([node], []), file, "exec"), scope)
-            return scope["Options"]
+    for file in (HOME / family / f"{name}.py", HOME / family / "__init__.py"):
+        for node in ast.parse(file.read_text()).body:
+            if isinstance(node, ast.ClassDef) and node.name == "Options":
+                scope = {
+                    "Record": Record,
+                    "Field": pydantic.Field,
+                    "Literal": typing.Literal,
+                    "__name__": f"{family}.{name}",
+                }
+                # the file's own text, run without the imports around it
+                exec(compile(ast.Module([node], []), file, "exec"), scope)
+                return scope["Options"]
     return type("Options", (Record,), {})
 
 
@@ -85,15 +85,16 @@ def mistakes(error: pydantic.ValidationError, form: type[pydantic.BaseModel], *,
 
 def _keys_beside(form: type[pydantic.BaseModel], place: tuple) -> list[str]:
     """The keys that were allowed where an unknown one stood."""
-    here: typing.Any = form
+    here, in_section = form, False
     for part in place[:-1]:
-        models = _models_within(here.model_fields[part].annotation) if _has_field(here, part) else [here]
-        here = models[0] if models else here
+        if in_section:
+            # this part is the name of an entry, which may be spelt like a key
+            in_section = False
+            continue
+        annotation = here.model_fields[part].annotation
+        here = (_models_within(annotation) or [here])[0]
+        in_section = typing.get_origin(annotation) in (dict, tuple)
     return list(here.model_fields)
-
-
-def _has_field(form: typing.Any, part: typing.Any) -> bool:
-    return part in getattr(form, "model_fields", {})
 
 
 def _models_within(annotation: typing.Any) -> list[type[pydantic.BaseModel]]:

@@ -15,8 +15,11 @@ from headwater.grid import Archive, Comparing, Dataset, Grid, Recipe, Source, Tr
 from headwater.records import Choice, Record
 from headwater.refusals import Refusal, did_you_mean
 
-NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
+NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 """Names become folder names and Snakemake wildcards."""
+
+NAMED = ("archives", "sources", "datasets", "recipes")
+"""Sections whose entries know their own name."""
 
 
 class Compute(Record):
@@ -38,14 +41,23 @@ class Config(Record):
     backbone: str = "timm/resnet50"
     """The network of every source that names none itself."""
     seeds: tuple[int, ...] = Field(min_length=1)
+    """One fine-tuning per seed; five tell more of the spread than two, and cost more."""
     archives: dict[str, Archive] = Field(min_length=1)
+    """Folders of images, by a name of your choice; the name of a file in datasets/ spares the key `kind`."""
     reductions: dict[str, Choice] = {}
+    """Ways to keep a part of a corpus, by name; `everything` is always there."""
     sources: dict[str, Source] = Field(min_length=1)
+    """Where first weights come from: the things compared; at least two. `{}` is a random start."""
     datasets: dict[str, Dataset] = Field(min_length=1)
+    """What is fine-tuned on and tested; the name of an archive spares the key `archive`."""
     recipes: dict[str, Recipe] = Field(min_length=1)
+    """How networks are fitted; each recipe is applied to every source."""
     comparison: Comparing = Comparing()
+    """What is compared with what, declared before any result is seen."""
     tracking: Tracking = Tracking()
+    """Where training curves go besides metrics.csv and TensorBoard."""
     compute: Compute = Compute()
+    """What each training job asks of the machine; it changes no result."""
 
     def grid(self) -> Grid:
         """The grid that this config lays out."""
@@ -78,7 +90,8 @@ def load(content: dict[str, Any], *, file: Path | str = "config") -> Config:
     except pydantic.ValidationError as error:
         wrong = plugins.mistakes(error, Config)
         raise _many(wrong, file) from None
-    wrong = [*_bad_names(config), *_unknown_plugins(config), *_dangling(config), *_bad_comparison(config)]
+    checks = (_bad_names, _unknown_plugins, _dangling, _twice, _uneven_batches, _bad_comparison)
+    wrong = [line for check in checks for line in check(config)]
     if wrong:
         raise _many(wrong, file)
     return config
@@ -92,7 +105,7 @@ def _many(wrong: list[str], file: Path | str) -> Refusal:
 def _filled_in(content: dict[str, Any]) -> dict[str, Any]:
     """The content with each entry knowing its own name, and sources and datasets the defaults they left out."""
     filled = dict(content)
-    for section in ("archives", "sources", "datasets", "recipes"):
+    for section in NAMED:
         entries = content.get(section)
         if isinstance(entries, dict):
             filled[section] = {name: _with_name(name, entry) for name, entry in entries.items()}
@@ -108,7 +121,7 @@ def _filled_in(content: dict[str, Any]) -> dict[str, Any]:
 def _with_name(name: Any, entry: Any) -> Any:
     """An entry of a section with its key as its name; `key:` alone is an entry that says nothing."""
     entry = {} if entry is None else entry
-    return {**entry, "name": str(name)} if isinstance(entry, dict) else entry
+    return {"name": str(name), **entry} if isinstance(entry, dict) else entry
 
 
 def _dicts(section: Any) -> list[tuple[str, dict]]:
@@ -122,8 +135,12 @@ def _bad_names(config: Config) -> Iterable[str]:
     """Names that cannot be a folder."""
     for section in ("archives", "sources", "datasets", "recipes", "reductions"):
         for name in getattr(config, section):
-            if not re.match(NAME, name):
+            if not re.fullmatch(NAME, name):
                 yield f"{section}.{name}: use letters, digits, _ and - in names"
+    for section in NAMED:
+        for name, entry in getattr(config, section).items():
+            if entry.name != name:
+                yield f"{section}.{name}.name: an entry's name is its key; leave {entry.name!r} out"
     if len(set(config.seeds)) < len(config.seeds) or min(config.seeds) < 0:
         yield f"seeds: must be different numbers from 0 up (got {list(config.seeds)})"
 
@@ -140,13 +157,15 @@ def _unknown_plugins(config: Config) -> Iterable[str]:
         if not slash or not model:
             yield f"sources.{name}.backbone: say library/model, such as timm/resnet50 (got {source.backbone!r})"
         elif library not in plugins.names("backbones"):
-            yield f"sources.{name}.backbone: there is no library {library!r}; {did_you_mean(library, plugins.names('backbones'))}"
+            remedy = did_you_mean(library, plugins.names("backbones"))
+            yield f"sources.{name}.backbone: there is no library {library!r}; {remedy}"
     for metric in config.comparison.metrics:
-        if metric not in plugins.names("metrics"):
-            yield f"comparison.metrics: there is no {metric!r}; {did_you_mean(metric, plugins.names('metrics'))}"
+        yield from _missing("comparison.metrics", metric, plugins.names("metrics"))
+    twins = plugins.names("twins")
     for name, archive in config.archives.items():
-        if archive.twin and archive.kind.name not in plugins.names("twins"):
-            yield f"archives.{name}.twin: {archive.kind.name} has no twin; {did_you_mean(archive.kind.name, plugins.names('twins'))}"
+        if archive.twin and archive.kind.name not in twins:
+            remedy = did_you_mean(archive.kind.name, twins)
+            yield f"archives.{name}.twin: {archive.kind.name} has no twin; {remedy}"
 
 
 def _choices(config: Config) -> Iterable[tuple[str, str, Choice]]:
@@ -162,30 +181,42 @@ def _choices(config: Config) -> Iterable[tuple[str, str, Choice]]:
             yield f"sources.{name}.weights.layout", "weights", source.weights.layout
 
 
+def _missing(place: str, name: str, known: Iterable[str]) -> Iterable[str]:
+    """The complaint about a name that is not known, if it is not."""
+    if name not in known:
+        yield f"{place}: there is no {name!r}; {did_you_mean(name, known)}"
+
+
 def _dangling(config: Config) -> Iterable[str]:
     """Names that point nowhere."""
-
-    def missing(place: str, name: str, known: Iterable[str]) -> Iterable[str]:
-        if name not in known:
-            yield f"{place}: there is no {name!r}; {did_you_mean(name, known)}"
-
     for name, dataset in config.datasets.items():
-        yield from missing(f"datasets.{name}.archive", dataset.archive, config.archives)
-        if len(set(dataset.labels)) < len(dataset.labels):
-            yield f"datasets.{name}.labels: a label stands there twice; take one out"
+        yield from _missing(f"datasets.{name}.archive", dataset.archive, config.archives)
     for name, source in config.sources.items():
         if source.corpus:
-            yield from missing(f"sources.{name}.corpus", source.corpus, config.archives)
-        yield from missing(f"sources.{name}.reduction", source.reduction, {"everything", *config.reductions})
+            yield from _missing(f"sources.{name}.corpus", source.corpus, config.archives)
+        yield from _missing(f"sources.{name}.reduction", source.reduction, {"everything", *config.reductions})
         if source.start:
-            yield from missing(f"sources.{name}.start", source.start, config.sources)
+            yield from _missing(f"sources.{name}.start", source.start, config.sources)
             yield from _bad_start(config, name)
-    for name, recipe in config.recipes.items():
-        if recipe.training.batch % config.compute.ranks:
-            yield f"recipes.{name}.training.batch: {recipe.training.batch} is no multiple of compute.ranks ({config.compute.ranks}); make it one"
-    for name, source in config.sources.items():
-        if source.training and source.training.batch % config.compute.ranks:
-            yield f"sources.{name}.training.batch: {source.training.batch} is no multiple of compute.ranks ({config.compute.ranks}); make it one"
+
+
+def _twice(config: Config) -> Iterable[str]:
+    """Labels and metrics that are named more than once."""
+    for name, dataset in config.datasets.items():
+        if len(set(dataset.labels)) < len(dataset.labels):
+            yield f"datasets.{name}.labels: a label stands there twice; take one out"
+    if len(set(config.comparison.metrics)) < len(config.comparison.metrics):
+        yield "comparison.metrics: a metric stands there twice; take one out"
+
+
+def _uneven_batches(config: Config) -> Iterable[str]:
+    """Batches that the ranks cannot share evenly."""
+    ranks = config.compute.ranks
+    trainings = {f"recipes.{name}": recipe.training for name, recipe in config.recipes.items()}
+    trainings |= {f"sources.{name}": source.training for name, source in config.sources.items() if source.training}
+    for place, training in trainings.items():
+        if training.batch % ranks:
+            yield f"{place}.training.batch: {training.batch} is no multiple of compute.ranks ({ranks}); make it one"
 
 
 def _bad_start(config: Config, name: str) -> Iterable[str]:
@@ -197,18 +228,18 @@ def _bad_start(config: Config, name: str) -> Iterable[str]:
             return
         seen.append(here)
         here = config.sources[here].start
-    start = config.sources.get(config.sources[name].start)
+    start, backbone = config.sources.get(config.sources[name].start), config.sources[name].backbone
     if start and start.kind == "random":
         yield f"sources.{name}.start: {start.name} is a random start and has no weights; leave start out"
-    if start and start.backbone != config.sources[name].backbone:
-        yield f"sources.{name}.start: {start.name} is a {start.backbone}, this is a {config.sources[name].backbone}; use one backbone"
+    if start and start.backbone != backbone:
+        yield f"sources.{name}.start: {start.name} is a {start.backbone}, this is a {backbone}; use one backbone"
 
 
 def _bad_comparison(config: Config) -> Iterable[str]:
     """A comparison that cannot be made, or whose correction can never reject."""
     comparison = config.comparison
-    if comparison.reference is not None and comparison.reference not in config.sources:
-        yield f"comparison.reference: there is no source {comparison.reference!r}; {did_you_mean(comparison.reference, config.sources)}"
+    if comparison.reference is not None:
+        yield from _missing("comparison.reference", comparison.reference, config.sources)
     if len(config.sources) < 2:
         yield "sources: one source cannot be compared; name at least two"
         return
@@ -218,9 +249,28 @@ def _bad_comparison(config: Config) -> Iterable[str]:
     # the smallest p is 2 / (resamples + 1); Holm must be able to reject it over the whole confirmatory family
     fewest = math.ceil(2 * tests / comparison.level) - 1
     if comparison.resamples < fewest:
-        yield f"comparison.resamples: with {tests} tests Holm can reject nothing below {fewest} resamples (got {comparison.resamples}); raise it"
+        yield (
+            f"comparison.resamples: with {tests} tests Holm can reject nothing below {fewest} resamples"
+            f" (got {comparison.resamples}); raise it"
+        )
 
 
 def schema() -> dict[str, Any]:
-    """The JSON schema of a config file, for editors and the workflow catalogue."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Config.model_json_schema()}
+    """The JSON schema of a config file as people write it, for editors and the workflow catalogue."""
+    content = Config.model_json_schema()
+    forms = content["$defs"]
+    forms["Choice"] = {
+        "description": forms["Choice"]["description"],
+        "anyOf": [
+            {"type": "string"},
+            {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]},
+        ],
+    }
+    # what `_filled_in` adds need not be written
+    for form, added in (("Archive", "kind"), ("Source", "backbone"), ("Dataset", "archive"), ("Recipe", "")):
+        del forms[form]["properties"]["name"]
+        forms[form]["required"] = [key for key in forms[form]["required"] if key not in ("name", added)]
+    for section in ("archives", "sources", "datasets"):
+        entries = content["properties"][section]
+        entries["additionalProperties"] = {"anyOf": [entries["additionalProperties"], {"type": "null"}]}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **content}
