@@ -1,1 +1,51 @@
-"""backbones"""
+"""Backbones: the networks that turn an image into features; one file per library that has them.
+
+A plug-in holds
+    create(model, *, size) -> (Module, multiple)   a network with random weights whose forward gives pooled features
+                                                   (batch, width), and the number that side lengths must be a multiple
+                                                   of (None: only `size` itself fits)
+    resample(key, tensor, network) -> Tensor|None  a position embedding brought to this network's grid; None for tensors
+                                                   that belong to no grid
+Nothing here needs torch until a network is built, so that a plan can be checked in a moment.
+"""
+
+import importlib.util
+import re
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headwater import plugins
+from headwater.refusals import Refusal, did_you_mean
+
+if TYPE_CHECKING:
+    from headwater.backbones._encoder import Encoder
+
+REGISTERED = re.compile(r"^@register_model(?:\([^\n]*\))?\s*\ndef (\w+)\(", re.MULTILINE)
+
+
+@cache
+def models(library: str) -> list[str]:
+    """The models of an installed library, read from its source text without importing it."""
+    plugins.check("backbones", library)
+    package = importlib.util.find_spec(library)
+    if package is None or not package.submodule_search_locations:
+        raise Refusal(f"{library} is not installed", remedy=f"pip install {library}")
+    files = [file for folder in package.submodule_search_locations for file in Path(folder).rglob("*.py")]
+    return sorted({name for file in files for name in REGISTERED.findall(file.read_text(encoding="utf-8"))})
+
+
+def check(backbone: str) -> None:
+    """Refuse a backbone, such as `timm/resnet50` or `timm/resnet50.a1_in1k`, that its library does not have."""
+    library, _, model = backbone.partition("/")
+    known = models(library)
+    if model.partition(".")[0] not in known:
+        raise Refusal(f"backbone {backbone!r}: {library} has no such model", remedy=did_you_mean(model, known))
+
+
+def build(name: str, *, size: int, mean: tuple[float, ...], std: tuple[float, ...], seed: int) -> "Encoder":
+    """The encoder of that name, such as `timm/resnet50`, with random weights drawn under `seed`."""
+    check(name)
+    from headwater.backbones._encoder import draw
+
+    return draw(name, size=size, mean=mean, std=std, seed=seed)

@@ -1,1 +1,34 @@
-"""weights"""
+"""Published weights: one file per spelling in which checkpoints name their tensors, and how it becomes ours.
+
+A plug-in holds
+    CARD: Card
+    RULES: tuple of (pattern, replacement)      regular expressions applied to each key, in order
+    DROPPED: dict of pattern -> reason          keys that the network has no place for, and why that is right
+    normalisation(backbone, metadata) -> (mean, std)   what the network expects its input to be normalised by
+    arrange(tensors, expected) -> tensors (optional)   what renaming alone cannot do
+    download(backbone) -> tensors (optional)    the weights from the library's own hub
+"""
+
+from headwater.records import Record
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Card(Record):
+    """What is to be known of published weights before they are used."""
+
+    title: str
+    licence: str
+    where: str
+
+
+class Options(Record):
+    """How a checkpoint differs from its layout; every layout understands these."""
+
+    prefix: str = ""
+    """What every key of the network begins with, such as `model.`; keys without it are left behind."""
+    wrapper: str = ""
+    """The entry of the checkpoint that holds the tensors; found when there is only one."""
+    mean: tuple[float, ...] = ()
+    """Input normalisation that the weights were trained with; empty: the layout's own."""
+    std: tuple[float, ...] = ()

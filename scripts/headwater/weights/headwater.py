@@ -1,0 +1,16 @@
+"""Encoders and fitted models that headwater itself wrote."""
+
+from headwater.weights import Card
+
+CARD = Card(
+    title="headwater encoders and models", licence="that of the images they learned from", where="results/encoders"
+)
+RULES = ((r"^encoder\.backbone\.", ""),)
+DROPPED = {r"^head\.": "head of another run; every dataset gets a fresh one"}
+
+
+def normalisation(backbone: str, metadata: dict[str, str]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """(mean, std) that the file says."""
+    from headwater.backbones._encoder import normalisation as said
+
+    return said(metadata, file="weights")
