@@ -6,9 +6,12 @@ A plug-in holds
     read_cases(folder, options) -> DataFrame   a "catalogue" table (see formats): one row per image that the archive
                                                lists, split "" where the archive has no official one, and a
                                                target:<label> column per label; refuses a broken label file
-    read_pixels(folder, case) -> ndarray       uint8 (height, width) or (height, width, 3) of one catalogue row; refuses
-                                               a broken image
-    label_files(folder) -> list[Path]          the files that `read_cases` reads, in the order they are tried
+    read_pixels(folder, case) -> ndarray       uint8 (height, width) or (height, width, 3) of one catalogue row, given
+                                               as a mapping: case["file"]; refuses a broken image
+    label_files(folder) -> list[Path]          the files that `read_cases` reads; refuses a folder that lacks one
+    SPLIT_FILES (optional): dict[str, str]     for each official split the file, below the folder, that says so
+    read_person(folder, case) -> dict          (optional) what only an image's own header tells of its patient, of
+                                               sex, age and view; asked while the pixels are read
 """
 
 from typing import Literal

@@ -1,0 +1,149 @@
+"""VinDr-CXR: 18,000 frontal chest radiographs from two hospitals in Hanoi, read by radiologists for 28 labels."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from headwater.datasets import Card
+from headwater.formats import TARGET
+from headwater.io.sheets import read_sheet, refuse_empty, refuse_twice
+from headwater.records import Record
+from headwater.refusals import Refusal
+
+CARD = Card(
+    title="VinDr-CXR 1.0.0",
+    licence="PhysioNet Credentialed Health Data License 1.5.0",
+    citation=(
+        "Nguyen HQ, Lam K, Le LT, et al. VinDr-CXR: An open dataset of chest X-rays with radiologist's annotations. "
+        "Scientific Data 2022; 9: 429."
+    ),
+    url="https://physionet.org/content/vindr-cxr/1.0.0/",
+    modality="radiograph",
+    task="multilabel",
+    labels=(
+        "Aortic enlargement",
+        "Atelectasis",
+        "Calcification",
+        "Cardiomegaly",
+        "Clavicle fracture",
+        "Consolidation",
+        "Edema",
+        "Emphysema",
+        "Enlarged PA",
+        "ILD",
+        "Infiltration",
+        "Lung Opacity",
+        "Lung cavity",
+        "Lung cyst",
+        "Mediastinal shift",
+        "Nodule/Mass",
+        "Pleural effusion",
+        "Pleural thickening",
+        "Pneumothorax",
+        "Pulmonary fibrosis",
+        "Rib fracture",
+        "Other lesion",
+        "COPD",
+        "Lung tumor",
+        "Pneumonia",
+        "Tuberculosis",
+        "Other diseases",
+        "No finding",
+    ),
+    patients=False,
+    expected={"cases": 18_000, "train": 15_000, "test": 3_000},
+    hosted_logging=False,
+)
+
+SPLIT_FILES = {"train": "annotations/image_labels_train.csv", "test": "annotations/image_labels_test.csv"}
+
+SPELLINGS = {"Other diseases": ("Other diseases", "Other disease")}
+"""Labels that the training and the test file write differently."""
+
+READERS = 3
+"""How many radiologists read each training image."""
+
+
+class Options(Record):
+    """Whose reading counts for the training images; the test images come with a consensus."""
+
+    readers: Literal["majority", "any"] = "majority"
+    """A label holds where most of the three readers gave it, or where any did."""
+
+
+def label_files(folder: Path) -> list[Path]:
+    """The readings of the training images and the consensus of the test images."""
+    files = [folder / name for name in SPLIT_FILES.values()]
+    for file in files:
+        if not file.is_file():
+            raise Refusal("is not there", file=file, remedy="fetch it from PhysioNet, or mend the archive's folder")
+    return files
+
+
+def read_cases(folder: Path, options: Options) -> pd.DataFrame:
+    """The catalogue: one row per image, training images first; the image stands in for its patient."""
+    train, test = label_files(folder)
+    targets = pd.concat(
+        [_joined(_readings(train, keys=["case", "reader"]), file=train, readers=options.readers), _consensus(test)],
+        keys=SPLIT_FILES,
+        names=["split", "case"],
+    ).reset_index()
+    twice = targets["case"].duplicated()
+    if twice.any():
+        case = targets.loc[twice, "case"].iloc[0]
+        raise Refusal(f"{case} also stands in {train.name}", file=test, remedy="an image belongs to one of them")
+    known = {"case": targets["case"], "patient": targets["case"]}
+    file = targets["split"] + "/" + targets["case"] + ".dicom"
+    unknown = {"sex": "", "age": np.nan, "view": ""}
+    readings = targets[list(CARD.labels)].astype("float32").add_prefix(TARGET)
+    return pd.concat([pd.DataFrame({**known, "file": file, "split": targets["split"], **unknown}), readings], axis=1)
+
+
+def read_pixels(folder: Path, case: Mapping[str, Any]) -> np.ndarray:
+    """One radiograph: uint8 (height, width), bright where dense."""
+    # pydicom is slow to import, and planning reads no pixels
+    from headwater.io.dicom import read_radiograph
+
+    return read_radiograph(folder / case["file"])
+
+
+def read_person(folder: Path, case: Mapping[str, Any]) -> dict[str, str | float]:
+    """Sex and age from the header of the image; often empty."""
+    from headwater.io.dicom import read_tags
+
+    return read_tags(folder / case["file"])
+
+
+def _readings(file: Path, *, keys: list[str]) -> pd.DataFrame:
+    """A label file with 0 or 1 for each label, columns found by name."""
+    names = {"case": ("image_id",), "reader": ("rad_id",)}
+    labels = {label: SPELLINGS.get(label, (label,)) for label in CARD.labels}
+    sheet = read_sheet(file, columns={**{key: names[key] for key in keys}, **labels})
+    refuse_empty(sheet, columns=list(sheet.columns), file=file)
+    refuse_twice(sheet, columns=keys, file=file)
+    for label in CARD.labels:
+        strange = ~sheet[label].isin(["0", "1", "0.0", "1.0"]).to_numpy()
+        if strange.any():
+            line = int(strange.argmax())
+            raise Refusal(f"line {line + 2} says {sheet[label].iloc[line]!r} for {label!r}", file=file, remedy="0 or 1")
+    return sheet.astype(dict.fromkeys(CARD.labels, "float32"))
+
+
+def _joined(readings: pd.DataFrame, *, file: Path, readers: str) -> pd.DataFrame:
+    """The three readings of each image as one, whatever the order of their rows; images by first appearance."""
+    by_case = readings.groupby("case", sort=False)
+    many = by_case.size()
+    if (many != READERS).any():
+        case = many.index[many != READERS][0]
+        remedy = "the file may be cut off; fetch it again"
+        raise Refusal(f"{case} has {many[case]} readings, not {READERS}", file=file, remedy=remedy)
+    votes = by_case[list(CARD.labels)].sum()
+    return votes >= (1 if readers == "any" else READERS // 2 + 1)
+
+
+def _consensus(file: Path) -> pd.DataFrame:
+    """The consensus of the test images."""
+    return _readings(file, keys=["case"]).set_index("case") == 1

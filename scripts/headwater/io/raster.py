@@ -1,0 +1,53 @@
+"""Reads PNG and JPEG pictures as eight-bit grey or colour values."""
+
+import struct
+import textwrap
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from headwater.refusals import Refusal
+
+BROKEN = (OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, OverflowError, MemoryError)
+"""What Pillow raises on files that are cut off, damaged or no picture at all."""
+
+
+def read_picture(path: Path) -> np.ndarray:
+    """The picture in a PNG or JPEG file: uint8 (height, width), or (height, width, 3) if it has colours.
+
+    Sixteen-bit grey is scaled so that 65535 becomes 255; transparency is dropped; a picture whose three channels are
+    equal is grey. Refuses a file that is absent, damaged, cut off or larger than Pillow's limit against bombs.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=("PNG", "JPEG")) as picture:
+                return _eight_bits(picture)
+    except FileNotFoundError:
+        raise Refusal("is not there", file=path, remedy="fetch it, or take it off the list") from None
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise Refusal(f"is too large for a picture: {error}", file=path) from None
+    except (*BROKEN, struct.error, zlib.error) as error:
+        reason = textwrap.shorten(str(error).replace(str(path), "file"), 160)
+        raise Refusal(f"is no whole PNG or JPEG: {reason}", file=path, remedy="fetch it again") from None
+
+
+def _eight_bits(picture: Image.Image) -> np.ndarray:
+    """The pixels of an open picture, whatever its mode."""
+    # Pillow would clip, not scale, sixteen bits to eight; before version 11 it calls them "I"
+    if picture.mode.startswith("I"):
+        wide = np.asarray(picture).astype(np.uint32)
+        return ((wide * 255 + 32767) // 65535).astype(np.uint8)
+    if picture.mode in ("1", "L", "LA", "La"):
+        return np.array(picture.convert("LA").getchannel("L"))
+    return grey_if_equal(np.array(picture.convert("RGB")))
+
+
+def grey_if_equal(pixels: np.ndarray) -> np.ndarray:
+    """One channel (height, width) of a (height, width, 3) picture if all three are the same, else the picture."""
+    red = pixels[..., :1]
+    return pixels[..., 0].copy() if (pixels[..., 1:] == red).all() else pixels

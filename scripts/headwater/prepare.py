@@ -1,0 +1,314 @@
+"""Prepares an archive: reads every image once, brings it to one size, and writes down who is in which split.
+
+Whatever the number of workers, the same archive gives the same files.
+"""
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from headwater import grid, plugins
+from headwater.formats import SPLITS, TABLES, TARGET, check, labels_of, whole, write_table, write_text
+from headwater.progress import bar
+from headwater.refusals import Refusal
+from headwater.splits import refuse_empty_split, with_splits
+
+CHUNK = 16
+"""Cases that a worker takes at a time."""
+
+FOLLOWS = {
+    "train": "no network can learn it",
+    "validation": "it is left out of the macro that picks the kept step",
+    "test": "it is left out of the macro",
+}
+"""What follows where a split has one class only of a label."""
+
+
+class Prepared(NamedTuple):
+    """What became of one case: its pixels and what its header says of the patient, or why it cannot be read."""
+
+    pixels: np.ndarray | None
+    """uint8 (channels, size, size)"""
+    person: dict[str, Any]
+    reason: str = ""
+
+
+def prepare(*, archive: grid.Archive, cases: Path, images: Path, rejects: Path, labels: Path, workers: int = 2) -> None:
+    """Write an archive's cases, their pixels, the images that cannot be read, and how often each label occurs."""
+    plugin = plugins.load("datasets", archive.kind.name)
+    files = _split_files(archive, plugin)
+    catalogue = _catalogue(archive, plugin, files=files)
+    refuse_unusable_labels(label_counts(catalogue), archive=archive.name)
+    with whole(images) as temporary:
+        prepared, refused = _read_all(catalogue, archive=archive, workers=workers, path=temporary)
+        _write_rejects(refused, rejects, archive=archive, total=len(catalogue))
+        refuse_empty_split(prepared)
+        counts = label_counts(prepared)
+        refuse_unusable_labels(counts, archive=archive.name)
+    write_table(prepared, cases, "cases")
+    write_table(counts, labels, "labels")
+    for note in one_class_notes(counts, files=files):
+        print(f"{archive.name}: {note}", flush=True)
+    print(f"{archive.name}: {_summary(prepared, rejected=len(refused))}", flush=True)
+
+
+def label_counts(cases: pd.DataFrame) -> pd.DataFrame:
+    """A "labels" table: cases and patients with and without each label in each split, as far as known.
+
+    A patient with positive and negative cases counts as both.
+    """
+    rows = []
+    for label in labels_of(cases):
+        for split in SPLITS:
+            target, patient = cases.loc[cases["split"] == split, [TARGET + label, "patient"]].to_numpy().T
+            positive, negative = target == 1, target == 0
+            rows.append(
+                {
+                    "label": label,
+                    "split": split,
+                    "positives": positive.sum(),
+                    "negatives": negative.sum(),
+                    "unknown": len(target) - positive.sum() - negative.sum(),
+                    "positive_patients": len(set(patient[positive])),
+                    "negative_patients": len(set(patient[negative])),
+                }
+            )
+    return check(pd.DataFrame(rows, columns=list(TABLES["labels"])), "labels")
+
+
+def one_class_notes(counts: pd.DataFrame, *, files: Mapping[str, Path]) -> list[str]:
+    """A line for each label and split that lacks positive or negative cases: what is absent, where, what follows."""
+    notes = []
+    for row in counts.itertuples():
+        absent = [kind for kind in ("positive", "negative") if getattr(row, f"{kind}s") == 0]
+        if absent:
+            where = f"the {row.split} split ({files[row.split]})" if row.split in files else f"the {row.split} split"
+            notes.append(f"{row.label} has no {' and no '.join(absent)} case in {where}; {FOLLOWS[row.split]}")
+    return notes
+
+
+def refuse_unusable_labels(counts: pd.DataFrame, *, archive: str) -> None:
+    """Refuse an archive none of whose labels has both classes to learn from and both to test on."""
+    both = counts[(counts["positives"] > 0) & (counts["negatives"] > 0)]
+    usable = set(both.loc[both["split"] == "train", "label"]) & set(both.loc[both["split"] == "test", "label"])
+    if len(counts) and not usable:
+        raise Refusal(
+            f"archives.{archive}: no label has positive and negative cases both in train and in test",
+            remedy="give more cases, or another share or seed of the test split",
+        )
+
+
+def _split_files(archive: grid.Archive, plugin: ModuleType) -> dict[str, Path]:
+    """For each split the file that says, or from which we drew, who is in it."""
+    folder = Path(archive.folder)
+    if archive.folder and not folder.is_dir():
+        raise Refusal("there is no such folder", file=folder, remedy=f"mend archives.{archive.name}.folder")
+    official = {split: folder / name for split, name in getattr(plugin, "SPLIT_FILES", {}).items()}
+    origin = official.get("train", next(iter(plugin.label_files(folder)), None))
+    return {split: origin for split in SPLITS if origin} | official
+
+
+def _catalogue(archive: grid.Archive, plugin: ModuleType, *, files: Mapping[str, Path]) -> pd.DataFrame:
+    """All cases that the archive lists, each in a split."""
+    options = plugins.chosen("datasets", archive.kind)
+    listed = check(plugin.read_cases(Path(archive.folder), options), "catalogue", file=archive.folder or archive.name)
+    try:
+        return with_splits(
+            listed, validation=archive.validation, test=archive.test, seed=archive.split_seed, files=files
+        )
+    except Refusal as refusal:
+        raise Refusal(f"archives.{archive.name}: {refusal}") from None
+
+
+def _read_all(
+    catalogue: pd.DataFrame, *, archive: grid.Archive, workers: int, path: Path
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Write the pixels of all cases to `path`; the "cases" table of them, and the "rejects" of the others."""
+    work = partial(_read, kind=archive.kind.name, folder=archive.folder, size=archive.size, resize=archive.resize)
+    rows = catalogue.to_dict("records")
+    results = in_order(work, rows, workers=workers)
+    kept, persons, refused = [], [], []
+    with Shelf(path, size=archive.size) as shelf:
+        for position, result in enumerate(bar(results, total=len(rows), what=f"prepare {archive.name}")):
+            if result.pixels is None:
+                refused.append({**{key: rows[position][key] for key in ("case", "file")}, "reason": result.reason})
+                continue
+            shelf.add(result.pixels)
+            kept.append(position)
+            persons.append(result.person)
+    digests = [hashlib.blake2b(pixels.tobytes(), digest_size=8).hexdigest() for pixels in np.load(path, mmap_mode="r")]
+    known = _with_persons(catalogue.iloc[kept].reset_index(drop=True), persons)
+    prepared = known.assign(row=np.arange(len(kept)), pixels=pd.Series(digests, dtype=str))
+    return check(prepared, "cases"), pd.DataFrame(refused, columns=["case", "file", "reason"], dtype=str)
+
+
+def _with_persons(cases: pd.DataFrame, persons: list[dict[str, Any]]) -> pd.DataFrame:
+    """The cases with what headers tell of patients where the catalogue says nothing."""
+    told = pd.DataFrame(persons, index=cases.index)
+    known = {"sex": cases["sex"] != "", "age": cases["age"].notna(), "view": cases["view"] != ""}
+    return cases.assign(**{name: cases[name].where(known[name], told[name]) for name in told.columns})
+
+
+def _write_rejects(refused: pd.DataFrame, path: Path, *, archive: grid.Archive, total: int) -> None:
+    """Write and tell what cannot be read; refuse if it is more than the archive's config allows.
+
+    Snakemake removes the table of a job that failed, so on refusal the list is also kept as text beside it.
+    """
+    write_table(refused, path, "rejects")
+    kept = path.with_suffix(".csv")
+    kept.unlink(missing_ok=True)
+    for reason in refused["reason"].head(5):
+        print(f"{archive.name}: rejected: {reason}", flush=True)
+    if len(refused) <= archive.rejects * total:
+        return
+    write_text(refused.to_csv(index=False), kept)
+    raise Refusal(
+        f"archives.{archive.name}: {len(refused)} of {total} images cannot be read (all of them: {kept}),"
+        f" more than the share of {archive.rejects:g} that is allowed; the first: {refused['reason'].iloc[0]}",
+        remedy=f"mend them, or raise archives.{archive.name}.rejects",
+    )
+
+
+def _summary(prepared: pd.DataFrame, *, rejected: int) -> str:
+    """How many cases and patients there are, in words."""
+    parts = [
+        f"{split} {len(part)} of {part['patient'].nunique()}"
+        for split, part in ((split, prepared[prepared["split"] == split]) for split in SPLITS)
+    ]
+    many = f"{len(prepared)} cases of {prepared['patient'].nunique()} patients prepared"
+    return f"{many} ({', '.join(parts)}), {rejected} rejected, {len(labels_of(prepared))} labels"
+
+
+def _read(chunk: list[dict[str, Any]], *, kind: str, folder: str, size: int, resize: str) -> list[Prepared]:
+    """What becomes of each case of a chunk; runs in a worker."""
+    plugin = plugins.load("datasets", kind)
+    results = []
+    for case in chunk:
+        try:
+            pixels = fitted(plugin.read_pixels(Path(folder), case), size=size, resize=resize)
+            person = plugin.read_person(Path(folder), case) if hasattr(plugin, "read_person") else {}
+            results.append(Prepared(pixels, person))
+        except Refusal as refusal:
+            results.append(Prepared(None, {}, str(refusal)))
+    return results
+
+
+def fitted(pixels: np.ndarray, *, size: int, resize: str) -> np.ndarray:
+    """An image (height, width) or (height, width, 3) as uint8 (channels, size, size), smoothed where it shrinks.
+
+    "pad" keeps the aspect ratio and adds black at the shorter side, evenly on both; "squash" stretches.
+    """
+    height, width = pixels.shape[:2]
+    longer = max(height, width)
+    shape = (
+        (size, size) if resize == "squash" else tuple(max(1, round(side * size / longer)) for side in (height, width))
+    )
+    small = np.asarray(Image.fromarray(pixels).resize(shape[::-1], Image.Resampling.LANCZOS))
+    planes = small[None] if small.ndim == 2 else small.transpose(2, 0, 1)  # (channels, height, width)
+    margins = [((size - side) // 2, (size - side + 1) // 2) for side in shape]
+    return np.pad(planes, [(0, 0), *margins])
+
+
+def in_order(
+    work: Callable[[list], list[Prepared]], cases: list[dict[str, Any]], *, workers: int
+) -> Iterator[Prepared]:
+    """What `work` makes of each case, in the order of the cases, by several processes, few cases at a time.
+
+    A process that dies, as a decoder in C can on a hostile file, costs the case that it died of.
+    """
+    chunks = deque(cases[start : start + CHUNK] for start in range(0, len(cases), CHUNK))
+    while chunks:
+        try:
+            yield from _by_many(work, chunks, workers=workers)
+        except BrokenProcessPool:
+            # any chunk under way may have done it: go through the foremost case by case, then on as before
+            for case in chunks.popleft():
+                yield _alone(work, case)
+
+
+def _by_many(work: Callable, chunks: deque[list], *, workers: int) -> Iterator[Prepared]:
+    """Results of the chunks, which leave the queue as they are done."""
+    ahead = iter(list(chunks))
+    with _pool(workers) as pool:
+        # a few chunks in hand for each worker, so that results never pile up
+        under_way = deque(pool.submit(work, chunk) for chunk in islice(ahead, 2 * workers))
+        while chunks:
+            results = under_way.popleft().result()
+            chunks.popleft()
+            following = next(ahead, None)
+            if following is not None:
+                under_way.append(pool.submit(work, following))
+            yield from results
+
+
+def _alone(work: Callable, case: dict[str, Any]) -> Prepared:
+    """The result of one case in a process of its own."""
+    with _pool(1) as pool:
+        try:
+            return pool.submit(work, [case]).result()[0]
+        except BrokenProcessPool:
+            return Prepared(None, {}, f"{case['file']}: its decoder crashed; fetch it again")
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    """Worker processes that start from a clean one with this module loaded."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return ProcessPoolExecutor(workers, mp_context=context)
+
+
+class Shelf:
+    """A .npy file that images of one size are put on, one after another: uint8 (cases, channels, size, size).
+
+    It has one channel until the first image in colour comes.
+    """
+
+    def __init__(self, path: Path, *, size: int):
+        self.path, self.size, self.channels, self.count = path, size, 1, 0
+
+    def __enter__(self) -> "Shelf":
+        self.file = self.path.open("wb+")
+        self._write_header()
+        self.start = self.file.tell()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self.file:
+            self.file.seek(0)
+            self._write_header()
+
+    def add(self, pixels: np.ndarray) -> None:
+        """Put one image (1 or 3, size, size) behind the others."""
+        if len(pixels) > self.channels:
+            self._widen(len(pixels))
+        self.file.write(np.broadcast_to(pixels, (self.channels, self.size, self.size)).tobytes())
+        self.count += 1
+
+    def _widen(self, channels: int) -> None:
+        """Repeat the one channel of all images so far, in place, from the last to the first."""
+        self.file.flush()
+        narrow, wide = self.size**2, channels * self.size**2
+        for row in reversed(range(self.count)):
+            self.file.seek(self.start + row * narrow)
+            plane = self.file.read(narrow)
+            self.file.seek(self.start + row * wide)
+            self.file.write(plane * channels)
+        self.file.seek(self.start + self.count * wide)
+        self.channels = channels
+
+    def _write_header(self) -> None:
+        """Say what follows; NumPy leaves room for the count to grow, so the length stays."""
+        shape = (self.count, self.channels, self.size, self.size)
+        np.lib.format.write_array_header_1_0(self.file, {"descr": "|u1", "fortran_order": False, "shape": shape})
