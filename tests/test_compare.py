@@ -1,0 +1,297 @@
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from headwater.compare import compare
+from headwater.formats import read_table, write_table
+from headwater.refusals import Refusal
+from predictions_made import cohort, comparison, scored, written
+
+LABELS = {"Effusion": 0.4, "Mass": 0.3}
+
+
+@pytest.fixture
+def cases():
+    return cohort(patients=60, images=2, labels=LABELS)
+
+
+def compared(folder, files, **changes) -> pd.DataFrame:
+    plan = comparison(**({"sources": ("random", "dino")} | changes))
+    compare(comparison=plan, predictions=files, comparisons=folder / "c.parquet", curves=folder / "curves.parquet")
+    return read_table(folder / "c.parquet", "comparisons")
+
+
+def row(frame, *, label="macro", source="dino", **other) -> pd.Series:
+    for column, value in {"label": label, "source": source, **other}.items():
+        frame = frame[frame[column] == value]
+    assert len(frame) == 1
+    return frame.iloc[0]
+
+
+def changed(file, change) -> None:
+    """The predictions in a file after `change(frame)`."""
+    frame = read_table(file, "predictions")
+    write_table(change(frame), file, "predictions")
+
+
+def put(column, value, where):
+    """A change that writes one cell or more."""
+
+    def change(frame):
+        frame.loc[where(frame), column] = value
+        return frame
+
+    return change
+
+
+def test_values_are_the_metrics_of_the_predictions(tmp_path, cases):
+    files = written(tmp_path, cases, strengths={"random": 0.3, "dino": 1.0})
+    frame = compared(tmp_path, files, metrics=("auroc", "average_precision"))
+    for metric, peer in (("auroc", roc_auc_score), ("average_precision", average_precision_score)):
+        expected = {}
+        for source in ("random", "dino"):
+            runs = [
+                scored(cases, source=source, seed=seed, strength=0.3 if source == "random" else 1.0) for seed in (0, 1)
+            ]
+            for label in LABELS:
+                values = [peer(run[run.label == label].target, run[run.label == label].score) for run in runs]
+                expected[source, label] = np.mean(values)
+            expected[source, "macro"] = np.mean([expected[source, label] for label in LABELS])
+        for label in (*LABELS, "macro"):
+            found = row(frame, label=label, metric=metric)
+            assert found.value == pytest.approx(expected["dino", label], abs=1e-12)
+            assert found.reference_value == pytest.approx(expected["random", label], abs=1e-12)
+            assert found.difference == pytest.approx(found.value - found.reference_value, abs=1e-12)
+            assert found.value_low < found.value < found.value_high
+            assert found.difference_low < found.difference < found.difference_high
+            alone = row(frame, label=label, metric=metric, source="random")
+            assert alone.reference == "" and not alone.tested and np.isnan([alone.p, alone.difference]).all()
+            assert alone.value == found.reference_value and alone.value_low == found.reference_low
+
+
+def test_a_planted_effect_is_found_and_counts_are_told(tmp_path, cases):
+    found = row(compared(tmp_path, written(tmp_path, cases, strengths={"random": 0.0, "dino": 1.5})))
+    assert found.p == pytest.approx(2 / 513) and found.difference_low > 0
+    assert (found.patients, found.cases, found.seeds, found.resamples, found.dropped) == (60, 120, 2, 512, 0)
+    effusion = row(read_table(tmp_path / "c.parquet", "comparisons"), label="Effusion")
+    assert (effusion.positives, effusion.positive_patients) == (48, 24)
+
+
+def test_two_equally_good_sources_are_not_told_apart(tmp_path, cases):
+    frame = compared(tmp_path, written(tmp_path, cases, strengths={"random": 0.6, "dino": 0.6}))
+    tested = frame[frame.tested]
+    assert (tested.p > 0.05).all() and ((tested.difference_low < 0) & (tested.difference_high > 0)).all()
+
+
+@pytest.mark.parametrize("seeds", [(0,), (0, 1, 2)])
+def test_identical_models_differ_by_nothing(tmp_path, cases, seeds):
+    files = written(tmp_path, cases, strengths={"random": 0.6}, seeds=seeds)
+    twice = []
+    for file in files:
+        twin = tmp_path / "again" / file.parent.name / file.name
+        frame = read_table(file, "predictions").assign(source="dino")
+        write_table(frame, twin, "predictions")
+        twice.append(twin)
+    frame = compared(tmp_path, [*files, *twice], seeds=seeds)
+    pairs = frame[frame.reference != ""]
+    assert (pairs.difference == 0).all() and (pairs.p == 1).all()
+    if len(seeds) == 1:
+        assert (pairs.difference_low == 0).all() and (pairs.difference_high == 0).all()
+
+
+def test_the_order_of_rows_files_sources_and_seeds_changes_no_byte(tmp_path, cases):
+    strengths = {"random": 0.2, "dino": 0.5, "moco": 0.9}
+    files = written(tmp_path, cases, strengths=strengths)
+    compared(tmp_path, files, sources=tuple(strengths), reference="random")
+    before = [(tmp_path / name).read_bytes() for name in ("c.parquet", "curves.parquet")]
+    for position, file in enumerate(files):
+        changed(file, lambda frame, seed=position: frame.sample(frac=1, random_state=seed))
+    compared(tmp_path, files[::-1], sources=("moco", "dino", "random"), reference="random", seeds=(1, 0))
+    assert [(tmp_path / name).read_bytes() for name in ("c.parquet", "curves.parquet")] == before
+
+
+def test_small_blocks_change_no_byte(tmp_path, cases, monkeypatch):
+    files = written(tmp_path, cases, strengths={"random": 0.2, "dino": 0.5})
+    compared(tmp_path, files, metrics=("auroc", "average_precision"))
+    before = (tmp_path / "c.parquet").read_bytes()
+    monkeypatch.setattr("headwater.compare.ELEMENTS", 1)
+    compared(tmp_path, files, metrics=("auroc", "average_precision"))
+    assert (tmp_path / "c.parquet").read_bytes() == before
+
+
+def test_images_copied_within_their_patients_make_no_interval_narrower(tmp_path, cases):
+    files = written(tmp_path, cases, strengths={"random": 0.2, "dino": 0.6})
+    before = row(compared(tmp_path, files))
+    for file in files:
+        changed(file, lambda frame: pd.concat([frame.assign(case=frame.case + f"_{copy}") for copy in range(4)]))
+    after = row(compared(tmp_path, files))
+    assert after.cases == 4 * before.cases and after.patients == before.patients
+    for column in ("difference", "difference_low", "difference_high", "value_low", "value_high", "p"):
+        assert after[column] == pytest.approx(before[column], abs=1e-12)
+
+
+def test_without_a_reference_all_pairs_are_compared(tmp_path, cases):
+    strengths = {"a": 0.2, "b": 0.5, "c": 0.9}
+    frame = compared(tmp_path, written(tmp_path, cases, strengths=strengths), sources=tuple(strengths), reference=None)
+    macro = frame[frame.label == "macro"]
+    assert set(zip(macro.source, macro.reference, strict=True)) == {("b", "a"), ("c", "a"), ("c", "b"), ("a", "")}
+    ab, ac, bc = (
+        row(frame, source=source, reference=reference).difference
+        for source, reference in (("b", "a"), ("c", "a"), ("c", "b"))
+    )
+    assert ac - ab == pytest.approx(bc, abs=1e-12)
+
+
+def test_recipes_are_compared_each_for_itself(tmp_path, cases):
+    files = [
+        file
+        for recipe, strength in (("finetune", 1.0), ("linear_probe", 0.1))
+        for file in written(tmp_path, cases, strengths={"random": 0.0, "dino": strength}, recipe=recipe)
+    ]
+    frame = compared(tmp_path, files, recipes=("finetune", "linear_probe"))
+    assert row(frame, recipe="finetune").difference > row(frame, recipe="linear_probe").difference + 0.1
+
+
+def test_one_seed_is_said_in_the_note(tmp_path, cases):
+    frame = compared(tmp_path, written(tmp_path, cases, strengths={"random": 0.2, "dino": 0.6}, seeds=(4,)), seeds=(4,))
+    assert frame.note.str.contains("one seed: training noise is not in the interval").all() and (frame.seeds == 1).all()
+
+
+# labels
+
+
+def test_a_label_without_a_positive_case_stays_as_a_row_without_numbers(tmp_path):
+    cases = cohort(patients=60, images=2, labels={**LABELS, "Hernia": 0.0, "Normal": 1.0})
+    frame = compared(tmp_path, written(tmp_path, cases, strengths={"random": 0.2, "dino": 0.6}))
+    hernia, normal, macro = (row(frame, label=label) for label in ("Hernia", "Normal", "macro"))
+    assert hernia.note == "left out: no positive case in test" and normal.note == "left out: no negative case in test"
+    assert np.isnan([hernia.value, hernia.p, hernia.difference, hernia.value_low]).all() and not hernia.tested
+    inside = [row(frame, label=label).value for label in LABELS]
+    assert macro.value == pytest.approx(np.mean(inside), abs=1e-12)
+    assert macro.note.startswith("mean of 2 labels; without Hernia (no positive case in test), Normal (no negative")
+
+
+def test_a_rare_label_is_described_but_neither_tested_nor_in_the_macro(tmp_path):
+    cases = cohort(patients=60, images=2, labels={**LABELS, "Edema": 9 / 60})
+    frame = compared(tmp_path, written(tmp_path, cases, strengths={"random": 0.2, "dino": 0.6}))
+    edema = row(frame, label="Edema")
+    assert edema.note == "described only: 9 positive patients in test, fewer than 10"
+    assert not edema.tested and np.isnan(edema.p) and edema.value_low < edema.value < edema.value_high
+    inside = [row(frame, label=label).value for label in LABELS]
+    assert row(frame).value == pytest.approx(np.mean(inside), abs=1e-12)
+    again = compared(tmp_path, sorted(tmp_path.rglob("predictions.parquet")), fewest_positive=9)
+    assert row(again, label="Edema").tested and "mean of 3 labels" in row(again).note
+
+
+def test_rare_is_judged_by_patients_not_by_images(tmp_path):
+    cases = cohort(patients=60, images=5, labels={**LABELS, "Edema": 3 / 60})
+    edema = row(compared(tmp_path, written(tmp_path, cases, strengths={"random": 0.2, "dino": 0.6})), label="Edema")
+    assert (edema.positives, edema.positive_patients, edema.tested) == (15, 3, False)
+
+
+def test_without_a_label_to_test_the_macro_is_a_note(tmp_path):
+    cases = cohort(patients=60, images=1, labels={"Edema": 0.05})
+    frame = compared(tmp_path, written(tmp_path, cases, strengths={"random": 0.2, "dino": 0.6}))
+    macro = row(frame)
+    assert np.isnan([macro.value, macro.difference, macro.p]).all() and not macro.tested
+    assert macro.note.startswith("left out: no label can be tested")
+
+
+def test_unknown_targets_leave_their_label_only(tmp_path, cases):
+    cases.loc[:39, "Mass"] = np.nan
+    frame = compared(tmp_path, written(tmp_path, cases, strengths={"random": 0.2, "dino": 0.6}))
+    mass, effusion, macro = (row(frame, label=label) for label in ("Mass", "Effusion", "macro"))
+    assert (mass.cases, mass.patients) == (80, 40) and (effusion.cases, macro.cases) == (120, 120)
+    run = scored(cases, source="dino", seed=0, strength=0.6)
+    other = scored(cases, source="dino", seed=1, strength=0.6)
+    known = [frame[(frame.label == "Mass") & frame.target.notna()] for frame in (run, other)]
+    assert mass.value == pytest.approx(np.mean([roc_auc_score(k.target, k.score) for k in known]), abs=1e-12)
+
+
+def test_a_replicate_without_a_positive_is_dropped_and_counted(tmp_path):
+    cases = cohort(patients=12, images=2, labels={"Effusion": 0.5, "Edema": 2 / 12})
+    files = written(tmp_path, cases, strengths={"random": 0.2, "dino": 0.6})
+    frame = compared(tmp_path, files, fewest_positive=2)
+    # the chance that 2 of 12 patients are both never drawn is (10/12)^12, 11 %
+    edema, effusion, macro = (row(frame, label=label) for label in ("Edema", "Effusion", "macro"))
+    assert 30 < edema.dropped < 90 and effusion.dropped < 5
+    assert edema.dropped <= macro.dropped <= edema.dropped + effusion.dropped
+    assert np.isfinite([edema.difference_low, macro.difference_high, macro.p]).all()
+
+
+def test_one_patient_can_be_described_at_most(tmp_path):
+    cases = cohort(patients=1, images=6, labels={"Effusion": 1.0})
+    cases.loc[:2, "Effusion"] = 0.0
+    effusion = row(
+        compared(tmp_path, written(tmp_path, cases, strengths={"random": 0.2, "dino": 0.6})), label="Effusion"
+    )
+    assert not effusion.tested and effusion.value_low == effusion.value == effusion.value_high
+
+
+def test_constant_scores_are_a_coin_toss(tmp_path, cases):
+    files = written(tmp_path, cases, strengths={"random": 0.2, "dino": 0.6})
+    for file in files[:2]:
+        changed(file, lambda frame: frame.assign(score=0.5))
+    alone = row(compared(tmp_path, files), source="random")
+    assert (alone.value, alone.value_low, alone.value_high) == (0.5, 0.5, 0.5)
+
+
+def test_no_interval_leaves_the_range_of_its_metric(tmp_path, cases):
+    files = written(tmp_path, cases, strengths={"random": 0.2, "dino": 9.0})
+    changed(files[3], lambda frame: frame.assign(score=frame.score.sample(frac=1, random_state=0).to_numpy()))
+    assert compared(tmp_path, files)[["value_high", "reference_high"]].max().max() <= 1
+
+
+# refusals
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (put("score", np.nan, lambda frame: frame.index == 3), "1 scores are not finite, such as nan for case"),
+        (put("score", np.inf, lambda frame: frame.index < 2), "2 scores are not finite, such as inf for case"),
+        (put("target", 0.5, lambda frame: frame.index == 3), "is neither 0, 1 nor unknown"),
+        (put("label", "macro", lambda frame: frame.label == "Mass"), "a label is called 'macro'"),
+        (put("patient", "p00059", lambda frame: frame.index == 0), "belongs to two patients"),
+        (put("dataset", "vindr", lambda frame: frame.index >= 0), "is about vindr, not chest"),
+        (put("seed", 3, lambda frame: frame.index == 0), "holds 2 values of seed, not one"),
+        (put("seed", 3, lambda frame: frame.index >= 0), "run dino/finetune/seed3 is not declared"),
+        (put("source", "random", lambda frame: frame.index >= 0), "run random/finetune/seed1 is also in "),
+        (lambda frame: frame.iloc[1:], "case 'c00000_0' has 1 of 2 labels"),
+        (lambda frame: frame[frame.case != "c00007_1"], "case 'c00007_1' is only in "),
+        (lambda frame: frame[frame.label != "Mass"], "label 'Mass' is only in "),
+        (put("patient", "p00059", lambda frame: frame.case == "c00002_0"), "patient of case 'c00002_0' is 'p00002' there"),
+        (put("target", 1.0, lambda frame: (frame.case == "c00002_0") & (frame.label == "Mass")), "Mass of case 'c00002_0'"),
+    ],
+)  # fmt: skip
+def test_predictions_that_do_not_fit_are_refused_by_file(tmp_path, cases, change, said):
+    cases.loc[cases.case == "c00002_0", "Mass"] = 0.0
+    files = written(tmp_path, cases, strengths={"random": 0.2, "dino": 0.6})
+    changed(files[-1], change)
+    with pytest.raises(Refusal, match="predictions.parquet") as refused:
+        compared(tmp_path, files)
+    assert said in str(refused.value) and "dino/finetune/seed1" in str(refused.value)
+
+
+def test_runs_that_differ_are_named_both(tmp_path, cases):
+    files = written(tmp_path, cases, strengths={"random": 0.2, "dino": 0.6})
+    changed(files[2], lambda frame: frame[frame.case != "c00007_1"])
+    with pytest.raises(Refusal) as refused:
+        compared(tmp_path, files)
+    assert str(files[2]) in str(refused.value) and "differs from" in str(refused.value)
+
+
+def test_a_missing_run_is_refused(tmp_path, cases):
+    files = written(tmp_path, cases, strengths={"random": 0.2, "dino": 0.6})
+    with pytest.raises(Refusal, match="no predictions of run dino/finetune/seed1"):
+        compared(tmp_path, files[:-1])
+
+
+def test_curves_lead_from_corner_to_corner(tmp_path, cases):
+    compared(tmp_path, written(tmp_path, cases, strengths={"random": 0.2, "dino": 0.6}))
+    frame = read_table(tmp_path / "curves.parquet", "curves")
+    assert frame.groupby(["source", "seed", "label"]).ngroups == 8
+    for _, curve in frame.groupby(["source", "seed", "label"]):
+        points = curve[["false_positive_rate", "true_positive_rate"]].to_numpy()
+        assert (points[0] == 0).all() and (points[-1] == 1).all() and (np.diff(points, axis=0) >= 0).all()
