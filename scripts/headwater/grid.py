@@ -162,6 +162,8 @@ class Source(Record):
             raise ValueError("weights and method exclude each other; to continue from published weights use start")
         if bool(self.method) != bool(self.corpus) or bool(self.method) != bool(self.training):
             raise ValueError("method, corpus and training belong together")
+        if self.reduction != "everything" and not self.corpus:
+            raise ValueError("reduction needs a corpus: it says which of its images are kept")
         if self.start and not self.method:
             raise ValueError("start needs a method: it says what the pre-training continues from")
         return self

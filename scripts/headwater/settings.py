@@ -57,7 +57,7 @@ class Config(Record):
     tracking: Tracking = Tracking()
     """Where training curves go besides metrics.csv and TensorBoard."""
     compute: Compute = Compute()
-    """What each training job asks of the machine; it changes no result."""
+    """What each training job asks of the machine; it changes results by rounding at most."""
 
     def grid(self) -> Grid:
         """The grid that this config lays out."""

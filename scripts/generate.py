@@ -1,0 +1,178 @@
+"""Write the files that follow from others: the conda environment, the schema of a config file, its table of keys."""
+
+import json
+import types
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+
+import pydantic
+import yaml
+from packaging.requirements import Requirement
+from pydantic.fields import FieldInfo
+
+from headwater import grid, settings
+from headwater.cli import door
+from headwater.formats import write_text
+from headwater.records import Choice, Record
+from headwater.refusals import Refusal
+
+ROOT = Path(__file__).parent.parent
+
+LINUX = {
+    "implementation_name": "cpython",
+    "os_name": "posix",
+    "platform_machine": "x86_64",
+    "platform_python_implementation": "CPython",
+    "platform_system": "Linux",
+    "python_full_version": "3.11.0",
+    "python_version": "3.11",
+    "sys_platform": "linux",
+}
+"""What the pins of the conda environment are resolved for."""
+
+BEGIN = "<!-- keys: written by scripts/generate.py -->"
+END = "<!-- /keys -->"
+
+SECTIONS: dict[str, type[Record]] = {
+    "(top)": settings.Config,
+    "archives.NAME": grid.Archive,
+    "archives.NAME.twin": grid.Twin,
+    "sources.NAME": grid.Source,
+    "sources.NAME.weights": grid.Weights,
+    "datasets.NAME": grid.Dataset,
+    "recipes.NAME": grid.Recipe,
+    "training": grid.Training,
+    "views": grid.Views,
+    "comparison": grid.Comparing,
+    "tracking": grid.Tracking,
+    "compute": settings.Compute,
+}
+"""The parts of a config file, in the order of the tables, and the record that each is read into."""
+
+FILLED_IN = {
+    ("archives.NAME", "kind"): "NAME",
+    ("sources.NAME", "backbone"): "the top-level `backbone`",
+    ("datasets.NAME", "archive"): "NAME",
+}
+"""Required keys that a config may leave out, and what then stands there."""
+
+
+def generate(*, check: bool = False) -> None:
+    """Write each generated file; with `check`, refuse if one of them is not what would be written."""
+    stale = [str(path.relative_to(ROOT)) for path, text in generated().items() if _text(path) != text]
+    if check and stale:
+        raise Refusal(f"not fresh: {', '.join(stale)}", remedy="run python scripts/generate.py and commit")
+    for path, text in generated().items():
+        if str(path.relative_to(ROOT)) in stale:
+            write_text(text, path)
+
+
+def generated() -> dict[Path, str]:
+    """What each generated file shall hold."""
+    readme = ROOT / "config" / "README.md"
+    return {
+        ROOT / "envs" / "headwater.yaml": environment((ROOT / "requirements.lock").read_text()),
+        ROOT / "workflow" / "schemas" / "config.schema.json": json.dumps(settings.schema(), indent=2) + "\n",
+        readme: between_markers(readme.read_text(), "\n".join(keys()), file=readme),
+    }
+
+
+def _text(path: Path) -> str | None:
+    return path.read_text() if path.is_file() else None
+
+
+def pins(lock: str) -> list[str]:
+    """The `name==version` lines of a lock that hold on Linux with Python 3.11, in its order."""
+    lines = (line.removesuffix("\\") for line in lock.splitlines() if line[:1].isalnum())
+    wanted = (Requirement(line.strip()) for line in lines)
+    return [
+        f"{requirement.name}{requirement.specifier}"
+        for requirement in wanted
+        if requirement.marker is None or requirement.marker.evaluate(LINUX)
+    ]
+
+
+def environment(lock: str) -> str:
+    """The conda environment of all jobs: Python from conda-forge, and what the lock pins from pip."""
+    content = {
+        "name": "headwater",
+        "channels": ["conda-forge", "nodefaults"],
+        "dependencies": ["python=3.11", "pip", {"pip": pins(lock)}],
+    }
+    head = "# Written by scripts/generate.py from requirements.lock.\n"
+    return head + yaml.safe_dump(content, sort_keys=False)
+
+
+def between_markers(text: str, inner: str, *, file: Path) -> str:
+    """The text with `inner` between its two markers."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise Refusal(f"has no {BEGIN} ... {END}", file=file, remedy="put both lines back")
+    return f"{before}{BEGIN}\n{inner}\n{END}{after}"
+
+
+def keys() -> Iterator[str]:
+    """A Markdown table of its keys for each part of a config file."""
+    for place, record in SECTIONS.items():
+        yield f"\n### `{place}`\n" if place != "(top)" else "\n### The top of the file\n"
+        yield f"{(record.__doc__ or '').splitlines()[0]}\n"
+        yield "| key | holds | default | meaning |"
+        yield "|---|---|---|---|"
+        # an entry's name is its key, not a key of its own
+        for key in [key for key in record.model_fields if key != "name"]:
+            field = record.model_fields[key]
+            default = FILLED_IN.get((place, key)) or _default(field)
+            yield f"| `{key}` | {_kind(field)} | {default} | {_meaning(field)} |"
+    yield ""
+
+
+def _meaning(field: FieldInfo) -> str:
+    return " ".join((field.description or "").split()).replace("|", "\\|")
+
+
+def _default(field: FieldInfo) -> str:
+    """The default as a config would say it."""
+    value = field.default
+    if field.is_required():
+        return "**required**"
+    if value is None:
+        return "none"
+    if isinstance(value, Record):
+        return "see below"
+    return f"`{json.dumps(value)}`"
+
+
+def _kind(field: FieldInfo) -> str:
+    """What a key holds, in words, with its bounds."""
+    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+    bounds = [
+        f"{sign} {getattr(bound, limit):g}"
+        for bound in field.metadata
+        for limit, sign in signs.items()
+        if hasattr(bound, limit)
+    ]
+    return " ".join([_words(field.annotation), ", ".join(bounds)]).strip()
+
+
+def _words(annotation: typing.Any) -> str:
+    """A type in words."""
+    origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Literal:
+        return " or ".join(f"`{value}`" for value in inner)
+    if origin in (types.UnionType, typing.Union):
+        return _words(next(part for part in inner if part is not type(None)))
+    if origin is tuple:
+        return f"list of {_words(inner[0])}s"
+    if origin is dict:
+        return f"NAME: {_words(inner[1])}"
+    if annotation is Choice:
+        return "plug-in"
+    if issubclass(annotation, pydantic.BaseModel):
+        return "section"
+    return {int: "whole number", float: "number", str: "text", bool: "yes or no"}[annotation]
+
+
+if __name__ == "__main__":
+    door(generate)
