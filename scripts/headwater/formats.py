@@ -168,7 +168,7 @@ def _column(values: pd.Series, kind: str, file: Path | str) -> pd.Series:
         raise Refusal(f"column {values.name!r} is no {kind}: {error}", file=file, remedy="make it again") from None
     if (formed != numbers).any():
         wrong = values[formed != numbers].iloc[0]
-        raise Refusal(f"column {values.name!r} is no {kind}: {wrong!r}", file=file, remedy="make it again")
+        raise Refusal(f"column {values.name!r} is no {kind}: {wrong}", file=file, remedy="make it again")
     return formed
 
 

@@ -75,6 +75,9 @@ def mistakes(error: pydantic.ValidationError, form: type[pydantic.BaseModel], *,
         if found["type"] == "extra_forbidden":
             known = _keys_beside(form, found["loc"])
             lines.append(f"{place}: unknown key; {did_you_mean(str(found['loc'][-1]), known)}")
+        elif found["loc"][-1:] == ("[key]",):
+            section = ".".join(map(str, found["loc"][:-2]))
+            lines.append(f"{section}: a name must be text (got {found['input']!r}); put it in quotes")
         elif found["type"] == "missing":
             lines.append(f"{place}: missing; give it a value")
         else:

@@ -1,0 +1,314 @@
+"""A config is checked whole: every mistake in it is told at once, with the remedy, in one line."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from headwater import settings
+from headwater.records import Choice
+from headwater.refusals import Refusal
+
+ROOT = Path(__file__).parent.parent
+CONFIGS = [ROOT / "config" / "config.yaml", *sorted((ROOT / "config" / "examples").glob("*.yaml"))]
+
+GOOD = yaml.safe_load("""
+seeds: [0, 1]
+archives:
+  chestxray14: {folder: chest}
+  readers: {kind: {name: vindr, readers: any}, folder: vindr}
+reductions:
+  tenth: {name: every_n, n: 10}
+sources:
+  random:
+  ours:
+    method: supervised
+    corpus: readers
+    reduction: tenth
+    training: {steps: 10, batch: 8, lr: 1e-4}
+  theirs:
+    weights: {layout: timm}
+datasets:
+  chestxray14:
+recipes:
+  finetune: {training: {epochs: 2, batch: 8}}
+comparison: {reference: random}
+""")
+
+
+def changed(*changes: tuple[str, Any]) -> dict:
+    """The good config with values put at dotted places."""
+    content = copy.deepcopy(GOOD)
+    for place, value in changes:
+        here = content
+        *above, last = place.split(".")
+        for part in above:
+            if here.get(part) is None:
+                here[part] = {}
+            here = here[part]
+        here[last] = value
+    return content
+
+
+def told(*changes: tuple[str, Any]) -> str:
+    """What the refusal of the changed config says."""
+    with pytest.raises(Refusal) as refusal:
+        settings.load(changed(*changes), file="mine.yaml")
+    line = str(refusal.value)
+    assert line.startswith("mine.yaml: ")
+    assert "\n" not in line
+    return line.removeprefix("mine.yaml: ")
+
+
+def test_a_good_config_lays_out_its_grid():
+    grid = settings.load(GOOD).grid()
+    runs = [run.path for run in grid.runs("chestxray14")]
+    assert len(runs) == len(set(runs)) == 3 * 1 * 2
+    assert runs[0] == "chestxray14/random/finetune/seed0"
+    assert grid.source("theirs").kind == "adopted"
+    assert grid.source("ours").kind == "pretrained"
+    assert grid.comparison("chestxray14").pairs == [("ours", "random"), ("theirs", "random")]
+    assert grid.reductions["everything"] == Choice(name="everything")
+
+
+def test_names_and_defaults_are_filled_in():
+    config = settings.load(changed(("backbone", "timm/resnet18"), ("sources.theirs.backbone", "timm/resnet50")))
+    assert config.archives["chestxray14"].kind == Choice(name="chestxray14")
+    assert config.archives["readers"].kind == Choice(name="vindr", options={"readers": "any"})
+    assert config.datasets["chestxray14"].archive == "chestxray14"
+    assert config.sources["random"].backbone == "timm/resnet18"
+    assert config.sources["theirs"].backbone == "timm/resnet50"
+
+
+def test_loading_changes_nothing_in_what_is_loaded():
+    content = copy.deepcopy(GOOD)
+    settings.load(content)
+    assert content == GOOD
+
+
+def test_a_number_that_yaml_takes_for_text_is_a_number():
+    assert GOOD["sources"]["ours"]["training"]["lr"] == "1e-4"
+    assert settings.load(GOOD).sources["ours"].training.lr == 1e-4
+
+
+def test_all_mistakes_are_told_at_once():
+    line = told(
+        ("sedes", [1]),
+        ("sources.ours.training.lrr", 1),
+        ("sources.theirs.weights.coverage", 2),
+        ("recipes.finetune.training.optimiser", "adma"),
+        ("compute.ranks", "two"),
+    )
+    assert line.startswith("5 mistakes: ")
+    assert "sedes: unknown key; did you mean 'seeds'?" in line
+    assert "sources.ours.training.lrr: unknown key; did you mean 'lr'?" in line
+    assert "sources.theirs.weights.coverage: Input should be less than or equal to 1 (got 2)" in line
+    assert "recipes.finetune.training.optimiser: Input should be 'adamw', 'adam'" in line
+    assert "compute.ranks: Input should be a valid integer" in line
+
+
+def test_all_mistakes_between_the_parts_are_told_at_once():
+    line = told(
+        ("archives.readers.kind", "vindor"),
+        ("datasets.other.archive", "chestxray"),
+        ("sources.ours.method", "supervise"),
+        ("sources.ours.corpus", "reader"),
+        ("sources.ours.reduction", "tenht"),
+        ("comparison.metrics", ["auroc", "auorc"]),
+        ("comparison.reference", "rnadom"),
+    )
+    assert line.startswith("7 mistakes: ")
+    for meant in ("vindr", "chestxray14", "supervised", "readers", "tenth", "auroc", "random"):
+        assert f"did you mean {meant!r}?" in line
+
+
+@pytest.mark.parametrize(
+    ("place", "meant"),
+    [
+        ("archive", "archives"),
+        ("archives.readers.folde", "folder"),
+        ("archives.readers.twin.casses", "cases"),
+        ("sources.ours.corpsu", "corpus"),
+        ("sources.theirs.weights.coverge", "coverage"),
+        ("sources.ours.training.batchsize", "batch"),
+        ("sources.ours.views.flipp", "flip"),
+        ("datasets.chestxray14.label", "labels"),
+        ("recipes.finetune.clas_weights", "class_weights"),
+        ("recipes.finetune.training.warmup", "warmup_steps"),
+        ("comparison.resample", "resamples"),
+        ("tracking.wadnb", "wandb"),
+        ("compute.rank", "ranks"),
+    ],
+)
+def test_an_unknown_key_is_told_at_each_level(place: str, meant: str):
+    assert f"{place}: unknown key; did you mean {meant!r}?" in told((place, 1))
+
+
+def test_an_entry_may_bear_the_name_of_a_key():
+    changes = ("sources.training", {"method": "supervised", "corpsu": "readers"})
+    assert "sources.training.corpsu: unknown key; did you mean 'corpus'?" in told(changes)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        ("sources.ours.method", {"name": "supervised", "clas_weights": 1}, "supervised.clas_weights: unknown key; did"),
+        ("sources.ours.method", {"name": "supervised", "class_weights": "often"}, "(got 'often')"),
+        ("reductions.tenth", "every_n", "reductions.tenth: every_n.n: missing"),
+        ("archives.readers.kind", {"name": "vindr", "readers": "none"}, "'majority' or 'any' (got 'none')"),
+        ("sources.theirs.weights.layout", {"name": "timm", "prefx": "model."}, "did you mean 'prefix'?"),
+        ("sources.theirs.weights.layout", "tim", "weights: there is no 'tim'; did you mean 'timm'?"),
+        ("sources.random.backbone", "resnet50", "say library/model"),
+        ("sources.random.backbone", "tim/resnet50", "there is no library 'tim'; did you mean 'timm'?"),
+        (
+            "archives.photographs",
+            {"kind": "natural_photographs", "twin": {"cases": 9}},
+            "natural_photographs has no twin",
+        ),
+    ],
+)
+def test_unknown_plugins_and_options_are_told(place: str, value: object, said: str):
+    assert said in told((place, value))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ([("archives", {})], "archives: Dictionary should have at least 1 item"),
+        ([("seeds", [])], "seeds: Tuple should have at least 1 item"),
+        ([("seeds", [0, 0])], "seeds: must be different numbers from 0 up (got [0, 0])"),
+        ([("seeds", [-1])], "seeds: must be different numbers from 0 up (got [-1])"),
+        ([("seeds", [1.5])], "seeds.0: Input should be a valid integer"),
+        ([("sources", ["random"])], "sources: Input should be a valid dictionary"),
+        ([("sources.ours", "random")], "sources.ours: Input should be"),
+        ([("recipes.finetune", None)], "recipes.finetune.training: missing"),
+        ([("recipes.finetune.training.steps", 9)], "either steps or epochs, and not both"),
+        ([("sources.ours.training.warmup_steps", 10)], "warmup_steps (10) must be smaller than steps (10)"),
+        ([("sources.ours.weights", {"layout": "timm"})], "weights and method exclude each other"),
+        ([("sources.ours.corpus", None)], "method, corpus and training belong together"),
+        ([("sources.theirs.start", "random")], "start needs a method"),
+        ([("datasets.chestxray14.labels", ["Nodule", "Mass", "Nodule"])], "a label stands there twice"),
+        ([("comparison.metrics", ["auroc", "auroc"])], "comparison.metrics: a metric stands there twice"),
+        ([("comparison.metrics", [])], "comparison.metrics: Tuple should have at least 1 item"),
+        ([("recipes.finetune.name", "probe")], "recipes.finetune.name: an entry's name is its key; leave 'probe' out"),
+        ([("sources.a/b", {})], "sources.a/b: use letters, digits, _ and - in names"),
+        ([("recipes", {"": {"training": {"steps": 1}}})], "recipes.: use letters"),
+        ([("sources", {"random\n": {}, "x": {}}), ("comparison", {})], "use letters, digits, _ and - in names"),
+        (
+            [("datasets", {False: {"archive": "readers"}})],
+            "datasets: a name must be text (got False); put it in quotes",
+        ),
+        ([("sources.random", {"reduction": "tenth"})], "sources.random: reduction needs a corpus"),
+    ],
+)
+def test_what_makes_no_sense_is_told(changes: list[tuple[str, object]], said: str):
+    assert said in told(*changes)
+
+
+OURS = GOOD["sources"]["ours"]
+
+
+@pytest.mark.parametrize(
+    ("sources", "said"),
+    [
+        ({"a": {**OURS, "start": "a"}, "b": {}}, ["sources.a.start: a -> a is a circle; break it"]),
+        (
+            {"a": {**OURS, "start": "b"}, "b": {**OURS, "start": "c"}, "c": {**OURS, "start": "a"}},
+            ["sources.a.start: a -> b -> c -> a is a circle", "sources.b.start: b -> c -> a -> b is a circle"],
+        ),
+        ({"a": {**OURS, "start": "b"}, "b": {}}, ["sources.a.start: b is a random start and has no weights"]),
+        ({"a": {**OURS, "start": "bb"}, "b": {}}, ["sources.a.start: there is no 'bb'; did you mean 'b'?"]),
+        (
+            {"a": {**OURS, "start": "b"}, "b": {**OURS, "backbone": "timm/resnet18"}},
+            ["sources.a.start: b is a timm/resnet18, this is a timm/resnet50; use one backbone"],
+        ),
+    ],
+)
+def test_a_start_must_lead_somewhere(sources: dict, said: list[str]):
+    line = told(("sources", sources), ("comparison", {}))
+    for part in said:
+        assert part in line
+
+
+def test_a_chain_of_starts_is_fine():
+    sources = {"a": {**OURS, "start": "b"}, "b": {**OURS, "start": "c"}, "c": {"weights": {"layout": "timm"}}}
+    assert settings.load(changed(("sources", sources), ("comparison", {}))).sources["a"].start == "b"
+
+
+def test_batches_must_be_shared_evenly():
+    line = told(("compute.ranks", 3))
+    assert "recipes.finetune.training.batch: 8 is no multiple of compute.ranks (3)" in line
+    assert "sources.ours.training.batch: 8 is no multiple of compute.ranks (3)" in line
+    settings.load(changed(("compute.ranks", 4)))
+
+
+@pytest.mark.parametrize(
+    ("comparison", "fewest"),
+    [
+        # 2 pairs, 3 pairs, 2 pairs by 2 metrics: the smallest p, 2 / (resamples + 1), times the tests must reach 0.05
+        ({"reference": "random", "metrics": ["auroc", "average_precision"]}, 159),
+        ({"reference": None}, 119),
+        ({"reference": "random", "level": 0.01}, 399),
+    ],
+)
+def test_resamples_must_be_enough_for_the_correction(comparison: dict, fewest: int):
+    line = told(("comparison", {**comparison, "resamples": fewest - 1}))
+    assert f"can reject nothing below {fewest} resamples (got {fewest - 1}); raise it" in line
+    settings.load(changed(("comparison", {**comparison, "resamples": fewest})))
+
+
+def test_one_source_cannot_be_compared():
+    assert "one source cannot be compared" in told(("sources", {"random": {}}))
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.name)
+def test_each_config_of_ours_loads(file: Path):
+    grid = settings.read(file).grid()
+    assert len(list(grid.runs(grid.datasets[0].name))) >= 4
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("seeds: [0", "the config cannot be read"),
+        ("just words", "is not a list of `key: value`"),
+        ("", "is not a list"),
+    ],
+)
+def test_a_file_that_is_no_config_is_refused(tmp_path: Path, text: str, said: str):
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    with pytest.raises(Refusal) as refusal:
+        settings.read(file)
+    assert str(refusal.value).startswith(f"{file}: ")
+    assert said in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_an_absent_config_is_refused(tmp_path: Path):
+    with pytest.raises(Refusal, match="No such file"):
+        settings.read(tmp_path / "absent.yaml")
+
+
+@pytest.mark.parametrize("content", [yaml.safe_load(file.read_text()) for file in CONFIGS], ids=["demo", "sample"])
+def test_the_schema_knows_good_configs(content: dict):
+    jsonschema.validate(content, settings.schema())
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("sedes", [0]),
+        ("sources.random.lr", 1),
+        ("sources.random.name", "random"),
+        ("recipes.finetune", None),
+        ("recipes.finetune.training.batch", 0),
+        ("sources.ours.method", {"n": 1}),
+    ],
+)
+def test_the_schema_knows_bad_configs(place: str, value: object):
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(changed((place, value), ("sources.ours.training.lr", 1e-4)), settings.schema())
