@@ -36,8 +36,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "monai": ("backbones", "engine", "tasks"),
     "lightly": ("methods",),
     "matplotlib": ("report", "figures"),
-    # the package ships two photographs
-    "sklearn": ("metrics", "splits", "finetune", "datasets.natural_photographs"),
+    "sklearn": ("metrics", "splits", "finetune"),
     "statsmodels": ("statistics",),
     "snakemake": (),
     "torch": ("backbones", "weights", "methods", "tasks", "engine", "adopt", "pretrain", "finetune", "predict"),

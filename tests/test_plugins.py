@@ -1,0 +1,267 @@
+"""Each plug-in is tested because its file exists: its family's contract, and its options without importing it."""
+
+import ast
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from headwater import formats, plugins
+from headwater.datasets import Card
+from headwater.records import Choice, Record
+from headwater.refusals import Refusal
+
+SCRIPTS = Path(__file__).parent.parent / "scripts"
+
+CONTRACTS: dict[str, dict[str, tuple[str, ...] | None]] = {
+    "datasets": {"CARD": None, "label_files": ("folder",), "read_cases": ("folder", "options"), "read_pixels": None},
+    "twins": {"make": ("folder", "cases", "seed", "first_patient", "size")},
+    "reductions": {"keep": ("cases", "images", "options")},
+    "backbones": {"create": ("model", "size"), "resample": ("key", "tensor", "network")},
+    "weights": {"CARD": None, "RULES": None, "DROPPED": None, "normalisation": ("backbone", "metadata")},
+    "methods": {
+        "Options": None,
+        "learner": ("encoder", "options", "views", "size", "labels", "task", "targets", "steps"),
+    },
+    "tasks": {"loss": None, "evidence": None},
+    "metrics": {"TITLE": None, "BETTER": None, "RANGE": None, "measure": ("target", "score", "weights")},
+}
+"""What each plug-in of a family holds, and the parameters of its functions."""
+
+ENTRIES = [(family, name) for family in plugins.FAMILIES for name in plugins.names(family)]
+DATASETS, TWINS, REDUCTIONS, METRICS = (
+    plugins.names(family) for family in ("datasets", "twins", "reductions", "metrics")
+)
+
+
+def held(family: str, name: str) -> dict[str, tuple[str, ...]]:
+    """The names at the top of a plug-in's file, with the parameters of functions, read without importing it."""
+    found: dict[str, tuple[str, ...]] = {}
+    for node in ast.parse((plugins.HOME / family / f"{name}.py").read_text()).body:
+        if isinstance(node, ast.FunctionDef):
+            found[node.name] = tuple(one.arg for one in [*node.args.args, *node.args.kwonlyargs])
+        elif isinstance(node, ast.ClassDef):
+            found[node.name] = ()
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            found |= {ast.unparse(target): () for target in targets}
+    return found
+
+
+def filled_in(family: str, name: str) -> Record:
+    """Options with something sensible for the required ones."""
+    form = plugins.options(family, name)
+    required = {key: field.annotation for key, field in form.model_fields.items() if field.is_required()}
+    return form(**{key: {int: 3, float: 0.5, str: "a"}[kind] for key, kind in required.items()})
+
+
+def test_the_families_are_the_folders_and_each_has_a_contract():
+    folders = {file.parent.name for file in plugins.HOME.glob("*/__init__.py")}
+    assert set(plugins.FAMILIES) == folders - {"engine", "io", "statistics"}
+    assert set(CONTRACTS) == set(plugins.FAMILIES)
+    assert all(plugins.names(family) for family in plugins.FAMILIES)
+
+
+@pytest.mark.parametrize(("family", "name"), ENTRIES)
+def test_an_entry_holds_what_its_family_asks(family: str, name: str):
+    holds = held(family, name)
+    for wanted, parameters in CONTRACTS[family].items():
+        assert wanted in holds, f"{family}/{name}.py has no {wanted}"
+        if parameters is not None:
+            assert holds[wanted] == parameters
+
+
+@pytest.mark.parametrize(("family", "name"), ENTRIES)
+def test_an_entry_has_a_name_for_a_config(family: str, name: str):
+    assert re.fullmatch(r"[a-z][a-z0-9_]*", name)
+
+
+def test_options_are_read_without_importing_anything():
+    program = (
+        "import sys\n"
+        "from headwater import plugins\n"
+        "for family in plugins.FAMILIES:\n"
+        "    for name in plugins.names(family):\n"
+        "        assert issubclass(plugins.options(family, name), plugins.Record)\n"
+        "print([name for name in sys.modules if name.count('.') > 1 and name.startswith('headwater')])\n"
+        "print('torch' in sys.modules, 'pandas' in sys.modules)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPTS)}
+    said = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert (said.stdout, said.stderr) == ("[]\nFalse False\n", "")
+
+
+@pytest.mark.parametrize(("family", "name"), [entry for entry in ENTRIES if entry[0] in ("datasets", "reductions")])
+def test_options_read_are_those_imported(family: str, name: str):
+    imported = getattr(plugins.load(family, name), "Options", Record)
+    assert fields_of(plugins.options(family, name)) == fields_of(imported)
+
+
+def fields_of(form: type[Record]) -> dict[str, tuple]:
+    """Type, default and bounds of each field."""
+    return {key: (field.annotation, field.default, field.metadata) for key, field in form.model_fields.items()}
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_an_archive_has_a_full_card(name: str):
+    card = plugins.load("datasets", name).CARD
+    assert isinstance(card, Card)
+    assert len(set(card.labels)) == len(card.labels) >= 2
+    assert min(map(len, [card.title, card.licence, card.citation, card.modality, *card.labels])) > 0
+    assert card.url.startswith("https://")
+    assert all(count > 0 for count in card.expected.values())
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_a_twin_is_read_as_its_archive(tmp_path: Path, name: str):
+    dataset = plugins.load("datasets", name)
+    plugins.load("twins", name).make(tmp_path / "twin", cases=24, seed=1, size=32)
+    files = dataset.label_files(tmp_path / "twin")
+    assert files
+    assert all(file.is_file() for file in files)
+    cases = formats.check(dataset.read_cases(tmp_path / "twin", filled_in("datasets", name)), "catalogue")
+    assert len(cases) == 24
+    assert set(formats.labels_of(cases)) == set(dataset.CARD.labels)
+    pixels = dataset.read_pixels(tmp_path / "twin", cases.iloc[0])
+    assert pixels.dtype == np.uint8
+    assert pixels.shape[:2] == (32, 32)
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_a_twin_is_made_of_its_arguments(tmp_path: Path, name: str):
+    make = plugins.load("twins", name).make
+    for folder, seed in (("one", 1), ("same", 1), ("other", 2)):
+        make(tmp_path / folder, cases=8, seed=seed, size=32)
+    assert content_of(tmp_path / "one") == content_of(tmp_path / "same") != content_of(tmp_path / "other")
+
+
+def content_of(folder: Path) -> dict[str, str]:
+    """The digest of each file below a folder."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    return {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+@pytest.mark.parametrize("name", REDUCTIONS)
+def test_a_reduction_keeps_some_rows_in_order(name: str):
+    cases = pd.DataFrame({"row": np.arange(40), "case": [f"c{row}" for row in range(40)], "patient": "p"})
+    images = np.random.default_rng(0).integers(0, 256, (40, 1, 8, 8), dtype=np.uint8)
+    keep, options = plugins.load("reductions", name).keep, filled_in("reductions", name)
+    kept = keep(cases, images, options=options)
+    assert np.issubdtype(kept.dtype, np.integer)
+    assert 0 < len(kept) <= 40
+    assert kept[0] >= 0
+    assert kept[-1] < 40
+    assert (np.diff(kept) > 0).all()
+    assert np.array_equal(kept, keep(cases, images, options=options))
+
+
+@pytest.fixture(params=METRICS)
+def metric(request: pytest.FixtureRequest) -> ModuleType:
+    """Each metric."""
+    return plugins.load("metrics", request.param)
+
+
+def test_a_metric_says_how_to_read_it(metric: ModuleType):
+    assert metric.TITLE
+    assert metric.BETTER in ("higher", "lower")
+    assert metric.RANGE[0] < metric.RANGE[1]
+
+
+def test_a_metric_is_best_where_scores_are_the_truth(metric: ModuleType):
+    target = np.array([0.0, 1.0, 0.0, 1.0, 1.0])
+    best = metric.RANGE[metric.BETTER == "higher"]
+    assert metric.measure(target, target, np.ones((2, 5))) == pytest.approx([best, best])
+
+
+def test_a_metric_takes_a_weight_for_a_repetition(metric: ModuleType):
+    random = np.random.default_rng(0)
+    target, score = random.integers(0, 2, 30).astype(float), random.normal(size=30).round(1)
+    weights = random.integers(0, 4, (5, 30))
+    each = [
+        metric.measure(np.repeat(target, row), np.repeat(score, row), np.ones((1, row.sum())))[0] for row in weights
+    ]
+    assert metric.measure(target, score, weights) == pytest.approx(each)
+    assert np.isfinite(each).all()
+
+
+def test_a_metric_of_one_class_is_undefined(metric: ModuleType):
+    target, weights = np.array([1.0, 1.0, 0.0]), np.array([[1, 1, 0], [1, 1, 1]])
+    values = metric.measure(target, np.array([0.2, 0.4, 0.3]), weights)
+    assert np.isnan(values).tolist() == [True, False]
+
+
+@pytest.fixture
+def family(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty family of metrics, in place of the real one."""
+    import headwater.metrics
+
+    monkeypatch.setattr(plugins, "HOME", tmp_path)
+    monkeypatch.setattr(headwater.metrics, "__path__", [str(tmp_path / "metrics")])
+    plugins.options.cache_clear()
+    (tmp_path / "metrics").mkdir()
+    (tmp_path / "metrics" / "__init__.py").write_text("")
+    yield tmp_path / "metrics"
+    plugins.options.cache_clear()
+    sys.modules.pop("headwater.metrics.brier", None)
+
+
+def test_a_file_is_an_entry_and_nothing_else_is_edited(family: Path):
+    assert plugins.names("metrics") == []
+    (family / "brier.py").write_text("TITLE = 'Brier'\n")
+    assert plugins.names("metrics") == ["brier"]
+    assert plugins.load("metrics", "brier").TITLE == "Brier"
+
+
+def test_an_underscore_keeps_a_file_private(family: Path):
+    (family / "_ranks.py").write_text("")
+    (family / "notes.txt").write_text("")
+    assert plugins.names("metrics") == []
+    with pytest.raises(Refusal, match="metrics: there is no '_ranks'; there is none to choose from"):
+        plugins.load("metrics", "_ranks")
+
+
+def test_an_unknown_entry_is_refused_with_the_nearest_one():
+    with pytest.raises(Refusal, match=r"metrics: there is no 'aurco'; did you mean 'auroc'\?"):
+        plugins.check("metrics", "aurco")
+    with pytest.raises(Refusal, match="datasets: there is no 'zzz'; choose one of chestxray14, "):
+        plugins.load("datasets", "zzz")
+
+
+def test_a_broken_entry_can_be_listed_and_its_options_read(family: Path):
+    (family / "brier.py").write_text(
+        "import no_such_library\n"
+        "class Options(Record):\n"
+        "    bins: int = Field(10, ge=1)\n"
+        "    kind: Literal['even', 'quantile'] = 'even'\n"
+    )
+    assert plugins.names("metrics") == ["brier"]
+    assert plugins.options("metrics", "brier")().model_dump() == {"bins": 10, "kind": "even"}
+    with pytest.raises(ModuleNotFoundError, match="no_such_library"):
+        plugins.load("metrics", "brier")
+
+
+def test_options_of_an_entry_come_before_those_of_its_family(family: Path):
+    (family / "brier.py").write_text("")
+    assert plugins.options("metrics", "brier").model_fields == {}
+    plugins.options.cache_clear()
+    (family / "__init__.py").write_text("class Options(Record):\n    whole_family: int = 1\n")
+    assert set(plugins.options("metrics", "brier").model_fields) == {"whole_family"}
+    plugins.options.cache_clear()
+    (family / "brier.py").write_text("class Options(Record):\n    own: int = 1\n")
+    assert set(plugins.options("metrics", "brier").model_fields) == {"own"}
+
+
+def test_chosen_options_are_checked_all_at_once(family: Path):
+    (family / "brier.py").write_text("class Options(Record):\n    bins: int = Field(10, ge=1)\n    name: str = ''\n")
+    assert plugins.chosen("metrics", Choice(name="brier", options={"bins": "20"})).bins == 20
+    with pytest.raises(Refusal) as refusal:
+        plugins.chosen("metrics", Choice(name="brier", options={"bins": 0, "bin": 3}))
+    assert "brier.bins: Input should be greater than or equal to 1 (got 0)" in str(refusal.value)
+    assert "brier.bin: unknown key; did you mean 'bins'?" in str(refusal.value)
