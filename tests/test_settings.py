@@ -129,10 +129,10 @@ def test_all_mistakes_between_the_parts_are_told_at_once():
     ("place", "meant"),
     [
         ("archive", "archives"),
-        ("archives.readers.folde", "folder"),
+        ("archives.readers.folderr", "folder"),
         ("archives.readers.twin.casses", "cases"),
         ("sources.ours.corpsu", "corpus"),
-        ("sources.theirs.weights.coverge", "coverage"),
+        ("sources.theirs.weights.covrage", "coverage"),
         ("sources.ours.training.batchsize", "batch"),
         ("sources.ours.views.flipp", "flip"),
         ("datasets.chestxray14.label", "labels"),
