@@ -6,31 +6,20 @@ same table of metrics, bit by bit: nothing random has a state, and everything el
 
 import math
 import time
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from timm.optim import param_groups_weight_decay
-from timm.utils import ModelEmaV3
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from headwater.engine import checkpoint, schedule, views
 from headwater.engine.batches import Batch, training_batches
-from headwater.engine.distributed import (
-    World,
-    any_rank,
-    barrier,
-    precision,
-    stop_signals,
-    total,
-    with_shared_statistics,
-)
+from headwater.engine.distributed import World, any_rank, barrier, stop_signals, total
+from headwater.engine.state import State
 from headwater.engine.tracking import Tracker
 from headwater.grid import Training
 from headwater.progress import bar
@@ -103,33 +92,29 @@ def fit(
     `images` uint8 (cases, channels, h, w); `rows` of them are trained on, with `targets` float32 (rows, labels).
     `validate` is called on every rank. A stop signal saves the progress and exits with 143.
     """
-    if not len(rows):
-        raise Refusal("there is no image to train on", remedy="look at the splits, the reduction and the fraction")
-    if training.batch % world.size:
-        raise Refusal(f"batch {training.batch} is no multiple of {world.size} ranks", remedy="make it one")
-    state = State(learner, training=training, steps=steps(training, cases=len(rows)), seed=seed, world=world)
-    validated = schedule.validations(training, steps=state.steps) if validate else set()
+    _check(rows, training, world)
+    last = steps(training, cases=len(rows))
+    state = State(learner, training=training, steps=last, world=world)
+    validated = schedule.validations(training, steps=last) if validate else set()
 
     with checkpoint.alone(progress, world=world), stop_signals() as signalled:
         state.take_up(checkpoint.load(progress, identity=identity))
         tracker.rewind(state.step)
         learner.mode(True)
-        losses: list[tuple[float, Tensor]] = []
+        noted: list[tuple[float, Tensor]] = []
         saved = time.monotonic()
-        ahead = range(state.steps if state.out_of_patience else state.step, state.steps)
+        ahead = range(state.step, state.step if state.out_of_patience else last)
         batches = training_batches(
             ahead, images=images, rows=rows, targets=targets, batch=training.batch, seed=seed, world=world
         )
-        if world.first and ahead:
-            batches = bar(batches, total=state.steps, what="training", done=state.step)
+        for batch in bar(batches, total=last, what="training", done=state.step) if world.first and ahead else batches:
+            noted.append(_learn(state, batch.to(world.device), seed=seed))
 
-        for batch in batches:
-            losses.append(state.learn(batch.to(world.device)))
-
+            # one rank may hear the signal a step before the others
             stopped = any_rank(signalled(), world)
-            look = stopped or state.step % RECORD == 0 or state.step in validated or state.step == state.steps
+            look = stopped or state.step % RECORD == 0 or state.step in validated or state.step == last
             if look:
-                _note(losses, step=state.step, tracker=tracker, world=world)
+                _note(noted, step=state.step, tracker=tracker, world=world)
             if state.step in validated:
                 with state.averaged():
                     learner.mode(False)
@@ -138,9 +123,9 @@ def fit(
                     tracker.log(state.step, measured)
                     state.judge(measured, select)
 
-            finished = state.out_of_patience or state.step == state.steps
+            finished = state.out_of_patience or state.step == last
             overdue = world.first and time.monotonic() - saved >= 60 * training.save_minutes
-            if finished or (look and any_rank(stopped or overdue, world)):
+            if look and any_rank(finished or stopped or overdue, world):
                 tracker.flush()
                 if world.first:
                     checkpoint.save(state.contents(), progress, identity=identity)
@@ -151,142 +136,54 @@ def fit(
                 raise SystemExit(143)
             if finished:
                 break
-    return state.conclude()
+
+    kept_step, score = state.conclude()
+    return Fitted(steps=state.step, kept_step=kept_step, score=score, stopped_early=state.step < last)
 
 
-def _note(losses: list[tuple[float, Tensor]], *, step: int, tracker: Tracker, world: World) -> None:
-    """Note the losses of the steps up to `step`, means over the ranks, and forget them; refuses what is no number."""
-    means = total(torch.stack([loss for _, loss in losses]), world) / world.size
-    for earlier, (rate, loss) in enumerate(zip([rate for rate, _ in losses], means.tolist(), strict=True)):
-        at = step - len(losses) + 1 + earlier
+def _check(rows: np.ndarray, training: Training, world: World) -> None:
+    """Refuse what cannot be trained."""
+    if not len(rows):
+        raise Refusal("there is no image to train on", remedy="look at the splits, the reduction and the fraction")
+    if training.batch % world.size:
+        raise Refusal(f"batch {training.batch} is no multiple of {world.size} ranks", remedy="make it one")
+
+
+def _learn(state: State, batch: Batch, *, seed: int) -> tuple[float, Tensor]:
+    """Take one optimiser step; (learning rate, this rank's loss, still on its device)."""
+    learner, world = state.learner, state.world
+    # dropout and the like: drawn anew from the step's number, so that no generator has to be saved
+    draw = np.random.SeedSequence((seed, state.step, world.rank)).generate_state(1, np.uint64)
+    torch.manual_seed(int(draw[0]))
+    state.rate.step_update(state.step)
+    with torch.no_grad():
+        keys = views.keys(seed=seed, epochs=batch.epochs, cases=batch.cases)
+        seen = learner.views(batch.images, keys)
+    with torch.autocast(world.device.type, dtype=state.format, enabled=state.format is not None):
+        loss = state.parallel(seen, batch.targets)
+    state.scaler.scale(loss).backward()
+    if state.training.clip:
+        state.scaler.unscale_(state.optimiser)
+        nn.utils.clip_grad_norm_(state.trained, state.training.clip)
+    state.scaler.step(state.optimiser)
+    state.scaler.update()
+    state.optimiser.zero_grad(set_to_none=True)
+    learner.after_step(step=state.step, steps=state.steps)
+    state.step += 1
+    if state.average:
+        state.average.update(learner, step=state.step)
+    return max(group["lr"] for group in state.optimiser.param_groups), loss.detach().float()
+
+
+def _note(noted: list[tuple[float, Tensor]], *, step: int, tracker: Tracker, world: World) -> None:
+    """Log the losses (means over the ranks) of the steps up to `step`; refuses one that is no number."""
+    means = total(torch.stack([loss for _, loss in noted]), world) / world.size
+    first = step - len(noted) + 1
+    for at, ((rate, _), loss) in enumerate(zip(noted, means.tolist(), strict=True), start=first):
         if not math.isfinite(loss):
             raise Refusal(
                 f"the loss became {loss} at step {at} with learning rate {rate:.3g}",
                 remedy="lower lr, raise warmup_steps, or set clip: 1",
             )
         tracker.log(at, {"training/loss": loss, "training/lr": rate})
-    losses.clear()
-
-
-class State:
-    """All that changes in a training, and one step of it."""
-
-    def __init__(self, learner: Learner, *, training: Training, steps: int, seed: int, world: World):
-        self.training, self.steps, self.seed, self.world = training, steps, seed, world
-        self.learner = with_shared_statistics(learner.to(world.device), world)
-        self.optimiser = schedule.optimiser(learner.parameter_groups(training), training)
-        self.rate = schedule.learning_rate(self.optimiser, training, steps=steps)
-        self.trained = [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
-        self.format = precision(training.precision, world.device)
-        # only fp16 has too few exponents for small gradients
-        self.scaler = torch.amp.GradScaler(world.device.type, enabled=self.format is torch.float16)
-        # in the first steps the average follows closely, else a short training would keep its random start
-        self.average = ModelEmaV3(learner, decay=training.ema, use_warmup=True) if training.ema else None
-        self.parallel = _parallel(learner, world) if world.size > 1 else learner
-        self.step = 0
-        self.bad_validations = 0
-        self.best: dict[str, Any] | None = None
-
-    def learn(self, batch: Batch) -> tuple[float, Tensor]:
-        """Take one optimiser step; (learning rate, this rank's loss)."""
-        draw = np.random.SeedSequence((self.seed, self.step, self.world.rank)).generate_state(1, np.uint64)
-        torch.manual_seed(int(draw[0]))
-        self.rate.step_update(self.step)
-        with torch.no_grad():
-            keys = views.keys(seed=self.seed, epochs=batch.epochs, cases=batch.cases)
-            seen = self.learner.views(batch.images, keys)
-        with torch.autocast(self.world.device.type, dtype=self.format, enabled=self.format is not None):
-            loss = self.parallel(seen, batch.targets)
-        self.scaler.scale(loss).backward()
-        if self.training.clip:
-            self.scaler.unscale_(self.optimiser)
-            nn.utils.clip_grad_norm_(self.trained, self.training.clip)
-        self.scaler.step(self.optimiser)
-        self.scaler.update()
-        self.optimiser.zero_grad(set_to_none=True)
-        self.learner.after_step(step=self.step, steps=self.steps)
-        self.step += 1
-        if self.average:
-            self.average.update(self.learner, step=self.step)
-        return max(group["lr"] for group in self.optimiser.param_groups), loss.detach().float()
-
-    @contextmanager
-    def averaged(self) -> Iterator[None]:
-        """Inside, the learner holds the moving average of its weights, if there is one."""
-        self._swap()
-        try:
-            yield
-        finally:
-            self._swap()
-
-    @torch.no_grad()
-    def _swap(self) -> None:
-        if self.average:
-            ours, theirs = self.learner.state_dict(), self.average.module.state_dict()
-            for mine, other in zip(ours.values(), theirs.values(), strict=True):
-                kept = mine.clone()
-                mine.copy_(other)
-                other.copy_(kept)
-
-    def judge(self, measured: dict[str, float], select: tuple[str, str] | None) -> None:
-        """Keep the learner's weights if they validate better than all before; NaN is never better."""
-        if select is None:
-            return
-        name, direction = select
-        value, best = float(measured[name]), self.best["score"] if self.best else None
-        better = not math.isnan(value) and (best is None or (value > best if direction == "max" else value < best))
-        # the first rank decides for all: a rank that stopped alone would leave the others waiting
-        if any_rank(self.world.first and better, self.world):
-            weights = {key: tensor.detach().cpu().clone() for key, tensor in self.learner.state_dict().items()}
-            self.best = {"weights": weights, "score": value, "step": self.step}
-            self.bad_validations = 0
-        else:
-            self.bad_validations += 1
-
-    @property
-    def out_of_patience(self) -> bool:
-        """Whether so many validations in a row were no better that the training stops early."""
-        return self.training.patience is not None and self.bad_validations >= self.training.patience
-
-    def contents(self) -> dict[str, Any]:
-        """What the progress file holds; order of the data, views, dropout and learning rate follow from the step."""
-        return {
-            "step": self.step,
-            "learner": self.learner.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "average": self.average.module.state_dict() if self.average else None,
-            "scaler": self.scaler.state_dict(),
-            "best": self.best,
-            "bad_validations": self.bad_validations,
-        }
-
-    def take_up(self, saved: dict[str, Any] | None) -> None:
-        """Go on from the contents of a progress file, on any number of ranks."""
-        if saved is None:
-            return
-        self.learner.load_state_dict(saved["learner"])
-        self.optimiser.load_state_dict(saved["optimiser"])
-        if self.average:
-            self.average.module.load_state_dict(saved["average"])
-        self.scaler.load_state_dict(saved["scaler"])
-        self.step, self.best, self.bad_validations = saved["step"], saved["best"], saved["bad_validations"]
-
-    def conclude(self) -> Fitted:
-        """Give the learner the kept weights."""
-        self._swap()
-        if self.best:
-            self.learner.load_state_dict(self.best["weights"])
-        return Fitted(
-            steps=self.step,
-            kept_step=self.best["step"] if self.best else self.step,
-            score=self.best["score"] if self.best else None,
-            stopped_early=self.step < self.steps,
-        )
-
-
-def _parallel(learner: Learner, world: World) -> DistributedDataParallel:
-    """The learner with gradients averaged over the ranks."""
-    # looking for unused parameters also keeps the gradients' grouping, and so the order of sums, the same from the
-    # first step on: a resumed training is exact on any number of ranks
-    warnings.filterwarnings("ignore", message="find_unused_parameters=True was specified")
-    return DistributedDataParallel(learner, find_unused_parameters=True)
+    noted.clear()
