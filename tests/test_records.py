@@ -94,7 +94,7 @@ def test_records_are_frozen():
 
 def test_unknown_fields_and_positions_are_refused():
     with pytest.raises(pydantic.ValidationError, match="Extra inputs"):
-        Small(number=1, numberr=2)
+        Small(number=1, numer_=2)
     with pytest.raises(TypeError):
         Small(1)
 
