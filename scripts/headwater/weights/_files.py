@@ -65,9 +65,9 @@ def _unpickled(path: Path) -> Any:
     except pickle.UnpicklingError as error:
         first = str(error).strip().splitlines()[0]
         raise Refusal(
-            f"holds more than tensors, and opening such a file could run foreign code ({first})",
+            f"holds more than tensors, and opening it could run foreign code ({first})",
             file=path,
-            remedy="where you trust it, save its tensors alone: torch.save(torch.load(f, weights_only=False)['model'], g)",
+            remedy="if you trust it, save its tensors alone: torch.save(torch.load(f, weights_only=False)['model'], g)",
         ) from None
     except (RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
         raise Refusal(f"cannot be read as a checkpoint: {error}", file=path, remedy="get it again") from None

@@ -13,7 +13,7 @@ CARD = Card(
 )
 RULES: tuple[tuple[str, str], ...] = ()
 DROPPED = {
-    r"^(fc|head|head_dist|classifier|last_linear|logits)\.": "classifier of the old labels; every dataset gets a fresh head",
+    r"^(fc|head|head_dist|classifier|last_linear|logits)\.": "classifier of the old labels; datasets get a fresh head",
     r"^pre_logits\.": "representation layer of the old classifier; timm itself leaves it out",
 }
 

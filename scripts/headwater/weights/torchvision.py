@@ -8,7 +8,7 @@ CARD = Card(
     where="https://pytorch.org/vision/stable/models.html",
 )
 RULES: tuple[tuple[str, str], ...] = ()  # timm took torchvision's names for ResNets
-DROPPED = {r"^fc\.": "classifier of the old labels; every dataset gets a fresh head"}
+DROPPED = {r"^fc\.": "classifier of the old labels; datasets get a fresh head"}
 
 
 def normalisation(backbone: str, metadata: dict[str, str]) -> tuple[tuple[float, ...], tuple[float, ...]]:

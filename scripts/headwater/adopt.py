@@ -1,0 +1,86 @@
+"""Adopt: published weights brought into our spelling, with an account of every tensor, or not at all."""
+
+import json
+from pathlib import Path
+
+from torch import Tensor
+
+from headwater import backbones, grid, plugins
+from headwater.backbones._encoder import Encoder
+from headwater.engine import checkpoint
+from headwater.formats import write_json
+from headwater.refusals import Refusal
+from headwater.weights import _coverage, _files
+
+
+def adopt(*, source: grid.Source, size: int, encoder: Path, coverage: Path) -> None:
+    """Write a source's published weights as an encoder for images of `size` pixels, and the report of what fitted.
+
+    Refuses weights that fill less of the network than the source demands; the report is printed and kept even then.
+    """
+    if source.weights is None:
+        raise Refusal(f"source {source.name!r} has no weights", remedy="give it weights, or leave adopt out")
+    layout = plugins.load("weights", source.weights.layout.name)
+    options = plugins.chosen("weights", source.weights.layout)
+    found, metadata = _found(source)
+    mean, std = _normalisation(source, metadata)
+    network = backbones.build(source.backbone, size=size, mean=mean, std=std, seed=source.seed)
+    expected = network.expected()
+    covered = _coverage.match(found, expected=expected, layout=layout, prefix=options.prefix, resample=network.resample)
+    write_json(
+        {"source": source.name, "backbone": source.backbone, "file": source.weights.path, **covered.report()}, coverage
+    )
+    print(
+        f"{source.name}: {source.weights.path or source.backbone} in {source.backbone}\n{covered.table()}", flush=True
+    )
+    if covered.share < source.weights.coverage or not covered.tensors:
+        better = _coverage.nearest_prefix(found, expected=expected, layout=layout, prefix=options.prefix)
+        raise Refusal(
+            f"coverage {covered.summary()} is below {100 * source.weights.coverage:g} %",
+            file=source.weights.path or source.backbone,
+            remedy=_remedy(better, coverage),
+        )
+    _write(network, covered=covered, source=source, path=encoder)
+    print(f"coverage {covered.summary()}", flush=True)
+
+
+def _found(source: grid.Source) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """(tensors, metadata) of the source's checkpoint file, or of its library's hub where it names none."""
+    if source.weights.path:
+        return _files.read(Path(source.weights.path), wrapper=plugins.chosen("weights", source.weights.layout).wrapper)
+    layout = plugins.load("weights", source.weights.layout.name)
+    if not hasattr(layout, "download"):
+        raise Refusal(
+            f"sources.{source.name}.weights: {source.weights.layout.name} weights cannot be fetched by themselves",
+            remedy=f"download the file from {layout.CARD.where} and set path",
+        )
+    return layout.download(source.backbone), {}
+
+
+def _normalisation(source: grid.Source, metadata: dict[str, str]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """(mean, std) that the options say, else those of the layout."""
+    options = plugins.chosen("weights", source.weights.layout)
+    if options.mean and options.std:
+        return options.mean, options.std
+    mean, std = plugins.load("weights", source.weights.layout.name).normalisation(source.backbone, metadata)
+    return options.mean or mean, options.std or std
+
+
+def _remedy(better: str | None, report: Path) -> str:
+    if better is None:
+        return f"check backbone, layout and wrapper; {report} lists every tensor"
+    return f"set prefix: {better}" if better else "leave prefix out"
+
+
+def _write(network: Encoder, *, covered: _coverage.Coverage, source: grid.Source, path: Path) -> None:
+    """The network with the loaded tensors, and in its metadata the names of those that stayed as drawn."""
+    own = network.backbone.state_dict()
+    network.backbone.load_state_dict({**own, **covered.tensors})
+    unfilled = [*covered.missing, *covered.mismatched]
+    metadata = {
+        **network.metadata(),
+        "source": source.as_json(),
+        "digest": source.digest,
+        "coverage": json.dumps({"share": covered.share, "unfilled": unfilled}),
+    }
+    checkpoint.save_weights(network.tensors(), path, metadata)

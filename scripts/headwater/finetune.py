@@ -1,0 +1,250 @@
+"""Finetune: a source's network is fitted to a dataset's training split, and the step that validates best is kept."""
+
+import hashlib
+import importlib.metadata
+import json
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from headwater import backbones, formats, grid, prepared, tasks
+from headwater.backbones._encoder import Encoder, count, restore
+from headwater.engine import checkpoint, distributed, loop, scoring
+from headwater.engine.tracking import Tracker
+from headwater.metrics import auroc
+from headwater.refusals import Refusal, did_you_mean
+from headwater.tasks import classification
+
+SELECT = {"auroc": ("validation/auroc", "max"), "loss": ("validation/loss", "min")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Material:
+    """What a run may learn from: no test row is in it."""
+
+    images: np.ndarray
+    labels: list[str]
+    kind: tasks.Kind
+    training: np.ndarray
+    """Rows that are trained on."""
+    validation: np.ndarray
+    """Rows that pick the kept step."""
+    targets: dict[str, np.ndarray]
+    """Targets of the rows of either, (rows, labels)."""
+
+
+def finetune(
+    *,
+    run: grid.Run,
+    cases: Path,
+    images: Path,
+    model: Path,
+    fit: Path,
+    history: Path,
+    progress: Path,
+    encoder: Path | None = None,
+    tracking: grid.Tracking = grid.Tracking(),  # noqa: B008
+    threads: int = 1,
+) -> None:
+    """Write the model of a run, and the record of how it was fitted."""
+    began = time.monotonic()
+    with distributed.world(threads=threads) as world:
+        data = prepared.read(cases, images=images)
+        material = _material(run, data, file=cases)
+        network, origin = _network(run, size=data.size, encoder=encoder)
+        weights = classification.class_weights(
+            material.targets["train"], kind=material.kind, wanted=run.recipe.class_weights
+        )
+        learner = classification.Fitting(
+            classification.Classifier(network, labels=len(material.labels), seed=_number("head", run.seed)),
+            views=run.recipe.views,
+            kind=material.kind,
+            class_weights=weights,
+            frozen=run.recipe.kind == "linear_probe",
+        )
+        with Tracker(
+            history,
+            record=run,
+            group=f"{run.dataset.name}/{run.source.name}",
+            name=run.path,
+            job="finetune",
+            tracking=tracking,
+            world=world,
+        ) as tracker:
+            fitted = loop.fit(
+                learner,
+                images=material.images,
+                rows=material.training,
+                targets=material.targets["train"],
+                training=run.recipe.training,
+                seed=run.seed,
+                world=world,
+                progress=progress,
+                identity=" ".join([run.digest, _hash(cases), origin.get("sha256", "random")]),
+                tracker=tracker,
+                validate=partial(_validate, material=material, training=run.recipe.training, world=world),
+                select=SELECT[run.recipe.select],
+            )
+        if world.first:
+            _write(run, learner=learner, material=material, path=model)
+            told = _account(run, material=material, origin=origin, learner=learner, fitted=fitted, world=world)
+            formats.write_json({**told, "seconds": round(time.monotonic() - began, 3)}, fit)
+            checkpoint.forget(progress)
+
+
+def _material(run: grid.Run, data: prepared.Prepared, *, file: Path) -> Material:
+    """The rows and targets that the run learns from; refuses what nothing can be learnt from."""
+    labels = _labels(run, data.labels, file=file)
+    training = _share(data, data.rows("train"), fraction=run.recipe.fraction, seed=run.seed)
+    validation = data.rows("validation")
+    targets = {"train": data.targets(training, labels), "validation": data.targets(validation, labels)}
+    whole = data.targets(np.flatnonzero(data.cases["split"] != "test"), data.labels)
+    if not _both_classes(targets["train"]).any():
+        raise Refusal(
+            "no label has both classes in the train split", file=file, remedy="choose other labels, or raise fraction"
+        )
+    if run.recipe.select == "auroc" and not _both_classes(targets["validation"]).any():
+        raise Refusal(
+            "no label has both classes in the validation split, so no AUROC can pick a step",
+            file=file,
+            remedy="raise the archive's validation share, or set select: loss",
+        )
+    if not len(validation):
+        raise Refusal("has no validation cases", file=file, remedy="raise the archive's validation share")
+    return Material(
+        images=data.images,
+        labels=labels,
+        kind=tasks.kind_of(whole),
+        training=training,
+        validation=validation,
+        targets=targets,
+    )
+
+
+def _labels(run: grid.Run, known: list[str], *, file: Path) -> list[str]:
+    """The run's labels, or all that the cases have."""
+    for label in run.dataset.labels:
+        if label not in known:
+            raise Refusal(f"has no label {label!r}", file=file, remedy=did_you_mean(label, known))
+    if not known:
+        raise Refusal("has no labels", file=file, remedy="fit to another archive")
+    return list(run.dataset.labels) or known
+
+
+def _share(data: prepared.Prepared, rows: np.ndarray, *, fraction: float, seed: int) -> np.ndarray:
+    """The rows of a share of the patients; a smaller share of the same seed lies within a larger one."""
+    patients = data.cases["patient"].to_numpy()[rows]
+    ranked = sorted(set(patients), key=lambda patient: _number(patient, seed))
+    kept = ranked[: max(1, round(fraction * len(ranked)))]
+    return rows[np.isin(patients, kept)]
+
+
+def _both_classes(targets: np.ndarray) -> np.ndarray:
+    """For each label, whether it is present in some rows and absent in others."""
+    return (targets == 1).any(axis=0) & (targets == 0).any(axis=0)
+
+
+def _network(run: grid.Run, *, size: int, encoder: Path | None) -> tuple[Encoder, dict[str, Any]]:
+    """The encoder that the run starts from, and the proof of where its weights came from.
+
+    A random start is drawn from the source's name and the seed, so that two random sources differ.
+    """
+    source = run.source
+    if (source.kind == "random") != (encoder is None):
+        needs = "no encoder" if source.kind == "random" else "an encoder"
+        raise Refusal(f"source {source.name!r} is {source.kind} and takes {needs}", remedy="mend --encoder")
+    if encoder is None:
+        seed = _number("encoder", source.name, run.seed)
+        network = backbones.build(source.backbone, size=size, mean=source.mean, std=source.std, seed=seed)
+        return network, {"drawn_under": seed, "tensors": 0, "parameters": 0}
+    tensors, metadata = checkpoint.load_weights(encoder)
+    if metadata.get("digest") != source.digest:
+        raise Refusal(
+            f"is not the encoder of source {source.name!r} ({source.digest})",
+            file=encoder,
+            remedy="delete it and run its rule again",
+        )
+    network, interpolated = restore(tensors, metadata, name=source.backbone, size=size, file=encoder)
+    loaded = {key: tensors[key] for key in network.expected()}
+    proof = {"tensors": len(loaded), "parameters": count(loaded), "interpolated": interpolated}
+    return network, {"file": str(encoder), "sha256": _hash(encoder), **proof}
+
+
+def _validate(
+    learner: classification.Fitting, *, material: Material, training: grid.Training, world: distributed.World
+) -> dict[str, float]:
+    """Loss and macro AUROC (mean over the labels with both classes) on the validation split."""
+    logits = scoring.score(
+        learner.classifier,
+        images=material.images,
+        rows=material.validation,
+        batch=training.batch,
+        world=world,
+        precision=training.precision,
+    )
+    targets = material.targets["validation"]
+    lost = classification.loss(logits, torch.from_numpy(targets), learner.class_weights.cpu(), material.kind)
+    scores = classification.evidence(logits, material.kind)
+    each = [_auroc(targets[:, label], scores[:, label]) for label in np.flatnonzero(_both_classes(targets))]
+    return {"validation/loss": float(lost)} | ({"validation/auroc": float(np.mean(each))} if each else {})
+
+
+def _auroc(target: np.ndarray, score: np.ndarray) -> float:
+    """AUROC over the cases whose target is known."""
+    known = np.isfinite(target)
+    return float(auroc.measure(target[known], score[known], np.ones((1, known.sum()), dtype=np.int64))[0])
+
+
+def _write(run: grid.Run, *, learner: classification.Fitting, material: Material, path: Path) -> None:
+    """The fitted network with all that is needed to predict with it."""
+    tensors = {key: tensor.cpu().contiguous() for key, tensor in learner.classifier.state_dict().items()}
+    described = {"run": run.as_json(), "labels": json.dumps(material.labels), "task": material.kind}
+    checkpoint.save_weights(tensors, path, {**learner.encoder.metadata(), **described})
+
+
+def _account(
+    run: grid.Run,
+    *,
+    material: Material,
+    origin: dict[str, Any],
+    learner: classification.Fitting,
+    fitted: loop.Fitted,
+    world: distributed.World,
+) -> dict[str, Any]:
+    """How the model came about, for the run's record."""
+    device = world.device
+    return {
+        "run": json.loads(run.as_json()),
+        "digest": run.digest,
+        "steps": fitted.steps,
+        "kept_step": fitted.kept_step,
+        "score": fitted.score,
+        "selected_by": run.recipe.select,
+        "stopped_early": fitted.stopped_early,
+        "rows": {"train": len(material.training), "validation": len(material.validation)},
+        "labels": material.labels,
+        "task": material.kind,
+        "class_weights": learner.class_weights.tolist(),
+        "encoder": origin,
+        "mean": learner.encoder.mean.tolist(),
+        "std": learner.encoder.std.tolist(),
+        "versions": {name: importlib.metadata.version(name) for name in ("torch", "timm")},
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "ranks": world.size,
+    }
+
+
+def _number(*parts: object) -> int:
+    """A number between 0 and 2^63 that stands for the parts."""
+    return int.from_bytes(hashlib.sha256("/".join(map(str, parts)).encode()).digest()[:8]) >> 1
+
+
+def _hash(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,178 @@
+"""DINO: a student sees small pieces of an image and learns to answer as its own moving average does on large ones.
+
+Caron et al. 2021, arXiv 2104.14294; loss, heads and schedules are lightly's.
+"""
+
+import numpy as np
+import torch
+from lightly.loss import DINOLoss
+from lightly.models.modules import DINOProjectionHead
+from lightly.models.utils import update_momentum
+from lightly.utils.scheduler import cosine_schedule
+from pydantic import Field
+from torch import Tensor, nn
+
+from headwater import grid
+from headwater.backbones._encoder import Encoder
+from headwater.engine.loop import Learner
+from headwater.engine.views import as_float, augment, uniform
+from headwater.records import Record
+from headwater.refusals import Refusal
+from headwater.tasks import Kind
+
+DRAWS = 100
+"""Numbers of random draws that one view may use; each view starts at its own multiple."""
+
+
+class Options(Record):
+    """The paper's values for vision transformers (section 3 and appendix C); lengths as shares of the training."""
+
+    output_dimension: int = Field(65_536, ge=2)
+    """Size of the head's answer; small corpora do with 1,024 to 4,096."""
+    hidden_dimension: int = Field(2048, ge=1)
+    bottleneck_dimension: int = Field(256, ge=1)
+    batch_norm: bool = False
+    """BatchNorm in the head (the paper: only with convolutional networks trained at large batches)."""
+    normalise_last_layer: bool = True
+    frozen_last_layer: float = Field(0.01, ge=0, le=1)
+    """Share of the steps during which the head's last layer stays (1 of 100 epochs)."""
+    student_temperature: float = Field(0.1, gt=0)
+    teacher_temperature: float = Field(0.04, gt=0)
+    first_teacher_temperature: float = Field(0.04, gt=0)
+    """Where the warm-up of the teacher's temperature begins."""
+    warmup: float = Field(0.3, ge=0, le=1)
+    """Share of the steps over which the teacher's temperature warms up."""
+    centre_momentum: float = Field(0.9, ge=0, lt=1)
+    teacher_momentum: float = Field(0.996, ge=0, le=1)
+    """Momentum of the teacher at the start; it rises to 1 by a cosine."""
+    global_crop: float = Field(0.4, gt=0, le=1)
+    """Smallest share of the image area in the two large views."""
+    local_views: int = Field(8, ge=0)
+    """How many small views the student sees besides."""
+    local_crop: tuple[float, float] = (0.05, 0.4)
+    """Smallest and largest share of the image area in a small view."""
+    local_size: float = Field(96 / 224, gt=0, le=1)
+    """Side of a small view as a share of the large one's."""
+
+
+class Branch(nn.Module):
+    """An encoder with its projection head."""
+
+    def __init__(self, encoder: Encoder, *, options: Options):
+        super().__init__()
+        self.encoder = encoder
+        self.head = DINOProjectionHead(
+            encoder.width,
+            options.hidden_dimension,
+            options.bottleneck_dimension,
+            options.output_dimension,
+            batch_norm=options.batch_norm,
+            norm_last_layer=options.normalise_last_layer,
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Answers (batch, output_dimension), not yet a softmax."""
+        return self.head(self.encoder(images))
+
+
+class Dino(Learner):
+    """Student, teacher and the centre of the teacher's answers; the teacher's encoder is kept."""
+
+    def __init__(self, encoder: Encoder, *, options: Options, changes: grid.Views, steps: int):
+        super().__init__()
+        self.options, self.changes, self.steps = options, changes, steps
+        # both start as one; the global random state is left alone
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.student = Branch(encoder, options=options)
+            self.teacher = Branch(encoder.twin(), options=options)
+        self.teacher.load_state_dict(self.student.state_dict())
+        self.teacher.requires_grad_(False)
+        self.criterion = DINOLoss(
+            options.output_dimension,
+            student_temp=options.student_temperature,
+            center_momentum=options.centre_momentum,
+        )
+        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
+        self.student.head.last_layer.weight_v.register_hook(self._while_frozen)
+
+    @property
+    def encoder(self) -> Encoder:
+        """The teacher's encoder."""
+        return self.teacher.encoder
+
+    def views(self, images: Tensor, keys: Tensor) -> list[Tensor]:
+        """Two large views, then the small ones."""
+        floats = as_float(images)
+        side = self.encoder.size
+        wide = self.changes.model_copy(update={"crop": self.options.global_crop})
+        large = [augment(floats, keys, wide, size=side, first_draw=DRAWS * view) for view in range(2)]
+        return large + [self._small(floats, keys, DRAWS * (2 + view)) for view in range(self.options.local_views)]
+
+    def forward(self, views: list[Tensor], targets: Tensor) -> Tensor:
+        """Mean cross-entropy over the cases between the teacher's and the student's answers to different views."""
+        large, small = views[:2], views[2:]
+        with torch.no_grad():
+            teacher = self.teacher(torch.cat(large)).float().chunk(2)
+        student = self.student(torch.cat(large)).float().chunk(2)
+        if small:
+            student += self.student(torch.cat(small)).float().chunk(len(small))
+        with torch.autocast(device_type=large[0].device.type, enabled=False):
+            return self.criterion(list(teacher), list(student), teacher_temp=self._temperature())
+
+    def parameter_groups(self, training: grid.Training) -> list[dict]:
+        """The student's parameters."""
+        if training.ema is not None:
+            raise Refusal("dino's teacher already is a moving average of its student", remedy="leave training.ema out")
+        return super().parameter_groups(training)
+
+    def after_step(self, *, step: int, steps: int) -> None:
+        """Draw the teacher after the student; its momentum rises to 1 by a cosine."""
+        momentum = cosine_schedule(step, steps, self.options.teacher_momentum, 1.0)
+        update_momentum(self.student, self.teacher, momentum)
+        self.step.fill_(step + 1)
+
+    def _small(self, floats: Tensor, keys: Tensor, first_draw: int) -> Tensor:
+        """A small view: a window with the largest share of the area, and a random crop within."""
+        least, most = self.options.local_crop
+        narrow = self.changes.model_copy(update={"crop": least / most})
+        side = self.encoder.sides(self.options.local_size * self.encoder.size)
+        return augment(
+            window(floats, keys, share=most, draw=first_draw), keys, narrow, size=side, first_draw=first_draw + 2
+        )
+
+    def _temperature(self) -> float:
+        """The teacher's temperature at this step."""
+        first, last = self.options.first_teacher_temperature, self.options.teacher_temperature
+        warm = self.options.warmup * self.steps
+        return last if warm == 0 else first + (last - first) * min(1.0, int(self.step) / warm)
+
+    def _while_frozen(self, gradient: Tensor) -> Tensor:
+        """The last layer's gradient, nothing while the layer is frozen."""
+        return gradient * (self.step >= self.options.frozen_last_layer * self.steps)
+
+
+def window(images: Tensor, keys: Tensor, *, share: float, draw: int) -> Tensor:
+    """A square cut of each image (batch, channels, h, w) that holds `share` of its area, at a random place."""
+    height, width = (max(1, round(side * share**0.5)) for side in images.shape[-2:])
+    top = (uniform(keys, draw) * (images.shape[-2] - height + 1)).long()
+    left = (uniform(keys, draw + 1) * (images.shape[-1] - width + 1)).long()
+    rows = top[:, None] + torch.arange(height, device=images.device)
+    columns = left[:, None] + torch.arange(width, device=images.device)
+    cases = torch.arange(len(images), device=images.device)
+    return images.permute(0, 2, 3, 1)[cases[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def learner(
+    encoder: Encoder,
+    *,
+    options: Options,
+    views: grid.Views,
+    size: int,
+    labels: int,
+    task: Kind,
+    targets: np.ndarray,
+    steps: int,
+) -> Learner:
+    """A learner that needs no labels."""
+    return Dino(encoder, options=options, changes=views, steps=steps)

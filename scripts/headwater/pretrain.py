@@ -1,0 +1,141 @@
+"""Pretrain: a network learns from the images of a corpus, and its encoder is kept as a source of first weights."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import torch.nn.functional as F
+
+from headwater import backbones, formats, grid, plugins, prepared, tasks
+from headwater.backbones._encoder import Encoder, restore
+from headwater.engine import checkpoint, distributed, loop, scoring
+from headwater.engine.tracking import Tracker
+from headwater.refusals import Refusal
+
+LOOKED_AT = 256
+"""Images whose features are looked at to tell whether an encoder still tells images apart."""
+
+
+def pretrain(
+    *,
+    source: grid.Source,
+    size: int,
+    cases: Path,
+    images: Path,
+    rows: Path,
+    encoder: Path,
+    history: Path,
+    progress: Path,
+    start: Path | None = None,
+    tracking: grid.Tracking = grid.Tracking(),  # noqa: B008
+    threads: int = 1,
+) -> None:
+    """Write the encoder that a source's method learns from the chosen rows of its corpus."""
+    if source.method is None:
+        raise Refusal(f"source {source.name!r} has no method", remedy="give it method, corpus and training")
+    with distributed.world(threads=threads) as world:
+        corpus = _corpus(cases, images, size=size)
+        chosen = _rows(corpus, rows)
+        learner = _learner(source, corpus, chosen, encoder=_first_weights(source, size=size, start=start))
+        with Tracker(
+            history,
+            record=source,
+            group=f"pretrain/{source.name}",
+            name=source.name,
+            job="pretrain",
+            tracking=tracking,
+            world=world,
+        ) as tracker:
+            loop.fit(
+                learner,
+                images=corpus.images,
+                rows=chosen,
+                targets=corpus.targets(chosen, corpus.labels),
+                training=source.training,
+                seed=source.seed,
+                world=world,
+                progress=progress,
+                identity=_identity(source, size, [cases, rows, start]),
+                tracker=tracker,
+            )
+            spread = _spread(learner.encoder, corpus.images, chosen, world=world)
+            tracker.summary({"spread": spread})
+        if world.first:
+            described = {"source": source.as_json(), "digest": source.digest, "spread": f"{spread:.6g}"}
+            checkpoint.save_weights(learner.encoder.tensors(), encoder, {**learner.encoder.metadata(), **described})
+            checkpoint.forget(progress)
+
+
+def _learner(source: grid.Source, corpus: prepared.Prepared, rows: np.ndarray, *, encoder: Encoder) -> loop.Learner:
+    """What learns from the rows of the corpus by the source's method."""
+    seen = np.flatnonzero(corpus.cases["split"] != "test")
+    return plugins.load("methods", source.method.name).learner(
+        encoder,
+        options=plugins.chosen("methods", source.method),
+        views=source.views,
+        size=corpus.size,
+        labels=len(corpus.labels),
+        task=tasks.kind_of(corpus.targets(seen, corpus.labels)),
+        targets=corpus.targets(rows, corpus.labels),
+        steps=loop.steps(source.training, cases=len(rows)),
+    )
+
+
+def _corpus(cases: Path, images: Path, *, size: int) -> prepared.Prepared:
+    """The corpus; refuses one of another image size than the network is built for."""
+    corpus = prepared.read(cases, images=images)
+    if corpus.size != size:
+        raise Refusal(f"has images of {corpus.size} pixels, not {size}", file=images, remedy="run prepare again")
+    return corpus
+
+
+def _rows(corpus: prepared.Prepared, path: Path) -> np.ndarray:
+    """The rows that a reduction kept; refuses rows of another table, and test images."""
+    kept = formats.read_table(path, "rows")
+    rows = kept["row"].to_numpy()
+    if not len(rows):
+        raise Refusal("keeps no image", file=path, remedy="choose a reduction that keeps some")
+    if (
+        rows.min() < 0
+        or rows.max() >= len(corpus.cases)
+        or (corpus.cases["case"].to_numpy()[rows] != kept["case"]).any()
+    ):
+        raise Refusal("was made for another table of cases", file=path, remedy="delete it and run reduce again")
+    if (corpus.cases["split"].to_numpy()[rows] == "test").any():
+        raise Refusal("holds test images, which no network may see", file=path, remedy="delete it and run reduce again")
+    return rows
+
+
+def _first_weights(source: grid.Source, *, size: int, start: Path | None) -> Encoder:
+    """The encoder that is continued from, with its own normalisation, or one drawn under the source's seed."""
+    if (source.start is None) != (start is None):
+        raise Refusal(
+            f"source {source.name!r} starts from {source.start or 'random weights'}",
+            remedy="give --start the encoder of that source, and of no other",
+        )
+    if start is None:
+        return backbones.build(source.backbone, size=size, mean=source.mean, std=source.std, seed=source.seed)
+    tensors, metadata = checkpoint.load_weights(start)
+    return restore(tensors, metadata, name=source.backbone, size=size, file=start)[0]
+
+
+def _spread(encoder: Encoder, images: np.ndarray, rows: np.ndarray, *, world: distributed.World) -> float:
+    """Standard deviation of the normalised features over images, in units of that of random directions; 0: collapsed.
+
+    Refuses an encoder that gives every image the same answer (Chen & He 2021, arXiv 2011.10566, section 4.1).
+    """
+    looked_at = rows[np.linspace(0, len(rows) - 1, min(LOOKED_AT, len(rows))).astype(int)]
+    features = scoring.score(encoder, images=images, rows=looked_at, batch=64, world=world, precision="fp32")
+    spread = float(F.normalize(features, dim=1).std(dim=0, correction=0).mean()) * encoder.width**0.5
+    if len(looked_at) > 1 and not spread > 1e-6:
+        raise Refusal(
+            "the pre-training collapsed: every image has the same features",
+            remedy="lower lr, or raise batch or warmup_steps",
+        )
+    return spread
+
+
+def _identity(source: grid.Source, size: int, files: list[Path | None]) -> str:
+    """What must be the same for a stopped pre-training to go on."""
+    contents = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file is not None]
+    return " ".join([source.digest, str(size), *contents])

@@ -1,0 +1,7 @@
+"""Score the test images of a dataset with a fitted network."""
+
+from headwater.cli import door
+from headwater.predict import predict
+
+if __name__ == "__main__":
+    door(predict)

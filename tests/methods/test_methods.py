@@ -1,0 +1,226 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import prepared_made
+from headwater import backbones, plugins, prepared, tasks
+from headwater.backbones._encoder import restore
+from headwater.engine import checkpoint
+from headwater.engine.views import keys
+from headwater.grid import Source, Training, Views
+from headwater.methods import dino
+from headwater.pretrain import pretrain
+from headwater.refusals import Refusal
+
+METHODS = plugins.names("methods")
+SMALL = {
+    "dino": {
+        "output_dimension": 64,
+        "hidden_dimension": 32,
+        "bottleneck_dimension": 16,
+        "local_views": 2,
+        "global_crop": 0.6,
+        "teacher_momentum": 0.9,
+    },
+    "supervised": {},
+}
+DOOR = Path(__file__).parents[2] / "scripts" / "pretrain.py"
+
+
+def source(method, *, backbone="timm/test_resnet", steps=30, **training):
+    chosen = {"steps": steps, "batch": 16, "lr": 2e-3, **training}
+    return Source(
+        name="made",
+        backbone=backbone,
+        method={"name": method, **SMALL[method]},
+        corpus="made",
+        training=chosen,
+        views={"flip": 0.5, "brightness": 0.2},
+    )
+
+
+def trained(folder, wanted, made):
+    """(encoder, loss of every step) of a pre-training."""
+    pretrain(
+        source=wanted,
+        size=32,
+        cases=made.cases,
+        images=made.images,
+        rows=made.rows,
+        encoder=folder / "e.safetensors",
+        history=folder / "history",
+        progress=folder / "progress.pt",
+    )
+    tensors, metadata = checkpoint.load_weights(folder / "e.safetensors")
+    encoder, _ = restore(tensors, metadata, name=wanted.backbone, size=32, file="e")
+    return encoder.eval(), losses(folder)
+
+
+def losses(folder):
+    metrics = pd.read_csv(folder / "history" / "metrics.csv")
+    return metrics.loc[metrics["name"] == "training/loss"].set_index("step")["value"].astype(float)
+
+
+def learner(method, *, backbone="timm/test_resnet", steps=10, **options):
+    targets = np.eye(3, dtype=np.float32)[np.arange(8) % 3]
+    form = plugins.options("methods", method)
+    return plugins.load("methods", method).learner(
+        backbones.build(backbone, size=32, mean=(0.5,), std=(0.25,), seed=0),
+        options=form(**{**SMALL[method], **options}),
+        views=Views(),
+        size=32,
+        labels=3,
+        task=tasks.kind_of(targets),
+        targets=targets,
+        steps=steps,
+    )
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return prepared_made.archive(tmp_path_factory.mktemp("made"))
+
+
+@pytest.mark.parametrize("backbone", ["timm/test_resnet", "timm/test_vit"])
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_learns_and_its_encoder_still_tells_images_apart(tmp_path, made, method, backbone):
+    wanted = source(method, backbone=backbone)
+    encoder, loss = trained(tmp_path, wanted, made)
+    assert loss.index.tolist() == list(range(loss.index[0], loss.index[0] + 30))
+    assert loss.tail(8).mean() < loss.head(8).mean()
+    untouched = learner(method, backbone=backbone).encoder.tensors()
+    assert any(not torch.equal(tensor, untouched[key]) for key, tensor in encoder.tensors().items())
+    images = torch.from_numpy(prepared.read(made.cases, images=made.images).images[:16].copy())
+    with torch.no_grad():
+        features = encoder(images.float().expand(-1, 3, -1, -1) / 255)
+    assert features.isfinite().all()
+    assert features.std(dim=0).mean() > 1e-3
+    assert not (tmp_path / "progress.pt").exists()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_all_that_a_method_learns_is_in_its_state(method):
+    images = torch.randint(0, 255, (8, 1, 32, 32), dtype=torch.uint8)
+    targets = torch.from_numpy(np.eye(3, dtype=np.float32)[np.arange(8) % 3])
+
+    def step(module, number):
+        torch.manual_seed(number)
+        module.mode(True)
+        drawn = keys(seed=0, epochs=torch.full((8,), number), cases=torch.arange(8))
+        value = module(module.views(images, drawn), targets)
+        optimiser = torch.optim.SGD([p for p in module.parameters() if p.requires_grad], lr=0.01)
+        value.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+        module.after_step(step=number, steps=10)
+        return float(value)
+
+    first, second = learner(method), learner(method)
+    for number in range(4):
+        step(first, number)
+    second.load_state_dict(first.state_dict())
+    assert step(first, 4) == step(second, 4)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+
+
+def test_dino_shows_the_student_small_views_and_the_teacher_large_ones():
+    module = learner("dino", backbone="timm/test_vit")
+    drawn = keys(seed=0, epochs=torch.zeros(4, dtype=torch.int64), cases=torch.arange(4))
+    views = module.views(torch.randint(0, 255, (4, 1, 32, 32), dtype=torch.uint8), drawn)
+    assert [tuple(view.shape) for view in views] == [(4, 3, 32, 32)] * 2 + [(4, 3, 16, 16)] * 2
+    assert not torch.equal(views[0], views[1]) and not torch.equal(views[2], views[3])
+    seen = []
+    module.teacher.register_forward_pre_hook(lambda _, given: seen.append(tuple(given[0].shape)))
+    module(views, torch.zeros(4, 3))
+    assert seen == [(8, 3, 32, 32)]
+
+
+def test_dinos_teacher_follows_and_ends_where_it_is():
+    module = learner("dino", steps=10)
+    with torch.no_grad():
+        for parameter in module.student.parameters():
+            parameter.add_(1)
+    before = [parameter.clone() for parameter in module.teacher.parameters()]
+    module.after_step(step=0, steps=10)
+    for parameter, old in zip(module.teacher.parameters(), before, strict=True):
+        assert torch.allclose(parameter, old + 0.1, atol=1e-5)  # momentum 0.9 at the start
+    before = [parameter.clone() for parameter in module.teacher.parameters()]
+    module.after_step(step=9, steps=10)  # and 1 at the end
+    assert all(torch.equal(a, b) for a, b in zip(module.teacher.parameters(), before, strict=True))
+
+
+def test_dinos_last_layer_rests_at_first_and_takes_part_in_every_backward_pass():
+    module = learner("dino", steps=10, frozen_last_layer=0.2)
+    images = torch.randint(0, 255, (8, 1, 32, 32), dtype=torch.uint8)
+    moved = []
+    for number in range(4):
+        drawn = keys(seed=0, epochs=torch.full((8,), number), cases=torch.arange(8))
+        module(module.views(images, drawn), torch.zeros(8, 3)).backward()
+        gradient = module.student.head.last_layer.weight_v.grad
+        assert gradient is not None  # DistributedDataParallel waits for every parameter
+        moved.append(bool(gradient.abs().sum() > 0))
+        module.zero_grad(set_to_none=True)
+        module.after_step(step=number, steps=10)
+    assert moved == [False, False, True, True]
+
+
+def test_dinos_teacher_warms_up_in_steps():
+    module = learner("dino", steps=10, first_teacher_temperature=0.02, teacher_temperature=0.06, warmup=0.4)
+    told = []
+    for number in range(6):
+        told.append(module._temperature())
+        module.after_step(step=number, steps=10)
+    assert told == pytest.approx([0.02, 0.03, 0.04, 0.05, 0.06, 0.06])
+
+
+def test_dino_has_one_moving_average_and_no_second():
+    with pytest.raises(Refusal, match=r"leave training\.ema out"):
+        learner("dino").parameter_groups(Training(steps=1, ema=0.9))
+
+
+def test_a_window_is_a_cut_of_its_image():
+    images = torch.arange(2 * 1 * 8 * 8).float().view(2, 1, 8, 8)
+    cut = dino.window(images, torch.tensor([3, 4]), share=0.25, draw=0)
+    assert cut.shape == (2, 1, 4, 4)
+    for image, piece in zip(images, cut, strict=True):
+        top, left = divmod(int(piece[0, 0, 0] - image[0, 0, 0]), 8)
+        assert torch.equal(piece, image[:, top : top + 4, left : left + 4])
+
+
+def test_supervised_needs_labels(tmp_path):
+    with pytest.raises(Refusal, match="needs labels"):
+        plugins.load("methods", "supervised").learner(
+            learner("dino").encoder,
+            options=None,
+            views=Views(),
+            size=32,
+            labels=0,
+            task="multilabel",
+            targets=np.empty((4, 0), dtype=np.float32),
+            steps=1,
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backbone", ["timm/test_resnet", "timm/test_vit"])
+@pytest.mark.parametrize("method", METHODS)
+def test_one_and_two_ranks_learn_alike(tmp_path, made, method, backbone):
+    traces = []
+    for ranks in (1, 2):
+        folder = tmp_path / str(ranks)
+        folder.mkdir()
+        launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+        wanted = source(method, backbone=backbone, steps=10, lr=1e-4)
+        words = ["--source", wanted.as_json(), "--size", "32", "--cases", made.cases, "--images", made.images]
+        words += ["--rows", made.rows, "--encoder", folder / "e.safetensors", "--history", folder / "history"]
+        words += ["--progress", folder / "progress.pt"]
+        done = subprocess.run([*launch, DOOR, *map(str, words)], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        traces.append(losses(folder))
+    assert len(traces[0]) == 10
+    np.testing.assert_allclose(traces[0], traces[1], rtol=1e-5)
