@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from multiprocessing import get_context
 from pathlib import Path
 from types import ModuleType
@@ -224,18 +224,21 @@ def fitted(pixels: np.ndarray, *, size: int, resize: str) -> np.ndarray:
 def in_order(
     work: Callable[[list], list[Prepared]], cases: list[dict[str, Any]], *, workers: int
 ) -> Iterator[Prepared]:
-    """What `work` makes of each case, in the order of the cases, by several processes, few cases at a time.
+    """What `work` makes of each case, in the order of the cases, few cases at a time, by that many processes.
 
-    A process that dies, as a decoder in C can on a hostile file, costs the case that it died of.
+    A process that dies, as a decoder in C can on a hostile file, costs the case that it died of. No workers: the
+    work is done in this process, without that protection.
     """
     chunks = deque(cases[start : start + CHUNK] for start in range(0, len(cases), CHUNK))
+    if workers == 0:
+        yield from chain.from_iterable(map(work, chunks))
+        return
     while chunks:
         try:
             yield from _by_many(work, chunks, workers=workers)
         except BrokenProcessPool:
             # any chunk under way may have done it: go through the foremost case by case, then on as before
-            for case in chunks.popleft():
-                yield _alone(work, case)
+            yield from _one_by_one(work, deque(chunks.popleft()))
 
 
 def _by_many(work: Callable, chunks: deque[list], *, workers: int) -> Iterator[Prepared]:
@@ -253,20 +256,22 @@ def _by_many(work: Callable, chunks: deque[list], *, workers: int) -> Iterator[P
             yield from results
 
 
-def _alone(work: Callable, case: dict[str, Any]) -> Prepared:
-    """The result of one case in a process of its own."""
-    with _pool(1) as pool:
-        try:
-            return pool.submit(work, [case]).result()[0]
-        except BrokenProcessPool:
-            return Prepared(None, {}, f"{case['file']}: its decoder crashed; fetch it again")
+def _one_by_one(work: Callable, cases: deque[dict[str, Any]]) -> Iterator[Prepared]:
+    """Results of the cases, which leave the queue as they are done; a case that kills its process is rejected."""
+    while cases:
+        with _pool(1) as pool:
+            try:
+                while cases:
+                    (result,) = pool.submit(work, [cases[0]]).result()
+                    cases.popleft()
+                    yield result
+            except BrokenProcessPool:
+                yield Prepared(None, {}, f"{cases.popleft()['file']}: its decoder crashed; fetch it again")
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
-    """Worker processes that start from a clean one with this module loaded."""
-    context = get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    return ProcessPoolExecutor(workers, mp_context=context)
+    """Worker processes that share nothing with this one: a fork would copy the locks of its threads."""
+    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
 
 
 class Shelf:

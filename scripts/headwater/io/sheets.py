@@ -1,5 +1,6 @@
 """Reads label files: tables and lists as publishers write them, every cell as text, every column by its name."""
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,8 +16,10 @@ def read_sheet(path: Path, *, columns: Mapping[str, tuple[str, ...]]) -> pd.Data
     no spelling is refused, as is a file that is absent or no CSV. Columns beyond these are left out.
     """
     try:
-        # index_col=False: rows with one comma more than the header must not shift by a column
-        sheet = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig")
+        with warnings.catch_warnings():
+            # rows that all end in one comma more than the header must not shift by a column: index_col=False
+            warnings.simplefilter("ignore", pd.errors.ParserWarning)
+            sheet = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig")
     except FileNotFoundError:
         raise Refusal("is not there", file=path, remedy="give the folder as the archive lays it out") from None
     except (OSError, ValueError) as error:

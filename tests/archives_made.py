@@ -1,0 +1,100 @@
+"""Small archives in the layout of the real ones, made in code for the tests."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+from PIL import Image
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
+
+from headwater.datasets import vindr
+
+SAMPLES = Path(__file__).parents[2] / "shared" / "data"
+
+HEADER = (
+    "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
+    "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]"
+)
+
+
+def write_dicom(path: Path, pixels: np.ndarray, **tags: Any) -> Path:
+    """A grey DICOM file with these stored values; tags overwrite or, by None, remove."""
+    dataset = pydicom.Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.file_meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
+    dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[path.name])
+    dataset.Rows, dataset.Columns = pixels.shape[:2]
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.BitsAllocated = dataset.BitsStored = pixels.dtype.itemsize * 8
+    dataset.HighBit = dataset.BitsStored - 1
+    dataset.PixelRepresentation = int(pixels.dtype.kind == "i")
+    dataset.PixelData = pixels.tobytes()
+    for name, value in tags.items():
+        if value is None:
+            delattr(dataset, name)
+        else:
+            setattr(dataset, name, value)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
+def picture(number: int, *, shape: tuple[int, ...] = (24, 20)) -> np.ndarray:
+    """Some pixels that differ from number to number."""
+    return np.random.default_rng(number).integers(0, 256, shape, dtype=np.uint8)
+
+
+def make_chestxray14(folder: Path, *, train: int = 12, test: int = 6, images: str = "images_001/images") -> Path:
+    """Patients with two images each; even patients have a Mass, every third an Effusion besides."""
+    (folder / images).mkdir(parents=True)
+    lists: dict[str, list[str]] = {"train_val_list.txt": [], "test_list.txt": []}
+    rows = []
+    for patient in range(1, train + test + 1):
+        findings = ["Mass"] * (patient % 2 == 0) + ["Effusion"] * (patient % 3 == 0)
+        for visit in range(2):
+            name = f"{patient:08d}_{visit:03d}.png"
+            finding = "|".join(findings) or "No Finding"
+            rows.append(f"{name},{finding},{visit},{patient},{40 + visit},{'FM'[patient % 2]},PA,24,20,0.1,0.1")
+            lists["train_val_list.txt" if patient <= train else "test_list.txt"].append(name)
+            Image.fromarray(picture(10 * patient + visit)).save(folder / images / name)
+    (folder / "Data_Entry_2017_v2020.csv").write_text("\n".join([HEADER, *rows]) + "\n")
+    for name, lines in lists.items():
+        (folder / name).write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def make_vindr(folder: Path, *, train: int = 12, test: int = 6) -> Path:
+    """Even images show a Pneumothorax: two of three readers see it in training, one where there is none."""
+    (folder / "annotations").mkdir(parents=True)
+    for part, many in (("train", train), ("test", test)):
+        rows = []
+        for number in range(many):
+            name = f"{part}{number:02d}"
+            stored = picture(number).astype(np.uint16) * 16
+            write_dicom(folder / part / f"{name}.dicom", stored, PatientSex="FM"[number % 2], PatientAge="045Y")
+            for reader in range(3 if part == "train" else 1):
+                seen = reader < 2 - number % 2 if part == "train" else number % 2 == 0
+                given = {"Pneumothorax": int(seen), "No finding": int(not seen)}
+                rows.append({"image_id": name, "rad_id": f"R{reader}", **dict.fromkeys(vindr.CARD.labels, 0), **given})
+        write_labels(folder / "annotations" / f"image_labels_{part}.csv", rows, test=part == "test")
+    return folder
+
+
+def write_labels(path: Path, rows: list[dict], *, test: bool) -> None:
+    """A label file as PhysioNet writes it: the test file knows no readers and writes one column in the singular."""
+    names = [name for name in rows[0] if not (test and name == "rad_id")]
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["Other disease" if test and name == "Other diseases" else name for name in names])
+        writer.writerows([[row[name] for name in names] for row in rows])
+
+
+def edit(path: Path, *, old: str, new: str) -> None:
+    """Replace the first occurrence of some text in a file, which must hold it."""
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))

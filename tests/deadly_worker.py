@@ -1,0 +1,13 @@
+"""A worker that some cases kill, as a crashing decoder would; apart from its test, so that a process loads little."""
+
+import os
+
+from headwater.prepare import Prepared
+
+
+def work(chunk: list[dict], *, deadly: set[str]) -> list[Prepared]:
+    """The name of each case as its reason; a deadly case ends the process."""
+    for case in chunk:
+        if case["file"] in deadly:
+            os._exit(139)
+    return [Prepared(None, {}, case["file"]) for case in chunk]
