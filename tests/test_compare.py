@@ -136,10 +136,8 @@ def test_without_a_reference_all_pairs_are_compared(tmp_path, cases):
     frame = compared(tmp_path, written(tmp_path, cases, strengths=strengths), sources=tuple(strengths), reference=None)
     macro = frame[frame.label == "macro"]
     assert set(zip(macro.source, macro.reference, strict=True)) == {("b", "a"), ("c", "a"), ("c", "b"), ("a", "")}
-    ab, ac, bc = (
-        row(frame, source=source, reference=reference).difference
-        for source, reference in (("b", "a"), ("c", "a"), ("c", "b"))
-    )
+    pairs = (("b", "a"), ("c", "a"), ("c", "b"))
+    ab, ac, bc = (row(frame, source=one, reference=other).difference for one, other in pairs)
     assert ac - ab == pytest.approx(bc, abs=1e-12)
 
 
@@ -261,15 +259,18 @@ def test_no_interval_leaves_the_range_of_its_metric(tmp_path, cases):
         (lambda frame: frame.iloc[1:], "case 'c00000_0' has 1 of 2 labels"),
         (lambda frame: frame[frame.case != "c00007_1"], "case 'c00007_1' is only in "),
         (lambda frame: frame[frame.label != "Mass"], "label 'Mass' is only in "),
-        (put("patient", "p00059", lambda frame: frame.case == "c00002_0"), "patient of case 'c00002_0' is 'p00002' there"),
-        (put("target", 1.0, lambda frame: (frame.case == "c00002_0") & (frame.label == "Mass")), "Mass of case 'c00002_0'"),
+        (put("patient", "p00059", lambda frame: frame.case == "c00002_0"), "patient of case 'c00002_0' is 'p00002'"),
+        (
+            put("target", 1.0, lambda frame: (frame.case == "c00002_0") & (frame.label == "Mass")),
+            "Mass of case 'c00002",
+        ),
     ],
-)  # fmt: skip
+)
 def test_predictions_that_do_not_fit_are_refused_by_file(tmp_path, cases, change, said):
     cases.loc[cases.case == "c00002_0", "Mass"] = 0.0
     files = written(tmp_path, cases, strengths={"random": 0.2, "dino": 0.6})
     changed(files[-1], change)
-    with pytest.raises(Refusal, match="predictions.parquet") as refused:
+    with pytest.raises(Refusal, match=r"predictions\.parquet") as refused:
         compared(tmp_path, files)
     assert said in str(refused.value) and "dino/finetune/seed1" in str(refused.value)
 

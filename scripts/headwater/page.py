@@ -1,0 +1,186 @@
+"""Page: the report as one file that opens anywhere, without network or script."""
+
+from collections.abc import Iterable
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import markupsafe
+import pandas as pd
+
+from headwater import __version__, figures, sentences, tables
+from headwater.formats import MACRO, SPLITS
+from headwater.grid import Dataset, Grid
+
+TEMPLATES = Path(__file__).parent / "pages"
+
+
+def index(
+    rows: pd.DataFrame,
+    svgs: dict[str, str],
+    *,
+    counts: dict[str, pd.DataFrame],
+    rejects: dict[str, pd.DataFrame],
+    grid: Grid,
+) -> str:
+    """The whole report as HTML, from judged comparisons, figures, and label counts and rejects by archive."""
+    drawn = {name: figures.inlined(svg, name=name, title=escape(_spoken(name))) for name, svg in svgs.items()}
+    shown = tables.readable(rows, grid=grid)
+    macro = rows["label"] == MACRO
+    return _rendered(
+        "index.html",
+        extent=sentences.extent(grid),
+        warnings=sentences.warnings(grid),
+        verdict=sentences.verdict(rows, grid=grid),
+        found=sentences.found(rows, grid=grid),
+        confirmatory=_differences(shown[macro], rows[macro]),
+        legend=sentences.legend(grid),
+        forest=drawn.get("forest_macro"),
+        datasets=[_dataset(dataset, rows, shown, drawn, counts[dataset.archive], grid) for dataset in grid.datasets],
+        sources=_table(_sources(grid), words=("Source", "Weights", "Backbone", "Corpus", "Length")),
+        archives=_table(_archives(grid, rejects), words=("Archive", "What it is", "Licence", "Note")),
+        notes=sentences.notes(rows, grid=grid),
+        version=__version__,
+    )
+
+
+def significance(rows: pd.DataFrame, *, grid: Grid) -> str:
+    """The table of all comparisons as HTML."""
+    return _rendered(
+        "significance.html",
+        table=_differences(tables.readable(rows, grid=grid), rows),
+        warnings=sentences.warnings(grid),
+        legend=sentences.legend(grid),
+    )
+
+
+def _rendered(template: str, **content: Any) -> str:
+    """A page from its template, every word escaped."""
+    pages = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    style = markupsafe.Markup((TEMPLATES / "style.css").read_text())
+    return pages.get_template(template).render(style=style, **content).strip() + "\n"
+
+
+def _spoken(name: str) -> str:
+    kind, _, of = name.partition("_")
+    return {"forest": "Differences with intervals", "roc": "ROC curves"}[kind] + f": {of}"
+
+
+def _dataset(
+    dataset: Dataset, rows: pd.DataFrame, shown: pd.DataFrame, drawn: dict[str, str], counts: pd.DataFrame, grid: Grid
+) -> dict[str, Any]:
+    """What the page says of one dataset."""
+    here = rows["dataset"] == dataset.name
+    labels = _label_counts(counts, rows[here], dataset)
+    about = sentences.about(grid.archive(dataset.archive))
+    return {
+        "name": dataset.name,
+        "about": about[0].upper() + about[1:],
+        "left_out": sentences.left_out(rows, dataset=dataset),
+        "table": _differences(shown[here].drop(columns=["Dataset"]), rows[here]),
+        "forest": drawn.get(f"forest_{dataset.name}"),
+        "roc": drawn.get(f"roc_{dataset.name}"),
+        "labels": _table(labels, words=("Label", "Part in the comparison")),
+    }
+
+
+def _table(shown: pd.DataFrame, *, words: Iterable[str]) -> dict:
+    """A table for a template; the columns `words` stand to the left."""
+    rows = [{"kind": "first", "cells": cells, "again": (), "remark": ""} for cells in shown.to_dict("records")]
+    return {"columns": list(shown.columns), "words": list(words), "rows": rows}
+
+
+def _differences(shown: pd.DataFrame, rows: pd.DataFrame) -> dict:
+    """Judged comparisons for a template: a label's name once, its note below or instead of its rows."""
+    drawn: list[dict] = []
+    columns = [column for column in shown.columns if column != "Note"]
+    named = [column for column in columns if column in ("Dataset", "Metric", "Recipe", "Label")]
+    for _, group in rows.groupby(tables.opens_group(rows).cumsum(), sort=False):
+        macro = "macro " if group["label"].iloc[0] == MACRO else ""
+        note = group["note"].iloc[0]
+        if group["value"].isna().all():
+            cells = shown.loc[group.index[0], named].to_dict()
+            drawn.append({"kind": f"{macro}first", "cells": cells, "again": (), "remark": note})
+            continue
+        for position, (at, significant) in enumerate(group["significant"].items()):
+            kind = macro + ("significant " if significant else "") + ("" if position else "first")
+            cells = shown.loc[at, columns].to_dict()
+            drawn.append({"kind": kind, "cells": cells, "again": named if position else (), "remark": ""})
+        if note:
+            drawn.append({"kind": macro.strip(), "cells": {}, "again": (), "remark": note})
+    return {"columns": columns, "words": list(tables.LEFT), "rows": drawn}
+
+
+def _label_counts(counts: pd.DataFrame, rows: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
+    """For each label: in each split, cases and patients that bear it; and its part in the comparison."""
+    notes = rows.drop_duplicates("label").set_index("label")["note"]
+    tested = rows.groupby("label")["tested"].any()
+    by_label = {label: part.set_index("split") for label, part in counts.groupby("label", sort=False)}
+    lines = []
+    for label in dataset.labels or by_label:
+        splits = by_label[label] if label in by_label else pd.DataFrame()
+        line = {split.capitalize(): _borne(splits, split) for split in SPLITS}
+        part = "tested" if tested.get(label, False) else notes.get(label, "not compared").split("; ")[0]
+        lines.append({"Label": label, **line, "In test": _share(splits), "Part in the comparison": part})
+    return pd.DataFrame(lines)
+
+
+def _borne(splits: pd.DataFrame, split: str) -> str:
+    """Cases with the label of those known, and patients with it."""
+    if split not in splits.index:
+        return tables.NONE
+    count = splits.loc[split]
+    unknown = f"; {count['unknown']} unknown" if count["unknown"] else ""
+    cases = f"{count['positives']} / {count['positives'] + count['negatives']}"
+    return f"{cases} ({sentences.many(count['positive_patients'], 'patient')}{unknown})"
+
+
+def _share(splits: pd.DataFrame) -> str:
+    """Share of the test cases with the label."""
+    if "test" not in splits.index:
+        return tables.NONE
+    positives, negatives = splits.loc["test", ["positives", "negatives"]]
+    return f"{100 * positives / (positives + negatives):.1f}%" if positives + negatives else tables.NONE
+
+
+def _sources(grid: Grid) -> pd.DataFrame:
+    """How each source got its weights."""
+    return pd.DataFrame(
+        [
+            {
+                "Source": source.name + (" (reference)" if source.name == grid.comparing.reference else ""),
+                "Weights": sentences.way(source),
+                "Backbone": source.backbone,
+                "Corpus": sentences.corpus(source, grid),
+                "Length": sentences.length(source),
+            }
+            for source in grid.sources
+        ]
+    )
+
+
+def _archives(grid: Grid, rejects: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """What each archive is, whose, and how many of its images could not be read."""
+    return pd.DataFrame(
+        [
+            {
+                "Archive": archive.name,
+                "What it is": sentences.about(archive),
+                "Licence": sentences.card(archive).licence,
+                "Note": f"{sentences.card(archive).citation} {_rejected(archive.name, rejects)}".strip(),
+            }
+            for archive in grid.archives
+        ]
+    )
+
+
+def _rejected(archive: str, rejects: dict[str, pd.DataFrame]) -> str:
+    """A corpus' rejects are in its own folder; the datasets' are told here."""
+    return f"Unreadable images: {sentences.unreadable(rejects[archive])}." if archive in rejects else ""

@@ -1,0 +1,101 @@
+"""A finished little study for the report: a grid, comparisons, curves, label counts and rejects, all synthetic."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from headwater.compare import compare
+from headwater.formats import write_table
+from headwater.grid import Archive, Comparing, Dataset, Grid, Recipe, Source, Training, Twin, Weights
+from headwater.records import Choice
+from predictions_made import cohort, written
+
+PATIENT_DATA = {"Atelectasis": 0.4, "Effusion": 0.3, "Hernia": 0.0, "Edema": 0.03}
+CASE_DATA = {"Cardiomegaly": 0.4, "Pleural_effusion & more": 0.3}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """The arguments of `report`."""
+
+    grid: Grid
+    comparisons: list[Path]
+    curves: list[Path]
+    labels: list[Path]
+    rejects: list[Path]
+
+    def arguments(self, **changes) -> dict:
+        return {name: getattr(self, name) for name in self.__dataclass_fields__} | changes
+
+
+def study(folder: Path, *, strengths: dict[str, float], twin: bool = True, seeds=(0, 1), **comparing) -> Study:
+    """A study on two datasets, the second without patients, with a planted strength for each source."""
+    grid = _grid(tuple(strengths), twin=twin, seeds=seeds, comparing=comparing)
+    comparisons, curves = [], []
+    for dataset, shares, images in (("chest", PATIENT_DATA, 2), ("vindr", CASE_DATA, 1)):
+        cases = cohort(patients=80, images=images, labels=shares)
+        files = [
+            file
+            for recipe in grid.recipes
+            for file in written(folder, cases, strengths=strengths, seeds=seeds, dataset=dataset, recipe=recipe.name)
+        ]
+        comparisons.append(folder / "comparisons" / f"{dataset}.parquet")
+        curves.append(folder / "comparisons" / f"{dataset}.curves.parquet")
+        plan = grid.comparison(dataset)
+        compare(comparison=plan, predictions=files, comparisons=comparisons[-1], curves=curves[-1])
+        _write_archive(folder / "archives" / f"{dataset}_archive", shares)
+    archives = sorted((folder / "archives").iterdir())
+    return Study(
+        grid=grid,
+        comparisons=comparisons,
+        curves=curves,
+        labels=[archive / "labels.parquet" for archive in archives],
+        rejects=[archive / "rejects.parquet" for archive in archives],
+    )
+
+
+def _grid(sources: tuple[str, ...], *, twin: bool, seeds: tuple[int, ...], comparing: dict) -> Grid:
+    training = Training(steps=100)
+    backbone = "timm/resnet50"
+    made = [Source(name=sources[0], backbone=backbone)]
+    for position, name in enumerate(sources[1:]):
+        if position % 2:
+            made.append(Source(name=name, backbone=backbone, weights=Weights(layout=Choice(name="timm"))))
+        else:
+            method = Choice(name="dino", options={"prototypes": 512})
+            made.append(Source(name=name, backbone=backbone, method=method, corpus="photographs", training=training))
+    recipes = comparing.pop("recipes", ("finetune",))
+    settings = {"reference": sources[0], "resamples": 512}
+    return Grid(
+        archives=(
+            Archive(name="chest_archive", kind="chestxray14", twin=Twin(cases=80) if twin else None),
+            Archive(name="vindr_archive", kind="vindr", twin=Twin(cases=80) if twin else None),
+            Archive(name="photographs", kind="natural_photographs"),
+        ),
+        reductions={"everything": Choice(name="everything")},
+        sources=tuple(made),
+        datasets=(Dataset(name="chest", archive="chest_archive"), Dataset(name="vindr", archive="vindr_archive")),
+        recipes=tuple(Recipe(name=name, training=training) for name in recipes),
+        seeds=seeds,
+        comparing=Comparing(**(settings | comparing)),
+    )
+
+
+def _write_archive(folder: Path, shares: dict[str, float]) -> None:
+    counts = [
+        {
+            "label": label,
+            "split": split,
+            "positives": round(share * cases),
+            "negatives": cases - round(share * cases),
+            "unknown": 0,
+            "positive_patients": round(share * cases) // 2,
+            "negative_patients": cases // 2,
+        }
+        for label, share in shares.items()
+        for split, cases in (("train", 400), ("validation", 40), ("test", 160))
+    ]
+    write_table(pd.DataFrame(counts), folder / "labels.parquet", "labels")
+    rejects = [{"case": f"b{number}", "file": f"b{number}.png", "reason": "truncated file"} for number in range(2)]
+    write_table(pd.DataFrame(rejects), folder / "rejects.parquet", "rejects")
