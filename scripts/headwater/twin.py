@@ -34,8 +34,9 @@ def _check_same(folder: Path, wanted: dict) -> None:
         )
     found = formats.read_json(file)
     if found != wanted:
+        known = found if isinstance(found, dict) else {}
         other = ", ".join(
-            f"{key} {found.get(key)}, not {value}" for key, value in wanted.items() if found.get(key) != value
+            f"{key} {known.get(key)}, not {value}" for key, value in wanted.items() if known.get(key) != value
         )
         raise Refusal(
             f"another twin lies here ({other or 'its stamp says more than ours'})",

@@ -1,15 +1,17 @@
 """Crops of the two photographs that scikit-learn ships: pictures of the everyday world that need no download.
 
-The task is to tell from which part of which photograph a crop comes: each photograph is divided into 3 x 4 cells, and a
-crop belongs to the cell of its centre. It serves as a corpus to pre-train on. What stands in for a patient is a ninth of
-a cell, so no two splits share a crop's centre; but crops of neighbouring ninths overlap, so scores on this archive's own
-validation or test split say little about new photographs.
+The task is to tell from which part of which photograph a crop comes: each photograph is divided into 3 x 4 cells, and
+a crop belongs to the cell of its centre. It serves as a corpus to pre-train on. What stands in for a patient is a ninth
+of a cell, so no two splits share a crop's centre; but crops of neighbouring ninths overlap, so scores on this archive's
+own validation or test split say little about new photographs.
 """
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -53,20 +55,20 @@ class Options(Record):
 
 
 def read_cases(folder: Path, options: Options) -> pd.DataFrame:
-    """A "catalogue" of all crops, photograph by photograph; `folder` is not used, as the pictures come with the software."""
+    """The catalogue of all crops, photograph by photograph; `folder` is not used: the pictures come with software."""
     rows = [row for name in PHOTOGRAPHS for row in _crops(name, crop=options.crop, stride=options.stride)]
-    table = pd.DataFrame(rows).assign(split="", sex="", age=np.nan, view="")
-    labels = table.pop("label")
-    if absent := sorted(set(LABELS) - set(labels)):
+    if absent := set(LABELS) - {row["label"] for row in rows}:
         raise Refusal(
             f"natural_photographs: {len(absent)} of {len(LABELS)} regions hold no crop's centre",
             remedy="use smaller crops or a smaller stride",
         )
+    table = pd.DataFrame(rows).assign(split="", sex="", age=np.nan, view="")
+    labels = table.pop("label")
     targets = {TARGET + label: (labels == label).astype("float32") for label in LABELS}
     return pd.concat([table, pd.DataFrame(targets)], axis=1)
 
 
-def read_pixels(folder: Path, case: pd.Series) -> np.ndarray:
+def read_pixels(folder: Path, case: Mapping[str, Any]) -> np.ndarray:
     """One crop, uint8 (height, width, 3)."""
     found = re.fullmatch(r"(\w+)-x(\d+)-y(\d+)-(\d+)", case["case"])
     if not found or found[1] not in PHOTOGRAPHS:

@@ -1,4 +1,4 @@
-"""A twin's folder: it appears whole or not at all, stamped with what it was made from, and never in place of other data."""
+"""A twin's folder: it appears whole or not at all, stamped with its origin, and never in place of other data."""
 
 import shutil
 import tempfile

@@ -92,7 +92,7 @@ def _patient(archive: str, signs: Mapping[str, Sign], *, seed: int, number: int,
 def _course(signs: Mapping[str, Sign], rng: np.random.Generator, *, visits: int) -> Iterator[Visit]:
     """A patient's visits in the order of time."""
     shares = np.array([sign.share for sign in signs.values()]) / SICK * (rng.random() < SICK)
-    strength = rng.uniform(0.05, 1.0, len(signs))
+    strength = rng.uniform(0.10, 1.0, len(signs))
     present = rng.random(len(signs)) < shares
     age = int(np.clip(rng.normal(48, 17), 18, 90))
     for number in range(visits):

@@ -1,4 +1,4 @@
-"""A chest-like picture: lungs, heart, ribs, spine and clavicles of one patient, seen with one exposure, and signs of disease.
+"""A chest-like picture: lungs, heart, ribs, spine and clavicles of one patient, one exposure, and signs of disease.
 
 Lengths are in units of half the picture's width; x runs to the right of the picture (the patient's left), y down.
 Brightness runs from 0 (air, black) to 1 (dense, white), as on a viewing box.
@@ -200,9 +200,9 @@ def draw(
     sheet = Sheet(
         shape,
         size=size,
-        tilt=rng.normal(0, 0.03),
-        shift=(rng.normal(0, 0.03), rng.normal(0, 0.03)),
-        zoom=rng.uniform(0.97, 1.08),
+        tilt=rng.normal(0, 0.06),
+        shift=(rng.normal(0, 0.06), rng.normal(0, 0.06)),
+        zoom=rng.uniform(0.92, 1.14),
     )
     _chest(sheet)
     for sign, strength in findings.items():
@@ -294,13 +294,13 @@ def _vessels(sheet: Sheet) -> None:
 def _exposed(sheet: Sheet, rng: np.random.Generator, *, lying: bool) -> np.ndarray:
     """The picture as the detector saw it: contrast, darkness, scatter, grain, side marker."""
     light = sheet.light
-    contrast = rng.uniform(0.82, 1.08) * (0.85 if lying else 1.0)
-    light = 0.5 + contrast * (light - 0.5) + rng.normal(0, 0.03) + 0.03 * lying
-    light = light + 0.03 * rng.normal() * sheet.x + 0.015 * sheet.texture(rng, 3)
+    contrast = rng.uniform(0.70, 1.12) * (0.88 if lying else 1.0)
+    light = 0.5 + contrast * (light - 0.5) + rng.normal(0, 0.06) + 0.03 * lying
+    light = light + 0.05 * rng.normal() * sheet.x + 0.03 * sheet.texture(rng, 3)
     x, y = _coordinates(sheet.size)
     if rng.random() < 0.7:
         marker = np.maximum(np.abs(x - rng.choice([-0.86, 0.86])), np.abs(y + rng.uniform(0.80, 0.9))) < 0.045
         light = np.where(marker, 0.95, light)
-    light = np.clip(light, 0, 1) ** rng.uniform(0.85, 1.2)
+    light = np.clip(light, 0, 1) ** rng.uniform(0.75, 1.35)
     grain = rng.uniform(0.012, 0.035) * rng.standard_normal(light.shape, dtype=np.float32)
     return np.clip(light + grain, 0, 1).astype(np.float32)

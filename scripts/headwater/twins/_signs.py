@@ -78,9 +78,9 @@ def _air_outside_lung(sheet: Sheet, strength: float, rng: np.random.Generator) -
 def _nodules(sheet: Sheet, strength: float, rng: np.random.Generator) -> None:
     for _ in range(rng.integers(1, 4)):
         side = _side(rng)
-        radius = rng.uniform(0.055, 0.085)
+        radius = rng.uniform(0.06, 0.095)
         spot = sheet.disc(*sheet.place_in_lung(rng, side), radius, blur=1.5)
-        sheet.light += (0.10 + 0.26 * strength) * spot * sheet.lungs
+        sheet.light += (0.12 + 0.28 * strength) * spot * sheet.lungs
 
 
 def _mass(sheet: Sheet, strength: float, rng: np.random.Generator) -> None:

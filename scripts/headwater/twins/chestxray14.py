@@ -85,7 +85,7 @@ def _reported(visit: Visit) -> list[str]:
     return [
         name
         for (name, sign), draw in zip(SIGNS.items(), chance, strict=True)
-        if draw < (0.82 + 0.16 * visit.findings[name] if name in visit.findings else 0.08 * sign.share)
+        if draw < (0.88 + 0.10 * visit.findings[name] if name in visit.findings else 0.06 * sign.share)
     ]
 
 

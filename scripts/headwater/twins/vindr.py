@@ -50,7 +50,7 @@ BITS = (12, 14, 16)
 
 
 def make(folder: Path, *, cases: int, seed: int, first_patient: int = 1, size: int = 96) -> None:
-    """A VinDr-CXR archive of `cases` made-up pictures at `folder`, one per patient, as the archive tells no patients."""
+    """A VinDr-CXR archive of `cases` made-up pictures at `folder`; one each, as the archive tells no patients."""
     twin = Twin(cases=cases, seed=seed, first_patient=first_patient, size=size)
     test = max(1, round(TEST_SHARE * cases))
     with whole_folder(folder, archive="vindr", twin=twin) as temporary:
