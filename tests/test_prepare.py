@@ -99,6 +99,7 @@ def test_labels_of_one_class_in_test_are_refused_before_a_pixel_is_read(tmp_path
     write_labels(folder / "annotations/image_labels_test.csv", rows, test=True)
     monkeypatch.setattr(prepare, "in_order", None)
     line = refusal_of(folder, tmp_path / "out", kind="vindr")
+    assert str(folder / "annotations/image_labels_test.csv") in line
     assert "archives.mine: no label has positive and negative cases both in train and in test" in line
 
 

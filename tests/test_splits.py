@@ -30,7 +30,7 @@ patient_lists = st.lists(st.integers(0, 40).map("patient{}".format), min_size=20
 )
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(patients=patient_lists, seed=st.integers(0, 99), order=st.randoms(use_true_random=False))
 def test_patients_stay_together_and_rows_may_come_in_any_order(patients, seed, order):
     cases = catalogue(patients)
@@ -42,7 +42,7 @@ def test_patients_stay_together_and_rows_may_come_in_any_order(patients, seed, o
     pd.testing.assert_series_equal(split(shuffled, seed=seed)["split"].sort_index(), made["split"])
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(many=st.integers(20, 200), validation=st.floats(0.05, 0.4), test=st.floats(0.05, 0.5), seed=st.integers(0, 9))
 def test_the_shares_are_shares_of_patients(many, validation, test, seed):
     made = split(catalogue([f"patient{number}" for number in range(many)]), validation, test, seed)

@@ -50,13 +50,13 @@ def prepare(*, archive: grid.Archive, cases: Path, images: Path, rejects: Path, 
     plugin = plugins.load("datasets", archive.kind.name)
     files = _split_files(archive, plugin)
     catalogue = _catalogue(archive, plugin, files=files)
-    refuse_unusable_labels(label_counts(catalogue), archive=archive.name)
+    refuse_unusable_labels(label_counts(catalogue), archive=archive.name, files=files)
     with whole(images) as temporary:
         prepared, refused = _read_all(catalogue, archive=archive, workers=workers, path=temporary)
         _write_rejects(refused, rejects, archive=archive, total=len(catalogue))
         refuse_empty_split(prepared)
         counts = label_counts(prepared)
-        refuse_unusable_labels(counts, archive=archive.name)
+        refuse_unusable_labels(counts, archive=archive.name, files=files)
     write_table(prepared, cases, "cases")
     write_table(counts, labels, "labels")
     for note in one_class_notes(counts, files=files):
@@ -99,13 +99,14 @@ def one_class_notes(counts: pd.DataFrame, *, files: Mapping[str, Path]) -> list[
     return notes
 
 
-def refuse_unusable_labels(counts: pd.DataFrame, *, archive: str) -> None:
+def refuse_unusable_labels(counts: pd.DataFrame, *, archive: str, files: Mapping[str, Path]) -> None:
     """Refuse an archive none of whose labels has both classes to learn from and both to test on."""
     both = counts[(counts["positives"] > 0) & (counts["negatives"] > 0)]
     usable = set(both.loc[both["split"] == "train", "label"]) & set(both.loc[both["split"] == "test", "label"])
     if len(counts) and not usable:
         raise Refusal(
             f"archives.{archive}: no label has positive and negative cases both in train and in test",
+            file=files.get("test"),
             remedy="give more cases, or another share or seed of the test split",
         )
 
