@@ -248,7 +248,7 @@ def test_batches_must_be_shared_evenly():
 @pytest.mark.parametrize(
     ("comparison", "fewest"),
     [
-        # 3 pairs by 2 metrics, 6 pairs, 3 pairs: the smallest p, 2 / (resamples + 1), times the tests must reach the level
+        # 3 pairs by 2 metrics, 6 pairs, 3 pairs: 2 / (resamples + 1) times the tests must reach the level
         ({"reference": "random", "metrics": ["auroc", "average_precision"]}, 239),
         ({"reference": None}, 239),
         ({"reference": "random", "level": 0.01}, 599),
