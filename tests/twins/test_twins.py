@@ -10,7 +10,7 @@ from PIL import Image
 from headwater import plugins
 from headwater.records import Record
 from headwater.refusals import Refusal
-from headwater.twins import _patients, _radiograph, _signs, chestxray14, vindr
+from headwater.twins import _anatomy, _patients, _radiograph, _signs, chestxray14, vindr
 
 CASES = 20
 
@@ -116,7 +116,7 @@ def test_every_sign_is_used_and_every_used_sign_exists():
 
 @pytest.mark.parametrize("sign", sorted(set(_signs.RESHAPED) | set(_signs.PAINTED)))
 def test_every_sign_is_seen_and_a_strong_one_more_than_a_faint_one(sign):
-    chest = _radiograph.anatomy(np.random.default_rng(1), female=False)
+    chest = _anatomy.anatomy(np.random.default_rng(1), female=False)
 
     def picture(findings):
         return _radiograph.draw(findings, patient=chest, places=5, rng=np.random.default_rng(2), size=96)

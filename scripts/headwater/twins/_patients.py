@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headwater.twins import _radiograph
+from headwater.twins import _anatomy, _radiograph
 
 SICK = 0.6
 """Share of patients who can have findings at all; so some four in ten pictures show nothing."""
@@ -45,7 +45,7 @@ class Patient:
 
     number: int
     female: bool
-    chest: _radiograph.Anatomy
+    chest: _anatomy.Anatomy
     places: int
     visits: tuple[Visit, ...]
 
@@ -77,7 +77,7 @@ def _patient(archive: str, signs: Mapping[str, Sign], *, seed: int, number: int,
     """One patient, the same for the same archive, seed and number."""
     rng = np.random.default_rng([zlib.crc32(archive.encode()), seed, number])
     female = bool(rng.random() < 0.45)
-    chest = _radiograph.anatomy(rng, female=female)
+    chest = _anatomy.anatomy(rng, female=female)
     places = int(rng.integers(2**31))
     visits = min(1 + int(rng.choice(len(VISITS), p=VISITS)), most)
     return Patient(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from headwater.twins._radiograph import LEFT, RIGHT, Anatomy, Sheet, clavicle
+from headwater.twins._anatomy import LEFT, RIGHT, Anatomy, Sheet, clavicle
 
 
 def _side(rng: np.random.Generator) -> int:
