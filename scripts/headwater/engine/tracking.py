@@ -154,7 +154,7 @@ class Tracker:
 
     def _keep_below_folder(self) -> None:
         """Send W&B's files, which fill home folders otherwise, below `folder`; what the user has set stays."""
-        places = {"WANDB_DIR": "wandb", "WANDB_DATA_DIR": "wandb/data", "WANDB_CACHE_DIR": "wandb/cache"}
+        places = {"WANDB_DIR": ".", "WANDB_DATA_DIR": "wandb/data", "WANDB_CACHE_DIR": "wandb/cache"}
         if self.tracking.wandb == "offline":
             # online, the user's own file says which server was logged in to
             places["WANDB_CONFIG_DIR"] = "wandb/config"
