@@ -114,7 +114,7 @@ def test_one_of_many_classes(tmp_path):
     _, fit = fitted(tmp_path, run, made)
     table = predicted(tmp_path, run, made)
     assert fit["task"] == "multiclass"
-    chances = torch.from_numpy(table["score"].to_numpy().reshape(-1, 3)).sigmoid()
+    chances = torch.tensor(table["score"].to_numpy().reshape(-1, 3)).sigmoid()
     assert torch.allclose(chances.sum(dim=1), torch.ones(len(chances), dtype=torch.float64))
 
 
@@ -276,7 +276,7 @@ def test_two_ranks_predict_as_one(tmp_path, made):
     one = predicted(tmp_path, run, made)
     words = ["--run", run.as_json(), "--cases", made.cases, "--images", made.images]
     words += ["--model", tmp_path / "model.safetensors", "--predictions", tmp_path / "two.parquet"]
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--"]
     done = subprocess.run([*launch, SCRIPTS / "predict.py", *map(str, words)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     two = formats.read_table(tmp_path / "two.parquet", "predictions")

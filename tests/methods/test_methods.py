@@ -29,15 +29,17 @@ SMALL = {
     },
     "supervised": {},
 }
+# a teacher that stands still makes DINO's loss a plain one, that can only fall
+STILL = {"dino": {"teacher_momentum": 1.0, "centre_momentum": 0.0}, "supervised": {}}
 DOOR = Path(__file__).parents[2] / "scripts" / "pretrain.py"
 
 
-def source(method, *, backbone="timm/test_resnet", steps=30, **training):
+def source(method, *, backbone="timm/test_resnet", steps=30, options=None, **training):
     chosen = {"steps": steps, "batch": 16, "lr": 2e-3, **training}
     return Source(
         name="made",
         backbone=backbone,
-        method={"name": method, **SMALL[method]},
+        method={"name": method, **SMALL[method], **(options or {})},
         corpus="made",
         training=chosen,
         views={"flip": 0.5, "brightness": 0.2},
@@ -88,11 +90,16 @@ def made(tmp_path_factory):
 
 @pytest.mark.parametrize("backbone", ["timm/test_resnet", "timm/test_vit"])
 @pytest.mark.parametrize("method", METHODS)
-def test_every_method_learns_and_its_encoder_still_tells_images_apart(tmp_path, made, method, backbone):
-    wanted = source(method, backbone=backbone)
-    encoder, loss = trained(tmp_path, wanted, made)
-    assert loss.index.tolist() == list(range(loss.index[0], loss.index[0] + 30))
-    assert loss.tail(8).mean() < loss.head(8).mean()
+def test_every_method_learns(tmp_path, made, method, backbone):
+    _, loss = trained(tmp_path, source(method, backbone=backbone, options=STILL[method]), made)
+    assert loss.index.tolist() == list(range(1, 31))
+    assert loss.tail(8).mean() < 0.95 * loss[1:9].mean()
+
+
+@pytest.mark.parametrize("backbone", ["timm/test_resnet", "timm/test_vit"])
+@pytest.mark.parametrize("method", METHODS)
+def test_every_methods_encoder_changes_and_still_tells_images_apart(tmp_path, made, method, backbone):
+    encoder, _ = trained(tmp_path, source(method, backbone=backbone), made)
     untouched = learner(method, backbone=backbone).encoder.tensors()
     assert any(not torch.equal(tensor, untouched[key]) for key, tensor in encoder.tensors().items())
     images = torch.from_numpy(prepared.read(made.cases, images=made.images).images[:16].copy())
@@ -118,7 +125,7 @@ def test_all_that_a_method_learns_is_in_its_state(method):
         optimiser.step()
         optimiser.zero_grad()
         module.after_step(step=number, steps=10)
-        return float(value)
+        return value.item()
 
     first, second = learner(method), learner(method)
     for number in range(4):
@@ -207,20 +214,16 @@ def test_supervised_needs_labels(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backbone", ["timm/test_resnet", "timm/test_vit"])
 @pytest.mark.parametrize("method", METHODS)
-def test_one_and_two_ranks_learn_alike(tmp_path, made, method, backbone):
-    traces = []
-    for ranks in (1, 2):
-        folder = tmp_path / str(ranks)
-        folder.mkdir()
-        launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
-        wanted = source(method, backbone=backbone, steps=10, lr=1e-4)
-        words = ["--source", wanted.as_json(), "--size", "32", "--cases", made.cases, "--images", made.images]
-        words += ["--rows", made.rows, "--encoder", folder / "e.safetensors", "--history", folder / "history"]
-        words += ["--progress", folder / "progress.pt"]
-        done = subprocess.run([*launch, DOOR, *map(str, words)], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        traces.append(losses(folder))
-    assert len(traces[0]) == 10
-    np.testing.assert_allclose(traces[0], traces[1], rtol=1e-5)
+def test_one_and_two_ranks_learn_alike(tmp_path, made, method):
+    wanted = source(method, steps=10, lr=1e-4)
+    (tmp_path / "one").mkdir()
+    _, one = trained(tmp_path / "one", wanted, made)
+    words = ["--source", wanted.as_json(), "--size", "32", "--cases", made.cases, "--images", made.images]
+    words += ["--rows", made.rows, "--encoder", tmp_path / "e.safetensors", "--history", tmp_path / "history"]
+    words += ["--progress", tmp_path / "progress.pt"]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--"]
+    done = subprocess.run([*launch, DOOR, *map(str, words)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(one) == 10
+    np.testing.assert_allclose(one, losses(tmp_path), rtol=1e-5)

@@ -38,9 +38,10 @@ PROGRESS = f"{RESULTS}/progress"
 if CONFIG.compute.ranks == 1:
     LAUNCH = "python"
 else:
+    # without the bare -- torchrun takes our --run for its own --run-path (Python 3.11)
     LAUNCH = (
         f"torchrun --standalone --nproc-per-node={CONFIG.compute.ranks} "
-        "--signals-to-handle=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2 --shutdown-timeout=60"
+        "--signals-to-handle=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2 --shutdown-timeout=60 --"
     )
 TRAINING_THREADS = CONFIG.compute.ranks * CONFIG.compute.threads
 

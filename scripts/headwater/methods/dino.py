@@ -3,6 +3,8 @@
 Caron et al. 2021, arXiv 2104.14294; loss, heads and schedules are lightly's.
 """
 
+import warnings
+
 import numpy as np
 import torch
 from lightly.loss import DINOLoss
@@ -21,7 +23,7 @@ from headwater.refusals import Refusal
 from headwater.tasks import Kind
 
 DRAWS = 100
-"""Numbers of random draws that one view may use; each view starts at its own multiple."""
+"""Random numbers that one view may use; each view starts at its own multiple."""
 
 
 class Options(Record):
@@ -37,7 +39,7 @@ class Options(Record):
     frozen_last_layer: float = Field(0.01, ge=0, le=1)
     """Share of the steps during which the head's last layer stays (1 of 100 epochs)."""
     student_temperature: float = Field(0.1, gt=0)
-    teacher_temperature: float = Field(0.04, gt=0)
+    teacher_temperature: float = Field(0.07, gt=0)
     first_teacher_temperature: float = Field(0.04, gt=0)
     """Where the warm-up of the teacher's temperature begins."""
     warmup: float = Field(0.3, ge=0, le=1)
@@ -61,14 +63,17 @@ class Branch(nn.Module):
     def __init__(self, encoder: Encoder, *, options: Options):
         super().__init__()
         self.encoder = encoder
-        self.head = DINOProjectionHead(
-            encoder.width,
-            options.hidden_dimension,
-            options.bottleneck_dimension,
-            options.output_dimension,
-            batch_norm=options.batch_norm,
-            norm_last_layer=options.normalise_last_layer,
-        )
+        with warnings.catch_warnings():
+            # lightly builds its head with a weight_norm that torch calls old
+            warnings.simplefilter("ignore", FutureWarning)
+            self.head = DINOProjectionHead(
+                encoder.width,
+                options.hidden_dimension,
+                options.bottleneck_dimension,
+                options.output_dimension,
+                batch_norm=options.batch_norm,
+                norm_last_layer=options.normalise_last_layer,
+            )
 
     def forward(self, images: Tensor) -> Tensor:
         """Answers (batch, output_dimension), not yet a softmax."""
