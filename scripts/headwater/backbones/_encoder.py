@@ -35,6 +35,7 @@ class Encoder(nn.Module):
         self.name = name
         self.size = size
         self.multiple = multiple
+        self.normalisation = (tuple(mean), tuple(std))
         self.register_buffer("mean", _three(mean, "mean"), persistent=False)
         self.register_buffer("std", _three(std, "std"), persistent=False)
         self.width = self._measured_width()
@@ -92,8 +93,8 @@ class Encoder(nn.Module):
         return {
             "backbone": self.name,
             "size": str(self.size),
-            "mean": json.dumps(self.mean.tolist()),
-            "std": json.dumps(self.std.tolist()),
+            "mean": json.dumps(self.normalisation[0]),
+            "std": json.dumps(self.normalisation[1]),
         }
 
     def sides(self, side: float) -> int:
