@@ -18,14 +18,28 @@ def test_each_dataset_label_and_the_macro_are_there(table):
     for _, rows in table.groupby("dataset"):
         assert rows["label"].nunique() == 5 and "macro" in set(rows["label"])
         assert set(rows["source"]) - set(rows["reference"].dropna()) >= {
-            "random_again", "photographs_supervised", "photographs_dino", "radiographs_supervised",
+            "random_again",
+            "photographs_supervised",
+            "photographs_dino",
+            "radiographs_supervised",
         }
 
 
 def test_the_columns_that_a_reviewer_asks_for_are_there(table):
     for column in (
-        "source", "reference", "value", "value_low", "value_high", "difference", "difference_low", "difference_high",
-        "p", "p_adjusted", "patients", "seeds", "resamples",
+        "source",
+        "reference",
+        "value",
+        "value_low",
+        "value_high",
+        "difference",
+        "difference_low",
+        "difference_high",
+        "p",
+        "p_adjusted",
+        "patients",
+        "seeds",
+        "resamples",
     ):
         assert column in table.columns
 

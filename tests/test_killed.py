@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from workflow_made import command, environment, small_config, snakemake
 
 from headwater import settings
 from headwater.grid import Grid
+from workflow_made import command, environment, small_config, snakemake
 
 pytestmark = pytest.mark.slow
 
@@ -32,8 +32,12 @@ def moments(folder: Path, grid: Grid) -> dict[str, Callable[[], bool]]:
 def kill_when(reached: Callable[[], bool], folder: Path, *, config: dict) -> None:
     """Start the grid, and kill it and all its jobs with SIGKILL at the moment."""
     process = subprocess.Popen(
-        command(folder, config=config), cwd=folder, env=environment(), start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        command(folder, config=config),
+        cwd=folder,
+        env=environment(),
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 300
     while not reached():

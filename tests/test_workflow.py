@@ -3,6 +3,7 @@
 import copy
 
 import pytest
+
 from workflow_made import planned, small_config, snakemake
 
 
@@ -17,7 +18,14 @@ def finished(tmp_path_factory):
 def test_the_plan_counts_every_rule(tmp_path):
     jobs = planned(tmp_path, config=small_config())
     assert jobs == {
-        "all": 1, "twin": 1, "prepare": 2, "reduce": 1, "pretrain": 1, "finetune": 4, "predict": 4, "compare": 1,
+        "all": 1,
+        "twin": 1,
+        "prepare": 2,
+        "reduce": 1,
+        "pretrain": 1,
+        "finetune": 4,
+        "predict": 4,
+        "compare": 1,
         "report": 1,
     }
 
@@ -74,7 +82,11 @@ def test_a_new_source_adds_only_its_own_branch(finished):
 @pytest.mark.slow
 def test_a_new_seed_adds_only_its_own_runs(finished):
     assert planned(finished, config={**small_config(), "seeds": [0, 1, 2]}) == {
-        "all": 1, "finetune": 2, "predict": 2, "compare": 1, "report": 1,
+        "all": 1,
+        "finetune": 2,
+        "predict": 2,
+        "compare": 1,
+        "report": 1,
     }
 
 

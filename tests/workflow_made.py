@@ -49,7 +49,11 @@ def snakemake(
 ) -> subprocess.CompletedProcess:
     """Snakemake in `folder` on `config` (written there first), its output as text."""
     process = subprocess.run(
-        command(folder, *arguments, config=config), cwd=folder, env=environment(), capture_output=True, text=True,
+        command(folder, *arguments, config=config),
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
         timeout=timeout,
     )
     if check and process.returncode:
@@ -63,8 +67,20 @@ def command(folder: Path, *arguments: str, config: dict | None = None) -> list[s
     if config is not None:
         file.write_text(yaml.safe_dump(config))
     return [
-        sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--directory", str(folder),
-        "--workflow-profile", str(ROOT / "profiles" / "default"), "--configfile", str(file), "--cores", "2", *arguments,
+        sys.executable,
+        "-m",
+        "snakemake",
+        "-s",
+        str(ROOT / "Snakefile"),
+        "--directory",
+        str(folder),
+        "--workflow-profile",
+        str(ROOT / "profiles" / "default"),
+        "--configfile",
+        str(file),
+        "--cores",
+        "2",
+        *arguments,
     ]
 
 

@@ -150,7 +150,7 @@ def roc(curves: pd.DataFrame, *, panels: list[tuple[str, str, list[str]]], colou
         axes = figure.subplots(rows, min(COLUMNS, len(panels)), squeeze=False, sharex=True, sharey=True).ravel()
         for ax in axes[len(panels) :]:
             ax.set_visible(False)
-        for (title, recipe, labels), ax in zip(panels, axes, strict=False):
+        for (title, recipe, labels), ax in zip(panels, axes[: len(panels)], strict=True):
             shown = curves[(curves["recipe"] == recipe) & curves["label"].isin(labels)]
             _roc_panel(ax, shown, colours=colours)
             ax.set_title(title, fontsize=9, fontweight="bold", loc="left")

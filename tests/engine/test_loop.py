@@ -56,6 +56,24 @@ def test_crashed_between_two_saves_it_goes_back_and_ends_in_the_same_bytes(tmp_p
     assert products(tmp_path) == products(left_alone[0])
 
 
+def test_killed_while_it_saves_it_takes_back_the_metrics_that_are_ahead(tmp_path, left_alone, monkeypatch):
+    save = checkpoint.save
+
+    def full(contents, progress, *, identity):
+        if contents["step"] == 16:
+            raise Crash
+        save(contents, progress, identity=identity)
+
+    monkeypatch.setattr(checkpoint, "save", full)
+    with pytest.raises(Crash):
+        train(tmp_path, Small(dropout=0.2))
+    monkeypatch.undo()
+    assert checkpoint.load(tmp_path / "progress.pt", identity="this one")["step"] == 12
+    assert len(losses(tmp_path)) == 16
+    assert train(tmp_path, Small(dropout=0.2)) == left_alone[1]
+    assert products(tmp_path) == products(left_alone[0])
+
+
 def test_stopped_again_and_again_with_every_optimiser_it_ends_in_the_same_bytes(tmp_path):
     for optimiser in ("adamw", "adam", "sgd", "lars", "lamb"):
         training = recipe(optimiser=optimiser, steps=8, validations=2)
