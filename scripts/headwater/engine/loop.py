@@ -116,19 +116,12 @@ def fit(
             if look:
                 _note(noted, step=state.step, tracker=tracker, world=world)
             if state.step in validated:
-                with state.averaged():
-                    learner.mode(False)
-                    measured = validate(learner)
-                    learner.mode(True)
-                    tracker.log(state.step, measured)
-                    state.judge(measured, select)
+                _validate(state, validate, select=select, tracker=tracker)
 
             finished = state.out_of_patience or state.step == last
             overdue = world.first and time.monotonic() - saved >= 60 * training.save_minutes
             if look and any_rank(finished or stopped or overdue, world):
-                tracker.flush()
-                if world.first:
-                    checkpoint.save(state.contents(), progress, identity=identity)
+                _save(state, progress, identity=identity, tracker=tracker)
                 saved = time.monotonic()
             if stopped:
                 # a rank that left now would have the first one killed while it writes
@@ -187,3 +180,26 @@ def _note(noted: list[tuple[float, Tensor]], *, step: int, tracker: Tracker, wor
             )
         tracker.log(at, {"training/loss": loss, "training/lr": rate})
     noted.clear()
+
+
+def _validate(
+    state: State,
+    validate: Callable[[Learner], dict[str, float]],
+    *,
+    select: tuple[str, str] | None,
+    tracker: Tracker,
+) -> None:
+    """Score the weights (their moving average, if there is one), and keep them if they are the best so far."""
+    with state.averaged():
+        state.learner.mode(False)
+        measured = validate(state.learner)
+        state.learner.mode(True)
+        tracker.log(state.step, measured)
+        state.judge(measured, select)
+
+
+def _save(state: State, progress: Path, *, identity: str, tracker: Tracker) -> None:
+    """Save the progress, after the metrics that it must not be ahead of."""
+    tracker.flush()
+    if state.world.first:
+        checkpoint.save(state.contents(), progress, identity=identity)

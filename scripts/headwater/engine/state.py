@@ -1,7 +1,6 @@
 """The state of a training: all that changes from step to step, what of it is saved, and which weights are kept."""
 
 import math
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -109,6 +108,5 @@ class State:
 def _parallel(learner: nn.Module) -> DistributedDataParallel:
     """The learner with gradients averaged over the ranks."""
     # to look for unused parameters also keeps the gradients' grouping, and so the order of sums, the same from the
-    # first step on: a resumed training is exact on any number of ranks
-    warnings.filterwarnings("ignore", message="find_unused_parameters=True was specified")
+    # first step on, which makes a resumed training exact on any number of ranks; torch warns once that it costs time
     return DistributedDataParallel(learner, find_unused_parameters=True)
