@@ -99,7 +99,7 @@ def _test_rows(people: Iterable[Patient], folder: Path, *, seed: int, size: int)
         visit = patient.visits[0]
         name = _image_id(seed, patient)
         _write_image(patient, visit, folder / f"{name}.dicom", size=size)
-        yield [name, *_read(visit, missed=0.12, made_up=0.06)]
+        yield [name, *_read(visit, missed=0.20, made_up=0.10)]
 
 
 def _read(visit: Visit, *, missed: float, made_up: float) -> list[int]:
