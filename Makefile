@@ -42,10 +42,10 @@ demo: $(READY)
 
 test: $(READY)
 	coverage erase
-	python -m pytest --cov --cov-report=term
+	python -m pytest -n 2 --dist loadfile --cov --cov-report=term
 
 fast: $(READY)
-	python -m pytest -m "not slow"
+	python -m pytest -n 2 --dist loadfile -m "not slow"
 
 lint: $(READY)
 	ruff check .

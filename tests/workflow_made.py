@@ -85,8 +85,11 @@ def command(folder: Path, *arguments: str, config: dict | None = None) -> list[s
 
 
 def environment() -> dict[str, str]:
-    """This process' environment, one thread a process, and no home to read another profile from."""
-    return {**os.environ, "OMP_NUM_THREADS": "1", "SNAKEMAKE_PROFILE": ""}
+    """This process' environment with one thread a process, and without a profile of the user's."""
+    return {
+        **{name: value for name, value in os.environ.items() if name != "SNAKEMAKE_PROFILE"},
+        "OMP_NUM_THREADS": "1",
+    }
 
 
 def planned(folder: Path, *arguments: str, config: dict | None = None) -> dict[str, int]:
