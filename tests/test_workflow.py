@@ -96,3 +96,9 @@ def test_the_report_is_whole(finished):
     for name in ("index.html", "significance.csv", "significance.md", "significance.tex", "significance.html"):
         assert (report / name).stat().st_size > 200
     assert not list((finished / "results" / "progress").glob("*.pt"))
+
+
+@pytest.mark.slow
+def test_another_number_of_ranks_or_another_tracker_repeats_nothing(finished):
+    config = {**small_config(), "tracking": {"wandb": "offline"}, "compute": {"ranks": 2, "threads": 1}}
+    assert planned(finished, config=config) == {}

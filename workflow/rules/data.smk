@@ -11,7 +11,6 @@ rule twin:
     conda:
         ENVIRONMENT
     params:
-        script=f"{SCRIPTS}/twin.py",
         kind=lambda wildcards: GRID.archive(wildcards.archive).kind.name,
         folder=lambda wildcards: quote(GRID.archive(wildcards.archive).folder),
         cases=lambda wildcards: GRID.archive(wildcards.archive).twin.cases,
@@ -19,7 +18,7 @@ rule twin:
         first_patient=lambda wildcards: GRID.archive(wildcards.archive).twin.first_patient,
         size=lambda wildcards: GRID.archive(wildcards.archive).twin.size,
     shell:
-        "python {params.script} {params.kind} {params.folder} --cases {params.cases} --seed {params.seed}"
+        door("twin") + "{params.kind} {params.folder} --cases {params.cases} --seed {params.seed}"
         " --first-patient {params.first_patient} --size {params.size} > {log} 2>&1"
         " && cp {params.folder}/twin.json {output}"
 
@@ -42,10 +41,9 @@ rule prepare:
         ENVIRONMENT
     threads: CONFIG.compute.workers
     params:
-        script=f"{SCRIPTS}/prepare.py",
         archive=lambda wildcards: quote(GRID.archive(wildcards.archive).as_json()),
     shell:
-        "python {params.script} --archive {params.archive} --cases {output.cases} --images {output.images}"
+        door("prepare") + "--archive {params.archive} --cases {output.cases} --images {output.images}"
         " --rejects {output.rejects} --labels {output.labels} --workers {threads} > {log} 2>&1"
 
 
@@ -60,8 +58,7 @@ rule reduce:
     conda:
         ENVIRONMENT
     params:
-        script=f"{SCRIPTS}/reduce.py",
         reduction=lambda wildcards: quote(GRID.reductions[wildcards.reduction].as_json()),
     shell:
-        "python {params.script} --reduction {params.reduction} --cases {input.cases} --images {input.images}"
+        door("reduce") + "--reduction {params.reduction} --cases {input.cases} --images {input.images}"
         " --rows {output.rows} > {log} 2>&1"

@@ -12,10 +12,9 @@ rule compare:
     conda:
         ENVIRONMENT
     params:
-        script=f"{SCRIPTS}/compare.py",
         comparison=lambda wildcards: quote(GRID.comparison(wildcards.dataset).as_json()),
     shell:
-        "python {params.script} --comparison {params.comparison} --predictions {input}"
+        door("compare") + "--comparison {params.comparison} --predictions {input}"
         " --comparisons {output.comparisons} --curves {output.curves} > {log} 2>&1"
 
 
@@ -39,9 +38,8 @@ rule report:
     conda:
         ENVIRONMENT
     params:
-        script=f"{SCRIPTS}/report.py",
         grid=quote(GRID.as_json()),
         folder=subpath(output[0], parent=True),
     shell:
-        "python {params.script} --grid {params.grid} --comparisons {input.comparisons} --curves {input.curves}"
+        door("report") + "--grid {params.grid} --comparisons {input.comparisons} --curves {input.curves}"
         " --labels {input.labels} --rejects {input.rejects} --folder {params.folder} > {log} 2>&1"

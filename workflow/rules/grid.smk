@@ -23,7 +23,6 @@ except Refusal as refusal:
 
 GRID = CONFIG.grid()
 RESULTS = CONFIG.results
-# relative, so that a moved checkout repeats no job
 SCRIPTS = os.path.relpath(Path(workflow.basedir) / "scripts")
 ENVIRONMENT = str(Path(workflow.basedir) / "envs" / "headwater.yaml")
 
@@ -44,6 +43,22 @@ else:
         "--signals-to-handle=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2 --shutdown-timeout=60 --"
     )
 TRAINING_THREADS = CONFIG.compute.ranks * CONFIG.compute.threads
+
+
+def door(verb):
+    """The beginning of a verb's command; no param, so that a moved checkout repeats no job."""
+    return f"python {quote(SCRIPTS)}/{verb}.py "
+
+
+def training_door(verb):
+    """The same for a verb that runs on several ranks; their number changes no result and repeats no job."""
+    return f"{LAUNCH} {quote(SCRIPTS)}/{verb}.py --threads {CONFIG.compute.threads} "
+
+
+def tracked():
+    """Where curves go, for a training's command; a change of it repeats no training."""
+    record = quote(CONFIG.tracking.as_json())
+    return f"--tracking {record} ".replace("{", "{{").replace("}", "}}")
 
 
 def one_of(names):

@@ -14,11 +14,10 @@ rule adopt:
     conda:
         ENVIRONMENT
     params:
-        script=f"{SCRIPTS}/adopt.py",
         source=lambda wildcards: quote(GRID.source(wildcards.source).as_json()),
         size=size_of_encoder,
     shell:
-        "python {params.script} --source {params.source} --size {params.size}"
+        door("adopt") + "--source {params.source} --size {params.size}"
         " --encoder {output.encoder} --coverage {output.coverage} > {log} 2>&1"
 
 
@@ -38,17 +37,12 @@ rule pretrain:
         ENVIRONMENT
     threads: TRAINING_THREADS
     params:
-        script=f"{SCRIPTS}/pretrain.py",
-        launch=LAUNCH,
         source=lambda wildcards: quote(GRID.source(wildcards.source).as_json()),
         size=size_of_encoder,
         start=lambda wildcards, input: (f"--start {quote(input.start[0])}" if input.start else ""),
         history=subpath(output.encoder, strip_suffix=".safetensors"),
         progress=lambda wildcards: f"{PROGRESS}/{GRID.source(wildcards.source).digest}.pt",
-        tracking=quote(CONFIG.tracking.as_json()),
-        threads=CONFIG.compute.threads,
     shell:
-        "{params.launch} {params.script} --source {params.source} --size {params.size} --cases {input.cases}"
+        training_door("pretrain") + tracked() + "--source {params.source} --size {params.size} --cases {input.cases}"
         " --images {input.images} --rows {input.rows} {params.start} --encoder {output.encoder}"
-        " --history {params.history} --progress {params.progress} --tracking {params.tracking}"
-        " --threads {params.threads} > {log} 2>&1"
+        " --history {params.history} --progress {params.progress} > {log} 2>&1"

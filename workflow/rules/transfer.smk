@@ -15,20 +15,16 @@ rule finetune:
         ENVIRONMENT
     threads: TRAINING_THREADS
     params:
-        script=f"{SCRIPTS}/finetune.py",
-        launch=LAUNCH,
         run=run_of,
         encoder=lambda wildcards, input: (f"--encoder {quote(input.encoder[0])}" if input.encoder else ""),
         history=subpath(output.model, parent=True),
         progress=lambda wildcards: (
             f"{PROGRESS}/{GRID.run(wildcards.dataset, wildcards.source, wildcards.recipe, wildcards.seed).digest}.pt"
         ),
-        tracking=quote(CONFIG.tracking.as_json()),
-        threads=CONFIG.compute.threads,
     shell:
-        "{params.launch} {params.script} --run {params.run} --cases {input.cases} --images {input.images}"
+        training_door("finetune") + tracked() + "--run {params.run} --cases {input.cases} --images {input.images}"
         " {params.encoder} --model {output.model} --fit {output.fit} --history {params.history}"
-        " --progress {params.progress} --tracking {params.tracking} --threads {params.threads} > {log} 2>&1"
+        " --progress {params.progress} > {log} 2>&1"
 
 
 rule predict:
@@ -44,10 +40,7 @@ rule predict:
         ENVIRONMENT
     threads: TRAINING_THREADS
     params:
-        script=f"{SCRIPTS}/predict.py",
-        launch=LAUNCH,
         run=run_of,
-        threads=CONFIG.compute.threads,
     shell:
-        "{params.launch} {params.script} --run {params.run} --cases {input.cases} --images {input.images}"
-        " --model {input.model} --predictions {output.predictions} --threads {params.threads} > {log} 2>&1"
+        training_door("predict") + "--run {params.run} --cases {input.cases} --images {input.images}"
+        " --model {input.model} --predictions {output.predictions} > {log} 2>&1"
