@@ -19,6 +19,9 @@ from headwater.engine.views import as_float, augment
 
 VIEWS = grid.Views(crop=0.6, flip=0.5, rotation=10, brightness=0.2, noise=0.05)
 ALONE = distributed.World(rank=0, size=1, device=torch.device("cpu"))
+# as many as the processes have that this one is compared with: sums of floats depend on it
+torch.set_num_threads(1)
+
 STEPS = 24
 
 
