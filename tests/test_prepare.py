@@ -72,6 +72,7 @@ def test_rows_pixels_and_counts_agree(folder, tmp_path, capsys):
     assert last.endswith("0 rejected, 14 labels")
 
 
+@pytest.mark.slow
 def test_any_number_of_workers_gives_the_same_files(folder, tmp_path):
     for workers in (0, 3):
         prepared(folder, tmp_path / str(workers), workers=workers)
@@ -211,6 +212,7 @@ def test_the_shelf_holds_what_was_put_on_it(tmp_path):
     np.testing.assert_array_equal(read_images(tmp_path / "images.npy"), expected)
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_costs_one_case():
     cases = [{"file": f"{number}.dcm"} for number in range(prepare.CHUNK + 1)]
     deadly = f"{prepare.CHUNK - 1}.dcm"
@@ -240,6 +242,7 @@ def test_counts_know_the_unknown():
     assert (counts.loc["test", "positives"], counts.loc["validation", "unknown"]) == (1, 0)
 
 
+@pytest.mark.slow
 def test_the_door_says_no_in_one_line(folder, tmp_path):
     (folder / "train_val_list.txt").unlink()
     archive = json.dumps({"name": "mine", "kind": "chestxray14", "folder": str(folder)})

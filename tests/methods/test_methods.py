@@ -88,6 +88,7 @@ def made(tmp_path_factory):
     return prepared_made.archive(tmp_path_factory.mktemp("made"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", ["timm/test_resnet", "timm/test_vit"])
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_learns(tmp_path, made, method, backbone):
@@ -96,6 +97,7 @@ def test_every_method_learns(tmp_path, made, method, backbone):
     assert loss.tail(8).mean() < 0.95 * loss[1:9].mean()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", ["timm/test_resnet", "timm/test_vit"])
 @pytest.mark.parametrize("method", METHODS)
 def test_every_methods_encoder_changes_and_still_tells_images_apart(tmp_path, made, method, backbone):
