@@ -31,7 +31,7 @@ def test_the_plan_counts_every_rule(tmp_path):
 
 
 @pytest.mark.slow
-def test_planning_asks_nothing_of_torch(tmp_path):
+def test_the_plan_grows_with_the_seeds(tmp_path):
     jobs = planned(tmp_path, config={**small_config(), "seeds": list(range(20))})
     assert jobs["finetune"] == 40
 
