@@ -94,3 +94,23 @@ def comparison(*, sources: tuple[str, ...], **changes) -> Comparison:
         "resamples": 512,
     }
     return Comparison(sources=sources, **(settings | changes))
+
+
+def counted(path: Path, files: list[Path], *, untaught: tuple[str, ...] = ()) -> Path:
+    """The table of labels that `prepare` would write: of those in `untaught` train holds no positive case."""
+    labels = sorted({label for file in files for label in pd.read_parquet(file)["label"].unique()})
+    rows = [
+        {
+            "label": label,
+            "split": split,
+            "positives": 0 if split == "train" and label in untaught else 20,
+            "negatives": 20,
+            "unknown": 0,
+            "positive_patients": 0 if split == "train" and label in untaught else 20,
+            "negative_patients": 20,
+        }
+        for label in labels
+        for split in ("train", "validation", "test")
+    ]
+    write_table(pd.DataFrame(rows), path, "labels")
+    return path

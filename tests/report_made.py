@@ -43,8 +43,14 @@ def study(folder: Path, *, strengths: dict[str, float], twin: bool = True, seeds
         comparisons.append(folder / "comparisons" / f"{dataset}.parquet")
         curves.append(folder / "comparisons" / f"{dataset}.curves.parquet")
         plan = grid.comparison(dataset)
-        compare(comparison=plan, predictions=files, comparisons=comparisons[-1], curves=curves[-1])
         _write_archive(folder / "archives" / f"{dataset}_archive", shares)
+        compare(
+            comparison=plan,
+            predictions=files,
+            labels=folder / "archives" / f"{dataset}_archive" / "labels.parquet",
+            comparisons=comparisons[-1],
+            curves=curves[-1],
+        )
     archives = sorted((folder / "archives").iterdir())
     return Study(
         grid=grid,

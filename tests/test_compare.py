@@ -6,7 +6,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from headwater.compare import compare
 from headwater.formats import read_table, write_table
 from headwater.refusals import Refusal
-from predictions_made import cohort, comparison, scored, written
+from predictions_made import cohort, comparison, counted, scored, written
 
 LABELS = {"Effusion": 0.4, "Mass": 0.3}
 
@@ -16,9 +16,15 @@ def cases():
     return cohort(patients=60, images=2, labels=LABELS)
 
 
-def compared(folder, files, **changes) -> pd.DataFrame:
+def compared(folder, files, untaught=(), **changes) -> pd.DataFrame:
     plan = comparison(**({"sources": ("random", "dino")} | changes))
-    compare(comparison=plan, predictions=files, comparisons=folder / "c.parquet", curves=folder / "curves.parquet")
+    compare(
+        comparison=plan,
+        predictions=files,
+        labels=counted(folder / "labels.parquet", files, untaught=untaught),
+        comparisons=folder / "c.parquet",
+        curves=folder / "curves.parquet",
+    )
     return read_table(folder / "c.parquet", "comparisons")
 
 
@@ -296,3 +302,12 @@ def test_curves_lead_from_corner_to_corner(tmp_path, cases):
     for _, curve in frame.groupby(["source", "seed", "label"]):
         points = curve[["false_positive_rate", "true_positive_rate"]].to_numpy()
         assert (points[0] == 0).all() and (points[-1] == 1).all() and (np.diff(points, axis=0) >= 0).all()
+
+
+def test_a_label_without_positives_in_train_is_left_out(tmp_path, cases):
+    files = written(tmp_path, cases, strengths={"random": 0.5, "dino": 1.0}, seeds=(0, 1))
+    frame = compared(tmp_path, files, untaught=("Effusion",))
+    untaught = row(frame, label="Effusion")
+    assert untaught["note"].startswith("left out: no positive case in train")
+    assert not untaught["tested"] and np.isnan(untaught["value"]) and np.isnan(untaught["p"])
+    assert row(frame)["note"].startswith(f"mean of {len(LABELS) - 1} label")

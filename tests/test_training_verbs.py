@@ -118,6 +118,12 @@ def test_one_of_many_classes(tmp_path):
     assert torch.allclose(chances.sum(dim=1), torch.ones(len(chances), dtype=torch.float64))
 
 
+def test_some_of_the_classes_are_told_from_the_rest(tmp_path):
+    made = prepared_made.archive(tmp_path, one_of_many=True)
+    _, fit = fitted(tmp_path, a_run(random_source(), labels=("stripes",), select="loss"), made)
+    assert fit["task"] == "multilabel" and fit["score"] > 0.01
+
+
 @pytest.mark.parametrize("backbone", ["timm/test_resnet", "timm/test_vit"])
 def test_a_linear_probe_leaves_the_encoder_as_it_came(tmp_path, made, backbone):
     source = pretrained_source(backbone)

@@ -59,20 +59,24 @@ class Statistic:
     replicates: np.ndarray  # (runs, resamples)
 
 
-def compare(*, comparison: Comparison, predictions: list[Path], comparisons: Path, curves: Path) -> None:
-    """Write the table of differences between sources, with intervals and p-values, and the runs' ROC curves."""
+def compare(*, comparison: Comparison, predictions: list[Path], labels: Path, comparisons: Path, curves: Path) -> None:
+    """Write the table of differences between sources, with intervals and p-values, and the runs' ROC curves.
+
+    `labels` counts who bears which label in each split: what no network could learn is not compared.
+    """
     runs = _all_runs(comparison, predictions)
     first = next(iter(runs.values()))
-    labels = [_label(first, position, comparison) for position in range(len(first.labels))]
+    untaught = _untaught(read_table(labels, "labels"), first.labels, file=labels)
+    parts = [_label(first, position, comparison, untaught) for position in range(len(first.labels))]
     rows = []
     for metric in comparison.metrics:
         for recipe in comparison.recipes:
             chosen = [runs[source, recipe, seed] for source in comparison.sources for seed in sorted(comparison.seeds)]
-            for statistic in _statistics(chosen, labels, metric=metric, comparison=comparison):
+            for statistic in _statistics(chosen, parts, metric=metric, comparison=comparison):
                 rows += _rows(statistic, recipe=recipe, metric=metric, comparison=comparison)
     order = ["metric", "recipe", "label", "source", "reference"]
     write_table(pd.DataFrame(rows).sort_values(order, ignore_index=True), comparisons, "comparisons")
-    write_table(_curves(runs, labels, dataset=comparison.dataset), curves, "curves")
+    write_table(_curves(runs, parts, dataset=comparison.dataset), curves, "curves")
 
 
 # reading and agreeing
@@ -196,23 +200,38 @@ def _agree(one: Predictions, other: Predictions) -> None:
 # labels: in or out, decided in advance
 
 
-def _label(run: Predictions, position: int, comparison: Comparison) -> Label:
+def _untaught(counts: pd.DataFrame, labels: np.ndarray, *, file: Path) -> dict[str, str]:
+    """Why a label could not be learned, for those without positive or without negative cases in train."""
+    train = counts[counts["split"] == "train"].set_index("label")
+    reasons = {}
+    for label in map(str, labels):
+        if label not in train.index:
+            raise Refusal(f"counts no label {label!r}", file=file, remedy="run prepare again")
+        absent = [kind for kind in ("positive", "negative") if train.loc[label, f"{kind}s"] == 0]
+        if absent:
+            reasons[label] = f"no {' and no '.join(absent)} case in train"
+    return reasons
+
+
+def _label(run: Predictions, position: int, comparison: Comparison, untaught: dict[str, str]) -> Label:
     """What part a label takes, by how many patients bear it and how many do not."""
+    name = str(run.labels[position])
     target, patients = run.target[position], run.patients
     with_finding, without = set(patients[target == 1]), set(patients[target == 0])
     missing = "positive" if not with_finding else "negative" if not without else ""
     fewer, kind = min((len(with_finding), "positive"), (len(without), "negative"))
-    tested = fewer >= comparison.fewest_positive
+    out = f"no {missing} case in test" if missing else untaught.get(name, "")
+    tested = fewer >= comparison.fewest_positive and not out
     described = f"described only: {_many(fewer, kind)} in test, fewer than {comparison.fewest_positive}"
     return Label(
-        name=str(run.labels[position]),
+        name=name,
         known=np.flatnonzero(~np.isnan(target)),
         patients=len(with_finding | without),
         positives=int((target == 1).sum()),
         positive_patients=len(with_finding),
-        measured=not missing,
-        tested=tested and not missing,
-        note=f"left out: no {missing} case in test" if missing else "" if tested else described,
+        measured=not out,
+        tested=tested,
+        note=f"left out: {out}" if out else "" if tested else described,
     )
 
 

@@ -119,7 +119,8 @@ def _material(run: grid.Run, data: prepared.Prepared, *, file: Path) -> Material
     return Material(
         images=data.images,
         labels=labels,
-        kind=tasks.kind_of(whole),
+        # some of the classes do not exhaust the cases: each is told from the rest
+        kind=tasks.kind_of(whole) if set(labels) == set(data.labels) else "multilabel",
         training=training,
         validation=validation,
         targets=targets,

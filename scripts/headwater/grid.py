@@ -13,7 +13,7 @@ class Twin(Record):
 
     cases: int = Field(ge=8)
     """How many images to make."""
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     """Which synthetic patients to draw."""
     first_patient: int = Field(1, ge=1)
     """Number of the first patient, so that two twins of one archive can have disjoint patients."""
@@ -37,7 +37,7 @@ class Archive(Record):
     """Share of the patients that are neither test nor official validation, kept for model selection."""
     test: float = Field(0.2, gt=0, lt=0.9)
     """Share of patients for the test split, where the archive has no official one."""
-    split_seed: int = 0
+    split_seed: int = Field(0, ge=0)
     """Which patients go where, where the archive has no official split; fixed once for a study."""
     rejects: float = Field(0.01, ge=0, le=1)
     """Largest share of cases that may be unreadable before `prepare` stops."""
@@ -144,11 +144,11 @@ class Source(Record):
     """How long and how fast the pre-training runs; see the table of `training`."""
     views: Views = Views()
     """Random changes of the images in pre-training; see the table of `views`."""
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     """Seed of the pre-training; the seeds of the fine-tuning are the top-level `seeds`."""
-    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    mean: tuple[float, ...] = Field((0.485, 0.456, 0.406), min_length=1, max_length=3)
     """Input normalisation, per channel, in units of the full grey range; adopted weights bring their own."""
-    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    std: tuple[float, ...] = Field((0.229, 0.224, 0.225), min_length=1, max_length=3)
     """What goes with `mean`: the spread per channel."""
 
     @property
@@ -158,6 +158,8 @@ class Source(Record):
 
     @model_validator(mode="after")
     def _one_way(self) -> "Source":
+        if min(self.std) <= 0:
+            raise ValueError(f"std must be above 0 (got {list(self.std)})")
         if self.weights and self.method:
             raise ValueError("weights and method exclude each other; to continue from published weights use start")
         if bool(self.method) != bool(self.corpus) or bool(self.method) != bool(self.training):
@@ -220,7 +222,7 @@ class Comparing(Record):
     """What is measured (files in metrics/); each adds to the family of tests."""
     resamples: int = Field(10_000, ge=100)
     """How often the patients are drawn anew; enough that the correction can reject, which is checked."""
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     """Seed of the resampling."""
     level: float = Field(0.05, gt=0, lt=0.5)
     """Significance level of the corrected tests; intervals cover 1 - level."""

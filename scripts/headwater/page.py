@@ -83,7 +83,7 @@ def _dataset(
     return {
         "name": dataset.name,
         "about": about[0].upper() + about[1:],
-        "left_out": sentences.left_out(rows, dataset=dataset),
+        "left_out": sentences.left_out(rows, dataset=dataset, counts=counts),
         "table": _differences(shown[here].drop(columns=["Dataset"]), rows[here]),
         "forest": drawn.get(f"forest_{dataset.name}"),
         "roc": drawn.get(f"roc_{dataset.name}"),

@@ -37,7 +37,7 @@ def report(
     _write_tables(rows, grid=grid, folder=folder)
     whole = page.index(rows, svgs, counts=counts, rejects=_by_archive(rejects, "rejects", grid), grid=grid)
     write_text(whole, folder / "index.html")
-    summary = _summary(rows, grid=grid, folder=folder)
+    summary = _summary(rows, counts=counts, grid=grid, folder=folder)
     write_text(summary, folder / "summary.txt")
     print(summary, end="")
 
@@ -126,13 +126,13 @@ def _write_tables(rows: pd.DataFrame, *, grid: Grid, folder: Path) -> None:
     write_text(page.significance(rows, grid=grid), folder / "significance.html")
 
 
-def _summary(rows: pd.DataFrame, *, grid: Grid, folder: Path) -> str:
+def _summary(rows: pd.DataFrame, *, counts: dict[str, pd.DataFrame], grid: Grid, folder: Path) -> str:
     """The verdict in plain text: the confirmatory table, each dataset's labels, and where the page lies."""
     shown = tables.readable(rows, grid=grid).drop(columns=["Note"])
     macro, measured = rows["label"] == MACRO, rows["value"].notna()
     parts = [*sentences.warnings(grid), sentences.verdict(rows, grid=grid), tables.as_text(shown[macro])]
     for dataset in grid.datasets:
         here = shown[(rows["dataset"] == dataset.name) & ~macro & measured].drop(columns=["Dataset"])
-        left_out = "\n".join(sentences.left_out(rows, dataset=dataset))
+        left_out = "\n".join(sentences.left_out(rows, dataset=dataset, counts=counts[dataset.archive]))
         parts.append(f"{dataset.name}, label by label\n\n{tables.as_text(here)}\n{left_out}".rstrip())
     return "\n\n".join([*parts, sentences.legend(grid), f"Page: {folder / 'index.html'}"]) + "\n"

@@ -30,17 +30,28 @@ def extent(grid: Grid) -> str:
     return " × ".join(many(len(part), noun) for noun, part in sizes.items()) + f" = {many(runs, 'run')}"
 
 
+FEW_SEEDS = 5
+"""Below so many, the tables warn of p-values that are too small."""
+
+
 def warnings(grid: Grid) -> list[str]:
     """What a reader must know before the first number."""
     used = {dataset.archive for dataset in grid.datasets} | {source.corpus for source in grid.sources}
     twins = [archive.name for archive in grid.archives if archive.twin and archive.name in used]
-    synthetic = [f"Synthetic data: no clinical meaning ({', '.join(twins)})."] if twins else []
-    return synthetic + [
+    said = [f"Synthetic data: no clinical meaning ({', '.join(twins)})."] if twins else []
+    if 1 < len(grid.seeds) < FEW_SEEDS:
+        # simulated without a true difference, the seeds varying two to four times as much as the test sets
+        said.append(
+            f"{len(grid.seeds)} seeds tell their spread poorly: where trainings differ more than test sets, p is too "
+            "small (at a level of 5%, up to about 13% false claims with two seeds, 9% with three). Use five or more."
+        )
+    said += [
         f"{dataset.name}: cases stand in for patients, because the archive does not tell which images belong to one "
         "patient. If some do, its intervals are too narrow."
         for dataset in grid.datasets
         if not card(grid.archive(dataset.archive)).patients
     ]
+    return said
 
 
 def card(archive: Archive) -> Card:
@@ -128,13 +139,18 @@ def found(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
     return lines
 
 
-def left_out(rows: pd.DataFrame, *, dataset: Dataset) -> list[str]:
-    """One sentence for each label that is not tested, and why."""
+def left_out(rows: pd.DataFrame, *, dataset: Dataset, counts: pd.DataFrame) -> list[str]:
+    """One sentence for each label that is not tested, and why; then those that could not help to pick a step."""
     here = rows[(rows["dataset"] == dataset.name) & (rows["label"] != MACRO)].drop_duplicates("label")
     return [
         f"{row.label}: {row.note.split('; ')[0]}; not in the macro"
         for row in here.itertuples()
         if row.note.startswith(("left out", "described only"))
+    ] + [
+        f"{row.label}: no {'positive' if row.positives == 0 else 'negative'} case in validation; not in the macro that "
+        "picks the kept step"
+        for row in counts[counts["split"] == "validation"].itertuples()
+        if row.label in set(here["label"]) and 0 in (row.positives, row.negatives)
     ]
 
 

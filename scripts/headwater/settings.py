@@ -36,7 +36,7 @@ class Compute(Record):
 class Config(Record):
     """A config file; each key is explained in config/README.md."""
 
-    results: str = "results"
+    results: str = Field("results", min_length=1)
     """Folder of all products."""
     backbone: str = "timm/resnet50"
     """The network of every source that names none itself."""
@@ -141,6 +141,8 @@ def _bad_names(config: Config) -> Iterable[str]:
         for name, entry in getattr(config, section).items():
             if entry.name != name:
                 yield f"{section}.{name}.name: an entry's name is its key; leave {entry.name!r} out"
+    if "macro" in config.datasets:
+        yield "datasets.macro: that is what the mean over labels is called; choose another name"
     if len(set(config.seeds)) < len(config.seeds) or min(config.seeds) < 0:
         yield f"seeds: must be different numbers from 0 up (got {list(config.seeds)})"
 

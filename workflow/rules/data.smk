@@ -44,7 +44,7 @@ rule prepare:
         archive=lambda wildcards: quote(GRID.archive(wildcards.archive).as_json()),
     shell:
         door("prepare") + "--archive {params.archive} --cases {output.cases} --images {output.images}"
-        " --rejects {output.rejects} --labels {output.labels} --workers {threads} > {log} 2>&1"
+        " --rejects {output.rejects} --labels {output.labels} --workers {threads} 2>&1 | tee {log}"
 
 
 rule reduce:

@@ -3,7 +3,8 @@
 
 rule compare:
     input:
-        lambda wildcards: products_of_runs(wildcards, product="predictions.parquet"),
+        predictions=lambda wildcards: products_of_runs(wildcards, product="predictions.parquet"),
+        labels=prepared("labels.parquet"),
     output:
         comparisons=f"{COMPARED}.parquet",
         curves=f"{COMPARED}.curves.parquet",
@@ -14,7 +15,8 @@ rule compare:
     params:
         comparison=lambda wildcards: quote(GRID.comparison(wildcards.dataset).as_json()),
     shell:
-        door("compare") + "--comparison {params.comparison} --predictions {input}"
+        door("compare") + "--comparison {params.comparison} --predictions {input.predictions}"
+        " --labels {input.labels}"
         " --comparisons {output.comparisons} --curves {output.curves} > {log} 2>&1"
 
 
@@ -23,7 +25,7 @@ rule report:
         comparisons=expand(f"{COMPARED}.parquet", dataset=CONFIG.datasets),
         curves=expand(f"{COMPARED}.curves.parquet", dataset=CONFIG.datasets),
         labels=[f"{RESULTS}/archives/{dataset.archive}/labels.parquet" for dataset in GRID.datasets],
-        rejects=[f"{RESULTS}/archives/{dataset.archive}/rejects.parquet" for dataset in GRID.datasets],
+        rejects=[f"{RESULTS}/archives/{archive}/rejects.parquet" for archive in archives_used()],
     output:
         report(
             f"{REPORT}/index.html",

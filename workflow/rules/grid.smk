@@ -80,6 +80,12 @@ def archive_of(wildcards):
     return GRID.archive(GRID.dataset(wildcards.dataset).archive)
 
 
+def archives_used():
+    """The archives that are trained or tested on."""
+    corpora = {source.corpus for source in GRID.sources if source.corpus}
+    return sorted({dataset.archive for dataset in GRID.datasets} | corpora)
+
+
 def prepared(product):
     """An input function: a product of `prepare` for the job's dataset."""
     return lambda wildcards: f"{RESULTS}/archives/{archive_of(wildcards).name}/{product}"
