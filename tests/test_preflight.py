@@ -1,0 +1,51 @@
+"""What must be there before the first job, and what is said when it is not."""
+
+import copy
+
+import pytest
+
+from headwater import preflight, settings
+from headwater.refusals import Refusal
+from workflow_made import small_config
+
+
+def told(change) -> str:
+    """What the check says of the small grid after a change."""
+    config = copy.deepcopy(small_config())
+    change(config)
+    with pytest.raises(Refusal) as refusal:
+        preflight.check(settings.load(config))
+    return str(refusal.value)
+
+
+def test_a_plan_with_all_it_needs_passes():
+    preflight.check(settings.load(small_config()))
+
+
+def test_all_that_is_wanting_is_told_at_once(tmp_path):
+    def change(config):
+        config["archives"]["chestxray14"]["twin"] = None
+        config["archives"]["empty"] = {"kind": "vindr", "folder": str(tmp_path)}
+        config["datasets"]["chestxray14"]["labels"] = ["Efusion"]
+        config["backbone"] = "timm/resnet5O"
+        config["sources"]["own"] = {"weights": {"layout": "timm", "path": "no/weights.pth"}}
+
+    said = told(change)
+    assert "twin: there is no such folder; mend archives.chestxray14.folder" in said
+    assert "archives.empty: " in said and "image_labels_train.csv" in said
+    assert "has no 'Efusion'; did you mean 'Effusion'?" in said
+    assert "timm has no 'resnet5O'; did you mean 'resnet50'?" in said
+    assert "no/weights.pth: there is no such file; mend sources.own.weights.path" in said
+    assert "\n" not in said
+
+
+def test_a_twin_without_a_folder_has_nowhere_to_lie():
+    assert "archives.chestxray14.folder: missing" in told(
+        lambda config: config["archives"]["chestxray14"].pop("folder")
+    )
+
+
+def test_wandb_is_asked_for_only_where_it_is_installed(monkeypatch):
+    monkeypatch.setattr(preflight, "find_spec", lambda name: None)
+    assert "pip install 'headwater[wandb]'" in told(lambda config: config.update(tracking={"wandb": "offline"}))
+    preflight.check(settings.load(small_config()))
