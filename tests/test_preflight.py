@@ -49,3 +49,7 @@ def test_wandb_is_asked_for_only_where_it_is_installed(monkeypatch):
     monkeypatch.setattr(preflight, "find_spec", lambda name: None)
     assert "pip install 'headwater[wandb]'" in told(lambda config: config.update(tracking={"wandb": "offline"}))
     preflight.check(settings.load(small_config()))
+
+
+def test_an_archive_that_comes_with_the_software_ties_no_job_to_its_place():
+    assert preflight.label_files(settings.load(small_config()).archives["photographs"]) == []

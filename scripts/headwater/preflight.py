@@ -18,7 +18,12 @@ def check(config: Config) -> None:
 
 
 def label_files(archive: Archive) -> list[str]:
-    """The files of an archive that its cases are read from: `prepare` repeats when they change."""
+    """The files of an archive that its cases are read from: `prepare` repeats when they change.
+
+    None for an archive that comes with the software, which may lie elsewhere after the next installation.
+    """
+    if not archive.folder:
+        return []
     return [str(file) for file in plugins.load("datasets", archive.kind.name).label_files(Path(archive.folder))]
 
 
