@@ -53,3 +53,10 @@ def test_wandb_is_asked_for_only_where_it_is_installed(monkeypatch):
 
 def test_an_archive_that_comes_with_the_software_ties_no_job_to_its_place():
     assert preflight.label_files(settings.load(small_config()).archives["photographs"]) == []
+
+
+def test_an_archive_of_files_needs_a_folder():
+    def change(config):
+        config["archives"]["chestxray14"] = {"size": 32}
+
+    assert "archives.chestxray14: " in told(change)

@@ -22,9 +22,12 @@ def label_files(archive: Archive) -> list[str]:
 
     None for an archive that comes with the software, which may lie elsewhere after the next installation.
     """
-    if not archive.folder:
-        return []
-    return [str(file) for file in plugins.load("datasets", archive.kind.name).label_files(Path(archive.folder))]
+    return [str(file) for file in _label_files(archive)] if archive.folder else []
+
+
+def _label_files(archive: Archive) -> list[Path]:
+    """The files that the archive's plug-in finds; it refuses where one is absent."""
+    return plugins.load("datasets", archive.kind.name).label_files(Path(archive.folder))
 
 
 def _archives(config: Config) -> Iterable[str]:
@@ -38,7 +41,7 @@ def _archives(config: Config) -> Iterable[str]:
             yield f"{archive.folder}: there is no such folder; mend archives.{name}.folder"
             continue
         try:
-            label_files(archive)
+            _label_files(archive)
         except Refusal as refusal:
             yield f"archives.{name}: {refusal}"
 
