@@ -321,7 +321,7 @@ def test_the_schema_knows_bad_configs(place: str, value: object):
         ("datasets.macro", {"archive": "readers"}, "datasets.macro: that is what the mean over labels is called"),
         ("comparison.seed", -1, "comparison.seed: Input should be greater than or equal to 0"),
         ("sources.random", {"std": [0.5, 0.0, 0.5]}, "std must be above 0"),
-        ("results", "", "results: String should have at least 1 character"),
+        ("results", "my study", "results: String should match pattern"),
     ],
 )
 def test_values_that_would_fail_only_after_the_training(place, value, said):

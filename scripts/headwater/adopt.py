@@ -27,18 +27,21 @@ def adopt(*, source: grid.Source, size: int, encoder: Path, coverage: Path) -> N
     network = backbones.build(source.backbone, size=size, mean=mean, std=std, seed=source.seed)
     expected = network.expected()
     covered = _coverage.match(found, expected=expected, layout=layout, prefix=options.prefix, resample=network.resample)
-    write_json(
-        {"source": source.name, "backbone": source.backbone, "file": source.weights.path, **covered.report()}, coverage
-    )
+    named = {"source": source.name, "backbone": source.backbone, "file": source.weights.path}
+    report = {**named, **covered.report()}
+    write_json(report, coverage)
     print(
         f"{source.name}: {source.weights.path or source.backbone} in {source.backbone}\n{covered.table()}", flush=True
     )
     if covered.share < source.weights.coverage or not covered.tensors:
+        # Snakemake deletes what a failed job declared; this copy stays
+        refused = coverage.with_suffix(".refused.json")
+        write_json(report, refused)
         better = _coverage.nearest_prefix(found, expected=expected, layout=layout, prefix=options.prefix)
         raise Refusal(
             f"coverage {covered.summary()} is below {100 * source.weights.coverage:g} %",
             file=source.weights.path or source.backbone,
-            remedy=_remedy(better, coverage),
+            remedy=_remedy(better, refused),
         )
     _write(network, covered=covered, source=source, path=encoder)
     print(f"coverage {covered.summary()}", flush=True)

@@ -120,7 +120,7 @@ class Weights(Record):
     """Whose spelling of the keys (a file in weights/)."""
     path: str = ""
     """The checkpoint file; empty asks timm's own hub for it."""
-    coverage: float = Field(0.95, ge=0, le=1)
+    coverage: float = Field(1.0, ge=0, le=1)
     """Smallest share of the network's parameters that must be loaded."""
 
 

@@ -36,7 +36,7 @@ class Compute(Record):
 class Config(Record):
     """A config file; each key is explained in config/README.md."""
 
-    results: str = Field("results", min_length=1)
+    results: str = Field("results", pattern=r"^[\w./~+-]+$")
     """Folder of all products."""
     backbone: str = "timm/resnet50"
     """The network of every source that names none itself."""

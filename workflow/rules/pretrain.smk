@@ -36,6 +36,8 @@ rule pretrain:
     conda:
         ENVIRONMENT
     threads: TRAINING_THREADS
+    resources:
+        trainings=1,
     params:
         source=lambda wildcards: quote(GRID.source(wildcards.source).as_json()),
         size=size_of_encoder,

@@ -14,6 +14,8 @@ rule finetune:
     conda:
         ENVIRONMENT
     threads: TRAINING_THREADS
+    resources:
+        trainings=1,
     params:
         run=run_of,
         encoder=lambda wildcards, input: (f"--encoder {quote(input.encoder[0])}" if input.encoder else ""),
@@ -39,6 +41,8 @@ rule predict:
     conda:
         ENVIRONMENT
     threads: TRAINING_THREADS
+    resources:
+        trainings=1,
     params:
         run=run_of,
     shell:
