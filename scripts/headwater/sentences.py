@@ -40,10 +40,9 @@ def warnings(grid: Grid) -> list[str]:
     twins = [archive.name for archive in grid.archives if archive.twin and archive.name in used]
     said = [f"Synthetic data: no clinical meaning ({', '.join(twins)})."] if twins else []
     if 1 < len(grid.seeds) < FEW_SEEDS:
-        # simulated without a true difference, the seeds varying two to four times as much as the test sets
         said.append(
-            f"{len(grid.seeds)} seeds tell their spread poorly: where trainings differ more than test sets, p is too "
-            "small (at a level of 5%, up to about 13% false claims with two seeds, 9% with three). Use five or more."
+            f"{len(grid.seeds)} seeds tell their spread poorly: where trainings differ much, p can be too small. "
+            "Use five or more."
         )
     said += [
         f"{dataset.name}: cases stand in for patients, because the archive does not tell which images belong to one "

@@ -1,6 +1,7 @@
 """Length, learning rate and moments of validation."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -71,7 +72,7 @@ def test_validations_are_spread_evenly_and_end_with_the_last_step(steps, count):
     when = sorted(schedule.validations(Training(steps=steps, validations=count), steps=steps))
     assert len(when) == min(count, steps)
     assert when[-1] == steps and when[0] >= 1
-    gaps = [later - earlier for earlier, later in zip([0, *when], when, strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise([0, *when])]
     assert max(gaps) - min(gaps) <= 1
 
 

@@ -144,6 +144,7 @@ def _decoded(dataset: pydicom.Dataset, path: Path) -> np.ndarray:
     try:
         decodable = get_decoder(syntax).is_available
     except NotImplementedError:
+        # how pydicom says that it knows no decoder for this syntax at all
         decodable = False
     # pydicom hands twelve-bit JPEG to no free decoder, though GDCM reads it
     if not decodable or (syntax == JPEGExtended12Bit and dataset.BitsStored > 8):
