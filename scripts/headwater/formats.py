@@ -19,6 +19,9 @@ TARGET = "target:"
 MACRO = "macro"
 """What stands for a label where a number is the mean over labels."""
 
+CHANCE = "chance"
+"""What stands for a reference where a source is compared with guessing."""
+
 TEXT, WHOLE, NUMBER, FLAG = "text", "whole number", "number", "yes or no"
 
 TABLES: dict[str, dict[str, str]] = {
@@ -70,7 +73,7 @@ TABLES: dict[str, dict[str, str]] = {
         "target": NUMBER,
         "score": NUMBER,
     },
-    # one row per metric, recipe, source, reference and label (compare -> report)
+    # one row per metric, recipe, label, source and reference; no reference: the source alone (compare -> report)
     "comparisons": {
         "dataset": TEXT,
         "metric": TEXT,
@@ -79,24 +82,67 @@ TABLES: dict[str, dict[str, str]] = {
         "source": TEXT,
         "reference": TEXT,
         "value": NUMBER,
+        "value_se": NUMBER,
         "value_low": NUMBER,
         "value_high": NUMBER,
         "reference_value": NUMBER,
+        "reference_se": NUMBER,
         "reference_low": NUMBER,
         "reference_high": NUMBER,
         "difference": NUMBER,
+        "difference_se": NUMBER,
         "difference_low": NUMBER,
         "difference_high": NUMBER,
+        "degrees_of_freedom": NUMBER,
         "p": NUMBER,
+        # the same question asked of the replicates alone, and the smallest p that they can give
+        "p_percentile": NUMBER,
+        "smallest_p": NUMBER,
+        # against the margin; the interval covers 1 - 2 x level
+        "p_noninferior": NUMBER,
+        "p_equivalent": NUMBER,
+        "margin_low": NUMBER,
+        "margin_high": NUMBER,
+        # difference in standard deviations of one training; share of seed pairs in which the source is better
+        "effect": NUMBER,
+        "superiority": NUMBER,
+        # the published study's way, where it is asked for
+        "published_value": NUMBER,
+        "published_sd": NUMBER,
+        "published_reference": NUMBER,
+        "published_reference_sd": NUMBER,
+        "published_p": NUMBER,
         "patients": WHOLE,
         "cases": WHOLE,
         "positives": WHOLE,
         "positive_patients": WHOLE,
+        "negative_patients": WHOLE,
         "seeds": WHOLE,
         "resamples": WHOLE,
         "dropped": WHOLE,
         "tested": FLAG,
+        "few": FLAG,
         "note": TEXT,
+    },
+    # what each run reached, over all cases (compare -> report)
+    "values": {
+        "dataset": TEXT,
+        "metric": TEXT,
+        "recipe": TEXT,
+        "label": TEXT,
+        "source": TEXT,
+        "seed": WHOLE,
+        "value": NUMBER,
+    },
+    # macro differences with patients and seeds resampled; what was undefined in a replicate is empty (compare -> report)
+    "replicates": {
+        "dataset": TEXT,
+        "metric": TEXT,
+        "recipe": TEXT,
+        "source": TEXT,
+        "reference": TEXT,
+        "replicate": WHOLE,
+        "difference": NUMBER,
     },
     # ROC curves of the runs, thinned for drawing (compare -> report)
     "curves": {
@@ -118,6 +164,8 @@ KEYS = {
     "rows": ["row"],
     "predictions": ["case", "label"],
     "comparisons": ["metric", "recipe", "label", "source", "reference"],
+    "values": ["metric", "recipe", "label", "source", "seed"],
+    "replicates": ["metric", "recipe", "source", "reference", "replicate"],
 }
 """Columns that together may name a row only once."""
 

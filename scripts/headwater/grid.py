@@ -220,6 +220,14 @@ class Comparing(Record):
     """The source that all others are compared with; none compares all pairs."""
     metrics: tuple[str, ...] = Field(("auroc",), min_length=1)
     """What is measured (files in metrics/); each adds to the family of tests."""
+    method: Literal["obuchowski_rockette", "delong", "percentile", "published"] = "obuchowski_rockette"
+    """Where p and intervals come from: seeds as readers; one seed, AUROC by DeLong; replicates alone; the study's way."""
+    pairing: Literal["paired", "nested"] = "paired"
+    """`paired`: seed k fixes data order and first head weights for every source, as it does here; else `nested`."""
+    correction: Literal["holm", "max_t"] = "holm"
+    """What keeps the family of macro tests below the level; max_t uses how the tests hang together."""
+    margin: float | None = Field(None, gt=0)
+    """Largest difference that does not matter, such as 0.01: tests non-inferiority and equivalence against it."""
     resamples: int = Field(10_000, ge=100)
     """How often the patients are drawn anew; enough that the correction can reject, which is checked."""
     seed: int = Field(0, ge=0)
@@ -228,6 +236,8 @@ class Comparing(Record):
     """Significance level of the corrected tests; intervals cover 1 - level."""
     fewest_positive: int = Field(10, ge=1)
     """Labels with fewer positive (or negative) test patients are described, not tested, and not in the macro."""
+    few_positive: int = Field(20, ge=1)
+    """Labels with fewer positive (or negative) test patients than this are tested with caution, and flagged."""
 
 
 class Comparison(Comparing):
@@ -237,13 +247,18 @@ class Comparison(Comparing):
     sources: tuple[str, ...]
     recipes: tuple[str, ...]
     seeds: tuple[int, ...]
+    again: dict[str, str] = {}
+    """A/A controls: the same source under a second name, and the first."""
+    shuffled: tuple[str, ...] = ()
+    """Sources fitted to shuffled labels, which cannot be better than chance."""
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
         """(source, reference) for each declared test."""
+        compared = [source for source in self.sources if source not in {*self.again, *self.shuffled}]
         if self.reference is not None:
-            return [(source, self.reference) for source in self.sources if source != self.reference]
-        return [(a, b) for position, b in enumerate(self.sources) for a in self.sources[position + 1 :]]
+            return [(source, self.reference) for source in compared if source != self.reference]
+        return [(a, b) for position, b in enumerate(compared) for a in compared[position + 1 :]]
 
 
 class Tracking(Record):
