@@ -31,7 +31,7 @@ CONTRACTS: dict[str, dict[str, tuple[str, ...] | None]] = {
         "learner": ("encoder", "options", "views", "size", "labels", "task", "targets", "steps"),
     },
     "tasks": {"loss": None, "evidence": None},
-    "metrics": {"TITLE": None, "BETTER": None, "RANGE": None, "measure": ("target", "score", "weights")},
+    "metrics": {"TITLE": None, "BETTER": None, "RANGE": None, "measure": None},
 }
 """What each plug-in of a family holds, and the parameters of its functions."""
 

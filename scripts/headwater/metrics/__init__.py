@@ -1,14 +1,20 @@
-"""Metrics: one file per measure of how well scores tell cases with a finding from cases without it.
+"""Metrics: one file per measure of how well a network tells what it was fitted to tell.
 
 A plug-in holds
     TITLE: str                                how tables call it
     BETTER: "higher" | "lower"                which way is better
     RANGE: tuple[float, float]                between which values it lies
-    measure(target, score, weights) -> ndarray
+    measure(*evidence, weights) -> ndarray    float (replicates,); NaN where the measure is undefined
         target    float (cases,): 1 with, 0 without the finding
         score     float (cases,): the higher, the more the network believes in the finding
         weights   whole or decimal numbers (replicates, cases): how often each case counts in each replicate
-        gives     float (replicates,); NaN where the measure is undefined
 
-A bootstrap replicate is a row of `weights`, so that a metric never sees how patients were resampled.
+and may hold
+    EVIDENCE: tuple[str, ...]                 what `measure` reads instead of target and score, each (cases,)
+    CHANCE: float                             what guessing reaches, for the control by shuffled labels
+    KERNEL                                    a numba kernel of statistics/ranked.py, where cases are ranked by score
+    per_case(*evidence) -> ndarray            float (cases,), where the measure is a mean over cases
+
+A bootstrap replicate is a row of `weights`, so that a metric never sees how patients were resampled. `measure` alone is
+enough; KERNEL or per_case give the same numbers hundreds of times faster.
 """

@@ -2,11 +2,13 @@
 
 import numpy as np
 
-from headwater.statistics import weighing
+from headwater.statistics import ranked, weighing
 
 TITLE = "AUROC"
 BETTER = "higher"
 RANGE = (0.0, 1.0)
+CHANCE = 0.5
+KERNEL = ranked.auroc
 
 
 def measure(target: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import hashlib
 
+import numba
 import numpy as np
 
 BLOCK = 64
@@ -20,6 +21,29 @@ def patient_counts(patients: int, *, resamples: int, seed: int, first: int = 0) 
     drawn = [_multinomial(_stream(seed, PATIENTS, block), units=patients, rows=BLOCK) for block in blocks]
     counts = np.concatenate(drawn) if drawn else np.zeros((0, patients), np.min_scalar_type(patients))
     return counts[first % BLOCK :][:resamples]
+
+
+def lanes(patients: int, *, seed: int, block: int) -> np.ndarray:
+    """The counts of a block of 64 replicates, replicates side by side: bytes (patients, 64).
+
+    The same draws as `patient_counts`; a patient is never drawn more than 255 times, or the draw is refused.
+    """
+    drawn = _stream(seed, PATIENTS, block).integers(patients, size=(BLOCK, patients))
+    counts = np.zeros((patients, BLOCK), np.uint8)
+    if _scatter(drawn, counts):
+        raise OverflowError(f"a patient of {patients} is drawn more than 255 times in one replicate")
+    return counts
+
+
+@numba.njit(nogil=True, cache=True, boundscheck=False)
+def _scatter(drawn, counts):
+    """Count the drawn patients (replicates, draws) into bytes (patients, replicates); whether one overflowed."""
+    overflow = False
+    for lane in range(drawn.shape[0]):
+        for at in drawn[lane]:
+            overflow |= counts[at, lane] == 255
+            counts[at, lane] += 1
+    return overflow
 
 
 def seed_counts(seeds: int, *, resamples: int, seed: int, source: str) -> np.ndarray:
