@@ -14,11 +14,12 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("records", "refusals"),
     ("plugins", "progress"),
     ("settings", "grid", "cli"),
-    ("io", "formats", "statistics", "splits", "prepared"),
+    ("io", "formats", "statistics", "splits", "prepared", "predictions", "labels"),
     ("datasets", "twins", "reductions", "backbones", "weights", "metrics"),
     # the engine does not know what it trains; methods and tasks tell it, in its words
     ("engine",),
     ("methods", "tasks"),
+    ("measured", "as_published", "verdicts"),
     ("preflight", "tables", "figures", "sentences", "page"),
     ("prepare", "reduce", "adopt", "pretrain", "finetune", "predict", "compare", "report", "twin"),
 )
@@ -39,6 +40,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "matplotlib": ("report", "figures"),
     "sklearn": ("metrics", "splits", "finetune"),
     "statsmodels": ("statistics",),
+    "numba": ("statistics",),
+    "scikit_posthocs": ("figures",),
     "snakemake": (),
     "torch": ("backbones", "weights", "methods", "tasks", "engine", "adopt", "pretrain", "finetune", "predict"),
     "torchvision": ("engine", "methods"),
@@ -48,6 +51,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
 TORCH_FREE = (
     *("records", "refusals", "plugins", "progress", "cli", "grid", "settings", "formats", "splits", "preflight"),
     *("io", "datasets", "twins", "statistics", "metrics", "reductions"),
+    *("predictions", "labels", "measured", "as_published", "verdicts"),
     *("tables", "figures", "sentences", "page", "prepare", "reduce", "compare", "report", "twin"),
 )
 """What runs, with all below it, without torch: planning is quick, and the Snakefile is parsed again in every job."""

@@ -134,7 +134,7 @@ TABLES: dict[str, dict[str, str]] = {
         "seed": WHOLE,
         "value": NUMBER,
     },
-    # macro differences with patients and seeds resampled; what was undefined in a replicate is empty (compare -> report)
+    # macro differences with patients and seeds resampled; empty where undefined (compare -> report)
     "replicates": {
         "dataset": TEXT,
         "metric": TEXT,

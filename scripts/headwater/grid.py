@@ -221,7 +221,7 @@ class Comparing(Record):
     metrics: tuple[str, ...] = Field(("auroc",), min_length=1)
     """What is measured (files in metrics/); each adds to the family of tests."""
     method: Literal["obuchowski_rockette", "delong", "percentile", "published"] = "obuchowski_rockette"
-    """Where p and intervals come from: seeds as readers; one seed, AUROC by DeLong; replicates alone; the study's way."""
+    """Where p comes from: seeds as readers; one seed by DeLong; the replicates alone; ours beside the published way."""
     pairing: Literal["paired", "nested"] = "paired"
     """`paired`: seed k fixes data order and first head weights for every source, as it does here; else `nested`."""
     correction: Literal["holm", "max_t"] = "holm"

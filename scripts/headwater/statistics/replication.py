@@ -34,10 +34,10 @@ def column(
     patients: int,
     ranks: Ranked | None = None,
 ) -> Column:
-    """The fastest form that a metric has: its kernel over a ranking, its mean of a number per case, or `measure` itself.
+    """The fastest form that a metric has: its kernel over a ranking, its mean of a number per case, or `measure`.
 
-    `evidence`: what the metric reads, each (cases,); `patient` int (cases,): rows of the counts; `ranks`: the ranking, if
-    another metric already needed it.
+    `evidence`: what the metric reads, each (cases,); `patient` int (cases,): rows of the counts; `ranks`: the ranking,
+    if another metric already needed it.
     """
     if hasattr(metric, "KERNEL"):
         chosen = ranks or ranked(evidence["target"], evidence["score"], patient)

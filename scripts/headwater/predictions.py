@@ -1,0 +1,144 @@
+"""Predictions: what all runs say of the same test cases, read together and refused where they disagree."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from headwater.formats import MACRO, read_table
+from headwater.grid import Comparison
+from headwater.refusals import Refusal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """What one run says of each test case; cases and labels in alphabetical order."""
+
+    file: Path
+    run: tuple[str, str, int]
+    """Source, recipe, seed."""
+    cases: np.ndarray
+    patients: np.ndarray
+    labels: np.ndarray
+    target: np.ndarray  # (labels, cases): 1, 0, or NaN where unknown
+    score: np.ndarray  # (labels, cases)
+
+
+def read_all(comparison: Comparison, files: list[Path]) -> dict[tuple[str, str, int], Predictions]:
+    """The predictions of each declared run, in alphabetical order, all about the same cases."""
+    declared = {
+        (source, recipe, seed)
+        for source in comparison.sources
+        for recipe in comparison.recipes
+        for seed in comparison.seeds
+    }
+    runs: dict[tuple[str, str, int], Predictions] = {}
+    for file in sorted(files):
+        read = _read(file, dataset=comparison.dataset)
+        if read.run not in declared:
+            raise Refusal(
+                f"run {_spelt(read.run)} is not declared", file=file, remedy="leave it out or add it to the config"
+            )
+        if read.run in runs:
+            raise Refusal(
+                f"run {_spelt(read.run)} is also in {runs[read.run].file}", file=file, remedy="give each run once"
+            )
+        if runs:
+            first = next(iter(runs.values()))
+            _agree(first, read)
+            # what all runs share is held once
+            read = replace(read, cases=first.cases, patients=first.patients, labels=first.labels, target=first.target)
+        runs[read.run] = read
+    for run in sorted(declared - set(runs)):
+        raise Refusal(f"{comparison.dataset}: no predictions of run {_spelt(run)}", remedy="predict it first")
+    return dict(sorted(runs.items()))
+
+
+def _spelt(run: tuple[str, str, int]) -> str:
+    source, recipe, seed = run
+    return f"{source}/{recipe}/seed{seed}"
+
+
+def _read(file: Path, *, dataset: str) -> Predictions:
+    """One run's predictions as arrays."""
+    frame = read_table(file, "predictions")
+    for column in ("dataset", "source", "recipe", "seed"):
+        values = frame[column].unique()
+        if len(values) != 1:
+            raise Refusal(f"holds {len(values)} values of {column}, not one", file=file, remedy="predict it again")
+    if frame["dataset"][0] != dataset:
+        raise Refusal(
+            f"is about {frame['dataset'][0]}, not {dataset}", file=file, remedy="give this dataset's runs only"
+        )
+    at_case, cases = pd.factorize(frame["case"], sort=True)
+    at_label, labels = pd.factorize(frame["label"], sort=True)
+    if len(frame) != len(cases) * len(labels):
+        seen = np.bincount(at_case, minlength=len(cases))
+        raise Refusal(
+            f"case {cases[seen.argmin()]!r} has {seen.min()} of {len(labels)} labels",
+            file=file,
+            remedy="predict it again",
+        )
+    target, score = np.empty((2, len(labels), len(cases)))
+    target[at_label, at_case], score[at_label, at_case] = frame["target"], frame["score"]
+    _usable(frame, file)
+    run = (str(frame["source"][0]), str(frame["recipe"][0]), int(frame["seed"][0]))
+    return Predictions(
+        file=file,
+        run=run,
+        cases=np.asarray(cases, dtype=object),
+        patients=_patients(frame, at_case, file),
+        labels=np.asarray(labels, dtype=object),
+        target=target,
+        score=score,
+    )
+
+
+def _patients(frame: pd.DataFrame, at_case: np.ndarray, file: Path) -> np.ndarray:
+    """The patient of each case, in the order of the cases."""
+    at_patient, names = pd.factorize(frame["patient"], sort=True)
+    patient = np.empty(at_case.max() + 1, dtype=np.int64)
+    patient[at_case] = at_patient
+    if (patient[at_case] != at_patient).any():
+        case = frame["case"][np.flatnonzero(patient[at_case] != at_patient)[0]]
+        raise Refusal(f"case {case!r} belongs to two patients", file=file, remedy="predict it again")
+    return np.asarray(names, dtype=object)[patient]
+
+
+def _usable(frame: pd.DataFrame, file: Path) -> None:
+    """Refuse scores that are no number and targets that are neither 0, 1 nor unknown."""
+    unusable = ~np.isfinite(frame["score"])
+    if unusable.any():
+        row = frame[unusable].iloc[0]
+        raise Refusal(
+            f"{unusable.sum()} scores are not finite, such as {row['score']} for case {row['case']!r}, {row['label']}",
+            file=file,
+            remedy="the training diverged: lower its learning rate",
+        )
+    strange = ~frame["target"].isin([0, 1]) & frame["target"].notna()
+    if strange.any():
+        row = frame[strange].iloc[0]
+        raise Refusal(f"target {row['target']} of case {row['case']!r} is neither 0, 1 nor unknown", file=file)
+    if (frame["label"] == MACRO).any():
+        raise Refusal(f"a label is called {MACRO!r}, as the mean over labels is", file=file, remedy="rename the label")
+
+
+def _agree(one: Predictions, other: Predictions) -> None:
+    """Refuse two runs that are not about the same cases."""
+
+    def refuse(what: str) -> None:
+        raise Refusal(f"differs from {one.file}: {what}", file=other.file, remedy="predict both again")
+
+    for noun, here, there in (("case", one.cases, other.cases), ("label", one.labels, other.labels)):
+        if not np.array_equal(here, there):
+            alone = sorted(set(here) ^ set(there))[0]
+            refuse(f"{noun} {alone!r} is only in {one.file if alone in here else other.file}")
+    if not np.array_equal(one.patients, other.patients):
+        at = np.flatnonzero(one.patients != other.patients)[0]
+        refuse(f"patient of case {one.cases[at]!r} is {one.patients[at]!r} there and {other.patients[at]!r} here")
+    if not np.array_equal(one.target, other.target, equal_nan=True):
+        unlike = (one.target != other.target) & ~(np.isnan(one.target) & np.isnan(other.target))
+        label, at = np.argwhere(unlike)[0]
+        there, here = one.target[label, at], other.target[label, at]
+        refuse(f"{one.labels[label]} of case {one.cases[at]!r} is {there} there and {here} here")

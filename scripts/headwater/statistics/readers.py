@@ -1,0 +1,140 @@
+"""Readers: training seeds seen as the readers of a multi-reader multi-case study, so that claims reach beyond one run.
+
+A difference between two sources is to hold for new patients and for new trainings. Radiology has asked this for
+decades of devices, readers and cases: the method of Obuchowski and Rockette (1995, Commun. Stat. Simul. 24:285) with
+the degrees of freedom of Hillis (2007, Stat. Med. 26:596), here with covariances from a bootstrap of the patients.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import stats
+
+FEWEST_PAIRED = 3
+"""With fewer seeds, pairs are analysed as nested: one degree of freedom makes up to twice as many false claims."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value or a difference with its uncertainty."""
+
+    value: float
+    variance: float
+    degrees_of_freedom: float
+    """Of Student's t; infinite where no training noise is estimated."""
+
+    @property
+    def standard_error(self) -> float:
+        """The standard error."""
+        return float(np.sqrt(self.variance))
+
+    def cautious(self, most: float) -> "Estimate":
+        """The same with at most so many degrees of freedom."""
+        return replace(self, degrees_of_freedom=min(self.degrees_of_freedom, most))
+
+    def interval(self, level: float) -> tuple[float, float]:
+        """The interval that covers 1 - `level`."""
+        reach = self._reach(level) * self.standard_error
+        return float(self.value - reach), float(self.value + reach)
+
+    def interval_inside(self, level: float, *, bounds: tuple[float, float]) -> tuple[float, float]:
+        """The interval that covers 1 - `level` and stays between finite bounds: made on the logit scale."""
+        lowest, highest = bounds
+        if not (np.isfinite(highest - lowest) and lowest < self.value < highest):
+            return self.interval(level)
+        share = (self.value - lowest) / (highest - lowest)
+        reach = self._reach(level) * self.standard_error / (highest - lowest) / (share * (1 - share))
+        inside = 1 / (1 + np.exp(-(np.log(share / (1 - share)) + np.array([-reach, reach]))))
+        low, high = lowest + (highest - lowest) * inside
+        return float(low), float(high)
+
+    def p(self) -> float:
+        """The two-sided p of a value of 0; 1 if it is exactly 0, NaN if nothing varies and it is not."""
+        if self.value == 0:
+            return 1.0
+        return 2 * self._beyond(abs(self.value))
+
+    def p_above(self, bound: float) -> float:
+        """The one-sided p of a value of at most `bound`; NaN if nothing varies."""
+        return self._beyond(self.value - bound)
+
+    @property
+    def varies(self) -> bool:
+        """Whether there is a variance to judge the value by."""
+        return bool(self.variance > 0)
+
+    def _beyond(self, distance: float) -> float:
+        return float(stats.t.sf(distance / self.standard_error, self.degrees_of_freedom)) if self.varies else np.nan
+
+    def _reach(self, level: float) -> float:
+        return stats.t.ppf(1 - level / 2, self.degrees_of_freedom)
+
+
+UNKNOWN = Estimate(np.nan, np.nan, np.nan)
+
+
+def of_source(values: np.ndarray, covariance: np.ndarray) -> Estimate:
+    """The mean over a source's seeds: from values (S,) and their covariance under resampled patients (S, S).
+
+    V = s^2 / S + max(0, Cov2), df = V^2 / ((s^2 / S)^2 / (S - 1)). One seed: the patients' variance alone.
+    """
+    seeds = len(values)
+    if seeds == 1:
+        return Estimate(float(values[0]), max(0.0, float(covariance[0, 0])), np.inf)
+    return _combined(values.mean(), [values.var(ddof=1) / seeds], _between(covariance), seeds=seeds)
+
+
+def of_difference(one: np.ndarray, other: np.ndarray, covariance: np.ndarray, *, paired: bool) -> Estimate:
+    """The difference between two sources' means over S seeds each, from the covariance of all runs (2 S, 2 S).
+
+    Nested seeds: V = s_1^2 / S + s_2^2 / S + max(0, Cov2_1 + Cov2_2 - 2 Cov3), df = V^2 / sum((s^2 / S)^2 / (S - 1)).
+    Paired seeds: the same of the S differences, which is the fully crossed design of Obuchowski and Rockette.
+    """
+    seeds = len(one)
+    first, second, across = covariance[:seeds, :seeds], covariance[seeds:, seeds:], covariance[:seeds, seeds:]
+    if seeds == 1 or (paired and seeds >= FEWEST_PAIRED):
+        return of_source(one - other, first + second - across - across.T)
+    of_seeds = [part.var(ddof=1) / seeds for part in (one, other)]
+    of_patients = _between(first) + _between(second) - 2 * across.mean()
+    return _combined(one.mean() - other.mean(), of_seeds, of_patients, seeds=seeds)
+
+
+def _between(covariance: np.ndarray) -> float:
+    """The mean covariance of two different runs (Cov2)."""
+    seeds = len(covariance)
+    return float((covariance.sum() - np.trace(covariance)) / (seeds * (seeds - 1)))
+
+
+def _combined(value: float, of_seeds: list[float], of_patients: float, *, seeds: int) -> Estimate:
+    """An estimate from the variances of its seed means and the variance that all seeds share."""
+    variance = sum(of_seeds) + max(0.0, of_patients)
+    noise = sum(part**2 for part in of_seeds) / (seeds - 1)
+    return Estimate(float(value), float(variance), float(variance**2 / noise) if noise > 0 else np.inf)
+
+
+def covariance(replicates: np.ndarray) -> np.ndarray:
+    """The covariance of runs (runs, runs) over their bootstrap replicates (runs, resamples).
+
+    A replicate in which one of them is undefined is dropped for all of them; NaN if fewer than two are left.
+    """
+    defined = replicates[:, ~np.isnan(replicates).any(axis=0)]
+    if defined.shape[1] < 2:
+        return np.full((len(replicates), len(replicates)), np.nan)
+    apart = defined - defined[:, :1]  # what never varies varies by nothing, not by a rounding error
+    apart -= apart.mean(axis=1, keepdims=True)
+    # not by a matrix product, whose rounding would follow the number of threads
+    return np.einsum("ib,jb->ij", apart, apart) / (defined.shape[1] - 1)
+
+
+def standardised(one: np.ndarray, other: np.ndarray) -> float:
+    """The difference of two means in standard deviations of one training; NaN where seeds do not vary."""
+    spread = np.sqrt((one.var(ddof=1) + other.var(ddof=1)) / 2) if len(one) > 1 else 0.0
+    return float((one.mean() - other.mean()) / spread) if spread > 0 else np.nan
+
+
+def superiority(one: np.ndarray, other: np.ndarray) -> float:
+    """The share of pairs of trainings in which the first value is the higher; equal ones count half.
+
+    rliable's probability of improvement (Agarwal et al. 2021, NeurIPS, section 4.3).
+    """
+    return float((np.sign(one[:, None] - other[None, :]).mean() + 1) / 2)
