@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import prepared_made
 from headwater import formats, prepared, settings
-from headwater.engine import checkpoint
+from headwater.engine import checkpoint, loop
 from headwater.finetune import _material, _shuffled, finetune
 from headwater.grid import Run, Source
 from headwater.predict import predict
@@ -220,6 +220,21 @@ def test_the_same_source_again_has_the_same_weights_and_other_chance(tmp_path, m
     assert not np.allclose(scores["score"], other["score"]) and steps != other_steps
     assert scores["target"].equals(other["target"])
     assert set(scores["source"]) == {"made_again"} and set(scores["seed"]) == {0}
+
+
+def test_all_that_is_drawn_in_the_fitting_is_drawn_anew(tmp_path, made, encoder, monkeypatch):
+    seeds = []
+    fit = loop.fit
+    monkeypatch.setattr(
+        loop, "fit", lambda *given, seed, **others: seeds.append(seed) or fit(*given, seed=seed, **others)
+    )
+    runs = [a_run(MADE), a_run(MADE.as_control("shuffled")), a_run(MADE.as_control("again"))]
+    for run in runs:
+        fitted(tmp_path / run.source.name, run, made, encoder)
+    assert seeds == [0, 0, runs[2].stream]
+    data = prepared.read(made.cases, images=made.images)
+    shares = [_material(a_run(run.source, fraction=0.5), data, file=made.cases).training for run in runs]
+    assert np.array_equal(shares[0], shares[1]) and not np.array_equal(shares[0], shares[2])
 
 
 def test_the_encoder_of_another_source_is_no_control_s(tmp_path, made, encoder):
