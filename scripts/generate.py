@@ -40,6 +40,7 @@ SECTIONS: dict[str, type[Record]] = {
     "archives.NAME.twin": grid.Twin,
     "sources.NAME": grid.Source,
     "sources.NAME.weights": grid.Weights,
+    "controls": grid.Controls,
     "datasets.NAME": grid.Dataset,
     "recipes.NAME": grid.Recipe,
     "training": grid.Training,
@@ -121,7 +122,7 @@ def keys() -> Iterator[str]:
         yield "| key | holds | default | meaning |"
         yield "|---|---|---|---|"
         # an entry's name is its key, not a key of its own
-        for key in [key for key in record.model_fields if key != "name"]:
+        for key in [key for key in record.model_fields if key not in settings.UNWRITTEN]:
             field = record.model_fields[key]
             default = FILLED_IN.get((place, key)) or _default(field)
             yield f"| `{key}` | {_kind(field)} | {default} | {_meaning(field)} |"

@@ -5,6 +5,7 @@ import copy
 import pytest
 
 from headwater import preflight, settings
+from headwater.metrics import auroc
 from headwater.refusals import Refusal
 from workflow_made import small_config
 
@@ -48,6 +49,14 @@ def test_a_twin_without_a_folder_has_nowhere_to_lie():
 def test_wandb_is_asked_for_only_where_it_is_installed(monkeypatch):
     monkeypatch.setattr(preflight, "find_spec", lambda name: None)
     assert "pip install 'headwater[wandb]'" in told(lambda config: config.update(tracking={"wandb": "offline"}))
+    preflight.check(settings.load(small_config()))
+
+
+def test_a_metric_needs_what_the_task_writes(monkeypatch):
+    monkeypatch.setattr(auroc, "EVIDENCE", ("true_positive", "false_positive"), raising=False)
+    said = told(lambda config: None)
+    assert "auroc needs true_positive, false_positive; classification writes target, score; choose another" in said
+    monkeypatch.setattr(auroc, "EVIDENCE", ("score", "target"))
     preflight.check(settings.load(small_config()))
 
 

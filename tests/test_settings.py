@@ -252,13 +252,53 @@ def test_batches_must_be_shared_evenly():
         ({"reference": "random", "metrics": ["auroc", "average_precision"]}, 239),
         ({"reference": None}, 239),
         ({"reference": "random", "level": 0.01}, 599),
+        # however many tests: 1 / (resamples + 1) must be below the level
+        ({"reference": None, "correction": "max_t", "level": 0.002}, 500),
+        ({"method": "delong", "correction": "max_t", "level": 0.002}, 500),
     ],
 )
 def test_resamples_must_be_enough_for_the_correction(comparison: dict, fewest: int):
-    fourth = ("sources.random_again", {})
-    line = told(fourth, ("comparison", {**comparison, "resamples": fewest - 1}))
+    comparison = {"method": "percentile", **comparison}
+    # controls do not count
+    grown = [("sources.fourth", {}), ("controls.again", ["random", "fourth"]), ("seeds", [0])]
+    line = told(*grown, ("comparison", {**comparison, "resamples": fewest - 1}))
     assert f"can reject nothing below {fewest} resamples (got {fewest - 1}); raise it" in line
-    settings.load(changed(fourth, ("comparison", {**comparison, "resamples": fewest})))
+    settings.load(changed(*grown, ("comparison", {**comparison, "resamples": fewest})))
+
+
+@pytest.mark.parametrize("method", ["obuchowski_rockette", "published"])
+def test_resamples_must_be_enough_for_a_standard_error(method: str):
+    line = told(("comparison", {"method": method, "resamples": 999}))
+    assert "a standard error is too rough below 1000 resamples (got 999); raise it" in line
+    settings.load(changed(("comparison", {"method": method, "resamples": 1000})))
+    # a lower level asks for more where the replicates are counted, and not where they give an error
+    low = {"method": method, "level": 0.0001, "resamples": 1000}
+    settings.load(changed(("comparison", low)))
+    assert "max_t can reject nothing below 10000" in told(("comparison", {**low, "correction": "max_t"}))
+
+
+def test_delong_needs_no_more_resamples_than_any():
+    settings.load(changed(("seeds", [0]), ("comparison", {"method": "delong", "resamples": 100})))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ([("comparison.method", "delong")], "delong knows one training of each source (got 2 seeds); use obuchowski"),
+        (
+            [("seeds", [0]), ("comparison", {"method": "delong", "metrics": ["auroc", "average_precision"]})],
+            "delong is for auroc alone (got auroc, average_precision); use percentile",
+        ),
+        (
+            [("comparison", {"few_positive": 9})],
+            "comparison.few_positive: 9 is below fewest_positive (10); raise it",
+        ),
+        ([("comparison.method", "bootstrap")], "comparison.method: Input should be 'obuchowski_rockette', 'delong'"),
+        ([("comparison.margin", 0)], "comparison.margin: Input should be greater than 0"),
+    ],
+)
+def test_a_method_must_fit_the_plan(changes: list[tuple[str, object]], said: str):
+    assert said in told(*changes)
 
 
 def test_one_source_cannot_be_compared():

@@ -40,7 +40,7 @@ def small_config() -> dict:
         "recipes": {
             "finetune": {"training": {"steps": 40, "batch": 16, "lr": 1e-3, "validations": 2, "save_minutes": 0}}
         },
-        "comparison": {"reference": "random", "resamples": 200, "fewest_positive": 2},
+        "comparison": {"reference": "random", "resamples": 1000, "fewest_positive": 2},
     }
 
 

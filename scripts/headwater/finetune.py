@@ -61,7 +61,7 @@ def finetune(
             material.targets["train"], kind=material.kind, wanted=run.recipe.class_weights
         )
         learner = classification.Fitting(
-            classification.Classifier(network, labels=len(material.labels), seed=_number("head", run.seed)),
+            classification.Classifier(network, labels=len(material.labels), seed=_number("head", run.stream)),
             views=run.recipe.views,
             kind=material.kind,
             class_weights=weights,
@@ -82,7 +82,7 @@ def finetune(
                 rows=material.training,
                 targets=material.targets["train"],
                 training=run.recipe.training,
-                seed=run.seed,
+                seed=run.stream,
                 world=world,
                 progress=progress,
                 identity=" ".join([run.digest, _hash(cases), origin.get("sha256", "random")]),
@@ -100,9 +100,11 @@ def finetune(
 def _material(run: grid.Run, data: prepared.Prepared, *, file: Path) -> Material:
     """The rows and targets that the run learns from; refuses what nothing can be learnt from."""
     labels = _labels(run, data.labels, file=file)
-    training = _share(data, data.rows("train"), fraction=run.recipe.fraction, seed=run.seed)
+    training = _share(data, data.rows("train"), fraction=run.recipe.fraction, seed=run.stream)
     validation = data.rows("validation")
     targets = {"train": data.targets(training, labels), "validation": data.targets(validation, labels)}
+    if run.source.control == "shuffled":
+        targets = {split: _shuffled(rows, split, seed=run.stream) for split, rows in targets.items()}
     whole = data.targets(np.flatnonzero(data.cases["split"] != "test"), data.labels)
     if not _both_classes(targets["train"]).any():
         raise Refusal(
@@ -145,6 +147,12 @@ def _share(data: prepared.Prepared, rows: np.ndarray, *, fraction: float, seed: 
     return rows[np.isin(patients, kept)]
 
 
+def _shuffled(targets: np.ndarray, split: str, *, seed: int) -> np.ndarray:
+    """The same rows of targets, each at another case by chance; what is unknown of a case goes with its row."""
+    chance = np.random.Generator(np.random.Philox(_number("shuffle", split, seed)))
+    return targets[chance.permutation(len(targets))]
+
+
 def _both_classes(targets: np.ndarray) -> np.ndarray:
     """For each label, whether it is present in some rows and absent in others."""
     return (targets == 1).any(axis=0) & (targets == 0).any(axis=0)
@@ -153,7 +161,8 @@ def _both_classes(targets: np.ndarray) -> np.ndarray:
 def _network(run: grid.Run, *, size: int, encoder: Path | None) -> tuple[Encoder, dict[str, Any]]:
     """The encoder that the run starts from, and the proof of where its weights came from.
 
-    A random start is drawn from the source's name and the seed, so that two random sources differ.
+    A random start is drawn from the source's name and the seed, so that two random sources differ. A control starts
+    from the encoder file of the source that it is made of.
     """
     source = run.source
     if (source.kind == "random") != (encoder is None):
@@ -164,9 +173,10 @@ def _network(run: grid.Run, *, size: int, encoder: Path | None) -> tuple[Encoder
         network = backbones.build(source.backbone, size=size, mean=source.mean, std=source.std, seed=seed)
         return network, {"drawn_under": seed, "tensors": 0, "parameters": 0}
     tensors, metadata = checkpoint.load_weights(encoder)
-    if metadata.get("digest") != source.digest:
+    original = source.original
+    if metadata.get("digest") != original.digest:
         raise Refusal(
-            f"is not the encoder of source {source.name!r} ({source.digest})",
+            f"is not the encoder of source {original.name!r} ({original.digest})",
             file=encoder,
             remedy="delete it and run its rule again",
         )
@@ -229,6 +239,7 @@ def _account(
         "stopped_early": fitted.stopped_early,
         "rows": {"train": len(material.training), "validation": len(material.validation)},
         "labels": material.labels,
+        "labels_shuffled": run.source.control == "shuffled",
         "task": material.kind,
         "class_weights": learner.class_weights.tolist(),
         "encoder": origin,

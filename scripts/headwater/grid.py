@@ -1,5 +1,6 @@
 """What shall be run: sources, recipes, runs and comparisons as records, and the grid that lays them out."""
 
+import hashlib
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -150,6 +151,21 @@ class Source(Record):
     """Input normalisation, per channel, in units of the full grey range; adopted weights bring their own."""
     std: tuple[float, ...] = Field((0.229, 0.224, 0.225), min_length=1, max_length=3)
     """What goes with `mean`: the spread per channel."""
+    control: Literal["again", "shuffled"] | None = None
+    """Which control this is, if it is one; filled in from `controls`."""
+    of: str | None = None
+    """The source that a control is made of."""
+
+    @property
+    def original(self) -> "Source":
+        """The source whose weights these are: itself, or what a control is made of."""
+        if self.of is None:
+            return self
+        return self.model_copy(update={"name": self.of, "control": None, "of": None})
+
+    def as_control(self, control: Literal["again", "shuffled"]) -> "Source":
+        """A control made of this source, under a name of its own."""
+        return self.model_copy(update={"name": f"{self.name}_{control}", "control": control, "of": self.name})
 
     @property
     def kind(self) -> Literal["random", "adopted", "pretrained"]:
@@ -169,6 +185,15 @@ class Source(Record):
         if self.start and not self.method:
             raise ValueError("start needs a method: it says what the pre-training continues from")
         return self
+
+
+class Controls(Record):
+    """Sources that are run once more to see whether the comparison itself can be believed."""
+
+    again: tuple[str, ...] = ()
+    """A/A: each source named here once more, as NAME_again: the same weights, other chance in the fine-tuning."""
+    shuffled: tuple[str, ...] = ()
+    """Each source named here fitted to shuffled labels, as NAME_shuffled: it cannot be better than chance."""
 
 
 class Dataset(Record):
@@ -211,6 +236,13 @@ class Run(Record):
     def path(self) -> str:
         """Where its products lie below the runs folder."""
         return f"{self.dataset.name}/{self.source.name}/{self.recipe.name}/seed{self.seed}"
+
+    @property
+    def stream(self) -> int:
+        """Which random numbers the fitting draws: the seed's, the same for every source; an A/A control has its own."""
+        if self.source.control != "again":
+            return self.seed
+        return int(hashlib.sha256(f"again/{self.seed}".encode()).hexdigest()[:15], 16)
 
 
 class Comparing(Record):
@@ -319,6 +351,8 @@ class Grid(Record):
             sources=tuple(source.name for source in self.sources),
             recipes=tuple(recipe.name for recipe in self.recipes),
             seeds=self.seeds,
+            again={source.name: source.of for source in self.sources if source.control == "again"},
+            shuffled=tuple(source.name for source in self.sources if source.control == "shuffled"),
         )
 
 

@@ -9,10 +9,14 @@ from headwater.grid import Archive
 from headwater.refusals import Refusal, did_you_mean
 from headwater.settings import Config
 
+EVIDENCE = ("target", "score")
+"""What classification writes of each case and label; also what a metric needs that names nothing else."""
+
 
 def check(config: Config) -> None:
     """Refuse a plan that must fail for want of something; one refusal tells all that is wanting."""
-    wrong = [*_archives(config), *_labels(config), *_backbones(config), *_weights(config), *_packages(config)]
+    checks = (_archives, _labels, _backbones, _weights, _metrics, _packages)
+    wrong = [line for one in checks for line in one(config)]
     if wrong:
         raise Refusal((f"{len(wrong)} mistakes: " if len(wrong) > 1 else "") + "; ".join(wrong))
 
@@ -70,6 +74,17 @@ def _weights(config: Config) -> Iterable[str]:
     for name, source in config.sources.items():
         if source.weights and source.weights.path and not Path(source.weights.path).is_file():
             yield f"{source.weights.path}: there is no such file; mend sources.{name}.weights.path"
+
+
+def _metrics(config: Config) -> Iterable[str]:
+    """Metrics that need what the task does not write."""
+    for name in config.comparison.metrics:
+        needed = vars(plugins.load("metrics", name)).get("EVIDENCE", EVIDENCE)
+        if not set(needed) <= set(EVIDENCE):
+            yield (
+                f"comparison.metrics: {name} needs {', '.join(needed)}; classification writes {', '.join(EVIDENCE)}; "
+                "choose another metric"
+            )
 
 
 def _packages(config: Config) -> Iterable[str]:

@@ -11,7 +11,7 @@ import yaml
 from pydantic import Field
 
 from headwater import plugins
-from headwater.grid import Archive, Comparing, Dataset, Grid, Recipe, Source, Tracking
+from headwater.grid import Archive, Comparing, Controls, Dataset, Grid, Recipe, Source, Tracking
 from headwater.records import Choice, Record
 from headwater.refusals import Refusal, did_you_mean
 
@@ -20,6 +20,12 @@ NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 
 NAMED = ("archives", "sources", "datasets", "recipes")
 """Sections whose entries know their own name."""
+
+UNWRITTEN = ("name", "control", "of")
+"""Fields of records that follow from where an entry stands; no config writes them."""
+
+FEWEST_FOR_AN_ERROR = 1000
+"""Replicates from which a standard error is exact to about two per cent."""
 
 
 class Compute(Record):
@@ -48,6 +54,8 @@ class Config(Record):
     """Ways to keep a part of a corpus, by name; `everything` is always there."""
     sources: dict[str, Source] = Field(min_length=1)
     """Where first weights come from: the things compared; at least two. `{}` is a random start."""
+    controls: Controls = Controls()
+    """Sources run once more to test the comparison itself; they cost fine-tunings, and take part in no other test."""
     datasets: dict[str, Dataset] = Field(min_length=1)
     """What is fine-tuned on and tested; the name of an archive spares the key `archive`."""
     recipes: dict[str, Recipe] = Field(min_length=1)
@@ -64,12 +72,18 @@ class Config(Record):
         return Grid(
             archives=tuple(self.archives.values()),
             reductions={"everything": Choice(name="everything"), **self.reductions},
-            sources=tuple(self.sources.values()),
+            sources=(*self.sources.values(), *self._control_sources()),
             datasets=tuple(self.datasets.values()),
             recipes=tuple(self.recipes.values()),
             seeds=self.seeds,
             comparing=self.comparison,
         )
+
+    def _control_sources(self) -> Iterable[Source]:
+        """The sources that `controls` adds."""
+        for control, names in self.controls:
+            for name in names:
+                yield self.sources[name].as_control(control)
 
 
 def read(path: Path) -> Config:
@@ -90,7 +104,17 @@ def load(content: dict[str, Any], *, file: Path | str = "config") -> Config:
     except pydantic.ValidationError as error:
         wrong = plugins.mistakes(error, Config)
         raise _many(wrong, file) from None
-    checks = (_bad_names, _unknown_plugins, _dangling, _twice, _uneven_batches, _bad_comparison)
+    checks = (
+        _bad_names,
+        _unknown_plugins,
+        _dangling,
+        _twice,
+        _uneven_batches,
+        _bad_controls,
+        _bad_comparison,
+        _bad_method,
+        _too_few_resamples,
+    )
     wrong = [line for check in checks for line in check(config)]
     if wrong:
         raise _many(wrong, file)
@@ -207,6 +231,9 @@ def _twice(config: Config) -> Iterable[str]:
     for name, dataset in config.datasets.items():
         if len(set(dataset.labels)) < len(dataset.labels):
             yield f"datasets.{name}.labels: a label stands there twice; take one out"
+    for control, names in config.controls:
+        if len(set(names)) < len(names):
+            yield f"controls.{control}: a source stands there twice; take one out"
     if len(set(config.comparison.metrics)) < len(config.comparison.metrics):
         yield "comparison.metrics: a metric stands there twice; take one out"
 
@@ -237,24 +264,73 @@ def _bad_start(config: Config, name: str) -> Iterable[str]:
         yield f"sources.{name}.start: {start.name} is a {start.backbone}, this is a {backbone}; use one backbone"
 
 
+def _bad_controls(config: Config) -> Iterable[str]:
+    """Controls of no source or under a taken name, and controls that stand among the sources."""
+    for name, source in config.sources.items():
+        for key in sorted(source.model_fields_set & {"control", "of"}):
+            yield f"sources.{name}.{key}: a control is no source of its own; name it under controls"
+    for control, names in config.controls:
+        for name in names:
+            yield from _missing(f"controls.{control}", name, config.sources)
+            if f"{name}_{control}" in config.sources:
+                yield f"controls.{control}: a source is called {name}_{control} already; rename that source"
+
+
 def _bad_comparison(config: Config) -> Iterable[str]:
-    """A comparison that cannot be made, or whose correction can never reject."""
-    comparison = config.comparison
-    if comparison.reference is not None:
-        yield from _missing("comparison.reference", comparison.reference, config.sources)
+    """A comparison that has nothing to compare, or a reference that it cannot have."""
+    reference = config.comparison.reference
+    controls = {f"{name}_{control}": name for control, names in config.controls for name in names}
+    if reference in controls and reference not in config.sources:
+        yield f"comparison.reference: {reference} is a control; compare with {controls[reference]}"
+    elif reference is not None:
+        yield from _missing("comparison.reference", reference, config.sources)
     if len(config.sources) < 2:
         yield "sources: one source cannot be compared; name at least two"
-        return
-    sources = len(config.sources)
-    pairs = sources - 1 if comparison.reference else sources * (sources - 1) // 2
-    tests = pairs * len(config.datasets) * len(config.recipes) * len(comparison.metrics)
-    # the smallest p is 2 / (resamples + 1); Holm must be able to reject it over the whole confirmatory family
-    fewest = math.ceil(2 * tests / comparison.level) - 1
-    if comparison.resamples < fewest:
+
+
+def _bad_method(config: Config) -> Iterable[str]:
+    """A method that does not fit the seeds or the metrics, and bounds that contradict each other."""
+    comparison = config.comparison
+    if comparison.method == "delong" and len(config.seeds) != 1:
         yield (
-            f"comparison.resamples: with {tests} tests Holm can reject nothing below {fewest} resamples"
-            f" (got {comparison.resamples}); raise it"
+            f"comparison.method: delong knows one training of each source (got {len(config.seeds)} seeds); "
+            "use obuchowski_rockette"
         )
+    if comparison.method == "delong" and comparison.metrics != ("auroc",):
+        yield f"comparison.method: delong is for auroc alone (got {', '.join(comparison.metrics)}); use percentile"
+    if comparison.few_positive < comparison.fewest_positive:
+        yield (
+            f"comparison.few_positive: {comparison.few_positive} is below fewest_positive "
+            f"({comparison.fewest_positive}); raise it"
+        )
+
+
+def _too_few_resamples(config: Config) -> Iterable[str]:
+    """Resamples from which the correction can never reject, or a standard error is too rough."""
+    fewest, why = max(_floors(config), default=(0, ""))
+    if config.comparison.resamples < fewest:
+        yield f"comparison.resamples: {why} below {fewest} resamples (got {config.comparison.resamples}); raise it"
+
+
+def _floors(config: Config) -> Iterable[tuple[int, str]]:
+    """(fewest resamples, what is wrong with fewer) for each thing that is made from them."""
+    comparison = config.comparison
+    if comparison.correction == "max_t":
+        # the smallest p is 1 / (resamples + 1), however many tests there are
+        yield math.ceil(1 / comparison.level), "max_t can reject nothing"
+    elif comparison.method == "percentile":
+        # the smallest p is 2 / (resamples + 1); Holm must be able to reject it over the whole confirmatory family
+        tests = _tests(config)
+        yield math.ceil(2 * tests / comparison.level) - 1, f"with {tests} tests Holm can reject nothing"
+    if comparison.method in ("obuchowski_rockette", "published"):
+        yield FEWEST_FOR_AN_ERROR, "a standard error is too rough"
+
+
+def _tests(config: Config) -> int:
+    """How many tests the confirmatory family has; controls are not in it."""
+    sources = len(config.sources)
+    pairs = sources - 1 if config.comparison.reference else sources * (sources - 1) // 2
+    return pairs * len(config.datasets) * len(config.recipes) * len(config.comparison.metrics)
 
 
 def schema() -> dict[str, Any]:
@@ -270,7 +346,8 @@ def schema() -> dict[str, Any]:
     }
     # what `_filled_in` adds need not be written
     for form, added in (("Archive", "kind"), ("Source", "backbone"), ("Dataset", "archive"), ("Recipe", "")):
-        del forms[form]["properties"]["name"]
+        for key in UNWRITTEN:
+            forms[form]["properties"].pop(key, None)
         forms[form]["required"] = [key for key in forms[form]["required"] if key not in ("name", added)]
     for section in ("archives", "sources", "datasets"):
         entries = content["properties"][section]

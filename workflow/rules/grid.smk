@@ -69,7 +69,7 @@ def one_of(names):
 wildcard_constraints:
     archive=one_of(CONFIG.archives),
     reduction=one_of(GRID.reductions),
-    source=one_of(CONFIG.sources),
+    source=one_of(source.name for source in GRID.sources),
     dataset=one_of(CONFIG.datasets),
     recipe=one_of(CONFIG.recipes),
     seed=r"\d+",
@@ -78,6 +78,11 @@ wildcard_constraints:
 def archive_of(wildcards):
     """The archive record behind a job on a dataset."""
     return GRID.archive(GRID.dataset(wildcards.dataset).archive)
+
+
+def sources_of(kind):
+    """Names of the sources that get their weights in that way; a control has no weights of its own."""
+    return [source.name for source in CONFIG.sources.values() if source.kind == kind]
 
 
 def archives_used():
@@ -128,9 +133,9 @@ def start_of(wildcards):
 
 
 def encoder_of(wildcards):
-    """The weights that a run starts from; none for a random start."""
-    random = GRID.source(wildcards.source).kind == "random"
-    return [] if random else [f"{RESULTS}/encoders/{wildcards.source}.safetensors"]
+    """The weights that a run starts from: for a control those of its source; none for a random start."""
+    source = GRID.source(wildcards.source).original
+    return [] if source.kind == "random" else [f"{RESULTS}/encoders/{source.name}.safetensors"]
 
 
 def print_summary():

@@ -10,7 +10,7 @@ rule adopt:
     log:
         "logs/adopt/{source}.log",
     wildcard_constraints:
-        source=one_of(source.name for source in GRID.sources if source.kind == "adopted"),
+        source=one_of(sources_of("adopted")),
     conda:
         ENVIRONMENT
     params:
@@ -32,7 +32,7 @@ rule pretrain:
     log:
         "logs/pretrain/{source}.log",
     wildcard_constraints:
-        source=one_of(source.name for source in GRID.sources if source.kind == "pretrained"),
+        source=one_of(sources_of("pretrained")),
     conda:
         ENVIRONMENT
     threads: TRAINING_THREADS
