@@ -174,25 +174,38 @@ def test_a_metric_says_how_to_read_it(metric: ModuleType):
     assert metric.RANGE[0] < metric.RANGE[1]
 
 
+def evidence(metric: ModuleType, cases: int) -> dict[str, np.ndarray]:
+    """What the metric reads, drawn between 0 and 1, targets and scores with ties."""
+    random = np.random.default_rng(0)
+    drawn = {name: random.random(cases).round(1) for name in getattr(metric, "EVIDENCE", ("target", "score"))}
+    return drawn | ({"target": drawn["target"].round()} if "target" in drawn else {})
+
+
 def test_a_metric_is_best_where_scores_are_the_truth(metric: ModuleType):
+    if hasattr(metric, "EVIDENCE"):
+        pytest.skip("it reads no scores")
     target = np.array([0.0, 1.0, 0.0, 1.0, 1.0])
     best = metric.RANGE[metric.BETTER == "higher"]
     assert metric.measure(target, target, np.ones((2, 5))) == pytest.approx([best, best])
 
 
 def test_a_metric_takes_a_weight_for_a_repetition(metric: ModuleType):
-    random = np.random.default_rng(0)
-    target, score = random.integers(0, 2, 30).astype(float), random.normal(size=30).round(1)
-    weights = random.integers(0, 4, (5, 30))
+    told = evidence(metric, 30)
+    weights = np.random.default_rng(1).integers(0, 4, (5, 30))
     each = [
-        metric.measure(np.repeat(target, row), np.repeat(score, row), np.ones((1, row.sum())))[0] for row in weights
+        metric.measure(**{name: column.repeat(row) for name, column in told.items()}, weights=np.ones((1, row.sum())))
+        for row in weights
     ]
-    assert metric.measure(target, score, weights) == pytest.approx(each)
+    assert metric.measure(**told, weights=weights) == pytest.approx(np.ravel(each))
     assert np.isfinite(each).all()
 
 
-def test_a_metric_of_one_class_is_undefined(metric: ModuleType):
+def test_a_metric_of_one_class_is_undefined_where_cases_are_ranked(metric: ModuleType):
     target, weights = np.array([1.0, 1.0, 0.0]), np.array([[1, 1, 0], [1, 1, 1]])
+    if not hasattr(metric, "KERNEL"):
+        told = evidence(metric, 3)
+        assert np.isnan(metric.measure(**told, weights=np.zeros((1, 3)))).all()
+        return
     values = metric.measure(target, np.array([0.2, 0.4, 0.3]), weights)
     assert np.isnan(values).tolist() == [True, False]
 
@@ -209,14 +222,14 @@ def family(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "metrics" / "__init__.py").write_text("")
     yield tmp_path / "metrics"
     plugins.options.cache_clear()
-    sys.modules.pop("headwater.metrics.brier", None)
+    sys.modules.pop("headwater.metrics.kappa", None)
 
 
 def test_a_file_is_an_entry_and_nothing_else_is_edited(family: Path):
     assert plugins.names("metrics") == []
-    (family / "brier.py").write_text("TITLE = 'Brier'\n")
-    assert plugins.names("metrics") == ["brier"]
-    assert plugins.load("metrics", "brier").TITLE == "Brier"
+    (family / "kappa.py").write_text("TITLE = 'Kappa'\n")
+    assert plugins.names("metrics") == ["kappa"]
+    assert plugins.load("metrics", "kappa").TITLE == "Kappa"
 
 
 def test_an_underscore_keeps_a_file_private(family: Path):
@@ -235,33 +248,33 @@ def test_an_unknown_entry_is_refused_with_the_nearest_one():
 
 
 def test_a_broken_entry_can_be_listed_and_its_options_read(family: Path):
-    (family / "brier.py").write_text(
+    (family / "kappa.py").write_text(
         "import no_such_library\n"
         "class Options(Record):\n"
         "    bins: int = Field(10, ge=1)\n"
         "    kind: Literal['even', 'quantile'] = 'even'\n"
     )
-    assert plugins.names("metrics") == ["brier"]
-    assert plugins.options("metrics", "brier")().model_dump() == {"bins": 10, "kind": "even"}
+    assert plugins.names("metrics") == ["kappa"]
+    assert plugins.options("metrics", "kappa")().model_dump() == {"bins": 10, "kind": "even"}
     with pytest.raises(ModuleNotFoundError, match="no_such_library"):
-        plugins.load("metrics", "brier")
+        plugins.load("metrics", "kappa")
 
 
 def test_options_of_an_entry_come_before_those_of_its_family(family: Path):
-    (family / "brier.py").write_text("")
-    assert plugins.options("metrics", "brier").model_fields == {}
+    (family / "kappa.py").write_text("")
+    assert plugins.options("metrics", "kappa").model_fields == {}
     plugins.options.cache_clear()
     (family / "__init__.py").write_text("class Options(Record):\n    whole_family: int = 1\n")
-    assert set(plugins.options("metrics", "brier").model_fields) == {"whole_family"}
+    assert set(plugins.options("metrics", "kappa").model_fields) == {"whole_family"}
     plugins.options.cache_clear()
-    (family / "brier.py").write_text("class Options(Record):\n    own: int = 1\n")
-    assert set(plugins.options("metrics", "brier").model_fields) == {"own"}
+    (family / "kappa.py").write_text("class Options(Record):\n    own: int = 1\n")
+    assert set(plugins.options("metrics", "kappa").model_fields) == {"own"}
 
 
 def test_chosen_options_are_checked_all_at_once(family: Path):
-    (family / "brier.py").write_text("class Options(Record):\n    bins: int = Field(10, ge=1)\n    name: str = ''\n")
-    assert plugins.chosen("metrics", Choice(name="brier", options={"bins": "20"})).bins == 20
+    (family / "kappa.py").write_text("class Options(Record):\n    bins: int = Field(10, ge=1)\n    name: str = ''\n")
+    assert plugins.chosen("metrics", Choice(name="kappa", options={"bins": "20"})).bins == 20
     with pytest.raises(Refusal) as refusal:
-        plugins.chosen("metrics", Choice(name="brier", options={"bins": 0, "bin": 3}))
-    assert "brier.bins: Input should be greater than or equal to 1 (got 0)" in str(refusal.value)
-    assert "brier.bin: unknown key; did you mean 'bins'?" in str(refusal.value)
+        plugins.chosen("metrics", Choice(name="kappa", options={"bins": 0, "bin": 3}))
+    assert "kappa.bins: Input should be greater than or equal to 1 (got 0)" in str(refusal.value)
+    assert "kappa.bin: unknown key; did you mean 'bins'?" in str(refusal.value)

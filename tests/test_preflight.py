@@ -1,11 +1,14 @@
 """What must be there before the first job, and what is said when it is not."""
 
 import copy
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from headwater import preflight, settings
-from headwater.metrics import auroc
 from headwater.refusals import Refusal
 from workflow_made import small_config
 
@@ -52,12 +55,18 @@ def test_wandb_is_asked_for_only_where_it_is_installed(monkeypatch):
     preflight.check(settings.load(small_config()))
 
 
-def test_a_metric_needs_what_the_task_writes(monkeypatch):
-    monkeypatch.setattr(auroc, "EVIDENCE", ("true_positive", "false_positive"), raising=False)
-    said = told(lambda config: None)
-    assert "auroc needs true_positive, false_positive; classification writes target, score; choose another" in said
-    monkeypatch.setattr(auroc, "EVIDENCE", ("score", "target"))
+def test_a_metric_needs_what_the_task_writes():
+    said = told(lambda config: config["comparison"].update(metrics=["auroc", "hausdorff95"]))
+    assert (
+        "comparison.metrics: hausdorff95 needs hausdorff95; classification writes target, score; choose another" in said
+    )
     preflight.check(settings.load(small_config()))
+
+
+def test_planning_does_not_wait_for_the_compiler():
+    program = "import sys, headwater.preflight, headwater.settings; sys.exit('numba' in sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": str(Path(preflight.__file__).parent.parent)}
+    assert subprocess.run([sys.executable, "-c", program], env=environment, check=False).returncode == 0
 
 
 def test_an_archive_that_comes_with_the_software_ties_no_job_to_its_place():

@@ -58,6 +58,15 @@ def options(family: str, name: str) -> type[Record]:
     return type("Options", (Record,), {})
 
 
+def constant(family: str, name: str, which: str, *, default: typing.Any) -> typing.Any:
+    """A plain value at the top of an entry's file, read from its source without importing it; else `default`."""
+    check(family, name)
+    for node in ast.parse((HOME / family / f"{name}.py").read_text()).body:
+        if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == [which]:
+            return ast.literal_eval(node.value)
+    return default
+
+
 def chosen(family: str, choice: Choice) -> Record:
     """The options of a choice, checked; every mistake in them is told in one refusal."""
     form = options(family, choice.name)

@@ -79,7 +79,7 @@ def _weights(config: Config) -> Iterable[str]:
 def _metrics(config: Config) -> Iterable[str]:
     """Metrics that need what the task does not write."""
     for name in config.comparison.metrics:
-        needed = vars(plugins.load("metrics", name)).get("EVIDENCE", EVIDENCE)
+        needed = plugins.constant("metrics", name, "EVIDENCE", default=EVIDENCE)
         if not set(needed) <= set(EVIDENCE):
             yield (
                 f"comparison.metrics: {name} needs {', '.join(needed)}; classification writes {', '.join(EVIDENCE)}; "
