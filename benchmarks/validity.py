@@ -2,9 +2,9 @@
 
     python benchmarks/validity.py [--sets 2000] [--grids 1000] [--folder docs]
 
-Test sets, patients and training seeds are simulated together: patients have one or several images whose labels and scores
-hang together, and each training draws its own quality. The true difference is known, so false claims and missed intervals
-can be counted. Writes validity.csv, families.csv and validity.svg into the folder, and prints both tables.
+Test sets, patients and training seeds are simulated together: patients have one or several images whose labels and
+scores hang together, and each training draws its own quality. The true difference is known, so false claims and missed
+intervals can be counted. Writes validity.csv, families.csv and validity.svg into the folder, and prints both tables.
 """
 
 import argparse
@@ -118,23 +118,29 @@ def claims(row: Row, *, sets: int, seed: int) -> dict[str, float]:
         runs = scores(draw, target, patient, quality)
         better = runs[0] + BETTER * target
         observed, drawn = measured(target, np.concatenate([*runs, better]), patient, seed=number)
-        counted.append(_of_set(row, observed, drawn, truth) | _published(target, runs[:, 0], seed=number))
+        bearing = len(np.unique(patient[target == 1]))
+        found = _of_set(row, observed, drawn, truth=truth, bearing=bearing)
+        counted.append(found | _published(target, runs[:, 0], seed=number))
     return {name: float(np.mean([one[name] for one in counted])) for name in counted[0]}
 
 
-def _of_set(row: Row, observed: np.ndarray, drawn: np.ndarray, truth: float) -> dict[str, float]:
-    """What the ways that resample patients make of one set; `drawn` holds one, other and the better source."""
+def _of_set(row: Row, observed: np.ndarray, drawn: np.ndarray, *, truth: float, bearing: int) -> dict[str, float]:
+    """What the ways that resample patients make of one set; `drawn` holds one, other and the better source.
+
+    `bearing`: how many patients have a positive image.
+    """
     one, other, better = np.arange(3 * row.seeds).reshape(3, row.seeds)
-    covariance = readers.covariance(drawn)
+    covariance = readers.covariance(drawn, patients=bearing)
     paired = row.pairing == "paired"
 
     def estimate(first: np.ndarray, second: np.ndarray) -> readers.Estimate:
         both = np.r_[first, second]
-        return readers.of_difference(observed[first], observed[second], covariance[np.ix_(both, both)], paired=paired)
+        part = covariance[np.ix_(both, both)]
+        return readers.of_difference(observed[first], observed[second], part, paired=paired, patients=bearing)
 
     null, real = estimate(one, other), estimate(better, other)
     low, high = real.interval(LEVEL)
-    value = readers.of_source(observed[one], covariance[np.ix_(one, one)])
+    value = readers.of_source(observed[one], covariance[np.ix_(one, one)], patients=bearing)
     bottom, top = value.interval_inside(LEVEL, bounds=(0.0, 1.0))
     counts = [
         resampling.seed_counts(row.seeds, resamples=drawn.shape[1], seed=0, source=name) for name in ("one", "other")
@@ -196,18 +202,20 @@ def _macro_tests(
 ) -> list[tuple[readers.Estimate, np.ndarray]]:
     """Each source against the first on one test set: the macro's difference, and its replicates."""
     patient = np.repeat(np.arange(patients), draw.geometric(1 / 3, patients))
-    of_labels = []
+    of_labels, bearing = [], set()
     quality = qualities(draw, sources=sources, seeds=seeds, spread=0.05, pairing="paired")
     for _ in range(labels):
         target = (_noise(draw, patient, 1.0) > stats.norm.isf(PREVALENCE)).astype(float)
         runs = scores(draw, target, patient, quality)
+        bearing |= set(patient[target == 1])
         of_labels.append(measured(target, np.concatenate(runs), patient, seed=seed))
     observed, drawn = (np.mean(part, axis=0) for part in zip(*of_labels, strict=True))
     found = []
     for source in range(1, sources):
         one, other = np.arange(source * seeds, (source + 1) * seeds), np.arange(seeds)
         both = np.r_[one, other]
-        estimate = readers.of_difference(observed[one], observed[other], readers.covariance(drawn[both]), paired=True)
+        covariance = readers.covariance(drawn[both], patients=len(bearing))
+        estimate = readers.of_difference(observed[one], observed[other], covariance, paired=True, patients=len(bearing))
         counts = [
             resampling.seed_counts(seeds, resamples=drawn.shape[1], seed=seed, source=str(name)) for name in (source, 0)
         ]

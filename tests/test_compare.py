@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from headwater.compare import compare
@@ -250,6 +251,154 @@ def test_no_interval_leaves_the_range_of_its_metric(tmp_path, cases):
     files = written(tmp_path, cases, strengths={"random": 0.2, "dino": 9.0})
     changed(files[3], lambda frame: frame.assign(score=frame.score.sample(frac=1, random_state=0).to_numpy()))
     assert compared(tmp_path, files)[["value_high", "reference_high"]].max().max() <= 1
+
+
+# methods
+
+
+def test_the_default_treats_seeds_as_readers(tmp_path, cases):
+    files = written(tmp_path, cases, strengths={"random": 0.3, "dino": 0.8}, seeds=(0, 1, 2))
+    found = row(compared(tmp_path, files, seeds=(0, 1, 2)), label="Mass")
+    values = read_table(tmp_path / "values.parquet", "values").query("label == 'Mass'").set_index(["source", "seed"])
+    one, other = (values.loc[source, "value"].to_numpy() for source in ("dino", "random"))
+    assert found.difference == pytest.approx(one.mean() - other.mean(), abs=1e-12)
+    # paired seeds: their differences' own spread, and what patients add to all of them alike
+    assert found.difference_se**2 >= (one - other).var(ddof=1) / 3
+    reach = stats.t.ppf(0.975, found.degrees_of_freedom) * found.difference_se
+    assert (found.difference_low, found.difference_high) == pytest.approx(
+        (found.difference - reach, found.difference + reach)
+    )
+    t = found.difference / found.difference_se
+    assert found.p == pytest.approx(2 * stats.t.sf(t, found.degrees_of_freedom))
+    assert found.effect == pytest.approx(
+        (one.mean() - other.mean()) / np.sqrt((one.var(ddof=1) + other.var(ddof=1)) / 2)
+    )
+    assert found.superiority == np.mean(one[:, None] > other[None, :])
+    nested = row(compared(tmp_path, files, seeds=(0, 1, 2), pairing="nested"), label="Mass")
+    assert nested.difference == found.difference and nested.p != found.p
+
+
+def test_one_seed_by_delong_agrees_with_the_bootstrap(tmp_path):
+    cases = cohort(patients=200, images=2, labels=LABELS)
+    files = written(tmp_path, cases, strengths={"random": 0.3, "dino": 0.6}, seeds=(0,))
+    drawn = compared(tmp_path, files, seeds=(0,), resamples=4096)
+    formula = compared(tmp_path, files, seeds=(0,), method="delong", resamples=4096)
+    for label in (*LABELS, "macro"):
+        one, other = row(drawn, label=label), row(formula, label=label)
+        assert one.difference == other.difference
+        assert one.difference_se == pytest.approx(other.difference_se, rel=0.06)
+        assert one.value_se == pytest.approx(other.value_se, rel=0.06)
+
+
+def test_the_percentile_method_asks_the_replicates_alone(tmp_path, cases):
+    files = written(tmp_path, cases, strengths={"random": 0.3, "dino": 0.6})
+    found = row(compared(tmp_path, files, method="percentile"))
+    assert found.p == found.p_percentile >= found.smallest_p == pytest.approx(2 / 513)
+    drawn = read_table(tmp_path / "replicates.parquet", "replicates").difference
+    assert (found.difference_low, found.difference_high) == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])))
+
+
+def test_the_published_way_stands_beside_ours(tmp_path, cases):
+    files = written(tmp_path, cases, strengths={"random": 0.3, "dino": 0.6})
+    ours = compared(tmp_path, files)
+    both = compared(tmp_path, files, method="published")
+    of_study = [column for column in both if column.startswith("published")]
+    pd.testing.assert_frame_equal(ours.drop(columns=of_study), both.drop(columns=of_study))
+    assert ours[of_study].isna().all().all()
+    effusion, mass, macro = (row(both, label=label) for label in ("Effusion", "Mass", "macro"))
+    run = scored(cases, source="dino", seed=0, strength=0.6)
+    once = run[run.label == "Effusion"]
+    assert effusion.published_value == pytest.approx(roc_auc_score(once.target, once.score), abs=0.005)
+    # what is called the spread of the mean is the spread of all labels' replicates together
+    assert macro.published_value == pytest.approx((effusion.published_value + mass.published_value) / 2)
+    apart = (effusion.published_value - mass.published_value) ** 2 / 4
+    within = (effusion.published_sd**2 + mass.published_sd**2) / 2
+    assert macro.published_sd == pytest.approx(np.sqrt(apart + within))
+    # images instead of patients: too sure of itself
+    single = row(compared(tmp_path, files[::2], seeds=(0,)), label="Effusion")
+    assert effusion.published_sd < 0.95 * single.value_se
+
+
+def test_chance_and_a_second_name_are_controls(tmp_path, cases):
+    strengths = {"random": 0.6, "dino": 1.0, "random_again": 0.6, "dino_shuffled": 0.0}
+    frame = compared(
+        tmp_path,
+        written(tmp_path, cases, strengths=strengths),
+        sources=tuple(strengths),
+        again={"random_again": "random"},
+        shuffled=("dino_shuffled",),
+        metrics=("auroc", "average_precision"),
+    )
+    pairs = frame[(frame.label == "macro") & (frame.metric == "auroc")].set_index("source").reference.to_dict()
+    assert pairs == {"dino": "random", "random": "", "random_again": "random", "dino_shuffled": "chance"}
+    shuffled = row(frame, source="dino_shuffled", metric="auroc")
+    assert shuffled.reference_value == 0.5 and shuffled.difference == pytest.approx(shuffled.value - 0.5)
+    assert shuffled.tested and shuffled.p > 0.05 and shuffled.difference_se == shuffled.value_se
+    # nobody knows what guessing reaches in average precision
+    assert row(frame, source="dino_shuffled", metric="average_precision").reference == ""
+
+
+def test_a_margin_is_judged_from_its_own_side(tmp_path, cases):
+    strengths = {"random": 0.6, "same": 0.6, "better": 1.5}
+    files = written(tmp_path, cases, strengths=strengths, seeds=(0, 1, 2))
+    plan = {"sources": tuple(strengths), "seeds": (0, 1, 2), "metrics": ("auroc", "average_precision")}
+    wide = compared(tmp_path, files, margin=0.4, **plan)
+    same, better = (row(wide, source=source, metric="auroc") for source in ("same", "better"))
+    assert same.p_equivalent < 0.05 and same.p_noninferior <= same.p_equivalent
+    assert better.p_noninferior < 1e-4
+    assert same.difference_low < same.margin_low < same.margin_high < same.difference_high
+    narrow = row(compared(tmp_path, files, margin=0.001, **plan), source="same", metric="auroc")
+    assert narrow.p_equivalent > 0.05 and narrow.p > 0.05
+    none = compared(tmp_path, files, **plan)
+    assert none[["p_noninferior", "p_equivalent", "margin_low"]].isna().all().all()
+
+
+def test_lower_is_better_for_an_error(tmp_path, cases):
+    files = written(tmp_path, cases, strengths={"random": 0.0, "dino": 2.0})
+    for file in files:
+        changed(file, lambda frame: frame.assign(score=1 / (1 + np.exp(-4 * (frame.score - 1)))))
+    found = row(compared(tmp_path, files, metrics=("brier",), margin=0.001))
+    assert found.difference < 0 and found.superiority == 1 and found.p_noninferior < 0.01 < 0.9 < found.p_equivalent
+
+
+def test_few_patients_are_tested_with_caution_and_said(tmp_path):
+    cases = cohort(patients=60, images=2, labels={**LABELS, "Edema": 12 / 60})
+    files = written(tmp_path, cases, strengths={"random": 0.2, "dino": 0.6}, seeds=(0, 1, 2))
+    frame = compared(tmp_path, files, seeds=(0, 1, 2))
+    edema = row(frame, label="Edema")
+    assert edema.few and edema.tested and edema.degrees_of_freedom <= 11
+    assert edema.note.startswith("few patients: 12 positive patients in test, t with 11 degrees of freedom at most")
+    assert not row(frame, label="Effusion").few and not row(frame).few
+    bold = row(compared(tmp_path, files, seeds=(0, 1, 2), few_positive=10), label="Edema")
+    assert not bold.few and bold.note == "" and bold.degrees_of_freedom >= edema.degrees_of_freedom
+
+
+def test_where_nothing_varies_the_replicates_judge(tmp_path, cases):
+    files = written(tmp_path, cases, strengths={"random": 0.2, "dino": 0.6})
+    for file in files:
+        worth = 1.0 if "dino" in str(file) else 0.0
+        changed(file, lambda frame, worth=worth: frame.assign(score=frame.target * worth))
+    found = row(compared(tmp_path, files))
+    assert (found.difference, found.difference_se) == (0.5, 0.0)
+    assert found.p == found.p_percentile == found.smallest_p
+
+
+def test_values_and_replicates_belong_to_the_differences(tmp_path, cases):
+    files = written(tmp_path, cases, strengths={"random": 0.3, "dino": 0.6}, seeds=(0, 1, 2))
+    found = row(compared(tmp_path, files, seeds=(0, 1, 2)))
+    values = read_table(tmp_path / "values.parquet", "values")
+    assert len(values) == 2 * 3 * 3 and set(values.label) == {*LABELS, "macro"}
+    means = values[values.label == "macro"].groupby("source").value.mean()
+    assert means["dino"] - means["random"] == pytest.approx(found.difference)
+    drawn = read_table(tmp_path / "replicates.parquet", "replicates")
+    assert (drawn.replicate == np.arange(512)).all() and set(drawn.source) == {"dino"}
+    assert drawn.difference.mean() == pytest.approx(found.difference, abs=0.02)
+
+
+def test_a_metric_that_the_predictions_cannot_feed_is_refused(tmp_path, cases):
+    files = written(tmp_path, cases, strengths={"random": 0.2, "dino": 0.6})
+    with pytest.raises(Refusal, match="dice needs true_positive, false_positive, false_negative, but predictions hold"):
+        compared(tmp_path, files, metrics=("dice",))
 
 
 # refusals

@@ -32,9 +32,14 @@ class Label:
     note: str
 
     @property
+    def smaller_class(self) -> int:
+        """How many patients bear it, or do not, whichever are fewer."""
+        return min(self.positive_patients, self.negative_patients)
+
+    @property
     def most_degrees_of_freedom(self) -> float:
         """With few patients, one less than the smaller class has; else without bound."""
-        return min(self.positive_patients, self.negative_patients) - 1 if self.few else np.inf
+        return self.smaller_class - 1 if self.few else np.inf
 
 
 def untaught(counts: pd.DataFrame, labels: np.ndarray, *, file: Path) -> dict[str, str]:

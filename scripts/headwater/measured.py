@@ -12,7 +12,7 @@ from headwater.labels import Label
 from headwater.predictions import Predictions
 from headwater.progress import bar
 from headwater.refusals import Refusal
-from headwater.statistics import readers, replication
+from headwater.statistics import delong, readers, replication
 from headwater.statistics.ranked import LANES, ranked
 
 SCORED = ("target", "score")
@@ -131,7 +131,7 @@ def _of_labels(
         observed, drawn = _observed(runs, position, label, metric), next(at)
         if label.tested:
             inside[label.name] = observed, drawn
-        covariance = _covariance(drawn, runs, labels, [position], plan)
+        covariance = _covariance(drawn, runs, label, [position], plan)
         yield Statistic(
             label=label, metric=metric, recipe=recipe, observed=observed, replicates=drawn, covariance=covariance
         )
@@ -142,7 +142,7 @@ def _of_labels(
     # a replicate that lacks one label has no macro: a mean over other labels would be another quantity
     observed, drawn = (np.mean(parts, axis=0) for parts in zip(*inside.values(), strict=True))
     positions = [position for position, label in enumerate(labels) if label.tested]
-    covariance = _covariance(drawn, runs, labels, positions, plan)
+    covariance = _covariance(drawn, runs, macro, positions, plan)
     yield Statistic(
         label=macro, metric=metric, recipe=recipe, observed=observed, replicates=drawn, covariance=covariance
     )
@@ -168,7 +168,13 @@ def _observed(runs: list[Predictions], position: int, label: Label, metric: str)
 
 
 def _covariance(
-    replicates: np.ndarray, runs: list[Predictions], labels: list[Label], positions: list[int], plan: Comparison
+    replicates: np.ndarray, runs: list[Predictions], label: Label, positions: list[int], plan: Comparison
 ) -> np.ndarray:
-    """How the runs' values vary together with the patients: by their replicates, or by DeLong's components."""
-    return readers.covariance(replicates)
+    """How the runs' values vary together with the patients: by their replicates, or by DeLong's components.
+
+    `positions`: the labels behind `label`, which are several for the macro.
+    """
+    if plan.method == "delong":
+        scores = np.array([run.score[positions] for run in runs])
+        return delong.mean_areas(runs[0].target[positions], scores, patients=runs[0].patients)[1]
+    return readers.covariance(replicates, patients=label.smaller_class)

@@ -102,7 +102,9 @@ def _value(statistic: Statistic, source: str, comparison: Comparison) -> Estimat
     if source == CHANCE:
         return Estimate(plugins.load("metrics", statistic.metric).CHANCE, 0.0, np.inf)
     at = _at(source, comparison)
-    found = readers.of_source(statistic.observed[at], statistic.covariance[at, at])
+    found = readers.of_source(
+        statistic.observed[at], statistic.covariance[at, at], patients=statistic.label.smaller_class
+    )
     return found.cautious(statistic.label.most_degrees_of_freedom)
 
 
@@ -118,7 +120,11 @@ def _difference(statistic: Statistic, source: str, reference: str, comparison: C
     # a control repeats a training with other random numbers: its seeds are nobody's pair
     paired = comparison.pairing == "paired" and source not in comparison.again
     found = readers.of_difference(
-        statistic.observed[one], statistic.observed[other], statistic.covariance[np.ix_(both, both)], paired=paired
+        statistic.observed[one],
+        statistic.observed[other],
+        statistic.covariance[np.ix_(both, both)],
+        paired=paired,
+        patients=statistic.label.smaller_class,
     )
     return found.cautious(statistic.label.most_degrees_of_freedom)
 

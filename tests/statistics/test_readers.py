@@ -150,6 +150,21 @@ def test_a_replicate_without_one_run_is_dropped_for_all():
     assert np.isnan(readers.covariance(np.full((2, 50), np.nan))).all()
 
 
+def test_few_patients_take_degrees_of_freedom_and_stretch_the_resample():
+    one, other = np.array([0.80, 0.82, 0.85]), np.array([0.78, 0.80, 0.81])
+    covariance = crossed(var=4e-4, cov1=1e-4, cov2=2e-4, cov3=1e-4, readers=3)
+    endless, few = (readers.of_difference(one, other, covariance, paired=False, patients=n) for n in (np.inf, 12))
+    of_seeds = [one.var(ddof=1) / 3, other.var(ddof=1) / 3]
+    noise = sum(part**2 / 2 for part in of_seeds) + 2e-4**2 / 11
+    assert few.variance == endless.variance == pytest.approx(sum(of_seeds) + 2e-4)
+    assert few.degrees_of_freedom < endless.degrees_of_freedom
+    assert few.degrees_of_freedom == pytest.approx(few.variance**2 / noise)
+    alone = readers.of_source(one[:1], covariance[:1, :1], patients=12)
+    assert alone.degrees_of_freedom == pytest.approx(11)
+    draw = np.random.default_rng(3).normal(size=(2, 50))
+    assert readers.covariance(draw, patients=12) == pytest.approx(np.cov(draw) * 12 / 11)
+
+
 def test_effects():
     one, other = np.array([0.80, 0.82, 0.84]), np.array([0.78, 0.80, 0.82])
     assert readers.standardised(one, other) == pytest.approx(1.0)

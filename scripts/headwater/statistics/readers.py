@@ -73,30 +73,34 @@ class Estimate:
 UNKNOWN = Estimate(np.nan, np.nan, np.nan)
 
 
-def of_source(values: np.ndarray, covariance: np.ndarray) -> Estimate:
-    """The mean over a source's seeds: from values (S,) and their covariance under resampled patients (S, S).
+def of_source(values: np.ndarray, covariance: np.ndarray, *, patients: float = np.inf) -> Estimate:
+    """The mean over a source's seeds: from values (S,) and their covariance under other patients (S, S).
 
-    V = s^2 / S + max(0, Cov2), df = V^2 / ((s^2 / S)^2 / (S - 1)). One seed: the patients' variance alone.
+    V = s^2 / S + max(0, Cov2), df = V^2 / ((s^2 / S)^2 / (S - 1) + Cov2^2 / (n - 1)), with n `patients` in the smaller
+    class; Hillis takes them as endless, which with fewer than a hundred claims too much. One seed: V = Var.
     """
     seeds = len(values)
     if seeds == 1:
-        return Estimate(float(values[0]), max(0.0, float(covariance[0, 0])), np.inf)
-    return _combined(values.mean(), [values.var(ddof=1) / seeds], _between(covariance), seeds=seeds)
+        return _combined(values[0], [], float(covariance[0, 0]), seeds=seeds, patients=patients)
+    return _combined(values.mean(), [values.var(ddof=1) / seeds], _between(covariance), seeds=seeds, patients=patients)
 
 
-def of_difference(one: np.ndarray, other: np.ndarray, covariance: np.ndarray, *, paired: bool) -> Estimate:
+def of_difference(
+    one: np.ndarray, other: np.ndarray, covariance: np.ndarray, *, paired: bool, patients: float = np.inf
+) -> Estimate:
     """The difference between two sources' means over S seeds each, from the covariance of all runs (2 S, 2 S).
 
-    Nested seeds: V = s_1^2 / S + s_2^2 / S + max(0, Cov2_1 + Cov2_2 - 2 Cov3), df = V^2 / sum((s^2 / S)^2 / (S - 1)).
+    Nested seeds: V = s_1^2 / S + s_2^2 / S + max(0, Cov2_1 + Cov2_2 - 2 Cov3), and df as for one source, a term each.
     Paired seeds: the same of the S differences, which is the fully crossed design of Obuchowski and Rockette.
     """
     seeds = len(one)
     first, second, across = covariance[:seeds, :seeds], covariance[seeds:, seeds:], covariance[:seeds, seeds:]
     if seeds == 1 or (paired and seeds >= FEWEST_PAIRED):
-        return of_source(one - other, first + second - across - across.T)
+        found = of_source(one - other, first + second - across - across.T, patients=patients)
+        return replace(found, value=float(one.mean() - other.mean()))
     of_seeds = [part.var(ddof=1) / seeds for part in (one, other)]
     of_patients = _between(first) + _between(second) - 2 * across.mean()
-    return _combined(one.mean() - other.mean(), of_seeds, of_patients, seeds=seeds)
+    return _combined(one.mean() - other.mean(), of_seeds, of_patients, seeds=seeds, patients=patients)
 
 
 def _between(covariance: np.ndarray) -> float:
@@ -105,17 +109,20 @@ def _between(covariance: np.ndarray) -> float:
     return float((covariance.sum() - np.trace(covariance)) / (seeds * (seeds - 1)))
 
 
-def _combined(value: float, of_seeds: list[float], of_patients: float, *, seeds: int) -> Estimate:
-    """An estimate from the variances of its seed means and the variance that all seeds share."""
-    variance = sum(of_seeds) + max(0.0, of_patients)
-    noise = sum(part**2 for part in of_seeds) / (seeds - 1)
+def _combined(value: float, of_seeds: list[float], of_patients: float, *, seeds: int, patients: float) -> Estimate:
+    """An estimate from the variances of its seed means and the variance that all seeds share (Satterthwaite's df)."""
+    shared = max(0.0, of_patients)
+    variance = sum(of_seeds) + shared
+    noise = sum(part**2 / (seeds - 1) for part in of_seeds)
+    noise += shared**2 / (patients - 1) if patients > 1 else 0.0
     return Estimate(float(value), float(variance), float(variance**2 / noise) if noise > 0 else np.inf)
 
 
-def covariance(replicates: np.ndarray) -> np.ndarray:
+def covariance(replicates: np.ndarray, *, patients: float = np.inf) -> np.ndarray:
     """The covariance of runs (runs, runs) over their bootstrap replicates (runs, resamples).
 
-    A replicate in which one of them is undefined is dropped for all of them; NaN if fewer than two are left.
+    Stretched by n / (n - 1) for n `patients` in the smaller class, since a resample of n varies by (n - 1) / n. A
+    replicate in which one of them is undefined is dropped for all of them; NaN if fewer than two are left.
     """
     defined = replicates[:, ~np.isnan(replicates).any(axis=0)]
     if defined.shape[1] < 2:
@@ -123,7 +130,8 @@ def covariance(replicates: np.ndarray) -> np.ndarray:
     apart = defined - defined[:, :1]  # what never varies varies by nothing, not by a rounding error
     apart -= apart.mean(axis=1, keepdims=True)
     # not by a matrix product, whose rounding would follow the number of threads
-    return np.einsum("ib,jb->ij", apart, apart) / (defined.shape[1] - 1)
+    stretch = patients / (patients - 1) if 1 < patients < np.inf else 1.0
+    return stretch * np.einsum("ib,jb->ij", apart, apart) / (defined.shape[1] - 1)
 
 
 def standardised(one: np.ndarray, other: np.ndarray) -> float:
