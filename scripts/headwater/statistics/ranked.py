@@ -61,7 +61,13 @@ def _add(total, counts, patient, first, behind, room):
     while first < behind:
         end = min(behind, first + room)
         narrow[:] = 0
-        for row in range(first, end):
+        in_fours = end - (end - first) % 4
+        # the sums go back to memory once for four rows: that, not the additions, is what takes time
+        for row in range(first, in_fours, 4):
+            one, two, three, four = patient[row], patient[row + 1], patient[row + 2], patient[row + 3]
+            for lane in range(LANES):
+                narrow[lane] += counts[one, lane] + counts[two, lane] + counts[three, lane] + counts[four, lane]
+        for row in range(in_fours, end):
             at = patient[row]
             for lane in range(LANES):
                 narrow[lane] += counts[at, lane]
