@@ -1,0 +1,76 @@
+"""The benchmarks in a reduced form: that they run, and that what they claim is not far off in few repetitions."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+DOCS = BENCHMARKS.parent / "docs"
+
+
+@pytest.fixture(scope="module")
+def validity():
+    specification = importlib.util.spec_from_file_location("validity", BENCHMARKS / "validity.py")
+    module = importlib.util.module_from_spec(specification)
+    sys.modules["validity"] = module
+    specification.loader.exec_module(module)
+    yield module
+    del sys.modules["validity"]
+
+
+def rarely_beyond(share: float, sets: int) -> tuple[float, float]:
+    """Between which shares a true `share` is found in all but one of ten thousand repetitions."""
+    low, high = stats.binom.interval(0.9999, sets, share)
+    return low / sets, high / sets
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("images", "pairing"), [(1, "paired"), (4, "nested")])
+def test_seeds_as_readers_keep_the_level_where_the_published_rule_does_not(validity, images, pairing):
+    sets = 400
+    row = validity.Row(images=images, spread=0.1, seeds=5, pairing=pairing)
+    found = validity.claims(row, sets=sets, seed=7)
+    low, high = rarely_beyond(0.05, sets)
+    assert low <= found["seeds as readers"] <= high
+    assert found["published rule"] > high + 0.05
+    for coverage in ("coverage of the difference", "coverage of the value"):
+        assert 1 - high <= found[coverage] <= 1 - low
+
+
+@pytest.mark.slow
+def test_corrections_keep_the_family_where_none_does_not(validity):
+    grids = 60
+    found = validity.family_errors(grids=grids, seed=3)
+    _, high = rarely_beyond(0.05, grids)
+    assert found["Holm"] <= high and found["max-T"] <= high
+    assert found["no correction"] >= found["Holm"]
+
+
+def test_simulated_patients_have_images_that_hang_together(validity):
+    target, patient = validity.test_set(np.random.default_rng(0), patients=4000, images=4)
+    assert np.bincount(patient).mean() == pytest.approx(4, rel=0.06)
+    assert target.mean() == pytest.approx(validity.PREVALENCE, abs=0.02)
+    first = np.unique(patient, return_index=True)[1]
+    again = first[np.bincount(patient) > 1] + 1
+    assert np.corrcoef(target[again - 1], target[again])[0, 1] > 0.2
+
+
+def test_the_table_in_the_docs_is_that_of_the_rows(validity):
+    table = pd.read_csv(DOCS / "validity.csv")
+    assert len(table) == len(validity.ROWS)
+    text = (DOCS / "validity.md").read_text()
+    for share in table["seeds as readers"]:
+        assert f"{100 * share:.1f}" in text
+
+
+@pytest.mark.slow
+def test_the_stopwatch_runs():
+    call = [sys.executable, str(BENCHMARKS / "statistics.py"), "--rounds", "1", "--ways", "ours"]
+    done = subprocess.run(call, capture_output=True, text=True, check=True)
+    assert done.stdout.count("x the bound") == 2 and "MB above inputs" in done.stdout
