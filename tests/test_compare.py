@@ -443,6 +443,14 @@ def test_runs_that_differ_are_named_both(tmp_path, cases):
     assert str(files[2]) in str(refused.value) and "differs from" in str(refused.value)
 
 
+def test_a_case_that_stands_there_twice_is_refused(tmp_path, cases):
+    files = written(tmp_path, cases, strengths={"random": 0.2, "dino": 0.6})
+    frame = read_table(files[0], "predictions")
+    pd.concat([frame, frame.iloc[:1]]).to_parquet(files[0], index=False)
+    with pytest.raises(Refusal, match=r"case, label \['c00000_0', 'Effusion'\] occurs more than once"):
+        compared(tmp_path, files)
+
+
 def test_a_missing_run_is_refused(tmp_path, cases):
     files = written(tmp_path, cases, strengths={"random": 0.2, "dino": 0.6})
     with pytest.raises(Refusal, match="no predictions of run dino/finetune/seed1"):
