@@ -175,8 +175,8 @@ def test_a_finding_that_nobody_learns_is_left_out(tmp_path: Path):
     ("arguments", "said"),
     [
         (["--seeds", "0"], "--seeds: 0 trainings cannot be planned; say 1 or more"),
-        (["--auroc", "0.4"], "headwater power: auroc: Input should be greater than 0.5 (got 0.4)"),
-        (["--correlation", "0.9"], "seed_correlation must not be below correlation"),
+        (["--auroc", "0.4"], "headwater power: power.auroc: Input should be greater than 0.5 (got 0.4)"),
+        (["--correlation", "0.9"], "headwater power: power: seed_correlation must not be below correlation"),
         (["--seed-spread", "0.02", "2"], "--seed-spread: [0.02, 2.0] is no spread of an AUROC"),
         (["--config", "absent.yaml"], "absent.yaml: the config cannot be read"),
         (["--sedes", "3"], "unrecognized arguments: --sedes 3"),

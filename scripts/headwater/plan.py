@@ -58,7 +58,7 @@ def power(
             power=power,
         )
     except pydantic.ValidationError as error:
-        raise Refusal("; ".join(plugins.mistakes(error, Assumed))) from None
+        raise Refusal("; ".join(plugins.mistakes(error, Assumed, prefix="power"))) from None
     trainings = [(number, spread) for number in _numbers(seeds, plan) for spread in _spreads(seed_spread)]
     at_hand = {dataset: _test_cases(plan.datasets[dataset], plan, config=config) for dataset in plan.datasets}
     rows = []
@@ -184,9 +184,14 @@ def _detectable(
     """What the analysis would come to, and the least difference it finds; NaN for what is not tested."""
     if weights is None:
         return dict.fromkeys(("standard_error", "degrees_of_freedom", "least_detectable"), np.nan)
-    paired = comparison.pairing == "paired"
-    estimate = planned.expected(weights, seeds=seeds, seed_spread=spread, paired=paired, assumed=assumed)
-    estimate = estimate.cautious(label.most_degrees_of_freedom)
+    estimate = planned.expected(
+        weights,
+        seeds=seeds,
+        seed_spread=spread,
+        paired=comparison.pairing == "paired",
+        assumed=assumed,
+        patients=label.smaller_class,
+    ).cautious(label.most_degrees_of_freedom)
     least = planned.least_detectable(estimate, level=comparison.level / tests, power=assumed.power)
     return {
         "standard_error": estimate.standard_error,

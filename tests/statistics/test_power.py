@@ -104,8 +104,10 @@ def test_cases_of_a_patient_count_for_less_the_more_they_are_alike():
     assert variances == sorted(variances) and variances[3] > 1.5 * variances[0]
 
 
-@pytest.mark.parametrize(("seeds", "paired"), [*product([2, 3, 5, 10], [True, False])])
-def test_the_estimate_is_that_of_seeds_as_readers(seeds: int, paired: bool):
+@pytest.mark.parametrize(
+    ("seeds", "paired", "patients_of_class"), [*product([2, 3, 5, 10], [True, False], [15, np.inf])]
+)
+def test_the_estimate_is_that_of_seeds_as_readers(seeds: int, paired: bool, patients_of_class: float):
     targets, patients = test_set()
     weights = power.together(*counts(targets, patients))
     run, seed, source = (power.covariance(weights, correlation, assumed=Assumed()) for correlation in (1, 0.8, 0.6))
@@ -115,10 +117,11 @@ def test_the_estimate_is_that_of_seeds_as_readers(seeds: int, paired: bool):
     spread = np.sqrt(0.02**2 + run - seed)
     basis = np.linalg.qr(np.column_stack([np.ones(seeds), np.random.default_rng(0).normal(size=(seeds, 2))]))[0]
     one, other = basis[:, 1] * np.sqrt(seeds - 1) * spread, basis[:, -1] * np.sqrt(seeds - 1) * spread
-    found = power.expected(weights, seeds=seeds, seed_spread=0.02, paired=paired, assumed=Assumed())
+    usual = {"seed_spread": 0.02, "assumed": Assumed(), "patients": patients_of_class}
+    found = power.expected(weights, seeds=seeds, paired=paired, **usual)
     if seeds == 2:  # two values leave one direction only
         one, other = np.array([-1, 1]) * spread / np.sqrt(2), np.array([1, -1]) * spread / np.sqrt(2)
-    expected = readers.of_difference(one, other, matrix, paired=paired)
+    expected = readers.of_difference(one, other, matrix, paired=paired, patients=patients_of_class)
     assert found.variance == pytest.approx(expected.variance, rel=1e-9)
     assert found.degrees_of_freedom == pytest.approx(expected.degrees_of_freedom, rel=1e-9)
 
@@ -177,8 +180,11 @@ def test_a_difference_of_that_size_is_found_as_often_as_promised(seeds: int, pai
     """Whole studies with the least detectable difference, analysed as `compare` does: patients, seeds and findings."""
     assumed, spread, studies = Assumed(), 0.01, 500
     targets, patients = test_set(labels=2, patients=100, most=3)
-    weights = power.together(*counts(targets, patients))
-    estimate = power.expected(weights, seeds=seeds, seed_spread=spread, paired=paired, assumed=assumed)
+    positives, negatives = counts(targets, patients)
+    smaller = min((part > 0).any(axis=0).sum() for part in (positives, negatives))
+    usual = {"paired": paired, "patients": smaller}
+    weights = power.together(positives, negatives)
+    estimate = power.expected(weights, seeds=seeds, seed_spread=spread, assumed=assumed, **usual)
     difference = power.least_detectable(estimate, level=0.05, power=0.8)
     random = np.random.default_rng(seeds)
     rejected = 0
@@ -187,7 +193,7 @@ def test_a_difference_of_that_size_is_found_as_often_as_promised(seeds: int, pai
         shifts = shift(middle + spread * random.normal(size=(2, seeds)))
         scores = scored(targets, patients, shifts, assumed=assumed, random=random)
         area, matrix = delong.mean_areas(targets, scores, patients=patients)
-        rejected += readers.of_difference(area[:seeds], area[seeds:], matrix, paired=paired).p() < 0.05
+        rejected += readers.of_difference(area[:seeds], area[seeds:], matrix, **usual).p() < 0.05
     assert rejected / studies == pytest.approx(0.8, abs=0.06)  # three standard errors of 500 studies: 0.054
 
 

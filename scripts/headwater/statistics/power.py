@@ -11,7 +11,8 @@ from pydantic import Field, model_validator
 from scipy import optimize, special, stats
 
 from headwater.records import Record
-from headwater.statistics.readers import FEWEST_PAIRED, Estimate
+from headwater.statistics import readers
+from headwater.statistics.readers import Estimate
 
 
 class Assumed(Record):
@@ -77,24 +78,25 @@ def _component(auroc: float, correlation: float) -> float:
     return float(both - auroc**2)
 
 
-def expected(weights: Together, *, seeds: int, seed_spread: float, paired: bool, assumed: Assumed) -> Estimate:
+def expected(
+    weights: Together, *, seeds: int, seed_spread: float, paired: bool, assumed: Assumed, patients: float = np.inf
+) -> Estimate:
     """The estimate of a difference of 0 that the analysis with seeds as readers is expected to come to.
 
     `seed_spread` is the standard deviation of the AUROC over trainings, on endless cases; on these cases trainings
     also disagree about cases. Paired trainings are taken to go up and down independently, so that pairs gain nothing.
-    One seed: the difference of two trained networks.
+    One seed: the difference of two trained networks. `patients`: how many the smaller class has.
     """
     run, seed, source = (
         covariance(weights, correlation, assumed=assumed)
         for correlation in (1.0, assumed.seed_correlation, assumed.correlation)
     )
     if seeds == 1:
-        return Estimate(0.0, 2 * (run - source), np.inf)
-    of_seeds = 2 * (seed_spread**2 + run - seed) / seeds
-    variance = of_seeds + 2 * (seed - source)
-    # nested seeds of two sources are twice as many as their pairs
-    noise = of_seeds**2 / (seeds - 1) / (1 if paired and seeds >= FEWEST_PAIRED else 2)
-    return Estimate(0.0, variance, variance**2 / noise if noise > 0 else np.inf)
+        return readers.combined(0.0, [], 2 * (run - source), seeds=1, patients=patients)
+    of_source = (seed_spread**2 + run - seed) / seeds
+    # nested seeds tell the noise of two sources, paired ones that of their difference
+    of_seeds = [2 * of_source] if paired and seeds >= readers.FEWEST_PAIRED else [of_source, of_source]
+    return readers.combined(0.0, of_seeds, 2 * (seed - source), seeds=seeds, patients=patients)
 
 
 def found(difference: float, *, estimate: Estimate, level: float) -> float:
