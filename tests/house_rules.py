@@ -21,6 +21,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("methods", "tasks"),
     ("measured", "as_published", "verdicts"),
     ("preflight", "tables", "figures", "sentences", "page"),
+    # by hand: no rule starts it
+    ("plan",),
     ("prepare", "reduce", "adopt", "pretrain", "finetune", "predict", "compare", "report", "twin"),
 )
 """The parts of the library from the ground up; a part may import its own layer and those before it."""
@@ -52,7 +54,7 @@ TORCH_FREE = (
     *("records", "refusals", "plugins", "progress", "cli", "grid", "settings", "formats", "splits", "preflight"),
     *("io", "datasets", "twins", "statistics", "metrics", "reductions"),
     *("predictions", "labels", "measured", "as_published", "verdicts"),
-    *("tables", "figures", "sentences", "page", "prepare", "reduce", "compare", "report", "twin"),
+    *("tables", "figures", "sentences", "page", "prepare", "reduce", "compare", "report", "twin", "plan"),
 )
 """What runs, with all below it, without torch: planning is quick, and the Snakefile is parsed again in every job."""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from headwater.cli import door
+from headwater.cli import door, doors
 from headwater.grid import Views
 from headwater.refusals import Refusal
 
@@ -185,3 +185,29 @@ def test_a_door_as_a_process(tmp_path: Path):
     )
     assert (process.returncode, process.stdout) == (2, "")
     assert process.stderr == "headwater refuse: 3 is too many\n"
+
+
+def test_a_door_with_several_commands_runs_the_one_that_is_named(capsys: pytest.CaptureFixture):
+    commands = {"do": verb, "refuse": refuse}
+    doors(commands, ["do", "folder", "--views", "{}", "--count", "3"])
+    assert (got["first"], got["count"]) == (Path("folder"), 3)
+    with pytest.raises(SystemExit) as exited:
+        doors(commands, ["refuse"])
+    assert exited.value.code == 2
+    assert capsys.readouterr().err == "headwater refuse: a/b.csv: there is no such thing; make it\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "Do a thing."),
+        (["paint"], "invalid choice: 'paint'"),
+        (["do", "folder"], "required: --views"),
+        (["do", "folder", "--views", '{"flop": 0.5}'], "headwater do: Views.flop: unknown key"),
+    ],
+)
+def test_a_wrong_command_exits_2(arguments: list[str], said: str, capsys: pytest.CaptureFixture):
+    with pytest.raises(SystemExit) as exited:
+        doors({"do": verb, "refuse": refuse}, arguments)
+    assert exited.value.code == 2
+    assert said in capsys.readouterr().err

@@ -6,7 +6,8 @@ import os
 import sys
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pydantic
@@ -15,6 +16,9 @@ from headwater.plugins import mistakes
 from headwater.records import Record
 from headwater.refusals import Refusal
 
+CHOSEN = "chosen function"
+"""Where the command that was named stands among the parsed values; no parameter can have this name."""
+
 
 def door(function: Callable, arguments: list[str] | None = None) -> None:
     """Run `function` with its keyword-only parameters read from the command line; exit 2 on a refusal.
@@ -22,18 +26,51 @@ def door(function: Callable, arguments: list[str] | None = None) -> None:
     `Path`, `int`, `float` and `str` parameters take one word, `list[...]` several, `bool` is a flag, a record its
     JSON (or `@file`). The first line of the docstring is the help text.
     """
-    parser = argparse.ArgumentParser(
-        prog=Path(sys.argv[0]).name, description=inspect.getdoc(function), formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = argparse.ArgumentParser(prog=Path(sys.argv[0]).name, **_described(function))
+    _add_all(parser, function)
+    with _refusing(function.__name__):
+        function(**vars(parser.parse_args(arguments)))
+
+
+def doors(functions: dict[str, Callable], arguments: list[str] | None = None) -> None:
+    """Run the function whose name comes first on the command line; without a name print them all and exit 2."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parser = argparse.ArgumentParser(prog=Path(sys.argv[0]).name)
+    named = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, function in functions.items():
+        described = _described(function)
+        command = named.add_parser(name, help=described["description"].partition("\n")[0], **described)
+        command.set_defaults(**{CHOSEN: function})
+        _add_all(command, function)
+    if not arguments:
+        parser.print_help(sys.stderr)
+        sys.exit(2)
+    with _refusing(arguments[0]):
+        values = vars(parser.parse_args(arguments))
+        values.pop(CHOSEN)(**values)
+
+
+def _described(function: Callable) -> dict[str, typing.Any]:
+    """How a function's docstring is shown."""
+    return {"description": inspect.getdoc(function), "formatter_class": argparse.RawTextHelpFormatter}
+
+
+def _add_all(parser: argparse.ArgumentParser, function: Callable) -> None:
+    """Every parameter of the function as an argument of the command line."""
     hints = typing.get_type_hints(function)
     for name, parameter in inspect.signature(function).parameters.items():
         _add(parser, name, parameter, hints[name])
+
+
+@contextmanager
+def _refusing(name: str) -> Iterator[None]:
+    """A refusal as one line and exit 2."""
     try:
-        function(**vars(parser.parse_args(arguments)))
+        yield
     except Refusal as refusal:
         # every rank of a torchrun job meets the same refusal; one of them says it
         if os.environ.get("RANK", "0") == "0":
-            print(f"headwater {function.__name__}: {refusal}", file=sys.stderr, flush=True)
+            print(f"headwater {name}: {refusal}", file=sys.stderr, flush=True)
         sys.exit(2)
 
 

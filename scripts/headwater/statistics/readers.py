@@ -81,8 +81,8 @@ def of_source(values: np.ndarray, covariance: np.ndarray, *, patients: float = n
     """
     seeds = len(values)
     if seeds == 1:
-        return _combined(values[0], [], float(covariance[0, 0]), seeds=seeds, patients=patients)
-    return _combined(values.mean(), [values.var(ddof=1) / seeds], _between(covariance), seeds=seeds, patients=patients)
+        return combined(values[0], [], float(covariance[0, 0]), seeds=seeds, patients=patients)
+    return combined(values.mean(), [values.var(ddof=1) / seeds], _between(covariance), seeds=seeds, patients=patients)
 
 
 def of_difference(
@@ -100,7 +100,7 @@ def of_difference(
         return replace(found, value=float(one.mean() - other.mean()))
     of_seeds = [part.var(ddof=1) / seeds for part in (one, other)]
     of_patients = _between(first) + _between(second) - 2 * across.mean()
-    return _combined(one.mean() - other.mean(), of_seeds, of_patients, seeds=seeds, patients=patients)
+    return combined(one.mean() - other.mean(), of_seeds, of_patients, seeds=seeds, patients=patients)
 
 
 def _between(covariance: np.ndarray) -> float:
@@ -109,7 +109,7 @@ def _between(covariance: np.ndarray) -> float:
     return float((covariance.sum() - np.trace(covariance)) / (seeds * (seeds - 1)))
 
 
-def _combined(value: float, of_seeds: list[float], of_patients: float, *, seeds: int, patients: float) -> Estimate:
+def combined(value: float, of_seeds: list[float], of_patients: float, *, seeds: int, patients: float) -> Estimate:
     """An estimate from the variances of its seed means and the variance that all seeds share (Satterthwaite's df)."""
     shared = max(0.0, of_patients)
     variance = sum(of_seeds) + shared
