@@ -289,10 +289,10 @@ def page(frame: pd.DataFrame, families: pd.DataFrame, *, sets: int, grids: int) 
 Written by `python benchmarks/validity.py`. {sets:,} simulated test sets a row; {PATIENTS} patients with `images`
 images each on average, {100 * PREVALENCE:.0f} % positive; labels and scores of a patient's images correlate by
 {WITHIN_PATIENT}; AUROC 0.8. Each training draws its own quality with `seed SD`, in units of the score. Two sources are
-equally good on average: a way that claims a difference in 5 % of the sets is honest. *Nested*: trainings are independent. *Paired*:
-qualities under the same seed correlate by {PAIRED}, and the analysis is told so (used from three seeds on). Coverage of
-the difference is counted where one source is better by {BETTER}. With {sets:,} sets, 5 % are known to within
-{precision:.1f} points.
+equally good on average: a way that claims a difference in 5 % of the sets is honest. *Nested*: trainings are
+independent. *Paired*: qualities under the same seed correlate by {PAIRED}, and the analysis is told so (used from three
+seeds on). Coverage of the difference is counted where one source is better by {BETTER}. With {sets:,} sets, 5 % are
+known to within {precision:.1f} points.
 
 With three seeds or more, *seeds as readers*, the default, claims a difference that is not there in
 {100 * judged.min():.1f} to {100 * judged.max():.1f} % of the sets, {100 * judged.mean():.1f} % on average.
