@@ -12,6 +12,12 @@ from headwater.records import Choice
 from predictions_made import cohort, written
 
 PATIENT_DATA = {"Atelectasis": 0.4, "Effusion": 0.3, "Hernia": 0.0, "Edema": 0.03}
+PRODUCTS = {
+    "comparisons": ".parquet",
+    "curves": ".curves.parquet",
+    "values": ".values.parquet",
+    "replicates": ".replicates.parquet",
+}
 CASE_DATA = {"Cardiomegaly": 0.4, "Pleural_effusion & more": 0.3}
 
 
@@ -22,6 +28,8 @@ class Study:
     grid: Grid
     comparisons: list[Path]
     curves: list[Path]
+    values: list[Path]
+    replicates: list[Path]
     labels: list[Path]
     rejects: list[Path]
 
@@ -30,9 +38,12 @@ class Study:
 
 
 def study(folder: Path, *, strengths: dict[str, float], twin: bool = True, seeds=(0, 1), **comparing) -> Study:
-    """A study on two datasets, the second without patients, with a planted strength for each source."""
+    """A study on two datasets, the second without patients, with a planted strength for each source.
+
+    A source called `NAME_again` or `NAME_shuffled` is a control if `controls` holds it.
+    """
     grid = _grid(tuple(strengths), twin=twin, seeds=seeds, comparing=comparing)
-    comparisons, curves = [], []
+    products = {product: [] for product in PRODUCTS}
     for dataset, shares, images in (("chest", PATIENT_DATA, 2), ("vindr", CASE_DATA, 1)):
         cases = cohort(patients=80, images=images, labels=shares)
         files = [
@@ -40,22 +51,19 @@ def study(folder: Path, *, strengths: dict[str, float], twin: bool = True, seeds
             for recipe in grid.recipes
             for file in written(folder, cases, strengths=strengths, seeds=seeds, dataset=dataset, recipe=recipe.name)
         ]
-        comparisons.append(folder / "comparisons" / f"{dataset}.parquet")
-        curves.append(folder / "comparisons" / f"{dataset}.curves.parquet")
-        plan = grid.comparison(dataset)
+        for product, suffix in PRODUCTS.items():
+            products[product].append(folder / "comparisons" / f"{dataset}{suffix}")
         _write_archive(folder / "archives" / f"{dataset}_archive", shares)
         compare(
-            comparison=plan,
+            comparison=grid.comparison(dataset),
             predictions=files,
             labels=folder / "archives" / f"{dataset}_archive" / "labels.parquet",
-            comparisons=comparisons[-1],
-            curves=curves[-1],
+            **{product: files[-1] for product, files in products.items()},
         )
     archives = sorted((folder / "archives").iterdir())
     return Study(
         grid=grid,
-        comparisons=comparisons,
-        curves=curves,
+        **products,
         labels=[archive / "labels.parquet" for archive in archives],
         rejects=[archive / "rejects.parquet" for archive in archives],
     )
@@ -64,8 +72,9 @@ def study(folder: Path, *, strengths: dict[str, float], twin: bool = True, seeds
 def _grid(sources: tuple[str, ...], *, twin: bool, seeds: tuple[int, ...], comparing: dict) -> Grid:
     training = Training(steps=100)
     backbone = "timm/resnet50"
+    controls = comparing.pop("controls", ())
     made = [Source(name=sources[0], backbone=backbone)]
-    for position, name in enumerate(sources[1:]):
+    for position, name in enumerate(source for source in sources[1:] if source not in controls):
         if position % 2:
             made.append(Source(name=name, backbone=backbone, weights=Weights(layout=Choice(name="timm"))))
         else:
@@ -80,12 +89,17 @@ def _grid(sources: tuple[str, ...], *, twin: bool, seeds: tuple[int, ...], compa
             Archive(name="photographs", kind="natural_photographs"),
         ),
         reductions={"everything": Choice(name="everything")},
-        sources=tuple(made),
+        sources=(*made, *(_control(name, made) for name in controls)),
         datasets=(Dataset(name="chest", archive="chest_archive"), Dataset(name="vindr", archive="vindr_archive")),
         recipes=tuple(Recipe(name=name, training=training) for name in recipes),
         seeds=seeds,
         comparing=Comparing(**(settings | comparing)),
     )
+
+
+def _control(name: str, sources: list[Source]) -> Source:
+    of, _, control = name.rpartition("_")
+    return next(source for source in sources if source.name == of).as_control(control)
 
 
 def _write_archive(folder: Path, shares: dict[str, float]) -> None:

@@ -12,6 +12,7 @@ import pandas as pd
 from headwater import __version__, figures, sentences, tables
 from headwater.formats import MACRO, SPLITS
 from headwater.grid import Dataset, Grid
+from headwater.wide import Wide
 
 TEMPLATES = Path(__file__).parent / "pages"
 
@@ -26,17 +27,20 @@ def index(
 ) -> str:
     """The whole report as HTML, from judged comparisons, figures, and label counts and rejects by archive."""
     drawn = {name: figures.inlined(svg, name=name, title=escape(_spoken(name))) for name, svg in svgs.items()}
-    shown = tables.readable(rows, grid=grid)
+    shown = tables.readable(rows, grid=grid).drop(columns=list(tables.DETAILS))
     macro = rows["label"] == MACRO
     return _rendered(
         "index.html",
         extent=sentences.extent(grid),
-        warnings=sentences.warnings(grid),
+        warnings=sentences.warnings(rows, grid=grid),
         verdict=sentences.verdict(rows, grid=grid),
         found=sentences.found(rows, grid=grid),
         confirmatory=_differences(shown[macro], rows[macro]),
-        legend=sentences.legend(grid),
+        legend=sentences.legend(rows, grid=grid),
         forest=drawn.get("forest_macro"),
+        ranks=drawn.get("ranks"),
+        no_ranks=sentences.ranks(rows, grid=grid),
+        correction=sentences.correction(grid),
         datasets=[_dataset(dataset, rows, shown, drawn, counts[dataset.archive], grid) for dataset in grid.datasets],
         sources=_table(_sources(grid), words=("Source", "Weights", "Backbone", "Corpus", "Length")),
         archives=_table(_archives(grid, rejects), words=("Archive", "What it is", "Licence", "Note")),
@@ -48,10 +52,22 @@ def index(
 def significance(rows: pd.DataFrame, *, grid: Grid) -> str:
     """The table of all comparisons as HTML."""
     return _rendered(
-        "significance.html",
+        "one_table.html",
+        title="Differences between sources",
         table=_differences(tables.readable(rows, grid=grid), rows),
-        warnings=sentences.warnings(grid),
-        legend=sentences.legend(grid),
+        warnings=sentences.warnings(rows, grid=grid),
+        notes=sentences.footnotes(rows, grid=grid),
+    )
+
+
+def wide_table(table: Wide, *, about: pd.DataFrame, notes: list[str], grid: Grid) -> str:
+    """A wide table as HTML; `about` are the judged comparisons in it."""
+    return _rendered(
+        "one_table.html",
+        title=table.title,
+        table=_table(table.shown, words=tables.LEFT),
+        warnings=sentences.warnings(about, grid=grid),
+        notes=notes,
     )
 
 
@@ -68,9 +84,18 @@ def _rendered(template: str, **content: Any) -> str:
     return pages.get_template(template).render(style=style, **content).strip() + "\n"
 
 
+SPOKEN = {
+    "forest": "Differences with intervals",
+    "roc": "ROC curves",
+    "seeds": "What each training reached",
+    "replicates": "Resampled differences",
+    "ranks": "Mean ranks over test sets",
+}
+
+
 def _spoken(name: str) -> str:
     kind, _, of = name.partition("_")
-    return {"forest": "Differences with intervals", "roc": "ROC curves"}[kind] + f": {of}"
+    return SPOKEN[kind] + (f": {of}" if of else "")
 
 
 def _dataset(
@@ -84,9 +109,12 @@ def _dataset(
         "name": dataset.name,
         "about": about[0].upper() + about[1:],
         "left_out": sentences.left_out(rows, dataset=dataset, counts=counts),
+        "title": tables.dataset_of(next(rows[here].itertuples())),
         "table": _differences(shown[here].drop(columns=["Dataset"]), rows[here]),
         "forest": drawn.get(f"forest_{dataset.name}"),
         "roc": drawn.get(f"roc_{dataset.name}"),
+        "seeds": drawn.get(f"seeds_{dataset.name}"),
+        "replicates": drawn.get(f"replicates_{dataset.name}"),
         "labels": _table(labels, words=("Label", "Part in the comparison")),
     }
 

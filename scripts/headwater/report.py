@@ -7,13 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from headwater import figures, page, sentences, tables
-from headwater.formats import MACRO, read_table, write_text
+from headwater import families, figures, numbers, page, sentences, tables, wide
+from headwater.formats import MACRO, read_table, write_json, write_text
 from headwater.grid import Grid
 from headwater.refusals import Refusal
-from headwater.sentences import CONFIRMATORY, EXPLORATORY
-from headwater.statistics import corrections
-from headwater.statistics.significance import smallest
 
 
 def report(
@@ -21,20 +18,31 @@ def report(
     grid: Grid,
     comparisons: list[Path],
     curves: list[Path],
+    values: list[Path],
+    replicates: list[Path],
     labels: list[Path],
     rejects: list[Path],
     folder: Path,
 ) -> None:
-    """Write significance.{csv,md,tex,html}, the figures, index.html and summary.txt into `folder`; print the summary.
+    """Write the tables, the figures, the numbers by name, index.html and summary.txt into `folder`; print the summary.
 
     Files of labels and rejects lie in a folder that bears their archive's name.
     """
     counts = _by_archive(labels, "labels", grid)
-    rows = judged(_by_dataset(comparisons, "comparisons", grid), grid=grid, order=_label_order(grid, counts))
-    svgs = figures.drawn(rows, _by_dataset(curves, "curves", grid), grid=grid)
+    resampled = _by_dataset(replicates, "replicates", grid)
+    compared = _by_dataset(comparisons, "comparisons", grid)
+    rows = families.judged(compared, grid=grid, order=_label_order(grid, counts), replicates=resampled)
+    svgs = figures.drawn(
+        rows,
+        curves=_by_dataset(curves, "curves", grid),
+        values=_by_dataset(values, "values", grid),
+        resampled=resampled,
+        grid=grid,
+    )
     for name, svg in svgs.items():
         write_text(svg, folder / f"{name}.svg")
     _write_tables(rows, grid=grid, folder=folder)
+    _write_numbers(rows, grid=grid, folder=folder)
     whole = page.index(rows, svgs, counts=counts, rejects=_by_archive(rejects, "rejects", grid), grid=grid)
     write_text(whole, folder / "index.html")
     summary = _summary(rows, counts=counts, grid=grid, folder=folder)
@@ -77,62 +85,55 @@ def _label_order(grid: Grid, counts: dict[str, pd.DataFrame]) -> dict[str, list[
     }
 
 
-def judged(rows: pd.DataFrame, *, grid: Grid, order: dict[str, list[str]]) -> pd.DataFrame:
-    """The comparisons in reading order, each test with its family, correction, adjusted p and verdict.
-
-    Two families were declared before any result: the macro of all datasets, pairs, recipes and metrics (Holm), and all
-    single labels (Benjamini-Hochberg). `order` gives each dataset's labels, the macro among them.
-    """
-    rows = rows.loc[sorted(rows.index, key=lambda at: _place(rows.loc[at], grid, order))].reset_index(drop=True)
-    tested, macro = rows["tested"] & rows["p"].notna(), rows["label"] == MACRO
-    rows = rows.assign(family="", correction="", p_adjusted=float("nan"))
-    for family, inside, correction, correct in (
-        (CONFIRMATORY, tested & macro, "Holm", corrections.holm),
-        (EXPLORATORY, tested & ~macro, "Benjamini-Hochberg", corrections.benjamini_hochberg),
-    ):
-        rows.loc[inside, ["family", "correction"]] = family, correction
-        rows.loc[inside, "p_adjusted"] = correct(rows.loc[inside, "p"].to_numpy())
-    rows["significant"] = rows["p_adjusted"] <= grid.comparing.level
-    return rows.assign(smallest_p=smallest(rows["resamples"] - rows["dropped"]))
-
-
-def _place(row: pd.Series, grid: Grid, order: dict[str, list[str]]) -> tuple:
-    """Where a row stands: datasets, metrics, recipes, labels and sources as in the config, lone sources first."""
-    if row["label"] not in order[row["dataset"]]:
-        raise Refusal(
-            f"{row['dataset']}: label {row['label']!r} is compared, but its archive has none",
-            remedy="run compare again",
-        )
-    sources = ["", *(source.name for source in grid.sources)]
-    return (
-        [dataset.name for dataset in grid.datasets].index(row["dataset"]),
-        grid.comparing.metrics.index(row["metric"]),
-        [recipe.name for recipe in grid.recipes].index(row["recipe"]),
-        order[row["dataset"]].index(row["label"]),
-        sources.index(row["reference"]),
-        sources.index(row["source"]),
-    )
-
-
 def _write_tables(rows: pd.DataFrame, *, grid: Grid, folder: Path) -> None:
-    """significance.csv in full precision; .md, .tex and .html to be read."""
-    shown, bold = tables.readable(rows, grid=grid), rows["significant"].tolist()
+    """Each table as .csv in full precision, and as .md, .tex and .html to be read."""
+    shown = tables.readable(rows, grid=grid)
+    bold = tables.strong(shown, rows["significant"].tolist())
     write_text(rows.to_csv(index=False, lineterminator="\n"), folder / "significance.csv")
-    quoted = "".join(f"> {warning}\n\n" for warning in sentences.warnings(grid))
-    markdown = tables.as_markdown(shown, bold=bold)
-    write_text(f"{quoted}{markdown}\n{sentences.legend(grid)}\n", folder / "significance.md")
-    said = "".join(f"% {warning}\n" for warning in sentences.warnings(grid))
-    write_text(said + tables.as_latex(shown, bold=bold), folder / "significance.tex")
+    notes = sentences.footnotes(rows, grid=grid)
+    _write_read("significance", shown, bold, about=rows, notes=notes, folder=folder, grid=grid)
     write_text(page.significance(rows, grid=grid), folder / "significance.html")
+    for name, table in wide.all_tables(rows, grid=grid).items():
+        about = rows if name == "macro" else rows[rows["dataset"] == name.removeprefix("labelwise_")]
+        notes = sentences.wide_footnotes(about, grid=grid)
+        write_text(table.exact.to_csv(index=False, lineterminator="\n"), folder / f"{name}.csv")
+        _write_read(name, table.shown, table.bold, about=about, notes=notes, folder=folder, grid=grid)
+        write_text(page.wide_table(table, about=about, notes=notes, grid=grid), folder / f"{name}.html")
+
+
+def _write_read(
+    name: str,
+    shown: pd.DataFrame,
+    bold: pd.DataFrame,
+    *,
+    about: pd.DataFrame,
+    notes: list[str],
+    folder: Path,
+    grid: Grid,
+) -> None:
+    """A table in Markdown and LaTeX, with what a reader must know first and last; `about` are its judged rows."""
+    warnings = sentences.warnings(about, grid=grid)
+    quoted = "".join(f"> {warning}\n\n" for warning in warnings)
+    below = "\n\n".join(notes)
+    write_text(f"{quoted}{tables.as_markdown(shown, bold=bold)}\n{below}\n", folder / f"{name}.md")
+    latex = tables.as_latex(shown, bold=bold, name=name, before=warnings, after=notes)
+    write_text(latex, folder / f"{name}.tex")
+
+
+def _write_numbers(rows: pd.DataFrame, *, grid: Grid, folder: Path) -> None:
+    """numbers.json in full precision, and numbers.tex rounded as in the tables."""
+    found = numbers.numbers(rows, grid=grid)
+    write_json(numbers.as_json(found), folder / "numbers.json")
+    write_text(numbers.as_latex(found), folder / "numbers.tex")
 
 
 def _summary(rows: pd.DataFrame, *, counts: dict[str, pd.DataFrame], grid: Grid, folder: Path) -> str:
     """The verdict in plain text: the confirmatory table, each dataset's labels, and where the page lies."""
-    shown = tables.readable(rows, grid=grid).drop(columns=["Note"])
+    shown = tables.readable(rows, grid=grid).drop(columns=["Note", *tables.DETAILS])
     macro, measured = rows["label"] == MACRO, rows["value"].notna()
-    parts = [*sentences.warnings(grid), sentences.verdict(rows, grid=grid), tables.as_text(shown[macro])]
+    parts = [*sentences.warnings(rows, grid=grid), sentences.verdict(rows, grid=grid), tables.as_text(shown[macro])]
     for dataset in grid.datasets:
         here = shown[(rows["dataset"] == dataset.name) & ~macro & measured].drop(columns=["Dataset"])
         left_out = "\n".join(sentences.left_out(rows, dataset=dataset, counts=counts[dataset.archive]))
         parts.append(f"{dataset.name}, label by label\n\n{tables.as_text(here)}\n{left_out}".rstrip())
-    return "\n\n".join([*parts, sentences.legend(grid), f"Page: {folder / 'index.html'}"]) + "\n"
+    return "\n\n".join([*parts, sentences.legend(rows, grid=grid), f"Page: {folder / 'index.html'}"]) + "\n"

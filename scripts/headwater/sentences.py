@@ -4,15 +4,13 @@ import math
 
 import pandas as pd
 
-from headwater import plugins, tables
+from headwater import families, plugins, tables, wide
 from headwater.datasets import Card
-from headwater.formats import MACRO
+from headwater.families import CONFIRMATORY, CONTROL, EXPLORATORY
+from headwater.formats import CHANCE, MACRO
 from headwater.grid import Archive, Dataset, Grid, Source
 from headwater.records import Choice
-from headwater.statistics.significance import smallest
-
-CONFIRMATORY, EXPLORATORY = "confirmatory", "exploratory"
-"""The two families of tests: the macro, and single labels."""
+from headwater.statistics.readers import FEWEST_PAIRED
 
 
 def many(count: int, noun: str) -> str:
@@ -30,27 +28,51 @@ def extent(grid: Grid) -> str:
     return " × ".join(many(len(part), noun) for noun, part in sizes.items()) + f" = {many(runs, 'run')}"
 
 
-FEW_SEEDS = 5
-"""Below so many, the tables warn of p-values that are too small."""
+FEW_SEEDS = 3
+"""With fewer, the tables warn of how little they tell of training noise."""
 
 
-def warnings(grid: Grid) -> list[str]:
-    """What a reader must know before the first number."""
-    used = {dataset.archive for dataset in grid.datasets} | {source.corpus for source in grid.sources}
-    twins = [archive.name for archive in grid.archives if archive.twin and archive.name in used]
-    said = [f"Synthetic data: no clinical meaning ({', '.join(twins)})."] if twins else []
-    if 1 < len(grid.seeds) < FEW_SEEDS:
+def warnings(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
+    """What a reader of these judged comparisons must know before the first number: failed controls first."""
+    return [*_failed_controls(rows, grid), *_of_data(rows, grid), *_of_seeds(grid)]
+
+
+def _failed_controls(rows: pd.DataFrame, grid: Grid) -> list[str]:
+    titles = tables.titles(grid)
+    said = []
+    for row in families.failed(rows).itertuples():
+        where = ", ".join([row.dataset, *([row.recipe] if len(grid.recipes) > 1 else []), titles[row.metric]])
+        difference = tables.estimate(row.difference, row.difference_low, row.difference_high, sign="+")
+        against = "guessing" if row.reference == CHANCE else row.reference
         said.append(
-            f"{len(grid.seeds)} seeds tell their spread poorly: where trainings differ much, p can be too small. "
-            "Use five or more."
+            f"Do not build on the numbers of {where}: the control {row.source} differs from {against}, from which it "
+            f"must not differ ({difference}, adjusted p {tables.adjusted(row)}). Find out why first."
         )
-    said += [
+    return said
+
+
+def _of_data(rows: pd.DataFrame, grid: Grid) -> list[str]:
+    """Synthetic archives, and archives that do not tell patients apart."""
+    datasets = [dataset for dataset in grid.datasets if dataset.name in set(rows["dataset"])]
+    used = {dataset.archive for dataset in datasets} | {source.corpus for source in grid.sources}
+    twins = [archive.name for archive in grid.archives if archive.twin and archive.name in used]
+    return [f"Synthetic data: no clinical meaning ({', '.join(twins)})."] * bool(twins) + [
         f"{dataset.name}: cases stand in for patients, because the archive does not tell which images belong to one "
         "patient. If some do, its intervals are too narrow."
-        for dataset in grid.datasets
+        for dataset in datasets
         if not card(grid.archive(dataset.archive)).patients
     ]
-    return said
+
+
+def _of_seeds(grid: Grid) -> list[str]:
+    seeds = len(grid.seeds)
+    if seeds >= FEW_SEEDS:
+        return []
+    if seeds == 1:
+        return ["One seed: training noise is not in it. The tables speak of these trained networks, not of sources."]
+    if grid.comparing.method == "percentile":
+        return [f"{seeds} seeds tell their spread poorly: where trainings differ much, p can be too small. Use five."]
+    return [f"{seeds} seeds tell their spread poorly, and only large differences can be found. Use five."]
 
 
 def card(archive: Archive) -> Card:
@@ -111,6 +133,11 @@ def unreadable(rejects: pd.DataFrame) -> str:
 # the verdict
 
 
+def correction(grid: Grid) -> str:
+    """Whose correction the family of macro tests gets."""
+    return {"holm": "Holm", "max_t": "Westfall and Young"}[grid.comparing.correction]
+
+
 def verdict(rows: pd.DataFrame, *, grid: Grid) -> str:
     """How many of the declared macro tests are significant."""
     family = rows[rows["family"] == CONFIRMATORY]
@@ -120,22 +147,56 @@ def verdict(rows: pd.DataFrame, *, grid: Grid) -> str:
     level = f"{100 * grid.comparing.level:g}%"
     told = f"{found} of {many(len(family), 'declared macro difference')} {'is' if found == 1 else 'are'} significant"
     doubt = "" if found else " That is no evidence that the sources are equal."
-    return f"{told} at {level} after Holm's correction.{doubt}"
+    return f"{told} at {level} after {correction(grid)}'s correction.{doubt}"
 
 
 def found(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
-    """One sentence for each significant macro difference."""
+    """One sentence for each macro difference that is significant, and for each proven to stay within the margin."""
     lines = []
-    for row in rows[rows["significant"] & (rows["family"] == CONFIRMATORY)].itertuples():
+    for row in rows[rows["family"] == CONFIRMATORY].itertuples():
         metric = plugins.load("metrics", row.metric)
         better = "better" if (row.difference > 0) == (metric.BETTER == "higher") else "worse"
         recipe = f", {row.recipe}" if len(grid.recipes) > 1 else ""
-        difference = tables.estimate(row.difference, row.difference_low, row.difference_high, sign="+")
-        lines.append(
-            f"{row.dataset}{recipe}: {row.source} is {better} than {row.reference}, {metric.TITLE} {difference}, "
-            f"adjusted p {tables.adjusted(row)}"
-        )
+        numbers = (row.difference, row.difference_se, row.difference_low, row.difference_high)
+        for claimed, claim, p in (
+            (row.significant, f"{better} than {row.reference}", tables.adjusted(row)),
+            (row.equivalent, _equivalent(row.reference, grid), tables.p_value(row.p_equivalent_adjusted)),
+        ):
+            if claimed:
+                lines.append(
+                    f"{tables.dataset_of(row)}{recipe}: {row.source} is {claim}, {metric.TITLE} "
+                    f"{tables.with_error(*numbers, sign='+')}, adjusted p {p}"
+                )
     return lines
+
+
+def _equivalent(reference: str, grid: Grid) -> str:
+    return f"equivalent to {reference} within {grid.comparing.margin:g}" if grid.comparing.margin else ""
+
+
+def controls(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
+    """One sentence on each control test, or that there is none."""
+    tested = rows[rows["family"] == CONTROL]
+    if tested.empty:
+        return ["No control was run: nothing here shows that the comparison itself can be believed."]
+    titles = tables.titles(grid)
+    said = []
+    for row in tested.itertuples():
+        where = ", ".join([row.dataset, *([row.recipe] if len(grid.recipes) > 1 else []), titles[row.metric]])
+        against = "guessing" if row.reference == CHANCE else row.reference
+        verdict = "FAILED" if row.significant else "passed"
+        difference = tables.estimate(row.difference, row.difference_low, row.difference_high, sign="+")
+        numbers = f"{difference}, adjusted p {tables.adjusted(row)}"
+        said.append(f"Control {row.source} against {against}, {where}: {verdict} ({numbers})")
+    return said
+
+
+def ranks(rows: pd.DataFrame, *, grid: Grid) -> str:
+    """Why there is no picture of ranks; nothing where there is one."""
+    if not wide.ranked(rows, grid=grid).empty:
+        return ""
+    sources, datasets = wide.FEWEST_RANKED
+    return f"No ranks over test sets are drawn: they need {sources} sources and {datasets} test sets with a macro."
 
 
 def left_out(rows: pd.DataFrame, *, dataset: Dataset, counts: pd.DataFrame) -> list[str]:
@@ -153,46 +214,160 @@ def left_out(rows: pd.DataFrame, *, dataset: Dataset, counts: pd.DataFrame) -> l
     ]
 
 
-def legend(grid: Grid) -> str:
+def legend(rows: pd.DataFrame, *, grid: Grid) -> str:
     """How to read a table of differences."""
-    return (
-        f"* and bold: adjusted p at most {grid.comparing.level:g} (macro: Holm; labels: Benjamini-Hochberg). "
-        "No star: this study does not tell the two apart; it does not say that they are equal. "
-        "≤: the smallest p that the resamples can give."
-    )
+    macro = {"holm": "Holm", "max_t": "max-T"}[grid.comparing.correction]
+    said = [
+        "±: standard error.",
+        f"* and bold: adjusted p at most {grid.comparing.level:g} (macro: {macro}; labels: Benjamini-Hochberg; "
+        "controls: Holm). No star: this study does not tell the two apart; it does not say that they are equal.",
+        "≤: the smallest p that the resamples can give.",
+    ]
+    if rows["few"].any():
+        said.append(f"{tables.FEW.strip()}: few patients bear the label, or do not; read with caution.")
+    if not families.failed(rows).empty:
+        said.append(
+            f"{tables.CONTROL_FAILED.strip()}: a control failed on this test set; its stars are as computed, "
+            "but do not build on them."
+        )
+    return " ".join(said)
+
+
+def details(grid: Grid) -> str:
+    """What the further columns of the whole table are."""
+    said = [
+        "df: degrees of freedom of t. Percentile p: the same question asked of the replicates alone, for comparison. "
+        "Effect: the difference in standard deviations of one training. Superiority: share of pairs of trainings in "
+        "which the source is the better one."
+    ]
+    if grid.comparing.margin:
+        said.append(
+            f"Non-inferiority and equivalence p: against a margin of {grid.comparing.margin:g} fixed in advance, "
+            "adjusted over the family (macro: Holm; labels: Benjamini-Hochberg); only what the column says in words is "
+            "proven."
+        )
+    return " ".join(said)
+
+
+def published_faults(grid: Grid) -> list[str]:
+    """What the published way gets wrong; nothing where it is not shown."""
+    if grid.comparing.method != "published":
+        return []
+    return [
+        "Published way: the mean ± SD and the p of the published study's own algorithm, shown beside ours; no "
+        "star and no claim rests on it. It resamples images although one patient has several, so that p is too "
+        f"small; it takes one training for a source (here seed {min(grid.seeds)}); it chooses the direction of a test "
+        "after looking, so that 5% are 10%; it corrects for no number of tests; its SD of a macro is mostly the spread "
+        "between labels; and its p can be 0, although 1,000 resamples can tell no two-sided p below 0.002."
+    ]
+
+
+def footnotes(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
+    """What stands below the table of all comparisons."""
+    return [legend(rows, grid=grid), details(grid), *published_faults(grid)]
+
+
+def wide_footnotes(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
+    """What stands below a wide table."""
+    titles = tables.titles(grid)
+    value = next(iter(titles.values())) if len(titles) == 1 else "the metric"
+    cells = f"Below each source: {value} ± standard error {tables.covers(grid)}. Below each pair: adjusted p."
+    return [cells, legend(rows, grid=grid), *controls(rows, grid=grid), *published_faults(grid)]
+
+
+# how the numbers were made
 
 
 def notes(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
     """How the numbers were made, and what is not in them."""
-    resamples, fewest = grid.comparing.resamples, grid.comparing.fewest_positive
-    sizes = {name: many(int((rows["family"] == name).sum()), "test") for name in (CONFIRMATORY, EXPLORATORY)}
+    fewest, few = grid.comparing.fewest_positive, grid.comparing.few_positive
     return [
-        f"{resamples} bootstrap replicates draw patients with replacement, all images of a patient together. One draw "
-        "serves all sources, seeds, labels and metrics of a dataset: every difference is paired.",
+        f"{grid.comparing.resamples} bootstrap replicates draw patients with replacement, all images of a patient "
+        "together. One draw serves all sources, seeds, labels and metrics of a dataset: every difference is paired.",
+        *_method(grid),
         _seeds(grid),
         "One pre-training per source: its noise is not in the intervals.",
-        "Intervals are percentiles of the replicates. p is two-sided, twice the rarer side of zero with the data "
-        f"counted once; the smallest that {resamples} replicates can give is {tables.p_value(smallest(resamples))}.",
-        "Families declared in advance: confirmatory, the macro of every dataset, pair, recipe and metric "
-        f"({sizes[CONFIRMATORY]}, Holm); exploratory, every single label ({sizes[EXPLORATORY]}, Benjamini-Hochberg).",
+        _percentile(rows),
+        *_families(rows, grid),
         f"Labels with fewer than {fewest} positive or negative patients in the test split are described but not "
         "tested; labels without a positive or negative case have no number. Neither is in the macro. This is decided "
-        "from the test split before any score is looked at.",
+        f"from the test split before any score is looked at. With fewer than {few}, a label is flagged, and its t has "
+        "one degree of freedom less than the smaller class has patients.",
         "The macro is the mean over the same labels in every replicate. A replicate in which a label has no positive "
         "or no negative case is dropped for that label and for the macro, and counted "
         f"(at most {int(rows['dropped'].max())} here).",
+        *controls(rows, grid=grid),
+        *published_faults(grid),
         "A difference without a star is no proof of equality.",
     ]
 
 
+def _method(grid: Grid) -> list[str]:
+    """Where p and the intervals come from."""
+    one_seed = len(grid.seeds) == 1
+    if grid.comparing.method == "percentile":
+        return [
+            "Intervals are percentiles of the replicates, in which the seeds are resampled, too. p is two-sided, twice "
+            "the rarer side of zero with the data counted once. The ± is the standard error by seeds as readers."
+        ]
+    if grid.comparing.method == "delong":
+        return ["One training per source is compared by DeLong's method, with the images of a patient as a cluster."]
+    if one_seed:
+        return ["p and intervals come from the difference over its standard error, that of the resampled patients."]
+    return [
+        "p and intervals come from t, the difference over its standard error, with seeds as the readers of a "
+        "multi-reader multi-case study: the method of Obuchowski and Rockette (1995) with the degrees of freedom of "
+        "Hillis (2007), its covariances from the resampled patients. They speak of new patients and of new trainings. "
+        "Intervals of a single value are made on the logit scale, so that they stay in its range."
+    ]
+
+
 def _seeds(grid: Grid) -> str:
-    if len(grid.seeds) == 1:
+    seeds = len(grid.seeds)
+    if seeds == 1:
         return (
-            "Each source was fitted once: training noise is not in the intervals, and the tables speak of these "
-            "trained networks, not of their sources."
+            "Each source was fitted once: training noise is not in it, neither in the intervals nor in p; the tables "
+            "speak of these trained networks, not of their sources."
         )
-    return (
-        f"Each source was fitted {len(grid.seeds)} times (seeds {', '.join(map(str, grid.seeds))}). In each replicate "
-        "a source's seeds are resampled, too, with their spread stretched by √(S/(S−1)), because a resample of S seeds "
-        "shows only (S−1)/S of their variance."
+    fitted = f"Each source was fitted {seeds} times (seeds {', '.join(map(str, grid.seeds))}). "
+    if grid.comparing.method == "percentile":
+        return fitted + (
+            "In each replicate a source's seeds are resampled, with their spread stretched by √(S/(S−1)), because a "
+            "resample of S seeds shows only (S−1)/S of their variance."
+        )
+    if grid.comparing.pairing == "nested" or seeds < FEWEST_PAIRED:
+        few = " (with two seeds, pairs would leave one degree of freedom)" if grid.comparing.pairing == "paired" else ""
+        return fitted + f"Seeds are nested in their source{few}: its seeds are nobody's pair."
+    return fitted + (
+        "Seeds are paired: seed k fixes the order of the data and the first weights of the head for every source, so "
+        "that differences are taken seed by seed. An A/A control draws other random numbers; its seeds are nested."
     )
+
+
+def _percentile(rows: pd.DataFrame) -> str:
+    """The sensitivity column, and how small it can get."""
+    smallest = rows["smallest_p"].max()
+    if math.isnan(smallest):
+        return "There is no percentile p: nothing was tested."
+    return (
+        "The percentile p asks the same of the replicates alone, with patients and seeds resampled; the smallest that "
+        f"they can give is {tables.p_value(smallest)}."
+    )
+
+
+def _families(rows: pd.DataFrame, grid: Grid) -> list[str]:
+    """What was declared, and how it is corrected."""
+    tests = {name: many(int((rows["family"] == name).sum()), "test") for name in (CONFIRMATORY, EXPLORATORY, CONTROL)}
+    by_max_t = grid.comparing.correction == "max_t"
+    said = [
+        "Families declared in advance: confirmatory, the macro of every dataset, pair, recipe and metric "
+        f"({tests[CONFIRMATORY]}, {'max-T' if by_max_t else 'Holm'}); exploratory, every single label "
+        f"({tests[EXPLORATORY]}, Benjamini-Hochberg); controls, their macros ({tests[CONTROL]}, Holm)."
+    ]
+    if by_max_t:
+        used = int(rows.loc[rows["family"] == CONFIRMATORY, "correction_resamples"].max()) if by_max_t else 0
+        said.append(
+            f"Step-down max-T (Westfall and Young, Romano and Wolf) uses the {used} replicates in which every test of "
+            f"the family is defined; {grid.comparing.resamples - used} were dropped."
+        )
+    return said

@@ -10,11 +10,22 @@ from headwater.grid import Grid
 
 NONE = "–"
 
+CONTROL_FAILED, FEW = " †", " ‡"
+"""Behind a dataset on which a control failed, and a label that few patients bear."""
+
 LEFT = ("Dataset", "Metric", "Recipe", "Label", "Source", "Compared with", "Note")
 """Columns of words; all others hold numbers and stand to the right."""
 
-LATEX = {"–": "--", "−": "$-$", "≤": r"$\leq$", "<": "$<$", ">": "$>$", "×": r"$\times$"}
-"""How LaTeX spells the signs that its fonts lack."""
+DETAILS = ("df", "Percentile p", "Effect", "Superiority")
+"""Columns that only the whole table shows."""
+
+LATEX = {
+    **{"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_"},
+    **{"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$", "–": "--", "−": "$-$"},
+    **{"≤": r"$\leq$", "×": r"$\times$", "±": r"$\pm$", "√": r"$\surd$", "†": r"$\dagger$", "‡": r"$\ddagger$"},
+    "∞": r"$\infty$",
+}
+"""How LaTeX spells what it reserves, and the signs that its fonts lack."""
 
 
 def titles(grid: Grid) -> dict[str, str]:
@@ -22,35 +33,95 @@ def titles(grid: Grid) -> dict[str, str]:
     return {metric: plugins.load("metrics", metric).TITLE for metric in grid.comparing.metrics}
 
 
+def covers(grid: Grid) -> str:
+    """What the brackets behind a number are."""
+    return f"[{100 * (1 - grid.comparing.level):g}% CI]"
+
+
 def readable(rows: pd.DataFrame, *, grid: Grid) -> pd.DataFrame:
     """The judged comparisons as words and rounded numbers, one column per thing that a reader looks for.
 
     Metric and recipe are shown where there is more than one; the note stands in the first row of its label.
     """
-    metrics = titles(grid)
-    covers = f"[{100 * (1 - grid.comparing.level):g}% CI]"
-    value = next(iter(metrics.values())) if len(metrics) == 1 else "Value"
     lines = list(rows.itertuples())
+    metrics = titles(grid)
     columns = {
-        "Dataset": rows["dataset"].tolist(),
+        "Dataset": [dataset_of(row) for row in lines],
         "Metric": [metrics[row.metric] for row in lines],
         "Recipe": rows["recipe"].tolist(),
-        "Label": rows["label"].tolist(),
+        "Label": [label_of(row) for row in lines],
         "Source": rows["source"].tolist(),
         "Compared with": [row.reference or NONE for row in lines],
-        f"{value} {covers}": [estimate(row.value, row.value_low, row.value_high) for row in lines],
-        f"Difference {covers}": [
-            estimate(row.difference, row.difference_low, row.difference_high, sign="+") for row in lines
-        ],
-        "p": [p_value(row.p, floor=row.p <= row.smallest_p) for row in lines],
-        "Adjusted p": [adjusted(row) + (" *" if row.significant else "") for row in lines],
+        **_numbers(lines, grid),
+        **(_margin(lines, grid.comparing.margin) if grid.comparing.margin else {}),
+        **(_published(lines) if grid.comparing.method == "published" else {}),
         "Patients": rows["patients"].astype(str).tolist(),
         "Seeds": rows["seeds"].astype(str).tolist(),
         "Resamples": rows["resamples"].astype(str).tolist(),
         "Note": rows["note"].where(opens_group(rows), "").tolist(),
     }
-    single = [name for name, of in (("Metric", metrics), ("Recipe", grid.recipes)) if len(of) == 1]
-    return pd.DataFrame(columns).drop(columns=single)
+    return pd.DataFrame(columns).drop(columns=single(grid))
+
+
+def single(grid: Grid) -> list[str]:
+    """Columns of which the study has one value only, so that no table shows them."""
+    return [name for name, of in (("Metric", grid.comparing.metrics), ("Recipe", grid.recipes)) if len(of) == 1]
+
+
+def dataset_of(row: Any) -> str:
+    """The dataset of a judged row, marked where a control failed."""
+    return row.dataset + (CONTROL_FAILED if row.controls.startswith("failed") else "")
+
+
+def label_of(row: Any) -> str:
+    """The label of a judged row, marked where few patients bear it."""
+    return row.label + (FEW if row.few else "")
+
+
+def _numbers(lines: list[Any], grid: Grid) -> dict[str, list[str]]:
+    """Value, difference and what they are worth."""
+    metrics = titles(grid)
+    value = next(iter(metrics.values())) if len(metrics) == 1 else "Value"
+    return {
+        f"{value} ± SE {covers(grid)}": [
+            with_error(row.value, row.value_se, row.value_low, row.value_high) for row in lines
+        ],
+        f"Difference ± SE {covers(grid)}": [
+            with_error(row.difference, row.difference_se, row.difference_low, row.difference_high, sign="+")
+            for row in lines
+        ],
+        "df": [degrees(row.degrees_of_freedom) for row in lines],
+        "p": [p_value(row.p, floor=floored(row, "p")) for row in lines],
+        "Adjusted p": [adjusted(row) + (" *" if row.significant else "") for row in lines],
+        "Percentile p": [p_value(row.p_percentile, floor=floored(row, "p_percentile")) for row in lines],
+        "Effect": [plain(row.effect, sign="+", digits=2) for row in lines],
+        "Superiority": [plain(row.superiority, digits=2) for row in lines],
+    }
+
+
+def _margin(lines: list[Any], margin: float) -> dict[str, list[str]]:
+    """Adjusted p against the margin, and in words what they prove."""
+    return {
+        "Non-inferiority p": [
+            p_value(row.p_noninferior_adjusted) + (f", not worse by {margin:g}" if row.noninferior else "")
+            for row in lines
+        ],
+        "Equivalence p": [
+            p_value(row.p_equivalent_adjusted) + (f", equivalent within {margin:g}" if row.equivalent else "")
+            for row in lines
+        ],
+    }
+
+
+def _published(lines: list[Any]) -> dict[str, list[str]]:
+    """The same by the published study's way."""
+    return {
+        "Published: value ± SD": [mean_and_sd(row.published_value, row.published_sd) for row in lines],
+        "Published: reference ± SD": [
+            mean_and_sd(row.published_reference, row.published_reference_sd) for row in lines
+        ],
+        "Published: p": [published_p(row.published_p) for row in lines],
+    }
 
 
 def opens_group(rows: pd.DataFrame) -> pd.Series:
@@ -59,65 +130,128 @@ def opens_group(rows: pd.DataFrame) -> pd.Series:
     return (group != group.shift()).any(axis=1)
 
 
+# numbers
+
+
 def estimate(value: float, low: float, high: float, *, sign: str = "") -> str:
     """A number to three digits with its interval."""
     if math.isnan(value):
         return NONE
-    inside = ", ".join(NONE if math.isnan(bound) else _three(bound, sign) for bound in (low, high))
-    return f"{_three(value, sign)} [{inside}]"
+    return f"{three(value, sign=sign)} {_interval(low, high, sign)}"
 
 
-def _three(value: float, sign: str) -> str:
+def with_error(value: float, error: float, low: float, high: float, *, sign: str = "") -> str:
+    """A number to three digits with its standard error and its interval."""
+    if math.isnan(value):
+        return NONE
+    return f"{three(value, sign=sign)} ± {three(error)} {_interval(low, high, sign)}"
+
+
+def _interval(low: float, high: float, sign: str) -> str:
+    return f"[{three(low, sign=sign)}, {three(high, sign=sign)}]"
+
+
+def mean_and_sd(mean: float, sd: float) -> str:
+    """A mean and a standard deviation to three digits."""
+    return NONE if math.isnan(mean) else f"{three(mean)} ± {three(sd)}"
+
+
+def three(value: float, *, sign: str = "") -> str:
+    """A number to three digits."""
+    return plain(value, sign=sign, digits=3)
+
+
+def degrees(value: float) -> str:
+    """Degrees of freedom to one digit; many are as good as infinitely many."""
+    return NONE if math.isnan(value) else "∞" if value > 9999 else f"{value:.1f}"
+
+
+def plain(value: float, *, sign: str = "", digits: int) -> str:
+    """A number to so many digits, with a true minus."""
+    if math.isnan(value):
+        return NONE
     # what rounds to nothing bears no sign
-    value = round(value, 3)
-    return f"{abs(value):.3f}" if value == 0 else f"{value:{sign}.3f}".replace("-", "−")
+    value = round(value, digits)
+    return f"{abs(value):.{digits}f}" if value == 0 else f"{value:{sign}.{digits}f}".replace("-", "−")
+
+
+SMALLEST_TOLD = 1e-4
 
 
 def p_value(p: float, *, floor: bool = False) -> str:
-    """A p-value to four digits, or to its first; `floor`: more resamples might have told a smaller one."""
+    """A p-value to four digits, never 0; `floor`: the resamples can tell no smaller one."""
     if math.isnan(p):
         return NONE
-    digits = max(4, math.ceil(-math.log10(p)))
-    return ("≤" if floor else "") + f"{p:.{digits}f}"
+    if floor and p > 0:
+        return f"≤{p:.{max(4, math.ceil(-math.log10(p)))}f}"
+    return f"{p:.4f}" if p >= SMALLEST_TOLD else f"<{SMALLEST_TOLD:.4f}"
+
+
+def published_p(p: float) -> str:
+    """A p as the published study tells it: a share of 1,000, which may be 0."""
+    return NONE if math.isnan(p) else f"{p:.3f}"
 
 
 def adjusted(row: Any) -> str:
     """The adjusted p of a judged comparison."""
-    return p_value(row.p_adjusted, floor=row.p <= row.smallest_p and row.p_adjusted < 1)
+    if row.correction == "max-T":
+        return p_value(row.p_adjusted, floor=row.p_adjusted <= 1 / (row.correction_resamples + 1))
+    return p_value(row.p_adjusted, floor=floored(row, "p") and row.p_adjusted < 1)
 
 
-def as_markdown(table: pd.DataFrame, *, bold: list[bool]) -> str:
-    """The table in Markdown, significant differences in bold."""
+def floored(row: Any, column: str) -> bool:
+    """Whether a p comes from the replicates, and they could give none smaller."""
+    p = getattr(row, column)
+    return p == row.p_percentile and p <= row.smallest_p
+
+
+# forms
+
+
+def strong(table: pd.DataFrame, significant: list[bool]) -> pd.DataFrame:
+    """Which cells of the table of all comparisons are bold: the differences that are significant."""
+    bold = pd.DataFrame(False, index=table.index, columns=table.columns)
+    bold[next(column for column in table.columns if column.startswith("Difference"))] = significant
+    return bold
+
+
+def as_markdown(table: pd.DataFrame, *, bold: pd.DataFrame) -> str:
+    """The table in Markdown; `bold` says of each cell whether it is."""
     shown = table.replace(r"\|", r"\\|", regex=True)
-    difference = _difference_column(table)
-    shown[difference] = [
-        f"**{cell}**" if strong else cell for cell, strong in zip(shown[difference], bold, strict=True)
-    ]
-    align = ["left" if column in LEFT else "right" for column in table.columns]
-    return shown.to_markdown(index=False, colalign=align, disable_numparse=True) + "\n"
+    # a star belongs behind the bold: three of them would be read as bold and italics
+    shown = shown.where(~bold, shown.replace(r"^(.*?)( \*)?$", r"**\1**\2", regex=True))
+    shown.columns = [column.replace("|", r"\|") for column in shown.columns]
+    return shown.to_markdown(index=False, colalign=_align(table), disable_numparse=True) + "\n"
 
 
 def as_text(table: pd.DataFrame) -> str:
     """The table in plain text for a terminal."""
-    align = ["left" if column in LEFT else "right" for column in table.columns]
-    return table.to_markdown(index=False, tablefmt="simple", colalign=align, disable_numparse=True)
+    return table.to_markdown(index=False, tablefmt="simple", colalign=_align(table), disable_numparse=True)
 
 
-def as_latex(table: pd.DataFrame, *, bold: list[bool]) -> str:
-    """The table as a LaTeX longtable with booktabs rules, significant differences in bold."""
-    weights = pd.DataFrame("", index=table.index, columns=table.columns)
-    weights.loc[bold, _difference_column(table)] = "font-weight: bold"
-    styled = table.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
-    styled = styled.apply(lambda _: weights, axis=None)
+def _align(table: pd.DataFrame) -> list[str]:
+    return ["left" if column in LEFT else "right" for column in table.columns]
+
+
+def in_latex(text: str) -> str:
+    """Plain text as LaTeX."""
+    return "".join(LATEX.get(letter, letter) for letter in text)
+
+
+def as_latex(table: pd.DataFrame, *, bold: pd.DataFrame, name: str, before: list[str], after: list[str]) -> str:
+    """The table as a LaTeX longtable with booktabs rules, with warnings before and footnotes after it.
+
+    `name` is that of the file, for the line that says how to include it.
+    """
     layout = "".join("p{4cm}" if column == "Note" else "l" if column in LEFT else "r" for column in table.columns)
+    shown = table.map(in_latex).rename(columns=in_latex)
+    weights = pd.DataFrame("", index=shown.index, columns=shown.columns).mask(bold.to_numpy(), "font-weight: bold")
+    styled = shown.style.hide(axis="index").apply(lambda _: weights, axis=None)
     text = styled.to_latex(environment="longtable", hrules=True, convert_css=True, column_format=layout)
-    for sign, spelling in LATEX.items():
-        text = text.replace(sign, spelling)
+    said = "".join(f"\\noindent\\textbf{{{in_latex(line)}}}\\par\n" for line in before)
+    notes = "".join(f"\\noindent {in_latex(line)}\\par\n" for line in after)
     return (
-        "% \\usepackage{booktabs, longtable, pdflscape}; \\begin{landscape} \\input{significance} \\end{landscape}\n"
-        "{\\scriptsize\\setlength{\\tabcolsep}{3pt}\n" + text + "}\n"
+        "% \\usepackage{booktabs, longtable, pdflscape}; "
+        f"\\begin{{landscape}} \\input{{{name}}} \\end{{landscape}}\n"
+        f"{{\\scriptsize\\setlength{{\\tabcolsep}}{{3pt}}\n{said}{text}{notes}}}\n"
     )
-
-
-def _difference_column(table: pd.DataFrame) -> str:
-    return next(column for column in table.columns if column.startswith("Difference"))

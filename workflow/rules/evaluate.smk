@@ -8,6 +8,8 @@ rule compare:
     output:
         comparisons=f"{COMPARED}.parquet",
         curves=f"{COMPARED}.curves.parquet",
+        values=f"{COMPARED}.values.parquet",
+        replicates=f"{COMPARED}.replicates.parquet",
     log:
         "logs/compare/{dataset}.log",
     conda:
@@ -17,13 +19,19 @@ rule compare:
     shell:
         door("compare") + "--comparison {params.comparison} --predictions {input.predictions}"
         " --labels {input.labels}"
-        " --comparisons {output.comparisons} --curves {output.curves} > {log} 2>&1"
+        " --comparisons {output.comparisons} --curves {output.curves}"
+        " --values {output.values} --replicates {output.replicates} > {log} 2>&1"
+
+
+TABLES = ["significance", "macro", *(f"labelwise_{dataset}" for dataset in CONFIG.datasets)]
 
 
 rule report:
     input:
         comparisons=expand(f"{COMPARED}.parquet", dataset=CONFIG.datasets),
         curves=expand(f"{COMPARED}.curves.parquet", dataset=CONFIG.datasets),
+        values=expand(f"{COMPARED}.values.parquet", dataset=CONFIG.datasets),
+        replicates=expand(f"{COMPARED}.replicates.parquet", dataset=CONFIG.datasets),
         labels=[f"{RESULTS}/archives/{dataset.archive}/labels.parquet" for dataset in GRID.datasets],
         rejects=[f"{RESULTS}/archives/{archive}/rejects.parquet" for archive in archives_used()],
     output:
@@ -33,7 +41,8 @@ rule report:
             caption="../report/comparison.rst",
             labels={"page": "sources compared"},
         ),
-        expand(f"{REPORT}/significance.{{suffix}}", suffix=["csv", "md", "tex", "html"]),
+        expand(f"{REPORT}/{{table}}.{{suffix}}", table=TABLES, suffix=["csv", "md", "tex", "html"]),
+        expand(f"{REPORT}/numbers.{{suffix}}", suffix=["json", "tex"]),
         f"{REPORT}/summary.txt",
     log:
         "logs/report.log",
@@ -44,4 +53,4 @@ rule report:
         folder=subpath(output[0], parent=True),
     shell:
         door("report") + "--grid {params.grid} --comparisons {input.comparisons} --curves {input.curves}"
-        " --labels {input.labels} --rejects {input.rejects} --folder {params.folder} > {log} 2>&1"
+        " --values {input.values} --replicates {input.replicates} --labels {input.labels} --rejects {input.rejects} --folder {params.folder} > {log} 2>&1"

@@ -1,0 +1,64 @@
+"""Figures: what the tables say, to be seen at a glance, drawn the same each time."""
+
+import pandas as pd
+
+from headwater import wide
+from headwater.figures import forest, replicates, roc, seeds
+from headwater.figures.drawing import inlined, palette
+from headwater.formats import MACRO
+from headwater.grid import Grid
+
+__all__ = ["drawn", "inlined", "palette"]
+
+
+def drawn(
+    rows: pd.DataFrame, *, curves: pd.DataFrame, values: pd.DataFrame, resampled: pd.DataFrame, grid: Grid
+) -> dict[str, str]:
+    """SVGs by name: over all datasets the forest of the macros and the ranks; for each dataset its forest, ROC curves,
+    seeds and replicates, where there are any.
+
+    `rows` are judged comparisons in reading order, `resampled` the replicates of the macro differences.
+    """
+    pairs = rows[rows["difference"].notna()]
+    macro = pairs["label"] == MACRO
+    svgs = {"forest_macro": forest.of_pairs(pairs[macro], by="dataset", grid=grid), "ranks": _ranks(rows, grid)}
+    for dataset in grid.datasets:
+        here = pairs["dataset"] == dataset.name
+        svgs[f"forest_{dataset.name}"] = forest.of_pairs(pairs[here], by="label", grid=grid)
+        svgs[f"roc_{dataset.name}"] = _roc(rows, curves, dataset=dataset.name, grid=grid)
+        svgs[f"seeds_{dataset.name}"] = _seeds(values, dataset=dataset.name, grid=grid)
+        svgs[f"replicates_{dataset.name}"] = _replicates(pairs[here & macro], resampled, dataset.name, grid)
+    return {name: svg for name, svg in svgs.items() if svg}
+
+
+def _colours(grid: Grid) -> dict[str, str]:
+    return palette([source.name for source in grid.sources])
+
+
+def _roc(rows: pd.DataFrame, curves: pd.DataFrame, *, dataset: str, grid: Grid) -> str:
+    of_dataset = curves[curves["dataset"] == dataset]
+    panels = roc.panels_of(rows[rows["dataset"] == dataset], of_dataset, grid=grid)
+    return roc.drawn(of_dataset, panels=panels, colours=_colours(grid)) if panels else ""
+
+
+def _seeds(values: pd.DataFrame, *, dataset: str, grid: Grid) -> str:
+    here = values[(values["dataset"] == dataset) & (values["label"] == MACRO)]
+    return "" if here.empty else seeds.drawn(here, colours=_colours(grid), grid=grid)
+
+
+def _replicates(pairs: pd.DataFrame, resampled: pd.DataFrame, dataset: str, grid: Grid) -> str:
+    if pairs.empty:
+        return ""
+    here = resampled[resampled["dataset"] == dataset]
+    return replicates.drawn(pairs, here, colours=_colours(grid), grid=grid)
+
+
+def _ranks(rows: pd.DataFrame, grid: Grid) -> str:
+    """The ranks, where there are sources and test sets enough."""
+    values = wide.ranked(rows, grid=grid)
+    if values.empty:
+        return ""
+    # seaborn, which this brings with it, takes seconds to load: only what draws ranks waits for it
+    from headwater.figures import ranks
+
+    return ranks.drawn(values, colours=_colours(grid), grid=grid)
