@@ -184,18 +184,19 @@ def _detectable(
     """What the analysis would come to, and the least difference it finds; NaN for what is not tested."""
     if weights is None:
         return dict.fromkeys(("standard_error", "degrees_of_freedom", "least_detectable"), np.nan)
-    estimate = planned.expected(
+    expected = planned.expected(
         weights,
         seeds=seeds,
         seed_spread=spread,
         paired=comparison.pairing == "paired",
         assumed=assumed,
         patients=label.smaller_class,
-    ).cautious(label.most_degrees_of_freedom)
-    least = planned.least_detectable(estimate, level=comparison.level / tests, power=assumed.power)
+        most=label.most_degrees_of_freedom,
+    )
+    least = planned.least_detectable(expected, level=comparison.level / tests, power=assumed.power)
     return {
-        "standard_error": estimate.standard_error,
-        "degrees_of_freedom": estimate.degrees_of_freedom,
+        "standard_error": expected.estimate.standard_error,
+        "degrees_of_freedom": expected.estimate.degrees_of_freedom,
         # no source can be better than perfect
         "least_detectable": least if least <= 1 - assumed.auroc else np.inf,
     }

@@ -2,13 +2,13 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy import stats
 
 from headwater.statistics import delong, power, readers
-from headwater.statistics.power import Assumed
+from headwater.statistics.power import Assumed, Expected
 
 PLAIN = Assumed(patient_share=0.0)
 
@@ -87,6 +87,7 @@ def test_the_covariance_is_that_of_areas_measured_again_and_again():
     assert found[0, 1] == pytest.approx(power.covariance(weights, 0.6, assumed=assumed), rel=0.12)
 
 
+@settings(deadline=None)
 @given(st.floats(0.55, 0.99), st.floats(0, 1))
 def test_independent_cases_have_the_variance_of_a_bivariate_normal(auroc: float, correlation: float):
     weights = power.together(np.array([[1] * 20 + [0] * 80]), np.array([[0] * 20 + [1] * 80]))
@@ -118,7 +119,7 @@ def test_the_estimate_is_that_of_seeds_as_readers(seeds: int, paired: bool, pati
     basis = np.linalg.qr(np.column_stack([np.ones(seeds), np.random.default_rng(0).normal(size=(seeds, 2))]))[0]
     one, other = basis[:, 1] * np.sqrt(seeds - 1) * spread, basis[:, -1] * np.sqrt(seeds - 1) * spread
     usual = {"seed_spread": 0.02, "assumed": Assumed(), "patients": patients_of_class}
-    found = power.expected(weights, seeds=seeds, paired=paired, **usual)
+    found = power.expected(weights, seeds=seeds, paired=paired, **usual).estimate
     if seeds == 2:  # two values leave one direction only
         one, other = np.array([-1, 1]) * spread / np.sqrt(2), np.array([1, -1]) * spread / np.sqrt(2)
     expected = readers.of_difference(one, other, matrix, paired=paired, patients=patients_of_class)
@@ -131,27 +132,62 @@ def test_one_seed_says_nothing_of_training():
     one, other = (
         power.expected(weights, seeds=1, seed_spread=spread, paired=True, assumed=Assumed()) for spread in (0, 0.1)
     )
-    assert one == other and one.degrees_of_freedom == np.inf
+    assert one == other and one.estimate.degrees_of_freedom == np.inf
 
 
+LEVELS = st.sampled_from([0.05, 0.05 / 8, 0.05 / 42])
+
+
+@settings(deadline=None)
 @given(
-    st.floats(1, 1e6), st.floats(1e-4, 0.1), st.floats(0.55, 0.99), st.sampled_from([0.05, 0.05 / 8, 0.05 / 42, 0.2])
+    st.lists(st.floats(1e-6, 1e-2), min_size=1, max_size=2),
+    st.floats(0, 1e-2),
+    st.integers(2, 20),
+    st.sampled_from([12, 100, np.inf]),
+    st.floats(0.55, 0.99),
+    LEVELS,
 )
-def test_the_least_detectable_difference_is_found_as_often_as_asked(df: float, error: float, wanted: float, level):
-    estimate = readers.Estimate(0.0, error**2, df)
-    difference = power.least_detectable(estimate, level=level, power=wanted)
-    assert power.found(difference, estimate=estimate, level=level) == pytest.approx(wanted, abs=1e-6)
-    assert power.found(0.0, estimate=estimate, level=level) == pytest.approx(level, rel=1e-6)
+def test_the_least_detectable_difference_is_found_as_often_as_asked(
+    of_seeds: list[float], of_patients: float, seeds: int, patients: float, wanted: float, level: float
+):
+    planned = Expected(of_seeds=tuple(of_seeds), of_patients=of_patients, seeds=seeds, patients=patients)
+    difference = power.least_detectable(planned, level=level, power=wanted)
+    assert power.found(difference, planned=planned, level=level) == pytest.approx(wanted, abs=1e-6)
+    assert power.found(0.9 * difference, planned=planned, level=level) < wanted
 
 
-def test_without_training_noise_it_is_the_formula_of_textbooks():
-    estimate = readers.Estimate(0.0, 0.01**2, np.inf)
+@settings(deadline=None)
+@given(st.integers(3, 30), st.floats(0.5, 30), LEVELS)
+def test_seeds_alone_are_the_noncentral_t(seeds: int, far: float, level: float):
+    planned = Expected(of_seeds=(0.01**2,), of_patients=0.0, seeds=seeds, patients=np.inf)
+    bound = stats.t.isf(level / 2, seeds - 1)
+    expected = stats.nct.sf(bound, seeds - 1, far) + stats.nct.sf(bound, seeds - 1, -far)
+    assert power.found(0.01 * far, planned=planned, level=level) == pytest.approx(expected, abs=1e-3)
+
+
+def test_known_variances_are_the_formula_of_textbooks():
+    planned = Expected(of_seeds=(), of_patients=0.01**2, seeds=1, patients=np.inf)
     expected = 0.01 * (stats.norm.isf(0.025) + stats.norm.ppf(0.8))
-    assert power.least_detectable(estimate, level=0.05, power=0.8) == pytest.approx(expected, rel=1e-5)
+    assert power.least_detectable(planned, level=0.05, power=0.8) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("of_seeds", [(1.0, 1.0), (0.2, 0.2), (2.0,)])
+def test_estimated_variances_are_those_of_chance(of_seeds: tuple[float, ...]):
+    """The same t-test on variances drawn at random."""
+    random, draws, far = np.random.default_rng(0), 40_000, 5.0
+    planned = Expected(of_seeds=of_seeds, of_patients=1.0, seeds=3, patients=30)
+    estimated = [part * random.chisquare(2, draws) / 2 for part in of_seeds]
+    shared = random.chisquare(29, draws) / 29
+    variance = sum(estimated) + shared
+    df = variance**2 / (sum(part**2 for part in estimated) / 2 + shared**2 / 29)
+    difference = far + np.sqrt(sum(of_seeds) + 1) * random.normal(size=draws)
+    share = (np.abs(difference) > stats.t.isf(0.025, df) * np.sqrt(variance)).mean()
+    assert power.found(far, planned=planned, level=0.05) == pytest.approx(share, abs=0.01)
 
 
 def test_less_than_one_degree_of_freedom_detects_nothing():
-    assert power.least_detectable(readers.Estimate(0.0, 1.0, 0.0), level=0.05, power=0.8) == np.inf
+    planned = Expected(of_seeds=(1.0,), of_patients=1.0, seeds=3, patients=1, most=0)
+    assert power.least_detectable(planned, level=0.05, power=0.8) == np.inf
 
 
 @pytest.mark.parametrize(
@@ -175,7 +211,7 @@ def test_what_makes_a_smaller_difference_detectable(fewer: dict, more: dict):
     assert small < large
 
 
-@pytest.mark.parametrize(("seeds", "paired"), [(3, False), (5, True)])
+@pytest.mark.parametrize(("seeds", "paired"), [(2, True), (3, False), (5, True)])
 def test_a_difference_of_that_size_is_found_as_often_as_promised(seeds: int, paired: bool):
     """Whole studies with the least detectable difference, analysed as `compare` does: patients, seeds and findings."""
     assumed, spread, studies = Assumed(), 0.01, 500
@@ -184,8 +220,8 @@ def test_a_difference_of_that_size_is_found_as_often_as_promised(seeds: int, pai
     smaller = min((part > 0).any(axis=0).sum() for part in (positives, negatives))
     usual = {"paired": paired, "patients": smaller}
     weights = power.together(positives, negatives)
-    estimate = power.expected(weights, seeds=seeds, seed_spread=spread, assumed=assumed, **usual)
-    difference = power.least_detectable(estimate, level=0.05, power=0.8)
+    planned = power.expected(weights, seeds=seeds, seed_spread=spread, assumed=assumed, **usual)
+    difference = power.least_detectable(planned, level=0.05, power=0.8)
     random = np.random.default_rng(seeds)
     rejected = 0
     for _ in range(studies):

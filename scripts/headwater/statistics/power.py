@@ -5,6 +5,7 @@ assumed scores: normal within each class, alike between runs, and alike between 
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -13,6 +14,9 @@ from scipy import optimize, special, stats
 from headwater.records import Record
 from headwater.statistics import readers
 from headwater.statistics.readers import Estimate
+
+POINTS = 14_000
+"""At how many points the distribution of estimated variances is looked at; ten times as many change a thousandth."""
 
 
 class Assumed(Record):
@@ -78,10 +82,38 @@ def _component(auroc: float, correlation: float) -> float:
     return float(both - auroc**2)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Expected:
+    """The variances of a difference that the analysis with seeds as readers is to estimate, and from how much."""
+
+    of_seeds: tuple[float, ...]
+    """Of the mean over seeds: of each source where seeds are nested, of their difference where they are paired."""
+    of_patients: float
+    """What all seeds share."""
+    seeds: int
+    patients: float
+    """How many the smaller class has."""
+    most: float = np.inf
+    """Degrees of freedom at most, for findings of few patients."""
+
+    @property
+    def estimate(self) -> Estimate:
+        """The estimate of a difference of 0 if every variance comes out as expected."""
+        found = readers.combined(0.0, list(self.of_seeds), self.of_patients, seeds=self.seeds, patients=self.patients)
+        return found.cautious(self.most)
+
+
 def expected(
-    weights: Together, *, seeds: int, seed_spread: float, paired: bool, assumed: Assumed, patients: float = np.inf
-) -> Estimate:
-    """The estimate of a difference of 0 that the analysis with seeds as readers is expected to come to.
+    weights: Together,
+    *,
+    seeds: int,
+    seed_spread: float,
+    paired: bool,
+    assumed: Assumed,
+    patients: float = np.inf,
+    most: float = np.inf,
+) -> Expected:
+    """What the analysis of two sources with so many seeds each is to estimate.
 
     `seed_spread` is the standard deviation of the AUROC over trainings, on endless cases; on these cases trainings
     also disagree about cases. Paired trainings are taken to go up and down independently, so that pairs gain nothing.
@@ -92,30 +124,60 @@ def expected(
         for correlation in (1.0, assumed.seed_correlation, assumed.correlation)
     )
     if seeds == 1:
-        return readers.combined(0.0, [], 2 * (run - source), seeds=1, patients=patients)
+        return Expected(of_seeds=(), of_patients=2 * (run - source), seeds=1, patients=patients, most=most)
     of_source = (seed_spread**2 + run - seed) / seeds
-    # nested seeds tell the noise of two sources, paired ones that of their difference
-    of_seeds = [2 * of_source] if paired and seeds >= readers.FEWEST_PAIRED else [of_source, of_source]
-    return readers.combined(0.0, of_seeds, 2 * (seed - source), seeds=seeds, patients=patients)
+    in_pairs = paired and seeds >= readers.FEWEST_PAIRED
+    of_seeds = (2 * of_source,) if in_pairs else (of_source, of_source)
+    return Expected(of_seeds=of_seeds, of_patients=2 * (seed - source), seeds=seeds, patients=patients, most=most)
 
 
-def found(difference: float, *, estimate: Estimate, level: float) -> float:
+def found(difference: float, *, planned: Expected, level: float) -> float:
     """How likely a two-sided test at `level` is to reject, if the true difference is `difference`."""
-    return _rejected(difference / estimate.standard_error, estimate.degrees_of_freedom, level)
+    chances, bounds = _bounds(planned, level)
+    return _rejected(difference / planned.estimate.standard_error, chances, bounds)
 
 
-def least_detectable(estimate: Estimate, *, level: float, power: float) -> float:
-    """The smallest difference that a two-sided test at `level` finds with probability `power`."""
-    df = estimate.degrees_of_freedom
-    if df < 1:
+def least_detectable(planned: Expected, *, level: float, power: float) -> float:
+    """The smallest difference that a two-sided test at `level` finds with probability `power`; infinite if none is."""
+    if planned.most < 1:
         return np.inf
+    chances, bounds = _bounds(planned, level)
     most = 1.0
-    while _rejected(most, df, level) < power:
+    while _rejected(most, chances, bounds) < power:
         most *= 2
-    return float(optimize.brentq(lambda far: _rejected(far, df, level) - power, 0, most)) * estimate.standard_error
+    far = optimize.brentq(lambda far: _rejected(far, chances, bounds) - power, 0, most)
+    return float(far) * planned.estimate.standard_error
 
 
-def _rejected(far: float, df: float, level: float) -> float:
-    """The chance that t lies outside its bounds, `far` standard errors from 0."""
-    bound = stats.t.isf(level / 2, df)
-    return float(stats.nct.sf(bound, df, far) + stats.nct.sf(bound, df, -far))
+def _bounds(planned: Expected, level: float) -> tuple[np.ndarray, np.ndarray]:
+    """How far from 0 a difference is significant, in its true standard errors, and how likely each distance is.
+
+    The test judges by variances that it estimates: each comes out as chi-squared with its degrees of freedom, and
+    those of t with it. With one variance alone this is the noncentral t; two seeds need more than that says.
+    """
+    parts = [(part, planned.seeds - 1) for part in planned.of_seeds] + [(planned.of_patients, planned.patients - 1)]
+    variance, noise, chances = np.zeros(1), np.zeros(1), np.ones(1)
+    for part, df in parts:
+        chance, estimated = _estimated(part, df, points=min(100, round(POINTS ** (1 / len(parts)))))
+        variance = np.add.outer(variance, estimated).ravel()
+        noise = np.add.outer(noise, estimated**2 / df if df > 0 else 0 * estimated).ravel()
+        chances = np.multiply.outer(chances, chance).ravel()
+    df = np.divide(variance**2, noise, out=np.full_like(variance, np.inf), where=noise > 0)
+    bound = stats.t.isf(level / 2, np.minimum(df, planned.most))
+    return chances, bound * np.sqrt(variance) / planned.estimate.standard_error
+
+
+def _estimated(part: float, df: float, *, points: int) -> tuple[np.ndarray, np.ndarray]:
+    """What a variance may be estimated as, and how likely that is."""
+    if part == 0 or not 0 < df < np.inf:
+        return np.ones(1), np.array([part])
+    places, chances = _places(points)
+    return chances / 2, part * stats.chi2.ppf((places + 1) / 2, df) / df
+
+
+_places = cache(np.polynomial.legendre.leggauss)
+
+
+def _rejected(far: float, chances: np.ndarray, bounds: np.ndarray) -> float:
+    """The chance that a difference, `far` true standard errors from 0, comes out beyond the bounds."""
+    return float(chances @ (stats.norm.sf(bounds - far) + stats.norm.sf(bounds + far)))
