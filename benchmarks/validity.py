@@ -15,12 +15,15 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
+from headwater.figures import drawing
 from headwater.metrics import auroc
 from headwater.progress import bar
 from headwater.statistics import corrections, published, readers, replication, resampling, significance
@@ -247,15 +250,17 @@ def table(rows: list[Row], *, sets: int, seed: int, workers: int) -> pd.DataFram
 
 def picture(frame: pd.DataFrame, path: Path) -> None:
     """False claims of each way over all designs, beside the nominal level and the band that is asked for."""
-    from matplotlib.figure import Figure
-
-    from headwater import figures
-
     ways = ["seeds as readers", "crossed percentile", "seeds only", "one seed, patients", "published rule"]
-    figure = Figure(figsize=(7.2, 3.4), layout="constrained")
-    ax = figure.subplots()
+    with mpl.rc_context(drawing.LOOK | {"svg.hashsalt": "validity"}):
+        figure = Figure(figsize=(7.2, 3.4), layout="constrained")
+        _claims(figure.subplots(), frame, ways)
+        path.write_text(drawing.as_svg(figure))
+
+
+def _claims(ax: mpl.axes.Axes, frame: pd.DataFrame, ways: list[str]) -> None:
+    """One mark per design: where each way stands to the nominal level."""
     ax.axvspan(3.5, 6.5, color="#d9ead3", lw=0)
-    ax.axvline(5, color=figures.INK, lw=0.8)
+    ax.axvline(5, color=drawing.INK, lw=0.8)
     marks = {2: "s", 3: "o", 5: "^", 10: "D"}
     for height, way in enumerate(ways):
         for seeds, mark in marks.items():
@@ -267,14 +272,13 @@ def picture(frame: pd.DataFrame, path: Path) -> None:
                 mark,
                 ms=4,
                 mfc="none",
-                color=figures.COLOURS[list(marks).index(seeds)],
+                color=drawing.COLOURS[list(marks).index(seeds)],
                 label=f"{seeds} seeds" if height == 0 else None,
             )
     ax.set_yticks(range(len(ways)), ways)
     ax.invert_yaxis()
     ax.set_xlabel("false claims of a difference, % of simulated test sets (nominal: 5 %)")
     ax.legend(frameon=False, loc="lower right")
-    path.write_text(figures._svg(figure))
 
 
 def page(frame: pd.DataFrame, families: pd.DataFrame, *, sets: int, grids: int) -> str:

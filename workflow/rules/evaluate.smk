@@ -14,13 +14,14 @@ rule compare:
         "logs/compare/{dataset}.log",
     conda:
         ENVIRONMENT
+    threads: 2
     params:
         comparison=lambda wildcards: quote(GRID.comparison(wildcards.dataset).as_json()),
     shell:
         door("compare") + "--comparison {params.comparison} --predictions {input.predictions}"
         " --labels {input.labels}"
         " --comparisons {output.comparisons} --curves {output.curves}"
-        " --values {output.values} --replicates {output.replicates} > {log} 2>&1"
+        " --values {output.values} --replicates {output.replicates} --threads {threads} > {log} 2>&1"
 
 
 TABLES = ["significance", "macro", *(f"labelwise_{dataset}" for dataset in CONFIG.datasets)]
@@ -53,4 +54,5 @@ rule report:
         folder=subpath(output[0], parent=True),
     shell:
         door("report") + "--grid {params.grid} --comparisons {input.comparisons} --curves {input.curves}"
-        " --values {input.values} --replicates {input.replicates} --labels {input.labels} --rejects {input.rejects} --folder {params.folder} > {log} 2>&1"
+        " --values {input.values} --replicates {input.replicates} --labels {input.labels} --rejects {input.rejects}"
+        " --folder {params.folder} > {log} 2>&1"
