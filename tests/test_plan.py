@@ -142,6 +142,9 @@ def test_the_macro_is_told_alone_and_as_one_of_all_tests(tmp_path: Path):
 def test_one_seed_is_about_two_networks(tmp_path: Path, capsys: pytest.CaptureFixture):
     made(tmp_path)
     table = planned(tmp_path, seeds=[1])
+    common = one(table, "common", seeds=1)
+    assert common["positive_patients"] < common["negative_patients"]
+    assert common["degrees_of_freedom"] == pytest.approx(common["positive_patients"] - 1)
     assert one(table, "common", seeds=1, spread=0.006)["least_detectable"] == pytest.approx(
         one(table, "common", seeds=1)["least_detectable"]
     )
@@ -205,8 +208,8 @@ def test_an_archive_that_is_not_prepared_is_named_with_the_command(tmp_path: Pat
 def test_an_unknown_label_is_named(tmp_path: Path, capsys: pytest.CaptureFixture):
     made(tmp_path)
     with pytest.raises(SystemExit):
-        doors({"power": power}, ["power", "--config", str(config(tmp_path, datasets={"made": {"labels": ["comon"]}}))])
-    assert "there is no label 'comon' (datasets.made); did you mean 'common'?" in capsys.readouterr().err
+        doors({"power": power}, ["power", "--config", str(config(tmp_path, datasets={"made": {"labels": ["rar"]}}))])
+    assert "there is no label 'rar' (datasets.made); did you mean 'rare'?" in capsys.readouterr().err
 
 
 def test_the_door_alone_prints_what_it_can_do(tmp_path: Path):

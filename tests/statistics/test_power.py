@@ -185,6 +185,15 @@ def test_estimated_variances_are_those_of_chance(of_seeds: tuple[float, ...]):
     assert power.found(far, planned=planned, level=0.05) == pytest.approx(share, abs=0.01)
 
 
+def test_few_patients_bound_the_degrees_of_freedom():
+    free, bound = (
+        Expected(of_seeds=(1.0,), of_patients=1.0, seeds=10, patients=np.inf, most=most) for most in (np.inf, 3)
+    )
+    wanted = {"level": 0.05, "power": 0.8}
+    assert bound.estimate.degrees_of_freedom == 3
+    assert power.least_detectable(bound, **wanted) > 1.2 * power.least_detectable(free, **wanted)
+
+
 def test_less_than_one_degree_of_freedom_detects_nothing():
     planned = Expected(of_seeds=(1.0,), of_patients=1.0, seeds=3, patients=1, most=0)
     assert power.least_detectable(planned, level=0.05, power=0.8) == np.inf
