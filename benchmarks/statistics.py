@@ -171,7 +171,7 @@ def scipy_bootstrap(data: dict, *, replicates: int) -> dict:
 
 
 def rapidstats(data: dict, *, replicates: int) -> dict:
-    """rapidstats (Rust, all cores): intervals only, images only, not paired."""
+    """rapidstats (Rust, all cores; not among our dependencies): intervals only, images only, not paired."""
     from rapidstats import Bootstrap
 
     start = time.perf_counter()

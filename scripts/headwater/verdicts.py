@@ -114,7 +114,7 @@ def _difference(statistic: Statistic, source: str, reference: str, comparison: C
         return UNKNOWN
     if reference == CHANCE:
         value, chance = (_value(statistic, name, comparison) for name in (source, reference))
-        return Estimate(value.value - chance.value, value.variance, value.degrees_of_freedom)
+        return value.above(chance.value)
     one, other = _at(source, comparison), _at(reference, comparison)
     both = np.r_[one, other]
     # a control repeats a training with other random numbers: its seeds are nobody's pair
@@ -181,7 +181,7 @@ def _against_margin(difference: Estimate, *, metric: str, tested: bool, comparis
     """One-sided p of a difference that is worse, or larger either way, than the margin; NaN without one."""
     if comparison.margin is None or not tested:
         return dict.fromkeys(("p_noninferior", "p_equivalent", "margin_low", "margin_high"), np.nan)
-    margin, mirrored = comparison.margin, _mirrored(difference)
+    margin, mirrored = comparison.margin, difference.mirrored()
     worse, better = difference.p_above(-margin), mirrored.p_above(-margin)
     low, high = difference.interval(2 * comparison.level)
     noninferior = worse if plugins.load("metrics", metric).BETTER == "higher" else better
@@ -191,10 +191,6 @@ def _against_margin(difference: Estimate, *, metric: str, tested: bool, comparis
         "margin_low": low,
         "margin_high": high,
     }
-
-
-def _mirrored(estimate: Estimate) -> Estimate:
-    return Estimate(-estimate.value, estimate.variance, estimate.degrees_of_freedom)
 
 
 def _effects(statistic: Statistic, source: str, reference: str, comparison: Comparison) -> dict[str, float]:

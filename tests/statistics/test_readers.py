@@ -81,9 +81,26 @@ def test_two_paired_seeds_are_analysed_as_nested():
 
 def test_a_negative_share_of_the_patients_counts_as_none():
     one, other = np.array([0.8, 0.82, 0.81]), np.array([0.7, 0.71, 0.73])
-    covariance = crossed(var=4e-4, cov1=1e-4, cov2=1e-4, cov3=3e-4, readers=3)
+    covariance = crossed(var=4e-4, cov1=1e-4, cov2=1e-4, cov3=1.2e-4, readers=3)
     bare = readers.of_difference(one, other, np.zeros((6, 6)), paired=False)
-    assert readers.of_difference(one, other, covariance, paired=False) == bare
+    assert readers.of_difference(one, other, covariance, paired=False).variance == bare.variance
+
+
+def test_agreeing_seeds_are_no_more_certain_than_these_trainings_as_they_are():
+    same, other = np.array([0.80, 0.80001]), np.array([0.70, 0.70001])
+    covariance = crossed(var=4e-4, cov1=1e-4, cov2=-3e-4, cov3=-3e-4, readers=2)
+    for found in (
+        readers.of_difference(same, other, covariance, paired=False, patients=60),
+        readers.of_source(same, covariance[:2, :2], patients=60),
+    ):
+        assert found.variance < 1e-9 < found.as_they_are.variance
+        assert found.standard_error == found.as_they_are.standard_error
+        assert found.interval(0.05) == found.as_they_are.interval(0.05)
+        near = found.above(found.value - 0.01)
+        assert near.p() == near.as_they_are.p() > 0.1 and near.mirrored().p() == near.p()
+        assert near.mirrored().value == -near.value == pytest.approx(-0.01)
+    wide = readers.of_source(np.array([0.6, 0.9]), covariance[:2, :2], patients=60)
+    assert wide.p() > wide.as_they_are.p() and wide.standard_error**2 == pytest.approx(wide.variance)
 
 
 def test_identical_models_do_not_differ():

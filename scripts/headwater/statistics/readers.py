@@ -22,19 +22,41 @@ class Estimate:
     variance: float
     degrees_of_freedom: float
     """Of Student's t; infinite where no training noise is estimated."""
+    as_they_are: "Estimate | None" = None
+    """The same for these very trainings. Other trainings only add doubt, so the more doubtful of the two is told: few
+    seeds that happen to agree, or patients whose share is estimated as negative, must not look like certainty."""
 
     @property
     def standard_error(self) -> float:
         """The standard error."""
-        return float(np.sqrt(self.variance))
+        return max(float(np.sqrt(one.variance)) for one in self._both)
+
+    @property
+    def varies(self) -> bool:
+        """Whether there is a variance to judge the value by."""
+        return any(one.variance > 0 for one in self._both)
+
+    @property
+    def _both(self) -> "list[Estimate]":
+        return [self] if self.as_they_are is None else [self, self.as_they_are]
 
     def cautious(self, most: float) -> "Estimate":
         """The same with at most so many degrees of freedom."""
         return replace(self, degrees_of_freedom=min(self.degrees_of_freedom, most))
 
+    def above(self, bound: float) -> "Estimate":
+        """How far the value lies above a bound."""
+        inner = self.as_they_are and self.as_they_are.above(bound)
+        return replace(self, value=self.value - bound, as_they_are=inner)
+
+    def mirrored(self) -> "Estimate":
+        """The same with its sign turned."""
+        inner = self.as_they_are and self.as_they_are.mirrored()
+        return replace(self, value=-self.value, as_they_are=inner)
+
     def interval(self, level: float) -> tuple[float, float]:
         """The interval that covers 1 - `level`."""
-        reach = self._reach(level) * self.standard_error
+        reach = self._reach(level)
         return float(self.value - reach), float(self.value + reach)
 
     def interval_inside(self, level: float, *, bounds: tuple[float, float]) -> tuple[float, float]:
@@ -43,31 +65,28 @@ class Estimate:
         if not (np.isfinite(highest - lowest) and lowest < self.value < highest):
             return self.interval(level)
         share = (self.value - lowest) / (highest - lowest)
-        reach = self._reach(level) * self.standard_error / (highest - lowest) / (share * (1 - share))
+        reach = self._reach(level) / (highest - lowest) / (share * (1 - share))
         inside = 1 / (1 + np.exp(-(np.log(share / (1 - share)) + np.array([-reach, reach]))))
         low, high = lowest + (highest - lowest) * inside
         return float(low), float(high)
 
     def p(self) -> float:
         """The two-sided p of a value of 0; 1 if it is exactly 0, NaN if nothing varies and it is not."""
-        if self.value == 0:
-            return 1.0
-        return 2 * self._beyond(abs(self.value))
+        return 1.0 if self.value == 0 else 2 * self._beyond(abs(self.value))
 
     def p_above(self, bound: float) -> float:
         """The one-sided p of a value of at most `bound`; NaN if nothing varies."""
         return self._beyond(self.value - bound)
 
-    @property
-    def varies(self) -> bool:
-        """Whether there is a variance to judge the value by."""
-        return bool(self.variance > 0)
-
     def _beyond(self, distance: float) -> float:
-        return float(stats.t.sf(distance / self.standard_error, self.degrees_of_freedom)) if self.varies else np.nan
+        return max((one._tail(distance) for one in self._both if one.variance > 0), default=np.nan)
+
+    def _tail(self, distance: float) -> float:
+        return float(stats.t.sf(distance / np.sqrt(self.variance), self.degrees_of_freedom))
 
     def _reach(self, level: float) -> float:
-        return stats.t.ppf(1 - level / 2, self.degrees_of_freedom)
+        quantiles = [stats.t.ppf(1 - level / 2, one.degrees_of_freedom) for one in self._both]
+        return max(float(q * np.sqrt(one.variance)) for q, one in zip(quantiles, self._both, strict=True))
 
 
 UNKNOWN = Estimate(np.nan, np.nan, np.nan)
@@ -77,12 +96,16 @@ def of_source(values: np.ndarray, covariance: np.ndarray, *, patients: float = n
     """The mean over a source's seeds: from values (S,) and their covariance under other patients (S, S).
 
     V = s^2 / S + max(0, Cov2), df = V^2 / ((s^2 / S)^2 / (S - 1) + Cov2^2 / (n - 1)), with n `patients` in the smaller
-    class; Hillis takes them as endless, which with fewer than a hundred claims too much. One seed: V = Var.
+    class; Hillis takes them as endless, which with fewer than a hundred claims too much. One seed: V = Var. Several: no
+    more certain than these trainings as they are, V = (Var + (S - 1) Cov2) / S.
     """
     seeds = len(values)
+    these = combined(values.mean(), [], covariance.sum() / seeds**2, seeds=seeds, patients=patients)
     if seeds == 1:
-        return combined(values[0], [], float(covariance[0, 0]), seeds=seeds, patients=patients)
-    return combined(values.mean(), [values.var(ddof=1) / seeds], _between(covariance), seeds=seeds, patients=patients)
+        return these
+    of_seeds = [values.var(ddof=1) / seeds]
+    found = combined(values.mean(), of_seeds, _between(covariance), seeds=seeds, patients=patients)
+    return replace(found, as_they_are=these)
 
 
 def of_difference(
@@ -95,12 +118,17 @@ def of_difference(
     """
     seeds = len(one)
     first, second, across = covariance[:seeds, :seeds], covariance[seeds:, seeds:], covariance[:seeds, seeds:]
-    if seeds == 1 or (paired and seeds >= FEWEST_PAIRED):
-        found = of_source(one - other, first + second - across - across.T, patients=patients)
-        return replace(found, value=float(one.mean() - other.mean()))
+    value = float(one.mean() - other.mean())
+    of_pairs = of_source(one - other, first + second - across - across.T, patients=patients)
+    these = replace(of_pairs.as_they_are or of_pairs, value=value)
+    if seeds == 1:
+        return these
+    if paired and seeds >= FEWEST_PAIRED:
+        return replace(of_pairs, value=value, as_they_are=these)
     of_seeds = [part.var(ddof=1) / seeds for part in (one, other)]
     of_patients = _between(first) + _between(second) - 2 * across.mean()
-    return combined(one.mean() - other.mean(), of_seeds, of_patients, seeds=seeds, patients=patients)
+    found = combined(value, of_seeds, of_patients, seeds=seeds, patients=patients)
+    return replace(found, as_they_are=these)
 
 
 def _between(covariance: np.ndarray) -> float:
