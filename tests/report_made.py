@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from headwater import families
 from headwater.compare import compare
-from headwater.formats import write_table
+from headwater.formats import MACRO, read_table, write_table
 from headwater.grid import Archive, Comparing, Dataset, Grid, Recipe, Source, Training, Twin, Weights
 from headwater.records import Choice
 from predictions_made import cohort, written
@@ -67,6 +68,25 @@ def study(folder: Path, *, strengths: dict[str, float], twin: bool = True, seeds
         labels=[archive / "labels.parquet" for archive in archives],
         rejects=[archive / "rejects.parquet" for archive in archives],
     )
+
+
+def read(made: Study, table: str) -> pd.DataFrame:
+    """One of its tables over all datasets."""
+    return pd.concat([read_table(file, table) for file in getattr(made, table)], ignore_index=True)
+
+
+def judged(made: Study, *, rows=None, replicates=None, **comparing) -> pd.DataFrame:
+    """The study's comparisons, judged as if these settings had been declared."""
+    rows = read(made, "comparisons") if rows is None else rows
+    grid = changed(made.grid, **comparing)
+    order = {name: [MACRO, *sorted(set(part["label"]) - {MACRO})] for name, part in rows.groupby("dataset")}
+    replicates = read(made, "replicates") if replicates is None else replicates
+    return families.judged(rows, grid=grid, order=order, replicates=replicates)
+
+
+def changed(grid: Grid, **comparing) -> Grid:
+    """The grid with other settings of the comparison."""
+    return grid.model_copy(update={"comparing": grid.comparing.model_copy(update=comparing)})
 
 
 def _grid(sources: tuple[str, ...], *, twin: bool, seeds: tuple[int, ...], comparing: dict) -> Grid:

@@ -195,16 +195,35 @@ def test_latex_escapes_what_it_must(finished):
     assert text.isascii() and not re.search(r"(?<!\\)_", text.split("longtable}", 2)[1])
 
 
-@pytest.mark.slow
-def test_latex_compiles(finished, tmp_path):
+def compiled(folder, body):
+    """What pdflatex says of a page with this body; skips where it cannot be asked."""
     if not shutil.which("pdflatex") or subprocess.run(["kpsewhich", "booktabs.sty"], capture_output=True).returncode:
         pytest.skip("pdflatex with booktabs is not installed")
     head = r"\documentclass{article}\usepackage{booktabs, longtable}\begin{document}"
-    (tmp_path / "page.tex").write_text(head + (finished[1] / "significance.tex").read_text() + r"\end{document}")
-    done = subprocess.run(
-        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"], cwd=tmp_path, capture_output=True
+    (folder / "page.tex").write_text(head + body + r"\end{document}")
+    return subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
     )
-    assert done.returncode == 0, done.stdout.decode(errors="replace")[-2000:]
+
+
+@pytest.mark.slow
+def test_latex_compiles_and_prints_numbers_by_name(finished, tmp_path):
+    body = "".join((finished[1] / f"{name}.tex").read_text() for name in (*TABLES, "numbers"))
+    name = "chest.auroc.finetune.macro.wild_dino.vs.random.difference"
+    done = compiled(
+        tmp_path, body + rf"\headwater{{{name}}}\typeout{{told: \headwater{{chest.auroc.finetune.macro.patients}}}}"
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "told: 80" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_number_that_is_not_there_stops_latex(finished, tmp_path):
+    done = compiled(tmp_path, (finished[1] / "numbers.tex").read_text() + r"\headwater{chest.aurok}")
+    assert done.returncode != 0 and "There is no number called chest.aurok" in done.stdout
 
 
 def test_the_summary_is_printed_and_kept(finished, tmp_path, capsys, without_figures):
@@ -309,6 +328,8 @@ def test_differences_have_three_digits_and_no_signed_zero(numbers, said):
         (0.03123, False, "0.0312"),
         (2 / 10_001, True, "≤0.0002"),
         (2 / 100_001, True, "≤0.00002"),
+        (3e-40, False, "<0.0001"),
+        (0.0, False, "<0.0001"),
         (1.0, False, "1.0000"),
     ],
 )

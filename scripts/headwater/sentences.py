@@ -258,7 +258,8 @@ def published_faults(grid: Grid) -> list[str]:
         "star and no claim rests on it. It resamples images although one patient has several, so that p is too "
         f"small; it takes one training for a source (here seed {min(grid.seeds)}); it chooses the direction of a test "
         "after looking, so that 5% are 10%; it corrects for no number of tests; its SD of a macro is mostly the spread "
-        "between labels; and its p can be 0, although 1,000 resamples can tell no two-sided p below 0.002."
+        "between labels, and is lost where a label lacks a class in one resample; and its p can be 0, although 1,000 "
+        "resamples can tell no two-sided p below 0.002."
     ]
 
 
@@ -317,7 +318,8 @@ def _method(grid: Grid) -> list[str]:
     return [
         "p and intervals come from t, the difference over its standard error, with seeds as the readers of a "
         "multi-reader multi-case study: the method of Obuchowski and Rockette (1995) with the degrees of freedom of "
-        "Hillis (2007), its covariances from the resampled patients. They speak of new patients and of new trainings. "
+        "Hillis (2007), in which the patients of the smaller class count, too, and covariances from the resampled "
+        "patients. They speak of new patients and of new trainings. "
         "Intervals of a single value are made on the logit scale, so that they stay in its range."
     ]
 

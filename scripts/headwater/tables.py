@@ -90,7 +90,7 @@ def _numbers(lines: list[Any], grid: Grid) -> dict[str, list[str]]:
             with_error(row.difference, row.difference_se, row.difference_low, row.difference_high, sign="+")
             for row in lines
         ],
-        "df": [degrees(row.degrees_of_freedom) for row in lines],
+        "df": [NONE if math.isnan(row.difference) else degrees(row.degrees_of_freedom) for row in lines],
         "p": [p_value(row.p, floor=floored(row, "p")) for row in lines],
         "Adjusted p": [adjusted(row) + (" *" if row.significant else "") for row in lines],
         "Percentile p": [p_value(row.p_percentile, floor=floored(row, "p_percentile")) for row in lines],
@@ -238,13 +238,35 @@ def in_latex(text: str) -> str:
     return "".join(LATEX.get(letter, letter) for letter in text)
 
 
+BREAKS = (" [", " vs ", ", published way", ", not worse", ", equivalent")
+"""Where a cell may go on in a second line."""
+
+
+def _in_cell(text: str) -> str:
+    """Plain text as LaTeX in a cell as narrow as can be: an interval stands below its number."""
+    return _broken(text, at=min((text.find(part) for part in BREAKS if text.find(part) > 0), default=0))
+
+
+def _in_head(text: str) -> str:
+    """The same of a column's heading, which may break at any space."""
+    broken = _in_cell(text)
+    return broken if broken != in_latex(text) else _broken(text, at=max(0, text.rfind(" ")))
+
+
+def _broken(text: str, *, at: int) -> str:
+    if not at:
+        return in_latex(text)
+    # the braces keep what follows from being read as the length of a gap
+    return f"\\shortstack[r]{{{in_latex(text[:at])}\\\\{{}}{in_latex(text[at:].lstrip(', '))}}}"
+
+
 def as_latex(table: pd.DataFrame, *, bold: pd.DataFrame, name: str, before: list[str], after: list[str]) -> str:
     """The table as a LaTeX longtable with booktabs rules, with warnings before and footnotes after it.
 
     `name` is that of the file, for the line that says how to include it.
     """
     layout = "".join("p{4cm}" if column == "Note" else "l" if column in LEFT else "r" for column in table.columns)
-    shown = table.map(in_latex).rename(columns=in_latex)
+    shown = table.map(_in_cell).rename(columns=_in_head)
     weights = pd.DataFrame("", index=shown.index, columns=shown.columns).mask(bold.to_numpy(), "font-weight: bold")
     styled = shown.style.hide(axis="index").apply(lambda _: weights, axis=None)
     text = styled.to_latex(environment="longtable", hrules=True, convert_css=True, column_format=layout)
@@ -253,5 +275,5 @@ def as_latex(table: pd.DataFrame, *, bold: pd.DataFrame, name: str, before: list
     return (
         "% \\usepackage{booktabs, longtable, pdflscape}; "
         f"\\begin{{landscape}} \\input{{{name}}} \\end{{landscape}}\n"
-        f"{{\\scriptsize\\setlength{{\\tabcolsep}}{{3pt}}\n{said}{text}{notes}}}\n"
+        f"{{\\scriptsize\\setlength{{\\tabcolsep}}{{3pt}}\\renewcommand{{\\arraystretch}}{{1.7}}\n{said}{text}{notes}}}\n"
     )

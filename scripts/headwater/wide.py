@@ -118,7 +118,7 @@ def quantities(line: list[Any], sources: list[str]) -> Iterator[tuple[tuple[str,
             if not np.isnan(number):
                 yield (source,), name, number
     for row in line:
-        for name in PAIR if row.reference else ():
+        for name in PAIR if row.reference and not np.isnan(row.difference) else ():
             if not np.isnan(getattr(row, name)):
                 yield (row.source, row.reference), name, getattr(row, name)
 

@@ -43,7 +43,7 @@ def _joined(grid: Grid) -> list[str]:
 def _panel(ax: Axes, values: pd.DataFrame, colours: dict[str, str], *, joined: list[str]) -> None:
     """One panel, from values with a row for each seed and a column for each source."""
     places = {source: position for position, source in enumerate(values.columns)}
-    for seed in values.index:
+    for seed in values.index if joined else ():
         line = values.loc[seed].where(values.columns.isin(joined))  # broken where a source is nobody's pair
         ax.plot(list(places.values()), line, color=RULE, linewidth=0.8, zorder=1)
     for source, place in places.items():
