@@ -37,6 +37,11 @@ def test_the_columns_that_a_reviewer_asks_for_are_there(table):
         "difference_high",
         "p",
         "p_adjusted",
+        "value_se",
+        "difference_se",
+        "degrees_of_freedom",
+        "p_percentile",
+        "smallest_p",
         "patients",
         "seeds",
         "resamples",
@@ -44,9 +49,12 @@ def test_the_columns_that_a_reviewer_asks_for_are_there(table):
         assert column in table.columns
 
 
-def test_the_control_does_not_differ(table):
-    control = table[table["source"] == "random_again"]
-    assert len(control) >= 10 and (control["p_adjusted"] > 0.05).all()
+def test_the_controls_pass(table):
+    for control, reference in (("random_again", "random"), ("random_shuffled", "chance")):
+        rows = table[(table["source"] == control) & (table["label"] == "macro")]
+        assert (rows["reference"] == reference).all() and set(rows["dataset"]) == {"chestxray14", "vindr"}
+        assert (rows["p_adjusted"] > 0.05).all()
+    assert (table["controls"] == "passed").all()
 
 
 def test_some_source_is_better_than_random(table):
@@ -55,5 +63,6 @@ def test_some_source_is_better_than_random(table):
 
 
 def test_the_signal_is_neither_absent_nor_trivial(table):
-    assert table["value"].between(0.6, 0.98).all()
-    assert table["reference_value"].dropna().between(0.6, 0.98).all()
+    fitted = table[table["source"] != "random_shuffled"]
+    assert fitted["value"].between(0.6, 0.98).all()
+    assert fitted["reference_value"].dropna().between(0.6, 0.98).all()
