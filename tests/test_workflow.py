@@ -75,6 +75,25 @@ def test_a_new_metric_repeats_compare_and_report_only(finished):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "change",
+    [{"reference": None}, {"margin": 0.01}, {"method": "published"}, {"correction": "max_t"}, {"pairing": "nested"}],
+    ids=str,
+)
+def test_another_comparison_repeats_compare_and_report_only(finished, change):
+    config = small_config()
+    config["comparison"] |= change
+    assert planned(finished, config=config) == {"all": 1, "compare": 1, "report": 1}
+
+
+@pytest.mark.slow
+def test_a_control_adds_its_own_runs_and_no_encoder(finished):
+    config = {**small_config(), "controls": {"again": ["photographs"], "shuffled": ["random"]}}
+    expected = {"all": 1, "finetune": 4, "predict": 4, "compare": 1, "report": 1}
+    assert planned(finished, config=config) == expected
+
+
+@pytest.mark.slow
 def test_a_new_source_adds_only_its_own_branch(finished):
     config = small_config()
     config["sources"]["random_again"] = {}
