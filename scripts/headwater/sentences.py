@@ -273,6 +273,8 @@ def wide_footnotes(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
     titles = tables.titles(grid)
     value = next(iter(titles.values())) if len(titles) == 1 else "the metric"
     cells = f"Below each source: {value} ± standard error {tables.covers(grid)}. Below each pair: adjusted p."
+    if grid.comparing.method == "published":
+        cells += " The published way: mean ± standard deviation, and p as it stands."
     return [cells, legend(rows, grid=grid), *controls(rows, grid=grid), *published_faults(grid)]
 
 
@@ -319,7 +321,8 @@ def _method(grid: Grid) -> list[str]:
         "p and intervals come from t, the difference over its standard error, with seeds as the readers of a "
         "multi-reader multi-case study: the method of Obuchowski and Rockette (1995) with the degrees of freedom of "
         "Hillis (2007), in which the patients of the smaller class count, too, and covariances from the resampled "
-        "patients. They speak of new patients and of new trainings. "
+        "patients. They speak of new patients and of new trainings, and are never more certain than those of these "
+        "very trainings. "
         "Intervals of a single value are made on the logit scale, so that they stay in its range."
     ]
 

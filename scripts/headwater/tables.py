@@ -1,6 +1,7 @@
 """Tables: comparisons as a reader wants them, in plain text, Markdown, LaTeX and for the page."""
 
 import math
+import re
 from typing import Any
 
 import pandas as pd
@@ -238,26 +239,26 @@ def in_latex(text: str) -> str:
     return "".join(LATEX.get(letter, letter) for letter in text)
 
 
-BREAKS = (" [", " vs ", ", published way", ", not worse", ", equivalent")
-"""Where a cell may go on in a second line."""
+BREAKS = re.compile(r",? (?=\[|vs |published way|not worse|equivalent)")
+"""Where a cell may go on in a further line."""
 
 
 def _in_cell(text: str) -> str:
     """Plain text as LaTeX in a cell as narrow as can be: an interval stands below its number."""
-    return _broken(text, at=min((text.find(part) for part in BREAKS if text.find(part) > 0), default=0))
+    return _stacked(BREAKS.split(text))
 
 
 def _in_head(text: str) -> str:
-    """The same of a column's heading, which may break at any space."""
-    broken = _in_cell(text)
-    return broken if broken != in_latex(text) else _broken(text, at=max(0, text.rfind(" ")))
+    """The same of a column's heading, which may break before its last word, too."""
+    lines = BREAKS.split(text)
+    return _stacked(lines if len(lines) > 1 else text.rsplit(" ", 1))
 
 
-def _broken(text: str, *, at: int) -> str:
-    if not at:
-        return in_latex(text)
-    # the braces keep what follows from being read as the length of a gap
-    return f"\\shortstack[r]{{{in_latex(text[:at])}\\\\{{}}{in_latex(text[at:].lstrip(', '))}}}"
+def _stacked(lines: list[str]) -> str:
+    if len(lines) == 1:
+        return in_latex(lines[0])
+    # the braces keep a bracket from being read as the length of a gap
+    return "\\shortstack[r]{" + r"\\{}".join(map(in_latex, lines)) + "}"
 
 
 def as_latex(table: pd.DataFrame, *, bold: pd.DataFrame, name: str, before: list[str], after: list[str]) -> str:

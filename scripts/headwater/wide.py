@@ -75,7 +75,7 @@ def _shown(line: list[Any], sources: list[str], pairs: list[tuple[str, str]], gr
         cells[source] = tables.with_error(*numbers)
         if published:
             spread = tables.mean_and_sd(values["published_value"], values["published_sd"])
-            cells[f"{source}, published way (mean ± SD)"] = spread
+            cells[f"{source}, published way"] = spread
     tests = {(row.source, row.reference): row for row in line}
     for pair in pairs:
         row = tests[pair]
