@@ -85,19 +85,14 @@ def _shown(line: list[Any], sources: list[str], pairs: list[tuple[str, str]], gr
     return cells
 
 
+VALUE = ("value", "value_se", "value_low", "value_high", "published_value", "published_sd")
+"""The numbers of a source."""
+
+
 def value_of(line: list[Any], source: str) -> dict[str, float]:
-    """What a source reaches, from the rows of one line: as a source of its own or as somebody's reference."""
-    for row in line:
-        if row.source == source:
-            names = ("value", "value_se", "value_low", "value_high", "published_value", "published_sd")
-            return {name: getattr(row, name) for name in names}
-    row = next(row for row in line if row.reference == source)
-    as_reference = {
-        **{f"value{part}": f"reference{part}" for part in ("_se", "_low", "_high")},
-        **{"value": "reference_value", "published_value": "published_reference"},
-        "published_sd": "published_reference_sd",
-    }
-    return {name: getattr(row, column) for name, column in as_reference.items()}
+    """What a source reaches, from the rows of one line: each source is the first of a pair there, or stands alone."""
+    row = next(row for row in line if row.source == source)
+    return {name: getattr(row, name) for name in VALUE}
 
 
 PAIR = (
