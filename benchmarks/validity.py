@@ -309,8 +309,8 @@ With three seeds or more, *seeds as readers*, the default, claims a difference t
 
 ## Whole families of tests
 
-{grids:,} grids of four equally good sources on two test sets of 300 patients, three findings, paired seeds (`seed SD` 0.05):
-in how many per cent at least one of the six macro differences is claimed.
+{grids:,} grids of four equally good sources on two test sets of 300 patients, three findings, paired seeds (`seed SD`
+0.05): in how many per cent at least one of the six macro differences is claimed.
 
 {errors.to_markdown(index=False, disable_numparse=True)}
 """
