@@ -1,7 +1,7 @@
 """Readers: training seeds seen as the readers of a multi-reader multi-case study, so that claims reach beyond one run.
 
 A difference between two sources is to hold for new patients and for new trainings. Radiology has asked this for
-decades of devices, readers and cases: the method of Obuchowski and Rockette (1995, Commun. Stat. Simul. 24:285) with
+decades of devices, readers and cases: the method of Obuchowski and Rockette (1995, Comm. Stat. Simul. 24:285) with
 the degrees of freedom of Hillis (2007, Stat. Med. 26:596), here with covariances from a bootstrap of the patients.
 """
 
