@@ -278,7 +278,7 @@ def _claims(ax: mpl.axes.Axes, frame: pd.DataFrame, ways: list[str]) -> None:
     ax.set_yticks(range(len(ways)), ways)
     ax.invert_yaxis()
     ax.set_xlabel("false claims of a difference, % of simulated test sets (nominal: 5 %)")
-    ax.legend(frameon=False, loc="lower right")
+    ax.legend(frameon=False, loc="upper right")
 
 
 def page(frame: pd.DataFrame, families: pd.DataFrame, *, sets: int, grids: int) -> str:
