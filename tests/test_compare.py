@@ -236,7 +236,9 @@ def test_one_patient_can_be_described_at_most(tmp_path):
     effusion = row(
         compared(tmp_path, written(tmp_path, cases, strengths={"random": 0.2, "dino": 0.6})), label="Effusion"
     )
-    assert not effusion.tested and effusion.value_low == effusion.value == effusion.value_high
+    assert not effusion.tested and np.isfinite(effusion.value)
+    # one patient tells nothing of others: no interval is better than one without width
+    assert np.isnan([effusion.value_se, effusion.value_low, effusion.value_high]).all()
 
 
 def test_constant_scores_are_a_coin_toss(tmp_path, cases):
@@ -353,12 +355,46 @@ def test_a_margin_is_judged_from_its_own_side(tmp_path, cases):
     assert none[["p_noninferior", "p_equivalent", "margin_low"]].isna().all().all()
 
 
+def test_a_margin_without_any_variance_is_judged_by_the_replicates(tmp_path, cases):
+    files = written(tmp_path, cases, strengths={"random": 0.2, "dino": 0.6, "again": 0.1})
+    for file in files:
+        worth = 0.0 if "random" in str(file) else 1.0
+        changed(file, lambda frame, worth=worth: frame.assign(score=frame.target * worth))
+    plan = {"sources": ("random", "dino", "again"), "margin": 0.01}
+    frame = compared(tmp_path, files, reference="dino", **plan)
+    same, worse = (row(frame, source=source) for source in ("again", "random"))
+    assert same.p == 1 and same.p_equivalent == same.p_noninferior == pytest.approx(1 / 513)
+    assert (same.margin_low, same.margin_high) == (0, 0)
+    assert worse.p_noninferior == worse.p_equivalent == 1
+
+
+def test_what_is_left_out_has_no_uncertainty_either(tmp_path):
+    cases = cohort(patients=60, images=2, labels={**LABELS, "Hernia": 0.0})
+    hernia = row(compared(tmp_path, written(tmp_path, cases, strengths={"random": 0.2, "dino": 0.6})), label="Hernia")
+    assert np.isnan([hernia.value_se, hernia.difference_se, hernia.degrees_of_freedom, hernia.value_low]).all()
+
+
+def test_one_bearing_patient_is_not_certain_by_delong(tmp_path):
+    cases = cohort(patients=60, images=2, labels={**LABELS, "Hernia": 1 / 60})
+    files = written(tmp_path, cases, strengths={"random": 0.2, "dino": 0.6}, seeds=(0,))
+    hernia = row(compared(tmp_path, files, seeds=(0,), method="delong"), label="Hernia")
+    assert not hernia.tested and np.isfinite(hernia.difference)
+    assert np.isnan([hernia.value_se, hernia.difference_se, hernia.difference_low]).all()
+
+
+def test_scores_that_are_no_probabilities_are_refused_by_file(tmp_path, cases):
+    files = written(tmp_path, cases, strengths={"random": 0.2, "dino": 0.6})
+    with pytest.raises(Refusal, match=r"predictions\.parquet: the Brier score needs probabilities"):
+        compared(tmp_path, files, metrics=("brier",))
+
+
 def test_lower_is_better_for_an_error(tmp_path, cases):
     files = written(tmp_path, cases, strengths={"random": 0.0, "dino": 2.0})
     for file in files:
         changed(file, lambda frame: frame.assign(score=1 / (1 + np.exp(-4 * (frame.score - 1)))))
     found = row(compared(tmp_path, files, metrics=("brier",), margin=0.001))
-    assert found.difference < 0 and found.superiority == 1 and found.p_noninferior < 0.01 < 0.9 < found.p_equivalent
+    assert found.difference < 0 and found.superiority == 1 and found.effect > 0
+    assert found.p_noninferior < 0.01 < 0.9 < found.p_equivalent
 
 
 def test_few_patients_are_tested_with_caution_and_said(tmp_path):

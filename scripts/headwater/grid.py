@@ -193,7 +193,7 @@ class Controls(Record):
     again: tuple[str, ...] = ()
     """A/A: each source named here once more, as NAME_again: the same weights, other chance in the fine-tuning."""
     shuffled: tuple[str, ...] = ()
-    """Each source named here fitted to shuffled labels, as NAME_shuffled: it cannot be better than chance."""
+    """Each source named here fitted to shuffled labels, as NAME_shuffled: it must come out at chance."""
 
 
 class Dataset(Record):
@@ -266,9 +266,9 @@ class Comparing(Record):
     """Seed of the resampling."""
     level: float = Field(0.05, gt=0, lt=0.5)
     """Significance level of the corrected tests; intervals cover 1 - level."""
-    fewest_positive: int = Field(10, ge=1)
+    fewest_positive: int = Field(10, ge=2)
     """Labels with fewer positive (or negative) test patients are described, not tested, and not in the macro."""
-    few_positive: int = Field(20, ge=1)
+    few_positive: int = Field(20, ge=2)
     """Labels with fewer positive (or negative) test patients than this are tested with caution, and flagged."""
 
 
@@ -282,7 +282,7 @@ class Comparison(Comparing):
     again: dict[str, str] = {}
     """A/A controls: the same source under a second name, and the first."""
     shuffled: tuple[str, ...] = ()
-    """Sources fitted to shuffled labels, which cannot be better than chance."""
+    """Sources fitted to shuffled labels, which must come out at chance."""
 
     @property
     def pairs(self) -> list[tuple[str, str]]:

@@ -111,7 +111,10 @@ def _columns(
                 file=run.file,
                 remedy="take it out of comparison.metrics",
             )
-        yield replication.column(metric, evidence, patient, patients=patients, ranks=ranks)
+        try:
+            yield replication.column(metric, evidence, patient, patients=patients, ranks=ranks)
+        except Refusal as refusal:
+            raise Refusal(str(refusal), file=run.file) from None
 
 
 def _evidence(run: Predictions, position: int, known: np.ndarray) -> dict[str, np.ndarray]:

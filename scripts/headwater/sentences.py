@@ -28,7 +28,7 @@ def extent(grid: Grid) -> str:
     return " × ".join(many(len(part), noun) for noun, part in sizes.items()) + f" = {many(runs, 'run')}"
 
 
-FEW_SEEDS = 3
+FEW_SEEDS = 5
 """With fewer, the tables warn of how little they tell of training noise."""
 
 
@@ -70,9 +70,10 @@ def _of_seeds(grid: Grid) -> list[str]:
         return []
     if seeds == 1:
         return ["One seed: training noise is not in it. The tables speak of these trained networks, not of sources."]
-    if grid.comparing.method == "percentile":
-        return [f"{seeds} seeds tell their spread poorly: where trainings differ much, p can be too small. Use five."]
-    return [f"{seeds} seeds tell their spread poorly, and only large differences can be found. Use five."]
+    return [
+        f"{seeds} seeds tell their spread poorly: small differences are missed, and where trainings differ far more "
+        "than patients p can be too small. Use five."
+    ]
 
 
 def card(archive: Archive) -> Card:
@@ -161,6 +162,11 @@ def found(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
         for claimed, claim, p in (
             (row.significant, f"{better} than {row.reference}", tables.adjusted(row)),
             (row.equivalent, _equivalent(row.reference, grid), tables.p_value(row.p_equivalent_adjusted)),
+            (
+                row.noninferior and not row.significant and not row.equivalent,
+                f"not worse than {row.reference} by more than {grid.comparing.margin or 0:g}",
+                tables.p_value(row.p_noninferior_adjusted),
+            ),
         ):
             if claimed:
                 lines.append(
@@ -321,8 +327,8 @@ def _method(grid: Grid) -> list[str]:
         "p and intervals come from t, the difference over its standard error, with seeds as the readers of a "
         "multi-reader multi-case study: the method of Obuchowski and Rockette (1995) with the degrees of freedom of "
         "Hillis (2007), in which the patients of the smaller class count, too, and covariances from the resampled "
-        "patients. They speak of new patients and of new trainings, and are never more certain than those of these "
-        "very trainings. "
+        "patients. They speak of new patients and of new trainings. These very trainings, with the patients alone by "
+        "chance, are judged as well; standard error, interval and p are those of the more doubtful of the two. "
         "Intervals of a single value are made on the logit scale, so that they stay in its range."
     ]
 
@@ -369,8 +375,8 @@ def _families(rows: pd.DataFrame, grid: Grid) -> list[str]:
         f"({tests[CONFIRMATORY]}, {'max-T' if by_max_t else 'Holm'}); exploratory, every single label "
         f"({tests[EXPLORATORY]}, Benjamini-Hochberg); controls, their macros ({tests[CONTROL]}, Holm)."
     ]
-    if by_max_t:
-        used = int(rows.loc[rows["family"] == CONFIRMATORY, "correction_resamples"].max()) if by_max_t else 0
+    if by_max_t and tests[CONFIRMATORY] != many(0, "test"):
+        used = int(rows.loc[rows["family"] == CONFIRMATORY, "correction_resamples"].max())
         said.append(
             f"Step-down max-T (Westfall and Young, Romano and Wolf) uses the {used} replicates in which every test of "
             f"the family is defined; {grid.comparing.resamples - used} were dropped."

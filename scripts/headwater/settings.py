@@ -111,6 +111,7 @@ def load(content: dict[str, Any], *, file: Path | str = "config") -> Config:
         _twice,
         _uneven_batches,
         _bad_controls,
+        _unguessable,
         _bad_comparison,
         _bad_method,
         _too_few_resamples,
@@ -264,6 +265,17 @@ def _bad_start(config: Config, name: str) -> Iterable[str]:
         yield f"sources.{name}.start: {start.name} is a {start.backbone}, this is a {backbone}; use one backbone"
 
 
+def _unguessable(config: Config) -> Iterable[str]:
+    """Shuffled labels without a metric of which it is known what guessing reaches."""
+    metrics = [name for name in config.comparison.metrics if name in plugins.names("metrics")]
+    known = [name for name in metrics if plugins.constant("metrics", name, "CHANCE", default=None) is not None]
+    if config.controls.shuffled and metrics and not known:
+        yield (
+            f"controls.shuffled: nobody knows what guessing reaches in {', '.join(metrics)}; "
+            "add auroc to comparison.metrics"
+        )
+
+
 def _bad_controls(config: Config) -> Iterable[str]:
     """Controls of no source or under a taken name, and controls that stand among the sources."""
     for name, source in config.sources.items():
@@ -312,16 +324,23 @@ def _too_few_resamples(config: Config) -> Iterable[str]:
         yield f"comparison.resamples: {why} below {fewest} resamples (got {config.comparison.resamples}); raise it"
 
 
+SPELT = {"holm": "Holm", "max_t": "max_t"}
+"""How corrections are called in a sentence."""
+
+
 def _floors(config: Config) -> Iterable[tuple[int, str]]:
     """(fewest resamples, what is wrong with fewer) for each thing that is made from them."""
     comparison = config.comparison
     if comparison.correction == "max_t":
-        # the smallest p is 1 / (resamples + 1), however many tests there are
+        # the smallest adjusted p is 1 / (resamples + 1), however many tests there are
         yield math.ceil(1 / comparison.level), "max_t can reject nothing"
-    elif comparison.method == "percentile":
-        # the smallest p is 2 / (resamples + 1); Holm must be able to reject it over the whole confirmatory family
+    if comparison.method == "percentile":
+        # the smallest p is 2 / (resamples + 1); it must be rejected over the whole confirmatory family
         tests = _tests(config)
-        yield math.ceil(2 * tests / comparison.level) - 1, f"with {tests} tests Holm can reject nothing"
+        yield (
+            math.ceil(2 * tests / comparison.level) - 1,
+            f"with {tests} tests {SPELT[comparison.correction]} can reject nothing",
+        )
     if comparison.method in ("obuchowski_rockette", "published"):
         yield FEWEST_FOR_AN_ERROR, "a standard error is too rough"
 

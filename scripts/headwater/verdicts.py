@@ -67,7 +67,7 @@ def _row(statistic: Statistic, source: str, reference: str, *, comparison: Compa
         **_uncertainty("difference", difference, _interval(difference, replicates, comparison)),
         "degrees_of_freedom": difference.degrees_of_freedom,
         **_significance(difference, replicates, tested=tested, comparison=comparison),
-        **_against_margin(difference, metric=statistic.metric, tested=tested, comparison=comparison),
+        **_against_margin(difference, replicates, metric=statistic.metric, tested=tested, comparison=comparison),
         **_effects(statistic, source, reference, comparison),
         "dropped": int(np.isnan(statistic.replicates).any(axis=0).sum()),
         "tested": tested,
@@ -134,7 +134,9 @@ def _resampled(statistic: Statistic, source: str, comparison: Comparison) -> np.
     if source == CHANCE:
         return np.full(statistic.replicates.shape[1], plugins.load("metrics", statistic.metric).CHANCE)
     values = statistic.replicates[_at(source, comparison)].T
-    counts = resampling.seed_counts(values.shape[1], resamples=len(values), seed=comparison.seed, source=source)
+    # trainings of one source on two datasets are different trainings
+    named = f"{comparison.dataset}/{source}"
+    counts = resampling.seed_counts(values.shape[1], resamples=len(values), seed=comparison.seed, source=named)
     return resampling.over_seeds(values, counts)
 
 
@@ -167,9 +169,7 @@ def _significance(
     """p by the chosen method, and by the replicates alone."""
     defined = int((~np.isnan(replicates)).sum())
     percentile = significance.two_sided(replicates, observed=difference.value) if tested else np.nan
-    # without any variance there is no t; what is left is that no replicate contradicts
-    by_replicates = comparison.method == "percentile" or (difference.value != 0 and not difference.varies)
-    p = percentile if by_replicates else difference.p()
+    p = percentile if _by_replicates(difference, comparison) and difference.value != 0 else difference.p()
     return {
         "p": p if tested else np.nan,
         "p_percentile": percentile,
@@ -177,13 +177,24 @@ def _significance(
     }
 
 
-def _against_margin(difference: Estimate, *, metric: str, tested: bool, comparison: Comparison) -> dict[str, float]:
+def _by_replicates(difference: Estimate, comparison: Comparison) -> bool:
+    """Whether the replicates judge: as declared, or because nothing varies, so that there is no t."""
+    return comparison.method == "percentile" or difference.constant
+
+
+def _against_margin(
+    difference: Estimate, replicates: np.ndarray, *, metric: str, tested: bool, comparison: Comparison
+) -> dict[str, float]:
     """One-sided p of a difference that is worse, or larger either way, than the margin; NaN without one."""
     if comparison.margin is None or not tested:
         return dict.fromkeys(("p_noninferior", "p_equivalent", "margin_low", "margin_high"), np.nan)
-    margin, mirrored = comparison.margin, difference.mirrored()
-    worse, better = difference.p_above(-margin), mirrored.p_above(-margin)
-    low, high = difference.interval(2 * comparison.level)
+    margin = comparison.margin
+    if _by_replicates(difference, comparison):
+        worse, better = (significance.above(drawn, bound=-margin) for drawn in (replicates, -replicates))
+        low, high = intervals.percentile(replicates, level=2 * comparison.level)
+    else:
+        worse, better = difference.p_above(-margin), difference.mirrored().p_above(-margin)
+        low, high = difference.interval(2 * comparison.level)
     noninferior = worse if plugins.load("metrics", metric).BETTER == "higher" else better
     return {
         "p_noninferior": noninferior,
@@ -194,12 +205,10 @@ def _against_margin(difference: Estimate, *, metric: str, tested: bool, comparis
 
 
 def _effects(statistic: Statistic, source: str, reference: str, comparison: Comparison) -> dict[str, float]:
-    """The difference in units of one training, and how often a training of the source is the better one."""
+    """How much better the source is in units of one training, and how often its training is the better one."""
     if reference in ("", CHANCE):
         return {"effect": np.nan, "superiority": np.nan}
     one, other = (statistic.observed[_at(name, comparison)] for name in (source, reference))
     if plugins.load("metrics", statistic.metric).BETTER == "lower":
-        better = readers.superiority(other, one)
-    else:
-        better = readers.superiority(one, other)
-    return {"effect": readers.standardised(one, other), "superiority": better}
+        one, other = other, one
+    return {"effect": readers.standardised(one, other), "superiority": readers.superiority(one, other)}

@@ -14,6 +14,9 @@ from headwater.grid import Grid
 
 BINS = 60
 
+NARROWEST = 1e-9
+"""What spreads less is one number but for rounding, and has no distribution."""
+
 
 def drawn(rows: pd.DataFrame, replicates: pd.DataFrame, *, colours: dict[str, str], grid: Grid) -> str:
     """An SVG with a column for each metric and recipe and a panel for each pair of one dataset.
@@ -46,7 +49,7 @@ def drawn(rows: pd.DataFrame, replicates: pd.DataFrame, *, colours: dict[str, st
 def _panel(ax: Axes, row: Any, differences: np.ndarray, colours: dict[str, str]) -> None:
     """The replicates of one pair, scaled to a height of 1."""
     colour = colours[row.source]
-    if differences.size:
+    if differences.size and np.ptp(differences) > NARROWEST:
         counts, edges = np.histogram(differences, bins=BINS)
         ax.stairs(counts / counts.max(), edges, fill=True, color=colour, alpha=0.35)
         ax.stairs(counts / counts.max(), edges, color=colour, linewidth=0.8)

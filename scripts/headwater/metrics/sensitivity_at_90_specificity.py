@@ -12,7 +12,6 @@ from headwater.statistics import ranked, weighing
 TITLE = "sensitivity at 90 % specificity"
 BETTER = "higher"
 RANGE = (0.0, 1.0)
-CHANCE = 0.1
 SPECIFICITY = 0.9
 KERNEL = partial(ranked.sensitivity, SPECIFICITY)
 

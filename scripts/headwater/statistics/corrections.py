@@ -28,7 +28,8 @@ def max_t(p: np.ndarray, replicates: np.ndarray) -> np.ndarray:
     adjusted, tested = np.full(p.shape, np.nan), ~np.isnan(p)
     if tested.any():
         whole = whole_replicates(replicates[:, tested])
-        adjusted[tested] = _stepped_down(norm.isf(p[tested] / 2), _by_chance(whole))
+        # few seeds have few resamples: no correction makes a test more certain than it was
+        adjusted[tested] = np.maximum(_stepped_down(norm.isf(p[tested] / 2), _by_chance(whole)), p[tested])
     return adjusted
 
 

@@ -46,4 +46,7 @@ def weighted(value: np.ndarray, weights: np.ndarray) -> np.ndarray:
     known = ~np.isnan(value)
     weights = np.asarray(weights, dtype=float)[:, known]
     total = weights.sum(axis=1)
-    return np.divide(weights @ value[known], total, out=np.full(len(weights), np.nan), where=total > 0)
+    # not by a matrix product, whose rounding would follow the number of threads
+    return np.divide(
+        np.einsum("rc,c->r", weights, value[known]), total, out=np.full(len(weights), np.nan), where=total > 0
+    )

@@ -55,9 +55,8 @@ def _steps(positive: np.ndarray, group: np.ndarray) -> np.ndarray:
 
 
 @numba.njit(nogil=True, cache=True, boundscheck=False)
-def _add(total, counts, patient, first, behind, room):
-    """Add the counts of some rows to 64 whole numbers; bytes are summed while `room` rows cannot overflow them."""
-    narrow = np.empty(LANES, np.uint8)
+def _add(total, narrow, counts, patient, first, behind, room):
+    """Add the counts of some rows to 64 whole numbers, by way of bytes as long as `room` rows cannot overflow them."""
     while first < behind:
         end = min(behind, first + room)
         narrow[:] = 0
@@ -84,25 +83,27 @@ def auroc(counts, room, patient, steps, out):
     """
     negatives, positives = np.zeros(LANES, np.uint32), np.zeros(LANES, np.uint32)
     here, above = np.zeros(LANES, np.uint32), np.zeros(LANES, np.uint32)
-    twice_lost = np.zeros(LANES, np.uint64)
+    twice_lost, narrow = np.zeros(LANES, np.uint64), np.empty(LANES, np.uint8)
     for step in range(steps.shape[0]):
-        _add(negatives, counts, patient, steps[step, 0], steps[step, 1], room)
-        above[:] = negatives
+        _add(negatives, narrow, counts, patient, steps[step, 0], steps[step, 1], room)
+        over = negatives
         if steps[step, 1] < steps[step, 2]:
-            _add(negatives, counts, patient, steps[step, 1], steps[step, 2], room)
+            above[:] = negatives
+            over = above
+            _add(negatives, narrow, counts, patient, steps[step, 1], steps[step, 2], room)
         first, behind = steps[step, 2], steps[step, 3]
         if behind - first == 1:
             at = patient[first]
             for lane in range(LANES):
                 drawn = np.uint32(counts[at, lane])
                 positives[lane] += drawn
-                twice_lost[lane] += np.uint64(drawn) * np.uint64(np.uint32(above[lane] + negatives[lane]))
+                twice_lost[lane] += np.uint64(drawn) * np.uint64(np.uint32(over[lane] + negatives[lane]))
         elif first < behind:
             here[:] = 0
-            _add(here, counts, patient, first, behind, room)
+            _add(here, narrow, counts, patient, first, behind, room)
             for lane in range(LANES):
                 positives[lane] += here[lane]
-                twice_lost[lane] += np.uint64(here[lane]) * np.uint64(np.uint32(above[lane] + negatives[lane]))
+                twice_lost[lane] += np.uint64(here[lane]) * np.uint64(np.uint32(over[lane] + negatives[lane]))
     for lane in range(LANES):
         pairs = np.uint64(2) * np.uint64(positives[lane]) * np.uint64(negatives[lane])
         out[lane] = np.float64(pairs - twice_lost[lane]) / np.float64(pairs) if pairs > 0 else np.nan
@@ -112,12 +113,12 @@ def auroc(counts, room, patient, steps, out):
 def average_precision(counts, room, patient, steps, out):
     """Average precision of 64 replicates: the mean precision at the positive cases; NaN without both classes."""
     negatives, positives, here = np.zeros(LANES, np.uint32), np.zeros(LANES, np.uint32), np.zeros(LANES, np.uint32)
-    total = np.zeros(LANES)
+    total, narrow = np.zeros(LANES), np.empty(LANES, np.uint8)
     for step in range(steps.shape[0]):
-        _add(negatives, counts, patient, steps[step, 0], steps[step, 2], room)
+        _add(negatives, narrow, counts, patient, steps[step, 0], steps[step, 2], room)
         if steps[step, 2] < steps[step, 3]:
             here[:] = 0
-            _add(here, counts, patient, steps[step, 2], steps[step, 3], room)
+            _add(here, narrow, counts, patient, steps[step, 2], steps[step, 3], room)
             for lane in range(LANES):
                 positives[lane] += here[lane]
                 reached = max(np.uint32(1), positives[lane] + negatives[lane])
@@ -135,13 +136,14 @@ def sensitivity(specificity, counts, room, patient, steps, out):
     """
     negatives, all_negatives = np.zeros(LANES, np.uint32), np.zeros(LANES, np.uint32)
     positives, found, here = np.zeros(LANES, np.uint32), np.zeros(LANES, np.uint32), np.zeros(LANES, np.uint32)
+    narrow = np.empty(LANES, np.uint8)
     for step in range(steps.shape[0]):
-        _add(all_negatives, counts, patient, steps[step, 0], steps[step, 2], room)
+        _add(all_negatives, narrow, counts, patient, steps[step, 0], steps[step, 2], room)
     for step in range(steps.shape[0]):
-        _add(negatives, counts, patient, steps[step, 0], steps[step, 2], room)
+        _add(negatives, narrow, counts, patient, steps[step, 0], steps[step, 2], room)
         if steps[step, 2] < steps[step, 3]:
             here[:] = 0
-            _add(here, counts, patient, steps[step, 2], steps[step, 3], room)
+            _add(here, narrow, counts, patient, steps[step, 2], steps[step, 3], room)
             for lane in range(LANES):
                 positives[lane] += here[lane]
                 passed_over = np.float64(all_negatives[lane]) - np.float64(negatives[lane])

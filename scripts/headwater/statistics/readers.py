@@ -29,12 +29,12 @@ class Estimate:
     @property
     def standard_error(self) -> float:
         """The standard error."""
-        return max(float(np.sqrt(one.variance)) for one in self._both)
+        return float(np.sqrt(np.max([one.variance for one in self._both])))
 
     @property
-    def varies(self) -> bool:
-        """Whether there is a variance to judge the value by."""
-        return any(one.variance > 0 for one in self._both)
+    def constant(self) -> bool:
+        """Whether nothing varies, so that there is no t to judge the value by; not so where the variance is unknown."""
+        return all(one.variance == 0 for one in self._both)
 
     @property
     def _both(self) -> "list[Estimate]":
@@ -86,7 +86,7 @@ class Estimate:
 
     def _reach(self, level: float) -> float:
         quantiles = [stats.t.ppf(1 - level / 2, one.degrees_of_freedom) for one in self._both]
-        return max(float(q * np.sqrt(one.variance)) for q, one in zip(quantiles, self._both, strict=True))
+        return float(np.max([q * np.sqrt(one.variance) for q, one in zip(quantiles, self._both, strict=True)]))
 
 
 UNKNOWN = Estimate(np.nan, np.nan, np.nan)
@@ -139,26 +139,27 @@ def _between(covariance: np.ndarray) -> float:
 
 def combined(value: float, of_seeds: list[float], of_patients: float, *, seeds: int, patients: float) -> Estimate:
     """An estimate from the variances of its seed means and the variance that all seeds share (Satterthwaite's df)."""
-    shared = max(0.0, of_patients)
+    shared = np.maximum(0.0, of_patients)  # what is unknown stays so
     variance = sum(of_seeds) + shared
     noise = sum(part**2 / (seeds - 1) for part in of_seeds)
     noise += shared**2 / (patients - 1) if patients > 1 else 0.0
-    return Estimate(float(value), float(variance), float(variance**2 / noise) if noise > 0 else np.inf)
+    return Estimate(float(value), float(variance), np.inf if noise == 0 else float(variance**2 / noise))
 
 
 def covariance(replicates: np.ndarray, *, patients: float = np.inf) -> np.ndarray:
     """The covariance of runs (runs, runs) over their bootstrap replicates (runs, resamples).
 
     Stretched by n / (n - 1) for n `patients` in the smaller class, since a resample of n varies by (n - 1) / n. A
-    replicate in which one of them is undefined is dropped for all of them; NaN if fewer than two are left.
+    replicate in which one of them is undefined is dropped for all of them; NaN if fewer than two replicates or patients
+    are left.
     """
     defined = replicates[:, ~np.isnan(replicates).any(axis=0)]
-    if defined.shape[1] < 2:
+    if defined.shape[1] < 2 or patients < 2:
         return np.full((len(replicates), len(replicates)), np.nan)
     apart = defined - defined[:, :1]  # what never varies varies by nothing, not by a rounding error
     apart -= apart.mean(axis=1, keepdims=True)
     # not by a matrix product, whose rounding would follow the number of threads
-    stretch = patients / (patients - 1) if 1 < patients < np.inf else 1.0
+    stretch = patients / (patients - 1) if patients < np.inf else 1.0
     return stretch * np.einsum("ib,jb->ij", apart, apart) / (defined.shape[1] - 1)
 
 

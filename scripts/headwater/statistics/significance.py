@@ -18,6 +18,14 @@ def two_sided(replicates: np.ndarray, *, observed: float) -> float:
     return float(min(1.0, 2 * rarer / (defined.size + 1)))
 
 
+def above(replicates: np.ndarray, *, bound: float) -> float:
+    """The one-sided bootstrap p of a difference of at most `bound`: (1 + #{d <= bound}) / (B + 1); NaN if none is
+    defined.
+    """
+    defined = replicates[~np.isnan(replicates)]
+    return float((1 + np.count_nonzero(defined <= bound)) / (defined.size + 1)) if defined.size else np.nan
+
+
 def smallest(resamples: int) -> float:
     """The smallest p that `resamples` replicates can give."""
     return 2 / (resamples + 1)
