@@ -14,7 +14,7 @@ from headwater.statistics.readers import UNKNOWN, Estimate
 
 def rows(statistic: Statistic, *, comparison: Comparison) -> Iterator[dict]:
     """One row per declared pair and control; a source that no pair names first has a row without a reference."""
-    pairs = [*comparison.pairs, *_controls(statistic.metric, comparison)]
+    pairs = pairs_of(statistic.metric, comparison)
     named = {source for source, _ in pairs}
     alone = [(source, "") for source in comparison.sources if source not in named]
     label = statistic.label
