@@ -3,6 +3,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from headwater import figures, sentences, wide
 from headwater.figures import palette, ranks, replicates, seeds
@@ -68,6 +69,16 @@ def test_the_best_source_has_the_first_rank_whichever_way_is_better(made):
     upper, lower = svg.split(">AUROC<")[0], svg.split(">Brier score<")[0].split(">AUROC<")[1]
     assert "image_net (1.00)" in upper and "(3.00) random" in upper
     assert "random (1.00)" in lower and "(3.00) image_net" in lower
+
+
+def test_a_bar_of_ranks_runs_from_left_to_right_in_every_process(made):
+    names = [f"source{number}" for number in range(9)]
+    values = pd.DataFrame(np.random.default_rng(0).random((2, 9)), columns=names, index=["one", "other"])
+    ax = Figure().subplots()
+    ranks._panel(ax, values, palette(names), "higher", made.grid)
+    bars = [line.get_xdata() for line in ax.lines if len(set(line.get_ydata())) == 1]
+    assert any(len(bar) == 9 for bar in bars)
+    assert all(list(bar) == sorted(bar) for bar in bars)
 
 
 def test_ranks_leave_controls_out(made):

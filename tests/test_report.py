@@ -1,7 +1,10 @@
+import os
 import re
 import shutil
 import subprocess
+import sys
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -21,6 +24,7 @@ NAMES = [
     *(f"{table}.{suffix}" for table in TABLES for suffix in ("csv", "md", "tex", "html")),
     *(f"{figure}_{name}.svg" for figure in ("forest", "roc", "seeds", "replicates") for name in ("chest", "vindr")),
 ]
+DOOR = Path(__file__).parent.parent / "scripts" / "report.py"
 READ = ["index.html", "significance.md", "significance.html", "significance.tex"]
 
 
@@ -50,6 +54,22 @@ def table(folder) -> pd.DataFrame:
 
 def test_all_products_are_there(finished):
     assert sorted(file.name for file in finished[1].iterdir()) == sorted(NAMES)
+
+
+@pytest.mark.slow
+def test_another_process_writes_the_same_bytes(finished, tmp_path):
+    """What a set of words gives first is another word in each process."""
+    arguments = ["--grid", finished[0].grid.as_json()]
+    for name in ("comparisons", "curves", "values", "replicates", "labels", "rejects"):
+        arguments += [f"--{name}", *map(str, getattr(finished[0], name))]
+    folders = [tmp_path / "2", tmp_path / "3"]
+    for folder in folders:
+        call = [sys.executable, str(DOOR), *arguments, "--folder", str(folder)]
+        subprocess.run(call, env={**os.environ, "PYTHONHASHSEED": folder.name}, check=True, capture_output=True)
+    names = sorted(file.name for file in folders[0].iterdir())
+    assert "ranks.svg" in names
+    for name in set(names) - {"summary.txt"}:  # which names its folder
+        assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes(), name
 
 
 def test_a_second_report_is_the_same_to_the_byte_whatever_the_order_of_files(finished, tmp_path):

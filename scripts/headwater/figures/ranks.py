@@ -33,7 +33,7 @@ def drawn(values: pd.DataFrame, *, colours: dict[str, str], grid: Grid) -> str:
 def _panel(ax: Axes, values: pd.DataFrame, colours: dict[str, str], better: str, grid: Grid) -> None:
     """One diagram, from values with a row for each test set and a column for each source; rank 1 is the best."""
     ranks = values.rank(axis=1, ascending=better == "lower").mean()
-    scikit_posthocs.critical_difference_diagram(
+    parts = scikit_posthocs.critical_difference_diagram(
         ranks,
         scikit_posthocs.posthoc_nemenyi_friedman(values),
         ax=ax,
@@ -45,3 +45,7 @@ def _panel(ax: Axes, values: pd.DataFrame, colours: dict[str, str], better: str,
         crossbar_props={"color": INK, "linewidth": 2.2, "marker": None},
         elbow_props={"linewidth": 0.9},
     )
+    for bars in parts["crossbars"]:
+        for bar in bars:
+            # its points come from a set, in another order in each process
+            bar.set_xdata(sorted(bar.get_xdata()))
