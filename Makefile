@@ -65,7 +65,7 @@ generate: $(READY)
 
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-	  --extra test --extra wandb --extra dicom pyproject.toml -o requirements.lock
+	  --extra test --extra wandb --extra dicom --extra slurm pyproject.toml -o requirements.lock
 
 clean:
 	rm -rf results/demo data/twins logs

@@ -1,0 +1,273 @@
+"""A real SLURM of four nodes on one machine: its Debian packages, its start, and its end.
+
+    python tests/cluster/slurm.py install | start | stop | status
+
+Loopback only, as root, without systemd. What is started here is stopped by its own process number, and the files in
+/etc/slurm, where SLURM looks for them, are taken away again.
+"""
+
+import grp
+import os
+import platform
+import pwd
+import secrets
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from string import Template
+
+TEMPLATES = Path(__file__).parent / "configuration"
+ROOT = Path(tempfile.gettempdir()) / "headwater-slurm"
+ETC = Path("/etc/slurm")
+PACKAGES = ["slurmctld", "slurmd", "slurmdbd", "slurm-client", "munge", "mariadb-server"]
+PROGRAMS = ["munged", "mariadbd", "slurmdbd", "slurmctld", "slurmd", "sbatch"]
+NODES = ["node1", "node2", "node3", "node4"]
+DAEMONS = [*NODES, "slurmctld", "slurmdbd", "mariadbd", "munged"]
+"""In the order in which they are stopped."""
+ACCOUNT = "lab"
+"""The account that profiles/slurm names."""
+
+
+def install() -> None:
+    """Install the Debian packages, and let none of them start a daemon by itself."""
+    policy = Path("/usr/sbin/policy-rc.d")
+    added = not policy.exists()
+    if added:
+        policy.write_text("#!/bin/sh\nexit 101\n")
+        policy.chmod(0o755)
+    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    try:
+        subprocess.run(["apt-get", "update", "-q"], env=quiet, check=True)
+        subprocess.run(["apt-get", "install", "-y", "-q", "--no-install-recommends", *PACKAGES], env=quiet, check=True)
+    finally:
+        if added:
+            policy.unlink()
+
+
+def obstacle() -> str | None:
+    """Why no SLURM can be started here, or None."""
+    if os.geteuid() != 0:
+        return "starting a SLURM of our own needs root"
+    missing = [name for name in PROGRAMS if not shutil.which(name)]
+    if missing:
+        return f"{', '.join(missing)} not installed: python tests/cluster/slurm.py install"
+    written = ETC / "slurm.conf"
+    if written.exists() and "headwater-test-cluster" not in written.read_text():
+        return f"{written} belongs to another cluster, which does not answer"
+    return None
+
+
+def answers() -> bool:
+    """Whether a SLURM is at work here, this one or another."""
+    return bool(shutil.which("scontrol")) and _succeeds("scontrol", "ping")
+
+
+def start() -> None:
+    """Start all daemons, and return once every node takes jobs."""
+    try:
+        _folders()
+        _configuration()
+        _munge()
+        _database()
+        _accounting()
+        _controller()
+    except BaseException:
+        stop()
+        raise
+
+
+def stop() -> None:
+    """Cancel what runs, end the daemons, and take the configuration away."""
+    if _alive("slurmctld"):
+        _cancel_all()
+    for name in DAEMONS:
+        _end(name)
+    for file in ("slurm.conf", "gres.conf", "cgroup.conf", "slurmdbd.conf"):
+        (ETC / file).unlink(missing_ok=True)
+    shutil.rmtree(ROOT, ignore_errors=True)
+
+
+def status() -> None:
+    """Print which daemons are up."""
+    for name in DAEMONS:
+        print(f"{name}: {'up' if _alive(name) else 'down'}")
+
+
+def _folders() -> None:
+    _folder(ROOT)
+    for name in ("pid", "devices", "spool", "number"):
+        _folder(ROOT / name)
+    _folder(ROOT / "log", mode=0o1777)
+    (ROOT / "pid").chmod(0o1777)
+    _folder(ROOT / "munge", owner="munge")
+    _folder(ROOT / "state", owner="slurm", mode=0o700)
+    _folder(ROOT / "mysql", owner="mysql", mode=0o700)
+    for node in NODES:
+        _folder(ROOT / "spool" / node)
+    for number in range(2):
+        _device(ROOT / "devices" / f"gpu{number}")
+    # sacctmgr looks for munge's socket in its usual place only
+    _folder(Path("/run/munge"), owner="munge")
+    _folder(Path("/run/mysqld"), owner="mysql")
+
+
+def _folder(path: Path, *, owner: str = "root", mode: int = 0o755) -> None:
+    path.mkdir(parents=True, exist_ok=True)
+    path.chmod(mode)
+    shutil.chown(path, owner, owner)
+
+
+def _device(path: Path) -> None:
+    """Make something that SLURM takes for a GPU: another /dev/null, or a plain file where devices are forbidden."""
+    if path.exists():
+        return
+    try:
+        os.mknod(path, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+    except PermissionError:
+        path.touch()
+
+
+def _configuration() -> None:
+    """Write the files of SLURM and MariaDB; jobs are held in cgroups where the machine lets us make them."""
+    cgroups = _makes_cgroups()
+    values = {
+        "root": ROOT,
+        "host": platform.node().partition(".")[0],
+        "proctrack": "proctrack/cgroup" if cgroups else "proctrack/pgid",
+        "task": "task/cgroup" if cgroups else "task/none",
+        "gather": "NoOverMemoryKill" if cgroups else "OverMemoryKill",
+    }
+    ETC.mkdir(exist_ok=True)
+    for template in TEMPLATES.iterdir():
+        folder = ROOT if template.name == "my.cnf" else ETC
+        (folder / template.name).write_text(Template(template.read_text()).substitute(values))
+    # slurmdbd refuses any other owner or mode
+    shutil.chown(ETC / "slurmdbd.conf", "slurm", "slurm")
+    (ETC / "slurmdbd.conf").chmod(0o600)
+
+
+def _makes_cgroups() -> bool:
+    """Whether cgroups of version 1 can be made, which alone reach every process of a job."""
+    probes = [Path("/sys/fs/cgroup") / kind / "headwater-probe" for kind in ("freezer", "memory")]
+    try:
+        for probe in probes:
+            probe.mkdir()
+            probe.rmdir()
+    except OSError:
+        return False
+    return True
+
+
+def _munge() -> None:
+    key = ROOT / "munge" / "munge.key"
+    key.write_bytes(secrets.token_bytes(1024))
+    key.chmod(0o400)
+    shutil.chown(key, "munge", "munge")
+    files = [f"--{what}-file={ROOT}/munge/munged.{what}" for what in ("pid", "log", "seed")]
+    _daemon("munged", "--foreground", f"--key-file={key}", *files, "--num-threads=4", user="munge")
+    _until(lambda: _succeeds("sh", "-c", "munge -n | unmunge"), "munged")
+
+
+def _database() -> None:
+    settings = f"--defaults-file={ROOT}/my.cnf"
+    fresh = ["mariadb-install-db", settings, "--user=mysql", "--auth-root-authentication-method=socket"]
+    subprocess.run([*fresh, "--skip-test-db"], check=True, capture_output=True)
+    _daemon("mariadbd", settings, user="mysql")
+    _until(lambda: _succeeds("mariadb", "-uroot", "-e", "select 1"), "mariadbd")
+    statements = (
+        "create database slurm_acct_db; create user 'slurm'@'localhost' identified via unix_socket;"
+        "grant all on slurm_acct_db.* to 'slurm'@'localhost';"
+    )
+    subprocess.run(["mariadb", "-uroot", "-e", statements], check=True)
+
+
+def _accounting() -> None:
+    _daemon("slurmdbd", "-D", user="slurm")
+    _until(lambda: _succeeds("sacctmgr", "-n", "show", "cluster"), "slurmdbd")
+    for words in ("cluster headwater", f"account {ACCOUNT} Cluster=headwater", f"user root Account={ACCOUNT}"):
+        subprocess.run(["sacctmgr", "-i", "add", *words.split()], check=True, capture_output=True)
+
+
+def _controller() -> None:
+    _daemon("slurmctld", "-D", user="slurm")
+    _until(answers, "slurmctld")
+    for node in NODES:
+        _daemon("slurmd", "-D", "-N", node, name=node)
+    _until(lambda: _output("sinfo", "-h", "-N", "-o", "%T").split() == ["idle"] * len(NODES), "slurmd")
+
+
+def _daemon(program: str, *arguments: str, user: str = "root", name: str = "") -> None:
+    """Start a program that stays in the foreground, as `user`, and remember its process number."""
+    name = name or program
+    if _alive(name):
+        raise RuntimeError(f"{name} is already at work; python tests/cluster/slurm.py stop")
+    groups = [group.gr_gid for group in grp.getgrall() if user in group.gr_mem]
+    with (ROOT / "log" / f"{name}.out").open("w") as log:
+        process = subprocess.Popen(
+            [shutil.which(program), *arguments],
+            user=user,
+            group=pwd.getpwnam(user).pw_gid,
+            extra_groups=groups,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            start_new_session=True,
+        )
+    (ROOT / "number" / name).write_text(f"{process.pid} {program}")
+
+
+def _alive(name: str) -> int | None:
+    """The process number of a daemon that was started here and still runs."""
+    file = ROOT / "number" / name
+    if not file.exists():
+        return None
+    number, program = file.read_text().split()
+    command = Path("/proc") / number / "cmdline"
+    # the number may have gone to another program since
+    return int(number) if command.exists() and program.encode() in command.read_bytes() else None
+
+
+def _end(name: str) -> None:
+    if number := _alive(name):
+        os.kill(number, signal.SIGTERM)
+        _until(lambda: not _alive(name), f"the end of {name}")
+    (ROOT / "number" / name).unlink(missing_ok=True)
+
+
+def _cancel_all() -> None:
+    """Cancel every job: a slurmd that ends leaves its jobs behind."""
+    jobs = _output("squeue", "-h", "-o", "%A").split()
+    if jobs:
+        subprocess.run(["scancel", *jobs], check=True)
+    _until(lambda: not _output("squeue", "-h"), "the end of all jobs")
+
+
+def _until(reached: Callable[[], bool], what: str) -> None:
+    """Wait for a moment, at most half a minute."""
+    deadline = time.monotonic() + 30
+    while not reached():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited in vain for {what}; its log is in {ROOT / 'log'}")
+        time.sleep(0.1)
+
+
+def _succeeds(*command: str) -> bool:
+    try:
+        return subprocess.run(command, capture_output=True, timeout=5).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
+
+
+def _output(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
+
+
+if __name__ == "__main__":
+    {"install": install, "start": start, "stop": stop, "status": status}[sys.argv[1]]()
