@@ -57,10 +57,15 @@ def obstacle() -> str | None:
     missing = [name for name in PROGRAMS if not shutil.which(name)]
     if missing:
         return f"{', '.join(missing)} not installed: python tests/cluster/slurm.py install"
-    written = ETC / "slurm.conf"
-    if written.exists() and "headwater-test-cluster" not in written.read_text():
-        return f"{written} belongs to another cluster, which does not answer"
+    if (ETC / "slurm.conf").exists() and not _ours():
+        return f"{ETC / 'slurm.conf'} belongs to another cluster"
     return None
+
+
+def _ours() -> bool:
+    """Whether the configuration in place was written here."""
+    file = ETC / "slurm.conf"
+    return file.exists() and "headwater-test-cluster" in file.read_text()
 
 
 def answers() -> bool:
@@ -70,6 +75,8 @@ def answers() -> bool:
 
 def start() -> None:
     """Start all daemons, and return once every node takes jobs."""
+    if reason := obstacle():
+        sys.exit(f"no SLURM: {reason}")
     try:
         _folders()
         _configuration()
@@ -88,9 +95,11 @@ def stop() -> None:
         _cancel_all()
     for name in DAEMONS:
         _end(name)
-    for file in ("slurm.conf", "gres.conf", "cgroup.conf", "slurmdbd.conf"):
+    # slurm.conf last: it says whose the others are
+    for file in ("gres.conf", "cgroup.conf", "slurmdbd.conf", "slurm.conf") if _ours() else ():
         (ETC / file).unlink(missing_ok=True)
-    shutil.rmtree(ROOT, ignore_errors=True)
+    if ROOT.exists():
+        shutil.rmtree(ROOT)
 
 
 def status() -> None:
@@ -144,7 +153,8 @@ def _configuration() -> None:
         "gather": "NoOverMemoryKill" if cgroups else "OverMemoryKill",
     }
     ETC.mkdir(exist_ok=True)
-    for template in TEMPLATES.iterdir():
+    # slurm.conf first: it says whose the others are
+    for template in sorted(TEMPLATES.iterdir(), key=lambda file: file.name != "slurm.conf"):
         folder = ROOT if template.name == "my.cnf" else ETC
         (folder / template.name).write_text(Template(template.read_text()).substitute(values))
     # slurmdbd refuses any other owner or mode

@@ -1,0 +1,68 @@
+"""Where no SLURM can be started the reason is said, and no process but our own is ended; needs no SLURM."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import slurm
+
+
+@pytest.fixture
+def able(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A machine on which a SLURM could be started, and its folder of configuration."""
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(slurm.shutil, "which", lambda name: f"/usr/sbin/{name}")
+    monkeypatch.setattr(slurm, "ETC", tmp_path)
+    return tmp_path
+
+
+@pytest.mark.usefixtures("able")
+def test_nothing_stands_in_the_way_of_root_with_the_packages():
+    assert slurm.obstacle() is None
+
+
+@pytest.mark.usefixtures("able")
+def test_who_is_not_root_is_told(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert "needs root" in slurm.obstacle()
+
+
+@pytest.mark.usefixtures("able")
+def test_missing_programs_are_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(slurm.shutil, "which", lambda name: None if name == "slurmdbd" else name)
+    assert slurm.obstacle() == "slurmdbd not installed: python tests/cluster/slurm.py install"
+
+
+def test_the_configuration_of_another_cluster_is_left_alone(able: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(slurm, "ROOT", able / "state")
+    for name in ("slurm.conf", "gres.conf"):
+        (able / name).write_text("ClusterName=hospital\n")
+    assert "belongs to another cluster" in slurm.obstacle()
+    with pytest.raises(SystemExit, match="belongs to another cluster"):
+        slurm.start()
+    slurm.stop()
+    assert {file.name for file in able.iterdir()} == {"slurm.conf", "gres.conf"}
+    (able / "slurm.conf").write_text((slurm.TEMPLATES / "slurm.conf").read_text())
+    assert slurm.obstacle() is None
+    slurm.stop()
+    assert not list(able.iterdir())
+
+
+def test_a_number_that_went_to_another_program_is_not_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr(slurm, "ROOT", tmp_path)
+    (tmp_path / "number").mkdir()
+    program = [sys.executable, "-c", "print(flush=True); input()"]
+    other = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        other.stdout.readline()
+        (tmp_path / "number" / "munged").write_text(f"{other.pid} munged")
+        slurm._end("munged")
+        assert other.poll() is None
+        (tmp_path / "number" / "munged").write_text(f"{other.pid} python")
+        slurm._end("munged")
+        assert other.wait(timeout=10) < 0
+    finally:
+        other.kill()
+        other.communicate()
