@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+from functools import cache
 from pathlib import Path
 from shlex import quote
 
@@ -96,10 +97,22 @@ def prepared(product):
     return lambda wildcards: f"{RESULTS}/archives/{archive_of(wildcards).name}/{product}"
 
 
+@cache
+def run_at(dataset, source, recipe, seed):
+    """A run's record, ready for the shell, and its digest: made once, though several jobs and params ask."""
+    run = GRID.run(dataset, source, recipe, seed)
+    return quote(run.as_json()), run.digest
+
+
 def run_of(wildcards):
     """The run record of a job, ready for the shell."""
-    run = GRID.run(wildcards.dataset, wildcards.source, wildcards.recipe, wildcards.seed)
-    return quote(run.as_json())
+    return run_at(wildcards.dataset, wildcards.source, wildcards.recipe, wildcards.seed)[0]
+
+
+def progress_of(wildcards):
+    """Where the fine-tuning of a run keeps what it needs to go on."""
+    digest = run_at(wildcards.dataset, wildcards.source, wildcards.recipe, wildcards.seed)[1]
+    return f"{PROGRESS}/{digest}.pt"
 
 
 def products_of_runs(wildcards, *, product):

@@ -20,9 +20,7 @@ rule finetune:
         run=run_of,
         encoder=lambda wildcards, input: (f"--encoder {quote(input.encoder[0])}" if input.encoder else ""),
         history=subpath(output.model, parent=True),
-        progress=lambda wildcards: (
-            f"{PROGRESS}/{GRID.run(wildcards.dataset, wildcards.source, wildcards.recipe, wildcards.seed).digest}.pt"
-        ),
+        progress=progress_of,
     shell:
         training_door("finetune") + tracked() + "--run {params.run} --cases {input.cases} --images {input.images}"
         " {params.encoder} --model {output.model} --fit {output.fit} --history {params.history}"
