@@ -8,11 +8,12 @@ VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 READY := $(VENV)/ready
 
-.PHONY: help setup demo test fast lint format generate lock clean
+.PHONY: help setup demo test fast cluster lint format generate lock clean
 
 help:
 	@echo "make demo      the whole river on synthetic archives, within ten minutes on two cores"
 	@echo "make test      all tests;  make fast: those that take seconds"
+	@echo "make cluster   the tests on a real SLURM: the one at hand or, as root on Debian, one that they start"
 	@echo "make lint      ruff, codespell, snakefmt, snakemake --lint;  make format: mend what they can"
 	@echo "make generate  envs/, the config schema and the key table of config/README.md, from their sources"
 	@echo "make lock      requirements.lock from pyproject.toml (needs uv)"
@@ -46,6 +47,13 @@ test: $(READY)
 
 fast: $(READY)
 	python -m pytest -n 2 --dist loadfile -m "not slow"
+
+# the packages are installed where that can be done; elsewhere the tests use the cluster at hand, or say why they are skipped
+cluster: $(READY)
+	if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+	  python tests/cluster/slurm.py install || echo "SLURM's Debian packages are not to be had here"; \
+	fi
+	python -m pytest -p no:cacheprovider -m cluster tests/cluster
 
 lint: $(READY)
 	ruff check .
