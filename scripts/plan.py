@@ -1,7 +1,8 @@
-"""Tells, before a GPU is asked for, what a study could find: `python scripts/plan.py power --config config/my.yaml`."""
+"""Tells, before a GPU is asked for, what a study could find and what it costs: `python scripts/plan.py --help`."""
 
 from headwater.cli import doors
+from headwater.cost import cost
 from headwater.plan import power
 
 if __name__ == "__main__":
-    doors({"power": power})
+    doors({"power": power, "cost": cost})

@@ -22,7 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("measured", "as_published", "verdicts"),
     ("preflight", "tables", "families", "wide", "numbers", "figures", "sentences", "page"),
     # by hand: no rule starts it
-    ("plan",),
+    ("plan", "cost"),
     ("prepare", "reduce", "adopt", "pretrain", "finetune", "predict", "compare", "report", "twin"),
 )
 """The parts of the library from the ground up; a part may import its own layer and those before it."""
@@ -55,7 +55,7 @@ TORCH_FREE = (
     *("io", "datasets", "twins", "statistics", "metrics", "reductions"),
     *("predictions", "labels", "measured", "as_published", "verdicts"),
     *("tables", "families", "wide", "numbers", "figures", "sentences", "page"),
-    *("prepare", "reduce", "compare", "report", "twin", "plan"),
+    *("prepare", "reduce", "compare", "report", "twin", "plan", "cost"),
 )
 """What runs, with all below it, without torch: planning is quick, and the Snakefile is parsed again in every job."""
 
