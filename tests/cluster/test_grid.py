@@ -56,13 +56,14 @@ def rule_of(comment: str) -> str:
     return comment.removeprefix("rule_").partition("_")[0]
 
 
-def running(rule: str, *, prefix: str) -> list[str]:
-    """The numbers of the jobs of a rule that run now."""
+def number_of(comment: str, *, prefix: str) -> str:
+    """The number of the running job with a comment."""
     said = subprocess.run(
         ["squeue", "-h", "-t", "RUNNING", "-o", "%A|%j|%k"], capture_output=True, text=True, check=True
     )
     jobs = [line.split("|") for line in said.stdout.splitlines()]
-    return [number for number, name, comment in jobs if name.startswith(prefix) and rule_of(comment) == rule]
+    [number] = [number for number, name, of in jobs if name.startswith(prefix) and of == comment]
+    return number
 
 
 @pytest.mark.usefixtures("cluster")
@@ -100,12 +101,13 @@ def test_a_cancelled_training_is_repeated_to_the_same_bytes(tmp_path: Path, loca
 
 
 def cancel_a_training(folder: Path, process: subprocess.Popen) -> None:
-    """Wait until a fine-tuning has saved its progress, and cancel a job of one."""
+    """Wait until a fine-tuning has saved its progress, and cancel its job."""
     runs = settings.load(yaml.safe_load((folder / "config.yaml").read_text())).grid().runs("chestxray14")
-    progress = [folder / "results" / "progress" / f"{run.digest}.pt" for run in runs]
+    progress = {folder / "results" / "progress" / f"{run.digest}.pt": run for run in runs}
     deadline = time.monotonic() + 600
-    while not any(file.exists() for file in progress):
+    while not (begun := [run for file, run in progress.items() if file.exists()]):
         assert process.poll() is None, "the grid ended before a training could be cancelled"
         assert time.monotonic() < deadline, "no training began"
         time.sleep(0.05)
-    subprocess.run(["scancel", running("finetune", prefix="cancelled")[0]], check=True)
+    wildcards = begun[0].path.replace("/seed", "/").replace("/", "_")
+    subprocess.run(["scancel", number_of(f"rule_finetune_wildcards_{wildcards}", prefix="cancelled")], check=True)
