@@ -81,6 +81,13 @@ def test_broken_progress_is_refused_and_nothing_in_it_is_run(tmp_path):
             checkpoint.load(file, identity="x")
 
 
+def test_forget_takes_away_what_a_killed_save_left(tmp_path):
+    for name in (".p.pt.ab12.pt", ".q.pt.ab12.pt", "p.pt"):
+        (tmp_path / name).write_bytes(b"half")
+    checkpoint.forget(tmp_path / "p.pt")
+    assert [file.name for file in tmp_path.iterdir()] == [".q.pt.ab12.pt"]
+
+
 def test_forget_leaves_nothing_and_may_be_said_twice(tmp_path):
     with checkpoint.alone(tmp_path / "p.pt", world=ALONE):
         checkpoint.save({}, tmp_path / "p.pt", identity="x")

@@ -56,6 +56,9 @@ def load(progress: Path, *, identity: str) -> dict[str, Any] | None:
 def forget(progress: Path) -> None:
     """Remove the progress of a training whose product is written."""
     progress.unlink(missing_ok=True)
+    # what a training that was killed while it saved has left behind
+    for unfinished in progress.parent.glob(f".{progress.name}.*"):
+        unfinished.unlink(missing_ok=True)
     _lock_of(progress).unlink(missing_ok=True)
 
 
