@@ -1,4 +1,4 @@
-"""One SLURM job at a time trains a run: who comes later ends the one before; nobody guesses what SLURM leaves unsaid."""
+"""One SLURM job at a time trains a run: a newcomer ends the one before; nobody guesses what SLURM leaves unsaid."""
 
 import json
 import multiprocessing
