@@ -29,5 +29,10 @@ rule all:
         rules.report.output,
 
 
+# only where the grid is started, not in its jobs
+onstart:
+    before_the_first_job()
+
+
 onsuccess:
     print_summary()
