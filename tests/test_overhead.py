@@ -37,7 +37,7 @@ def test_the_verdict_counts_snakemake_twice_and_torch_not_at_all(overhead):
 
 
 def test_what_fails_is_not_timed(overhead, tmp_path):
-    with pytest.raises(SystemExit, match="failed:\\n.*no such thing"):
+    with pytest.raises(SystemExit, match="no such thing"):
         overhead.cpu_seconds([sys.executable, "-c", "raise SystemExit('no such thing')"], folder=tmp_path)
     spent = overhead.cpu_seconds(
         [sys.executable, "-c", "import time\nwhile time.process_time() < 0.3: pass"], folder=tmp_path
