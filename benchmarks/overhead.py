@@ -70,6 +70,7 @@ def in_a_job(snakefile: Path, *more: str) -> list[str]:
     """Snakemake as the plugin starts it in a job: one target, one rule."""
     target = "finetune:" + ",".join(f"{name}={value}" for name, value in CELL.items())
     forced = ["--force", "--nolock", "--ignore-incomplete", "--mode", "remote", "--cores", "1", "-n"]
+    forced += ["--workflow-profile", "none"]
     job = ["--target-jobs", target, "--allowed-rules", "finetune"]
     return [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), *more, *forced, *job]
 
