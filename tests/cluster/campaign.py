@@ -7,6 +7,7 @@ training may repeat no more steps than lie between two saves. A fault counts onl
 """
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from random import Random
 
 import slurm
 from faults import KINDS, Missed
-from grids import TABLE, Attempt, Grid, Stretch, config
+from grids import TABLE, Attempt, Grid, Job, Stretch, config
 
 from workflow_made import snakemake
 
@@ -30,16 +31,16 @@ PARTITIONS = {"preempt": "preemption, requeue", "preemptcancel": "preemption, ca
 """The partitions of the grids, and what preemption is called in each."""
 SHAPES = [{}, {"ranks": 2}, {"ranks": 2, "nodes": 2}]
 """How the trainings of the grids are spread: one process, two, two on two nodes."""
-STEPS, PRETRAINING = 300, 200
+STEPS, PRETRAINING = 600, 400
 BETWEEN_SAVES = 10
 """Steps: with save_minutes 0 a training saves its progress at each look at its losses."""
 PAUSE = 2, 12
 """Seconds between two faults of a grid, at least and at most."""
-MOST = 10
+AMID, LATER = 0.8, 5
+"""The share of faults that come amid the steps of a training, at most so many seconds later."""
+MOST = 12
 """Faults of one grid; then it is left to end."""
-MOST_BEFORE = 1
-"""Of these, as long as nothing is trained."""
-PATIENCE = 1200
+PATIENCE = 1800
 """Seconds in which a grid must end."""
 ROUNDING = 1.5
 """Seconds by which two times may differ, because SLURM's accounts know whole seconds only."""
@@ -109,7 +110,7 @@ def _disturbed(folder: Path, *, number: int, seed: int, kinds: list[str]) -> Out
     (place / "results").mkdir(parents=True)
     grid = Grid(
         folder=place,
-        prefix=f"campaign{folder.name[-4:]}{number}",
+        prefix=f"campaign{os.getpid()}n{number}",
         config=config(steps=STEPS, pretraining=PRETRAINING, **shape),
         partition=partition,
         gpus=0 if "nodes" in shape else shape.get("ranks", 1),
@@ -157,25 +158,41 @@ def _injected(grid: Grid, *, chance: Random, kinds: list[str]) -> Iterator[Injec
     """Disturb the grid until it has ended, or until its time is over."""
     deadline = time.monotonic() + PATIENCE
     used: Counter = Counter()
-    following = time.monotonic() + chance.uniform(*PAUSE)
+    following, amid = _next(chance)
     while grid.process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.2)
-        most = MOST if (grid.folder / "witness.csv").exists() else MOST_BEFORE
-        if time.monotonic() < following or used.total() >= most or not grid.running():
+        time.sleep(0.5)
+        if (
+            time.monotonic() < following
+            or used.total() >= MOST
+            or not (among := _amid(grid) if amid else grid.running())
+        ):
             continue
+        time.sleep(chance.uniform(0, LATER))
         # the kinds that this grid has seen least, by chance
         for kind in sorted(kinds, key=lambda kind: (used[kind], chance.random())):
             now = time.time()
             try:
-                met = KINDS[kind](grid, chance=chance)
+                met = KINDS[kind](grid, among=among, chance=chance)
             except Missed:
                 continue
             used[kind] += 1
-            print(f"  {grid.folder.name}: {kind}: met {' '.join(met)}", file=sys.stderr, flush=True)
             called = PARTITIONS[grid.partition] if kind == "preemption" else kind
+            print(f"  {grid.folder.name}: {called}: {' '.join(met)}", file=sys.stderr, flush=True)
             yield Injection(when=now, kind=called, met=met)
             break
-        following = time.monotonic() + chance.uniform(*PAUSE)
+        following, amid = _next(chance)
+
+
+def _next(chance: Random) -> tuple[float, bool]:
+    """(the next fault's earliest time, whether it is to come amid the steps of a training)."""
+    return time.monotonic() + chance.uniform(*PAUSE), chance.random() < AMID
+
+
+def _amid(grid: Grid) -> list[Job]:
+    """The jobs in which a training has taken some steps and is alive."""
+    begun = {stretch.process for stretches in grid.stretches().values() for stretch in stretches}
+    stepping = {training.job for training in grid.trainings() if training.process in begun}
+    return [job for job in grid.running() if job.number in stepping] if stepping else []
 
 
 def _judge(grid: Grid, outcome: Outcome) -> None:

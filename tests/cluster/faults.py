@@ -1,7 +1,7 @@
 """What goes wrong on a cluster, one function for each: it does it to a grid and gives the SLURM jobs that it met.
 
-Each chooses by chance among what runs at that moment, touches the jobs of that grid only, and raises `Missed` where
-there is nothing to hit.
+Each chooses by chance among some jobs that run, touches the jobs of that grid only, and raises `Missed` where there is
+nothing to hit.
 """
 
 import errno
@@ -25,31 +25,31 @@ class Missed(Exception):
     """There was nothing to hit, or it was over before it was hit."""
 
 
-def time_limit(grid: Grid, *, chance: Random) -> list[str]:
+def time_limit(grid: Grid, *, among: list[Job], chance: Random) -> list[str]:
     """A job's time is over."""
-    job = _job(grid, chance=chance)
+    job = chance.choice(among)
     at_once = datetime.now() + timedelta(seconds=1)
     _to_job("scontrol", "update", f"JobId={job.number}", f"EndTime={at_once:%Y-%m-%dT%H:%M:%S}")
     return [job.number]
 
 
-def cancelled(grid: Grid, *, chance: Random) -> list[str]:
+def cancelled(grid: Grid, *, among: list[Job], chance: Random) -> list[str]:
     """Somebody cancels a job."""
-    job = _job(grid, chance=chance)
+    job = chance.choice(among)
     _to_job("scancel", job.number)
     return [job.number]
 
 
-def requeued(grid: Grid, *, chance: Random) -> list[str]:
+def requeued(grid: Grid, *, among: list[Job], chance: Random) -> list[str]:
     """An administrator puts a job back into the queue."""
-    job = _job(grid, chance=chance)
+    job = chance.choice(among)
     _to_job("scontrol", "requeue", job.number)
     return [job.number]
 
 
-def preempted(grid: Grid, *, chance: Random) -> list[str]:
+def preempted(grid: Grid, *, among: list[Job], chance: Random) -> list[str]:
     """A job of a higher partition wants the node of one, and gets it."""
-    job = _job(grid, chance=chance)
+    job = chance.choice(among)
     node = chance.choice(job.nodes)
     _ours_alone(grid, node)
     met = [other.number for other in grid.running() if node in other.nodes]
@@ -63,9 +63,9 @@ def preempted(grid: Grid, *, chance: Random) -> list[str]:
     return met
 
 
-def node_lost(grid: Grid, *, chance: Random) -> list[str]:
+def node_lost(grid: Grid, *, among: list[Job], chance: Random) -> list[str]:
     """A node dies, and returns after a while: before SLURM has missed it, or after."""
-    job = _job(grid, chance=chance)
+    job = chance.choice(among)
     node = chance.choice(job.nodes)
     _ours_alone(grid, node)
     met = [other.number for other in grid.running() if node in other.nodes]
@@ -77,9 +77,9 @@ def node_lost(grid: Grid, *, chance: Random) -> list[str]:
     return met
 
 
-def memory_gone(grid: Grid, *, chance: Random) -> list[str]:
+def memory_gone(grid: Grid, *, among: list[Job], chance: Random) -> list[str]:
     """A training wants more memory than its job has: what it has is all that it gets from now on."""
-    training = _training(grid, chance=chance)
+    training = _training(grid, among=among, chance=chance)
     group = re.search(r":memory:(/slurm\S*)", slurm.read(training.process, "cgroup").decode())
     if not group:
         raise Missed("SLURM holds no job's memory here")
@@ -97,16 +97,16 @@ def memory_gone(grid: Grid, *, chance: Random) -> list[str]:
     return [training.job]
 
 
-def rank_killed(grid: Grid, *, chance: Random) -> list[str]:
+def rank_killed(grid: Grid, *, among: list[Job], chance: Random) -> list[str]:
     """One process of a training is killed."""
-    training = _training(grid, chance=chance)
+    training = _training(grid, among=among, chance=chance)
     os.kill(training.process, signal.SIGKILL)
     return [training.job]
 
 
-def step_killed(grid: Grid, *, chance: Random) -> list[str]:
+def step_killed(grid: Grid, *, among: list[Job], chance: Random) -> list[str]:
     """What leads the step of a training on its node is killed; the training itself is left behind."""
-    training = _training(grid, chance=chance)
+    training = _training(grid, among=among, chance=chance)
     steps = {}
     for number in slurm.numbers():
         title = slurm.read(number, "cmdline").decode(errors="replace").strip("\0 ")
@@ -118,24 +118,24 @@ def step_killed(grid: Grid, *, chance: Random) -> list[str]:
     return [training.job]
 
 
-def controller_killed(grid: Grid, *, chance: Random) -> list[str]:
+def controller_killed(grid: Grid, *, among: list[Job], chance: Random) -> list[str]:
     """Snakemake is killed while its jobs run, and started again."""
-    met = [_job(grid, chance=chance).number, *(job.number for job in grid.running())]
+    met = [job.number for job in grid.running()]
     if grid.process.poll() is not None:
         raise Missed("Snakemake has ended")
     grid.kill()
     time.sleep(chance.uniform(0, 5))
     grid.unlock()
     grid.start()
-    return sorted(set(met))
+    return met
 
 
-def disk_full(grid: Grid, *, chance: Random) -> list[str]:
+def disk_full(grid: Grid, *, among: list[Job], chance: Random) -> list[str]:
     """The disk of the results is full for some seconds."""
     results = grid.folder / "results"
     if not results.is_mount():
         raise Missed("the results have no disk of their own here")
-    _training(grid, chance=chance)
+    _training(grid, among=among, chance=chance)
     filling = results / "filling"
     try:
         _fill(filling)
@@ -172,21 +172,12 @@ def _fill(file: Path) -> None:
                 raise
 
 
-def _job(grid: Grid, *, chance: Random) -> Job:
-    """A job that runs; where trainings do, most often one of theirs."""
-    running = grid.running()
-    training = {training.job for training in grid.trainings()}
-    wanted = [job for job in running if job.number in training] if chance.random() < 0.8 else []
-    if not running:
-        raise Missed("no job runs")
-    return chance.choice(wanted or running)
-
-
-def _training(grid: Grid, *, chance: Random) -> Training:
-    found = grid.trainings()
+def _training(grid: Grid, *, among: list[Job], chance: Random) -> Training:
+    numbers = {job.number for job in among}
+    found = sorted(training for training in grid.trainings() if training.job in numbers)
     if not found:
         raise Missed("nothing is trained")
-    return chance.choice(sorted(found))
+    return chance.choice(found)
 
 
 def _ours_alone(grid: Grid, node: str) -> None:

@@ -87,6 +87,7 @@ class Grid:
     partition: str = "gpu"
     gpus: int = 1
     retries: int = 3
+    since: float = field(default_factory=time.time)
     process: subprocess.Popen | None = None
 
     def start(self, *arguments: str) -> None:
@@ -107,8 +108,11 @@ class Grid:
         profile |= {"jobs": 4, "retries": self.retries, "latency-wait": 10, "slurm-jobname-prefix": self.prefix}
         profile["slurm-init-seconds-before-status-checks"] = 2
         small = {"slurm_account": slurm.ACCOUNT, "slurm_partition": self.partition, "nodes": 1}
-        profile["default-resources"] = small | {"mem_mb": 1500, "runtime": 10}
-        profile["set-resources"] = {rule: {"gpu": self.gpus} for rule in ("pretrain", "finetune") if self.gpus}
+        profile["default-resources"] = small | {"mem_mb": 4000, "runtime": 10}
+        # an empty section is an error
+        del profile["set-resources"]
+        if self.gpus:
+            profile["set-resources"] = {rule: {"gpu": self.gpus} for rule in ("pretrain", "finetune")}
         place = self.folder / "profile"
         place.mkdir(exist_ok=True)
         (place / "config.v9+.yaml").write_text(yaml.safe_dump(profile))
@@ -156,7 +160,9 @@ class Grid:
         return [
             Attempt(job, state, _seconds(start), _seconds(end), user, comment, _gained(tres))
             for job, name, state, start, end, user, tres, comment in rows
-            if name.startswith(f"{self.prefix}_") and start not in ("Unknown", "None")
+            if name.startswith(f"{self.prefix}_")
+            and start not in ("Unknown", "None")
+            and _seconds(start) >= self.since - 1
         ]
 
     def leases(self) -> list[dict]:
