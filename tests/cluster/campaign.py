@@ -40,7 +40,7 @@ AMID, LATER = 0.8, 5
 """The share of faults that come amid the steps of a training, at most so many seconds later."""
 MOST = 12
 """Faults of one grid; then it is left to end."""
-PATIENCE = 1800
+PATIENCE = 3600
 """Seconds in which a grid must end."""
 ROUNDING = 1.5
 """Seconds by which two times may differ, because SLURM's accounts know whole seconds only."""
@@ -64,9 +64,10 @@ class Outcome:
     """How one grid went."""
 
     name: str
-    injections: list[Injection]
+    injections: list[Injection] = field(default_factory=list)
     seconds: float = 0
     jobs: int = 0
+    put_back: list[str] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
 
 
@@ -120,7 +121,8 @@ def _disturbed(folder: Path, *, number: int, seed: int, kinds: list[str]) -> Out
     began = time.time()
     try:
         grid.start()
-        outcome = Outcome(name=name, injections=list(_injected(grid, chance=chance, kinds=kinds)))
+        outcome = Outcome(name=name)
+        _disturb(grid, outcome, chance=chance, kinds=kinds)
         _judge(grid, outcome)
     finally:
         _end(grid)
@@ -154,33 +156,44 @@ def _end(grid: Grid) -> None:
         slurm.until(lambda: not grid.queued(), "the end of the grid's jobs", seconds=120)
 
 
-def _injected(grid: Grid, *, chance: Random, kinds: list[str]) -> Iterator[Injection]:
+def _disturb(grid: Grid, outcome: Outcome, *, chance: Random, kinds: list[str]) -> None:
     """Disturb the grid until it has ended, or until its time is over."""
     deadline = time.monotonic() + PATIENCE
-    used: Counter = Counter()
-    following, amid = _next(chance)
+    gone: set[str] = set()
     while grid.process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.5)
-        if (
-            time.monotonic() < following
-            or used.total() >= MOST
-            or not (among := _amid(grid) if amid else grid.running())
-        ):
-            continue
-        time.sleep(chance.uniform(0, LATER))
-        # the kinds that this grid has seen least, by chance
-        for kind in sorted(kinds, key=lambda kind: (used[kind], chance.random())):
-            now = time.time()
-            try:
-                met = KINDS[kind](grid, among=among, chance=chance)
-            except Missed:
-                continue
-            used[kind] += 1
-            called = PARTITIONS[grid.partition] if kind == "preemption" else kind
-            print(f"  {grid.folder.name}: {called}: {' '.join(met)}", file=sys.stderr, flush=True)
-            yield Injection(when=now, kind=called, met=met)
-            break
         following, amid = _next(chance)
+        while grid.process.poll() is None and time.monotonic() < min(following, deadline):
+            time.sleep(1)
+        gone = _put_back(grid, outcome, gone=gone)
+        if len(outcome.injections) < MOST and (among := _amid(grid) if amid else grid.running()):
+            time.sleep(chance.uniform(0, LATER))
+            outcome.injections += _injected(grid, outcome.injections, among=among, chance=chance, kinds=kinds)
+
+
+def _injected(
+    grid: Grid, before: list[Injection], *, among: list[Job], chance: Random, kinds: list[str]
+) -> list[Injection]:
+    """One fault, of a kind that this grid has seen least; none where nothing can be hit."""
+    seen = Counter(injection.kind for injection in before)
+    called = {kind: PARTITIONS[grid.partition] if kind == "preemption" else kind for kind in kinds}
+    for kind in sorted(kinds, key=lambda kind: (seen[called[kind]], chance.random())):
+        now = time.time()
+        try:
+            met = KINDS[kind](grid, among=among, chance=chance)
+        except Missed:
+            continue
+        print(f"  {grid.folder.name}: {called[kind]}: {' '.join(met)}", file=sys.stderr, flush=True)
+        return [Injection(when=now, kind=called[kind], met=met)]
+    return []
+
+
+def _put_back(grid: Grid, outcome: Outcome, *, gone: set[str]) -> set[str]:
+    """Do by hand what profiles/README.md says of jobs that were preempted for good; those seen for the second time."""
+    now = grid.preempted()
+    for number in sorted(gone & now):
+        slurm.output("scontrol", "requeue", number)
+        outcome.put_back.append(number)
+    return now - gone
 
 
 def _next(chance: Random) -> tuple[float, bool]:
@@ -311,6 +324,7 @@ def _summary(outcomes: list[Outcome], *, seed: int, seconds: float) -> None:
     print(
         f"\nseed {seed}: {len(outcomes)} grids, {sum(outcome.jobs for outcome in outcomes)} times a SLURM job, "
         f"{len(counted)} injections of {len({injection.kind for injection in counted})} kinds, "
+        f"{sum(len(outcome.put_back) for outcome in outcomes)} jobs put back that were preempted for good, "
         f"{len(violated)} violations, {seconds / 60:.0f} minutes"
     )
     for name, violation in violated:

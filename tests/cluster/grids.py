@@ -148,6 +148,11 @@ class Grid:
         rows = [line.split("|") for line in slurm.output("squeue", "-h", "-o", "%A|%j").splitlines()]
         return [number for number, name in rows if name.startswith(f"{self.prefix}_")]
 
+    def preempted(self) -> set[str]:
+        """The numbers of the jobs that were preempted, and are not in the queue again."""
+        rows = [line.split("|") for line in slurm.output("squeue", "-h", "-t", "PREEMPTED", "-o", "%A|%j").splitlines()]
+        return {number for number, name in rows if name.startswith(f"{self.prefix}_")}
+
     def trainings(self) -> list[Training]:
         """The processes that train a run of this grid now, on whichever of the nodes."""
         return list(_trainings(self.folder.resolve()))
