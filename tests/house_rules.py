@@ -13,7 +13,8 @@ from pathlib import Path
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("records", "refusals"),
     ("plugins", "progress"),
-    ("settings", "grid", "cli"),
+    ("slurm", "leases", "launch"),
+    ("settings", "grid", "cli", "jobs", "chronicle", "accounts"),
     ("io", "formats", "statistics", "splits", "prepared", "predictions", "labels"),
     ("datasets", "twins", "reductions", "backbones", "weights", "metrics"),
     # the engine does not know what it trains; methods and tasks tell it, in its words
@@ -21,8 +22,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("methods", "tasks"),
     ("measured", "as_published", "verdicts"),
     ("preflight", "tables", "families", "wide", "numbers", "figures", "sentences", "page"),
+    ("calibration",),
     # by hand: no rule starts it
-    ("plan", "cost"),
+    ("plan", "cost", "calibrate", "rehearse", "study", "hindsight", "status"),
     ("prepare", "reduce", "adopt", "pretrain", "finetune", "predict", "compare", "report", "twin"),
 )
 """The parts of the library from the ground up; a part may import its own layer and those before it."""
@@ -45,17 +47,30 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "numba": ("statistics",),
     "scikit_posthocs": ("figures",),
     "snakemake": (),
-    "torch": ("backbones", "weights", "methods", "tasks", "engine", "adopt", "pretrain", "finetune", "predict"),
+    "torch": (
+        "backbones",
+        "weights",
+        "methods",
+        "tasks",
+        "engine",
+        "adopt",
+        "pretrain",
+        "finetune",
+        "predict",
+        "rehearse",
+    ),
     "torchvision": ("engine", "methods"),
 }
 """Outside libraries and the only parts of the library that may import them."""
 
 TORCH_FREE = (
+    *("slurm", "leases", "launch"),
     *("records", "refusals", "plugins", "progress", "cli", "grid", "settings", "formats", "splits", "preflight"),
     *("io", "datasets", "twins", "statistics", "metrics", "reductions"),
     *("predictions", "labels", "measured", "as_published", "verdicts"),
     *("tables", "families", "wide", "numbers", "figures", "sentences", "page"),
     *("prepare", "reduce", "compare", "report", "twin", "plan", "cost"),
+    *("jobs", "chronicle", "accounts", "calibration", "calibrate", "study", "hindsight", "status"),
 )
 """What runs, with all below it, without torch: planning is quick, and the Snakefile is parsed again in every job."""
 

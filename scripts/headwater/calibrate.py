@@ -64,10 +64,20 @@ def _timed(
     images = cases.with_name("images.npy")
     data = ["--cases", cases, "--images", images] if cases.is_file() and images.is_file() else []
     measured = place / "measured.json"
-    command = [sys.executable, TRAINER, "--rehearsal", rehearsal.as_json(), "--measured", measured, *data]
+    command = [
+        sys.executable,
+        TRAINER,
+        "--rehearsal",
+        rehearsal.as_json(),
+        "--measured",
+        measured,
+        *data,
+        "--seconds",
+        seconds,
+    ]
     began = time.monotonic()
     process = subprocess.run(
-        [*map(str, command), f"--seconds={seconds}", f"--threads={plan.compute.threads}"],
+        [*map(str, command), f"--device={plan.compute.device}", f"--threads={plan.compute.threads}"],
         capture_output=True,
         text=True,
     )

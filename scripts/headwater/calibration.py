@@ -94,8 +94,8 @@ def read(plan: Config, *, folder: Path) -> Calibration | None:
 
 def rehearsal_of(job: Job, plan: Config) -> Rehearsal | None:
     """What stands for a training job; none for jobs that train nothing. A prediction is timed with its training."""
-    ranks = max(1, job.ranks)
     if job.run:
+        ranks = plan.compute.of(job.run.recipe.compute).ranks
         archive = plan.archives[job.run.dataset.archive]
         labels = len(job.run.dataset.labels or _card(archive).labels) or 1
         told = {"size": archive.size, "channels": channels(archive), "labels": labels, "ranks": ranks}
@@ -106,7 +106,7 @@ def rehearsal_of(job: Job, plan: Config) -> Rehearsal | None:
         return None
     source = plan.sources[job.wildcards[0]]
     archive = plan.archives[source.corpus]
-    labels = len(_card(archive).labels) or 1
+    labels, ranks = len(_card(archive).labels) or 1, plan.compute.of(source.compute).ranks
     return Rehearsal(source=source, size=archive.size, channels=channels(archive), labels=labels, ranks=ranks)
 
 
@@ -169,7 +169,7 @@ def foretold(job: Job, *, plan: Config, told: Calibration, folder: Path) -> floa
     if have is None:
         return None
     if job.rule == "predict":
-        return around + have.test * timed.image / rehearsal.ranks
+        return around + have.test * timed.image
     training = job.run.recipe.training
     steps = _steps(training, cases=round(have.train * job.run.recipe.fraction))
     looked_at = min(training.validations, steps) * have.validation / rehearsal.ranks

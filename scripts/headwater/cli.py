@@ -23,8 +23,8 @@ CHOSEN = "chosen function"
 def door(function: Callable, arguments: list[str] | None = None) -> None:
     """Run `function` with its keyword-only parameters read from the command line; exit 2 on a refusal.
 
-    `Path`, `int`, `float` and `str` parameters take one word, `list[...]` several, `bool` is a flag, a record its
-    JSON (or `@file`). The first line of the docstring is the help text.
+    `Path`, `int`, `float` and `str` parameters take one word, `list[...]` several, `Literal` one of its own, `bool`
+    is a flag, a record its JSON (or `@file`). The first line of the docstring is the help text.
     """
     parser = argparse.ArgumentParser(prog=Path(sys.argv[0]).name, **_described(function))
     _add_all(parser, function)
@@ -92,6 +92,9 @@ def _add(parser: argparse.ArgumentParser, name: str, parameter: inspect.Paramete
     if typing.get_origin(kind) is list:
         settings["nargs"] = "*"
         kind = typing.get_args(kind)[0]
+    if typing.get_origin(kind) is typing.Literal:
+        parser.add_argument(flag, choices=typing.get_args(kind), **settings)
+        return
     settings["type"] = _reader(kind)
     settings["metavar"] = "JSON" if isinstance(kind, type) and issubclass(kind, Record) else name.upper()
     parser.add_argument(flag, **settings)

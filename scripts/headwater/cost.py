@@ -8,7 +8,7 @@ from statistics import mean
 
 import pandas as pd
 
-from headwater import calibration, chronicle, preflight, settings, slurm_records, tables
+from headwater import accounts, calibration, chronicle, preflight, settings, tables
 from headwater.jobs import Job, jobs
 from headwater.refusals import Refusal
 from headwater.settings import Config
@@ -82,7 +82,7 @@ def taken(finished: Iterable[Job], *, folder: Path) -> dict[str, float | None]:
     unknown = [job for product, (job, record) in found.items() if record and seconds[product] is None]
     if unknown:
         begun = min(found[job.product][1].get("endtime") or 0.0 for job in unknown)
-        for attempt in slurm_records.accounted(folder, since=begun - 30 * 86400) or ():
+        for attempt in accounts.in_books(folder, since=begun - 30 * 86400) or ():
             for job in unknown if attempt.state == "COMPLETED" else ():
                 if job.comment == attempt.comment:
                     seconds[job.product] = attempt.seconds

@@ -44,13 +44,13 @@ class Job:
 
 def jobs(plan: Config) -> Iterator[Job]:
     """Every job of a study, each after those that it needs."""
-    grid, ranks = plan.grid(), plan.compute.ranks
+    grid = plan.grid()
     yield from _of_archives(grid, plan.results)
-    yield from _of_sources(plan, ranks=ranks)
+    yield from _of_sources(plan)
     for dataset in grid.datasets:
         predicted = []
         for run in grid.runs(dataset.name):
-            for job in _of_run(run, plan.results, ranks=ranks):
+            for job in _of_run(run, plan):
                 yield job
             predicted.append(job.product)
         yield Job(
@@ -83,7 +83,7 @@ def _of_archives(grid: Grid, results: str) -> Iterator[Job]:
         )
 
 
-def _of_sources(plan: Config, *, ranks: int) -> Iterator[Job]:
+def _of_sources(plan: Config) -> Iterator[Job]:
     """Adopted and pre-trained encoders; what another continues from comes first."""
     ordered = sorted(plan.sources.values(), key=lambda source: _generation(source.name, plan))
     for source in ordered:
@@ -93,7 +93,7 @@ def _of_sources(plan: Config, *, ranks: int) -> Iterator[Job]:
         if source.kind == "pretrained":
             rows = f"{plan.results}/corpora/{source.corpus}/{source.reduction}.parquet"
             start = (encoder_of(source.start, plan.results),) if source.start else ()
-            yield Job(rule="pretrain", **named, needs=(rows, *start), ranks=ranks)
+            yield Job(rule="pretrain", **named, needs=(rows, *start), ranks=plan.compute.of(source.compute).ranks)
 
 
 def _generation(name: str, plan: Config) -> int:
@@ -102,21 +102,22 @@ def _generation(name: str, plan: Config) -> int:
     return 1 + _generation(start, plan) if start else 0
 
 
-def _of_run(run: Run, results: str, *, ranks: int) -> Iterator[Job]:
+def _of_run(run: Run, plan: Config) -> Iterator[Job]:
     """The fine-tuning of a run and its prediction."""
-    folder = f"{results}/runs/{run.path}"
+    folder = f"{plan.results}/runs/{run.path}"
     told = {
         "wildcards": (run.dataset.name, run.source.name, run.recipe.name, str(run.seed)),
         "kind": f"{run.dataset.name}, {run.recipe.name}, {run.source.backbone}",
-        "ranks": ranks,
         "run": run,
     }
     original = run.source.original
-    needs = (cases_of(run.dataset.archive, results),)
+    needs = (cases_of(run.dataset.archive, plan.results),)
     if original.kind != "random":
-        needs += (encoder_of(original.name, results),)
-    yield Job(rule="finetune", product=f"{folder}/model.safetensors", needs=needs, **told)
-    yield Job(rule="predict", product=f"{folder}/predictions.parquet", needs=(f"{folder}/model.safetensors",), **told)
+        needs += (encoder_of(original.name, plan.results),)
+    model = f"{folder}/model.safetensors"
+    yield Job(rule="finetune", product=model, needs=needs, ranks=plan.compute.of(run.recipe.compute).ranks, **told)
+    # a prediction is short: one process
+    yield Job(rule="predict", product=f"{folder}/predictions.parquet", needs=(model,), ranks=1, **told)
 
 
 def cases_of(archive: str, results: str) -> str:

@@ -35,13 +35,14 @@ def rehearse(
     cases: Path | None = None,
     images: Path | None = None,
     seconds: float = 15.0,
+    device: str = "auto",
     threads: int = 1,
 ) -> None:
     """Write to MEASURED the seconds of a step and of a scored image, and how long measuring them took.
 
     --seconds  how long steps are taken, at least; and again at most as long for scoring
     """
-    with distributed.world(threads=threads) as world:
+    with distributed.world(device=device, threads=threads) as world:
         data = prepared.read(cases, images=images) if cases and images else None
         pixels, rows, targets = _material(rehearsal, data)
         learner = _learner(rehearsal, targets=targets)
