@@ -1,12 +1,14 @@
-"""Accounts: what SLURM says of the jobs that were submitted from a folder, in its queue and in its books."""
+"""Accounts: what SLURM says of the jobs of a folder, in its queue and its books, and what the leases say."""
 
+import json
 import re
 import shutil
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from headwater import slurm
+from headwater import leases, slurm
+from headwater.refusals import Refusal
 
 QUEUE = ("%A", "%T", "%M", "%R", "%Z", "%k")
 BOOKS = ("JobIDRaw", "State", "ElapsedRaw", "AllocTRES", "WorkDir", "Comment")
@@ -72,3 +74,29 @@ def clock(lasted: str) -> float:
     days, _, hours = lasted.rpartition("-")
     parts = [int(part) for part in hours.split(":") if part.isdecimal()]
     return float(sum(part * 60**place for place, part in enumerate(reversed(parts))) + 86400 * int(days or 0))
+
+
+def trained(progress: Path) -> dict[str, float]:
+    """Seconds by run, over all SLURM jobs that trained it and ended well or saved its progress; from the leases.
+
+    What a job that died has done counts nothing: the next one did it again.
+    """
+    begun: dict[tuple[str, str], float] = {}
+    seconds: dict[str, float] = {}
+    for event in _events(progress / leases.LOG):
+        key = event["run"], event["job"]
+        if event["event"] == "began":
+            begun[key] = event["time"]
+        elif event["event"] == "ended" and key in begun and event.get("code") in (0, 143):
+            seconds[event["run"]] = seconds.get(event["run"], 0.0) + event["time"] - begun.pop(key)
+    return seconds
+
+
+def _events(file: Path) -> list[dict]:
+    """The events in a record of leases, none where there is none."""
+    try:
+        return [json.loads(line) for line in file.read_text().splitlines()]
+    except FileNotFoundError:
+        return []
+    except ValueError as error:
+        raise Refusal(f"is no record of leases: {error}", file=file, remedy="move it away") from None

@@ -11,6 +11,7 @@ from headwater import calibration, formats, preflight, settings
 from headwater.calibration import Calibration, Rehearsal, Timed
 from headwater.jobs import cases_of, jobs
 from headwater.progress import bar
+from headwater.reckoning import file_of
 from headwater.refusals import Refusal
 from headwater.settings import Config
 
@@ -38,7 +39,7 @@ def calibrate(*, config: Path, folder: Path = Path(), seconds: float = 15.0) -> 
             device = told.pop("device")
             timed[rehearsal.key] = Timed(**told)
         around = _around_a_job(Path(temporary))
-    file = calibration.file_of(plan, folder=folder)
+    file = file_of(plan, folder=folder)
     formats.write_json(Calibration(device=device, job=around, trainings=timed).model_dump(), file)
     for key, each in timed.items():
         print(f"{key}: {each.start:.1f} s to start, {each.step:.4f} s a step, {each.image:.5f} s an image, {each.data}")

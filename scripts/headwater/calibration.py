@@ -19,6 +19,7 @@ from headwater import formats, plugins
 from headwater.datasets import Card
 from headwater.grid import Archive, Recipe, Source, Training
 from headwater.jobs import Job, cases_of
+from headwater.reckoning import file_of
 from headwater.records import Record
 from headwater.refusals import Refusal
 from headwater.settings import Config
@@ -71,11 +72,6 @@ class Rehearsal(Record):
 def _of_any_length(training: Training) -> Training:
     changed = {"steps": 1, "epochs": None, "warmup_steps": 0, "validations": 1, "patience": None, "save_minutes": 10.0}
     return training.model_copy(update=changed)
-
-
-def file_of(plan: Config, *, folder: Path) -> Path:
-    """Where a study's calibration lies."""
-    return folder / plan.results / "calibration.json"
 
 
 def read(plan: Config, *, folder: Path) -> Calibration | None:

@@ -20,8 +20,11 @@ FAILED_IN_GROUP = re.compile(r"^ {8}rule \w+:$")
 AGAIN = re.compile(r"^Trying to restart job (\S+)\.$")
 FIELD = re.compile(r"^ +(message|jobid|output|log): (.*)$")
 SHOWN = re.compile(r"^Logfile .*:$")
-COMPLAINT = re.compile(r"^(?:headwater[ \w]*: |[\w.]*(?:Error|Exception|Interrupt)\b|srun: error|slurmstepd: error)")
+COMPLAINT = re.compile(r"^(?:headwater[ \w]*: |[\w.]*(?:Error|Exception|Interrupt)\b)")
 """What a line begins with that says why a job failed."""
+
+AT_NO_WORK = {"-n", "--dry-run", "--dryrun", "--mode"}
+"""Arguments of a Snakemake that only plans, or that is part of a job."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +98,8 @@ def _works_in(process: Path, folder: Path) -> bool:
     """Whether a process is a Snakemake that stands in the folder; another user's cannot be looked at."""
     try:
         words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
-        started = any(Path(word).name == "snakemake" for word in words[:3]) and "-n" not in words
-        return started and (process / "cwd").resolve() == folder
+        started = any(Path(word).name == "snakemake" for word in words[:3])
+        return started and not AT_NO_WORK & set(words) and (process / "cwd").resolve() == folder
     except OSError:
         return False
 
@@ -104,6 +107,16 @@ def _works_in(process: Path, folder: Path) -> bool:
 def logs(folder: Path) -> list[Path]:
     """Snakemake's own logs, oldest first."""
     return sorted((folder / ".snakemake" / "log").glob("*.snakemake.log"))
+
+
+def used_slurm(folder: Path) -> bool:
+    """Whether Snakemake's SLURM plugin was at work in the folder."""
+    return (folder / ".snakemake" / "slurm_logs").is_dir()
+
+
+def begun(folder: Path) -> float:
+    """When Snakemake was first started here, as far as its logs tell; else long ago."""
+    return min((file.stat().st_mtime for file in logs(folder)), default=0.0) - 86400 * 30
 
 
 def failures(folder: Path) -> dict[str, Failure]:

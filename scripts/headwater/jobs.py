@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from headwater.grid import Grid, Run
+from headwater.grid import Grid, Run, Source
 from headwater.settings import Config
 
 
@@ -22,6 +22,8 @@ class Job:
     """Processes of a training job, each with a GPU where there is one; 0 for all other jobs."""
     run: Run | None = None
     """The run that a fine-tuning or a prediction belongs to."""
+    source: Source | None = None
+    """The source that a pre-training makes."""
 
     @property
     def log(self) -> str:
@@ -30,6 +32,12 @@ class Job:
         if self.run:
             last = f"seed{last}"
         return "/".join(["logs", *([self.rule] if self.wildcards else []), *folders, f"{last}.log"])
+
+    @property
+    def lease(self) -> str:
+        """What a training is called in the record of leases; empty for all other jobs."""
+        record = self.run if self.rule == "finetune" else self.source
+        return record.digest if record else ""
 
     @property
     def comment(self) -> str:
@@ -93,7 +101,13 @@ def _of_sources(plan: Config) -> Iterator[Job]:
         if source.kind == "pretrained":
             rows = f"{plan.results}/corpora/{source.corpus}/{source.reduction}.parquet"
             start = (encoder_of(source.start, plan.results),) if source.start else ()
-            yield Job(rule="pretrain", **named, needs=(rows, *start), ranks=plan.compute.of(source.compute).ranks)
+            yield Job(
+                rule="pretrain",
+                **named,
+                source=source,
+                needs=(rows, *start),
+                ranks=plan.compute.of(source.compute).ranks,
+            )
 
 
 def _generation(name: str, plan: Config) -> int:

@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 from headwater import preflight, settings, slurm
 from headwater.grid import Processes
 from headwater.refusals import Refusal
+from snakemake_logger_plugin_headwater import priced
 
 try:
     CONFIG = settings.load(config, file=", ".join(map(str, workflow.configfiles)))
@@ -22,6 +23,10 @@ try:
 except Refusal as refusal:
     print(f"headwater: {refusal}", file=sys.stderr)
     sys.exit(2)
+
+# `snakemake -n` ends with the price of what it plans
+if workflow.output_settings.dryrun and workflow.is_main_process:
+    priced(CONFIG, settings=workflow.output_settings)
 
 GRID = CONFIG.grid()
 RESULTS = CONFIG.results
