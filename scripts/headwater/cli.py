@@ -1,6 +1,7 @@
 """Doors: a function's signature is its command line, and a refusal is one line with a non-zero exit."""
 
 import argparse
+import errno
 import inspect
 import os
 import sys
@@ -15,6 +16,9 @@ import pydantic
 from headwater.plugins import mistakes
 from headwater.records import Record
 from headwater.refusals import Refusal
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""How a full disk and a used-up quota say so."""
 
 CHOSEN = "chosen function"
 """Where the command that was named stands among the parsed values; no parameter can have this name."""
@@ -69,13 +73,20 @@ def _add_all(parser: argparse.ArgumentParser, function: Callable) -> None:
 
 @contextmanager
 def _refusing(name: str) -> Iterator[None]:
-    """A refusal as one line and exit 2."""
+    """A refusal, or a full disk, as one line and exit 2."""
     try:
         yield
     except Refusal as refusal:
         # every rank of a torchrun job meets the same refusal; one of them says it
         if os.environ.get("RANK", "0") == "0":
             print(f"headwater {name}: {refusal}", file=sys.stderr, flush=True)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        print(
+            f"headwater {name}: {error}; free some space, and the job goes on from what it has saved", file=sys.stderr
+        )
         sys.exit(2)
 
 

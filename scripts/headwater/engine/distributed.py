@@ -53,6 +53,10 @@ def world(*, threads: int, device: Wanted = "auto") -> Iterator[World]:
     # the quickest algorithm of the moment may differ from run to run, and a resumed training must not
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
+    if device.type == "cuda":
+        # cuBLAS asks for it; where an operation has no deterministic form torch warns
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
     if size > 1:
         # small news between ranks goes by the CPU, so that no rank has to wait for its GPU
         dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
