@@ -48,7 +48,8 @@ def doors(functions: dict[str, Callable], arguments: list[str] | None = None, *,
     named = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, function in functions.items():
         described = _described(function)
-        command = named.add_parser(name, help=described["description"].partition("\n")[0], **described)
+        first = described["description"].partition("\n")[0].replace("%", "%%")
+        command = named.add_parser(name, help=first, **described)
         command.set_defaults(**{CHOSEN: function})
         _add_all(command, function)
     if not arguments:
