@@ -46,7 +46,7 @@ def started(rule: str, product: str, number: int, *, indent: str = "") -> str:
 
 
 def failed(rule: str, product: str, number: int, *, message: str = "None", log: str = "a.log") -> str:
-    """How a log tells of the failure of a job, and shows the job's own log."""
+    """How a log tells of the failure of a job, and shows the log of its SLURM job, which shows another."""
     return f"""[Thu Jan  1 00:00:00 2026]
 Error in rule {rule}:
     message: {message}
@@ -58,6 +58,10 @@ Error in rule {rule}:
         python {rule}.py
         (command exited with non-zero exit code)
 Logfile {log}:
+================================================================================
+{started(rule, product, 0)}Logfile {log}:
+================================================================================
+headwater {rule}: no
 ================================================================================
 Error in rule shown:
     jobid: {number}

@@ -171,14 +171,15 @@ def _blocks(file: Path) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def _without_shown(lines: list[str]) -> Iterator[str]:
-    """The lines without those of a job's log, which stand between two equal rulers."""
-    ruler, after_title = "", False
+    """The lines without those of jobs' logs, each of which stands between two equal rulers and may show another."""
+    rulers: list[str] = []
+    after_title = False
     for line in lines:
-        if ruler:
-            ruler = "" if line == ruler else ruler
-        elif after_title and line and set(line) == {"="}:
-            ruler = line
-        else:
+        if after_title and line and set(line) == {"="}:
+            rulers.append(line)
+        elif rulers and line == rulers[-1]:
+            rulers.pop()
+        elif not rulers:
             yield line
         after_title = bool(SHOWN.match(line))
 
