@@ -304,9 +304,16 @@ def as_text(page: Page) -> str:
     """The page for a terminal."""
     pieces = [page.title, "\n".join(textwrap.fill(line, width=WIDTH) for line in page.said)]
     for title, part in page.parts:
-        body = "\n".join(f"  {line}" for line in part) if isinstance(part, list) else tables.as_text(part)
+        body = "\n".join(map(_indented, part)) if isinstance(part, list) else tables.as_text(part)
         pieces.append(f"{title}\n{body}" if title else body)
     return "\n\n".join(pieces)
+
+
+def _indented(line: str) -> str:
+    """A line below its title; no word is broken, so that a path can be copied."""
+    deep = " " * (len(line) - len(line.lstrip()) + 2)
+    whole = {"break_long_words": False, "break_on_hyphens": False}
+    return textwrap.fill(line.strip(), width=WIDTH, initial_indent=deep, subsequent_indent=deep, **whole)
 
 
 STYLE = (
