@@ -81,16 +81,6 @@ def _argument(call: ast.expr, name: str, *, default: typing.Any) -> typing.Any:
     return default
 
 
-@cache
-def written(family: str, name: str, which: str) -> dict[str, typing.Any]:
-    """The plain arguments of a record at the top of an entry's file, such as its CARD, read without importing it."""
-    check(family, name)
-    for node in ast.parse((HOME / family / f"{name}.py").read_text()).body:
-        if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == [which]:
-            return {word.arg: ast.literal_eval(word.value) for word in node.value.keywords}
-    return {}
-
-
 def chosen(family: str, choice: Choice) -> Record:
     """The options of a choice, checked; every mistake in them is told in one refusal."""
     form = options(family, choice.name)

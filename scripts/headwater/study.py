@@ -24,6 +24,8 @@ WIDTH = 120
 SIDE_BY_SIDE = (1, 2, 4, 8, 16, 32)
 """How many trainings at a time the page tells the time of, besides the number asked for."""
 
+CARD = ("title", "licence", "where")
+
 PROGRESS = 3
 """A progress file holds the weights, two moments of each, and a copy of the best ones where that is not yet written."""
 
@@ -194,7 +196,12 @@ def licences(plan: Config) -> list[str]:
         lines.append(f"  {name}: {made}{card.title}: {licence}")
     for source in plan.sources.values():
         if source.weights:
-            card = plugins.written("weights", source.weights.layout.name, "CARD")
+            title, licence, where = (_on_card(source.weights.layout.name, part) for part in CARD)
             fetched = "" if source.weights.path else "; fetched from its library's hub when first asked for"
-            lines.append(f"  {source.name}: {card['title']}: {card['licence']} ({card['where']}){fetched}")
+            lines.append(f"  {source.name}: {title}: {licence} ({where}){fetched}")
     return ["Licences:", *lines]
+
+
+def _on_card(layout: str, part: str) -> str:
+    """What the card of published weights says, read without importing them."""
+    return plugins.constant("weights", layout, f"CARD.{part}", default="not said")

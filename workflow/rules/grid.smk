@@ -20,7 +20,6 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 from headwater import preflight, settings, slurm
 from headwater.grid import Processes
 from headwater.refusals import Refusal
-from snakemake_logger_plugin_headwater import priced
 
 try:
     CONFIG = settings.load(config, file=", ".join(map(str, workflow.configfiles)))
@@ -33,6 +32,8 @@ except Refusal as refusal:
 
 # `snakemake -n` ends with the price of what it plans
 if workflow.output_settings.dryrun and workflow.is_main_process:
+    from snakemake_logger_plugin_headwater import priced
+
     priced(CONFIG, settings=workflow.output_settings)
 
 GRID = CONFIG.grid()
