@@ -153,6 +153,9 @@ def test_what_runs_in_slurm(half: Path, slurm_says: Callable):
     assert (found[first.title].state, found[first.title].note) == ("running", "SLURM job 13 on node2")
     assert (found[second.title].state, found[second.title].note) == ("queued", "SLURM job 13: after others in it")
     assert found["compare chestxray14"].state == "queued"
+    # put back into the queue with what it had begun
+    slurm_says(squeue=[f"13|PENDING|0:00|(BeginTime)|{half}|rule_predictions_predict"])
+    assert stands(half)[first.title].note == "SLURM job 13: BeginTime"
 
 
 def test_a_slurm_that_is_silent_is_not_guessed_about(half: Path, slurm_says: Callable):

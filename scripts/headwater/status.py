@@ -107,7 +107,8 @@ def standings(jobs: list[Job], heard: Heard) -> list[Standing]:
     by_comment = {attempt.comment: attempt for attempt in heard.queue}
     by_number = {attempt.number: attempt for attempt in heard.queue}
     alone = {job.comment for job in jobs}
-    groups = [attempt for attempt in heard.queue if attempt.runs and attempt.comment not in alone]
+    # those that run first: a job whose mark tells no number has begun at least once
+    groups = sorted((one for one in heard.queue if one.comment not in alone), key=lambda one: not one.runs)
     found: dict[str, Standing] = {}
     for job in jobs:
         mark = chronicle.mark(job.product, folder=heard.folder)
@@ -117,7 +118,7 @@ def standings(jobs: list[Job], heard: Heard) -> list[Standing]:
         elif own:
             found[job.product] = _in_slurm(job, own, mark)
         elif mark and (group := _group_of(job, groups)):
-            found[job.product] = _running(job, heard.now - mark.since, f"SLURM job {group.number} on {group.where}")
+            found[job.product] = _in_group(job, group, heard.now - mark.since)
         elif mark and heard.at_work:
             found[job.product] = _running(job, heard.now - mark.since, "")
         elif failure := _failure(job, heard):
@@ -142,12 +143,19 @@ def _in_slurm(job: Job, attempt: Attempt, mark: chronicle.Mark | None) -> Standi
     return Standing(job=job, state="queued", note=f"SLURM job {attempt.number}: {where}")
 
 
+def _in_group(job: Job, group: Attempt, seconds: float) -> Standing:
+    """A job that has begun in a SLURM job of several, which runs or was put back into the queue."""
+    if group.runs:
+        return _running(job, seconds, f"SLURM job {group.number} on {group.where}")
+    return Standing(job=job, state="queued", note=f"SLURM job {group.number}: {group.where.strip('()')}")
+
+
 def _running(job: Job, seconds: float, note: str) -> Standing:
     return Standing(job=job, state="running", seconds=max(0.0, seconds), note=note, log=job.log)
 
 
 def _group_of(job: Job, groups: list[Attempt]) -> Attempt | None:
-    """The running SLURM job of several jobs that this one may be in: its comment ends in the rules of its jobs."""
+    """The SLURM job of several jobs that this one may be in: its comment ends in the rules of its jobs."""
     return next((group for group in groups if f"_{job.rule}_" in f"{group.comment}_"), None)
 
 
