@@ -31,6 +31,12 @@ except Refusal as refusal:
     print(f"headwater: {refusal}", file=sys.stderr)
     sys.exit(2)
 
+# `snakemake -n` ends with the price of what it plans
+if workflow.output_settings.dryrun and workflow.is_main_process:
+    from snakemake_logger_plugin_headwater import priced
+
+    priced(CONFIG, settings=workflow.output_settings)
+
 GRID = CONFIG.grid()
 RESULTS = CONFIG.results
 SCRIPTS = os.path.relpath(Path(workflow.basedir) / "scripts")

@@ -50,7 +50,7 @@ def load(progress: Path, *, identity: str) -> dict[str, Any] | None:
     try:
         contents = torch.load(progress, map_location="cpu", weights_only=True)
         theirs = contents.pop("identity")
-    except (OSError, RuntimeError, EOFError, KeyError, TypeError, AttributeError, pickle.UnpicklingError) as error:
+    except (OSError, RuntimeError, EOFError, LookupError, TypeError, AttributeError, pickle.UnpicklingError) as error:
         raise Refusal(
             f"is no progress of a training, or not all of it ({type(error).__name__})",
             file=progress,
