@@ -29,5 +29,10 @@ rule all:
         rules.report.output,
 
 
+# only where the grid is started, not in its jobs
+onstart:
+    slurm.end_former(Path.cwd())
+
+
 onsuccess:
     print_summary()

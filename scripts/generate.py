@@ -48,6 +48,7 @@ SECTIONS: dict[str, type[Record]] = {
     "comparison": grid.Comparing,
     "tracking": grid.Tracking,
     "compute": settings.Compute,
+    "recipes.NAME.compute": grid.Processes,
 }
 """The parts of a config file, in the order of the tables, and the record that each is read into."""
 

@@ -13,6 +13,7 @@ from pathlib import Path
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("records", "refusals"),
     ("plugins", "progress"),
+    ("slurm", "leases", "launch"),
     ("settings", "grid", "cli"),
     ("io", "formats", "statistics", "splits", "prepared", "predictions", "labels"),
     ("datasets", "twins", "reductions", "backbones", "weights", "metrics"),
@@ -51,6 +52,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
 """Outside libraries and the only parts of the library that may import them."""
 
 TORCH_FREE = (
+    *("slurm", "leases", "launch"),
     *("records", "refusals", "plugins", "progress", "cli", "grid", "settings", "formats", "splits", "preflight"),
     *("io", "datasets", "twins", "statistics", "metrics", "reductions"),
     *("predictions", "labels", "measured", "as_published", "verdicts"),

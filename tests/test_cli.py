@@ -1,5 +1,6 @@
 """A door turns a function's signature into a command line, and a refusal into one line."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -211,3 +212,24 @@ def test_a_wrong_command_exits_2(arguments: list[str], said: str, capsys: pytest
         doors({"do": verb, "refuse": refuse}, arguments)
     assert exited.value.code == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_one_line_and_other_errors_are_not_hidden(number: int, capsys: pytest.CaptureFixture):
+    def write() -> None:
+        """Write."""
+        raise OSError(number, os.strerror(number), "model.safetensors")
+
+    with pytest.raises(SystemExit) as left:
+        door(write, [])
+    assert left.value.code == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("headwater write: ")
+    assert "'model.safetensors'; free some space" in line
+
+    def read() -> None:
+        """Read."""
+        raise FileNotFoundError(errno.ENOENT, "gone")
+
+    with pytest.raises(FileNotFoundError):
+        door(read, [])

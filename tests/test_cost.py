@@ -52,7 +52,7 @@ def test_the_jobs_and_their_order_are_those_of_the_workflow(tmp_path: Path):
     assert counted.pop("total") == len(found) + 1
     assert counted.pop("all") == 1
     assert Counter(job.rule for job in found) == counted
-    products = re.findall(r"^    output: (.*)$", said, re.MULTILINE)
+    products = re.findall(r"^ +output: (.*)$", said, re.MULTILINE)
     assert {job.product for job in found} <= {file for line in products for file in line.split(", ")}
     made: set[str] = set()
     for job in found:

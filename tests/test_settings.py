@@ -245,6 +245,35 @@ def test_batches_must_be_shared_evenly():
     settings.load(changed(("compute.ranks", 4)))
 
 
+def test_ranks_must_be_shared_evenly_by_nodes():
+    assert "compute: 4 ranks cannot be shared evenly by 3 nodes" in told(("compute", {"ranks": 4, "nodes": 3}))
+    said = told(("recipes.finetune.compute", {"ranks": 2, "nodes": 4}))
+    assert "recipes.finetune.compute: 2 ranks cannot be shared evenly by 4 nodes" in said
+    settings.load(changed(("compute", {"ranks": 4, "nodes": 2})))
+
+
+def test_a_training_may_have_processes_of_its_own():
+    plan = settings.load(changed(("compute", {"ranks": 2, "threads": 3}), ("recipes.finetune.compute", {"ranks": 4})))
+    finetune = plan.compute.of(plan.recipes["finetune"].compute)
+    assert (finetune.ranks, finetune.nodes, finetune.threads) == (4, 1, 3)
+    assert plan.compute.of(plan.sources["ours"].compute).ranks == 2
+    # the batch is held against its own ranks
+    assert "recipes.finetune.training.batch: 8 is no multiple of recipes.finetune.compute.ranks (3)" in told(
+        ("recipes.finetune.compute", {"ranks": 3})
+    )
+
+
+def test_processes_repeat_no_job():
+    plain, own = settings.load(changed()), settings.load(changed(("recipes.finetune.compute", {"ranks": 4})))
+    assert plain.recipes["finetune"].digest == own.recipes["finetune"].digest
+    assert plain.grid().as_json() == own.grid().as_json()
+
+
+def test_what_is_not_trained_has_no_processes():
+    line = told(("sources.random.compute", {"ranks": 2}))
+    assert "sources.random.compute: nothing is trained for this source itself; leave it out" in line
+
+
 @pytest.mark.parametrize(
     ("comparison", "fewest"),
     [

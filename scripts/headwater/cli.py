@@ -1,6 +1,7 @@
 """Doors: a function's signature is its command line, and a refusal is one line with a non-zero exit."""
 
 import argparse
+import errno
 import inspect
 import os
 import sys
@@ -16,6 +17,9 @@ from headwater.plugins import mistakes
 from headwater.records import Record
 from headwater.refusals import Refusal
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""How a full disk and a used-up quota say so."""
+
 CHOSEN = "chosen function"
 """Where the command that was named stands among the parsed values; no parameter can have this name."""
 
@@ -23,8 +27,8 @@ CHOSEN = "chosen function"
 def door(function: Callable, arguments: list[str] | None = None) -> None:
     """Run `function` with its keyword-only parameters read from the command line; exit 2 on a refusal.
 
-    `Path`, `int`, `float` and `str` parameters take one word, `list[...]` several, `bool` is a flag, a record its
-    JSON (or `@file`). The first line of the docstring is the help text.
+    `Path`, `int`, `float` and `str` parameters take one word, `list[...]` several, `Literal` one of its own, `bool`
+    is a flag, a record its JSON (or `@file`). The first line of the docstring is the help text.
     """
     parser = argparse.ArgumentParser(prog=Path(sys.argv[0]).name, **_described(function))
     _add_all(parser, function)
@@ -64,13 +68,20 @@ def _add_all(parser: argparse.ArgumentParser, function: Callable) -> None:
 
 @contextmanager
 def _refusing(name: str) -> Iterator[None]:
-    """A refusal as one line and exit 2."""
+    """A refusal, or a full disk, as one line and exit 2."""
     try:
         yield
     except Refusal as refusal:
         # every rank of a torchrun job meets the same refusal; one of them says it
         if os.environ.get("RANK", "0") == "0":
             print(f"headwater {name}: {refusal}", file=sys.stderr, flush=True)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        print(
+            f"headwater {name}: {error}; free some space, and the job goes on from what it has saved", file=sys.stderr
+        )
         sys.exit(2)
 
 
@@ -92,6 +103,9 @@ def _add(parser: argparse.ArgumentParser, name: str, parameter: inspect.Paramete
     if typing.get_origin(kind) is list:
         settings["nargs"] = "*"
         kind = typing.get_args(kind)[0]
+    if typing.get_origin(kind) is typing.Literal:
+        parser.add_argument(flag, choices=typing.get_args(kind), **settings)
+        return
     settings["type"] = _reader(kind)
     settings["metavar"] = "JSON" if isinstance(kind, type) and issubclass(kind, Record) else name.upper()
     parser.add_argument(flag, **settings)

@@ -53,13 +53,13 @@ def cost(*, config: Path, trainings: int = 1, folder: Path = Path()) -> None:
 
 def jobs(plan: Config) -> Iterator[Job]:
     """Every job of a study, each after those that it needs."""
-    grid, ranks = plan.grid(), plan.compute.ranks
+    grid = plan.grid()
     yield from _of_archives(grid, plan.results)
-    yield from _of_sources(plan, ranks=ranks)
+    yield from _of_sources(plan)
     for dataset in grid.datasets:
         predicted = []
         for run in grid.runs(dataset.name):
-            for job in _of_run(run, plan.results, ranks=ranks):
+            for job in _of_run(run, plan.results, ranks=plan.compute.of(run.recipe.compute).ranks):
                 yield job
             predicted.append(job.product)
         yield Job("compare", f"{plan.results}/comparisons/{dataset.name}.parquet", dataset.name, tuple(predicted))
@@ -79,7 +79,7 @@ def _of_archives(grid: Grid, results: str) -> Iterator[Job]:
         yield Job("reduce", f"{results}/corpora/{corpus}/{reduction}.parquet", corpus, (_cases(corpus, results),))
 
 
-def _of_sources(plan: Config, *, ranks: int) -> Iterator[Job]:
+def _of_sources(plan: Config) -> Iterator[Job]:
     """Adopted and pre-trained encoders; what another continues from comes first."""
     ordered = sorted(plan.sources.values(), key=lambda source: _generation(source.name, plan))
     for source in ordered:
@@ -89,7 +89,7 @@ def _of_sources(plan: Config, *, ranks: int) -> Iterator[Job]:
         if source.kind == "pretrained":
             rows = f"{plan.results}/corpora/{source.corpus}/{source.reduction}.parquet"
             start = (_encoder(source.start, plan.results),) if source.start else ()
-            yield Job("pretrain", product, source.name, (rows, *start), ranks)
+            yield Job("pretrain", product, source.name, (rows, *start), plan.compute.of(source.compute).ranks)
 
 
 def _generation(name: str, plan: Config) -> int:
@@ -107,7 +107,7 @@ def _of_run(run: Run, results: str, *, ranks: int) -> Iterator[Job]:
     if original.kind != "random":
         needs += (_encoder(original.name, results),)
     yield Job("finetune", f"{folder}/model.safetensors", kind, needs, ranks)
-    yield Job("predict", f"{folder}/predictions.parquet", kind, (f"{folder}/model.safetensors",), ranks)
+    yield Job("predict", f"{folder}/predictions.parquet", kind, (f"{folder}/model.safetensors",), 1)
 
 
 def _cases(archive: str, results: str) -> str:

@@ -50,10 +50,11 @@ def finetune(
     encoder: Path | None = None,
     tracking: grid.Tracking = grid.Tracking(),  # noqa: B008
     threads: int = 1,
+    device: distributed.Wanted = "auto",
 ) -> None:
     """Write the model of a run, and the record of how it was fitted."""
     began = time.monotonic()
-    with distributed.world(threads=threads) as world:
+    with distributed.world(threads=threads, device=device) as world:
         data = prepared.read(cases, images=images)
         material = _material(run, data, file=cases)
         network, origin = _network(run, size=data.size, encoder=encoder)

@@ -114,6 +114,17 @@ class Training(Record):
         return self
 
 
+class Processes(Record):
+    """How many processes a training runs as, and on how many nodes; no record tells it, so it repeats no job."""
+
+    ranks: int | None = Field(None, ge=1)
+    """Processes over all nodes, one per GPU; the global batch stays the same."""
+    nodes: int | None = Field(None, ge=1)
+    """Nodes that share the processes evenly; more than one needs SLURM."""
+    threads: int | None = Field(None, ge=1)
+    """CPU threads per process."""
+
+
 class Weights(Record):
     """Published or local weights: a file in the key layout of a plug-in in weights/."""
 
@@ -145,6 +156,8 @@ class Source(Record):
     """How long and how fast the pre-training runs; see the table of `training`."""
     views: Views = Views()
     """Random changes of the images in pre-training; see the table of `views`."""
+    compute: Processes = Field(Processes(), exclude=True)
+    """Processes of this pre-training, where they are others than those of the top-level `compute`."""
     seed: int = Field(0, ge=0)
     """Seed of the pre-training; the seeds of the fine-tuning are the top-level `seeds`."""
     mean: tuple[float, ...] = Field((0.485, 0.456, 0.406), min_length=1, max_length=3)
@@ -216,6 +229,8 @@ class Recipe(Record):
     """How long and how fast; see the table of `training`."""
     views: Views = Views()
     """Random changes of the training images; see the table of `views`. Flip only where left and right may change."""
+    compute: Processes = Field(Processes(), exclude=True)
+    """Processes of this fine-tuning, where they are others than those of the top-level `compute`."""
     class_weights: bool = False
     """Weigh positive cases by negatives / positives of the training split, label by label."""
     fraction: float = Field(1.0, gt=0, le=1)

@@ -14,9 +14,18 @@ from headwater.refusals import Refusal
 from headwater.tasks import classification
 
 
-def predict(*, run: grid.Run, cases: Path, images: Path, model: Path, predictions: Path, threads: int = 1) -> None:
+def predict(
+    *,
+    run: grid.Run,
+    cases: Path,
+    images: Path,
+    model: Path,
+    predictions: Path,
+    threads: int = 1,
+    device: distributed.Wanted = "auto",
+) -> None:
     """Write the scores of a run's model for the test split: one row per case and label, in the order of the cases."""
-    with distributed.world(threads=threads) as world:
+    with distributed.world(threads=threads, device=device) as world:
         data = prepared.read(cases, images=images)
         network, labels, kind = _fitted(run, model, size=data.size)
         rows = data.rows("test")

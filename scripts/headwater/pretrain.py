@@ -29,11 +29,12 @@ def pretrain(
     start: Path | None = None,
     tracking: grid.Tracking = grid.Tracking(),  # noqa: B008
     threads: int = 1,
+    device: distributed.Wanted = "auto",
 ) -> None:
     """Write the encoder that a source's method learns from the chosen rows of its corpus."""
     if source.method is None:
         raise Refusal(f"source {source.name!r} has no method", remedy="give it method, corpus and training")
-    with distributed.world(threads=threads) as world:
+    with distributed.world(threads=threads, device=device) as world:
         corpus = _corpus(cases, images, size=size)
         chosen = _rows(corpus, rows)
         learner = _learner(source, corpus, chosen, encoder=_first_weights(source, size=size, start=start))

@@ -4,14 +4,14 @@ import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pydantic
 import yaml
 from pydantic import Field
 
 from headwater import plugins
-from headwater.grid import Archive, Comparing, Controls, Dataset, Grid, Recipe, Source, Tracking
+from headwater.grid import Archive, Comparing, Controls, Dataset, Grid, Processes, Recipe, Source, Tracking
 from headwater.records import Choice, Record
 from headwater.refusals import Refusal, did_you_mean
 
@@ -32,11 +32,21 @@ class Compute(Record):
     """What each training job asks of the machine."""
 
     ranks: int = Field(1, ge=1)
-    """Processes per training, one per GPU; the global batch stays as the recipe says."""
+    """Processes per training over all nodes, one per GPU; the global batch stays as the recipe says."""
+    nodes: int = Field(1, ge=1)
+    """Nodes that share the processes of a training evenly; more than one needs SLURM."""
     threads: int = Field(1, ge=1)
     """CPU threads per training process."""
     workers: int = Field(2, ge=1)
     """Processes that decode images in `prepare`."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """What trains: `auto` takes GPUs where there are any, `cuda` nothing else; `cpu` asks SLURM for none."""
+
+    def of(self, own: Processes) -> Processes:
+        """The processes of a training: its own, and what it leaves out from here."""
+        return Processes(
+            ranks=own.ranks or self.ranks, nodes=own.nodes or self.nodes, threads=own.threads or self.threads
+        )
 
 
 class Config(Record):
@@ -109,7 +119,7 @@ def load(content: dict[str, Any], *, file: Path | str = "config") -> Config:
         _unknown_plugins,
         _dangling,
         _twice,
-        _uneven_batches,
+        _uneven_shares,
         _bad_controls,
         _unguessable,
         _bad_comparison,
@@ -239,14 +249,21 @@ def _twice(config: Config) -> Iterable[str]:
         yield "comparison.metrics: a metric stands there twice; take one out"
 
 
-def _uneven_batches(config: Config) -> Iterable[str]:
-    """Batches that the ranks cannot share evenly."""
-    ranks = config.compute.ranks
-    trainings = {f"recipes.{name}": recipe.training for name, recipe in config.recipes.items()}
-    trainings |= {f"sources.{name}": source.training for name, source in config.sources.items() if source.training}
-    for place, training in trainings.items():
-        if training.batch % ranks:
-            yield f"{place}.training.batch: {training.batch} is no multiple of compute.ranks ({ranks}); make it one"
+def _uneven_shares(config: Config) -> Iterable[str]:
+    """Batches that the ranks cannot share evenly, and ranks that the nodes cannot."""
+    trainings = {f"recipes.{name}": recipe for name, recipe in config.recipes.items()}
+    trainings |= {f"sources.{name}": source for name, source in config.sources.items()}
+    for place, one in trainings.items():
+        ranks, nodes = (processes := config.compute.of(one.compute)).ranks, processes.nodes
+        if one.training is None:
+            if one.compute != Processes():
+                yield f"{place}.compute: nothing is trained for this source itself; leave it out"
+            continue
+        said = f"{place}.compute" if one.compute != Processes() else "compute"
+        if ranks % nodes:
+            yield f"{said}: {ranks} ranks cannot be shared evenly by {nodes} nodes; make ranks a multiple of nodes"
+        if one.training.batch % ranks:
+            yield f"{place}.training.batch: {one.training.batch} is no multiple of {said}.ranks ({ranks}); make it one"
 
 
 def _bad_start(config: Config, name: str) -> Iterable[str]:

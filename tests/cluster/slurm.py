@@ -1,9 +1,9 @@
 """A real SLURM of four nodes on one machine: its Debian packages, its start, and its end.
 
-    python tests/cluster/slurm.py install | start | stop | status
+    python tests/cluster/slurm.py install | start | stop | status | kill NODE | return NODE
 
-Loopback only, as root, without systemd. What is started here is stopped by its own process number, and the files in
-/etc/slurm, where SLURM looks for them, are taken away again.
+Loopback only, as root, without systemd. What is started here is stopped by its own process number; the files in
+/etc/slurm, where SLURM looks for them, the names of the nodes in /etc/hosts, and the user are taken away again.
 """
 
 import grp
@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from string import Template
 
@@ -32,6 +33,11 @@ DAEMONS = [*NODES, "slurmctld", "slurmdbd", "mariadbd", "munged"]
 """In the order in which they are stopped."""
 ACCOUNT = "lab"
 """The account that profiles/slurm names."""
+USER = "headwater-tests"
+"""Somebody who is not root and may submit to that account; the home is below ROOT."""
+HOSTS = Path("/etc/hosts")
+MARK = "headwater-test-cluster"
+"""What is written outside ROOT bears this word, and is taken away by it."""
 
 
 def install() -> None:
@@ -57,15 +63,15 @@ def obstacle() -> str | None:
     missing = [name for name in PROGRAMS if not shutil.which(name)]
     if missing:
         return f"{', '.join(missing)} not installed: python tests/cluster/slurm.py install"
-    if (ETC / "slurm.conf").exists() and not _ours():
+    if (ETC / "slurm.conf").exists() and not ours():
         return f"{ETC / 'slurm.conf'} belongs to another cluster"
     return None
 
 
-def _ours() -> bool:
+def ours() -> bool:
     """Whether the configuration in place was written here."""
     file = ETC / "slurm.conf"
-    return file.exists() and "headwater-test-cluster" in file.read_text()
+    return file.exists() and MARK in file.read_text()
 
 
 def answers() -> bool:
@@ -80,6 +86,8 @@ def start() -> None:
     try:
         _folders()
         _configuration()
+        _names()
+        _user()
         _munge()
         _database()
         _accounting()
@@ -95,8 +103,11 @@ def stop() -> None:
         _cancel_all()
     for name in DAEMONS:
         _end(name)
+    if ours():
+        _forget_names()
+        _forget_user()
     # slurm.conf last: it says whose the others are
-    for file in ("gres.conf", "cgroup.conf", "slurmdbd.conf", "slurm.conf") if _ours() else ():
+    for file in ("gres.conf", "cgroup.conf", "slurmdbd.conf", "slurm.conf") if ours() else ():
         (ETC / file).unlink(missing_ok=True)
     if ROOT.exists():
         shutil.rmtree(ROOT)
@@ -106,6 +117,81 @@ def status() -> None:
     """Print which daemons are up."""
     for name in DAEMONS:
         print(f"{name}: {'up' if _alive(name) else 'down'}")
+
+
+def kill_node(name: str) -> None:
+    """Let a node die as by a power cut: its daemon, what leads its jobs' steps, and every process of the jobs."""
+    _kill(name)
+    # what was about to be started by one that is dead now
+    until(lambda: not _kill(name), f"the death of {name}")
+    (ROOT / "number" / name).unlink(missing_ok=True)
+
+
+def start_node(name: str) -> None:
+    """Let a node that died come back, and wait until it takes jobs."""
+    _daemon("slurmd", "-D", "-N", name, name=name)
+    until(lambda: node_state(name) in ("idle", "mixed", "allocated"), f"the return of {name}")
+
+
+def node_state(name: str) -> str:
+    """What SLURM thinks of a node; a mark behind the state says that the node does not answer."""
+    return output("sinfo", "-h", "-p", "gpu", "-n", name, "-o", "%T").strip()
+
+
+def processes(node: str) -> set[int]:
+    """The numbers of all processes of a node: its daemon, what leads its jobs' steps, and all that these started."""
+    found = {number for number in (_alive(node),) if number} | _leaders(node)
+    for file in Path("/sys/fs/cgroup/freezer", f"slurm_{node}").glob("**/cgroup.procs"):
+        found |= set(map(int, file.read_text().split()))
+    # without cgroups: by what a job's process was given, and by descent
+    of_node = f"SLURMD_NODENAME={node}".encode()
+    found |= {number for number in _numbers() if of_node in _read(number, "environ").split(b"\0")}
+    parents = {number: parent for number in _numbers() if (parent := _parent(number))}
+    while younger := {number for number, parent in parents.items() if parent in found} - found:
+        found |= younger
+    return found
+
+
+def _kill(node: str) -> set[int]:
+    found = processes(node)
+    for number in found:
+        with suppress(ProcessLookupError):
+            os.kill(number, signal.SIGKILL)
+    return found
+
+
+def _leaders(node: str) -> set[int]:
+    """The processes that lead a step on a node: each listens on a socket in the node's folder."""
+    lines = Path("/proc/net/unix").read_text().splitlines()
+    sockets = {f"socket:[{line.split()[6]}]" for line in lines if f" {ROOT / 'spool' / node}/" in line}
+    leaders = [number for number in _numbers() if _read(number, "comm").startswith(b"slurmstepd")]
+    return {number for number in leaders if sockets & _open(number)}
+
+
+def _numbers() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").glob("[0-9]*")]
+
+
+def _read(number: int, what: str) -> bytes:
+    """A file of /proc on a process; nothing of one that is gone or may not be looked at."""
+    try:
+        return Path("/proc", str(number), what).read_bytes()
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return b""
+
+
+def _parent(number: int) -> int | None:
+    fields = _read(number, "stat").rpartition(b")")[2].split()
+    return int(fields[1]) if fields else None
+
+
+def _open(number: int) -> set[str]:
+    """What a process has open, as /proc calls it."""
+    opened = set()
+    for handle in Path("/proc", str(number), "fd").glob("*"):
+        with suppress(FileNotFoundError, PermissionError):
+            opened.add(str(handle.readlink()))
+    return opened
 
 
 def _folders() -> None:
@@ -162,6 +248,30 @@ def _configuration() -> None:
     (ETC / "slurmdbd.conf").chmod(0o600)
 
 
+def _names() -> None:
+    """Let the nodes' names be found, by which the ranks of a training on several nodes meet."""
+    _forget_names()
+    theirs = HOSTS.read_text().rstrip("\n") + "\n"
+    HOSTS.write_text(theirs + "".join(f"127.0.0.1 {node} # {MARK}\n" for node in NODES))
+
+
+def _forget_names() -> None:
+    lines = HOSTS.read_text().splitlines(keepends=True)
+    # written in place: a container may have laid the file there from outside
+    HOSTS.write_text("".join(line for line in lines if MARK not in line))
+
+
+def _user() -> None:
+    _forget_user()
+    made = ["useradd", "--comment", MARK, "--create-home", "--home-dir", ROOT / "home", "--shell", "/bin/bash", USER]
+    subprocess.run(made, check=True, capture_output=True)
+
+
+def _forget_user() -> None:
+    if any(user.pw_name == USER and user.pw_gecos == MARK for user in pwd.getpwall()):
+        subprocess.run(["userdel", USER], check=True, capture_output=True)
+
+
 def _makes_cgroups() -> bool:
     """Whether cgroups of version 1 can be made, which alone reach every process of a job."""
     probes = [Path("/sys/fs/cgroup") / kind / "headwater-probe" for kind in ("freezer", "memory")]
@@ -181,7 +291,7 @@ def _munge() -> None:
     shutil.chown(key, "munge", "munge")
     files = [f"--{what}-file={ROOT}/munge/munged.{what}" for what in ("pid", "log", "seed")]
     _daemon("munged", "--foreground", f"--key-file={key}", *files, "--num-threads=4", user="munge")
-    _until(lambda: _succeeds("sh", "-c", "munge -n | unmunge"), "munged")
+    until(lambda: _succeeds("sh", "-c", "munge -n | unmunge"), "munged")
 
 
 def _database() -> None:
@@ -189,7 +299,7 @@ def _database() -> None:
     fresh = ["mariadb-install-db", settings, "--user=mysql", "--auth-root-authentication-method=socket"]
     subprocess.run([*fresh, "--skip-test-db"], check=True, capture_output=True)
     _daemon("mariadbd", settings, user="mysql")
-    _until(lambda: _succeeds("mariadb", "-uroot", "-e", "select 1"), "mariadbd")
+    until(lambda: _succeeds("mariadb", "-uroot", "-e", "select 1"), "mariadbd")
     statements = (
         "create database slurm_acct_db; create user 'slurm'@'localhost' identified via unix_socket;"
         "grant all on slurm_acct_db.* to 'slurm'@'localhost';"
@@ -199,17 +309,18 @@ def _database() -> None:
 
 def _accounting() -> None:
     _daemon("slurmdbd", "-D", user="slurm")
-    _until(lambda: _succeeds("sacctmgr", "-n", "show", "cluster"), "slurmdbd")
-    for words in ("cluster headwater", f"account {ACCOUNT} Cluster=headwater", f"user root Account={ACCOUNT}"):
+    until(lambda: _succeeds("sacctmgr", "-n", "show", "cluster"), "slurmdbd")
+    users = [f"user {name} Account={ACCOUNT}" for name in ("root", USER)]
+    for words in ("cluster headwater", f"account {ACCOUNT} Cluster=headwater", *users):
         subprocess.run(["sacctmgr", "-i", "add", *words.split()], check=True, capture_output=True)
 
 
 def _controller() -> None:
     _daemon("slurmctld", "-D", user="slurm")
-    _until(answers, "slurmctld")
+    until(answers, "slurmctld")
     for node in NODES:
         _daemon("slurmd", "-D", "-N", node, name=node)
-    _until(lambda: _output("sinfo", "-h", "-N", "-o", "%T").split() == ["idle"] * len(NODES), "slurmd")
+    until(lambda: {node_state(node) for node in NODES} == {"idle"}, "slurmd")
 
 
 def _daemon(program: str, *arguments: str, user: str = "root", name: str = "") -> None:
@@ -247,21 +358,21 @@ def _alive(name: str) -> int | None:
 def _end(name: str) -> None:
     if number := _alive(name):
         os.kill(number, signal.SIGTERM)
-        _until(lambda: not _alive(name), f"the end of {name}")
+        until(lambda: not _alive(name), f"the end of {name}")
     (ROOT / "number" / name).unlink(missing_ok=True)
 
 
 def _cancel_all() -> None:
     """Cancel every job: a slurmd that ends leaves its jobs behind."""
-    jobs = _output("squeue", "-h", "-o", "%A").split()
+    jobs = output("squeue", "-h", "-o", "%A").split()
     if jobs:
         subprocess.run(["scancel", *jobs], check=True)
-    _until(lambda: not _output("squeue", "-h"), "the end of all jobs")
+    until(lambda: not output("squeue", "-h"), "the end of all jobs")
 
 
-def _until(reached: Callable[[], bool], what: str) -> None:
-    """Wait for a moment, at most half a minute."""
-    deadline = time.monotonic() + 30
+def until(reached: Callable[[], object], what: str, *, seconds: float = 30) -> None:
+    """Wait for a moment; TimeoutError if it does not come."""
+    deadline = time.monotonic() + seconds
     while not reached():
         if time.monotonic() > deadline:
             raise TimeoutError(f"waited in vain for {what}; its log is in {ROOT / 'log'}")
@@ -275,9 +386,11 @@ def _succeeds(*command: str) -> bool:
         return False
 
 
-def _output(*command: str) -> str:
+def output(*command: str) -> str:
+    """What a command says; an error of its own is raised."""
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
 
 
 if __name__ == "__main__":
-    {"install": install, "start": start, "stop": stop, "status": status}[sys.argv[1]]()
+    verbs = {"install": install, "start": start, "stop": stop, "status": status}
+    (verbs | {"kill": kill_node, "return": start_node})[sys.argv[1]](*sys.argv[2:])

@@ -18,9 +18,20 @@ def trainings() -> set[str]:
     return {name for name, body in zip(pieces[::2], pieces[1::2], strict=True) if "trainings=1" in body}
 
 
-def test_every_rule_that_trains_gets_a_gpu_and_no_other():
-    given = {rule for rule, resources in PROFILE["set-resources"].items() if "gpu" in resources}
-    assert given == trainings() != set()
+def test_rules_that_train_ask_for_gpus_themselves_and_no_profile_does():
+    pieces = re.split(r"^rule (\w+):$", RULES, flags=re.MULTILINE)[1:]
+    asking = {name for name, body in zip(pieces[::2], pieces[1::2], strict=True) if " gpu=" in body}
+    assert asking == trainings() != set()
+    assert not [rule for rule, resources in PROFILE["set-resources"].items() if "gpu" in resources]
+
+
+def test_grouped_trainings_take_turns():
+    # a limit of one training per SLURM job, and none over the whole cluster
+    assert PROFILE["resources"] == ["trainings=1"]
+    assert PROFILE["set-resource-scopes"] == ["trainings=local"]
+    components = dict(component.split("=") for component in PROFILE["group-components"])
+    assert components.keys() == {"predictions", "probes"}
+    assert all(f'"{name}"' in RULES for name in components)
 
 
 @pytest.mark.parametrize("word", ["retries", "slurm_account", "slurm_partition", "gpu_model", "runtime"])

@@ -10,11 +10,22 @@ import slurm
 
 
 @pytest.fixture
-def able(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+def hosts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A list of names as a machine has it."""
+    file = tmp_path_factory.mktemp("hosts") / "hosts"
+    file.write_text("127.0.0.1 localhost\n10.0.0.1 node1.hospital.example\n")
+    return file
+
+
+@pytest.fixture
+def able(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, hosts: Path) -> Path:
     """A machine on which a SLURM could be started, and its folder of configuration."""
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(slurm.shutil, "which", lambda name: f"/usr/sbin/{name}")
     monkeypatch.setattr(slurm, "ETC", tmp_path)
+    # a cluster that is at work keeps its names and its user
+    monkeypatch.setattr(slurm, "HOSTS", hosts)
+    monkeypatch.setattr(slurm, "MARK", "headwater-test-cluster of a test")
     return tmp_path
 
 
@@ -44,10 +55,31 @@ def test_the_configuration_of_another_cluster_is_left_alone(able: Path, monkeypa
         slurm.start()
     slurm.stop()
     assert {file.name for file in able.iterdir()} == {"slurm.conf", "gres.conf"}
-    (able / "slurm.conf").write_text((slurm.TEMPLATES / "slurm.conf").read_text())
+    (able / "slurm.conf").write_text(f"# {slurm.MARK}\n")
     assert slurm.obstacle() is None
     slurm.stop()
     assert not list(able.iterdir())
+
+
+@pytest.mark.usefixtures("able")
+def test_the_names_of_the_nodes_come_and_go(hosts: Path):
+    before = hosts.read_text()
+    for _ in range(2):
+        slurm._names()
+    assert hosts.read_text() == before + "".join(f"127.0.0.1 {node} # {slurm.MARK}\n" for node in slurm.NODES)
+    slurm._forget_names()
+    assert hosts.read_text() == before
+
+
+def test_the_configuration_bears_the_mark():
+    assert slurm.MARK in (slurm.TEMPLATES / "slurm.conf").read_text()
+
+
+@pytest.mark.usefixtures("able")
+def test_a_user_of_the_machine_is_not_taken_away(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(slurm, "USER", "root")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("a user is taken away"))
+    slurm._forget_user()
 
 
 def test_a_number_that_went_to_another_program_is_not_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

@@ -1,11 +1,14 @@
 """Files of weights and of progress: whole, told apart, locked, and refused in one line when broken."""
 
+import errno
 import fcntl
 import json
 import os
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import torch
@@ -133,3 +136,23 @@ def test_a_file_system_without_locks_is_told(tmp_path, capsys, monkeypatch):
     with checkpoint.alone(tmp_path / "p.pt", world=ALONE):
         pass
     assert "has no locks" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_is_told_from_other_mistakes(tmp_path, monkeypatch):
+    @contextmanager
+    def full(_):
+        yield Path("/dev/full")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left") as told:
+        patch.setattr(checkpoint, "whole", full)
+        checkpoint.save({"a": torch.ones(100_000)}, tmp_path / "p.pt", identity="i")
+    assert told.value.errno == errno.ENOSPC
+    with pytest.raises(RuntimeError, match="of mine"):
+        checkpoint.save({"a": Unpicklable()}, tmp_path / "p.pt", identity="i")
+    assert not list(tmp_path.iterdir())
+
+
+class Unpicklable:
+    def __reduce__(self):
+        raise RuntimeError("a mistake of mine")

@@ -12,6 +12,8 @@ rule compare:
         replicates=f"{COMPARED}.replicates.parquet",
     log:
         "logs/compare/{dataset}.log",
+    group:
+        "comparisons"
     conda:
         ENVIRONMENT
     threads: 2
@@ -47,6 +49,8 @@ rule report:
         f"{REPORT}/summary.txt",
     log:
         "logs/report.log",
+    group:
+        "comparisons"
     conda:
         ENVIRONMENT
     params:

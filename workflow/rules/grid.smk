@@ -12,7 +12,8 @@ os.environ |= {"PATH": os.pathsep.join([str(Path(sys.executable).parent), *os.ge
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
-from headwater import preflight, settings
+from headwater import preflight, settings, slurm
+from headwater.grid import Processes
 from headwater.refusals import Refusal
 
 try:
@@ -34,26 +35,54 @@ COMPARED = f"{RESULTS}/comparisons/{{dataset}}"
 REPORT = f"{RESULTS}/report"
 PROGRESS = f"{RESULTS}/progress"
 
-# one process needs no launcher, and so gets its signals at first hand
-if CONFIG.compute.ranks == 1:
-    LAUNCH = "python"
-else:
-    # without the bare -- torchrun takes our --run for its own --run-path (Python 3.11)
-    LAUNCH = (
-        f"torchrun --standalone --nproc-per-node={CONFIG.compute.ranks} "
-        "--signals-to-handle=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2 --shutdown-timeout=60 --"
-    )
-TRAINING_THREADS = CONFIG.compute.ranks * CONFIG.compute.threads
-
 
 def door(verb):
     """The beginning of a verb's command; no param, so that a moved checkout repeats no job."""
     return f"python {quote(SCRIPTS)}/{verb}.py "
 
 
-def training_door(verb):
-    """The same for a verb that runs on several ranks; their number changes no result and repeats no job."""
-    return f"{LAUNCH} {quote(SCRIPTS)}/{verb}.py --threads {CONFIG.compute.threads} "
+def training_door(verb, lease=""):
+    """The same for a verb that trains; how many processes on which nodes changes no result and repeats no job."""
+    launch = f"python {quote(SCRIPTS)}/launch.py {{resources.launch}} {lease}"
+    return f"{launch} -- {quote(SCRIPTS)}/{verb}.py --device {CONFIG.compute.device} "
+
+
+def asked(processes):
+    """What a training asks of the machine or of SLURM. Several nodes get their GPUs node by node: plugin 2.8.0 would
+    share out `gpu` as SLURM likes, and `tasks` beside `gpu` would start as many tasks for each GPU."""
+    here = processes.ranks // processes.nodes
+    gpus = 0 if CONFIG.compute.device == "cpu" else here
+    several = processes.nodes > 1
+    by_node = "--ntasks-per-node=1" + (f" --gpus-per-node={gpus}" if gpus else "")
+    return {
+        "threads": here * processes.threads,
+        "nodes": processes.nodes,
+        "gpu": 0 if several else gpus,
+        "tasks": processes.nodes if several else 0,
+        "slurm_extra": by_node if several else "",
+        "launch": f"--ranks {processes.ranks} --nodes {processes.nodes} --threads {processes.threads} --gpus {gpus}",
+    }
+
+
+ASKED_BY_SOURCE = {source.name: asked(CONFIG.compute.of(source.compute)) for source in CONFIG.sources.values()}
+ASKED_BY_RECIPE = {recipe.name: asked(CONFIG.compute.of(recipe.compute)) for recipe in GRID.recipes}
+ASKED_TO_PREDICT = asked(CONFIG.compute.of(Processes(ranks=1, nodes=1)))
+
+
+PROBES = {recipe.name for recipe in GRID.recipes if recipe.kind == "linear_probe" and recipe.compute == Processes()}
+
+
+def group_of_training(wildcards):
+    """Small probes share a SLURM job, one after the other; every other training has its own."""
+    return "probes" if wildcards.recipe in PROBES else None
+
+
+def each(asked_by_name, key, *, wildcard):
+    """One thing that trainings ask for: a constant where all ask the same, which plans quicker, else a function."""
+    values = {name: asked[key] for name, asked in asked_by_name.items()}
+    if len(set(values.values())) == 1:
+        return next(iter(values.values()))
+    return lambda wildcards: values[getattr(wildcards, wildcard)]
 
 
 def tracked():

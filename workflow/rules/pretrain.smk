@@ -35,9 +35,14 @@ rule pretrain:
         source=one_of(sources_of("pretrained")),
     conda:
         ENVIRONMENT
-    threads: TRAINING_THREADS
+    threads: each(ASKED_BY_SOURCE, "threads", wildcard="source")
     resources:
         trainings=1,
+        nodes=each(ASKED_BY_SOURCE, "nodes", wildcard="source"),
+        gpu=each(ASKED_BY_SOURCE, "gpu", wildcard="source"),
+        tasks=each(ASKED_BY_SOURCE, "tasks", wildcard="source"),
+        slurm_extra=each(ASKED_BY_SOURCE, "slurm_extra", wildcard="source"),
+        launch=each(ASKED_BY_SOURCE, "launch", wildcard="source"),
     params:
         source=lambda wildcards: quote(GRID.source(wildcards.source).as_json()),
         size=size_of_encoder,
@@ -45,6 +50,8 @@ rule pretrain:
         history=subpath(output.encoder, strip_suffix=".safetensors"),
         progress=lambda wildcards: f"{PROGRESS}/{GRID.source(wildcards.source).digest}.pt",
     shell:
-        training_door("pretrain") + tracked() + "--source {params.source} --size {params.size} --cases {input.cases}"
+        training_door("pretrain", "--lease {params.progress}")
+        + tracked()
+        + "--source {params.source} --size {params.size} --cases {input.cases}"
         " --images {input.images} --rows {input.rows} {params.start} --encoder {output.encoder}"
         " --history {params.history} --progress {params.progress} > {log} 2>&1"

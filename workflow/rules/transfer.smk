@@ -11,18 +11,27 @@ rule finetune:
         fit=f"{RUN}/fit.json",
     log:
         "logs/finetune/{dataset}/{source}/{recipe}/seed{seed}.log",
+    group:
+        group_of_training
     conda:
         ENVIRONMENT
-    threads: TRAINING_THREADS
+    threads: each(ASKED_BY_RECIPE, "threads", wildcard="recipe")
     resources:
         trainings=1,
+        nodes=each(ASKED_BY_RECIPE, "nodes", wildcard="recipe"),
+        gpu=each(ASKED_BY_RECIPE, "gpu", wildcard="recipe"),
+        tasks=each(ASKED_BY_RECIPE, "tasks", wildcard="recipe"),
+        slurm_extra=each(ASKED_BY_RECIPE, "slurm_extra", wildcard="recipe"),
+        launch=each(ASKED_BY_RECIPE, "launch", wildcard="recipe"),
     params:
         run=run_of,
         encoder=lambda wildcards, input: (f"--encoder {quote(input.encoder[0])}" if input.encoder else ""),
         history=subpath(output.model, parent=True),
         progress=progress_of,
     shell:
-        training_door("finetune") + tracked() + "--run {params.run} --cases {input.cases} --images {input.images}"
+        training_door("finetune", "--lease {params.progress}")
+        + tracked()
+        + "--run {params.run} --cases {input.cases} --images {input.images}"
         " {params.encoder} --model {output.model} --fit {output.fit} --history {params.history}"
         " --progress {params.progress} > {log} 2>&1"
 
@@ -36,11 +45,15 @@ rule predict:
         predictions=f"{RUN}/predictions.parquet",
     log:
         "logs/predict/{dataset}/{source}/{recipe}/seed{seed}.log",
+    group:
+        "predictions"
     conda:
         ENVIRONMENT
-    threads: TRAINING_THREADS
+    threads: ASKED_TO_PREDICT["threads"]
     resources:
         trainings=1,
+        gpu=ASKED_TO_PREDICT["gpu"],
+        launch=ASKED_TO_PREDICT["launch"],
     params:
         run=run_of,
     shell:

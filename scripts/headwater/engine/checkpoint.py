@@ -24,11 +24,20 @@ from headwater.refusals import Refusal
 
 SECONDS_BETWEEN_TRIES = 1.0
 
+ONE_MORE = 1 << 20
+"""Bytes that do not fit where the disk is full."""
+
 
 def save(contents: dict[str, Any], progress: Path, *, identity: str) -> None:
     """Write progress: tensors, numbers, text, and lists and dictionaries of them."""
     with whole(progress) as temporary:
-        torch.save({"identity": identity, **contents}, temporary)
+        try:
+            torch.save({"identity": identity, **contents}, temporary)
+        except RuntimeError:
+            # torch does not say what is wrong with the file; the next byte does
+            with temporary.open("ab") as file:
+                file.write(bytes(ONE_MORE))
+            raise
 
 
 def load(progress: Path, *, identity: str) -> dict[str, Any] | None:

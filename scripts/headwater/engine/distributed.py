@@ -6,9 +6,11 @@ Without torchrun there is one rank, and everything here is quiet.
 import datetime
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,6 +19,9 @@ from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
 
 from headwater.refusals import Refusal
+
+Wanted = Literal["auto", "cpu", "cuda"]
+"""What shall compute: `auto` takes GPUs where there are any."""
 
 PATIENCE = datetime.timedelta(hours=2)
 """How long a rank waits for the others, who may be reading a slow disk, before it gives up."""
@@ -37,16 +42,21 @@ class World:
 
 
 @contextmanager
-def world(*, threads: int) -> Iterator[World]:
-    """The world that torchrun describes in RANK, WORLD_SIZE and LOCAL_RANK; without them one rank."""
-    rank, size, local = (
-        int(os.environ.get(name, default)) for name, default in [("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0)]
+def world(*, threads: int, device: Wanted = "auto") -> Iterator[World]:
+    """The world that torchrun describes in RANK, WORLD_SIZE, LOCAL_RANK and LOCAL_WORLD_SIZE; without them one rank."""
+    rank, size, local, here = (
+        int(os.environ.get(name, default))
+        for name, default in [("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0), ("LOCAL_WORLD_SIZE", 1)]
     )
-    device = _device(local)
+    device = _device(device, local=local, here=here)
     torch.set_num_threads(threads)
     # the quickest algorithm of the moment may differ from run to run, and a resumed training must not
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
+    if device.type == "cuda":
+        # cuBLAS asks for it; where an operation has no deterministic form torch warns
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
     if size > 1:
         # small news between ranks goes by the CPU, so that no rank has to wait for its GPU
         dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
@@ -57,15 +67,29 @@ def world(*, threads: int) -> Iterator[World]:
             dist.destroy_process_group()
 
 
-def _device(local: int) -> torch.device:
-    """The GPU of this rank, or the CPU where there is no GPU."""
-    if not torch.cuda.is_available():
+def _device(wanted: Wanted, *, local: int, here: int) -> torch.device:
+    """The GPU of rank number `local` of the `here` ranks of this machine, or the CPU.
+
+    Every rank refuses alike, so that the one that speaks is among them.
+    """
+    if wanted == "cpu":
         return torch.device("cpu")
-    if local >= torch.cuda.device_count():
+    given = [gpu for gpu in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu.strip() not in ("", "-1")]
+    if not torch.cuda.is_available():
+        if given or wanted == "cuda":
+            raise Refusal(
+                f"torch finds no GPU, though {'this job was given ' + ','.join(given) if given else 'one is wanted'}",
+                remedy="look at nvidia-smi and at torch.version.cuda, or set compute.device: cpu",
+            )
+        return torch.device("cpu")
+    found = torch.cuda.device_count()
+    if found < here:
         raise Refusal(
-            f"rank {local} of this machine has no GPU of its own: there are {torch.cuda.device_count()}",
+            f"{here} ranks on this machine need {here} GPUs: there are {found}",
             remedy="lower compute.ranks, or ask for more GPUs",
         )
+    if given and found > here and local == 0:
+        print(f"{found - here} of the {found} GPUs of this job stand idle: {here} ranks", file=sys.stderr, flush=True)
     torch.cuda.set_device(local)
     return torch.device("cuda", local)
 

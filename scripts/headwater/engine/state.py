@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from headwater.engine import schedule
+from headwater.engine.checkpoint import say
 from headwater.engine.distributed import World, any_rank, precision, with_shared_statistics
 from headwater.grid import Training
 
@@ -95,6 +96,7 @@ class State:
             self.average.module.load_state_dict(saved["average"])
         self.scaler.load_state_dict(saved["scaler"])
         self.step, self.best, self.bad_validations = saved["step"], saved["best"], saved["bad_validations"]
+        say(f"training: goes on from step {self.step} of {self.steps}")
 
     def conclude(self) -> tuple[int, float | None]:
         """Give the learner the kept weights; (the step they are of, their score)."""

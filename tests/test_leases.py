@@ -1,0 +1,140 @@
+"""One SLURM job at a time trains a run: a newcomer ends the one before; nobody guesses what SLURM leaves unsaid."""
+
+import json
+import multiprocessing
+import os
+from pathlib import Path
+
+import pytest
+
+from headwater import leases, slurm
+from headwater.refusals import Refusal
+from slurm_made import FakeSlurm, slurm_in
+
+RUNNING = {"state": "RUNNING", "restarts": 0}
+
+
+@pytest.fixture
+def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
+    monkeypatch.setattr(slurm, "BETWEEN_LOOKS", 0.01)
+    monkeypatch.setattr(slurm, "BETWEEN_TRIES", 0.01)
+    return slurm_in(tmp_path / "slurm", monkeypatch)
+
+
+def events(progress: Path) -> list[tuple[str, str]]:
+    """(job, event) of each line of the record."""
+    lines = [json.loads(line) for line in progress.with_name(leases.LOG).read_text().splitlines()]
+    assert {line["run"] for line in lines} == {progress.stem}
+    return [(line["job"], line["event"]) for line in lines]
+
+
+def test_a_lease_is_held_and_given_back(tmp_path: Path, queue: FakeSlurm):
+    progress = tmp_path / "progress" / "abc.pt"
+    queue.jobs = {"7": RUNNING}
+    with leases.held(progress, job="7") as outcome:
+        assert leases.owner(progress) == "7"
+        outcome["code"] = 143
+    assert leases.owner(progress) is None
+    assert events(progress) == [("7", "began"), ("7", "ended")]
+    assert json.loads(progress.with_name(leases.LOG).read_text().splitlines()[1])["code"] == 143
+
+
+def test_a_newcomer_ends_the_job_before_it(tmp_path: Path, queue: FakeSlurm):
+    progress = tmp_path / "abc.pt"
+    queue.jobs = {"7": RUNNING, "8": RUNNING}
+    # as a job that is killed does: it never gives its lease back
+    leases._claimed(progress, job="7")
+    with leases.held(progress, job="8"):
+        assert set(queue.jobs) == {"8"}
+        assert leases.owner(progress) == "8"
+    assert events(progress) == [("8", "cancels"), ("8", "began"), ("8", "ended")]
+
+
+def test_nobody_is_cancelled_who_has_ended_by_himself(tmp_path: Path, queue: FakeSlurm):
+    progress = tmp_path / "abc.pt"
+    leases._claimed(progress, job="7")
+    queue.jobs = {"8": RUNNING}
+    with leases.held(progress, job="8"):
+        pass
+    with leases.held(progress, job="9"):
+        pass
+    assert not [asked for asked in queue.asked if asked[0] == "scancel"]
+
+
+def test_a_job_that_slurm_starts_again_takes_its_own_lease(tmp_path: Path, queue: FakeSlurm):
+    progress = tmp_path / "abc.pt"
+    queue.jobs = {"7": {"state": "RUNNING", "restarts": 1}}
+    leases._claimed(progress, job="7")
+    with leases.held(progress, job="7"):
+        pass
+    assert set(queue.jobs) == {"7"}
+    assert json.loads(progress.with_name(leases.LOG).read_text().splitlines()[0])["restart"] == 1
+
+
+def test_who_ends_too_slowly_is_named_and_nothing_is_claimed(
+    tmp_path: Path, queue: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+):
+    progress = tmp_path / "abc.pt"
+    queue.jobs = {"7": RUNNING}
+    leases._claimed(progress, job="7")
+    (queue.folder / "scancel").write_text("#!/bin/sh\n")
+    monkeypatch.setattr(slurm.end, "__kwdefaults__", {"patience": 0.05})
+    with pytest.raises(Refusal, match="jobs 7 were cancelled and have not ended"):
+        leases._claimed(progress, job="8")
+    assert leases.owner(progress) == "7"
+
+
+def test_a_slurm_that_is_away_is_waited_for(tmp_path: Path, queue: FakeSlurm):
+    progress = tmp_path / "abc.pt"
+    queue.jobs = {"7": RUNNING, "8": RUNNING}
+    leases._claimed(progress, job="7")
+    queue.away(3)
+    leases._claimed(progress, job="8")
+    assert set(queue.jobs) == {"8"}
+
+
+def test_a_slurm_that_stays_away_ends_nothing(tmp_path: Path, queue: FakeSlurm, monkeypatch: pytest.MonkeyPatch):
+    progress = tmp_path / "abc.pt"
+    leases._claimed(progress, job="7")
+    monkeypatch.setattr(slurm, "PATIENCE", 0.05)
+    queue.away(10**6)
+    with pytest.raises(slurm.Silent, match="Unable to contact slurm controller"):
+        leases._claimed(progress, job="8")
+    assert sorted(file.name for file in tmp_path.glob("abc*")) == ["abc.pt.lease.1"]
+
+
+def claim(progress: Path, job: str, barrier) -> None:
+    barrier.wait()
+    os._exit(leases._claimed(progress, job=job))
+
+
+def test_of_many_who_come_at_once_each_gets_a_number_of_its_own(tmp_path: Path, queue: FakeSlurm):
+    progress = tmp_path / "abc.pt"
+    fork = multiprocessing.get_context("fork")
+    barrier = fork.Barrier(8)
+    # none of them is in the queue, so that each takes the others for ended and wants the lease at once
+    several = [fork.Process(target=claim, args=(progress, str(job), barrier)) for job in range(8)]
+    for one in several:
+        one.start()
+    for one in several:
+        one.join(timeout=60)
+    assert sorted(one.exitcode for one in several) == list(range(1, 9))
+    assert [file.name for file in tmp_path.glob(".*lease*")] == []
+    assert [file.name for file in tmp_path.glob("abc*")] == ["abc.pt.lease.8"]
+
+
+def test_only_what_snakemake_left_in_this_folder_is_ended(tmp_path: Path, queue: FakeSlurm):
+    ours = {"state": "PENDING", "name": "headwater_01234567-89ab-cdef-0123-456789abcdef", "folder": str(tmp_path)}
+    queue.jobs = {
+        "1": ours,
+        "2": ours | {"state": "RUNNING"},
+        "3": ours | {"folder": "/elsewhere"},
+        "4": ours | {"name": "controller"},
+    }
+    slurm.end_former(tmp_path)
+    assert set(queue.jobs) == {"3", "4"}
+
+
+def test_without_slurm_there_is_nothing_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    slurm.end_former(tmp_path)
