@@ -5,6 +5,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from itertools import takewhile
 from pathlib import Path
 
 from headwater import leases, settings
@@ -75,9 +76,10 @@ def _planned(config: Path, results: str, run: Run) -> list[str]:
 
 def _missing(printed: list[str]) -> str:
     """The files that Snakemake misses, or its last line."""
-    if "    affected files:" not in printed:
+    if (files := "    affected files:") not in printed:
         return printed[-1] if printed else "Snakemake said nothing"
-    return ", ".join(line.strip() for line in printed[printed.index("    affected files:") + 1 :]) + " missing"
+    listed = takewhile(lambda line: line.startswith(" "), printed[printed.index(files) + 1 :])
+    return f"{', '.join(map(str.strip, listed))} missing"
 
 
 def _moved(words: list[str], *, results: str, run: Run, to: Path) -> list[str]:

@@ -29,6 +29,9 @@ DOUBT = 60.0
 OF_THIS_JOB = ("SLURM_", "SBATCH_", "SRUN_")
 """Variables that would reach the jobs of the grid, and mean the controller's."""
 
+INTERRUPTED = 130
+"""Exit code of what was ended by Ctrl-C."""
+
 DIE_WITH_PARENT = 1
 """PR_SET_PDEATHSIG of Linux."""
 
@@ -55,6 +58,7 @@ class Controller:
         self.orders = orders
         self._job = job
         self._snakemake: subprocess.Popen | None = None
+        self._cancelling = False
 
     def run(self) -> int:
         """Run the grid to its end, and give the exit code of Snakemake, or 1 when it was started again in vain."""
@@ -69,6 +73,9 @@ class Controller:
                 return _told(ended, log)
             in_vain = 1 if newest_product(self.orders.folder) > last else in_vain + 1
             unlock(self.orders.folder, command=self.orders.command)
+            if self._cancelling:
+                claims.release(self.orders.folder)
+                return INTERRUPTED
             if in_vain > self.orders.restarts:
                 claims.release(self.orders.folder)
                 say(f"{ended}; started again {self.orders.restarts} times and no job has finished since: giving up")
@@ -87,6 +94,7 @@ class Controller:
 
     def ask_to_cancel(self) -> None:
         """Let Snakemake cancel its jobs and end."""
+        self._cancelling = True
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._snakemake.pid, signal.SIGINT)
 

@@ -30,7 +30,8 @@ FEWEST_MINUTES = 2
 """SLURM counts a job's time in whole minutes."""
 
 NOTICE = 120
-"""Seconds before its end in which a controller must be back in the queue; at most half of its time."""
+"""Seconds before its end in which a controller must be back in the queue; at most a third of its time, because SLURM
+may give notice a minute too early."""
 
 ALWAYS = 1_000_000
 """How often a controller may be put back."""
@@ -72,7 +73,7 @@ def start(
         mem_gb=memory,
         slurm_partition=partition or site.get("slurm_partition"),
         slurm_account=account or site.get("slurm_account"),
-        slurm_signal_delay_s=min(NOTICE, 30 * minutes),
+        slurm_signal_delay_s=min(NOTICE, 20 * minutes),
     )
     job = _submitted(executor, orders)
     try:
@@ -178,6 +179,8 @@ class ControllerJob:
         """What goes on after the job was put back; submitit calls it when time is nearly over."""
         from submitit.helpers import DelayedSubmission
 
+        # the requeue that follows ends this job by the same signal
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if self._controller:
             self._controller.stop()
         say("time is nearly over: Snakemake is stopped, its jobs go on, and this job goes back into the queue")
@@ -304,8 +307,9 @@ def _need_slurm() -> None:
 
 def _queue_says(job: str) -> list[str]:
     """State, time, node and reason of a job."""
-    said = slurm.asked("squeue", "-h", "-j", job, "-o", "%T|%M|%N|%r", unknown="|||")
-    return said.strip().split("|", 3)
+    said = slurm.asked("squeue", "-h", "-j", job, "-o", "%T|%M|%N|%r", unknown="")
+    # a job may have ended since it was asked after
+    return (said.strip() or "gone|||").split("|", 3)
 
 
 def _end_controller(claim: claims.Claim) -> None:
