@@ -31,7 +31,7 @@ rule all:
 
 # only where the grid is started, not in its jobs
 onstart:
-    slurm.end_former(Path.cwd())
+    before_the_first_job()
 
 
 onsuccess:

@@ -6,6 +6,8 @@ import pytest
 
 from workflow_made import planned, small_config, snakemake
 
+RULES = ("twin", "prepare", "reduce", "pretrain", "finetune", "predict", "compare", "report")
+
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
@@ -121,5 +123,28 @@ def test_the_report_is_whole(finished):
 
 @pytest.mark.slow
 def test_another_number_of_ranks_or_another_tracker_repeats_nothing(finished):
-    config = {**small_config(), "tracking": {"wandb": "offline"}, "compute": {"ranks": 2, "threads": 1}}
+    compute = {"ranks": 4, "nodes": 2, "threads": 3, "device": "cpu"}
+    config = {**small_config(), "tracking": {"wandb": "offline"}, "compute": compute}
+    config["recipes"]["finetune"]["compute"] = {"ranks": 2, "nodes": 1}
     assert planned(finished, config=config) == {}
+
+
+@pytest.mark.slow
+def test_several_nodes_without_slurm_are_refused_before_the_first_job(tmp_path, monkeypatch):
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    process = snakemake(tmp_path, config={**small_config(), "compute": {"ranks": 2, "nodes": 2}}, check=False)
+    assert process.returncode == 1
+    assert "headwater: trainings on several nodes need SLURM; set nodes: 1" in process.stderr
+    assert "Traceback" not in process.stderr
+    assert not (tmp_path / "twin").exists()
+
+
+@pytest.mark.slow
+def test_linear_probes_and_predictions_are_grouped_and_trainings_are_not(tmp_path):
+    config = small_config()
+    config["recipes"]["probe"] = {**config["recipes"]["finetune"], "kind": "linear_probe"}
+    plan = snakemake(tmp_path, "-n", config=config).stdout
+    grouped = {rule for rule in RULES if f"    rule {rule}:" in plan}
+    alone = {rule for rule in RULES if f"\nrule {rule}:" in plan}
+    assert grouped == {"finetune", "predict", "compare", "report"}
+    assert alone == {"twin", "prepare", "reduce", "pretrain", "finetune"}

@@ -91,7 +91,7 @@ def _write(file: Path, contents: dict[str, Any]) -> None:
 
 
 def _temporary(file: Path, contents: dict[str, Any]) -> Path:
-    temporary = file.with_name(f".{file.name}.{socket.gethostname()}.{os.getpid()}")
+    temporary = file.with_name(f".lease.{file.name}.{socket.gethostname()}.{os.getpid()}")
     temporary.write_text(json.dumps(contents))
     return temporary
 

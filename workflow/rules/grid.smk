@@ -180,6 +180,17 @@ def encoder_of(wildcards):
     return [] if source.kind == "random" else [f"{RESULTS}/encoders/{source.name}.safetensors"]
 
 
+def before_the_first_job():
+    """Stop where trainings want several nodes and there is but this machine; end what a killed Snakemake has left."""
+    asked = [*ASKED_BY_SOURCE.values(), *ASKED_BY_RECIPE.values()]
+    if workflow.local_exec and not slurm.own_number() and max(training["nodes"] for training in asked) > 1:
+        sys.exit("headwater: trainings on several nodes need SLURM; set nodes: 1, or say --profile profiles/slurm")
+    try:
+        slurm.end_former(Path.cwd())
+    except Refusal as refusal:
+        sys.exit(f"headwater: {refusal}")
+
+
 def print_summary():
     """Show the verdict where the run was started."""
     summary = Path(REPORT) / "summary.txt"
