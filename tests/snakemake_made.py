@@ -15,7 +15,9 @@ SLURM = """#!/bin/sh
 echo "$(basename $0) $*" >> {folder}/calls
 if [ -e {folder}/silent ]; then echo "slurm_load_jobs error" >&2; exit 1; fi
 case "$(basename $0) $*" in
-  "squeue "*PREEMPTED*) cat {folder}/preempted 2> /dev/null ;;
+  "squeue "*PREEMPTED*)
+    cat {folder}/preempted 2> /dev/null
+    if [ -e {folder}/passing ]; then rm -f {folder}/preempted; fi ;;
   "squeue "*"-j "*)
     while [ "$1" != -j ]; do shift; done
     if grep -qx "$2" {folder}/living 2> /dev/null; then echo "RUNNING|0:15|node1|None"; fi ;;

@@ -75,11 +75,11 @@ def test_a_job_preempted_by_cancelling_is_put_back(folder: Path, capsys: pytest.
 
 
 def test_a_job_that_passes_through_preemption_is_left_to_slurm(folder: Path):
-    running = Controller(replace(orders(folder, {"says": SUBMITTED, "seconds": 2}), look=0.7))
     (folder / "preempted").write_text(f"12|{folder}\n")
+    (folder / "passing").touch()
     (folder / "queue").write_text(job("12", "PENDING", folder))
-    subprocess.Popen(["sh", "-c", f"sleep 1; : > {folder}/preempted"])
-    assert running.run() == 0
+    assert Controller(orders(folder, {"says": SUBMITTED, "seconds": 1.5})).run() == 0
+    assert not (folder / "preempted").exists()
     assert not snakemake_made.calls(folder, "scontrol")
 
 
