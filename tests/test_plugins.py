@@ -278,3 +278,11 @@ def test_chosen_options_are_checked_all_at_once(family: Path):
         plugins.chosen("metrics", Choice(name="kappa", options={"bins": 0, "bin": 3}))
     assert "kappa.bins: Input should be greater than or equal to 1 (got 0)" in str(refusal.value)
     assert "kappa.bin: unknown key; did you mean 'bins'?" in str(refusal.value)
+
+
+def test_an_argument_of_a_call_is_read_only_where_it_is_plain(family: Path):
+    (family / "kappa.py").write_text("WORDS = ('a',)\nPLAIN = dict(labels=('a', 'b'))\nTHERE = dict(labels=WORDS)\n")
+    assert plugins.constant("metrics", "kappa", "PLAIN.labels", default=None) == ("a", "b")
+    assert plugins.constant("metrics", "kappa", "THERE.labels", default=None) is None
+    assert plugins.constant("metrics", "kappa", "PLAIN.other", default=None) is None
+    assert plugins.constant("metrics", "kappa", "WORDS.labels", default=None) is None

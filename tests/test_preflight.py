@@ -63,10 +63,29 @@ def test_a_metric_needs_what_the_task_writes():
     preflight.check(settings.load(small_config()))
 
 
-def test_planning_does_not_wait_for_the_compiler():
-    program = "import sys, headwater.preflight, headwater.settings; sys.exit('numba' in sys.modules)"
+def imported_by(program: str, *, among: set[str]) -> set[str]:
+    """Which of these libraries a fresh Python has imported after a program."""
+    told = f"{program}\nimport sys; print(*sys.modules)"
     environment = {**os.environ, "PYTHONPATH": str(Path(preflight.__file__).parent.parent)}
-    assert subprocess.run([sys.executable, "-c", program], env=environment, check=False).returncode == 0
+    said = subprocess.run([sys.executable, "-c", told], env=environment, check=True, capture_output=True, text=True)
+    return among & set(said.stdout.split())
+
+
+def test_planning_does_not_wait_for_the_compiler():
+    assert not imported_by("import headwater.preflight, headwater.settings", among={"numba"})
+
+
+def test_labels_that_stand_in_an_archives_file_are_read_without_importing_it():
+    config = small_config()
+    config["archives"] = {"chestxray14": config["archives"]["chestxray14"]}
+    config["datasets"] = {"chestxray14": {"labels": ["Effusion"]}}
+    config["sources"] = {"random": {}, "other": {}}
+    check = f"from headwater import preflight, settings\npreflight.check(settings.load({config!r}))"
+    assert not imported_by(check, among={"pandas", "numpy", "torch"})
+
+
+def test_a_training_imports_no_compiler_of_kernels():
+    assert imported_by("import headwater.finetune", among={"torch", "numba", "scipy", "sklearn"}) == {"torch"}
 
 
 def test_an_archive_that_comes_with_the_software_ties_no_job_to_its_place():

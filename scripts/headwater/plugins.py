@@ -4,6 +4,7 @@ Listing names and reading an entry's options never imports it, so that planning 
 """
 
 import ast
+import contextlib
 import importlib
 import typing
 from functools import cache
@@ -59,11 +60,24 @@ def options(family: str, name: str) -> type[Record]:
 
 
 def constant(family: str, name: str, which: str, *, default: typing.Any) -> typing.Any:
-    """A plain value at the top of an entry's file, read from its source without importing it; else `default`."""
+    """A plain value at the top of an entry's file, read from its source without importing it; else `default`.
+
+    `CARD.labels` is what the call that makes `CARD` gives as `labels`; `default` where that is no plain value.
+    """
     check(family, name)
+    which, _, argument = which.partition(".")
     for node in ast.parse((HOME / family / f"{name}.py").read_text()).body:
         if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == [which]:
-            return ast.literal_eval(node.value)
+            return _argument(node.value, argument, default=default) if argument else ast.literal_eval(node.value)
+    return default
+
+
+def _argument(call: ast.expr, name: str, *, default: typing.Any) -> typing.Any:
+    """A plain value that a call in source text gives by that name; else `default`."""
+    for keyword in call.keywords if isinstance(call, ast.Call) else []:
+        if keyword.arg == name:
+            with contextlib.suppress(ValueError):
+                return ast.literal_eval(keyword.value)
     return default
 
 

@@ -1,11 +1,16 @@
 # The grid: the config, read and checked once, and where each product lies.
 
+import gc
 import os
 import re
 import sys
 from functools import cache
 from pathlib import Path
 from shlex import quote
+
+# what is planned lives to the end: to look through it for garbage all the time takes a fifth of the planning
+gc.freeze()
+gc.set_threshold(200_000, 100, 100)
 
 # jobs run in the Python that runs Snakemake, with or without an activated environment
 os.environ |= {"PATH": os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()])}
@@ -18,7 +23,9 @@ from headwater.refusals import Refusal
 
 try:
     CONFIG = settings.load(config, file=", ".join(map(str, workflow.configfiles)))
-    preflight.check(CONFIG)
+    # what the grid needs was looked for when it was started; each of its jobs reads this file twice
+    if workflow.is_main_process:
+        preflight.check(CONFIG)
 except Refusal as refusal:
     print(f"headwater: {refusal}", file=sys.stderr)
     sys.exit(2)
@@ -127,6 +134,23 @@ def prepared(product):
 
 
 @cache
+def material_at(dataset):
+    """What is fine-tuned on and tested, by the name of the input."""
+    folder = f"{RESULTS}/archives/{GRID.dataset(dataset).archive}"
+    return {"cases": f"{folder}/cases.parquet", "images": f"{folder}/images.npy"}
+
+
+def material_of(wildcards):
+    """The images of a job's dataset: one function for both inputs, because Snakemake inspects each for every job."""
+    return material_at(wildcards.dataset)
+
+
+def material_and_encoder_of(wildcards):
+    """The same, and the weights that the run starts from."""
+    return material_at(wildcards.dataset) | {"encoder": encoder_at(wildcards.source)}
+
+
+@cache
 def run_at(dataset, source, recipe, seed):
     """A run's record, ready for the shell, and its digest: made once, though several jobs and params ask."""
     run = GRID.run(dataset, source, recipe, seed)
@@ -174,10 +198,11 @@ def start_of(wildcards):
     return [f"{RESULTS}/encoders/{start}.safetensors"] if start else []
 
 
-def encoder_of(wildcards):
+@cache
+def encoder_at(source):
     """The weights that a run starts from: for a control those of its source; none for a random start."""
-    source = GRID.source(wildcards.source).original
-    return [] if source.kind == "random" else [f"{RESULTS}/encoders/{source.name}.safetensors"]
+    original = GRID.source(source).original
+    return [] if original.kind == "random" else [f"{RESULTS}/encoders/{original.name}.safetensors"]
 
 
 def before_the_first_job():

@@ -3,9 +3,7 @@
 
 rule finetune:
     input:
-        cases=prepared("cases.parquet"),
-        images=prepared("images.npy"),
-        encoder=encoder_of,
+        unpack(material_and_encoder_of),
     output:
         model=f"{RUN}/model.safetensors",
         fit=f"{RUN}/fit.json",
@@ -38,8 +36,7 @@ rule finetune:
 
 rule predict:
     input:
-        cases=prepared("cases.parquet"),
-        images=prepared("images.npy"),
+        unpack(material_of),
         model=f"{RUN}/model.safetensors",
     output:
         predictions=f"{RUN}/predictions.parquet",

@@ -12,7 +12,9 @@ A plug-in holds
 and may hold
     EVIDENCE: tuple[str, ...]                 what `measure` reads instead of target and score, each (cases,)
     CHANCE: float                             what guessing reaches, for the control by shuffled labels
-    KERNEL                                    a numba kernel of statistics/ranked.py, where cases are ranked by score
+    KERNEL: tuple                             where cases are ranked by score: the name of a kernel of
+                                              statistics/ranked.py, and what it takes first; a name, because a training
+                                              measures too and has no use for the kernels' compiler
     per_case(*evidence) -> ndarray            float (cases,), where the measure is a mean over cases
 
 A bootstrap replicate is a row of `weights`, so that a metric never sees how patients were resampled. `measure` alone is

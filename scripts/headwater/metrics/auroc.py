@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from headwater.statistics import ranked, weighing
+from headwater.statistics import weighing
 
 TITLE = "AUROC"
 BETTER = "higher"
 RANGE = (0.0, 1.0)
 CHANCE = 0.5
-KERNEL = ranked.auroc
+KERNEL = ("auroc",)
 
 
 def measure(target: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from headwater.statistics import ranked, weighing
+from headwater.statistics import weighing
 
 TITLE = "average precision"
 BETTER = "higher"
 RANGE = (0.0, 1.0)
-KERNEL = ranked.average_precision
+KERNEL = ("average_precision",)
 
 
 def measure(target: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -7,11 +7,13 @@ paired. Blocks have random streams of their own, so that neither their order nor
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from types import ModuleType
 
 import numpy as np
 
 from headwater.statistics import means, resampling
+from headwater.statistics import ranked as kernels
 from headwater.statistics.ranked import LANES, Ranked, ranked
 
 Watch = Callable[[Iterable], Iterable]
@@ -41,7 +43,9 @@ def column(
     """
     if hasattr(metric, "KERNEL"):
         chosen = ranks or ranked(evidence["target"], evidence["score"], patient)
-        return Column(lambda counts, room: _filled(metric.KERNEL, counts, room, chosen.patient, chosen.steps))
+        name, *first = metric.KERNEL
+        kernel = partial(getattr(kernels, name), *first)
+        return Column(lambda counts, room: _filled(kernel, counts, room, chosen.patient, chosen.steps))
     if hasattr(metric, "per_case"):
         sums = means.summed(metric.per_case(**evidence), patient, patients=patients)
         return Column(lambda counts, room: _filled(means.mean, counts, sums.total, sums.cases))
