@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import snakemake_made
-from headwater import claims, controller, processes
+from headwater import claims, controller, processes, submit
 from headwater.controller import Controller, Orders
 from headwater.refusals import Refusal
 from workflow_made import ROOT
@@ -258,3 +258,16 @@ def test_the_first_interrupt_lets_snakemake_cancel_its_jobs(folder: Path):
     assert shell.returncode == 130
     assert snakemake_made.starts(folder) == 1
     assert claims.read(folder) is None
+
+
+def test_a_controller_in_another_shell_is_cancelled_with_its_jobs(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    shell, mark = watching(folder)
+    (folder / "queue").write_text(job("12", "RUNNING", folder))
+    monkeypatch.chdir(folder)
+    submit.cancel()
+    assert shell.wait(timeout=30) == 128 + signal.SIGTERM
+    shell.stdout.close()
+    assert not processes.lives(mark)
+    assert snakemake_made.calls(folder, "scancel") == ["scancel 12"]
+    assert claims.read(folder) is None
+    assert not list((folder / ".snakemake" / "locks").iterdir())

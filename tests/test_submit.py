@@ -54,7 +54,7 @@ def test_the_controller_is_a_small_job_that_may_be_put_back(folder: Path, capsys
         "cpus-per-task": "1",
         "mem": "1536MB",
     }.items() <= asked.items()
-    assert not [name for name in asked if "gpu" in name or "gres" in name]
+    assert not [name for name in asked if "gpu" in name or name == "gres"]
     assert claims.read(folder).job == "77"
     said = capsys.readouterr().out
     assert "job 77" in said
@@ -94,7 +94,7 @@ def test_the_refusal_of_sbatch_is_told(folder: Path):
     [
         ({"minutes": 1}, "--minutes 1 is too short; say 2 or more"),
         ({"profile": Path("profiles/slrm")}, "there is no profile profiles/slrm; did you mean 'profiles/slurm'?"),
-        ({"config": Path("confg.yaml")}, "confg.yaml: the config cannot be read"),
+        ({"config": Path("missing.yaml")}, "missing.yaml: the config cannot be read"),
     ],
 )
 def test_what_cannot_work_is_refused(wrong: dict, said: str):

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.cluster
 
 DOOR = [sys.executable, str(ROOT / "scripts" / "submit.py")]
 TABLE = Path("results/report/significance.csv")
-STEPS = 1200
+STEPS = 800
 QUICK = "--slurm-init-seconds-before-status-checks 2 --latency-wait 10 --slurm-jobname-prefix controlled"
 
 
