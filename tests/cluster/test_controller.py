@@ -63,7 +63,7 @@ def test_the_controller_outlives_its_own_time(tmp_path: Path):
     by_slurm, local = tmp_path / "slurm", tmp_path / "local"
     by_slurm.mkdir()
     local.mkdir()
-    snakemake(local, config=config())
+    snakemake(local, config=config(), timeout=1500)
     (by_slurm / "config.yaml").write_text((local / "config.yaml").read_text())
     said = submit(by_slurm, "start", "--config", "config.yaml", "--minutes", "2", "--look", "10", "--snakemake", QUICK)
     [job] = re.findall(r"job (\d+)", said)
