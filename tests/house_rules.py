@@ -13,7 +13,8 @@ from pathlib import Path
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("records", "refusals"),
     ("plugins", "progress"),
-    ("slurm", "leases", "launch"),
+    ("slurm", "leases", "launch", "processes", "snakemake_log"),
+    ("claims", "waiting", "controller"),
     ("settings", "grid", "cli", "jobs", "chronicle", "accounts"),
     ("io", "formats", "statistics", "splits", "prepared", "predictions", "labels"),
     ("datasets", "twins", "reductions", "backbones", "weights", "metrics"),
@@ -24,7 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("preflight", "tables", "families", "wide", "numbers", "figures", "sentences", "page"),
     ("reckoning", "calibration"),
     # by hand: no rule starts it
-    ("plan", "cost", "calibrate", "rehearse", "study", "hindsight", "status"),
+    ("plan", "cost", "calibrate", "rehearse", "study", "hindsight", "status", "submit", "by_hand"),
     ("prepare", "reduce", "adopt", "pretrain", "finetune", "predict", "compare", "report", "twin"),
 )
 """The parts of the library from the ground up; a part may import its own layer and those before it."""
@@ -47,6 +48,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "numba": ("statistics",),
     "scikit_posthocs": ("figures",),
     "snakemake": (),
+    "submitit": ("submit",),
     "torch": (
         "backbones",
         "weights",
@@ -64,13 +66,14 @@ ROOMS: dict[str, tuple[str, ...]] = {
 """Outside libraries and the only parts of the library that may import them."""
 
 TORCH_FREE = (
-    *("slurm", "leases", "launch"),
+    *("slurm", "leases", "launch", "processes", "snakemake_log", "claims", "waiting", "controller"),
     *("records", "refusals", "plugins", "progress", "cli", "grid", "settings", "formats", "splits", "preflight"),
     *("io", "datasets", "twins", "statistics", "metrics", "reductions"),
     *("predictions", "labels", "measured", "as_published", "verdicts"),
     *("tables", "families", "wide", "numbers", "figures", "sentences", "page"),
     *("prepare", "reduce", "compare", "report", "twin", "plan", "cost"),
     *("jobs", "chronicle", "accounts", "reckoning", "calibration", "calibrate", "study", "hindsight", "status"),
+    *("submit", "by_hand"),
 )
 """What runs, with all below it, without torch: planning is quick, and the Snakefile is parsed again in every job."""
 
