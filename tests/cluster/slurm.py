@@ -145,8 +145,8 @@ def processes(node: str) -> set[int]:
         found |= set(map(int, file.read_text().split()))
     # without cgroups: by what a job's process was given, and by descent
     of_node = f"SLURMD_NODENAME={node}".encode()
-    found |= {number for number in _numbers() if of_node in _read(number, "environ").split(b"\0")}
-    parents = {number: parent for number in _numbers() if (parent := _parent(number))}
+    found |= {number for number in numbers() if of_node in read(number, "environ").split(b"\0")}
+    parents = {number: parent for number in numbers() if (parent := _parent(number))}
     while younger := {number for number, parent in parents.items() if parent in found} - found:
         found |= younger
     return found
@@ -164,15 +164,16 @@ def _leaders(node: str) -> set[int]:
     """The processes that lead a step on a node: each listens on a socket in the node's folder."""
     lines = Path("/proc/net/unix").read_text().splitlines()
     sockets = {f"socket:[{line.split()[6]}]" for line in lines if f" {ROOT / 'spool' / node}/" in line}
-    leaders = [number for number in _numbers() if _read(number, "comm").startswith(b"slurmstepd")]
+    leaders = [number for number in numbers() if read(number, "comm").startswith(b"slurmstepd")]
     return {number for number in leaders if sockets & _open(number)}
 
 
-def _numbers() -> list[int]:
+def numbers() -> list[int]:
+    """The numbers of all processes of this machine."""
     return [int(entry.name) for entry in Path("/proc").glob("[0-9]*")]
 
 
-def _read(number: int, what: str) -> bytes:
+def read(number: int, what: str) -> bytes:
     """A file of /proc on a process; nothing of one that is gone or may not be looked at."""
     try:
         return Path("/proc", str(number), what).read_bytes()
@@ -181,7 +182,7 @@ def _read(number: int, what: str) -> bytes:
 
 
 def _parent(number: int) -> int | None:
-    fields = _read(number, "stat").rpartition(b")")[2].split()
+    fields = read(number, "stat").rpartition(b")")[2].split()
     return int(fields[1]) if fields else None
 
 

@@ -63,7 +63,7 @@ def load(progress: Path, *, identity: str) -> dict[str, Any] | None:
 
 
 def forget(progress: Path) -> None:
-    """Remove the progress of a training whose product is written."""
+    """Remove the progress of a training whose product is in use, and so will not be made again from it."""
     progress.unlink(missing_ok=True)
     # what a training that was killed while it saved has left behind
     for unfinished in progress.parent.glob(f".{progress.name}.*"):
