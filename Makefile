@@ -78,4 +78,5 @@ lock:
 	  --extra test --extra wandb --extra dicom --extra slurm pyproject.toml -o requirements.lock
 
 clean:
-	rm -rf results/demo data/twins logs
+	rm -rf results/demo data/twins
+	find logs -mindepth 1 -maxdepth 1 ! -name controller -exec rm -rf {} + 2> /dev/null || true

@@ -38,7 +38,7 @@ if name == "squeue":
         if number not in jobs:
             sys.exit("slurm_load_jobs error: Invalid job id specified")
         jobs = {{number: jobs[number]}}
-    form = words[words.index("-o") + 1] if "-o" in words else "%r"
+    form = words[words.index("-o") + 1] if "-o" in words else "%c"
     for number, job in jobs.items():
         line = form.replace("%A", number)
         for sign, key in {signs!r}.items():
@@ -46,7 +46,7 @@ if name == "squeue":
         print(line)
 """
 
-SIGNS = {"%T": "state", "%j": "name", "%Z": "folder", "%k": "comment", "%N": "nodes", "%r": "restarts"}
+SIGNS = {"%T": "state", "%j": "name", "%Z": "folder", "%k": "comment", "%N": "nodes", "%r": "reason", "%c": "restarts"}
 """What squeue's format prints of a job."""
 
 

@@ -50,7 +50,13 @@ MUTANTS: list[tuple[Rule, dict[str, str], str]] = [
     (house_rules.libraries_keep_to_their_rooms, {"../report.py": "from sklearn.metrics import auc"}, "sklearn"),
     (
         house_rules.torch_stays_out,
-        {"settings.py": "import headwater.weights", "weights/__init__.py": "import torch", "../torch.py": ""},
+        {
+            # a package: else the one that `make setup` puts on the path would be found before it
+            "__init__.py": "",
+            "settings.py": "import headwater.weights",
+            "weights/__init__.py": "import torch",
+            "../torch.py": "",
+        },
         "headwater.settings: brings torch",
     ),
     (house_rules.scripts_shadow_no_module, {"../profile.py": ""}, "bears the name"),

@@ -48,7 +48,7 @@ def orders(folder: Path, *acts: dict) -> Orders:
 
 def job(number: str, state: str, folder: Path) -> str:
     """A line of squeue."""
-    return f"{number}|{state}|{NAME}|{folder}|rule_finetune\n"
+    return f"{number}|{state}|None|{NAME}|{folder}|\n"
 
 
 def test_a_snakemake_that_ends_well_ends_all(folder: Path, capsys: pytest.CaptureFixture):

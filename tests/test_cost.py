@@ -111,11 +111,11 @@ def test_in_slurm_the_leases_and_the_books_tell_the_seconds(tmp_path: Path, slur
     lease = {"run": fits[0].lease, "job": "7"}
     events = [
         {**lease, "time": 100.0, "event": "began"},
-        {**lease, "time": 160.0, "event": "ended", "code": 143},
+        {**lease, "time": 160.0, "event": "ended", "code": 1, "saved": True},
         {**lease, "time": 200.0, "event": "began"},
-        {**lease, "time": 250.0, "event": "ended", "code": 1},
+        {**lease, "time": 250.0, "event": "ended", "code": 1, "saved": False},
         {**lease, "time": 300.0, "event": "began"},
-        {**lease, "time": 340.0, "event": "ended", "code": 0},
+        {**lease, "time": 340.0, "event": "ended", "code": 0, "saved": True},
     ]
     progress = tmp_path / "results" / "progress" / "leases.jsonl"
     written(progress, "".join(json.dumps(event) + "\n" for event in events))

@@ -1,5 +1,6 @@
 """One SLURM job at a time trains a run: a newcomer ends the one before; nobody guesses what SLURM leaves unsaid."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -123,18 +124,68 @@ def test_of_many_who_come_at_once_each_gets_a_number_of_its_own(tmp_path: Path, 
     assert [file.name for file in tmp_path.glob("abc*")] == ["abc.pt.lease.8"]
 
 
-def test_only_what_snakemake_left_in_this_folder_is_ended(tmp_path: Path, queue: FakeSlurm):
-    ours = {"state": "PENDING", "name": "headwater_01234567-89ab-cdef-0123-456789abcdef", "folder": str(tmp_path)}
-    queue.jobs = {
-        "1": ours,
-        "2": ours | {"state": "RUNNING"},
-        "3": ours | {"folder": "/elsewhere"},
-        "4": ours | {"name": "controller"},
-    }
-    slurm.end_former(tmp_path)
+def test_only_what_a_former_snakemake_of_this_study_left_is_ended(tmp_path: Path, queue: FakeSlurm):
+    former, other = (f"headwater_01234567-89ab-cdef-0123-45678900000{digit}" for digit in "12")
+    job = {"state": "PENDING", "name": former, "folder": str(tmp_path)}
+    queue.jobs = {"1": job, "2": job | {"state": "RUNNING"}, "3": job | {"name": other}, "4": job | {"name": "mine"}}
+    sessions = tmp_path / "progress" / "sessions"
+    # of the first start nothing is known
+    slurm.end_former(sessions, session=former)
+    assert set(queue.jobs) == {"1", "2", "3", "4"}
+    # a start on this machine alone ends them as well, and has no name for jobs
+    slurm.end_former(sessions, session=None)
     assert set(queue.jobs) == {"3", "4"}
+    slurm.end_former(sessions, session="headwater_next")
+    assert sessions.read_text() == "headwater_next\n"
+
+
+def test_what_does_not_end_is_left_to_the_leases_and_remembered(
+    tmp_path: Path, queue: FakeSlurm, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    queue.jobs = {"1": {"state": "COMPLETING", "name": "former", "folder": str(tmp_path)}}
+    (queue.folder / "scancel").write_text("#!/bin/sh\n")
+    monkeypatch.setattr(slurm.end, "__kwdefaults__", {"patience": 0.05})
+    (tmp_path / "sessions").write_text("former\n")
+    slurm.end_former(tmp_path / "sessions", session="next")
+    assert "jobs 1 were cancelled and have not ended" in capsys.readouterr().err
+    assert (tmp_path / "sessions").read_text().split() == ["former", "next"]
 
 
 def test_without_slurm_there_is_nothing_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    slurm.end_former(tmp_path)
+    (tmp_path / "sessions").write_text("former\n")
+    slurm.end_former(tmp_path / "sessions", session=None)
+    assert (tmp_path / "sessions").read_text() == "former\n"
+
+
+def test_a_comment_of_several_lines_is_no_job(tmp_path: Path, queue: FakeSlurm):
+    queue.jobs = {"1": {"state": "RUNNING", "name": "two\nlines|of it", "folder": str(tmp_path)}}
+    assert slurm.queued(tmp_path) == []
+
+
+def test_half_a_line_and_a_full_disk_spoil_neither_the_record_nor_the_training(
+    tmp_path: Path, queue: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+):
+    progress = tmp_path / "abc.pt"
+    progress.with_name(leases.LOG).write_text('{"time": 1, "ru')
+    queue.jobs = {"7": RUNNING}
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with leases.held(progress, job="7") as outcome:
+        outcome["code"] = 0
+        monkeypatch.setattr(leases, "note", full)
+    lines = progress.with_name(leases.LOG).read_text().splitlines()
+    assert [json.loads(line)["event"] for line in lines[1:]] == ["began"]
+
+
+def test_the_record_tells_whether_progress_was_saved(tmp_path: Path, queue: FakeSlurm):
+    progress = tmp_path / "abc.pt"
+    queue.jobs = {"7": RUNNING}
+    for write in (False, True, False):
+        with leases.held(progress, job="7"):
+            if write:
+                progress.write_bytes(b"saved")
+    lines = [json.loads(line) for line in progress.with_name(leases.LOG).read_text().splitlines()]
+    assert [line["saved"] for line in lines if line["event"] == "ended"] == [False, True, False]

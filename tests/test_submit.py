@@ -121,7 +121,7 @@ def test_status_and_logs(folder: Path, capsys: pytest.CaptureFixture):
     submit.start(config=CONFIG)
     name = "headwater_0a1b2c3d-0000-0000-0000-000000000000"
     (folder / "queue").write_text(
-        f"78|RUNNING|{name}|{folder}|rule_a\n79|RUNNING|{name}|{folder}|rule_b\n80|RUNNING|mine|{folder}|\n"
+        f"78|RUNNING|None|{name}|{folder}|\n79|RUNNING|None|{name}|{folder}|\n80|RUNNING|None|mine|{folder}|\n"
     )
     (folder / "logs" / "controller" / "77" / "77_0_log.out").write_text("one\ntwo\nthree\n")
     capsys.readouterr()
@@ -137,7 +137,7 @@ def test_cancel_ends_the_controller_and_then_its_jobs_alone(folder: Path, capsys
     submit.start(config=CONFIG)
     (folder / "living").write_text("77\n")
     name = "headwater_0a1b2c3d-0000-0000-0000-000000000000"
-    (folder / "queue").write_text(f"78|RUNNING|{name}|{folder}|rule_a\n80|RUNNING|mine|{folder}|\n")
+    (folder / "queue").write_text(f"78|RUNNING|None|{name}|{folder}|\n80|RUNNING|None|mine|{folder}|\n")
     submit.cancel()
     assert snakemake_made.calls(folder, "scancel") == ["scancel 77", "scancel 78"]
     assert (folder / "queue").read_text().startswith("80|")

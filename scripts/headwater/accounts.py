@@ -3,12 +3,12 @@
 import json
 import re
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from headwater import leases, slurm
-from headwater.refusals import Refusal
 
 QUEUE = ("%A", "%T", "%M", "%R", "%Z", "%k")
 BOOKS = ("JobIDRaw", "State", "ElapsedRaw", "AllocTRES", "WorkDir", "Comment")
@@ -37,8 +37,8 @@ def in_queue(folder: Path) -> list[Attempt] | None:
     if shutil.which("squeue") is None:
         return None
     found = []
-    for line in slurm.asked("squeue", "--noheader", f"--format={'|'.join(QUEUE)}").splitlines():
-        number, state, lasted, where, place, comment = line.split("|", len(QUEUE) - 1)
+    for row in _rows(slurm.asked("squeue", "--me", "--noheader", f"--format={'|'.join(QUEUE)}"), len(QUEUE)):
+        number, state, lasted, where, place, comment = row
         if _same(place, folder):
             found.append(Attempt(number=number, state=state, comment=comment, seconds=clock(lasted), where=where))
     return found
@@ -51,18 +51,23 @@ def in_books(folder: Path, *, since: float) -> list[Attempt] | None:
     from_then = datetime.fromtimestamp(since).strftime("%Y-%m-%dT%H:%M:%S")
     asked = ["--allocations", "--noheader", "--parsable2", "--duplicates", f"--starttime={from_then}"]
     try:
-        lines = slurm.asked("sacct", *asked, f"--format={','.join(BOOKS)}").splitlines()
+        rows = _rows(slurm.asked("sacct", *asked, f"--format={','.join(BOOKS)}"), len(BOOKS))
     except slurm.Silent:
         return None
     found = []
-    for line in lines:
-        number, state, lasted, resources, place, comment = line.split("|", len(BOOKS) - 1)
+    for number, state, lasted, resources, place, comment in rows:
         if _same(place, folder):
             gpus = GPUS.search(resources)
             told = {"number": number, "comment": comment, "seconds": float(lasted or 0)}
             # "CANCELLED by 0"
             found.append(Attempt(state=state.partition(" ")[0], gpus=int(gpus[1]) if gpus else 0, **told))
     return found
+
+
+def _rows(said: str, columns: int) -> list[list[str]]:
+    """The rows of a table; a comment comes last and may hold anything, so that a line need not be a row."""
+    rows = [line.split("|", columns - 1) for line in said.splitlines()]
+    return [row for row in rows if len(row) == columns and row[0].isdecimal()]
 
 
 def _same(place: str, folder: Path) -> bool:
@@ -87,16 +92,15 @@ def trained(progress: Path) -> dict[str, float]:
         key = event["run"], event["job"]
         if event["event"] == "began":
             begun[key] = event["time"]
-        elif event["event"] == "ended" and key in begun and event.get("code") in (0, 143):
+        elif event["event"] == "ended" and key in begun and (event["code"] == 0 or event["saved"]):
             seconds[event["run"]] = seconds.get(event["run"], 0.0) + event["time"] - begun.pop(key)
     return seconds
 
 
 def _events(file: Path) -> list[dict]:
-    """The events in a record of leases, none where there is none."""
-    try:
-        return [json.loads(line) for line in file.read_text().splitlines()]
-    except FileNotFoundError:
-        return []
-    except ValueError as error:
-        raise Refusal(f"is no record of leases: {error}", file=file, remedy="move it away") from None
+    """The events in a record of leases, none where there is none; a line that a full disk has torn is left out."""
+    events = []
+    for line in file.read_text().splitlines() if file.exists() else []:
+        with suppress(ValueError):
+            events.append(json.loads(line))
+    return events

@@ -1,7 +1,6 @@
 """Doors: a function's signature is its command line, and a refusal is one line with a non-zero exit."""
 
 import argparse
-import errno
 import inspect
 import os
 import sys
@@ -15,10 +14,7 @@ import pydantic
 
 from headwater.plugins import mistakes
 from headwater.records import Record
-from headwater.refusals import Refusal
-
-FULL = (errno.ENOSPC, errno.EDQUOT)
-"""How a full disk and a used-up quota say so."""
+from headwater.refusals import FULL, MAKE_ROOM, Refusal
 
 CHOSEN = "chosen function"
 """Where the command that was named stands among the parsed values; no parameter can have this name."""
@@ -85,9 +81,7 @@ def _refusing(name: str) -> Iterator[None]:
     except OSError as error:
         if error.errno not in FULL:
             raise
-        print(
-            f"headwater {name}: {error}; free some space, and the job goes on from what it has saved", file=sys.stderr
-        )
+        print(f"headwater {name}: {error}; {MAKE_ROOM}", file=sys.stderr, flush=True)
         sys.exit(2)
 
 

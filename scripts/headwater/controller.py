@@ -95,6 +95,8 @@ class Controller:
     def ask_to_cancel(self) -> None:
         """Let Snakemake cancel its jobs and end."""
         self._cancelling = True
+        if self._snakemake is None:
+            return
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._snakemake.pid, signal.SIGINT)
 

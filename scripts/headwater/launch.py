@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from headwater import leases, slurm
-from headwater.refusals import Refusal
+from headwater.refusals import FULL, MAKE_ROOM, Refusal
 
 SIGNALS = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2"
 STEPS_OWN = ("SLURM_", "SRUN_")
@@ -44,6 +44,11 @@ def main(arguments: list[str] | None = None) -> None:
         _here(options, script)
     except Refusal as refusal:
         print(f"headwater launch: {refusal}", file=sys.stderr, flush=True)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        print(f"headwater launch: {error}; {MAKE_ROOM}", file=sys.stderr, flush=True)
         sys.exit(2)
 
 
@@ -130,12 +135,12 @@ def _gpus() -> list[str]:
 def _taken(gpu: str) -> int | None:
     """The open lock of a GPU if it is ours now."""
     file = Path(tempfile.gettempdir()) / f"headwater-gpu-{gpu}.lock"
-    before = os.umask(0)
     try:
-        # other users of the machine have to open it as well
+        handle = os.open(file, os.O_RDWR)
+    except FileNotFoundError:
+        # only then: in a folder of all users the kernel forbids to "make" the file of another
         handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
-    finally:
-        os.umask(before)
+        os.fchmod(handle, 0o666)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -26,12 +26,26 @@ def held(progress: Path, *, job: str) -> Iterator[dict[str, Any]]:
     progress.parent.mkdir(parents=True, exist_ok=True)
     number = _claimed(progress, job=job)
     note(progress, job=job, event="began", lease=number, restart=slurm.restarts(job), node=socket.gethostname())
+    before = _saved_at(progress)
     outcome: dict[str, Any] = {"code": None}
     try:
         yield outcome
     finally:
-        _write(_file(progress, number), {"job": job, "over": True})
-        note(progress, job=job, event="ended", lease=number, code=outcome["code"])
+        saved = _saved_at(progress) > before
+        try:
+            _write(_file(progress, number), {"job": job, "over": True})
+            note(progress, job=job, event="ended", lease=number, code=outcome["code"], saved=saved)
+        except OSError as error:
+            # a full disk must not make a failure of a training that has ended well; SLURM knows that this job is over
+            print(f"headwater launch: the end of the lease cannot be noted: {error}", file=sys.stderr, flush=True)
+
+
+def _saved_at(progress: Path) -> float:
+    """When progress was last saved; 0 if it never was."""
+    try:
+        return progress.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def owner(progress: Path) -> str | None:
@@ -99,8 +113,11 @@ def _temporary(file: Path, contents: dict[str, Any]) -> Path:
 def note(progress: Path, *, job: str, event: str, **more: Any) -> None:
     """Append one event to the record of leases, in one piece."""
     line = {"time": round(time.time(), 3), "run": progress.stem, "job": job, "event": event, **more}
-    handle = os.open(progress.with_name(LOG), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    handle = os.open(progress.with_name(LOG), os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     try:
-        os.write(handle, (json.dumps(line) + "\n").encode())
+        size = os.fstat(handle).st_size
+        # after half a line, which a full disk has left
+        torn = size and os.pread(handle, 1, size - 1) != b"\n"
+        os.write(handle, ("\n" * bool(torn) + json.dumps(line) + "\n").encode())
     finally:
         os.close(handle)

@@ -37,7 +37,7 @@ def process(number: int) -> Process | None:
     """The process with a number, if it lives."""
     try:
         text = (PROCESSES / str(number) / "stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
+    except OSError:
         return None
     # the name stands in brackets, and may hold any character
     name, _, rest = text.partition("(")[2].rpartition(")")

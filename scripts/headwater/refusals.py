@@ -1,8 +1,14 @@
 """How headwater says no: one line with the thing, the file and the remedy."""
 
 import difflib
+import errno
 from collections.abc import Iterable
 from pathlib import Path
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""How a full disk and a used-up quota say so."""
+
+MAKE_ROOM = "free some space, and the job goes on from what it has saved"
 
 
 class Refusal(Exception):

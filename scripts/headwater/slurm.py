@@ -26,6 +26,8 @@ BETWEEN_TRIES = 10.0
 ANSWER = 60.0
 """Seconds in which a command of SLURM must answer."""
 
+OWN_JOBS = ("squeue", "--me", "-h", "-o", "%A|%T|%r|%j|%Z|")
+
 OF_SNAKEMAKE = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 """How the names of jobs end that Snakemake's plugin submits: the number of its run."""
 
@@ -40,9 +42,10 @@ class Queued:
 
     number: str
     state: str
+    reason: str
+    """Why it does not run."""
     name: str
     folder: Path
-    comment: str
 
     @property
     def of_snakemake(self) -> bool:
@@ -55,14 +58,20 @@ def own_number() -> str | None:
     return os.environ.get("SLURM_JOB_ID")
 
 
-def queued(folder: Path | None = None) -> list[Queued]:
-    """This user's jobs in the queue; of one working folder, if it is given."""
-    rows = [line.split("|", 4) for line in asked("squeue", "--me", "-h", "-o", "%A|%T|%j|%Z|%k").splitlines()]
-    jobs = [
-        Queued(number=number, state=state, name=name, folder=Path(place), comment=comment)
-        for number, state, name, place, comment in rows
+def queued(folder: Path) -> list[Queued]:
+    """This user's jobs in the queue that have that working folder."""
+    said = asked(*OWN_JOBS)
+    return [job for job in _read(said) if job.folder.resolve() == folder.resolve()]
+
+
+def _read(said: str) -> list[Queued]:
+    """The jobs that squeue has printed; a comment may hold anything, so that a line need not be one."""
+    rows = [line.split("|", 5) for line in said.splitlines()]
+    return [
+        Queued(number=row[0], state=row[1], reason=row[2], name=row[3], folder=Path(row[4]))
+        for row in rows
+        if len(row) == 6 and row[0].isdecimal()
     ]
-    return [job for job in jobs if folder is None or job.folder.resolve() == folder.resolve()]
 
 
 def alive(number: str) -> bool:
@@ -91,20 +100,37 @@ def end(numbers: Iterable[str], *, patience: float = PATIENCE) -> None:
         time.sleep(BETWEEN_LOOKS)
 
 
-def end_former(folder: Path) -> None:
-    """End the jobs that a Snakemake which was killed has left in the queue of this folder.
+def end_former(sessions: Path, *, session: str | None) -> None:
+    """End the jobs that former Snakemakes of this study have left in the queue, and note the name of our own.
 
-    The next one does not know them and submits their work anew. What runs saves its progress and ends; nothing
-    happens where there is no SLURM.
+    The next Snakemake does not know them and submits their work anew. What runs saves its progress and ends. The file
+    `sessions` holds the names of their jobs, so that no other study of the same folder is touched; nothing happens
+    where there is no SLURM. What does not end in time is left to the leases.
     """
     try:
-        former = [job for job in queued(folder) if job.of_snakemake]
+        names = set(sessions.read_text().split())
+    except FileNotFoundError:
+        names = set()
+    try:
+        former = [job.number for job in _read(_insisted(*OWN_JOBS)) if job.name in names] if names else []
+        if former:
+            print(
+                f"headwater: ending what a former Snakemake has left in the queue: {', '.join(former)}", file=sys.stderr
+            )
+            end(former)
+        names = set()
+    except Refusal as refusal:
+        print(f"headwater: {refusal}; going on", file=sys.stderr)
     except FileNotFoundError:
         return
-    if former:
-        numbers = ", ".join(job.number for job in former)
-        print(f"headwater: ending what a former Snakemake has left in the queue: {numbers}", file=sys.stderr)
-        end(job.number for job in former)
+    if session:
+        sessions.parent.mkdir(parents=True, exist_ok=True)
+        sessions.write_text("\n".join([*sorted(names), session]) + "\n")
+
+
+def wait_for_answer() -> None:
+    """Return as soon as SLURM answers."""
+    _insisted("squeue", "--me", "-h")
 
 
 def _insisted(*command: str) -> str:

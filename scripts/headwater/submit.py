@@ -184,6 +184,8 @@ class ControllerJob:
         if self._controller:
             self._controller.stop()
         say("time is nearly over: Snakemake is stopped, its jobs go on, and this job goes back into the queue")
+        # submitit asks once only
+        slurm.wait_for_answer()
         return DelayedSubmission(ControllerJob(self._orders))
 
     def _told_to_end(self, number: int, frame: FrameType | None) -> None:

@@ -5,6 +5,7 @@ Standard library only. What SLURM does not answer is never guessed: then it wait
 
 import contextlib
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -15,6 +16,10 @@ from headwater.snakemake_log import SnakemakeLog
 
 COMMANDS = {"sbatch", "squeue", "sacct", "scancel", "scontrol", "sinfo", "sacctmgr", "sshare", "sprio"}
 """SLURM's commands; the plugin starts most of them without a limit of time."""
+
+
+NEVER = re.compile(r"PartitionTimeLimit|PartitionNodeLimit|PartitionDown|JobHeld|held|AssocMax|QOSMax|BadConstraints")
+"""Reasons of SLURM for which a job stays pending until somebody does something."""
 
 
 class Waiting:
@@ -43,6 +48,7 @@ class Waiting:
             return None
         self._said.discard("silent")
         self._tell_of_ending(queued)
+        self._tell_of_never(queued)
         return self._nothing_moves(queued) or self._put_back(preempted)
 
     def _end_commands_that_hang(self) -> None:
@@ -62,6 +68,15 @@ class Waiting:
             if now - since > self._patience:
                 minutes = self._patience / 60
                 self._say_once(number, f"job {number} has been COMPLETING for {minutes:.0f} min: is its node well?")
+
+    def _tell_of_never(self, queued: list[slurm.Queued]) -> None:
+        """Say which jobs will not start unless somebody changes them."""
+        for job in queued:
+            if job.state == "PENDING" and NEVER.search(job.reason):
+                self._say_once(
+                    f"{job.number} {job.reason}",
+                    f"job {job.number} cannot start ({job.reason}): see runtime and mem_mb",
+                )
 
     def _nothing_moves(self, queued: list[slurm.Queued]) -> str | None:
         """Snakemake has submitted jobs and is silent, but SLURM has none of them, and nothing runs beside it."""

@@ -36,8 +36,12 @@ class LogHandler(LogHandlerBase):
         if self.plan is not None and self.planned and self.common_settings.dryrun:
             # only here, because Snakemake imports every plugin at every start
             from headwater import reckoning
+            from headwater.refusals import Refusal
 
-            said = reckoning.price(reckoning.reckoned(self.plan, folder=Path()), self.planned)
+            try:
+                said = reckoning.price(reckoning.reckoned(self.plan, folder=Path()), self.planned)
+            except Refusal as refusal:
+                said = f"The plan cannot be priced: {refusal}"
             print("\n" + textwrap.fill(said, width=WIDTH, break_on_hyphens=False), flush=True)
         self.planned = set()
         super().close()

@@ -217,10 +217,9 @@ def before_the_first_job():
     asked = [*ASKED_BY_SOURCE.values(), *ASKED_BY_RECIPE.values()]
     if workflow.local_exec and not slurm.own_number() and max(training["nodes"] for training in asked) > 1:
         sys.exit("headwater: trainings on several nodes need SLURM; set nodes: 1, or say --profile profiles/slurm")
-    try:
-        slurm.end_former(Path.cwd())
-    except Refusal as refusal:
-        sys.exit(f"headwater: {refusal}")
+    # only the executor of SLURM knows a name for its jobs
+    session = getattr(getattr(workflow.scheduler, "_executor", None), "run_uuid", None)
+    slurm.end_former(Path(PROGRESS) / "sessions", session=session)
 
 
 def forget_progress():
