@@ -52,10 +52,13 @@ fast: $(READY)
 
 # the packages are installed where that can be done; elsewhere the tests use the cluster at hand, or say why they are skipped
 cluster: $(READY)
-	if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && ! command -v slurmctld > /dev/null; then \
 	  python tests/cluster/slurm.py install || echo "SLURM's Debian packages are not to be had here"; \
 	fi
-	python -m pytest -p no:cacheprovider -m cluster tests/cluster
+	if ! timeout 10 scontrol ping > /dev/null 2>&1 && python tests/cluster/slurm.py start; then \
+	  trap "python tests/cluster/slurm.py stop" EXIT; \
+	fi; \
+	python -m pytest -p no:cacheprovider -n 3 --dist loadfile -m cluster tests/cluster
 
 lint: $(READY)
 	ruff check .

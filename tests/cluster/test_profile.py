@@ -30,7 +30,7 @@ def test_grouped_trainings_take_turns():
     assert PROFILE["resources"] == ["trainings=1"]
     assert PROFILE["set-resource-scopes"] == ["trainings=local"]
     components = dict(component.split("=") for component in PROFILE["group-components"])
-    assert components.keys() == {"predictions", "probes"}
+    assert components.keys() == {"predictions_{dataset}", "probes"}
     assert all(f'"{name}"' in RULES for name in components)
 
 

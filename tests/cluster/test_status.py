@@ -35,7 +35,7 @@ def test_a_partly_failed_grid(cluster, tmp_path: Path):
     (tmp_path / "results" / "progress" / f"{BROKEN.lease}.pt").mkdir(parents=True)
     options = ["--profile", str(ROOT / "profiles" / "slurm"), "--slurm-jobname-prefix", "status", "--retries", "1"]
     # a group of predictions does not begin before the last of their fittings has ended well
-    options += ["--group-components", "predictions=1"]
+    options += ["--group-components", "predictions_{dataset}=1"]
     quick = ["--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "10"]
     asked = command(tmp_path, *options, *quick, config=config())
     seen: dict[str, list[str]] = {job.title: [] for job in JOBS}

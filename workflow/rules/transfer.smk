@@ -43,7 +43,7 @@ rule predict:
     log:
         "logs/predict/{dataset}/{source}/{recipe}/seed{seed}.log",
     group:
-        "predictions"
+        "predictions_{dataset}"
     conda:
         ENVIRONMENT
     threads: ASKED_TO_PREDICT["threads"]
