@@ -79,8 +79,11 @@ def campaign(*, seed: int, injections: int, at_once: int, folder: Path, kinds: l
         undisturbed = [pool.submit(_undisturbed, place, ranks=ranks) for ranks, place in references.items()]
         numbers = count()
         at_work: set[Future] = set()
-        while sum(injection.counts for outcome in outcomes for injection in outcome.injections) < injections:
-            while len(at_work) < at_once:
+        while (
+            counted := sum(injection.counts for outcome in outcomes for injection in outcome.injections)
+        ) < injections:
+            # no more grids than are needed if each takes all its faults
+            while not at_work or (len(at_work) < at_once and counted + MOST * len(at_work) < injections):
                 at_work.add(pool.submit(_disturbed, folder, number=next(numbers), seed=seed, kinds=kinds))
             done, at_work = wait(at_work, return_when=FIRST_COMPLETED)
             outcomes += [_told(future.result()) for future in done]
@@ -251,19 +254,21 @@ def _of_run(run: str, stretches: list[Stretch], injections: list[Injection]) -> 
     for before, after in pairwise(stretches):
         redone = before.last - after.first + 1
         told = f"{run}: job {before.job} to step {before.last}, job {after.job} from {after.first}"
-        causes = [
-            injection
-            for injection in injections
-            if before.job in injection.met and before.began <= injection.when <= after.began
-        ]
-        if causes:
-            causes[-1].redone.append(redone)
+        if cause := _cause(before, after, injections):
+            cause.redone.append(redone)
         if after.began <= before.ended:
             yield f"twice at once: {told}, {before.ended - after.began:.1f} s"
         if redone > BETWEEN_SAVES:
             yield f"{redone} steps again: {told}"
         if redone < 0:
             yield f"{-redone} steps left out: {told}"
+
+
+def _cause(before: Stretch, after: Stretch, injections: list[Injection]) -> Injection | None:
+    """The fault that ended a stretch: the last before its last step, else the first after it."""
+    on_job = [one for one in injections if before.job in one.met and before.began <= one.when <= after.began]
+    sooner = [one for one in on_job if one.when <= before.ended]
+    return sooner[-1] if sooner else next(iter(on_job), None)
 
 
 def _of_leases(events: list[dict], attempts: list[Attempt]) -> Iterator[str]:
