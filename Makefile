@@ -31,6 +31,8 @@ $(READY): requirements.lock
 	  $(PYTHON) -m venv $(VENV); \
 	  $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock; \
 	fi
+	$(VENV)/bin/python -c 'import pathlib, sys, sysconfig; \
+	  pathlib.Path(sysconfig.get_path("purelib"), "headwater.pth").write_text(sys.argv[1])' "$(CURDIR)/scripts"
 	@touch $@
 
 # the lock says that one demo runs here at a time, so a lock that a killed one left behind may be taken away

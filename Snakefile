@@ -35,4 +35,5 @@ onstart:
 
 
 onsuccess:
+    forget_progress()
     print_summary()

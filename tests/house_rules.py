@@ -13,8 +13,9 @@ from pathlib import Path
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("records", "refusals"),
     ("plugins", "progress"),
-    ("slurm", "leases", "launch"),
-    ("settings", "grid", "cli"),
+    ("slurm", "leases", "launch", "processes", "snakemake_log"),
+    ("claims", "waiting", "controller"),
+    ("settings", "grid", "cli", "jobs", "chronicle", "accounts"),
     ("io", "formats", "statistics", "splits", "prepared", "predictions", "labels"),
     ("datasets", "twins", "reductions", "backbones", "weights", "metrics"),
     # the engine does not know what it trains; methods and tasks tell it, in its words
@@ -22,8 +23,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("methods", "tasks"),
     ("measured", "as_published", "verdicts"),
     ("preflight", "tables", "families", "wide", "numbers", "figures", "sentences", "page"),
+    ("reckoning", "calibration"),
     # by hand: no rule starts it
-    ("plan", "cost"),
+    ("plan", "cost", "calibrate", "rehearse", "study", "hindsight", "status", "submit", "by_hand"),
     ("prepare", "reduce", "adopt", "pretrain", "finetune", "predict", "compare", "report", "twin"),
 )
 """The parts of the library from the ground up; a part may import its own layer and those before it."""
@@ -46,18 +48,32 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "numba": ("statistics",),
     "scikit_posthocs": ("figures",),
     "snakemake": (),
-    "torch": ("backbones", "weights", "methods", "tasks", "engine", "adopt", "pretrain", "finetune", "predict"),
+    "submitit": ("submit",),
+    "torch": (
+        "backbones",
+        "weights",
+        "methods",
+        "tasks",
+        "engine",
+        "adopt",
+        "pretrain",
+        "finetune",
+        "predict",
+        "rehearse",
+    ),
     "torchvision": ("engine", "methods"),
 }
 """Outside libraries and the only parts of the library that may import them."""
 
 TORCH_FREE = (
-    *("slurm", "leases", "launch"),
+    *("slurm", "leases", "launch", "processes", "snakemake_log", "claims", "waiting", "controller"),
     *("records", "refusals", "plugins", "progress", "cli", "grid", "settings", "formats", "splits", "preflight"),
     *("io", "datasets", "twins", "statistics", "metrics", "reductions"),
     *("predictions", "labels", "measured", "as_published", "verdicts"),
     *("tables", "families", "wide", "numbers", "figures", "sentences", "page"),
     *("prepare", "reduce", "compare", "report", "twin", "plan", "cost"),
+    *("jobs", "chronicle", "accounts", "reckoning", "calibration", "calibrate", "study", "hindsight", "status"),
+    *("submit", "by_hand"),
 )
 """What runs, with all below it, without torch: planning is quick, and the Snakefile is parsed again in every job."""
 

@@ -1,5 +1,6 @@
-"""The cost of a study: its jobs are those of the workflow, and its hours come from Snakemake's own records."""
+"""The cost of a study: its jobs are those of the workflow, and its hours come from Snakemake's and SLURM's records."""
 
+import json
 import re
 import subprocess
 import sys
@@ -9,9 +10,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from headwater import cost, settings
+from headwater import chronicle, cost, reckoning, settings
 from headwater.cli import doors
-from headwater.cost import Job
+from headwater.jobs import Job, jobs
+from headwater.reckoning import Reckoning
+from records_made import record, written
+from workflow_made import small_config
 
 ROOT = Path(__file__).parent.parent
 DEMO = ROOT / "config" / "config.yaml"
@@ -48,12 +52,17 @@ def test_the_jobs_and_their_order_are_those_of_the_workflow(tmp_path: Path):
     config = continued(tmp_path)
     said = snakemake(tmp_path, ROOT / "Snakefile", "-n", "--configfile", str(config))
     counted = {rule: int(jobs) for rule, jobs in re.findall(r"^(\w+) +(\d+)$", said, re.MULTILINE)}
-    found = list(cost.jobs(settings.read(config)))
+    found = list(jobs(settings.read(config)))
     assert counted.pop("total") == len(found) + 1
     assert counted.pop("all") == 1
     assert Counter(job.rule for job in found) == counted
     products = re.findall(r"^ +output: (.*)$", said, re.MULTILINE)
     assert {job.product for job in found} <= {file for line in products for file in line.split(", ")}
+    logs = re.findall(r"^ +log: (.*)$", said, re.MULTILINE)
+    assert Counter(job.log for job in found) == Counter(logs)
+    wildcards = re.findall(r"^ +wildcards: (.*)$", said, re.MULTILINE)
+    named = Counter("_".join(word.partition("=")[2] for word in line.split(", ")) for line in wildcards)
+    assert Counter("_".join(job.wildcards) for job in found if job.wildcards) == named
     made: set[str] = set()
     for job in found:
         assert made.issuperset(job.needs), job
@@ -67,25 +76,72 @@ def test_the_seconds_are_what_this_snakemake_records(tmp_path: Path):
     snakefile.write_text(f'rule one:\n    output: "{long}", "short"\n    shell: "sleep 1.5; touch {{output}}"\n')
     snakemake(tmp_path, snakefile)
     for product in (long, "short"):
-        assert 1.4 < cost.recorded(product, folder=tmp_path) < 10
-    assert cost.recorded("never", folder=tmp_path) is None
+        assert 1.4 < chronicle.seconds(product, folder=tmp_path) < 10
+        assert chronicle.mark(product, folder=tmp_path) is None
+    assert chronicle.seconds("never", folder=tmp_path) is None
 
 
 def test_what_is_finished_tells_of_what_is_not():
-    fits = [Job("finetune", f"{seed}", "of one kind", ("a",), ranks=2) for seed in range(4)]
-    found = [Job("prepare", "a"), *fits, Job("compare", "c", "", tuple(fit.product for fit in fits))]
-    table = cost.by_kind(found, {"a": 60.0, "0": 1800.0, "1": 5400.0, "2": None}).set_index("Rule")
-    assert table.loc["finetune"].to_list() == ["of one kind", "4", "3", "3600.0", "8.000", "2.000"]
+    kind = {"rule": "finetune", "kind": "of one kind", "needs": ("a",), "ranks": 2}
+    fits = [Job(product=f"{seed}", **kind) for seed in range(4)]
+    compared = Job(rule="compare", product="c", needs=tuple(fit.product for fit in fits))
+    found = [Job(rule="prepare", product="a"), *fits, compared]
+    finished = {"a": 60.0, "0": 1800.0, "1": 6000.0, "2": None}
+    each = reckoning.typical(found, finished)
+    known = Reckoning(jobs=found, finished=finished, each=each, calibrated=set())
+    table = cost.by_kind(known).set_index("Rule")
+    # the mean, because sums are asked for
+    assert table.loc["finetune"].to_list() == ["of one kind", "4", "3", "3900.0", "8.667", "2.167"]
     assert table.loc["compare"].to_list() == ["", "1", "0", "–", "–", "–"]
-    each = cost.typical(found, {"a": 60.0, "0": 1800.0, "1": 5400.0})
-    assert cost.longest_chain(found, each) == (3, 3660.0)
+    assert reckoning.longest_chain(found, known.takes) == (3, 3960.0)
+    assert reckoning.wall(found, known.takes, trainings=2) == 4 * 3900 / 2
+    assert known.process_hours(found) == pytest.approx(4 * 2 * 3900 / 3600)
+
+
+def test_in_slurm_the_leases_and_the_books_tell_the_seconds(tmp_path: Path, slurm_says):
+    """Snakemake's own records of SLURM jobs begin when their end is heard of, or with an attempt that failed."""
+    plan = settings.load(small_config())
+    found = {job.product: job for job in jobs(plan)}
+    for job in found.values():
+        written(tmp_path / job.product)
+        record(tmp_path, job.product, starttime=1000.0, endtime=999.9)
+    fits = [job for job in found.values() if job.rule == "finetune"]
+    record(tmp_path, fits[1].product, starttime=1000.0, endtime=1300.0)
+    (tmp_path / ".snakemake" / "slurm_logs").mkdir()
+    lease = {"run": fits[0].lease, "job": "7"}
+    events = [
+        {**lease, "time": 100.0, "event": "began"},
+        {**lease, "time": 160.0, "event": "ended", "code": 143},
+        {**lease, "time": 200.0, "event": "began"},
+        {**lease, "time": 250.0, "event": "ended", "code": 1},
+        {**lease, "time": 300.0, "event": "began"},
+        {**lease, "time": 340.0, "event": "ended", "code": 0},
+    ]
+    progress = tmp_path / "results" / "progress" / "leases.jsonl"
+    written(progress, "".join(json.dumps(event) + "\n" for event in events))
+    here = str(tmp_path)
+    slurm_says(
+        sacct=[
+            f"8|FAILED|999||{here}|{fits[1].comment}",
+            f"9|COMPLETED|77|billing=1,gres/gpu=1|{here}|{fits[1].comment}",
+            f"10|COMPLETED|40||{here}|rule_predictions_predict",
+            f"11|COMPLETED|99||{here}/elsewhere|rule_twin_wildcards_chestxray14",
+        ]
+    )
+    seconds = reckoning.reckoned(plan, folder=tmp_path).finished
+    # stopped and gone on with; what the attempt that failed did was done again
+    assert seconds[fits[0].product] == 100.0
+    assert seconds[fits[1].product] == 77.0
+    predictions = [job for job in found.values() if job.rule == "predict"]
+    assert {seconds[job.product] for job in predictions} == {40.0 / len(predictions)}
+    assert seconds["results/twins/chestxray14.json"] is None
 
 
 def test_the_command_says_what_it_does_not_know(tmp_path: Path, capsys: pytest.CaptureFixture):
     doors({"cost": cost.cost}, ["cost", "--config", str(DEMO), "--folder", str(tmp_path)])
     said = " ".join(capsys.readouterr().out.split())
     assert "63 jobs, 51 of them on GPUs" in said
-    assert "63 jobs are of kinds of which no time is recorded" in said
+    assert "63 jobs are of kinds of which no time is known" in said
     assert "hours from its beginning" not in said
 
 

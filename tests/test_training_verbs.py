@@ -50,14 +50,15 @@ def fitted(folder, run, made, encoder=None):
         model=folder / "model.safetensors",
         fit=folder / "fit.json",
         history=folder,
-        progress=folder / "progress" / "x.pt",
+        progress=folder / "progress" / f"{run.digest}.pt",
     )
     return checkpoint.load_weights(folder / "model.safetensors")[0], formats.read_json(folder / "fit.json")
 
 
 def predicted(folder, run, made):
     path = folder / "predictions.parquet"
-    predict(run=run, cases=made.cases, images=made.images, model=folder / "model.safetensors", predictions=path)
+    model = folder / "model.safetensors"
+    predict(run=run, cases=made.cases, images=made.images, model=model, predictions=path, saved=folder / "progress")
     return formats.read_table(path, "predictions")
 
 
@@ -71,7 +72,7 @@ def encoder_of(folder, source, made):
         rows=made.rows,
         encoder=path,
         history=folder / "pretraining",
-        progress=folder / "progress" / "e.pt",
+        progress=folder / "progress" / f"{source.digest}.pt",
     )
     return path
 
@@ -105,7 +106,26 @@ def test_from_a_corpus_to_predictions(tmp_path, made, backbone):
     np.testing.assert_array_equal(table["target"], wide)
     assert np.isnan(table["target"]).any()
     assert table["score"].notna().all()
-    assert not (tmp_path / "progress" / "x.pt").exists() and not (tmp_path / "progress" / "e.pt").exists()
+    assert not list((tmp_path / "progress").glob("*"))
+
+
+def test_what_is_thrown_away_after_the_last_step_is_made_again_without_a_step(tmp_path, made, capsys):
+    source = pretrained_source()
+    encoder = encoder_of(tmp_path, source, made)
+    run = a_run(source)
+    # SLURM may end a job, and Snakemake remove its product, when the training is over and the job is not
+    first = encoder.read_bytes()
+    encoder.unlink()
+    assert encoder_of(tmp_path, source, made).read_bytes() == first
+    fitted(tmp_path, run, made, encoder)
+    model, history = (tmp_path / name for name in ("model.safetensors", "metrics.csv"))
+    first = model.read_bytes(), history.read_bytes()
+    model.unlink()
+    fitted(tmp_path, run, made, encoder)
+    assert (model.read_bytes(), history.read_bytes()) == first
+    told = capsys.readouterr().err
+    assert "training: goes on from step 4 of 4" in told
+    assert "training: goes on from step 6 of 6" in told
 
 
 def test_one_of_many_classes(tmp_path):

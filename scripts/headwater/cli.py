@@ -36,14 +36,20 @@ def door(function: Callable, arguments: list[str] | None = None) -> None:
         function(**vars(parser.parse_args(arguments)))
 
 
-def doors(functions: dict[str, Callable], arguments: list[str] | None = None) -> None:
-    """Run the function whose name comes first on the command line; without a name print them all and exit 2."""
+def doors(functions: dict[str, Callable], arguments: list[str] | None = None, *, otherwise: str = "") -> None:
+    """Run the function whose name comes first on the command line.
+
+    Without a name run the one named by `otherwise`; without that, too, print them all and exit 2.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
+    if otherwise and (not arguments or (arguments[0].startswith("--") and arguments[0] != "--help")):
+        arguments = [otherwise, *arguments]
     parser = argparse.ArgumentParser(prog=Path(sys.argv[0]).name)
     named = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, function in functions.items():
         described = _described(function)
-        command = named.add_parser(name, help=described["description"].partition("\n")[0], **described)
+        first = described["description"].partition("\n")[0].replace("%", "%%")
+        command = named.add_parser(name, help=first, **described)
         command.set_defaults(**{CHOSEN: function})
         _add_all(command, function)
     if not arguments:

@@ -95,7 +95,9 @@ def finetune(
             _write(run, learner=learner, material=material, path=model)
             told = _account(run, material=material, origin=origin, learner=learner, fitted=fitted, world=world)
             formats.write_json({**told, "seconds": round(time.monotonic() - began, 3)}, fit)
-            checkpoint.forget(progress)
+            # our own progress stays: Snakemake may still throw the model away, and have it made again
+            if encoder is not None:
+                checkpoint.forget(progress.with_name(f"{run.source.original.digest}.pt"))
 
 
 def _material(run: grid.Run, data: prepared.Prepared, *, file: Path) -> Material:

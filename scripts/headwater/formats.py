@@ -231,6 +231,16 @@ def read_table(path: Path, table: str) -> pd.DataFrame:
     return check(frame, table, file=path)
 
 
+def read_column(path: Path, column: str) -> pd.Series:
+    """One column of a table from Parquet, without reading the others."""
+    try:
+        return pd.read_parquet(path, columns=[column])[column]
+    except (OSError, ValueError, KeyError) as error:
+        raise Refusal(
+            f"cannot be read: {error}", file=path, remedy="delete it and run the rule that makes it again"
+        ) from None
+
+
 def write_table(frame: pd.DataFrame, path: Path, table: str) -> None:
     """A checked table as Parquet, whole or not at all."""
     formed = check(frame, table, file=path)

@@ -21,10 +21,14 @@ def predict(
     images: Path,
     model: Path,
     predictions: Path,
+    saved: Path | None = None,
     threads: int = 1,
     device: distributed.Wanted = "auto",
 ) -> None:
-    """Write the scores of a run's model for the test split: one row per case and label, in the order of the cases."""
+    """Write the scores of a run's model for the test split: one row per case and label, in the order of the cases.
+
+    In the folder `saved` lies the progress of trainings; that of this run has served, and is taken away.
+    """
     with distributed.world(threads=threads, device=device) as world:
         data = prepared.read(cases, images=images)
         network, labels, kind = _fitted(run, model, size=data.size)
@@ -45,6 +49,8 @@ def predict(
         if world.first:
             scores = classification.evidence(logits, kind)
             formats.write_table(_table(run, data, rows, labels, scores), predictions, "predictions")
+            if saved is not None:
+                checkpoint.forget(saved / f"{run.digest}.pt")
 
 
 def _fitted(run: grid.Run, model: Path, *, size: int) -> tuple[classification.Classifier, list[str], str]:

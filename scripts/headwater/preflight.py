@@ -15,10 +15,14 @@ EVIDENCE = ("target", "score")
 
 def check(config: Config) -> None:
     """Refuse a plan that must fail for want of something; one refusal tells all that is wanting."""
-    checks = (_archives, _labels, _backbones, _weights, _metrics, _packages)
-    wrong = [line for one in checks for line in one(config)]
-    if wrong:
+    if wrong := wanting(config):
         raise Refusal((f"{len(wrong)} mistakes: " if len(wrong) > 1 else "") + "; ".join(wrong))
+
+
+def wanting(config: Config) -> list[str]:
+    """What a plan must fail for want of, one line each."""
+    checks = (_archives, _labels, _backbones, _weights, _metrics, _packages)
+    return [line for one in checks for line in one(config)]
 
 
 def label_files(archive: Archive) -> list[str]:

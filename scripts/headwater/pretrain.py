@@ -64,7 +64,6 @@ def pretrain(
         if world.first:
             described = {"source": source.as_json(), "digest": source.digest, "spread": f"{spread:.6g}"}
             checkpoint.save_weights(learner.encoder.tensors(), encoder, {**learner.encoder.metadata(), **described})
-            checkpoint.forget(progress)
 
 
 def _learner(source: grid.Source, corpus: prepared.Prepared, rows: np.ndarray, *, encoder: Encoder) -> loop.Learner:

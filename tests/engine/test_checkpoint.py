@@ -74,7 +74,7 @@ def test_broken_progress_is_refused_and_nothing_in_it_is_run(tmp_path):
     file = tmp_path / "p.pt"
     checkpoint.save({"step": 1, "a": torch.ones(1000)}, file, identity="x")
     whole = file.read_bytes()
-    for content in (whole[: len(whole) // 2], b"", b"no progress", b"cos\nsystem\n(S'touch ran'\ntR."):
+    for content in (whole[: len(whole) // 2], b"", b"no progress", b"rubbish", b"cos\nsystem\n(S'touch ran'\ntR."):
         file.write_bytes(content)
         with pytest.raises(Refusal, match=r"p\.pt: is no progress of a training.*; delete it"):
             checkpoint.load(file, identity="x")

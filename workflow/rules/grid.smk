@@ -5,6 +5,7 @@ import os
 import re
 import sys
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from shlex import quote
 
@@ -29,6 +30,12 @@ try:
 except Refusal as refusal:
     print(f"headwater: {refusal}", file=sys.stderr)
     sys.exit(2)
+
+# `snakemake -n` ends with the price of what it plans
+if workflow.output_settings.dryrun and workflow.is_main_process:
+    from snakemake_logger_plugin_headwater import priced
+
+    priced(CONFIG, settings=workflow.output_settings)
 
 GRID = CONFIG.grid()
 RESULTS = CONFIG.results
@@ -214,6 +221,18 @@ def before_the_first_job():
         slurm.end_former(Path.cwd())
     except Refusal as refusal:
         sys.exit(f"headwater: {refusal}")
+
+
+def forget_progress():
+    """Take away what trainings have saved that are finished for good: nothing is at work any more."""
+    products = {
+        f"{PROGRESS}/{source.digest}.pt": f"{RESULTS}/encoders/{source.name}.safetensors" for source in GRID.sources
+    }
+    for run in chain.from_iterable(GRID.runs(dataset.name) for dataset in GRID.datasets):
+        products[f"{PROGRESS}/{run.digest}.pt"] = f"{RESULTS}/runs/{run.path}/model.safetensors"
+    for saved in map(str, Path(PROGRESS).glob("*.pt")):
+        if saved in products and Path(products[saved]).exists():
+            Path(saved).unlink()
 
 
 def print_summary():

@@ -54,5 +54,7 @@ rule predict:
     params:
         run=run_of,
     shell:
-        training_door("predict") + "--run {params.run} --cases {input.cases} --images {input.images}"
+        training_door("predict")
+        + f"--saved {PROGRESS} "
+        + "--run {params.run} --cases {input.cases} --images {input.images}"
         " --model {input.model} --predictions {output.predictions} > {log} 2>&1"

@@ -50,7 +50,7 @@ def load(progress: Path, *, identity: str) -> dict[str, Any] | None:
     try:
         contents = torch.load(progress, map_location="cpu", weights_only=True)
         theirs = contents.pop("identity")
-    except (OSError, RuntimeError, EOFError, KeyError, TypeError, AttributeError, pickle.UnpicklingError) as error:
+    except (OSError, RuntimeError, EOFError, LookupError, TypeError, AttributeError, pickle.UnpicklingError) as error:
         raise Refusal(
             f"is no progress of a training, or not all of it ({type(error).__name__})",
             file=progress,
@@ -63,7 +63,7 @@ def load(progress: Path, *, identity: str) -> dict[str, Any] | None:
 
 
 def forget(progress: Path) -> None:
-    """Remove the progress of a training whose product is written."""
+    """Remove the progress of a training whose product is in use, and so will not be made again from it."""
     progress.unlink(missing_ok=True)
     # what a training that was killed while it saved has left behind
     for unfinished in progress.parent.glob(f".{progress.name}.*"):

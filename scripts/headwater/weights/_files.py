@@ -69,7 +69,7 @@ def _unpickled(path: Path) -> Any:
             file=path,
             remedy="if you trust it, save its tensors alone: torch.save(torch.load(f, weights_only=False)['model'], g)",
         ) from None
-    except (RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
+    except (RuntimeError, EOFError, OSError, LookupError, ValueError) as error:
         raise Refusal(f"cannot be read as a checkpoint: {error}", file=path, remedy="get it again") from None
 
 

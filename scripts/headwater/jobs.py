@@ -1,0 +1,149 @@
+"""Jobs: every job of a study as the rules of the workflow have it, told from the config alone."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from headwater.grid import Grid, Run, Source
+from headwater.settings import Config
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One job of the workflow, known by its first product; jobs of one kind are taken to last equally long."""
+
+    rule: str
+    product: str
+    wildcards: tuple[str, ...] = ()
+    """What tells it from the others of its rule, in the order of the rule's first output."""
+    kind: str = ""
+    needs: tuple[str, ...] = ()
+    ranks: int = 0
+    """Processes of a training job, each with a GPU where there is one; 0 for all other jobs."""
+    run: Run | None = None
+    """The run that a fine-tuning or a prediction belongs to."""
+    source: Source | None = None
+    """The source that a pre-training makes."""
+
+    @property
+    def log(self) -> str:
+        """The file that its command writes to, below the folder in which Snakemake was started."""
+        *folders, last = self.wildcards or (self.rule,)
+        if self.run:
+            last = f"seed{last}"
+        return "/".join(["logs", *([self.rule] if self.wildcards else []), *folders, f"{last}.log"])
+
+    @property
+    def lease(self) -> str:
+        """What a training is called in the record of leases; empty for all other jobs."""
+        record = self.run if self.rule == "finetune" else self.source
+        return record.digest if record else ""
+
+    @property
+    def comment(self) -> str:
+        """What Snakemake writes into the comment field of its SLURM job."""
+        return f"rule_{self.rule}" + (f"_wildcards_{'_'.join(self.wildcards)}" if self.wildcards else "")
+
+    @property
+    def title(self) -> str:
+        """Its name for people."""
+        return f"{self.rule} {'/'.join(self.wildcards)}".rstrip()
+
+
+def jobs(plan: Config) -> Iterator[Job]:
+    """Every job of a study, each after those that it needs."""
+    grid = plan.grid()
+    yield from _of_archives(grid, plan.results)
+    yield from _of_sources(plan)
+    for dataset in grid.datasets:
+        predicted = []
+        for run in grid.runs(dataset.name):
+            for job in _of_run(run, plan):
+                yield job
+            predicted.append(job.product)
+        yield Job(
+            rule="compare",
+            product=f"{plan.results}/comparisons/{dataset.name}.parquet",
+            wildcards=(dataset.name,),
+            kind=dataset.name,
+            needs=tuple(predicted),
+        )
+    compared = tuple(f"{plan.results}/comparisons/{dataset.name}.parquet" for dataset in grid.datasets)
+    yield Job(rule="report", product=f"{plan.results}/report/index.html", needs=compared)
+
+
+def _of_archives(grid: Grid, results: str) -> Iterator[Job]:
+    """Twins, prepared archives and corpora that are trained or tested on."""
+    corpora = {(source.corpus, source.reduction) for source in grid.sources if source.kind == "pretrained"}
+    for name in sorted({dataset.archive for dataset in grid.datasets} | {corpus for corpus, _ in corpora}):
+        twin = f"{results}/twins/{name}.json"
+        if grid.archive(name).twin:
+            yield Job(rule="twin", product=twin, wildcards=(name,), kind=name)
+        needs = (twin,) if grid.archive(name).twin else ()
+        yield Job(rule="prepare", product=cases_of(name, results), wildcards=(name,), kind=name, needs=needs)
+    for corpus, reduction in sorted(corpora):
+        yield Job(
+            rule="reduce",
+            product=f"{results}/corpora/{corpus}/{reduction}.parquet",
+            wildcards=(corpus, reduction),
+            kind=corpus,
+            needs=(cases_of(corpus, results),),
+        )
+
+
+def _of_sources(plan: Config) -> Iterator[Job]:
+    """Adopted and pre-trained encoders; what another continues from comes first."""
+    ordered = sorted(plan.sources.values(), key=lambda source: _generation(source.name, plan))
+    for source in ordered:
+        named = {"product": encoder_of(source.name, plan.results), "wildcards": (source.name,), "kind": source.name}
+        if source.kind == "adopted":
+            yield Job(rule="adopt", **named)
+        if source.kind == "pretrained":
+            rows = f"{plan.results}/corpora/{source.corpus}/{source.reduction}.parquet"
+            start = (encoder_of(source.start, plan.results),) if source.start else ()
+            yield Job(
+                rule="pretrain",
+                **named,
+                source=source,
+                needs=(rows, *start),
+                ranks=plan.compute.of(source.compute).ranks,
+            )
+
+
+def _generation(name: str, plan: Config) -> int:
+    """How many encoders come before a source's own."""
+    start = plan.sources[name].start
+    return 1 + _generation(start, plan) if start else 0
+
+
+def _of_run(run: Run, plan: Config) -> Iterator[Job]:
+    """The fine-tuning of a run and its prediction."""
+    folder = f"{plan.results}/runs/{run.path}"
+    told = {
+        "wildcards": (run.dataset.name, run.source.name, run.recipe.name, str(run.seed)),
+        "kind": f"{run.dataset.name}, {run.recipe.name}, {run.source.backbone}",
+        "run": run,
+    }
+    original = run.source.original
+    needs = (cases_of(run.dataset.archive, plan.results),)
+    if original.kind != "random":
+        needs += (encoder_of(original.name, plan.results),)
+    model = f"{folder}/model.safetensors"
+    yield Job(rule="finetune", product=model, needs=needs, ranks=plan.compute.of(run.recipe.compute).ranks, **told)
+    # a prediction is short: one process
+    yield Job(rule="predict", product=f"{folder}/predictions.parquet", needs=(model,), ranks=1, **told)
+
+
+def cases_of(archive: str, results: str) -> str:
+    """The table of an archive's prepared cases."""
+    return f"{results}/archives/{archive}/cases.parquet"
+
+
+def encoder_of(source: str, results: str) -> str:
+    """A source's first weights."""
+    return f"{results}/encoders/{source}.safetensors"
+
+
+def missing(found: list[Job], *, folder: Path) -> list[Job]:
+    """The jobs whose product is not there."""
+    return [job for job in found if not (folder / job.product).is_file()]

@@ -1,0 +1,126 @@
+"""The controller on a real SLURM: it outlives its own time limit, and puts back what was preempted for good."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from headwater import claims, slurm
+from headwater.snakemake_log import SnakemakeLog
+from headwater.waiting import Waiting
+from workflow_made import ROOT, environment, small_config, snakemake
+
+pytestmark = pytest.mark.cluster
+
+DOOR = [sys.executable, str(ROOT / "scripts" / "submit.py")]
+TABLE = Path("results/report/significance.csv")
+STEPS = 1000
+QUICK = "--slurm-init-seconds-before-status-checks 2 --latency-wait 10 --slurm-jobname-prefix controlled"
+
+
+def config() -> dict:
+    """The small grid on CPUs, with trainings that outlast the controller's time."""
+    small = small_config()
+    small["recipes"]["finetune"]["training"]["steps"] = STEPS
+    small["compute"] = {"device": "cpu"}
+    return small
+
+
+def submit(folder: Path, *words: str) -> str:
+    """What submit.py says."""
+    process = subprocess.run([*DOOR, *words], cwd=folder, env=environment(), capture_output=True, text=True)
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout
+
+
+def until(reached: Callable[[], bool], *, seconds: float) -> None:
+    """Wait for a moment."""
+    deadline = time.monotonic() + seconds
+    while not reached():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(1)
+
+
+def told_by_accounts(job: str, field: str, *options: str) -> list[str]:
+    """A field of a job in SLURM's accounts, line by line."""
+    asked = ["sacct", "-n", "-P", "-j", job, "-o", field, *options]
+    return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()
+
+
+def starts_of(job: str) -> list[str]:
+    """How each start of a job ended."""
+    return told_by_accounts(job, "State", "-X", "-D")
+
+
+@pytest.mark.usefixtures("cluster")
+def test_the_controller_outlives_its_own_time(tmp_path: Path):
+    by_slurm, local = tmp_path / "slurm", tmp_path / "local"
+    by_slurm.mkdir()
+    local.mkdir()
+    snakemake(local, config=config(), timeout=1500)
+    (by_slurm / "config.yaml").write_text((local / "config.yaml").read_text())
+    said = submit(by_slurm, "start", "--config", "config.yaml", "--minutes", "3", "--look", "10", "--snakemake", QUICK)
+    [job] = re.findall(r"job (\d+)", said)
+    try:
+        assert f"job {job}: " in submit(by_slurm, "status")
+        until(lambda: not slurm.alive(job), seconds=1500)
+    finally:
+        ended = submit(by_slurm, "logs", "--lines", "300")
+        if slurm.alive(job):
+            submit(by_slurm, "cancel")
+    until(lambda: starts_of(job)[-1:] == ["COMPLETED"], seconds=30)
+    assert starts_of(job).count("REQUEUED") >= 2, ended
+    assert (by_slurm / TABLE).read_bytes() == (local / TABLE).read_bytes()
+    assert claims.read(by_slurm) is None
+    assert_one_at_a_time(by_slurm / "results" / "progress" / "leases.jsonl")
+
+
+def assert_one_at_a_time(record: Path) -> None:
+    """No run is trained by two jobs at once: a lease ends, or its job is dead, before the next one begins."""
+    at_work: dict[str, str] = {}
+    for event in map(json.loads, record.read_text().splitlines()):
+        if event["event"] == "began":
+            former = at_work.get(event["run"])
+            assert former is None or end_of(former) <= event["time"] + 1, event
+            at_work[event["run"]] = event["job"]
+        elif event["event"] == "ended":
+            assert at_work.pop(event["run"]) == event["job"], event
+
+
+def end_of(job: str) -> float:
+    """When a job ended, in Unix seconds."""
+    [end] = told_by_accounts(job, "End", "-X")
+    return datetime.fromisoformat(end).timestamp()
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_job_that_was_preempted_for_good_runs_again(tmp_path: Path):
+    idle = slurm.asked("sinfo", "-h", "-N", "-t", "idle", "-p", "preemptcancel", "-o", "%N").split()
+    if not idle:
+        pytest.skip("no idle node in a partition preemptcancel, as that of tests/cluster/slurm.py is")
+    node = idle[-1]
+    lasting = "trap '' TERM; for second in $(seq 60); do sleep 1; done"
+    low = sbatch(tmp_path, "-p", "preemptcancel", "-w", node, "--exclusive", "--requeue", "--wrap", lasting)
+    until(lambda: "RUNNING" in starts_of(low), seconds=60)
+    sbatch(tmp_path, "-p", "gpu", "-w", node, "--wrap", "true")
+    until(lambda: starts_of(low)[-1:] == ["PREEMPTED"], seconds=120)
+    lines: list[str] = []
+    log = SnakemakeLog(tmp_path)
+    log.submitted.add(low)
+    waiting = Waiting(tmp_path, session=-1, log=log, patience=600, say=lines.append)
+    until(lambda: waiting.look() is None and lines, seconds=60)
+    assert lines == [f"job {low} was preempted for good; put back into the queue"]
+    until(lambda: starts_of(low) == ["REQUEUED", "RUNNING"], seconds=90)
+    slurm.end([low])
+
+
+def sbatch(folder: Path, *options: str) -> str:
+    """The number of a job that runs in a folder."""
+    asked = ["sbatch", "--parsable", "-A", "lab", "-N", "1", "-n", "1", "--mem", "100", *options]
+    return subprocess.run(asked, cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
