@@ -75,8 +75,8 @@ def campaign(*, seed: int, injections: int, at_once: int, folder: Path, kinds: l
     """Run grids until so many faults have met a job, and print what came of each."""
     references = {ranks: folder / f"undisturbed-{ranks}" for ranks in (1, 2)}
     outcomes: list[Outcome] = []
-    with ThreadPoolExecutor(at_once + 2) as pool:
-        undisturbed = [pool.submit(_undisturbed, place, ranks=ranks) for ranks, place in references.items()]
+    with ThreadPoolExecutor(at_once + len(references)) as pool:
+        undisturbed: dict[int, Future] = {}
         numbers = count()
         at_work: set[Future] = set()
         while (
@@ -84,11 +84,15 @@ def campaign(*, seed: int, injections: int, at_once: int, folder: Path, kinds: l
         ) < injections:
             # no more grids than are needed if each takes all its faults
             while not at_work or (len(at_work) < at_once and counted + MOST * len(at_work) < injections):
-                at_work.add(pool.submit(_disturbed, folder, number=next(numbers), seed=seed, kinds=kinds))
+                number = next(numbers)
+                at_work.add(pool.submit(_disturbed, folder, number=number, seed=seed, kinds=kinds))
+                ranks = SHAPES[number % len(SHAPES)].get("ranks", 1)
+                if ranks not in undisturbed:
+                    undisturbed[ranks] = pool.submit(_undisturbed, references[ranks], ranks=ranks)
             done, at_work = wait(at_work, return_when=FIRST_COMPLETED)
             outcomes += [_told(future.result()) for future in done]
         outcomes += [_told(future.result()) for future in at_work]
-        for future in undisturbed:
+        for future in undisturbed.values():
             future.result()
     for outcome in outcomes:
         outcome.violations += _differences(folder / outcome.name, references)
@@ -101,14 +105,14 @@ def _undisturbed(folder: Path, *, ranks: int) -> None:
         return
     folder.mkdir(exist_ok=True)
     shape = {"ranks": ranks} if ranks > 1 else {}
-    snakemake(folder, config=config(steps=STEPS, pretraining=PRETRAINING, **shape), timeout=1800)
+    snakemake(folder, config=config(steps=STEPS, pretraining=PRETRAINING, **shape), timeout=PATIENCE)
 
 
 def _disturbed(folder: Path, *, number: int, seed: int, kinds: list[str]) -> Outcome:
     """One grid with faults."""
     chance = Random(f"{seed} {number}")
-    partition = list(PARTITIONS)[number % 2]
-    shape = SHAPES[number % 3]
+    partition = list(PARTITIONS)[number % len(PARTITIONS)]
+    shape = SHAPES[number % len(SHAPES)]
     name = f"grid{number}-{partition}-{shape.get('ranks', 1)}x{shape.get('nodes', 1)}"
     place = folder / name
     (place / "results").mkdir(parents=True)

@@ -90,7 +90,9 @@ def test_other_bytes_are_found(tmp_path: Path, theirs: str | None, found: list[s
 
 @pytest.mark.cluster
 @pytest.mark.usefixtures("cluster")
-def test_grids_survive_what_clusters_do(tmp_path: Path, capsys: pytest.CaptureFixture):
+def test_grids_survive_what_clusters_do(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch):
+    for name, value in {"STEPS": 300, "PRETRAINING": 200, "MOST": 6}.items():
+        monkeypatch.setattr(campaign, name, value)
     options = ["--seed", "0", "--injections", "5", "--at-once", "1", "--folder", str(tmp_path), "--kinds", *SHORT]
     code = campaign.main(options)
     told = capsys.readouterr().out
