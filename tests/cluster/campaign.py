@@ -42,6 +42,8 @@ MOST = 12
 """Faults of one grid; then it is left to end."""
 PATIENCE = 3600
 """Seconds in which a grid must end."""
+KILL_WAIT = 12
+"""Seconds that a job's processes may live after its end, by slurm.conf and a little more."""
 ROUNDING = 1.5
 """Seconds by which two times may differ, because SLURM's accounts know whole seconds only."""
 
@@ -281,7 +283,8 @@ def _of_leases(events: list[dict], attempts: list[Attempt]) -> Iterator[str]:
     for index, event in enumerate(events):
         if event["event"] != "began":
             continue
-        ran = [a for a in attempts if a.job == event["job"] and a.started - ROUNDING <= event["time"] <= a.ended]
+        when = event["time"]
+        ran = [a for a in attempts if a.job == event["job"] and a.started - ROUNDING <= when <= a.ended + KILL_WAIT]
         if not ran:
             yield f"{event['run']}: job {event['job']} took the lease while SLURM does not know it to have run"
             continue
