@@ -42,6 +42,8 @@ MOST = 12
 """Faults of one grid; then it is left to end."""
 PATIENCE = 3600
 """Seconds in which a grid must end."""
+KILL_WAIT = 12
+"""Seconds that a job's processes may live after its end, by slurm.conf and a little more."""
 ROUNDING = 1.5
 """Seconds by which two times may differ, because SLURM's accounts know whole seconds only."""
 
@@ -75,17 +77,24 @@ def campaign(*, seed: int, injections: int, at_once: int, folder: Path, kinds: l
     """Run grids until so many faults have met a job, and print what came of each."""
     references = {ranks: folder / f"undisturbed-{ranks}" for ranks in (1, 2)}
     outcomes: list[Outcome] = []
-    with ThreadPoolExecutor(at_once + 2) as pool:
-        undisturbed = [pool.submit(_undisturbed, place, ranks=ranks) for ranks, place in references.items()]
+    with ThreadPoolExecutor(at_once + len(references)) as pool:
+        undisturbed: dict[int, Future] = {}
         numbers = count()
         at_work: set[Future] = set()
-        while sum(injection.counts for outcome in outcomes for injection in outcome.injections) < injections:
-            while len(at_work) < at_once:
-                at_work.add(pool.submit(_disturbed, folder, number=next(numbers), seed=seed, kinds=kinds))
+        while (
+            counted := sum(injection.counts for outcome in outcomes for injection in outcome.injections)
+        ) < injections:
+            # no more grids than are needed if each takes all its faults
+            while not at_work or (len(at_work) < at_once and counted + MOST * len(at_work) < injections):
+                number = next(numbers)
+                at_work.add(pool.submit(_disturbed, folder, number=number, seed=seed, kinds=kinds))
+                ranks = SHAPES[number % len(SHAPES)].get("ranks", 1)
+                if ranks not in undisturbed:
+                    undisturbed[ranks] = pool.submit(_undisturbed, references[ranks], ranks=ranks)
             done, at_work = wait(at_work, return_when=FIRST_COMPLETED)
             outcomes += [_told(future.result()) for future in done]
         outcomes += [_told(future.result()) for future in at_work]
-        for future in undisturbed:
+        for future in undisturbed.values():
             future.result()
     for outcome in outcomes:
         outcome.violations += _differences(folder / outcome.name, references)
@@ -98,14 +107,14 @@ def _undisturbed(folder: Path, *, ranks: int) -> None:
         return
     folder.mkdir(exist_ok=True)
     shape = {"ranks": ranks} if ranks > 1 else {}
-    snakemake(folder, config=config(steps=STEPS, pretraining=PRETRAINING, **shape), timeout=1800)
+    snakemake(folder, config=config(steps=STEPS, pretraining=PRETRAINING, **shape), timeout=PATIENCE)
 
 
 def _disturbed(folder: Path, *, number: int, seed: int, kinds: list[str]) -> Outcome:
     """One grid with faults."""
     chance = Random(f"{seed} {number}")
-    partition = list(PARTITIONS)[number % 2]
-    shape = SHAPES[number % 3]
+    partition = list(PARTITIONS)[number % len(PARTITIONS)]
+    shape = SHAPES[number % len(SHAPES)]
     name = f"grid{number}-{partition}-{shape.get('ranks', 1)}x{shape.get('nodes', 1)}"
     place = folder / name
     (place / "results").mkdir(parents=True)
@@ -251,13 +260,8 @@ def _of_run(run: str, stretches: list[Stretch], injections: list[Injection]) -> 
     for before, after in pairwise(stretches):
         redone = before.last - after.first + 1
         told = f"{run}: job {before.job} to step {before.last}, job {after.job} from {after.first}"
-        causes = [
-            injection
-            for injection in injections
-            if before.job in injection.met and before.began <= injection.when <= after.began
-        ]
-        if causes:
-            causes[-1].redone.append(redone)
+        if cause := _cause(before, after, injections):
+            cause.redone.append(redone)
         if after.began <= before.ended:
             yield f"twice at once: {told}, {before.ended - after.began:.1f} s"
         if redone > BETWEEN_SAVES:
@@ -266,13 +270,21 @@ def _of_run(run: str, stretches: list[Stretch], injections: list[Injection]) -> 
             yield f"{-redone} steps left out: {told}"
 
 
+def _cause(before: Stretch, after: Stretch, injections: list[Injection]) -> Injection | None:
+    """The fault that ended a stretch: the last before its last step, else the first after it."""
+    on_job = [one for one in injections if before.job in one.met and before.began <= one.when <= after.began]
+    sooner = [one for one in on_job if one.when <= before.ended]
+    return sooner[-1] if sooner else next(iter(on_job), None)
+
+
 def _of_leases(events: list[dict], attempts: list[Attempt]) -> Iterator[str]:
     """Two SLURM jobs that held the lease of one run at the same time: from its record to SLURM's end of the job."""
     held = defaultdict(list)
     for index, event in enumerate(events):
         if event["event"] != "began":
             continue
-        ran = [a for a in attempts if a.job == event["job"] and a.started - ROUNDING <= event["time"] <= a.ended]
+        when = event["time"]
+        ran = [a for a in attempts if a.job == event["job"] and a.started - ROUNDING <= when <= a.ended + KILL_WAIT]
         if not ran:
             yield f"{event['run']}: job {event['job']} took the lease while SLURM does not know it to have run"
             continue

@@ -51,6 +51,7 @@ def test_steps_again_are_noted_at_the_last_fault_before_them():
         ([("began", "1", 10), ("began", "2", 21)], [("1", 5, 20), ("2", 18, 60)], []),
         ([("began", "1", 10), ("began", "2", 21)], [("1", 5, 30), ("2", 18, 60)], ["at once for 9.0 s"]),
         ([("began", "1", 10), ("began", "1", 40)], [("1", 5, 30), ("1", 35, 60)], []),
+        ([("began", "1", 19.5), ("ended", "1", 19.9)], [("1", 5, 19)], []),
         ([("began", "1", 10), ("ended", "1", 20), ("began", "1", 21)], [("2", 5, 60)], ["not know it"] * 2),
     ],
 )
@@ -90,7 +91,9 @@ def test_other_bytes_are_found(tmp_path: Path, theirs: str | None, found: list[s
 
 @pytest.mark.cluster
 @pytest.mark.usefixtures("cluster")
-def test_grids_survive_what_clusters_do(tmp_path: Path, capsys: pytest.CaptureFixture):
+def test_grids_survive_what_clusters_do(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch):
+    for name, value in {"STEPS": 300, "PRETRAINING": 200, "MOST": 6}.items():
+        monkeypatch.setattr(campaign, name, value)
     options = ["--seed", "0", "--injections", "5", "--at-once", "1", "--folder", str(tmp_path), "--kinds", *SHORT]
     code = campaign.main(options)
     told = capsys.readouterr().out
