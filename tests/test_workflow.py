@@ -3,8 +3,9 @@
 import copy
 
 import pytest
+import yaml
 
-from workflow_made import planned, small_config, snakemake
+from workflow_made import ROOT, planned, small_config, snakemake
 
 RULES = ("twin", "prepare", "reduce", "pretrain", "finetune", "predict", "compare", "report")
 
@@ -140,10 +141,11 @@ def test_several_nodes_without_slurm_are_refused_before_the_first_job(tmp_path, 
 
 
 @pytest.mark.slow
-def test_linear_probes_and_predictions_are_grouped_and_trainings_are_not(tmp_path):
+def test_small_jobs_are_grouped_by_the_profile_and_trainings_are_not(tmp_path):
     config = small_config()
     config["recipes"]["probe"] = {**config["recipes"]["finetune"], "kind": "linear_probe"}
-    plan = snakemake(tmp_path, "-n", config=config).stdout
+    profile = yaml.safe_load((ROOT / "profiles" / "slurm" / "config.v9+.yaml").read_text())
+    plan = snakemake(tmp_path, "-n", "--groups", *profile["groups"], config=config).stdout
     grouped = {rule for rule in RULES if f"    rule {rule}:" in plan}
     alone = {rule for rule in RULES if f"\nrule {rule}:" in plan}
     assert grouped == {"finetune", "predict", "compare", "report"}

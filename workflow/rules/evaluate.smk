@@ -12,8 +12,6 @@ rule compare:
         replicates=f"{COMPARED}.replicates.parquet",
     log:
         "logs/compare/{dataset}.log",
-    group:
-        "comparisons"
     conda:
         ENVIRONMENT
     threads: 2
@@ -49,8 +47,6 @@ rule report:
         f"{REPORT}/summary.txt",
     log:
         "logs/report.log",
-    group:
-        "comparisons"
     conda:
         ENVIRONMENT
     params:

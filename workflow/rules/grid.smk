@@ -1,6 +1,7 @@
 # The grid: the config, read and checked once, and where each product lies.
 
 import gc
+import inspect
 import os
 import re
 import sys
@@ -50,6 +51,12 @@ REPORT = f"{RESULTS}/report"
 PROGRESS = f"{RESULTS}/progress"
 
 
+def looked_at_once(function):
+    """The function with what it takes noted where Snakemake looks; it would find that out for every job anew."""
+    function._overwrite_params = inspect.signature(function).parameters
+    return function
+
+
 def door(verb):
     """The beginning of a verb's command; no param, so that a moved checkout repeats no job."""
     return f"python {quote(SCRIPTS)}/{verb}.py "
@@ -86,6 +93,7 @@ ASKED_TO_PREDICT = asked(CONFIG.compute.of(Processes(ranks=1, nodes=1)))
 PROBES = {recipe.name for recipe in GRID.recipes if recipe.kind == "linear_probe" and recipe.compute == Processes()}
 
 
+@looked_at_once
 def group_of_training(wildcards):
     """Small probes share a SLURM job, one after the other; every other training has its own."""
     return "probes" if wildcards.recipe in PROBES else None
@@ -140,6 +148,12 @@ def prepared(product):
     return lambda wildcards: f"{RESULTS}/archives/{archive_of(wildcards).name}/{product}"
 
 
+@looked_at_once
+def encoder_given(wildcards, input):
+    """The part of a fine-tuning's command that names the weights it starts from."""
+    return f"--encoder {quote(input.encoder[0])}" if input.encoder else ""
+
+
 @cache
 def material_at(dataset):
     """What is fine-tuned on and tested, by the name of the input."""
@@ -147,11 +161,13 @@ def material_at(dataset):
     return {"cases": f"{folder}/cases.parquet", "images": f"{folder}/images.npy"}
 
 
+@looked_at_once
 def material_of(wildcards):
     """The images of a job's dataset: one function for both inputs, because Snakemake inspects each for every job."""
     return material_at(wildcards.dataset)
 
 
+@looked_at_once
 def material_and_encoder_of(wildcards):
     """The same, and the weights that the run starts from."""
     return material_at(wildcards.dataset) | {"encoder": encoder_at(wildcards.source)}
@@ -164,11 +180,13 @@ def run_at(dataset, source, recipe, seed):
     return quote(run.as_json()), run.digest
 
 
+@looked_at_once
 def run_of(wildcards):
     """The run record of a job, ready for the shell."""
     return run_at(wildcards.dataset, wildcards.source, wildcards.recipe, wildcards.seed)[0]
 
 
+@looked_at_once
 def progress_of(wildcards):
     """Where the fine-tuning of a run keeps what it needs to go on."""
     digest = run_at(wildcards.dataset, wildcards.source, wildcards.recipe, wildcards.seed)[1]

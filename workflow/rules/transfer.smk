@@ -10,7 +10,7 @@ rule finetune:
     log:
         "logs/finetune/{dataset}/{source}/{recipe}/seed{seed}.log",
     group:
-        group_of_training
+        group_of_training if PROBES else None
     conda:
         ENVIRONMENT
     threads: each(ASKED_BY_RECIPE, "threads", wildcard="recipe")
@@ -23,7 +23,7 @@ rule finetune:
         launch=each(ASKED_BY_RECIPE, "launch", wildcard="recipe"),
     params:
         run=run_of,
-        encoder=lambda wildcards, input: (f"--encoder {quote(input.encoder[0])}" if input.encoder else ""),
+        encoder=encoder_given,
         history=subpath(output.model, parent=True),
         progress=progress_of,
     shell:
@@ -42,8 +42,6 @@ rule predict:
         predictions=f"{RUN}/predictions.parquet",
     log:
         "logs/predict/{dataset}/{source}/{recipe}/seed{seed}.log",
-    group:
-        "predictions_{dataset}"
     conda:
         ENVIRONMENT
     threads: ASKED_TO_PREDICT["threads"]
