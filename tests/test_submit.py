@@ -5,8 +5,10 @@ import os
 import pickle
 import re
 import shlex
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -29,6 +31,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(small_config()))
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def own_signals() -> Iterator[None]:
+    """A controller changes what signals mean to its process; the tests after these live in the same one."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture
