@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from headwater import leases, slurm
+from headwater import accounts, leases, slurm
 from headwater.refusals import Refusal
 from slurm_made import FakeSlurm, slurm_in
 
@@ -189,3 +189,13 @@ def test_the_record_tells_whether_progress_was_saved(tmp_path: Path, queue: Fake
                 progress.write_bytes(b"saved")
     lines = [json.loads(line) for line in progress.with_name(leases.LOG).read_text().splitlines()]
     assert [line["saved"] for line in lines if line["event"] == "ended"] == [False, True, False]
+
+
+def test_commands_without_a_cluster_are_no_slurm(tmp_path: Path, queue: FakeSlurm):
+    says = "squeue: fatal: Could not establish a configuration source"
+    (queue.folder / "squeue").write_text(f"#!/bin/sh\necho '{says}' >&2\nexit 1\n")
+    with pytest.raises(FileNotFoundError):
+        slurm.queued(tmp_path)
+    assert accounts.in_queue(tmp_path) is None
+    (tmp_path / "sessions").write_text("former\n")
+    slurm.end_former(tmp_path / "sessions", session=None)

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -34,10 +33,12 @@ class Attempt:
 
 def in_queue(folder: Path) -> list[Attempt] | None:
     """The jobs of a folder that wait or run; none where there is no SLURM. Refuses where it does not answer."""
-    if shutil.which("squeue") is None:
+    try:
+        said = slurm.asked("squeue", "--me", "--noheader", f"--format={'|'.join(QUEUE)}")
+    except FileNotFoundError:
         return None
     found = []
-    for row in _rows(slurm.asked("squeue", "--me", "--noheader", f"--format={'|'.join(QUEUE)}"), len(QUEUE)):
+    for row in _rows(said, len(QUEUE)):
         number, state, lasted, where, place, comment = row
         if _same(place, folder):
             found.append(Attempt(number=number, state=state, comment=comment, seconds=clock(lasted), where=where))
@@ -46,13 +47,11 @@ def in_queue(folder: Path) -> list[Attempt] | None:
 
 def in_books(folder: Path, *, since: float) -> list[Attempt] | None:
     """All attempts from a folder since then, in their order; none where SLURM keeps no books, or is not there."""
-    if shutil.which("sacct") is None:
-        return None
     from_then = datetime.fromtimestamp(since).strftime("%Y-%m-%dT%H:%M:%S")
     asked = ["--allocations", "--noheader", "--parsable2", "--duplicates", f"--starttime={from_then}"]
     try:
         rows = _rows(slurm.asked("sacct", *asked, f"--format={','.join(BOOKS)}"), len(BOOKS))
-    except slurm.Silent:
+    except (slurm.Silent, FileNotFoundError):
         return None
     found = []
     for number, state, lasted, resources, place, comment in rows:

@@ -28,6 +28,9 @@ ANSWER = 60.0
 
 OWN_JOBS = ("squeue", "--me", "-h", "-o", "%A|%T|%r|%j|%Z|")
 
+UNCONFIGURED = "Could not establish a configuration source"
+"""What its commands say on a machine that has them, and no cluster."""
+
 OF_SNAKEMAKE = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 """How the names of jobs end that Snakemake's plugin submits: the number of its run."""
 
@@ -157,6 +160,8 @@ def asked(*command: str, unknown: str | None = None) -> str:
         raise Silent(f"{command[0]} does not answer", remedy="try again when SLURM is back") from None
     if said.returncode == 0:
         return said.stdout
+    if UNCONFIGURED in said.stderr:
+        raise FileNotFoundError(f"{command[0]} belongs to no cluster")
     if unknown is not None and re.search(r"[Ii]nvalid job id|already completing or completed", said.stderr):
         return unknown
     raise Silent(f"{command[0]} says: {said.stderr or said.stdout}", remedy="try again when SLURM is back")

@@ -6,7 +6,6 @@ module `controller` says.
 
 import os
 import shlex
-import shutil
 import signal
 import sys
 import time
@@ -299,12 +298,14 @@ def _jobs_of_grid() -> list[slurm.Queued]:
 
 
 def _need_slurm() -> None:
-    """Refuse where SLURM's commands are not to be had."""
-    if not shutil.which("squeue"):
+    """Refuse where SLURM's commands are not to be had, or belong to no cluster."""
+    try:
+        slurm.queued(Path.cwd())
+    except FileNotFoundError as error:
         raise Refusal(
-            "there is no SLURM here: squeue is not found",
+            f"there is no SLURM here: {error.strerror or error}",
             remedy="go to a login node of your cluster; on one machine say `snakemake`",
-        )
+        ) from None
 
 
 def _queue_says(job: str) -> list[str]:
