@@ -1,10 +1,10 @@
 """Leases: which SLURM job may train a run. A newcomer ends the job before it, so that no run is trained twice at once.
 
 Standard library only. Each lease is a numbered file beside the progress file, made in one piece by whoever comes first;
-the highest number holds. `leases.jsonl` beside them is the record for those who come later.
+the highest number holds, and none is taken away, or a latecomer could make it again. `leases.jsonl` beside them is the
+record for those who come later.
 """
 
-import contextlib
 import json
 import os
 import socket
@@ -64,23 +64,13 @@ def _claimed(progress: Path, *, job: str) -> int:
             print(f"headwater launch: job {holder['job']} trains this run; ending it", file=sys.stderr, flush=True)
             slurm.end([holder["job"]])
         if _made(_file(progress, number + 1), {"job": job, "over": False}):
-            for before in range(number, 0, -1):
-                try:
-                    _file(progress, before).unlink()
-                except FileNotFoundError:
-                    break
             return number + 1
 
 
 def _newest(progress: Path) -> tuple[int, dict[str, Any] | None]:
     """(number, contents) of the lease that holds; (0, None) if there never was one."""
-    while True:
-        numbers = [int(file.suffix[1:]) for file in progress.parent.glob(f"{progress.name}.lease.*")]
-        if not numbers:
-            return 0, None
-        # gone between two looks: there is a newer one
-        with contextlib.suppress(FileNotFoundError):
-            return max(numbers), json.loads(_file(progress, max(numbers)).read_text())
+    numbers = [int(file.suffix[1:]) for file in progress.parent.glob(f"{progress.name}.lease.*")]
+    return (newest := max(numbers, default=0)), json.loads(_file(progress, newest).read_text()) if newest else None
 
 
 def _file(progress: Path, number: int) -> Path:
