@@ -2,19 +2,17 @@
 
 import argparse
 import inspect
-import os
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pydantic
 
 from headwater.plugins import mistakes
 from headwater.records import Record
-from headwater.refusals import FULL, MAKE_ROOM, Refusal
+from headwater.refusals import Refusal, refusing
 
 CHOSEN = "chosen function"
 """Where the command that was named stands among the parsed values; no parameter can have this name."""
@@ -28,7 +26,7 @@ def door(function: Callable, arguments: list[str] | None = None) -> None:
     """
     parser = argparse.ArgumentParser(prog=Path(sys.argv[0]).name, **_described(function))
     _add_all(parser, function)
-    with _refusing(function.__name__):
+    with refusing(function.__name__):
         function(**vars(parser.parse_args(arguments)))
 
 
@@ -51,7 +49,7 @@ def doors(functions: dict[str, Callable], arguments: list[str] | None = None, *,
     if not arguments:
         parser.print_help(sys.stderr)
         sys.exit(2)
-    with _refusing(arguments[0]):
+    with refusing(arguments[0]):
         values = vars(parser.parse_args(arguments))
         values.pop(CHOSEN)(**values)
 
@@ -66,23 +64,6 @@ def _add_all(parser: argparse.ArgumentParser, function: Callable) -> None:
     hints = typing.get_type_hints(function)
     for name, parameter in inspect.signature(function).parameters.items():
         _add(parser, name, parameter, hints[name])
-
-
-@contextmanager
-def _refusing(name: str) -> Iterator[None]:
-    """A refusal, or a full disk, as one line and exit 2."""
-    try:
-        yield
-    except Refusal as refusal:
-        # every rank of a torchrun job meets the same refusal; one of them says it
-        if os.environ.get("RANK", "0") == "0":
-            print(f"headwater {name}: {refusal}", file=sys.stderr, flush=True)
-        sys.exit(2)
-    except OSError as error:
-        if error.errno not in FULL:
-            raise
-        print(f"headwater {name}: {error}; {MAKE_ROOM}", file=sys.stderr, flush=True)
-        sys.exit(2)
 
 
 def _add(parser: argparse.ArgumentParser, name: str, parameter: inspect.Parameter, hint: typing.Any) -> None:

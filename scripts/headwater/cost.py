@@ -15,7 +15,7 @@ def cost(*, config: Path, trainings: int = 1, folder: Path = Path()) -> None:
     """Print the jobs of a study by kind, their hours as far as known, and how long all of it takes.
 
     Finished jobs tell of others of their kind; of kinds without any, the calibration tells, if there is one.
-    --trainings  how many training jobs run side by side (1), as in `snakemake --resources trainings=1`
+    --trainings  how many training jobs run side by side (1)
     --folder     where Snakemake was started: its records of finished jobs lie there
     """
     if trainings < 1:

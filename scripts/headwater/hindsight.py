@@ -52,7 +52,8 @@ def foretold(plan: Config, known: Reckoning, *, seeds: list[int], folder: Path) 
     """The kinds of finished training jobs that are held out, and what the rest of the finished ones says of them."""
     measured = [job for job in known.jobs if job.ranks and known.finished.get(job.product) is not None]
     out = [job for job in measured if job.run is None or job.run.seed in seeds]
-    each = reckoning.typical((job for job in measured if job not in out), known.finished)
+    told = [job for job in measured if not (job.run is None or job.run.seed in seeds)]
+    each = reckoning.typical(told, known.finished)
     machine = calibration.read(plan, folder=folder)
     alike: dict[reckoning.Kind, list[Job]] = {}
     for job in out:

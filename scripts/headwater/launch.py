@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from headwater import leases, slurm
-from headwater.refusals import FULL, MAKE_ROOM, Refusal
+from headwater.refusals import Refusal, refusing
 
 SIGNALS = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2"
 STEPS_OWN = ("SLURM_", "SRUN_")
@@ -37,19 +37,11 @@ FIRST_PORT, PORTS = 20_000, 10_000
 def main(arguments: list[str] | None = None) -> None:
     """Start the script after `--` as the options say, and exit as it does; exit 2 on a refusal."""
     options, script = _options(sys.argv[1:] if arguments is None else arguments)
-    try:
+    with refusing("launch"):
         job = slurm.own_number()
         if job and shutil.which("srun"):
             sys.exit(_in_slurm(options, script, job=job))
         _here(options, script)
-    except Refusal as refusal:
-        print(f"headwater launch: {refusal}", file=sys.stderr, flush=True)
-        sys.exit(2)
-    except OSError as error:
-        if error.errno not in FULL:
-            raise
-        print(f"headwater launch: {error}; {MAKE_ROOM}", file=sys.stderr, flush=True)
-        sys.exit(2)
 
 
 def _options(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:

@@ -2,7 +2,10 @@
 
 import difflib
 import errno
-from collections.abc import Iterable
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -19,6 +22,23 @@ class Refusal(Exception):
         if remedy:
             parts.append(remedy)
         super().__init__("; ".join(" ".join(part.split()) for part in parts))
+
+
+@contextmanager
+def refusing(name: str) -> Iterator[None]:
+    """A refusal, or a full disk, as one line that begins with the name, and exit 2."""
+    try:
+        yield
+    except Refusal as refusal:
+        # every rank of a torchrun job meets the same refusal; one of them says it
+        if os.environ.get("RANK", "0") == "0":
+            print(f"headwater {name}: {refusal}", file=sys.stderr, flush=True)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        print(f"headwater {name}: {error}; {MAKE_ROOM}", file=sys.stderr, flush=True)
+        sys.exit(2)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

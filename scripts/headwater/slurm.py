@@ -27,6 +27,7 @@ ANSWER = 60.0
 """Seconds in which a command of SLURM must answer."""
 
 OWN_JOBS = ("squeue", "--me", "-h", "-o", "%A|%T|%r|%j|%Z|")
+"""The command that prints this user's jobs, one a line: what `Queued` holds, in its order."""
 
 UNCONFIGURED = "Could not establish a configuration source"
 """What its commands say on a machine that has them, and no cluster."""
@@ -68,7 +69,7 @@ def queued(folder: Path) -> list[Queued]:
 
 
 def _read(said: str) -> list[Queued]:
-    """The jobs that squeue has printed; a comment may hold anything, so that a line need not be one."""
+    """The jobs that squeue has printed; a name may hold anything, so that a line need not be a job."""
     rows = [line.split("|", 5) for line in said.splitlines()]
     return [
         Queued(number=row[0], state=row[1], reason=row[2], name=row[3], folder=Path(row[4]))
