@@ -233,11 +233,16 @@ def sample(folder: Path) -> Path:
     return folder
 
 
+def prepared(folder: Path, out: Path, *, name: str = "nih") -> None:
+    """What is made of an archive in the layout of the NIH."""
+    mine = Archive(name=name, kind="chestxray14", folder=str(folder), size=64, validation=0.2)
+    files = {table: out / name / f"{table}.parquet" for table in ("cases", "rejects", "labels")}
+    prepare(archive=mine, workers=0, images=out / name / "images.npy", hashes=out / name / "hashes.npy", **files)
+
+
 def ledger_of(folder: Path, out: Path) -> pd.DataFrame:
-    """The ledger of an archive in the layout of the NIH, at the default distance."""
-    mine = Archive(name="nih", kind="chestxray14", folder=str(folder), size=64, validation=0.2)
-    files = {name: out / "nih" / f"{name}.parquet" for name in ("cases", "rejects", "labels")}
-    prepare(archive=mine, workers=0, images=out / "nih" / "images.npy", hashes=out / "nih" / "hashes.npy", **files)
+    """The ledger of such an archive at the default distance."""
+    prepared(folder, out)
     return written(out, overlaps("nih", distance=Leaks().distance))
 
 
@@ -258,3 +263,34 @@ def test_a_real_radiograph_encoded_anew_is_found_in_test(tmp_path):
     with pytest.raises(Refusal) as refused:
         ledger_of(folder, tmp_path / "out")
     assert train in str(refused.value) and test in str(refused.value) and "near-identical" in str(refused.value)
+
+
+@pytest.mark.skipif(not SAMPLE.is_dir(), reason="the sample of ChestX-ray14 is not there")
+def test_a_real_patient_in_two_parts_is_named(tmp_path):
+    """Within an archive `prepare` says no, across two readings of one the ledger does."""
+    folder = sample(tmp_path / "archive")
+    train, test = folder / "train_val_list.txt", folder / "test_list.txt"
+    trained, tested = train.read_text().split(), test.read_text().split()
+    patient = tested[0].split("_")[0]
+    own = [name for name in tested if name.startswith(patient)]
+    assert len(own) > 1
+    train.write_text("\n".join([*trained, own[0]]))
+    test.write_text("\n".join(tested[1:]))
+    with pytest.raises(Refusal, match=f"patient {int(patient)} is in test and in train"):
+        ledger_of(folder, tmp_path / "refused")
+
+    train.write_text("\n".join(trained))
+    test.write_text("\n".join(tested))
+    prepared(folder, tmp_path / "out")
+    # here the patient learns, and another tests
+    others = [name for name in trained if name.startswith(trained[0].split("_")[0])]
+    train.write_text("\n".join([*trained[len(others) :], *own]))
+    test.write_text("\n".join([*others, *tested[len(own) :]]))
+    prepared(folder, tmp_path / "out", name="again")
+    looked_at = overlaps("nih", "again", distance=Leaks().distance, nih="chestxray14", again="chestxray14")
+    with pytest.raises(Refusal, match=r"ledger\.refused\.csv: 6 leaks"):
+        written(tmp_path / "out", looked_at)
+    told = pd.read_csv(tmp_path / "out" / "ledger.refused.csv").set_index(["kind", "part", "other"])
+    leak = told.loc[("patients", "nih test", "again train")]
+    assert leak["patients"] == 1 and leak["cases"] == leak["other_cases"] == len(own)
+    assert leak["example"] in own and leak["other_example"] in own
