@@ -6,18 +6,35 @@ from pathlib import Path
 
 import pytest
 
-BENCHMARK = Path(__file__).parent.parent / "benchmarks" / "overhead.py"
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
 
-@pytest.fixture(scope="module")
-def overhead():
+def benchmark(name, monkeypatch):
     # the benchmark takes its own folder off the path
-    before = list(sys.path)
-    specification = importlib.util.spec_from_file_location("overhead", BENCHMARK)
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    specification = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
-    sys.path[:] = before
     return module
+
+
+@pytest.fixture
+def overhead(monkeypatch):
+    return benchmark("overhead", monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("told", "seconds"),
+    [("00:07.517", 7.517), ("01:02:03", 3723), ("2-00:00:01", 172_801), ("00:00:00", 0), ("10:00.250", 600.25)],
+)
+def test_the_seconds_of_slurm_are_read(monkeypatch, told, seconds):
+    assert benchmark("overhead_on_slurm", monkeypatch).seconds(told) == pytest.approx(seconds)
+
+
+def test_the_verdict_on_slurm_is_about_the_least_and_the_middle(monkeypatch):
+    found = {"ours": [5.0, 4.0, 9.0], "empty": [3.0, 3.5, 3.25]}
+    said = benchmark("overhead_on_slurm", monkeypatch).verdict(found)
+    assert "beyond empty: +1.00 CPU-s, median +1.75 (at most 1)" in said
 
 
 def test_the_verdict_counts_snakemake_twice_and_torch_not_at_all(overhead):
