@@ -47,7 +47,8 @@ def split_files(archive: grid.Archive) -> dict[str, Path]:
     if archive.folder and not folder.is_dir():
         raise Refusal("there is no such folder", file=folder, remedy=f"mend archives.{archive.name}.folder")
     official = {split: folder / name for split, name in getattr(plugin, "SPLIT_FILES", {}).items()}
-    origin = official.get("train", next(iter(plugin.label_files(folder)), None))
+    options = plugins.chosen("datasets", archive.kind)
+    origin = official.get("train", next(iter(plugin.label_files(folder, options)), None))
     return {split: origin for split in SPLITS if origin} | official
 
 

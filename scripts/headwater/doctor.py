@@ -156,7 +156,7 @@ def examine(archive: str, folder: Path, *, options: Record, sample: int = 200, w
     found = Examination(title=f"{plugin.CARD.title}: {folder}")
     stamp = found.tried(lambda: _stamp(folder, archive), otherwise="what the twin was made from")
     found.findings += _of_twin(stamp, archive=archive)
-    files = found.tried(lambda: plugin.label_files(folder), otherwise="cells of the tables, " + BY_CATALOGUE)
+    files = found.tried(lambda: plugin.label_files(folder, options), otherwise="cells of the tables, " + BY_CATALOGUE)
     found.findings += _of_another(archive, folder) if files is None and stamp is None else []
     catalogue = None
     if files is not None:
@@ -212,7 +212,7 @@ def _of_another(archive: str, folder: Path) -> Iterator[Finding]:
     """That the tables of another archive lie here."""
     for name in plugins.names("datasets"):
         try:
-            files = plugins.load("datasets", name).label_files(folder)
+            files = plugins.load("datasets", name).label_files(folder, plugins.options("datasets", name)())
         except (Refusal, OSError):
             continue
         if name != archive and all(file.is_relative_to(folder) for file in files):

@@ -35,20 +35,21 @@ def label_files(archive: Archive) -> list[str]:
 
 def _label_files(archive: Archive) -> list[Path]:
     """The files that the archive's plug-in finds; it refuses where one is absent."""
-    return plugins.load("datasets", archive.kind.name).label_files(Path(archive.folder))
+    options = plugins.chosen("datasets", archive.kind)
+    return plugins.load("datasets", archive.kind.name).label_files(Path(archive.folder), options)
 
 
 def _archives(config: Config) -> Iterable[str]:
     """Archives that are not where the config says."""
     for name, archive in config.archives.items():
-        if archive.images_of:
-            continue
         if archive.twin:
             if not archive.folder:
                 yield f"archives.{name}.folder: missing; say where the twin shall lie"
             continue
         if archive.folder and not Path(archive.folder).is_dir():
-            yield f"{archive.folder}: there is no such folder; mend archives.{name}.folder"
+            # a second reading lies where the first does
+            if not archive.images_of:
+                yield f"{archive.folder}: there is no such folder; mend archives.{name}.folder"
             continue
         try:
             _label_files(archive)

@@ -94,7 +94,7 @@ def test_an_absent_file_is_refused(folder, name):
     (folder / name).unlink()
     assert f"{folder / name}: is not there" in refusal_of(folder)
     with pytest.raises(Refusal, match=name):
-        label_files(folder)
+        label_files(folder, Record())
 
 
 def test_a_folder_without_images_is_refused(folder):

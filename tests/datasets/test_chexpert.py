@@ -42,7 +42,7 @@ def test_the_catalogue(folder):
     assert [column for column in cases if column.startswith(TARGET)] == TARGETS
     assert (len(TARGETS), CARD.patients, CARD.hosted_logging) == (14, True, False)
     assert read_pixels(folder, first.to_dict()).shape == (24, 20)
-    assert [file.name for file in label_files(folder)] == ["train.csv", "valid.csv"]
+    assert [file.name for file in label_files(folder, Options())] == ["train.csv", "valid.csv"]
 
 
 @pytest.mark.parametrize("prefix", ["CheXpert-v1.0-small/", "", "/", "data/my train/CheXpert/", "valid/"])
@@ -107,7 +107,7 @@ def test_the_test_set_is_read_where_its_table_is_there(folder, name):
     assert (last["split"], last["file"], last["sex"], last["view"]) == ("test", place, "", "Frontal")
     assert np.isnan(last["age"])
     assert [label for label in CARD.labels if last[TARGET + label] == 1] == ["Support Devices"]
-    assert [file.name for file in label_files(folder)] == ["train.csv", "valid.csv", name]
+    assert [file.name for file in label_files(folder, Options())] == ["train.csv", "valid.csv", name]
     assert read_pixels(folder, last.to_dict()).shape == (24, 20)
 
 

@@ -69,13 +69,13 @@ def test_tables_may_be_unpacked(folder):
         file.with_suffix("").write_bytes(gzip.decompress(file.read_bytes()))
         file.unlink()
     pd.testing.assert_frame_equal(cases_of(folder), expected)
-    assert [file.suffix for file in label_files(folder)] == [".csv"] * 5
+    assert [file.suffix for file in label_files(folder, Options())] == [".csv"] * 3
 
 
 def test_release_2_0_0_says_the_same(folder, tmp_path):
     older = make_mimic_cxr(tmp_path / "older", release="2.0.0")
     pd.testing.assert_frame_equal(cases_of(older), cases_of(folder))
-    assert len(label_files(older)) == 4
+    assert len(label_files(folder, Options(test_labels="radiologists"))) == 4
     line = refusal_of(older, test_labels="radiologists")
     assert "mimic-cxr-2.1.0-test-set-labeled.csv.gz: is not there; fetch release 2.1.0, or say" in line
 
@@ -154,14 +154,21 @@ def test_an_absent_table_is_refused(folder, name):
     (folder / name).unlink()
     assert f"{folder / name}: is not there; fetch it from PhysioNet" in refusal_of(folder)
     with pytest.raises(Refusal, match="is not there"):
-        label_files(folder)
+        label_files(folder, Options())
 
 
 def test_a_folder_without_labels_is_refused(folder):
     for name in ("chexpert", "negbio"):
         (folder / f"{FILES[name]}.gz").unlink()
-    with pytest.raises(Refusal, match=r"chexpert\.csv\.gz: is not there"):
-        label_files(folder)
+        with pytest.raises(Refusal, match=rf"{name}\.csv\.gz: is not there"):
+            label_files(folder, Options(labeller=name))
+
+
+def test_tables_that_do_not_count_are_not_asked_for(folder):
+    (folder / f"{FILES['negbio']}.gz").unlink()
+    before = label_files(folder, Options())
+    (folder / f"{FILES['negbio']}.gz").write_text("fetched later")
+    assert label_files(folder, Options()) == before
 
 
 @pytest.mark.parametrize(

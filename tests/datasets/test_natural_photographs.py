@@ -71,5 +71,5 @@ def test_a_broken_photograph_is_refused(tmp_path, monkeypatch):
 
 def test_the_files_are_found_without_importing_scikit_learn(monkeypatch):
     monkeypatch.delitem(sys.modules, "sklearn", raising=False)
-    assert all(file.is_file() for file in label_files(NOWHERE))
+    assert all(file.is_file() for file in label_files(NOWHERE, Options()))
     assert "sklearn" not in sys.modules

@@ -108,7 +108,7 @@ def test_the_table_may_bear_other_names_and_lack_its_first_column(folder, name):
     content = pd.read_csv(folder / PADCHEST, dtype=str, keep_default_na=False, index_col=0).to_csv(index=False).encode()
     (folder / PADCHEST).unlink()
     (folder / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
-    assert label_files(folder) == [folder / name]
+    assert label_files(folder, Options()) == [folder / name]
     pd.testing.assert_frame_equal(cases_of(folder), expected)
 
 

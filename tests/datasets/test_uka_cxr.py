@@ -40,7 +40,7 @@ def test_the_catalogue(folder):
     assert (second["sex"], second["age"]) == ("F", 70)
     assert [column for column in cases if column.startswith(TARGET)] == TARGETS
     assert read_pixels(folder, second.to_dict()).shape == (24, 20)
-    assert label_files(folder) == [folder / TABLE]
+    assert label_files(folder, Options()) == [folder / TABLE]
     assert list(cases["target:healthy"]) == [0, 1] * 6
 
 

@@ -132,7 +132,7 @@ def test_an_absent_label_file_is_refused(folder, name):
     (folder / name).unlink()
     assert f"{folder / name}: is not there" in refusal_of(folder)
     with pytest.raises(Refusal, match="is not there"):
-        label_files(folder)
+        label_files(folder, Options())
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ A plug-in holds
                                                target:<label> column per label; refuses a broken label file
     read_pixels(folder, case) -> ndarray       uint8 (height, width) or (height, width, 3) of one catalogue row, given
                                                as a mapping: case["file"]; refuses a broken image
-    label_files(folder) -> list[Path]          the files that `read_cases` reads; refuses a folder that lacks one
+    label_files(folder, options) -> list[Path] the files that `read_cases` reads; refuses a folder that lacks one
     sheets(folder, options) -> dict[Path, dict]   (optional) the columns that are read of each table, by our names, with
                                                the spellings that a table may use; `doctor` looks at their cells
     SPLIT_FILES (optional): dict[str, str]     for each official split the file, below the folder, that says so

@@ -63,7 +63,7 @@ COLUMNS = {
 NOTHING = "No Finding"
 
 
-def label_files(folder: Path) -> list[Path]:
+def label_files(folder: Path, options: Record) -> list[Path]:
     """The table of findings and the two official lists."""
     tables = [*TABLES, *sorted(file.name for file in folder.glob("Data_Entry_2017*.csv"))]
     remedy = "fetch it from the NIH, or mend the archive's folder"
@@ -73,12 +73,12 @@ def label_files(folder: Path) -> list[Path]:
 
 def sheets(folder: Path, options: Record) -> dict[Path, dict[str, tuple[str, ...]]]:
     """The columns of the table of findings."""
-    return {label_files(folder)[0]: COLUMNS}
+    return {label_files(folder, options)[0]: COLUMNS}
 
 
 def read_cases(folder: Path, options: Record) -> pd.DataFrame:
     """The catalogue: one row per image of the table, in its order; official training images are split "train"."""
-    table, *lists = label_files(folder)
+    table, *lists = label_files(folder, options)
     sheet = read_sheet(table, columns=COLUMNS, optional=["visit"])
     refuse_empty(sheet, columns=["case", "findings", "patient"], file=table)
     refuse_twice(sheet, columns=["case"], file=table)

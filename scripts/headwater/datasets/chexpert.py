@@ -73,7 +73,7 @@ class Options(Record):
     """A finding that the report does not mention (an empty cell). Ignored, No Finding is never negative."""
 
 
-def label_files(folder: Path) -> list[Path]:
+def label_files(folder: Path, options: Options) -> list[Path]:
     """The tables of the training and the validation images, and of the test images where it is there."""
     below = sorted(folder.glob("*/train.csv"))
     remedy = f"did you mean {below[0].parent}?" if below else "fetch it from Stanford, or mend the archive's folder"
@@ -82,12 +82,12 @@ def label_files(folder: Path) -> list[Path]:
 
 def sheets(folder: Path, options: Options) -> dict[Path, dict[str, tuple[str, ...]]]:
     """The columns of the tables."""
-    return dict.fromkeys(label_files(folder), COLUMNS | _mentions.columns(CARD.labels))
+    return dict.fromkeys(label_files(folder, options), COLUMNS | _mentions.columns(CARD.labels))
 
 
 def read_cases(folder: Path, options: Options) -> pd.DataFrame:
     """The catalogue: one row per image of the tables, in their order."""
-    label_files(folder)
+    label_files(folder, options)
     parts = [_cases(file, split=split, options=options) for split, file in _tables(folder).items()]
     return pd.concat(parts, ignore_index=True)
 

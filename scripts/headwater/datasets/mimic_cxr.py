@@ -88,13 +88,9 @@ class Options(Record):
     report was not labelled at all are always unknown."""
 
 
-def label_files(folder: Path) -> list[Path]:
-    """The tables of splits and views, and those tables of labels that are there."""
-    images = [_table(folder, "split"), _table(folder, "metadata")]
-    there = [name for name in ("chexpert", "negbio", "radiologists") if any(map(Path.is_file, _names(folder, name)))]
-    if not set(there) & set(LABELLERS):
-        there.insert(0, "chexpert")
-    return images + [_table(folder, name) for name in there]
+def label_files(folder: Path, options: Options) -> list[Path]:
+    """The tables of splits and views, and those of the labels that count."""
+    return list(sheets(folder, options))
 
 
 def sheets(folder: Path, options: Options) -> dict[Path, dict[str, tuple[str, ...]]]:

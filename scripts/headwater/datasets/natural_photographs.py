@@ -77,7 +77,7 @@ def read_pixels(folder: Path, case: Mapping[str, Any]) -> np.ndarray:
     return _photograph(found[1])[y : y + crop, x : x + crop]
 
 
-def label_files(folder: Path) -> list[Path]:
+def label_files(folder: Path, options: Options) -> list[Path]:
     """The photographs."""
     return [_file(name) for name in PHOTOGRAPHS]
 

@@ -124,7 +124,7 @@ class Options(Record):
     """All cases, or only those whose findings a physician named: some 27 % of them; the others are left out."""
 
 
-def label_files(folder: Path) -> list[Path]:
+def label_files(folder: Path, options: Options) -> list[Path]:
     """The table of findings."""
     others = sorted(file.name for file in folder.glob("PADCHEST_*labels*.csv*"))
     names = [name + end for name in TABLES for end in ("", ".gz")] + others
@@ -133,7 +133,7 @@ def label_files(folder: Path) -> list[Path]:
 
 def sheets(folder: Path, options: Options) -> dict[Path, dict[str, tuple[str, ...]]]:
     """The columns of the table of findings."""
-    return dict.fromkeys(label_files(folder), COLUMNS)
+    return dict.fromkeys(label_files(folder, options), COLUMNS)
 
 
 def read_cases(folder: Path, options: Options) -> pd.DataFrame:
@@ -141,7 +141,7 @@ def read_cases(folder: Path, options: Options) -> pd.DataFrame:
 
     What stands nearest to a site is who made the apparatus.
     """
-    (table,) = label_files(folder)
+    (table,) = label_files(folder, options)
     sheet = read_sheet(table, columns=COLUMNS)
     refuse_empty(sheet, columns=["case", "patient"], file=table)
     refuse_twice(sheet, columns=["case"], file=table)

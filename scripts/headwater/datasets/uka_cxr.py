@@ -85,19 +85,19 @@ class Options(Record):
     """The least grade at which a finding counts as present; the published study has 3."""
 
 
-def label_files(folder: Path) -> list[Path]:
+def label_files(folder: Path, options: Options) -> list[Path]:
     """The table of grades."""
     return [first_there(folder, names=[TABLE], remedy="lay the images out as datasets/uka_cxr.py says")]
 
 
 def sheets(folder: Path, options: Options) -> dict[Path, dict[str, tuple[str, ...]]]:
     """The columns of the table of grades."""
-    return dict.fromkeys(label_files(folder), COLUMNS)
+    return dict.fromkeys(label_files(folder, options), COLUMNS)
 
 
 def read_cases(folder: Path, options: Options) -> pd.DataFrame:
     """The catalogue: one row per image of the table, in its order."""
-    (table,) = label_files(folder)
+    (table,) = label_files(folder, options)
     sheet = read_sheet(table, columns=COLUMNS)
     refuse_empty(sheet, columns=["case", "patient"], file=table)
     refuse_twice(sheet, columns=["case"], file=table)

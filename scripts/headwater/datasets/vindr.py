@@ -85,7 +85,7 @@ class Options(Record):
     training images that the reader has not read are unknown."""
 
 
-def label_files(folder: Path) -> list[Path]:
+def label_files(folder: Path, options: Options) -> list[Path]:
     """The readings of the training images and the consensus of the test images."""
     remedy = "fetch it from PhysioNet, or mend the archive's folder"
     return [first_there(folder, names=[name], remedy=remedy) for name in SPLIT_FILES.values()]
@@ -93,13 +93,13 @@ def label_files(folder: Path) -> list[Path]:
 
 def sheets(folder: Path, options: Options) -> dict[Path, dict[str, tuple[str, ...]]]:
     """The columns of the readings and of the consensus."""
-    train, test = label_files(folder)
+    train, test = label_files(folder, options)
     return {train: READINGS, test: {name: READINGS[name] for name in READINGS if name != "reader"}}
 
 
 def read_cases(folder: Path, options: Options) -> pd.DataFrame:
     """The catalogue: one row per image, training images first; the image stands in for its patient."""
-    train, test = label_files(folder)
+    train, test = label_files(folder, options)
     targets = pd.concat(
         [_joined(_readings(train, keys=["case", "reader"]), file=train, readers=options.readers), _consensus(test)],
         keys=SPLIT_FILES,
