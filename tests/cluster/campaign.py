@@ -352,6 +352,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, help="kept; without it a temporary one, kept if anything is violated")
     parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
     told = parser.parse_args(arguments)
+    if not slurm.answers():
+        parser.error("no SLURM is at work; start one: python tests/cluster/slurm.py start")
     folder = told.folder or Path(tempfile.mkdtemp(prefix="campaign-"))
     folder.mkdir(parents=True, exist_ok=True)
     began = time.time()

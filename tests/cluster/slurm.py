@@ -387,15 +387,9 @@ def _succeeds(*command: str) -> bool:
         return False
 
 
-def output(*command: str, tries: int = 3) -> str:
-    """What a command says; on a busy machine the controller may not answer at first. An error that stays is raised."""
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
-    except subprocess.CalledProcessError as error:
-        if tries == 1:
-            raise RuntimeError(f"{' '.join(command)} exited {error.returncode}: {error.stderr.strip()}") from error
-    time.sleep(5)
-    return output(*command, tries=tries - 1)
+def output(*command: str) -> str:
+    """What a command says; an error of its own is raised."""
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
 
 
 if __name__ == "__main__":
