@@ -3,10 +3,12 @@
 import copy
 
 import pytest
+import yaml
 
 from headwater import calibration, exchanges, jobs, preflight, settings
 from headwater.calibration import Calibration
 from headwater.refusals import Refusal
+from headwater.study import study
 from workflow_made import ROOT, planned, small_config, snakemake
 
 CONFIGS = ROOT / "config"
@@ -136,3 +138,15 @@ def test_a_calibration_foretells_it_by_the_images_of_the_others(tmp_path):
     test_cases = calibration.counts(plan.archives["chestxray14"], plan=plan, folder=tmp_path).test
     assert test_cases == 32
     assert calibration.foretold(job, plan=plan, told=told, folder=tmp_path) == pytest.approx(2.0 + 3.0 + 16.0)
+
+
+def test_the_page_of_the_plan_says_who_takes_part(tmp_path, capsys):
+    file = tmp_path / "config.yaml"
+    for external in (True, False):
+        config = two_hospitals()
+        config["comparison"]["external"] = external
+        file.write_text(yaml.safe_dump(config))
+        study(config=file, folder=tmp_path)
+        said = capsys.readouterr().out
+        assert ("  photographs: shares no finding with another dataset: takes no part" in said) == external
+        assert ("Findings that a dataset shares with others:" in said) == external
