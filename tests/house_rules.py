@@ -15,21 +15,24 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("plugins", "progress", "workers"),
     ("slurm", "leases", "launch", "processes", "snakemake_log"),
     ("claims", "waiting", "controller"),
-    ("settings", "grid", "cli", "jobs", "chronicle", "accounts"),
+    ("settings", "grid", "cli", "findings", "exchanges", "jobs", "chronicle", "accounts"),
     ("io", "formats", "hashes", "statistics", "splits", "prepared", "predictions", "labels"),
     ("datasets", "twins", "reductions", "backbones", "weights", "metrics"),
     # the engine does not know what it trains; methods and tasks tell it, in its words
     ("engine",),
     ("methods", "tasks"),
-    ("measured", "as_published", "verdicts"),
+    ("measured", "as_published", "verdicts", "crossed", "fitted"),
     (
-        *("preflight", "catalogues", "specimens", "findings", "tables", "families", "wide", "characteristics"),
+        *("preflight", "catalogues", "specimens", "tables", "families", "wide", "characteristics", "matrix"),
         *("numbers", "figures", "sentences", "page"),
     ),
     ("reckoning", "calibration"),
     # by hand: no rule starts it
     ("plan", "cost", "calibrate", "rehearse", "study", "hindsight", "status", "submit", "by_hand", "doctor"),
-    ("prepare", "relabel", "ledger", "reduce", "adopt", "pretrain", "finetune", "predict", "compare", "report", "twin"),
+    (
+        *("prepare", "relabel", "ledger", "reduce", "adopt", "pretrain", "finetune", "predict", "transport"),
+        *("compare", "cross", "report", "twin"),
+    ),
 )
 """The parts of the library from the ground up; a part may import its own layer and those before it."""
 
@@ -61,7 +64,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "adopt",
         "pretrain",
         "finetune",
-        "predict",
+        "fitted",
         "rehearse",
     ),
     "torchvision": ("engine", "methods"),
@@ -84,8 +87,8 @@ TORCH_FREE = (
         "preflight",
     ),
     *("io", "datasets", "twins", "statistics", "metrics", "reductions"),
-    *("predictions", "labels", "measured", "as_published", "verdicts"),
-    *("catalogues", "findings", "tables", "families", "wide", "characteristics", "numbers", "figures"),
+    *("predictions", "labels", "measured", "as_published", "verdicts", "exchanges", "crossed", "cross"),
+    *("catalogues", "findings", "tables", "families", "wide", "characteristics", "matrix", "numbers", "figures"),
     *("sentences", "page"),
     *("prepare", "relabel", "ledger", "reduce", "compare", "report", "twin", "plan", "cost"),
     *("jobs", "chronicle", "accounts", "reckoning", "calibration", "calibrate", "study", "hindsight", "status"),

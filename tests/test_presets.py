@@ -148,6 +148,7 @@ def test_the_twins_are_planned_as_the_whole_study(tmp_path):
     jobs = planned(tmp_path, config=yaml.safe_load((CONFIGS / TWINS).read_text()))
     assert (jobs["twin"], jobs["prepare"], jobs["pretrain"], jobs["compare"], jobs["report"]) == (6, 7, 3, 6, 1)
     assert jobs["finetune"] == jobs["predict"] == 6 * (4 + 2) * 5
+    assert (jobs["transport"], jobs["cross"]) == (6 * 4 * 5, 6)
 
 
 def reduced() -> dict:
@@ -170,6 +171,7 @@ def test_the_study_ends_in_its_report_on_twins(tmp_path: Path):
     for name in study["datasets"]:
         assert f"dataset-{name}" in page and (report / f"labelwise_{name}.csv").stat().st_size > 200
     assert "mimic_supervised learned from training images of mimic_cxr" in page
+    assert "Tested elsewhere" in page and "(home, " in (report / "crossed.md").read_text()
     assert "Projection AP_horizontal" in (report / "characteristics.md").read_text()
     assert "Synthetic data: no clinical meaning" in page
 

@@ -15,9 +15,9 @@ from typing import Literal
 import pydantic
 from pydantic import Field
 
-from headwater import formats, plugins
+from headwater import exchanges, formats, plugins
 from headwater.datasets import Card
-from headwater.grid import Archive, Recipe, Source, Training
+from headwater.grid import Archive, Recipe, Run, Source, Training
 from headwater.jobs import Job, cases_of
 from headwater.reckoning import file_of
 from headwater.records import Record
@@ -166,10 +166,19 @@ def foretold(job: Job, *, plan: Config, told: Calibration, folder: Path) -> floa
         return None
     if job.rule == "predict":
         return around + have.test * timed.image
+    if job.rule == "transport":
+        there = [counts(archive, plan=plan, folder=folder) for archive in _elsewhere(job.run, plan)]
+        return None if None in there else around + sum(one.test for one in there) * timed.image
     training = job.run.recipe.training
     steps = _steps(training, cases=round(have.train * job.run.recipe.fraction))
     looked_at = min(training.validations, steps) * have.validation / rehearsal.ranks
     return around + steps * timed.step + looked_at * timed.image
+
+
+def _elsewhere(run: Run, plan: Config) -> list[Archive]:
+    """The archives of the other datasets that a run's network is tested on."""
+    others = exchanges.abroad(plan.grid(), run.dataset.name).others
+    return [plan.archives[plan.datasets[other.dataset].archive] for other in others]
 
 
 def _steps(training: Training, *, cases: int | None) -> int | None:

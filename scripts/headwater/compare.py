@@ -37,9 +37,7 @@ def compare(
     runs = predictions_of.read_all(comparison, predictions)
     first = next(iter(runs.values()))
     untaught = labels_of.untaught(read_table(labels, "labels"), first.labels, file=labels)
-    parts = [
-        labels_of.of(first, position, comparison=comparison, untaught=untaught) for position in range(len(first.labels))
-    ]
+    parts = labels_of.parts(first, comparison=comparison, untaught=untaught)
     statistics = list(measured.statistics(runs, parts, comparison=comparison, threads=threads))
     rows = [row for statistic in statistics for row in verdicts.rows(statistic, comparison=comparison)]
     if comparison.method == "published":

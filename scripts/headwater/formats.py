@@ -91,6 +91,57 @@ TABLES: dict[str, dict[str, str]] = {
         "target": NUMBER,
         "score": NUMBER,
     },
+    # what a network says of the test cases of other datasets: one row per dataset, case and finding, `label` as it is
+    # called there, `asked` as it is called where the network was fitted (transport -> cross)
+    "elsewhere": {
+        "dataset": TEXT,
+        "source": TEXT,
+        "recipe": TEXT,
+        "seed": WHOLE,
+        "tested_on": TEXT,
+        "case": TEXT,
+        "patient": TEXT,
+        "label": TEXT,
+        "asked": TEXT,
+        "target": NUMBER,
+        "score": NUMBER,
+    },
+    # one row per metric, recipe, source, dataset that was fitted to, and label; `dataset` is the one tested on, `home`
+    # the same source fitted to that one, over the same findings (cross -> report)
+    "crossed": {
+        "dataset": TEXT,
+        "fitted_to": TEXT,
+        "metric": TEXT,
+        "recipe": TEXT,
+        "source": TEXT,
+        "label": TEXT,
+        "asked": TEXT,
+        "findings": WHOLE,
+        "value": NUMBER,
+        "value_se": NUMBER,
+        "value_low": NUMBER,
+        "value_high": NUMBER,
+        "home_value": NUMBER,
+        "home_se": NUMBER,
+        "home_low": NUMBER,
+        "home_high": NUMBER,
+        "difference": NUMBER,
+        "difference_se": NUMBER,
+        "difference_low": NUMBER,
+        "difference_high": NUMBER,
+        "degrees_of_freedom": NUMBER,
+        "p": NUMBER,
+        "patients": WHOLE,
+        "cases": WHOLE,
+        "positives": WHOLE,
+        "positive_patients": WHOLE,
+        "negative_patients": WHOLE,
+        "seeds": WHOLE,
+        "resamples": WHOLE,
+        "tested": FLAG,
+        "few": FLAG,
+        "note": TEXT,
+    },
     # one row per metric, recipe, label, source and reference; no reference: the source alone (compare -> report)
     "comparisons": {
         "dataset": TEXT,
@@ -182,6 +233,8 @@ KEYS = {
     "ledger": ["kind", "part", "other"],
     "rows": ["row"],
     "predictions": ["case", "label"],
+    "elsewhere": ["tested_on", "case", "label"],
+    "crossed": ["fitted_to", "metric", "recipe", "source", "label"],
     "comparisons": ["metric", "recipe", "label", "source", "reference"],
     "values": ["metric", "recipe", "label", "source", "seed"],
     "replicates": ["metric", "recipe", "source", "reference", "replicate"],
@@ -239,10 +292,10 @@ def _column(values: pd.Series, kind: str, file: Path | str) -> pd.Series:
     return formed
 
 
-def read_table(path: Path, table: str) -> pd.DataFrame:
-    """A table from Parquet, checked."""
+def read_table(path: Path, table: str, *, where: tuple[str, str] | None = None) -> pd.DataFrame:
+    """A table from Parquet, checked; with `where`, a column and its value, only the rows that have it."""
     try:
-        frame = pd.read_parquet(path)
+        frame = pd.read_parquet(path, filters=where and [(where[0], "==", where[1])])
     except (OSError, ValueError) as error:
         raise Refusal(
             f"cannot be read: {error}", file=path, remedy="delete it and run the rule that makes it again"

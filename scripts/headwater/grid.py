@@ -340,6 +340,8 @@ class Comparing(Record):
     """Labels with fewer positive (or negative) test patients are described, not tested, and not in the macro."""
     few_positive: int = Field(20, ge=2)
     """Labels with fewer positive (or negative) test patients than this are tested with caution, and flagged."""
+    external: bool = False
+    """Each fitted network also predicts on the other datasets' test cases, for the findings that both have."""
 
 
 class Comparison(Comparing):
@@ -443,7 +445,8 @@ class Grid(Record):
     def comparison(self, dataset: str) -> Comparison:
         """What is compared on one dataset."""
         return Comparison(
-            **self.comparing.model_dump(),
+            # what networks do elsewhere changes no comparison at home, and repeats none
+            **self.comparing.model_dump(exclude={"external"}),
             dataset=dataset,
             sources=tuple(source.name for source in self.sources),
             recipes=tuple(recipe.name for recipe in self.recipes),

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from headwater.grid import Grid, Run, Source
 from headwater.settings import Config
@@ -21,7 +22,7 @@ class Job:
     ranks: int = 0
     """Processes of a training job, each with a GPU where there is one; 0 for all other jobs."""
     run: Run | None = None
-    """The run that a fine-tuning or a prediction belongs to."""
+    """The run that a fine-tuning or a prediction, at home or elsewhere, belongs to."""
     source: Source | None = None
     """The source that a pre-training makes."""
 
@@ -55,6 +56,7 @@ def jobs(plan: Config) -> Iterator[Job]:
     grid = plan.grid()
     yield from _of_archives(grid, plan.results)
     yield from _of_sources(plan)
+    predictions: dict[str, tuple[str, ...]] = {}
     for dataset in grid.datasets:
         predicted = []
         for run in grid.runs(dataset.name):
@@ -68,7 +70,11 @@ def jobs(plan: Config) -> Iterator[Job]:
             kind=dataset.name,
             needs=tuple(predicted),
         )
+        predictions[dataset.name] = tuple(predicted)
+    crossed = list(_of_exchanges(plan, predictions)) if plan.comparison.external else []
+    yield from crossed
     compared = tuple(f"{plan.results}/comparisons/{dataset.name}.parquet" for dataset in grid.datasets)
+    compared += tuple(job.product for job in crossed if job.rule == "cross")
     yield Job(rule="report", product=f"{plan.results}/report/index.html", needs=compared)
 
 
@@ -125,11 +131,7 @@ def _generation(name: str, plan: Config) -> int:
 def _of_run(run: Run, plan: Config) -> Iterator[Job]:
     """The fine-tuning of a run and its prediction."""
     folder = f"{plan.results}/runs/{run.path}"
-    told = {
-        "wildcards": (run.dataset.name, run.source.name, run.recipe.name, str(run.seed)),
-        "kind": f"{run.dataset.name}, {run.recipe.name}, {run.source.backbone}",
-        "run": run,
-    }
+    told = _told(run)
     original = run.source.original
     needs = (cases_of(run.dataset.archive, plan.results), ledger_of(plan.results))
     if original.kind != "random":
@@ -138,6 +140,45 @@ def _of_run(run: Run, plan: Config) -> Iterator[Job]:
     yield Job(rule="finetune", product=model, needs=needs, ranks=plan.compute.of(run.recipe.compute).ranks, **told)
     # a prediction is short: one process
     yield Job(rule="predict", product=f"{folder}/predictions.parquet", needs=(model,), ranks=1, **told)
+
+
+def _of_exchanges(plan: Config, predictions: dict[str, tuple[str, ...]]) -> Iterator[Job]:
+    """What networks say of other datasets' test cases, and each dataset's test cases by what networks were fitted to.
+
+    `predictions` are the products of each dataset's own runs.
+    """
+    # reading labels takes a moment, which a study without external validation need not wait for
+    from headwater import exchanges
+
+    grid = plan.grid()
+    foreign: dict[str, list[str]] = {dataset.name: [] for dataset in grid.datasets}
+    for dataset in grid.datasets:
+        others = [other.dataset for other in exchanges.abroad(grid, dataset.name).others]
+        cases = tuple(cases_of(grid.dataset(other).archive, plan.results) for other in others)
+        for run in exchanges.runs(grid, dataset.name):
+            product = f"{plan.results}/runs/{run.path}/elsewhere.parquet"
+            model = f"{plan.results}/runs/{run.path}/model.safetensors"
+            yield Job(rule="transport", product=product, needs=(model, *cases), ranks=1, **_told(run))
+            for other in others:
+                foreign[other].append(product)
+    for name, products in foreign.items():
+        if products:
+            yield Job(
+                rule="cross",
+                product=f"{plan.results}/comparisons/{name}.crossed.parquet",
+                wildcards=(name,),
+                kind=name,
+                needs=(*predictions[name], *products),
+            )
+
+
+def _told(run: Run) -> dict[str, Any]:
+    """What a run's jobs have in common."""
+    return {
+        "wildcards": (run.dataset.name, run.source.name, run.recipe.name, str(run.seed)),
+        "kind": f"{run.dataset.name}, {run.recipe.name}, {run.source.backbone}",
+        "run": run,
+    }
 
 
 def cases_of(archive: str, results: str) -> str:

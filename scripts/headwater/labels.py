@@ -55,6 +55,11 @@ def untaught(counts: pd.DataFrame, labels: np.ndarray, *, file: Path) -> dict[st
     return reasons
 
 
+def parts(run: Predictions, *, comparison: Comparison, untaught: dict[str, str]) -> list[Label]:
+    """What part each label of a run takes, in their order."""
+    return [of(run, position, comparison=comparison, untaught=untaught) for position in range(len(run.labels))]
+
+
 def of(run: Predictions, position: int, *, comparison: Comparison, untaught: dict[str, str]) -> Label:
     """What part a label takes, by how many patients bear it and how many do not."""
     name = str(run.labels[position])

@@ -129,29 +129,27 @@ def _of_labels(
     at = iter(replicates)
     for position, label in enumerate(labels):
         if not label.measured:
-            yield _nothing(label, len(runs), metric=metric, recipe=recipe)
+            yield nothing(label, len(runs), metric=metric, recipe=recipe)
             continue
         observed, drawn = _observed(runs, position, label, metric), next(at)
         if label.tested:
             inside[label.name] = observed, drawn
-        covariance = _covariance(drawn, runs, label, [position], plan)
+        together = covariance(drawn, runs, label, [position], plan)
         yield Statistic(
-            label=label, metric=metric, recipe=recipe, observed=observed, replicates=drawn, covariance=covariance
+            label=label, metric=metric, recipe=recipe, observed=observed, replicates=drawn, covariance=together
         )
     macro = labels_of.macro(runs[0], labels)
     if not inside:
-        yield _nothing(macro, len(runs), metric=metric, recipe=recipe)
+        yield nothing(macro, len(runs), metric=metric, recipe=recipe)
         return
     # a replicate that lacks one label has no macro: a mean over other labels would be another quantity
     observed, drawn = (np.mean(parts, axis=0) for parts in zip(*inside.values(), strict=True))
     positions = [position for position, label in enumerate(labels) if label.tested]
-    covariance = _covariance(drawn, runs, macro, positions, plan)
-    yield Statistic(
-        label=macro, metric=metric, recipe=recipe, observed=observed, replicates=drawn, covariance=covariance
-    )
+    together = covariance(drawn, runs, macro, positions, plan)
+    yield Statistic(label=macro, metric=metric, recipe=recipe, observed=observed, replicates=drawn, covariance=together)
 
 
-def _nothing(label: Label, runs: int, *, metric: str, recipe: str) -> Statistic:
+def nothing(label: Label, runs: int, *, metric: str, recipe: str) -> Statistic:
     """What is said of a label that has no number."""
     return Statistic(
         label=label,
@@ -170,7 +168,7 @@ def _observed(runs: list[Predictions], position: int, label: Label, metric: str)
     return np.array([measure(**_evidence(run, position, label.known), weights=once)[0] for run in runs])
 
 
-def _covariance(
+def covariance(
     replicates: np.ndarray, runs: list[Predictions], label: Label, positions: list[int], plan: Comparison
 ) -> np.ndarray:
     """How the runs' values vary together with the patients: by their replicates, or by DeLong's components.

@@ -9,7 +9,7 @@ import jinja2
 import markupsafe
 import pandas as pd
 
-from headwater import __version__, figures, sentences, tables
+from headwater import __version__, figures, matrix, sentences, tables
 from headwater import characteristics as about_cases
 from headwater.formats import MACRO, SPLITS
 from headwater.grid import Dataset, Grid
@@ -26,8 +26,12 @@ def index(
     rejects: dict[str, pd.DataFrame],
     ledger: pd.DataFrame,
     grid: Grid,
+    crossed: pd.DataFrame | None = None,
 ) -> str:
-    """The whole report as HTML, from judged comparisons, figures, counts and rejects by archive, and the ledger."""
+    """The whole report as HTML, from judged comparisons, figures, counts and rejects by archive, and the ledger.
+
+    `crossed` is what networks reach elsewhere, where that was asked for.
+    """
     drawn = {name: figures.inlined(svg, name=name, title=escape(_spoken(name))) for name, svg in svgs.items()}
     shown = tables.readable(rows, grid=grid).drop(columns=list(tables.DETAILS))
     macro = rows["label"] == MACRO
@@ -48,6 +52,7 @@ def index(
         archives=_table(_archives(grid, rejects), words=("Archive", "What it is", "Licence", "Note")),
         apart=sentences.apart(ledger, grid=grid),
         shared=_table(shared, words=tuple(shared)) if len(shared := _shared(ledger)) else None,
+        elsewhere=None if crossed is None else _elsewhere(crossed, drawn, grid),
         notes=sentences.notes(rows, grid=grid),
         version=__version__,
     )
@@ -105,6 +110,7 @@ SPOKEN = {
     "seeds": "What each training reached",
     "replicates": "Resampled differences",
     "ranks": "Mean ranks over test sets",
+    "crossed": "By the dataset fitted to and the one tested on",
 }
 
 
@@ -131,6 +137,15 @@ def _dataset(
         "seeds": drawn.get(f"seeds_{dataset.name}"),
         "replicates": drawn.get(f"replicates_{dataset.name}"),
         "labels": _table(labels, words=("Label", "Part in the comparison")),
+    }
+
+
+def _elsewhere(crossed: pd.DataFrame, drawn: dict[str, str], grid: Grid) -> dict[str, Any]:
+    """What the page says of networks on other datasets' test cases."""
+    return {
+        "table": _table(matrix.table(crossed, grid=grid).shown, words=tables.LEFT),
+        "figures": [svg for name, svg in drawn.items() if name.startswith("crossed_")],
+        "notes": matrix.footnotes(crossed, grid=grid),
     }
 
 

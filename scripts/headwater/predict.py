@@ -1,17 +1,13 @@
 """Predict: what a fitted network says of every test image, once each."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
-from headwater import formats, grid, prepared
-from headwater.backbones._encoder import draw, normalisation
-from headwater.engine import checkpoint, distributed, scoring
+from headwater import fitted, formats, grid, prepared
+from headwater.engine import checkpoint, distributed
 from headwater.refusals import Refusal
-from headwater.tasks import classification
 
 
 def predict(
@@ -31,52 +27,18 @@ def predict(
     """
     with distributed.world(threads=threads, device=device) as world:
         data = prepared.read(cases, images=images)
-        network, labels, kind = _fitted(run, model, size=data.size)
-        rows = data.rows("test")
-        if not len(rows):
-            raise Refusal("has no test cases", file=cases, remedy="mend the split of the archive")
-        training = run.recipe.training
-        logits = scoring.score(
-            network.to(world.device),
-            images=data.images,
-            rows=rows,
-            batch=training.batch,
-            world=world,
-            precision=training.precision,
-        )
-        if not torch.isfinite(logits).all():
-            raise Refusal("gives scores that are no numbers", file=model, remedy="fit it again with a lower lr")
+        network = fitted.read(run, model)
+        if network.size != data.size:
+            raise Refusal(
+                f"was fitted to images of {network.size} pixels, these have {data.size}",
+                file=model,
+                remedy="run finetune again",
+            )
+        rows, scores = network.scores(data, cases=cases, world=world)
         if world.first:
-            scores = classification.evidence(logits, kind)
-            formats.write_table(_table(run, data, rows, labels, scores), predictions, "predictions")
+            formats.write_table(_table(run, data, rows, network.labels, scores), predictions, "predictions")
             if saved is not None:
                 checkpoint.forget(saved / f"{run.digest}.pt")
-
-
-def _fitted(run: grid.Run, model: Path, *, size: int) -> tuple[classification.Classifier, list[str], str]:
-    """(network, labels, kind of task) in a model file; refuses the model of another run."""
-    tensors, metadata = checkpoint.load_weights(model)
-    if metadata.get("run") != run.as_json():
-        raise Refusal(
-            f"is not the model of run {run.path} ({run.digest})", file=model, remedy="delete it and run finetune again"
-        )
-    if metadata["size"] != str(size):
-        raise Refusal(
-            f"was fitted to images of {metadata['size']} pixels, these have {size}",
-            file=model,
-            remedy="run finetune again",
-        )
-    mean, std = normalisation(metadata, file=model)
-    labels = json.loads(metadata["labels"])
-    encoder = draw(run.source.backbone, size=size, mean=mean, std=std, seed=0)
-    network = classification.Classifier(encoder, labels=len(labels), seed=0)
-    absent = network.state_dict().keys() ^ tensors.keys()
-    if absent:
-        raise Refusal(
-            f"does not fit its network: {', '.join(sorted(absent)[:3])}", file=model, remedy="run finetune again"
-        )
-    network.load_state_dict(tensors)
-    return network, labels, metadata["task"]
 
 
 def _table(

@@ -1,11 +1,14 @@
 """Predictions: what all runs say of the same test cases, read together and refused where they disagree."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from headwater.exchanges import Exchange
 from headwater.formats import MACRO, read_table
 from headwater.grid import Comparison
 from headwater.refusals import Refusal
@@ -27,6 +30,27 @@ class Predictions:
 
 def read_all(comparison: Comparison, files: list[Path]) -> dict[tuple[str, str, int], Predictions]:
     """The predictions of each declared run, in alphabetical order, all about the same cases."""
+    return _all(comparison, files, partial(_read, dataset=comparison.dataset))
+
+
+def read_elsewhere(
+    comparison: Comparison, files: list[Path], *, fitted_to: Exchange, home: Predictions
+) -> dict[tuple[str, str, int], Predictions]:
+    """What the declared runs, fitted to another dataset, say of the cases of `home`, for the labels that both have."""
+    read = partial(_read_elsewhere, dataset=comparison.dataset, fitted_to=fitted_to)
+    return _all(comparison, files, read, first=narrowed(home, [label for label, _ in fitted_to.labels]))
+
+
+def narrowed(run: Predictions, labels: list[str]) -> Predictions:
+    """The same of some labels only."""
+    at = np.isin(run.labels, labels)
+    return replace(run, labels=run.labels[at], target=run.target[at], score=run.score[at])
+
+
+def _all(
+    comparison: Comparison, files: list[Path], read_one: Callable[[Path], Predictions], first: Predictions | None = None
+) -> dict[tuple[str, str, int], Predictions]:
+    """Each declared run once, all about the cases of the first."""
     declared = {
         (source, recipe, seed)
         for source in comparison.sources
@@ -35,7 +59,7 @@ def read_all(comparison: Comparison, files: list[Path]) -> dict[tuple[str, str, 
     }
     runs: dict[tuple[str, str, int], Predictions] = {}
     for file in sorted(files):
-        read = _read(file, dataset=comparison.dataset)
+        read = read_one(file)
         if read.run not in declared:
             raise Refusal(
                 f"run {_spelt(read.run)} is not declared", file=file, remedy="leave it out or add it to the config"
@@ -44,8 +68,9 @@ def read_all(comparison: Comparison, files: list[Path]) -> dict[tuple[str, str, 
             raise Refusal(
                 f"run {_spelt(read.run)} is also in {runs[read.run].file}", file=file, remedy="give each run once"
             )
-        if runs:
-            first = next(iter(runs.values()))
+        if first is None:
+            first = read
+        else:
             _agree(first, read)
             # what all runs share is held once
             read = replace(read, cases=first.cases, patients=first.patients, labels=first.labels, target=first.target)
@@ -63,14 +88,38 @@ def _spelt(run: tuple[str, str, int]) -> str:
 def _read(file: Path, *, dataset: str) -> Predictions:
     """One run's predictions as arrays."""
     frame = read_table(file, "predictions")
-    for column in ("dataset", "source", "recipe", "seed"):
-        values = frame[column].unique()
-        if len(values) != 1:
-            raise Refusal(f"holds {len(values)} values of {column}, not one", file=file, remedy="predict it again")
+    _of_one_run(frame, file)
     if frame["dataset"][0] != dataset:
         raise Refusal(
             f"is about {frame['dataset'][0]}, not {dataset}", file=file, remedy="give this dataset's runs only"
         )
+    return _as_arrays(frame, file)
+
+
+def _read_elsewhere(file: Path, *, dataset: str, fitted_to: Exchange) -> Predictions:
+    """What one run says of the test cases of another dataset."""
+    frame = read_table(file, "elsewhere", where=("tested_on", dataset))
+    _of_one_run(frame, file)
+    asked = set(frame[["label", "asked"]].drop_duplicates().itertuples(index=False, name=None))
+    if frame["dataset"][0] != fitted_to.dataset or asked != set(fitted_to.labels):
+        raise Refusal(
+            f"is not what networks fitted to {fitted_to.dataset} are asked of {dataset}",
+            file=file,
+            remedy="run transport again",
+        )
+    return _as_arrays(frame, file)
+
+
+def _of_one_run(frame: pd.DataFrame, file: Path) -> None:
+    """Refuse a table of several runs, or of none."""
+    for column in ("dataset", "source", "recipe", "seed"):
+        values = frame[column].unique()
+        if len(values) != 1:
+            raise Refusal(f"holds {len(values)} values of {column}, not one", file=file, remedy="predict it again")
+
+
+def _as_arrays(frame: pd.DataFrame, file: Path) -> Predictions:
+    """A run's table as arrays; refuses one with holes, or with what is no score or target."""
     at_case, cases = pd.factorize(frame["case"], sort=True)
     at_label, labels = pd.factorize(frame["label"], sort=True)
     if len(frame) != len(cases) * len(labels):

@@ -21,7 +21,7 @@ def check(config: Config) -> None:
 
 def wanting(config: Config) -> list[str]:
     """What a plan must fail for want of, one line each."""
-    checks = (_archives, _labels, _backbones, _weights, _metrics, _packages)
+    checks = (_archives, _labels, _backbones, _weights, _metrics, _external, _packages)
     return [line for one in checks for line in one(config)]
 
 
@@ -98,6 +98,21 @@ def _metrics(config: Config) -> Iterable[str]:
                 f"comparison.metrics: {name} needs {', '.join(needed)}; classification writes {', '.join(EVIDENCE)}; "
                 "choose another metric"
             )
+
+
+def _external(config: Config) -> Iterable[str]:
+    """External validation of datasets of which no two share a finding."""
+    if not config.comparison.external or list(_labels(config)):
+        return
+    # reading labels takes a moment, which a study without external validation need not wait for
+    from headwater import exchanges
+
+    grid = config.grid()
+    if not any(exchanges.abroad(grid, name).others for name in config.datasets):
+        yield (
+            "comparison.external: no two datasets share a finding; name labels that scripts/headwater/findings.csv "
+            "calls the same in two archives, or leave it out"
+        )
 
 
 def _packages(config: Config) -> Iterable[str]:

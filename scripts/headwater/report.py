@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from headwater import characteristics, families, figures, numbers, page, sentences, tables, wide
+from headwater import characteristics, families, figures, matrix, numbers, page, sentences, tables, wide
 from headwater.formats import MACRO, read_table, write_json, write_text
 from headwater.grid import Grid
 from headwater.refusals import Refusal
@@ -25,10 +25,12 @@ def report(
     cases: list[Path],
     ledger: Path,
     folder: Path,
+    crossed: list[Path] | None = None,
 ) -> None:
     """Write the tables, the figures, the numbers by name, index.html and summary.txt into `folder`; print the summary.
 
-    Files of labels, rejects and cases lie in a folder that bears their archive's name.
+    Files of labels, rejects and cases lie in a folder that bears their archive's name. `crossed` are the tables of what
+    networks fitted to other datasets reach, where the config asks for them.
     """
     counts = _by_archive(labels, "labels", grid)
     resampled = _by_dataset(replicates, "replicates", grid)
@@ -41,13 +43,17 @@ def report(
         resampled=resampled,
         grid=grid,
     )
+    elsewhere = _by_dataset(crossed, "crossed", grid) if crossed else None
+    if elsewhere is not None:
+        svgs |= figures.elsewhere(elsewhere, grid=grid)
+        _write_matrix(elsewhere, rows=rows, grid=grid, folder=folder)
     for name, svg in svgs.items():
         write_text(svg, folder / f"{name}.svg")
     _write_tables(rows, grid=grid, folder=folder)
     _write_numbers(rows, grid=grid, folder=folder)
     _write_characteristics(_by_archive(cases, "cases", grid), grid=grid, folder=folder)
     refused, apart = _by_archive(rejects, "rejects", grid), read_table(ledger, "ledger")
-    whole = page.index(rows, svgs, counts=counts, rejects=refused, ledger=apart, grid=grid)
+    whole = page.index(rows, svgs, counts=counts, rejects=refused, ledger=apart, grid=grid, crossed=elsewhere)
     write_text(whole, folder / "index.html")
     summary = _summary(rows, counts=counts, grid=grid, folder=folder)
     write_text(summary, folder / "summary.txt")
@@ -103,6 +109,17 @@ def _write_tables(rows: pd.DataFrame, *, grid: Grid, folder: Path) -> None:
         write_text(table.exact.to_csv(index=False, lineterminator="\n"), folder / f"{name}.csv")
         _write_read(name, table.shown, table.bold, about=about, notes=notes, folder=folder, grid=grid)
         write_text(page.wide_table(table, about=about, notes=notes, grid=grid), folder / f"{name}.html")
+
+
+def _write_matrix(crossed: pd.DataFrame, *, rows: pd.DataFrame, grid: Grid, folder: Path) -> None:
+    """The matrix of fitted to and tested on, and all that is known of its cells, finding by finding."""
+    exact = matrix.ordered(crossed, grid=grid)
+    write_text(exact.to_csv(index=False, lineterminator="\n"), folder / "crossed_labelwise.csv")
+    found, notes = matrix.table(crossed, grid=grid), matrix.footnotes(crossed, grid=grid)
+    about = rows[rows["dataset"].isin(crossed["dataset"])]
+    write_text(found.exact.to_csv(index=False, lineterminator="\n"), folder / "crossed.csv")
+    _write_read("crossed", found.shown, found.bold, about=about, notes=notes, folder=folder, grid=grid)
+    write_text(page.wide_table(found, about=about, notes=notes, grid=grid), folder / "crossed.html")
 
 
 def _write_read(

@@ -226,7 +226,11 @@ def runs(found: list[Standing]) -> dict[tuple[str, ...], str]:
     """How each run stands, by its dataset, source, recipe and seed; and in which of its two jobs, if not done."""
     told: dict[tuple[str, ...], str] = {}
     for one in found:
-        if one.job.run and (one.job.rule == "finetune" or told[one.job.wildcards] == "fitted"):
+        if (
+            one.job.run
+            and one.job.rule != "transport"
+            and (one.job.rule == "finetune" or told[one.job.wildcards] == "fitted")
+        ):
             fitted = one.job.rule == "finetune" and one.state == "done"
             told[one.job.wildcards] = "fitted" if fitted else _in_words(one)
     return told

@@ -9,7 +9,7 @@ from statistics import mean
 
 import pandas as pd
 
-from headwater import calibration, cost, plugins, preflight, reckoning, settings, tables
+from headwater import calibration, cost, exchanges, plugins, preflight, reckoning, settings, tables
 from headwater.calibration import Calibration
 from headwater.grid import Archive
 from headwater.jobs import Job, cases_of
@@ -58,6 +58,9 @@ def study(*, config: Path = DEMO, trainings: int = 1, folder: Path = Path()) -> 
         print(tables.as_text(wall_times(known, trainings=trainings)), end="\n\n")
     print(tables.as_text(disk_table(disk(plan, known, trainings=trainings, folder=folder))), end="\n\n")
     print("\n".join(licences(plan)), end="\n\n")
+    if not missing and plan.comparison.external:
+        shared = [f"  {line}" for line in exchanges.told(plan.grid())]
+        print("\n".join(["Findings that a dataset shares with others:", *shared]), end="\n\n")
     print("Missing: nothing" if not missing else "Missing:\n" + "\n".join(f"  {line}" for line in missing))
     if missing:
         raise Refusal(f"{len(missing)} things are missing", file=config, remedy="the page above names each remedy")

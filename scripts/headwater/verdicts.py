@@ -52,26 +52,47 @@ def _row(statistic: Statistic, source: str, reference: str, *, comparison: Compa
     """Values, intervals and p of one source against another, against chance, or alone."""
     label = statistic.label
     tested = bool(reference) and label.tested
-    value, other = (_value(statistic, name, comparison) for name in (source, reference))
     difference = _difference(statistic, source, reference, comparison)
     replicates = resampled_difference(statistic, source, reference, comparison) if reference else np.array([])
     notes = [label.note, "one seed: training noise is not in it" if _one_seed(comparison) and label.measured else ""]
     return {
         "source": source,
         "reference": reference,
-        "value": value.value,
-        **_uncertainty("value", value, _interval_of_value(value, statistic, source, comparison)),
-        "reference_value": other.value,
-        **_uncertainty("reference", other, _interval_of_value(other, statistic, reference, comparison)),
-        "difference": difference.value,
-        **_uncertainty("difference", difference, _interval(difference, replicates, comparison)),
-        "degrees_of_freedom": difference.degrees_of_freedom,
+        **reached(statistic, source, comparison=comparison, called="value", prefix="value"),
+        **reached(statistic, reference, comparison=comparison, called="reference_value", prefix="reference"),
+        **_told(difference, replicates, comparison),
         **_significance(difference, replicates, tested=tested, comparison=comparison),
         **_against_margin(difference, replicates, metric=statistic.metric, tested=tested, comparison=comparison),
         **_effects(statistic, source, reference, comparison),
         "dropped": int(np.isnan(statistic.replicates).any(axis=0).sum()),
         "tested": tested,
         "note": "; ".join(note for note in notes if note),
+    }
+
+
+def reached(statistic: Statistic, source: str, *, comparison: Comparison, called: str, prefix: str) -> dict[str, float]:
+    """What a source reaches, its standard error and its interval, in columns of these names."""
+    value = _value(statistic, source, comparison)
+    return {
+        called: value.value,
+        **_uncertainty(prefix, value, _interval_of_value(value, statistic, source, comparison)),
+    }
+
+
+def apart(statistic: Statistic, source: str, reference: str, *, comparison: Comparison) -> dict[str, float]:
+    """How far a source lies from another: the difference with its interval, degrees of freedom and p."""
+    difference = _difference(statistic, source, reference, comparison)
+    replicates = resampled_difference(statistic, source, reference, comparison)
+    judged = _significance(difference, replicates, tested=statistic.label.tested, comparison=comparison)
+    return {**_told(difference, replicates, comparison), "p": judged["p"]}
+
+
+def _told(difference: Estimate, replicates: np.ndarray, comparison: Comparison) -> dict[str, float]:
+    """A difference with its interval and degrees of freedom as columns."""
+    return {
+        "difference": difference.value,
+        **_uncertainty("difference", difference, _interval(difference, replicates, comparison)),
+        "degrees_of_freedom": difference.degrees_of_freedom,
     }
 
 

@@ -24,7 +24,31 @@ rule compare:
         " --values {output.values} --replicates {output.replicates} --threads {threads} > {log} 2>&1"
 
 
+rule cross:
+    input:
+        predictions=lambda wildcards: products_of_runs(wildcards, product="predictions.parquet"),
+        elsewhere=elsewhere_on,
+        labels=prepared("labels.parquet"),
+        labels_elsewhere=labels_of_guests,
+    output:
+        crossed=f"{COMPARED}.crossed.parquet",
+    log:
+        "logs/cross/{dataset}.log",
+    conda:
+        ENVIRONMENT
+    threads: 2
+    params:
+        comparison=lambda wildcards: quote(GRID.comparison(wildcards.dataset).as_json()),
+        fitted_to=lambda wildcards: quote(exchanged("guests", wildcards.dataset).as_json()),
+    shell:
+        door("cross") + "--comparison {params.comparison} --fitted-to {params.fitted_to}"
+        " --predictions {input.predictions} --elsewhere {input.elsewhere}"
+        " --labels {input.labels} --labels-elsewhere {input.labels_elsewhere}"
+        " --crossed {output.crossed} --threads {threads} > {log} 2>&1"
+
+
 TABLES = ["significance", "macro", "characteristics", *(f"labelwise_{dataset}" for dataset in CONFIG.datasets)]
+TABLES += ["crossed"] if CONFIG.comparison.external else []
 
 
 rule report:
@@ -37,6 +61,7 @@ rule report:
         cases=[f"{RESULTS}/archives/{dataset.archive}/cases.parquet" for dataset in GRID.datasets],
         rejects=[f"{RESULTS}/archives/{archive}/rejects.parquet" for archive in archives_used()],
         ledger=LEDGER,
+        crossed=lambda wildcards: crossed(),
     output:
         report(
             f"{REPORT}/index.html",
@@ -47,6 +72,7 @@ rule report:
         expand(f"{REPORT}/{{table}}.{{suffix}}", table=TABLES, suffix=["csv", "md", "tex", "html"]),
         expand(f"{REPORT}/numbers.{{suffix}}", suffix=["json", "tex"]),
         f"{REPORT}/summary.txt",
+        [f"{REPORT}/crossed_labelwise.csv"] if CONFIG.comparison.external else [],
     log:
         "logs/report.log",
     conda:
@@ -57,4 +83,6 @@ rule report:
     shell:
         door("report") + "--grid {params.grid} --comparisons {input.comparisons} --curves {input.curves}"
         " --values {input.values} --replicates {input.replicates} --labels {input.labels} --rejects {input.rejects}"
-        " --cases {input.cases} --ledger {input.ledger} --folder {params.folder} > {log} 2>&1"
+        " --cases {input.cases} --ledger {input.ledger} --folder {params.folder}"
+        + (" --crossed {input.crossed}" if CONFIG.comparison.external else "")
+        + " > {log} 2>&1"

@@ -212,6 +212,48 @@ def progress_of(wildcards):
     return f"{PROGRESS}/{digest}.pt"
 
 
+@cache
+def exchanged(way, dataset):
+    """What a dataset shares with others: `abroad` for what its networks are asked, `guests` for who is asked of it."""
+    # reading labels takes a moment, which a study without external validation need not wait for
+    from headwater import exchanges
+
+    return getattr(exchanges, way)(GRID, dataset)
+
+
+@cache
+def asked_at(dataset):
+    """What the networks of a dataset are asked of others, ready for the shell, and the others' material."""
+    asked = exchanged("abroad", dataset)
+    material = [material_at(other.dataset) for other in asked.others]
+    return quote(asked.as_json()), *([one[kind] for one in material] for kind in ("cases", "images"))
+
+
+def elsewhere_on(wildcards):
+    """What all networks fitted to other datasets say of a dataset's test cases."""
+    from headwater import exchanges
+
+    others = exchanged("guests", wildcards.dataset).others
+    runs = chain.from_iterable(exchanges.runs(GRID, other.dataset) for other in others)
+    return [f"{RESULTS}/runs/{run.path}/elsewhere.parquet" for run in runs]
+
+
+def labels_of_guests(wildcards):
+    """Who bears which label in the archives that those networks were fitted to."""
+    archives = [GRID.dataset(other.dataset).archive for other in exchanged("guests", wildcards.dataset).others]
+    return [f"{RESULTS}/archives/{archive}/labels.parquet" for archive in archives]
+
+
+def crossed():
+    """The tables of all datasets that share a finding with another; none where no one asks for them."""
+    datasets = CONFIG.datasets if CONFIG.comparison.external else ()
+    return [
+        f"{RESULTS}/comparisons/{dataset}.crossed.parquet"
+        for dataset in datasets
+        if exchanged("guests", dataset).others
+    ]
+
+
 def products_of_runs(wildcards, *, product):
     """A product of every run on one dataset."""
     return [f"{RESULTS}/runs/{run.path}/{product}" for run in GRID.runs(wildcards.dataset)]

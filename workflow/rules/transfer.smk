@@ -1,4 +1,4 @@
-# Each source fitted to each dataset, and its predictions on the test split.
+# Each source fitted to each dataset, its predictions on the test split, and on those of other datasets where asked for.
 
 
 rule finetune:
@@ -59,3 +59,28 @@ rule predict:
         + f"--saved {PROGRESS} "
         + "--run {params.run} --cases {input.cases} --images {params.images}"
         " --model {input.model} --predictions {output.predictions} > {log} 2>&1"
+
+
+rule transport:
+    input:
+        cases=lambda wildcards: asked_at(wildcards.dataset)[1],
+        model=f"{RUN}/model.safetensors",
+    output:
+        elsewhere=f"{RUN}/elsewhere.parquet",
+    log:
+        "logs/transport/{dataset}/{source}/{recipe}/seed{seed}.log",
+    conda:
+        ENVIRONMENT
+    threads: ASKED_TO_PREDICT["threads"]
+    resources:
+        trainings=1,
+        gpu=ASKED_TO_PREDICT["gpu"],
+        launch=ASKED_TO_PREDICT["launch"],
+    params:
+        run=run_of,
+        asked=lambda wildcards: asked_at(wildcards.dataset)[0],
+        images=lambda wildcards: asked_at(wildcards.dataset)[2],
+    shell:
+        training_door("transport")
+        + "--run {params.run} --asked {params.asked} --cases {input.cases} --images {params.images}"
+        " --model {input.model} --elsewhere {output.elsewhere} > {log} 2>&1"

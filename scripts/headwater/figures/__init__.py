@@ -2,13 +2,14 @@
 
 import pandas as pd
 
+from headwater import matrix as matrix_of
 from headwater import wide
-from headwater.figures import forest, replicates, roc, seeds
+from headwater.figures import forest, matrix, replicates, roc, seeds
 from headwater.figures.drawing import inlined, palette
 from headwater.formats import MACRO
 from headwater.grid import Grid
 
-__all__ = ["drawn", "inlined", "palette"]
+__all__ = ["drawn", "elsewhere", "inlined", "palette"]
 
 
 def drawn(
@@ -29,6 +30,13 @@ def drawn(
         svgs[f"seeds_{dataset.name}"] = _seeds(values, dataset=dataset.name, grid=grid)
         svgs[f"replicates_{dataset.name}"] = _replicates(pairs[here & macro], resampled, dataset.name, grid)
     return {name: svg for name, svg in svgs.items() if svg}
+
+
+def elsewhere(crossed: pd.DataFrame, *, grid: Grid) -> dict[str, str]:
+    """SVGs by name: for each source what its networks reach on every dataset, by the one that they were fitted to."""
+    macro = matrix_of.ordered(crossed[crossed["label"] == MACRO], grid=grid)
+    sources = list(dict.fromkeys(macro.loc[macro["value"].notna(), "source"]))
+    return {f"crossed_{source}": matrix.drawn(macro, source=source, grid=grid) for source in sources}
 
 
 def _colours(grid: Grid) -> dict[str, str]:
