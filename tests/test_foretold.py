@@ -50,7 +50,7 @@ def test_seconds_come_from_steps_validations_and_images(tmp_path: Path):
     cases(tmp_path, train=80, validation=30, test=50)
     # around a job, its start, 40 steps, two looks at 30 images
     assert foretold(FIT, tmp_path) == pytest.approx(1 + 3 + 40 * 0.5 + 2 * 30 * 0.01)
-    assert foretold(PREDICT, tmp_path) == pytest.approx(1 + 3 + 50 * 0.01)
+    assert foretold(PREDICT, tmp_path) == pytest.approx(1 + 3 + (50 + 30) * 0.01)
     assert foretold("pretrain photographs", tmp_path) == pytest.approx(1 + 3 + 40 * 0.5)
     assert foretold("report", tmp_path) is None
 

@@ -165,7 +165,7 @@ def foretold(job: Job, *, plan: Config, told: Calibration, folder: Path) -> floa
     if have is None:
         return None
     if job.rule == "predict":
-        return around + have.test * timed.image
+        return around + (have.test + have.validation) * timed.image
     training = job.run.recipe.training
     steps = _steps(training, cases=round(have.train * job.run.recipe.fraction))
     looked_at = min(training.validations, steps) * have.validation / rehearsal.ranks

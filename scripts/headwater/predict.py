@@ -1,4 +1,4 @@
-"""Predict: what a fitted network says of every test image, once each."""
+"""Predict: what a fitted network says of every test image, and of every validation image, once each."""
 
 import json
 from pathlib import Path
@@ -21,36 +21,32 @@ def predict(
     images: Path,
     model: Path,
     predictions: Path,
+    validation: Path,
     saved: Path | None = None,
     threads: int = 1,
     device: distributed.Wanted = "auto",
 ) -> None:
     """Write the scores of a run's model for the test split: one row per case and label, in the order of the cases.
 
+    Those for the validation split, in the same form, are for what must be settled before the test split is looked at.
     In the folder `saved` lies the progress of trainings; that of this run has served, and is taken away.
     """
     with distributed.world(threads=threads, device=device) as world:
         data = prepared.read(cases, images=images)
         network, labels, kind = _fitted(run, model, size=data.size)
-        rows = data.rows("test")
-        if not len(rows):
-            raise Refusal("has no test cases", file=cases, remedy="mend the split of the archive")
-        training = run.recipe.training
-        logits = scoring.score(
-            network.to(world.device),
-            images=data.images,
-            rows=rows,
-            batch=training.batch,
-            world=world,
-            precision=training.precision,
-        )
-        if not torch.isfinite(logits).all():
-            raise Refusal("gives scores that are no numbers", file=model, remedy="fit it again with a lower lr")
-        if world.first:
-            scores = classification.evidence(logits, kind)
-            formats.write_table(_table(run, data, rows, labels, scores), predictions, "predictions")
-            if saved is not None:
-                checkpoint.forget(saved / f"{run.digest}.pt")
+        network.to(world.device)
+        for split, product in (("validation", validation), ("test", predictions)):
+            rows = data.rows(split)
+            if not len(rows):
+                raise Refusal(f"has no {split} cases", file=cases, remedy="mend the split of the archive")
+            logits = _scored(network, run, data, rows, world)
+            if not torch.isfinite(logits).all():
+                raise Refusal("gives scores that are no numbers", file=model, remedy="fit it again with a lower lr")
+            if world.first:
+                scores = classification.evidence(logits, kind)
+                formats.write_table(_table(run, data, rows, labels, scores), product, "predictions")
+        if world.first and saved is not None:
+            checkpoint.forget(saved / f"{run.digest}.pt")
 
 
 def _fitted(run: grid.Run, model: Path, *, size: int) -> tuple[classification.Classifier, list[str], str]:
@@ -77,6 +73,19 @@ def _fitted(run: grid.Run, model: Path, *, size: int) -> tuple[classification.Cl
         )
     network.load_state_dict(tensors)
     return network, labels, metadata["task"]
+
+
+def _scored(
+    network: classification.Classifier,
+    run: grid.Run,
+    data: prepared.Prepared,
+    rows: np.ndarray,
+    world: distributed.World,
+) -> torch.Tensor:
+    """What the network gives for some rows of the images: (rows, labels)."""
+    training = run.recipe.training
+    asked = {"batch": training.batch, "precision": training.precision}
+    return scoring.score(network, images=data.images, rows=rows, world=world, **asked)
 
 
 def _table(

@@ -1,4 +1,4 @@
-# Each source fitted to each dataset, and its predictions on the test split.
+# Each source fitted to each dataset, and its predictions on the test and the validation split.
 
 
 rule finetune:
@@ -42,6 +42,7 @@ rule predict:
         model=f"{RUN}/model.safetensors",
     output:
         predictions=f"{RUN}/predictions.parquet",
+        validation=f"{RUN}/validation.parquet",
     log:
         "logs/predict/{dataset}/{source}/{recipe}/seed{seed}.log",
     conda:
@@ -58,4 +59,4 @@ rule predict:
         training_door("predict")
         + f"--saved {PROGRESS} "
         + "--run {params.run} --cases {input.cases} --images {params.images}"
-        " --model {input.model} --predictions {output.predictions} > {log} 2>&1"
+        " --model {input.model} --predictions {output.predictions} --validation {output.validation} > {log} 2>&1"
