@@ -21,7 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     # the engine does not know what it trains; methods and tasks tell it, in its words
     ("engine",),
     ("methods", "tasks"),
-    ("measured", "as_published", "verdicts"),
+    ("measured", "as_published", "verdicts", "examined", "subgroups"),
     (
         *("preflight", "catalogues", "specimens", "findings", "tables", "families", "wide", "characteristics"),
         *("numbers", "figures", "sentences", "page"),
@@ -29,7 +29,20 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("reckoning", "calibration"),
     # by hand: no rule starts it
     ("plan", "cost", "calibrate", "rehearse", "study", "hindsight", "status", "submit", "by_hand", "doctor"),
-    ("prepare", "relabel", "ledger", "reduce", "adopt", "pretrain", "finetune", "predict", "compare", "report", "twin"),
+    (
+        "prepare",
+        "relabel",
+        "ledger",
+        "reduce",
+        "adopt",
+        "pretrain",
+        "finetune",
+        "predict",
+        "compare",
+        "examine",
+        "report",
+        "twin",
+    ),
 )
 """The parts of the library from the ground up; a part may import its own layer and those before it."""
 
@@ -84,10 +97,10 @@ TORCH_FREE = (
         "preflight",
     ),
     *("io", "datasets", "twins", "statistics", "metrics", "reductions"),
-    *("predictions", "labels", "measured", "as_published", "verdicts"),
+    *("predictions", "labels", "measured", "as_published", "verdicts", "examined", "subgroups"),
     *("catalogues", "findings", "tables", "families", "wide", "characteristics", "numbers", "figures"),
     *("sentences", "page"),
-    *("prepare", "relabel", "ledger", "reduce", "compare", "report", "twin", "plan", "cost"),
+    *("prepare", "relabel", "ledger", "reduce", "compare", "examine", "report", "twin", "plan", "cost"),
     *("jobs", "chronicle", "accounts", "reckoning", "calibration", "calibrate", "study", "hindsight", "status"),
     *("submit", "by_hand", "specimens", "doctor"),
 )

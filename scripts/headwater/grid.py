@@ -340,6 +340,8 @@ class Comparing(Record):
     """Labels with fewer positive (or negative) test patients are described, not tested, and not in the macro."""
     few_positive: int = Field(20, ge=2)
     """Labels with fewer positive (or negative) test patients than this are tested with caution, and flagged."""
+    specificity: float = Field(0.9, gt=0, lt=1)
+    """Share of the validation cases without a finding that its threshold passes over; what it finds is told on test."""
 
 
 class Comparison(Comparing):

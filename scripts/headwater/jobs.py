@@ -7,6 +7,9 @@ from pathlib import Path
 from headwater.grid import Grid, Run, Source
 from headwater.settings import Config
 
+COMPARED = {"compare": ".parquet", "examine": ".calibration.parquet"}
+"""What is done with all runs of a dataset, and how its first product ends."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
@@ -61,14 +64,19 @@ def jobs(plan: Config) -> Iterator[Job]:
             for job in _of_run(run, plan):
                 yield job
             predicted.append(job.product)
-        yield Job(
-            rule="compare",
-            product=f"{plan.results}/comparisons/{dataset.name}.parquet",
-            wildcards=(dataset.name,),
-            kind=dataset.name,
-            needs=tuple(predicted),
-        )
-    compared = tuple(f"{plan.results}/comparisons/{dataset.name}.parquet" for dataset in grid.datasets)
+        for rule, suffix in COMPARED.items():
+            yield Job(
+                rule=rule,
+                product=f"{plan.results}/comparisons/{dataset.name}{suffix}",
+                wildcards=(dataset.name,),
+                kind=dataset.name,
+                needs=tuple(predicted),
+            )
+    compared = tuple(
+        f"{plan.results}/comparisons/{dataset.name}{suffix}"
+        for dataset in grid.datasets
+        for suffix in COMPARED.values()
+    )
     yield Job(rule="report", product=f"{plan.results}/report/index.html", needs=compared)
 
 
