@@ -24,7 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("measured", "as_published", "verdicts", "examined", "subgroups"),
     (
         *("preflight", "catalogues", "specimens", "findings", "tables", "families", "wide", "characteristics"),
-        *("numbers", "figures", "sentences", "page"),
+        *("soundness", "numbers", "figures", "sentences", "page"),
     ),
     ("reckoning", "calibration"),
     # by hand: no rule starts it
@@ -98,7 +98,7 @@ TORCH_FREE = (
     ),
     *("io", "datasets", "twins", "statistics", "metrics", "reductions"),
     *("predictions", "labels", "measured", "as_published", "verdicts", "examined", "subgroups"),
-    *("catalogues", "findings", "tables", "families", "wide", "characteristics", "numbers", "figures"),
+    *("catalogues", "findings", "tables", "families", "wide", "characteristics", "soundness", "numbers", "figures"),
     *("sentences", "page"),
     *("prepare", "relabel", "ledger", "reduce", "compare", "examine", "report", "twin", "plan", "cost"),
     *("jobs", "chronicle", "accounts", "reckoning", "calibration", "calibrate", "study", "hindsight", "status"),

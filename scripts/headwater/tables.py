@@ -14,7 +14,10 @@ NONE = "–"
 CONTROL_FAILED, FEW = " †", " ‡"
 """Behind a dataset on which a control failed, and a label that few patients bear."""
 
-LEFT = ("Dataset", "Metric", "Recipe", "Label", "Source", "Compared with", "Note", "Rule", "Of", "Characteristic")
+LEFT = (
+    *("Dataset", "Metric", "Recipe", "Label", "Source", "Compared with", "Note", "Rule", "Of", "Characteristic"),
+    *("Scores", "Group"),
+)
 """Columns of words; all others hold numbers and stand to the right."""
 
 DETAILS = ("df", "Percentile p", "Effect", "Superiority")

@@ -50,7 +50,8 @@ rule examine:
         " --subgroups {output.subgroups} --settled {output.settled} --threads {threads} > {log} 2>&1"
 
 
-TABLES = ["significance", "macro", "characteristics", *(f"labelwise_{dataset}" for dataset in CONFIG.datasets)]
+TABLES = ["significance", "macro", "characteristics", "calibration", "thresholds", "subgroups"]
+TABLES += [f"labelwise_{dataset}" for dataset in CONFIG.datasets]
 
 
 rule report:
@@ -86,5 +87,7 @@ rule report:
         folder=subpath(output[0], parent=True),
     shell:
         door("report") + "--grid {params.grid} --comparisons {input.comparisons} --curves {input.curves}"
-        " --values {input.values} --replicates {input.replicates} --labels {input.labels} --rejects {input.rejects}"
+        " --values {input.values} --replicates {input.replicates} --calibration {input.calibration}"
+        " --reliability {input.reliability} --thresholds {input.thresholds} --subgroups {input.subgroups}"
+        " --labels {input.labels} --rejects {input.rejects}"
         " --cases {input.cases} --ledger {input.ledger} --folder {params.folder} > {log} 2>&1"

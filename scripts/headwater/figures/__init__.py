@@ -3,12 +3,12 @@
 import pandas as pd
 
 from headwater import wide
-from headwater.figures import forest, replicates, roc, seeds
+from headwater.figures import forest, reliability, replicates, roc, seeds
 from headwater.figures.drawing import inlined, palette
 from headwater.formats import MACRO
 from headwater.grid import Grid
 
-__all__ = ["drawn", "inlined", "palette"]
+__all__ = ["drawn", "examined", "inlined", "palette"]
 
 
 def drawn(
@@ -28,6 +28,20 @@ def drawn(
         svgs[f"roc_{dataset.name}"] = _roc(rows, curves, dataset=dataset.name, grid=grid)
         svgs[f"seeds_{dataset.name}"] = _seeds(values, dataset=dataset.name, grid=grid)
         svgs[f"replicates_{dataset.name}"] = _replicates(pairs[here & macro], resampled, dataset.name, grid)
+    return {name: svg for name, svg in svgs.items() if svg}
+
+
+def examined(points: pd.DataFrame, groups: pd.DataFrame, *, grid: Grid) -> dict[str, str]:
+    """SVGs by name, for each dataset: its reliability plots and its subgroups, where there are any; no controls."""
+    colours = {source.name: _colours(grid)[source.name] for source in grid.sources if not source.control}
+    points, groups = (frame[frame["source"].isin(list(colours))] for frame in (points, groups))
+    svgs = {}
+    for dataset in grid.datasets:
+        at_home = (points["dataset"] == dataset.name) & (points["fitted_to"] == dataset.name)
+        panels = reliability.panels_of(points[at_home], grid=grid)
+        svgs[f"reliability_{dataset.name}"] = reliability.drawn(panels, colours=colours) if panels else ""
+        here = groups[(groups["dataset"] == dataset.name) & (groups["label"] == MACRO)]
+        svgs[f"subgroups_{dataset.name}"] = forest.of_groups(here[here["difference"].notna()], grid=grid)
     return {name: svg for name, svg in svgs.items() if svg}
 
 

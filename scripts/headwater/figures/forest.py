@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from headwater import tables
 from headwater.figures.drawing import INK, LOOK, as_svg, behind, palette
 from headwater.grid import Grid
+from headwater.subgroups import CHARACTERISTICS
 
 
 def of_pairs(pairs: pd.DataFrame, *, by: str, grid: Grid) -> str:
@@ -34,6 +35,33 @@ def of_pairs(pairs: pd.DataFrame, *, by: str, grid: Grid) -> str:
     covers = f"{100 * (1 - grid.comparing.level):g}% CI"
     colours = palette([source.name for source in grid.sources])
     return drawn(marks, colours=colours, xlabel=f"{against}, {covers}")
+
+
+def of_groups(groups: pd.DataFrame, *, grid: Grid) -> str:
+    """The forest of groups of patients, each against all others; nothing for none. No mark is filled: nothing is
+    tested."""
+    if groups.empty:
+        return ""
+    title = tables.titles(grid)[grid.comparing.metrics[0]]
+    places = {kind: place for place, kind in enumerate(CHARACTERISTICS)}
+    groups = groups.sort_values("characteristic", key=lambda kinds: kinds.map(places), kind="stable")
+    marks = pd.DataFrame(
+        {
+            "panel": [title + behind(row.recipe, grid) for row in groups.itertuples()],
+            "group": [
+                f"{row.characteristic} {row.group}, {row.patients} patients ({row.note})" for row in groups.itertuples()
+            ],
+            "name": groups["source"],
+            "source": groups["source"],
+            "difference": groups["difference"],
+            "low": groups["difference_low"],
+            "high": groups["difference_high"],
+            "significant": False,
+        }
+    )
+    covers = f"{100 * (1 - grid.comparing.level):g}% CI"
+    colours = palette([source.name for source in grid.sources])
+    return drawn(marks, colours=colours, xlabel=f"difference from all others, {covers}")
 
 
 def drawn(rows: pd.DataFrame, *, colours: dict[str, str], xlabel: str) -> str:
