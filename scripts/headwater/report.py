@@ -46,14 +46,11 @@ def report(
         resampled=resampled,
         grid=grid,
     )
-    parted = _by_dataset(subgroups, "subgroups", grid)
-    svgs |= figures.examined(_by_dataset(reliability, "reliability", grid), parted, grid=grid)
-    found = {
-        "calibration": _by_dataset(calibration, "calibration", grid),
-        "thresholds": _by_dataset(thresholds, "thresholds", grid),
-        "subgroups": parted,
-    }
-    sound = soundness.all_tables(found, grid=grid, order=order)
+    found = {"calibration": calibration, "thresholds": thresholds, "subgroups": subgroups}
+    examined = {name: _by_dataset(files, name, grid) for name, files in found.items()}
+    sound = soundness.all_tables(examined, grid=grid, order=order)
+    points = soundness.ordered(_by_dataset(reliability, "reliability", grid), grid=grid, order=order)
+    svgs |= figures.examined(points, sound["subgroups"].exact, grid=grid)
     for name, svg in svgs.items():
         write_text(svg, folder / f"{name}.svg")
     _write_tables(rows, grid=grid, folder=folder)

@@ -5,11 +5,10 @@ The readable tables hold the macro of each source, the .csv files every label an
 
 import pandas as pd
 
-from headwater import plugins, tables
-from headwater.examined import RATES, RAW, SCALED
+from headwater import plugins, subgroups, tables
+from headwater.examined import RATES, SCALED
 from headwater.formats import MACRO
 from headwater.grid import Grid
-from headwater.subgroups import CHARACTERISTICS
 from headwater.wide import Wide
 
 HEADINGS = {
@@ -36,7 +35,7 @@ TITLES = {
 def all_tables(found: dict[str, pd.DataFrame], *, grid: Grid, order: dict[str, list[str]]) -> dict[str, Wide]:
     """Calibration, thresholds and subgroups by the name of the file; `order` gives each dataset's labels."""
     shown = {"calibration": _calibration, "thresholds": _thresholds, "subgroups": _subgroups}
-    return {name: _wide(name, _ordered(found[name], grid, order), shown[name], grid) for name in shown}
+    return {name: _wide(name, ordered(found[name], grid=grid, order=order), shown[name], grid) for name in shown}
 
 
 def _wide(name: str, rows: pd.DataFrame, shown_by, grid: Grid) -> Wide:
@@ -45,22 +44,21 @@ def _wide(name: str, rows: pd.DataFrame, shown_by, grid: Grid) -> Wide:
     return Wide(title=TITLES[name], shown=shown, bold=bold, exact=rows)
 
 
-def _ordered(rows: pd.DataFrame, grid: Grid, order: dict[str, list[str]]) -> pd.DataFrame:
-    """The rows as the config orders datasets, recipes, sources and labels."""
+def ordered(rows: pd.DataFrame, *, grid: Grid, order: dict[str, list[str]]) -> pd.DataFrame:
+    """Rows as the config orders datasets, recipes, sources and labels; `order` gives each dataset's labels."""
     places = {
         "dataset": [dataset.name for dataset in grid.datasets],
         "fitted_to": [dataset.name for dataset in grid.datasets],
         "recipe": [recipe.name for recipe in grid.recipes],
         "source": [source.name for source in grid.sources],
-        "scores": [RAW, SCALED],
-        "characteristic": list(CHARACTERISTICS),
     }
 
-    def place(at: int) -> tuple[int, ...]:
+    def place(at: int) -> tuple:
         row = rows.loc[at]
-        first = tuple(places[name].index(row[name]) for name in places if name in rows and name != "scores")
-        last = (places["scores"].index(row["scores"]),) if "scores" in rows else ()
-        return (*first, order[row["dataset"]].index(row["label"]), *last)
+        first = tuple(names.index(row[name]) for name, names in places.items() if name in rows)
+        label = order[row["dataset"]].index(row["label"])
+        last = (row["scores"] == SCALED,) if "scores" in rows else ()
+        return (*first, label, *(subgroups.place(row["characteristic"], row["group"]) if "group" in rows else last))
 
     return rows.loc[sorted(rows.index, key=place)].reset_index(drop=True)
 

@@ -76,7 +76,7 @@ def of_cases(cases: pd.DataFrame, wanted: np.ndarray, *, file: object) -> pd.Dat
 def groups(
     run: Predictions, parted: pd.DataFrame, *, comparison: Comparison, untaught: dict[str, str]
 ) -> Iterator[Group]:
-    """The groups of all characteristics in the order of their names, those of whom nothing is told last."""
+    """The groups of all characteristics in their order."""
     sides: dict[bytes, Side] = {}
 
     def side(inside: np.ndarray) -> Side:
@@ -89,16 +89,17 @@ def groups(
     for characteristic in CHARACTERISTICS:
         values = parted[characteristic].to_numpy()
         told = values != UNTOLD
-        for name in sorted(set(values), key=lambda name: (name == UNTOLD, _rank(characteristic, name), name)):
+        for name in sorted(set(values), key=lambda name: place(characteristic, name)):
             inside = values == name
             rest = side(told & ~inside)
             yield Group(characteristic=characteristic, name=name, side=side(inside), rest=rest)
 
 
-def _rank(characteristic: str, name: str) -> int:
-    """Bands of age stand as they follow each other."""
-    names = [band for _, band in AGE_BANDS]
-    return names.index(name) if characteristic == "age" and name in names else 0
+def place(characteristic: str, name: str) -> tuple[int, bool, int, str]:
+    """Where a group stands among all: bands of age as they follow each other, those of whom nothing is told last."""
+    bands = [band for _, band in AGE_BANDS]
+    rank = bands.index(name) if characteristic == "age" and name in bands else 0
+    return CHARACTERISTICS.index(characteristic), name == UNTOLD, rank, name
 
 
 def _side(run: Predictions, inside: np.ndarray, *, comparison: Comparison, untaught: dict[str, str]) -> Side:
@@ -154,9 +155,9 @@ def rows(runs: Runs, found: list[Group], *, comparison: Comparison, threads: int
             seeds = len(comparison.seeds)
             chosen = of_recipe[number * seeds : (number + 1) * seeds]
             numbers = _numbers(chosen, found, comparison=comparison, threads=threads)
-            place = {"dataset": comparison.dataset, "metric": comparison.metrics[0], "recipe": recipe, "source": source}
+            named = {"dataset": comparison.dataset, "metric": comparison.metrics[0], "recipe": recipe, "source": source}
             told = [
-                place | row for group in found for row in _of_group(group, numbers, chosen[0], comparison=comparison)
+                named | row for group in found for row in _of_group(group, numbers, chosen[0], comparison=comparison)
             ]
             yield from _with_largest(told)
 
@@ -194,10 +195,12 @@ def _of_group(group: Group, numbers: _Numbers, run: Predictions, *, comparison: 
     compared = [at for at in positions if group.compared(at)]
     inside = compared or [at for at in positions if group.measured(at)]
     here, there = group.side.inside.tobytes(), group.rest.inside.tobytes()
-    parts = [labels_of.macro(_part(run, side.inside), _only(side.labels, inside)) for side in (group.side, group.rest)]
+    counted = inside or list(positions)
+    parts = [labels_of.macro(_part(run, side.inside), _only(side.labels, counted)) for side in (group.side, group.rest)]
     value = _mean([numbers[here, at] for at in inside]) if inside else None
     others = _mean([numbers[there, at] for at in compared]) if compared else None
     many = f"mean of {len(inside)} of {len(positions)} labels" if inside else "no label has enough patients"
+    many = "counted only" if group.name == UNTOLD else many
     yield _row(group, MACRO, parts, value, others, comparison=comparison, note=many)
     for at in positions:
         both = [group.side.labels[at], group.rest.labels[at]]
@@ -269,11 +272,11 @@ def _with_largest(told: list[dict]) -> Iterator[dict]:
     """The rows, of each label and characteristic the one marked whose group lies furthest from all others."""
     furthest: dict[tuple[str, str], dict] = {}
     for row in told:
-        place = row["label"], row["characteristic"]
-        best = furthest.get(place)
+        among = row["label"], row["characteristic"]
+        best = furthest.get(among)
         # of two groups as far from each other the lower one is meant
         if not np.isnan(row["difference"]) and (best is None or _distance(row) > _distance(best)):
-            furthest[place] = row
+            furthest[among] = row
     marked = {id(row) for row in furthest.values()}
     yield from (row | {"largest": id(row) in marked} for row in told)
 

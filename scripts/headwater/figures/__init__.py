@@ -32,7 +32,9 @@ def drawn(
 
 
 def examined(points: pd.DataFrame, groups: pd.DataFrame, *, grid: Grid) -> dict[str, str]:
-    """SVGs by name, for each dataset: its reliability plots and its subgroups, where there are any; no controls."""
+    """SVGs by name, for each dataset: its reliability plots and its subgroups, where there are any; no controls.
+
+    Points and groups in reading order."""
     colours = {source.name: _colours(grid)[source.name] for source in grid.sources if not source.control}
     points, groups = (frame[frame["source"].isin(list(colours))] for frame in (points, groups))
     svgs = {}

@@ -7,7 +7,6 @@ from matplotlib.figure import Figure
 from headwater import tables
 from headwater.figures.drawing import INK, LOOK, as_svg, behind, palette
 from headwater.grid import Grid
-from headwater.subgroups import CHARACTERISTICS
 
 
 def of_pairs(pairs: pd.DataFrame, *, by: str, grid: Grid) -> str:
@@ -43,8 +42,6 @@ def of_groups(groups: pd.DataFrame, *, grid: Grid) -> str:
     if groups.empty:
         return ""
     title = tables.titles(grid)[grid.comparing.metrics[0]]
-    places = {kind: place for place, kind in enumerate(CHARACTERISTICS)}
-    groups = groups.sort_values("characteristic", key=lambda kinds: kinds.map(places), kind="stable")
     marks = pd.DataFrame(
         {
             "panel": [title + behind(row.recipe, grid) for row in groups.itertuples()],

@@ -8,7 +8,6 @@ from matplotlib.figure import Figure
 
 from headwater.examined import RAW, SCALED
 from headwater.figures.drawing import COLOURS, DASHES, LOOK, RULE, as_svg, behind
-from headwater.formats import MACRO
 from headwater.grid import Grid
 
 COLUMNS = 4
@@ -16,8 +15,8 @@ COLUMNS = 4
 
 
 def panels_of(points: pd.DataFrame, *, grid: Grid) -> list[tuple[str, pd.DataFrame]]:
-    """(title, points) of each panel: the macro first, then label by label, raw scores beside scaled ones."""
-    labels = sorted(set(points["label"]), key=lambda label: (label != MACRO, label))
+    """(title, points) of each panel: label by label as the points have them, raw scores beside scaled ones."""
+    labels = list(dict.fromkeys(points["label"]))
     asked = [(recipe.name, label, kind) for recipe in grid.recipes for label in labels for kind in (RAW, SCALED)]
     panels = []
     for recipe, label, kind in asked:
