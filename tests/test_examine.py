@@ -112,6 +112,30 @@ def test_calibration_is_that_of_the_runs(study, label):
             assert found[f"{name}_low"] < found[name] < found[f"{name}_high"]
 
 
+def test_of_one_training_the_errors_are_those_of_ratios_of_sums_over_patients(study, tmp_path):
+    """The linearised errors of survey statistics, each patient a cluster, within what 2,000 resamples can tell."""
+    one, _ = study
+    firsts = [[file for file in files if "seed0" in str(file)] for files in (one.test, one.validation)]
+    tables = replace(one, test=firsts[0], validation=firsts[1]).examined(tmp_path, seeds=(0,), resamples=2000)
+    frame = runs_of(firsts[0], "dino")[0].query("label == 'Mass'")
+    chance, height = expit(frame["score"]), row(tables["settled"], label="Mass", seed=0).threshold
+    alarm = (frame["score"] >= height).astype(float)
+    parts = frame.assign(p=chance, b=(chance - frame["target"]) ** 2, n=1.0, hit=alarm * frame["target"], alarm=alarm)
+    sums = parts.groupby("patient")[["p", "b", "n", "hit", "alarm", "target"]].sum()
+
+    def error(above: str, below: str) -> float:
+        ratio = sums[above].sum() / sums[below].sum()
+        return np.sqrt(((sums[above] - ratio * sums[below]) ** 2).sum()) / sums[below].sum()
+
+    found = row(tables["calibration"], label="Mass", scores="raw")
+    points = row(tables["thresholds"], label="Mass")
+    assert found.ratio_se == pytest.approx(error("p", "target"), rel=0.15)
+    assert np.sqrt(found.ratio_low * found.ratio_high) == pytest.approx(found.ratio)
+    assert found.brier_se == pytest.approx(error("b", "n"), rel=0.1)
+    assert points.sensitivity_se == pytest.approx(error("hit", "target"), rel=0.1)
+    assert points.ppv_se == pytest.approx(error("hit", "alarm"), rel=0.1)
+
+
 def test_the_macro_is_the_mean_over_labels_and_the_ratio_a_geometric_one(study):
     calibration = study[1]["calibration"]
     parts = [row(calibration, label=label, scores="raw") for label in LABELS]
@@ -263,6 +287,21 @@ def test_one_group_of_each_characteristic_lies_furthest_from_the_others(study):
         largest = part[part["largest"]]
         assert len(largest) == 1 and abs(largest["difference"].iloc[0]) == part["difference"].abs().max()
     assert not subgroup[subgroup["difference"].isna()]["largest"].any()
+
+
+def test_those_of_whom_nothing_is_told_are_not_among_the_others(study):
+    one, _ = study
+    plan = comparison(sources=tuple(STRENGTHS))
+    first = next(iter(predictions.read_all(plan, one.test).values()))
+    parted = subgroups.of_cases(read_table(one.cases, "cases"), first.cases, file=one.cases)
+    found = {
+        (group.characteristic, group.name): group
+        for group in subgroups.groups(first, parted, comparison=plan, untaught={})
+    }
+    young, women, projection = (found[key] for key in (("age", "<40"), ("sex", "F"), ("view", "PA")))
+    assert (young.side.cases, young.rest.cases) == (40, 80)
+    assert (women.side.cases, women.rest.cases) == (projection.side.cases, projection.rest.cases) == (80, 80)
+    assert found["site", "not told"].rest.cases == 0
 
 
 def test_groups_of_whom_nothing_is_told_are_counted_only(study):
