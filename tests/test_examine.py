@@ -233,11 +233,25 @@ def test_a_label_without_a_positive_validation_case_gets_no_threshold(tmp_path):
     assert not np.isnan(row(tables["calibration"], label="Mass", scores="scaled").slope)
 
 
+def test_a_validation_split_of_one_class_settles_nothing(tmp_path):
+    tables = made(tmp_path, validated=dict.fromkeys(LABELS, 0.0)).examined()
+    assert tables["settled"][["temperature", "threshold", "log_loss_scaled"]].isna().all(axis=None)
+    assert tables["settled"]["note"].str.endswith("; no temperature: one class only in validation").all()
+    scaled, raw = (row(tables["calibration"], label="Mass", scores=kind) for kind in ("scaled", "raw"))
+    assert np.isnan([scaled.brier, scaled.ratio, scaled.slope]).all() and not np.isnan([raw.brier, raw.slope]).any()
+    assert scaled.note == "no temperature: one class only in the validation of a run" and raw.note == ""
+    assert set(tables["reliability"]["scores"]) == {"raw"}
+    assert row(tables["thresholds"]).note.startswith("left out: no label can be tested")
+
+
 def test_what_compare_leaves_out_has_no_number_here(tmp_path):
     tables = made(tmp_path, untaught=("Mass",)).examined()
     mass = row(tables["calibration"], label="Mass", scores="raw")
     assert np.isnan(mass.brier) and mass.note == "left out: no positive case in train"
     assert "Mass" not in set(tables["reliability"]["label"])
+    nothing = made(tmp_path / "nothing", untaught=tuple(LABELS)).examined()
+    assert nothing["reliability"].empty and nothing["calibration"]["brier"].isna().all()
+    assert nothing["subgroups"]["value"].isna().all() and nothing["settled"]["temperature"].notna().all()
 
 
 def test_a_rate_of_one_is_not_certain(tmp_path):

@@ -123,6 +123,7 @@ def settled_rows(cell: Cell, *, comparison: Comparison) -> Iterator[dict]:
     everything = cell.validation.target, cell.validation.score
     known = ~np.isnan(everything[0])
     target, score = (values[known] for values in everything)
+    scaled = np.nan if np.isnan(found.temperature) else recalibration.log_loss(target, score / found.temperature)
     for label in cell.asked:
         at = _position(cell.validation, label)
         here = cell.validation.target[at]
@@ -135,7 +136,7 @@ def settled_rows(cell: Cell, *, comparison: Comparison) -> Iterator[dict]:
             "label": label,
             "temperature": found.temperature,
             "log_loss": recalibration.log_loss(target, score),
-            "log_loss_scaled": recalibration.log_loss(target, score / found.temperature),
+            "log_loss_scaled": scaled,
             "known": int(known.sum()),
             "specificity": comparison.specificity,
             "threshold": found.thresholds[label],
@@ -177,6 +178,11 @@ class Trained:
         """What each cell's validation split settles."""
         return [settled(cell, specificity=self.comparison.specificity) for cell in self.cells]
 
+    @cached_property
+    def kinds(self) -> tuple[str, ...]:
+        """Which scores there are; without a temperature none are scaled."""
+        return (RAW,) if any(np.isnan(one.temperature) for one in self.settled) else (RAW, SCALED)
+
     @property
     def place(self) -> dict[str, object]:
         """The first columns of all rows."""
@@ -200,10 +206,10 @@ class Trained:
         columns = [_column(one) for of_seeds in parts for one in of_seeds]
         asked = {"resamples": self.comparison.resamples, "seed": self.comparison.seed, "threads": self.threads}
         replicates = replication.replicates(columns, patients=self.patients, **asked)
-        seeds = len(self.cells)
+        shape = len(parts), len(self.cells), self.comparison.resamples
         return [
             Told(observed=np.array([_ratio(one) for one in of_seeds]), varies=varies, drawn=True)
-            for of_seeds, varies in zip(parts, replicates.reshape(len(parts), seeds, -1), strict=True)
+            for of_seeds, varies in zip(parts, replicates.reshape(shape), strict=True)
         ]
 
 
@@ -285,17 +291,14 @@ def calibration_rows(one: Trained) -> Iterator[dict]:
         (at, kind): {name: _coefficient(one, at, kind, name) for name in COEFFICIENTS}
         | {"brier": next(ratios), "ratio": _logarithm(next(ratios))}
         for at in measured
-        for kind in (RAW, SCALED)
+        for kind in one.kinds
     }
     tested = [at for at in measured if one.labels[at].tested]
     macro = labels_of.macro(one.cells[0].test, list(one.labels))
     for kind in (RAW, SCALED):
-        if tested:
-            parts = [told[at, kind] for at in tested]
-            whole = {name: _mean([part[name] for part in parts]) for name in parts[0]}
-            yield _calibration_row(one, macro, MACRO, kind, whole)
-        else:
-            yield _calibration_row(one, macro, MACRO, kind, {})
+        parts = [told[at, kind] for at in tested if kind in one.kinds]
+        whole = {name: _mean([part[name] for part in parts]) for name in parts[0]} if parts else {}
+        yield _calibration_row(one, macro, MACRO, kind, whole)
         for at, label in enumerate(one.labels):
             yield _calibration_row(one, label, one.cells[0].asked[at], kind, told.get((at, kind), {}))
 
@@ -306,7 +309,7 @@ def _of_calibration(one: Trained, measured: list[int]) -> Iterator[list[Summed]]
         target, patient = one.target(at), one.patient[one.labels[at].known]
         asked = {"patients": one.patients}
         observed = means.summed(target, patient, **asked).total
-        for kind in (RAW, SCALED):
+        for kind in one.kinds:
             chances = [expit(score) for score in one.scores(at, kind)]
             yield [means.summed(brier.per_case(target, chance), patient, **asked) for chance in chances]
             promised = [means.summed(chance, patient, **asked).total for chance in chances]
@@ -317,12 +320,7 @@ def _coefficient(one: Trained, at: int, kind: str, name: str) -> Told:
     """One coefficient of the recalibration of a label, seed by seed."""
     fit = {"intercept": recalibration.in_the_large, "slope": recalibration.slope}[name]
     patient = one.patient[one.labels[at].known]
-    found = [
-        recalibration.nothing(one.patients)
-        if np.isnan(score).any()
-        else fit(one.target(at), score, patient, patients=one.patients)
-        for score in one.scores(at, kind)
-    ]
+    found = [fit(one.target(at), score, patient, patients=one.patients) for score in one.scores(at, kind)]
     influences = np.array([part.influence for part in found])
     return Told(observed=np.array([part.value for part in found]), varies=influences, drawn=False)
 
@@ -347,6 +345,7 @@ def _calibration_row(one: Trained, label: Label, asked: str, kind: str, told: di
         numbers |= columns
     parted = bool(told) and np.isnan(numbers["slope"]) and not np.isnan(numbers["intercept"])
     said = "no slope: the scores of a run part the classes, or are all the same" if parted else ""
+    said = said if kind in one.kinds else "no temperature: one class only in the validation of a run"
     place = one.place | {"label": label.name, "asked": asked, "scores": kind}
     return place | numbers | _facts(label, one.comparison, len(one.cells), said)
 
@@ -362,10 +361,8 @@ def reliability_rows(one: Trained) -> Iterator[pd.DataFrame]:
         *([(MACRO, MACRO, tested)] if tested else []),
         *((one.labels[at].name, one.cells[0].asked[at], [at]) for at in measured),
     ]:
-        for kind in (RAW, SCALED):
+        for kind in one.kinds:
             chance = np.concatenate([expit(score) for at in inside for score in one.scores(at, kind)])
-            if np.isnan(chance).any():
-                continue
             times = len(one.cells)
             target = np.concatenate([np.tile(one.target(at), times) for at in inside])
             patient = np.concatenate([np.tile(one.patient[one.labels[at].known], times) for at in inside])
