@@ -4,7 +4,8 @@
 #   snakemake                                     run it (config/config.yaml: the demo)
 #   snakemake --configfile config/my_study.yaml   run another study
 #
-# The rules follow the data: archives -> prepare -> reduce -> pretrain | adopt -> finetune -> predict -> compare -> report.
+# The rules follow the data: archives -> prepare -> reduce -> pretrain | adopt -> finetune -> predict -> compare and
+# examine -> report.
 
 from snakemake.utils import min_version
 

@@ -1,4 +1,4 @@
-"""Score the test images of a dataset with a fitted network."""
+"""Score the test and validation images of a dataset with a fitted network."""
 
 from headwater.cli import door
 from headwater.predict import predict

@@ -21,17 +21,17 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     # the engine does not know what it trains; methods and tasks tell it, in its words
     ("engine",),
     ("methods", "tasks"),
-    ("measured", "as_published", "verdicts", "crossed", "fitted"),
+    ("measured", "as_published", "verdicts", "examined", "subgroups", "crossed", "fitted"),
     (
         *("preflight", "catalogues", "specimens", "tables", "families", "wide", "characteristics", "matrix"),
-        *("numbers", "figures", "sentences", "page"),
+        *("soundness", "numbers", "figures", "sentences", "page"),
     ),
     ("reckoning", "calibration"),
     # by hand: no rule starts it
     ("plan", "cost", "calibrate", "rehearse", "study", "hindsight", "status", "submit", "by_hand", "doctor"),
     (
         *("prepare", "relabel", "ledger", "reduce", "adopt", "pretrain", "finetune", "predict", "transport"),
-        *("compare", "cross", "report", "twin"),
+        *("compare", "examine", "cross", "report", "twin"),
     ),
 )
 """The parts of the library from the ground up; a part may import its own layer and those before it."""
@@ -87,10 +87,11 @@ TORCH_FREE = (
         "preflight",
     ),
     *("io", "datasets", "twins", "statistics", "metrics", "reductions"),
-    *("predictions", "labels", "measured", "as_published", "verdicts", "exchanges", "crossed", "cross"),
-    *("catalogues", "findings", "tables", "families", "wide", "characteristics", "matrix", "numbers", "figures"),
+    *("predictions", "labels", "measured", "as_published", "verdicts", "examined", "subgroups"),
+    *("exchanges", "crossed", "cross", "catalogues", "findings", "tables", "families", "wide", "characteristics"),
+    *("matrix", "soundness", "numbers", "figures"),
     *("sentences", "page"),
-    *("prepare", "relabel", "ledger", "reduce", "compare", "report", "twin", "plan", "cost"),
+    *("prepare", "relabel", "ledger", "reduce", "compare", "examine", "report", "twin", "plan", "cost"),
     *("jobs", "chronicle", "accounts", "reckoning", "calibration", "calibrate", "study", "hindsight", "status"),
     *("submit", "by_hand", "specimens", "doctor"),
 )

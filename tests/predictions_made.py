@@ -72,13 +72,14 @@ def written(
     seeds: tuple[int, ...] = (0, 1),
     dataset: str = "chest",
     recipe: str = "finetune",
+    product: str = "predictions",
 ) -> list[Path]:
-    """The predictions of each source and seed below `folder`."""
+    """The predictions of each source and seed below `folder`; `product` says of which split."""
     files = []
     for source, strength in strengths.items():
         for seed in seeds:
             frame = scored(cases, source=source, seed=seed, strength=strength, dataset=dataset, recipe=recipe)
-            file = folder / dataset / source / recipe / f"seed{seed}" / "predictions.parquet"
+            file = folder / dataset / source / recipe / f"seed{seed}" / f"{product}.parquet"
             write_table(frame, file, "predictions")
             files.append(file)
     return files
@@ -113,4 +114,17 @@ def counted(path: Path, files: list[Path], *, untaught: tuple[str, ...] = ()) ->
         for split in ("train", "validation", "test")
     ]
     write_table(pd.DataFrame(rows), path, "labels")
+    return path
+
+
+def of_validation(cases: pd.DataFrame) -> pd.DataFrame:
+    """The same as cases of other patients."""
+    return cases.assign(case="v" + cases["case"], patient="v" + cases["patient"])
+
+
+def told(path: Path, cases: pd.DataFrame, **columns) -> Path:
+    """The table of cases that `prepare` would write of test cases; it tells nothing but `columns`."""
+    nothing = {"study": "", "site": "", "file": "", "split": "test", "sex": "", "age": np.nan, "view": "", "pixels": ""}
+    frame = cases[["case", "patient"]].assign(row=np.arange(len(cases)), **(nothing | columns))
+    write_table(frame, path, "cases")
     return path

@@ -3,14 +3,16 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from headwater import families
 from headwater.compare import compare
+from headwater.examine import examine
 from headwater.formats import MACRO, read_table, write_table
-from headwater.grid import Archive, Comparing, Dataset, Grid, Recipe, Source, Training, Twin, Weights
+from headwater.grid import Archive, Comparing, Comparison, Dataset, Grid, Recipe, Source, Training, Twin, Weights
 from headwater.records import Choice
-from predictions_made import cohort, written
+from predictions_made import cohort, of_validation, told, written
 
 PATIENT_DATA = {"Atelectasis": 0.4, "Effusion": 0.3, "Hernia": 0.0, "Edema": 0.03}
 PRODUCTS = {
@@ -19,6 +21,7 @@ PRODUCTS = {
     "values": ".values.parquet",
     "replicates": ".replicates.parquet",
 }
+EXAMINED = {name: f".{name}.parquet" for name in ("calibration", "reliability", "thresholds", "subgroups")}
 CASE_DATA = {"Cardiomegaly": 0.4, "Pleural_effusion & more": 0.3}
 
 
@@ -31,6 +34,10 @@ class Study:
     curves: list[Path]
     values: list[Path]
     replicates: list[Path]
+    calibration: list[Path]
+    reliability: list[Path]
+    thresholds: list[Path]
+    subgroups: list[Path]
     labels: list[Path]
     rejects: list[Path]
     cases: list[Path]
@@ -46,7 +53,7 @@ def study(folder: Path, *, strengths: dict[str, float], twin: bool = True, seeds
     A source called `NAME_again` or `NAME_shuffled` is a control if `controls` holds it.
     """
     grid = _grid(tuple(strengths), twin=twin, seeds=seeds, comparing=comparing)
-    products = {product: [] for product in PRODUCTS}
+    products = {product: [] for product in (*PRODUCTS, *EXAMINED)}
     for dataset, shares, images in (("chest", PATIENT_DATA, 2), ("vindr", CASE_DATA, 1)):
         cases = cohort(patients=80, images=images, labels=shares)
         files = [
@@ -54,15 +61,16 @@ def study(folder: Path, *, strengths: dict[str, float], twin: bool = True, seeds
             for recipe in grid.recipes
             for file in written(folder, cases, strengths=strengths, seeds=seeds, dataset=dataset, recipe=recipe.name)
         ]
-        for product, suffix in PRODUCTS.items():
+        for product, suffix in (PRODUCTS | EXAMINED).items():
             products[product].append(folder / "comparisons" / f"{dataset}{suffix}")
         _write_archive(folder / "archives" / f"{dataset}_archive", shares)
         compare(
             comparison=grid.comparison(dataset),
             predictions=files,
             labels=folder / "archives" / f"{dataset}_archive" / "labels.parquet",
-            **{product: files[-1] for product, files in products.items()},
+            **{product: products[product][-1] for product in PRODUCTS},
         )
+        _examine(folder, grid.comparison(dataset), cases, files, strengths, products)
     archives = sorted((folder / "archives").iterdir())
     return Study(
         grid=grid,
@@ -71,6 +79,40 @@ def study(folder: Path, *, strengths: dict[str, float], twin: bool = True, seeds
         rejects=[archive / "rejects.parquet" for archive in archives],
         cases=[archive / "cases.parquet" for archive in archives],
         ledger=_write_ledger(folder / "ledger.parquet", grid),
+    )
+
+
+def _examine(
+    folder: Path,
+    comparison: Comparison,
+    cases: pd.DataFrame,
+    files: list[Path],
+    strengths: dict[str, float],
+    products: dict[str, list[Path]],
+) -> None:
+    """Examine the runs of a dataset; half of its test patients are women, and nothing else is told of them."""
+    validation = [
+        file
+        for recipe in comparison.recipes
+        for file in written(
+            folder,
+            of_validation(cases),
+            strengths=strengths,
+            seeds=comparison.seeds,
+            dataset=comparison.dataset,
+            recipe=recipe,
+            product="validation",
+        )
+    ]
+    women = pd.factorize(cases["patient"])[0] % 2 == 0
+    examine(
+        comparison=comparison,
+        predictions=files,
+        validation=validation,
+        labels=folder / "archives" / f"{comparison.dataset}_archive" / "labels.parquet",
+        cases=told(folder / "told" / f"{comparison.dataset}.parquet", cases, sex=np.where(women, "F", "M")),
+        settled=folder / "comparisons" / f"{comparison.dataset}.settled.parquet",
+        **{product: products[product][-1] for product in EXAMINED},
     )
 
 

@@ -189,7 +189,8 @@ def fitted(folder, run, made, encoder=None):
     files = {"cases": made.cases, "images": made.images, "model": folder / "model.safetensors"}
     learnt = {"fit": folder / "fit.json", "history": folder, "progress": folder / "x.pt"}
     finetune(run=run, encoder=encoder, **files, **learnt)
-    predict(run=run, predictions=folder / "predictions.parquet", **files)
+    scores = {"predictions": folder / "predictions.parquet", "validation": folder / "validation.parquet"}
+    predict(run=run, **scores, **files)
     return (
         checkpoint.load_weights(files["model"])[0],
         formats.read_json(learnt["fit"]),

@@ -140,8 +140,8 @@ def test_in_slurm_the_leases_and_the_books_tell_the_seconds(tmp_path: Path, slur
 def test_the_command_says_what_it_does_not_know(tmp_path: Path, capsys: pytest.CaptureFixture):
     doors({"cost": cost.cost}, ["cost", "--config", str(DEMO), "--folder", str(tmp_path)])
     said = " ".join(capsys.readouterr().out.split())
-    assert "64 jobs, 51 of them on GPUs" in said
-    assert "64 jobs are of kinds of which no time is known" in said
+    assert "66 jobs, 51 of them on GPUs" in said
+    assert "66 jobs are of kinds of which no time is known" in said
     assert "hours from its beginning" not in said
 
 

@@ -50,7 +50,7 @@ def test_seconds_come_from_steps_validations_and_images(tmp_path: Path):
     cases(tmp_path, train=80, validation=30, test=50)
     # around a job, its start, 40 steps, two looks at 30 images
     assert foretold(FIT, tmp_path) == pytest.approx(1 + 3 + 40 * 0.5 + 2 * 30 * 0.01)
-    assert foretold(PREDICT, tmp_path) == pytest.approx(1 + 3 + 50 * 0.01)
+    assert foretold(PREDICT, tmp_path) == pytest.approx(1 + 3 + (50 + 30) * 0.01)
     assert foretold("pretrain photographs", tmp_path) == pytest.approx(1 + 3 + 40 * 0.5)
     assert foretold("report", tmp_path) is None
 
@@ -228,9 +228,9 @@ def test_a_dry_run_ends_with_its_price(tmp_path: Path, arguments: tuple[str, ...
     assert said.count("Price of this plan") == 1
     before, price = " ".join(said.split()).split("Price of this plan: ")
     assert before.rstrip().endswith("The order of jobs does not reflect the order of execution.")
-    assert "1 twin, 2 prepare, 1 ledger, 1 reduce, 1 pretrain, 4 finetune, 4 predict, 1 compare, 1 report;" in price
+    assert "1 twin, 2 prepare, 1 ledger, 1 reduce, 1 pretrain, 4 finetune, 4 predict, 1 compare, 1 examine," in price
     assert "the longest chain has 8 jobs. 0.039 process-hours" in price
-    assert "Of 7 jobs no time is known" in price
+    assert "Of 8 jobs no time is known" in price
     # Snakemake's own words are all there
     assert "rule finetune:" in said and "Job stats:" in said
 

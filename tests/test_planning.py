@@ -37,8 +37,8 @@ def test_each_study_is_a_valid_config_with_so_many_times_the_runs_of_the_first(p
 def test_every_run_of_a_study_is_planned_by_both_ways(planning, tmp_path, monkeypatch):
     monkeypatch.setitem(planning.SHAPES, 1, (2, 2, 1))
     found = planning.measured(1, rounds=1, folder=tmp_path)
-    # two archives: twin, prepare, compare each; the reduction and the pre-training of one source; ledger, report, all
-    assert found["ours"]["jobs"] == 2 * 2 * 2 + 2 * 3 + 2 + 3
+    # two archives: twin, prepare, compare, examine each; one source's reduction and pre-training; ledger, report, all
+    assert found["ours"]["jobs"] == 2 * 2 * 2 + 2 * 4 + 2 + 3
     # the bare Snakefile prepares and compares both, pre-trains both, reports
     assert found["bare Snakefile"]["jobs"] == 2 * 2 * 2 + 2 * 3 + 1
     assert all(0 < ways["seconds"] < 60 and ways["mebibytes"] > 10 for ways in found.values())

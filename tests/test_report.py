@@ -20,11 +20,13 @@ from headwater.tables import estimate, p_value
 from report_made import study
 
 STRENGTHS = {"random": 0.3, "random_again": 0.3, "wild_dino": 1.4, "image_net": 0.8}
-TABLES = ("significance", "macro", "characteristics", "labelwise_chest", "labelwise_vindr")
+SOUND = ("calibration", "thresholds", "subgroups")
+TABLES = ("significance", "macro", "characteristics", *SOUND, "labelwise_chest", "labelwise_vindr")
+FIGURES = ("forest", "roc", "seeds", "replicates", "reliability", "subgroups")
 NAMES = [
     *("index.html", "summary.txt", "numbers.json", "numbers.tex", "forest_macro.svg", "ranks.svg"),
     *(f"{table}.{suffix}" for table in TABLES for suffix in ("csv", "md", "tex", "html")),
-    *(f"{figure}_{name}.svg" for figure in ("forest", "roc", "seeds", "replicates") for name in ("chest", "vindr")),
+    *(f"{figure}_{name}.svg" for figure in FIGURES for name in ("chest", "vindr")),
 ]
 DOOR = Path(__file__).parent.parent / "scripts" / "report.py"
 READ = ["index.html", "significance.md", "significance.html", "significance.tex"]
@@ -47,7 +49,8 @@ def reported(folder, strengths=STRENGTHS, **changes):
 @pytest.fixture
 def without_figures(monkeypatch):
     """Reports in a fraction of the time."""
-    monkeypatch.setattr("headwater.figures.drawn", lambda *_, **__: {})
+    for name in ("drawn", "examined"):
+        monkeypatch.setattr(f"headwater.figures.{name}", lambda *_, **__: {})
 
 
 def table(folder) -> pd.DataFrame:
@@ -62,7 +65,7 @@ def test_all_products_are_there(finished):
 def test_another_process_writes_the_same_bytes(finished, tmp_path):
     """What a set of words gives first is another word in each process."""
     arguments = ["--grid", finished[0].grid.as_json(), "--ledger", str(finished[0].ledger)]
-    for name in ("comparisons", "curves", "values", "replicates", "labels", "rejects", "cases"):
+    for name in set(finished[0].arguments()) - {"grid", "ledger"}:
         arguments += [f"--{name}", *map(str, getattr(finished[0], name))]
     folders = [tmp_path / "2", tmp_path / "3"]
     for folder in folders:

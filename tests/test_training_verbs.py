@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,8 +58,8 @@ def fitted(folder, run, made, encoder=None):
 
 def predicted(folder, run, made):
     path = folder / "predictions.parquet"
-    model = folder / "model.safetensors"
-    predict(run=run, cases=made.cases, images=made.images, model=model, predictions=path, saved=folder / "progress")
+    files = {"model": folder / "model.safetensors", "validation": folder / "validation.parquet"}
+    predict(run=run, cases=made.cases, images=made.images, predictions=path, saved=folder / "progress", **files)
     return formats.read_table(path, "predictions")
 
 
@@ -107,6 +108,26 @@ def test_from_a_corpus_to_predictions(tmp_path, made, backbone):
     assert np.isnan(table["target"]).any()
     assert table["score"].notna().all()
     assert not list((tmp_path / "progress").glob("*"))
+
+
+def test_the_validation_split_is_scored_apart_from_the_test_split(tmp_path, made):
+    run = a_run(random_source())
+    fitted(tmp_path, run, made)
+    test = predicted(tmp_path, run, made)
+    table = formats.read_table(tmp_path / "validation.parquet", "predictions")
+    cases = formats.read_table(made.cases, "cases")
+    validation = cases[cases["split"] == "validation"]
+    assert table["case"].drop_duplicates().tolist() == validation["case"].tolist()
+    assert not set(table["case"]) & set(test["case"])
+    wide = validation[[formats.TARGET + label for label in prepared_made.LABELS]].to_numpy().ravel()
+    np.testing.assert_array_equal(table["target"], wide)
+    # the same network: what the test cases are has no say in the scores of the others
+    targets = [column for column in cases if column.startswith(formats.TARGET)]
+    cases.loc[cases["split"] == "test", targets] = 0
+    formats.write_table(cases, tmp_path / "cases.parquet", "cases")
+    predicted(tmp_path, run, replace(made, cases=tmp_path / "cases.parquet"))
+    again = formats.read_table(tmp_path / "validation.parquet", "predictions")
+    pd.testing.assert_frame_equal(again, table)
 
 
 def test_what_is_thrown_away_after_the_last_step_is_made_again_without_a_step(tmp_path, made, capsys):
@@ -302,6 +323,7 @@ def test_two_ranks_predict_as_one(tmp_path, made):
     one = predicted(tmp_path, run, made)
     words = ["--run", run.as_json(), "--cases", made.cases, "--images", made.images]
     words += ["--model", tmp_path / "model.safetensors", "--predictions", tmp_path / "two.parquet"]
+    words += ["--validation", tmp_path / "two_validation.parquet"]
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--"]
     done = subprocess.run([*launch, SCRIPTS / "predict.py", *map(str, words)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

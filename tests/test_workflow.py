@@ -7,7 +7,7 @@ import yaml
 
 from workflow_made import ROOT, planned, small_config, snakemake
 
-RULES = ("twin", "prepare", "ledger", "reduce", "pretrain", "finetune", "predict", "compare", "report")
+RULES = ("twin", "prepare", "ledger", "reduce", "pretrain", "finetune", "predict", "compare", "examine", "report")
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +30,7 @@ def test_the_plan_counts_every_rule(tmp_path):
         "finetune": 4,
         "predict": 4,
         "compare": 1,
+        "examine": 1,
         "report": 1,
     }
 
@@ -72,10 +73,10 @@ def test_run_again_there_is_nothing_to_do(finished):
 
 
 @pytest.mark.slow
-def test_a_new_metric_repeats_compare_and_report_only(finished):
+def test_a_new_metric_repeats_no_training(finished):
     config = small_config()
     config["comparison"]["metrics"] = ["auroc", "average_precision"]
-    assert planned(finished, config=config) == {"all": 1, "compare": 1, "report": 1}
+    assert planned(finished, config=config) == {"all": 1, "compare": 1, "examine": 1, "report": 1}
 
 
 @pytest.mark.slow
@@ -84,16 +85,16 @@ def test_a_new_metric_repeats_compare_and_report_only(finished):
     [{"reference": None}, {"margin": 0.01}, {"method": "published"}, {"correction": "max_t"}, {"pairing": "nested"}],
     ids=str,
 )
-def test_another_comparison_repeats_compare_and_report_only(finished, change):
+def test_another_comparison_repeats_no_training(finished, change):
     config = small_config()
     config["comparison"] |= change
-    assert planned(finished, config=config) == {"all": 1, "compare": 1, "report": 1}
+    assert planned(finished, config=config) == {"all": 1, "compare": 1, "examine": 1, "report": 1}
 
 
 @pytest.mark.slow
 def test_a_control_adds_its_own_runs_and_no_encoder(finished):
     config = {**small_config(), "controls": {"again": ["photographs"], "shuffled": ["random"]}}
-    expected = {"all": 1, "finetune": 4, "predict": 4, "compare": 1, "report": 1}
+    expected = {"all": 1, "finetune": 4, "predict": 4, "compare": 1, "examine": 1, "report": 1}
     assert planned(finished, config=config) == expected
 
 
@@ -101,7 +102,14 @@ def test_a_control_adds_its_own_runs_and_no_encoder(finished):
 def test_a_new_source_adds_only_its_own_branch(finished):
     config = small_config()
     config["sources"]["random_again"] = {}
-    assert planned(finished, config=config) == {"all": 1, "finetune": 2, "predict": 2, "compare": 1, "report": 1}
+    assert planned(finished, config=config) == {
+        "all": 1,
+        "finetune": 2,
+        "predict": 2,
+        "compare": 1,
+        "examine": 1,
+        "report": 1,
+    }
 
 
 @pytest.mark.slow
@@ -109,7 +117,7 @@ def test_a_second_reading_of_the_labels_decodes_no_image_again(finished):
     config = small_config()
     config["archives"]["frontal"] = {"images_of": "chestxray14", "projections": ["PA"]}
     config["datasets"]["frontal"] = config["datasets"]["chestxray14"]
-    expected = {"all": 1, "relabel": 1, "finetune": 4, "predict": 4, "compare": 1, "report": 1}
+    expected = {"all": 1, "relabel": 1, "finetune": 4, "predict": 4, "compare": 1, "examine": 1, "report": 1}
     assert planned(finished, config=config) == expected
 
 
@@ -120,6 +128,7 @@ def test_a_new_seed_adds_only_its_own_runs(finished):
         "finetune": 2,
         "predict": 2,
         "compare": 1,
+        "examine": 1,
         "report": 1,
     }
 
@@ -158,5 +167,5 @@ def test_small_jobs_are_grouped_by_the_profile_and_trainings_are_not(tmp_path):
     plan = snakemake(tmp_path, "-n", "--groups", *profile["groups"], config=config).stdout
     grouped = {rule for rule in RULES if f"    rule {rule}:" in plan}
     alone = {rule for rule in RULES if f"\nrule {rule}:" in plan}
-    assert grouped == {"finetune", "predict", "compare", "report"}
+    assert grouped == {"finetune", "predict", "compare", "examine", "report"}
     assert alone == {"twin", "prepare", "ledger", "reduce", "pretrain", "finetune"}

@@ -165,7 +165,7 @@ def foretold(job: Job, *, plan: Config, told: Calibration, folder: Path) -> floa
     if have is None:
         return None
     if job.rule == "predict":
-        return around + have.test * timed.image
+        return around + (have.test + have.validation) * timed.image
     if job.rule == "transport":
         there = [counts(archive, plan=plan, folder=folder) for archive in _elsewhere(job.run, plan)]
         return None if None in there else around + sum(one.test for one in there) * timed.image

@@ -8,6 +8,7 @@ import pandas as pd
 from headwater import sentences, tables
 from headwater.formats import SPLITS, TARGET
 from headwater.grid import Dataset, Grid
+from headwater.subgroups import UNTOLD
 from headwater.wide import Wide
 
 ALL = "all"
@@ -15,9 +16,6 @@ ALL = "all"
 
 WOMAN = "F"
 """How archives' catalogues write it."""
-
-UNTOLD = "not told"
-"""What stands for a projection that an archive does not tell of a case."""
 
 EXACT = ("dataset", "characteristic", "name", "split", "cases", "known", "value", "sd")
 """Columns of the numbers in full precision: `known` are the cases of which the archive tells it."""

@@ -1,4 +1,4 @@
-"""Fitted: a network as its fine-tuning left it, and what it says of the test images of an archive."""
+"""Fitted: a network as its fine-tuning left it, and what it says of an archive's images."""
 
 import json
 from dataclasses import dataclass
@@ -28,11 +28,13 @@ class Fitted:
     kind: Kind
     size: int
 
-    def scores(self, data: Prepared, *, cases: Path, world: distributed.World) -> tuple[np.ndarray, np.ndarray]:
-        """(rows, scores) of the test split, scores (rows, labels); images of another size are brought to its own."""
-        rows = data.rows("test")
+    def scores(
+        self, data: Prepared, *, split: str, cases: Path, world: distributed.World
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(rows, scores) of a split, scores (rows, labels); images of another size are brought to its own."""
+        rows = data.rows(split)
         if not len(rows):
-            raise Refusal("has no test cases", file=cases, remedy="mend the split of the archive")
+            raise Refusal(f"has no {split} cases", file=cases, remedy="mend the split of the archive")
         training = self.run.recipe.training
         network = self.network if data.size == self.size else Resizing(self.network, size=self.size)
         logits = scoring.score(

@@ -24,6 +24,25 @@ CHANCE = "chance"
 
 TEXT, WHOLE, NUMBER, FLAG = "text", "whole number", "number", "yes or no"
 
+COUNTED = {
+    "patients": WHOLE,
+    "cases": WHOLE,
+    "positives": WHOLE,
+    "positive_patients": WHOLE,
+    "negative_patients": WHOLE,
+    "seeds": WHOLE,
+    "resamples": WHOLE,
+    "tested": FLAG,
+    "note": TEXT,
+}
+"""Columns of what a number of a label rests on."""
+
+
+def estimated(*names: str) -> dict[str, str]:
+    """Columns of quantities, each with its standard error and its interval."""
+    return {f"{name}{suffix}": NUMBER for name in names for suffix in ("", "_se", "_low", "_high")}
+
+
 TABLES: dict[str, dict[str, str]] = {
     # what an archive says of each image, before a pixel is read (datasets -> prepare)
     "catalogue": {
@@ -213,6 +232,95 @@ TABLES: dict[str, dict[str, str]] = {
         "replicate": WHOLE,
         "difference": NUMBER,
     },
+    # what each run's validation split settles, before its test split is looked at (examine)
+    "settled": {
+        "dataset": TEXT,
+        "recipe": TEXT,
+        "source": TEXT,
+        "seed": WHOLE,
+        "label": TEXT,
+        # one for all labels, which makes the log loss of the known targets least
+        "temperature": NUMBER,
+        "log_loss": NUMBER,
+        "log_loss_scaled": NUMBER,
+        "known": WHOLE,
+        # the least score at which alarms pass over this share of the negatives
+        "specificity": NUMBER,
+        "threshold": NUMBER,
+        "cases": WHOLE,
+        "positives": WHOLE,
+        "negatives": WHOLE,
+        "note": TEXT,
+    },
+    # how far scores can be read as probabilities; `scores`: raw, or scaled by temperature (examine -> report)
+    "calibration": {
+        "dataset": TEXT,
+        "fitted_to": TEXT,
+        "recipe": TEXT,
+        "source": TEXT,
+        # what the test split calls it, and what the network calls it
+        "label": TEXT,
+        "asked": TEXT,
+        "scores": TEXT,
+        **estimated("intercept", "slope", "brier", "ratio"),
+        **COUNTED,
+    },
+    # points of the reliability plots, seeds pooled; equal scores share a bin (examine -> report)
+    "reliability": {
+        "dataset": TEXT,
+        "fitted_to": TEXT,
+        "recipe": TEXT,
+        "source": TEXT,
+        "label": TEXT,
+        "asked": TEXT,
+        "scores": TEXT,
+        "bin": WHOLE,
+        "predicted": NUMBER,
+        "observed": NUMBER,
+        "low": NUMBER,
+        "high": NUMBER,
+        "scored": WHOLE,
+        "patients": WHOLE,
+    },
+    # what alarms find and miss on the test split, at the thresholds of the validation split (examine -> report)
+    "thresholds": {
+        "dataset": TEXT,
+        "fitted_to": TEXT,
+        "recipe": TEXT,
+        "source": TEXT,
+        "label": TEXT,
+        "asked": TEXT,
+        "asked_specificity": NUMBER,
+        # the mean over seeds, the lowest and the highest
+        "threshold": NUMBER,
+        "threshold_low": NUMBER,
+        "threshold_high": NUMBER,
+        **estimated("sensitivity", "specificity", "ppv", "npv"),
+        **COUNTED,
+    },
+    # the first metric in groups of the test patients, each held against all others (examine -> report)
+    "subgroups": {
+        "dataset": TEXT,
+        "metric": TEXT,
+        "recipe": TEXT,
+        "source": TEXT,
+        "label": TEXT,
+        "characteristic": TEXT,
+        "group": TEXT,
+        **estimated("value"),
+        "rest": NUMBER,
+        **estimated("difference"),
+        # of its characteristic the group that lies furthest from all others
+        "largest": FLAG,
+        "patients": WHOLE,
+        "cases": WHOLE,
+        "positives": WHOLE,
+        "positive_patients": WHOLE,
+        "negative_patients": WHOLE,
+        "seeds": WHOLE,
+        "resamples": WHOLE,
+        "note": TEXT,
+    },
     # ROC curves of the runs, thinned for drawing (compare -> report)
     "curves": {
         "dataset": TEXT,
@@ -238,6 +346,11 @@ KEYS = {
     "comparisons": ["metric", "recipe", "label", "source", "reference"],
     "values": ["metric", "recipe", "label", "source", "seed"],
     "replicates": ["metric", "recipe", "source", "reference", "replicate"],
+    "settled": ["recipe", "source", "seed", "label"],
+    "calibration": ["fitted_to", "recipe", "source", "label", "asked", "scores"],
+    "reliability": ["fitted_to", "recipe", "source", "label", "asked", "scores", "bin"],
+    "thresholds": ["fitted_to", "recipe", "source", "label", "asked"],
+    "subgroups": ["recipe", "source", "label", "characteristic", "group"],
 }
 """Columns that together may name a row only once."""
 

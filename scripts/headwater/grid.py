@@ -342,6 +342,8 @@ class Comparing(Record):
     """Labels with fewer positive (or negative) test patients than this are tested with caution, and flagged."""
     external: bool = False
     """Each fitted network also predicts on the other datasets' test cases, for the findings that both have."""
+    specificity: float = Field(0.9, gt=0, lt=1)
+    """Share of the validation cases without a finding that its threshold passes over; what it finds is told on test."""
 
 
 class Comparison(Comparing):

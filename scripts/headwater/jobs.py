@@ -8,6 +8,9 @@ from typing import Any
 from headwater.grid import Grid, Run, Source
 from headwater.settings import Config
 
+COMPARED = {"compare": ".parquet", "examine": ".calibration.parquet"}
+"""What is done with all runs of a dataset, and how its first product ends."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
@@ -63,17 +66,22 @@ def jobs(plan: Config) -> Iterator[Job]:
             for job in _of_run(run, plan):
                 yield job
             predicted.append(job.product)
-        yield Job(
-            rule="compare",
-            product=f"{plan.results}/comparisons/{dataset.name}.parquet",
-            wildcards=(dataset.name,),
-            kind=dataset.name,
-            needs=tuple(predicted),
-        )
+        for rule, suffix in COMPARED.items():
+            yield Job(
+                rule=rule,
+                product=f"{plan.results}/comparisons/{dataset.name}{suffix}",
+                wildcards=(dataset.name,),
+                kind=dataset.name,
+                needs=tuple(predicted),
+            )
         predictions[dataset.name] = tuple(predicted)
     crossed = list(_of_exchanges(plan, predictions)) if plan.comparison.external else []
     yield from crossed
-    compared = tuple(f"{plan.results}/comparisons/{dataset.name}.parquet" for dataset in grid.datasets)
+    compared = tuple(
+        f"{plan.results}/comparisons/{dataset.name}{suffix}"
+        for dataset in grid.datasets
+        for suffix in COMPARED.values()
+    )
     compared += tuple(job.product for job in crossed if job.rule == "cross")
     yield Job(rule="report", product=f"{plan.results}/report/index.html", needs=compared)
 

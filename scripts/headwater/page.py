@@ -9,7 +9,7 @@ import jinja2
 import markupsafe
 import pandas as pd
 
-from headwater import __version__, figures, matrix, sentences, tables
+from headwater import __version__, figures, matrix, sentences, soundness, tables
 from headwater import characteristics as about_cases
 from headwater.formats import MACRO, SPLITS
 from headwater.grid import Dataset, Grid
@@ -21,6 +21,7 @@ TEMPLATES = Path(__file__).parent / "pages"
 def index(
     rows: pd.DataFrame,
     svgs: dict[str, str],
+    sound: dict[str, Wide],
     *,
     counts: dict[str, pd.DataFrame],
     rejects: dict[str, pd.DataFrame],
@@ -28,7 +29,8 @@ def index(
     grid: Grid,
     crossed: pd.DataFrame | None = None,
 ) -> str:
-    """The whole report as HTML, from judged comparisons, figures, counts and rejects by archive, and the ledger.
+    """The whole report as HTML, from judged comparisons, figures, tables of soundness, counts and rejects by archive,
+    and the ledger.
 
     `crossed` is what networks reach elsewhere, where that was asked for.
     """
@@ -48,6 +50,7 @@ def index(
         no_ranks=sentences.ranks(rows, grid=grid),
         correction=sentences.correction(grid),
         datasets=[_dataset(dataset, rows, shown, drawn, counts[dataset.archive], grid) for dataset in grid.datasets],
+        sound=[_sound(name, table, grid) for name, table in sound.items()],
         sources=_table(_sources(grid), words=("Source", "Weights", "Backbone", "Corpus", "Length")),
         archives=_table(_archives(grid, rejects), words=("Archive", "What it is", "Licence", "Note")),
         apart=sentences.apart(ledger, grid=grid),
@@ -111,6 +114,8 @@ SPOKEN = {
     "replicates": "Resampled differences",
     "ranks": "Mean ranks over test sets",
     "crossed": "By the dataset fitted to and the one tested on",
+    "reliability": "Promised and observed shares",
+    "subgroups": "Groups of patients against all others",
 }
 
 
@@ -136,6 +141,8 @@ def _dataset(
         "roc": drawn.get(f"roc_{dataset.name}"),
         "seeds": drawn.get(f"seeds_{dataset.name}"),
         "replicates": drawn.get(f"replicates_{dataset.name}"),
+        "reliability": drawn.get(f"reliability_{dataset.name}"),
+        "subgroups": drawn.get(f"subgroups_{dataset.name}"),
         "labels": _table(labels, words=("Label", "Part in the comparison")),
     }
 
@@ -147,6 +154,12 @@ def _elsewhere(crossed: pd.DataFrame, drawn: dict[str, str], grid: Grid) -> dict
         "figures": [svg for name, svg in drawn.items() if name.startswith("crossed_")],
         "notes": matrix.footnotes(crossed, grid=grid),
     }
+
+
+def _sound(name: str, table: Wide, grid: Grid) -> dict[str, Any]:
+    """What the page says of calibration, thresholds or subgroups."""
+    shown = _table(table.shown, words=tables.LEFT) if len(table.shown) else None
+    return {"name": name, "title": table.title, "table": shown, "notes": soundness.footnotes(name, grid=grid)}
 
 
 def _table(shown: pd.DataFrame, *, words: Iterable[str]) -> dict:

@@ -1,4 +1,4 @@
-"""Predict: what a fitted network says of every test image, once each."""
+"""Predict: what a fitted network says of every test image, and of every validation image, once each."""
 
 from pathlib import Path
 
@@ -17,12 +17,14 @@ def predict(
     images: Path,
     model: Path,
     predictions: Path,
+    validation: Path,
     saved: Path | None = None,
     threads: int = 1,
     device: distributed.Wanted = "auto",
 ) -> None:
     """Write the scores of a run's model for the test split: one row per case and label, in the order of the cases.
 
+    Those for the validation split, in the same form, are for what must be settled before the test split is looked at.
     In the folder `saved` lies the progress of trainings; that of this run has served, and is taken away.
     """
     with distributed.world(threads=threads, device=device) as world:
@@ -34,11 +36,12 @@ def predict(
                 file=model,
                 remedy="run finetune again",
             )
-        rows, scores = network.scores(data, cases=cases, world=world)
-        if world.first:
-            formats.write_table(_table(run, data, rows, network.labels, scores), predictions, "predictions")
-            if saved is not None:
-                checkpoint.forget(saved / f"{run.digest}.pt")
+        for split, product in (("validation", validation), ("test", predictions)):
+            rows, scores = network.scores(data, split=split, cases=cases, world=world)
+            if world.first:
+                formats.write_table(_table(run, data, rows, network.labels, scores), product, "predictions")
+        if world.first and saved is not None:
+            checkpoint.forget(saved / f"{run.digest}.pt")
 
 
 def _table(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from headwater import characteristics, families, figures, matrix, numbers, page, sentences, tables, wide
+from headwater import characteristics, families, figures, matrix, numbers, page, sentences, soundness, tables, wide
 from headwater.formats import MACRO, read_table, write_json, write_text
 from headwater.grid import Grid
 from headwater.refusals import Refusal
@@ -20,6 +20,10 @@ def report(
     curves: list[Path],
     values: list[Path],
     replicates: list[Path],
+    calibration: list[Path],
+    reliability: list[Path],
+    thresholds: list[Path],
+    subgroups: list[Path],
     labels: list[Path],
     rejects: list[Path],
     cases: list[Path],
@@ -35,7 +39,8 @@ def report(
     counts = _by_archive(labels, "labels", grid)
     resampled = _by_dataset(replicates, "replicates", grid)
     compared = _by_dataset(comparisons, "comparisons", grid)
-    rows = families.judged(compared, grid=grid, order=_label_order(grid, counts), replicates=resampled)
+    order = _label_order(grid, counts)
+    rows = families.judged(compared, grid=grid, order=order, replicates=resampled)
     svgs = figures.drawn(
         rows,
         curves=_by_dataset(curves, "curves", grid),
@@ -43,6 +48,11 @@ def report(
         resampled=resampled,
         grid=grid,
     )
+    found = {"calibration": calibration, "thresholds": thresholds, "subgroups": subgroups}
+    examined = {name: _by_dataset(files, name, grid) for name, files in found.items()}
+    sound = soundness.all_tables(examined, grid=grid, order=order)
+    points = soundness.ordered(_by_dataset(reliability, "reliability", grid), grid=grid, order=order)
+    svgs |= figures.examined(points, sound["subgroups"].exact, grid=grid)
     elsewhere = _by_dataset(crossed, "crossed", grid) if crossed else None
     if elsewhere is not None:
         svgs |= figures.elsewhere(elsewhere, grid=grid)
@@ -50,10 +60,12 @@ def report(
     for name, svg in svgs.items():
         write_text(svg, folder / f"{name}.svg")
     _write_tables(rows, grid=grid, folder=folder)
+    _write_sound(sound, about=rows, grid=grid, folder=folder)
     _write_numbers(rows, grid=grid, folder=folder)
     _write_characteristics(_by_archive(cases, "cases", grid), grid=grid, folder=folder)
     refused, apart = _by_archive(rejects, "rejects", grid), read_table(ledger, "ledger")
-    whole = page.index(rows, svgs, counts=counts, rejects=refused, ledger=apart, grid=grid, crossed=elsewhere)
+    told = {"rejects": refused, "ledger": apart, "crossed": elsewhere}
+    whole = page.index(rows, svgs, sound, counts=counts, **told, grid=grid)
     write_text(whole, folder / "index.html")
     summary = _summary(rows, counts=counts, grid=grid, folder=folder)
     write_text(summary, folder / "summary.txt")
@@ -143,6 +155,15 @@ def _write_characteristics(cases: dict[str, pd.DataFrame], *, grid: Grid, folder
     said = {"warnings": characteristics.warnings(grid), "notes": characteristics.footnotes(grid)}
     _write_words("characteristics", found.shown, found.bold, **said, folder=folder)
     write_text(page.characteristics(found, grid=grid), folder / "characteristics.html")
+
+
+def _write_sound(found: dict[str, wide.Wide], *, about: pd.DataFrame, grid: Grid, folder: Path) -> None:
+    """Calibration, operating points and subgroups; `about` are the judged comparisons of the same runs."""
+    for name, table in found.items():
+        notes = soundness.footnotes(name, grid=grid)
+        write_text(table.exact.to_csv(index=False, lineterminator="\n"), folder / f"{name}.csv")
+        _write_read(name, table.shown, table.bold, about=about, notes=notes, folder=folder, grid=grid)
+        write_text(page.wide_table(table, about=about, notes=notes, grid=grid), folder / f"{name}.html")
 
 
 def _write_words(

@@ -16,7 +16,7 @@ CONTROL_FAILED, FEW = " †", " ‡"
 
 LEFT = (
     *("Dataset", "Metric", "Recipe", "Label", "Fitted to", "Source", "Compared with", "Note", "Rule", "Of"),
-    "Characteristic",
+    *("Characteristic", "Scores", "Group"),
 )
 """Columns of words; all others hold numbers and stand to the right."""
 

@@ -33,7 +33,7 @@ def transport(
         for one, of_cases, of_images in zip(asked.others, cases, images, strict=True):
             data = prepared.read(of_cases, images=of_images)
             _known(one, network.labels, data.labels, files=(model, of_cases))
-            rows, scores = network.scores(data, cases=of_cases, world=world)
+            rows, scores = network.scores(data, split="test", cases=of_cases, world=world)
             parts.append(_table(run, one, data, rows, _of_findings(one, network.labels, scores)))
         if world.first:
             formats.write_table(pd.concat(parts, ignore_index=True), elsewhere, "elsewhere")

@@ -24,6 +24,32 @@ rule compare:
         " --values {output.values} --replicates {output.replicates} --threads {threads} > {log} 2>&1"
 
 
+rule examine:
+    input:
+        predictions=lambda wildcards: products_of_runs(wildcards, product="predictions.parquet"),
+        validation=lambda wildcards: products_of_runs(wildcards, product="validation.parquet"),
+        labels=prepared("labels.parquet"),
+        cases=cases_of,
+    output:
+        calibration=f"{COMPARED}.calibration.parquet",
+        reliability=f"{COMPARED}.reliability.parquet",
+        thresholds=f"{COMPARED}.thresholds.parquet",
+        subgroups=f"{COMPARED}.subgroups.parquet",
+        settled=f"{COMPARED}.settled.parquet",
+    log:
+        "logs/examine/{dataset}.log",
+    conda:
+        ENVIRONMENT
+    threads: 2
+    params:
+        comparison=lambda wildcards: quote(GRID.comparison(wildcards.dataset).as_json()),
+    shell:
+        door("examine") + "--comparison {params.comparison} --predictions {input.predictions}"
+        " --validation {input.validation} --labels {input.labels} --cases {input.cases}"
+        " --calibration {output.calibration} --reliability {output.reliability} --thresholds {output.thresholds}"
+        " --subgroups {output.subgroups} --settled {output.settled} --threads {threads} > {log} 2>&1"
+
+
 rule cross:
     input:
         predictions=lambda wildcards: products_of_runs(wildcards, product="predictions.parquet"),
@@ -47,7 +73,8 @@ rule cross:
         " --crossed {output.crossed} --threads {threads} > {log} 2>&1"
 
 
-TABLES = ["significance", "macro", "characteristics", *(f"labelwise_{dataset}" for dataset in CONFIG.datasets)]
+TABLES = ["significance", "macro", "characteristics", "calibration", "thresholds", "subgroups"]
+TABLES += [f"labelwise_{dataset}" for dataset in CONFIG.datasets]
 TABLES += ["crossed"] if CONFIG.comparison.external else []
 
 
@@ -57,6 +84,10 @@ rule report:
         curves=expand(f"{COMPARED}.curves.parquet", dataset=CONFIG.datasets),
         values=expand(f"{COMPARED}.values.parquet", dataset=CONFIG.datasets),
         replicates=expand(f"{COMPARED}.replicates.parquet", dataset=CONFIG.datasets),
+        calibration=expand(f"{COMPARED}.calibration.parquet", dataset=CONFIG.datasets),
+        reliability=expand(f"{COMPARED}.reliability.parquet", dataset=CONFIG.datasets),
+        thresholds=expand(f"{COMPARED}.thresholds.parquet", dataset=CONFIG.datasets),
+        subgroups=expand(f"{COMPARED}.subgroups.parquet", dataset=CONFIG.datasets),
         labels=[f"{RESULTS}/archives/{dataset.archive}/labels.parquet" for dataset in GRID.datasets],
         cases=[f"{RESULTS}/archives/{dataset.archive}/cases.parquet" for dataset in GRID.datasets],
         rejects=[f"{RESULTS}/archives/{archive}/rejects.parquet" for archive in archives_used()],
@@ -82,7 +113,9 @@ rule report:
         folder=subpath(output[0], parent=True),
     shell:
         door("report") + "--grid {params.grid} --comparisons {input.comparisons} --curves {input.curves}"
-        " --values {input.values} --replicates {input.replicates} --labels {input.labels} --rejects {input.rejects}"
+        " --values {input.values} --replicates {input.replicates} --calibration {input.calibration}"
+        " --reliability {input.reliability} --thresholds {input.thresholds} --subgroups {input.subgroups}"
+        " --labels {input.labels} --rejects {input.rejects}"
         " --cases {input.cases} --ledger {input.ledger} --folder {params.folder}"
         + (" --crossed {input.crossed}" if CONFIG.comparison.external else "")
         + " > {log} 2>&1"

@@ -1,4 +1,4 @@
-# Each source fitted to each dataset, its predictions on the test split, and on those of other datasets where asked for.
+# Each source fitted to each dataset; its predictions on test and validation split, and elsewhere where asked for.
 
 
 rule finetune:
@@ -42,6 +42,7 @@ rule predict:
         model=f"{RUN}/model.safetensors",
     output:
         predictions=f"{RUN}/predictions.parquet",
+        validation=f"{RUN}/validation.parquet",
     log:
         "logs/predict/{dataset}/{source}/{recipe}/seed{seed}.log",
     conda:
@@ -58,7 +59,7 @@ rule predict:
         training_door("predict")
         + f"--saved {PROGRESS} "
         + "--run {params.run} --cases {input.cases} --images {params.images}"
-        " --model {input.model} --predictions {output.predictions} > {log} 2>&1"
+        " --model {input.model} --predictions {output.predictions} --validation {output.validation} > {log} 2>&1"
 
 
 rule transport:

@@ -4,12 +4,12 @@ import pandas as pd
 
 from headwater import matrix as matrix_of
 from headwater import wide
-from headwater.figures import forest, matrix, replicates, roc, seeds
+from headwater.figures import forest, matrix, reliability, replicates, roc, seeds
 from headwater.figures.drawing import inlined, palette
 from headwater.formats import MACRO
 from headwater.grid import Grid
 
-__all__ = ["drawn", "elsewhere", "inlined", "palette"]
+__all__ = ["drawn", "elsewhere", "examined", "inlined", "palette"]
 
 
 def drawn(
@@ -37,6 +37,22 @@ def elsewhere(crossed: pd.DataFrame, *, grid: Grid) -> dict[str, str]:
     macro = matrix_of.ordered(crossed[crossed["label"] == MACRO], grid=grid)
     sources = list(dict.fromkeys(macro.loc[macro["value"].notna(), "source"]))
     return {f"crossed_{source}": matrix.drawn(macro, source=source, grid=grid) for source in sources}
+
+
+def examined(points: pd.DataFrame, groups: pd.DataFrame, *, grid: Grid) -> dict[str, str]:
+    """SVGs by name, for each dataset: its reliability plots and its subgroups, where there are any; no controls.
+
+    Points and groups in reading order."""
+    colours = {source.name: _colours(grid)[source.name] for source in grid.sources if not source.control}
+    points, groups = (frame[frame["source"].isin(list(colours))] for frame in (points, groups))
+    svgs = {}
+    for dataset in grid.datasets:
+        at_home = (points["dataset"] == dataset.name) & (points["fitted_to"] == dataset.name)
+        panels = reliability.panels_of(points[at_home], grid=grid)
+        svgs[f"reliability_{dataset.name}"] = reliability.drawn(panels, colours=colours) if panels else ""
+        here = groups[(groups["dataset"] == dataset.name) & (groups["label"] == MACRO)]
+        svgs[f"subgroups_{dataset.name}"] = forest.of_groups(here[here["difference"].notna()], grid=grid)
+    return {name: svg for name, svg in svgs.items() if svg}
 
 
 def _colours(grid: Grid) -> dict[str, str]:

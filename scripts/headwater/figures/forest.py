@@ -36,6 +36,31 @@ def of_pairs(pairs: pd.DataFrame, *, by: str, grid: Grid) -> str:
     return drawn(marks, colours=colours, xlabel=f"{against}, {covers}")
 
 
+def of_groups(groups: pd.DataFrame, *, grid: Grid) -> str:
+    """The forest of groups of patients, each against all others; nothing for none. No mark is filled: nothing is
+    tested."""
+    if groups.empty:
+        return ""
+    title = tables.titles(grid)[grid.comparing.metrics[0]]
+    marks = pd.DataFrame(
+        {
+            "panel": [title + behind(row.recipe, grid) for row in groups.itertuples()],
+            "group": [
+                f"{row.characteristic} {row.group}, {row.patients} patients ({row.note})" for row in groups.itertuples()
+            ],
+            "name": groups["source"],
+            "source": groups["source"],
+            "difference": groups["difference"],
+            "low": groups["difference_low"],
+            "high": groups["difference_high"],
+            "significant": False,
+        }
+    )
+    covers = f"{100 * (1 - grid.comparing.level):g}% CI"
+    colours = palette([source.name for source in grid.sources])
+    return drawn(marks, colours=colours, xlabel=f"difference from all others, {covers}")
+
+
 def drawn(rows: pd.DataFrame, *, colours: dict[str, str], xlabel: str) -> str:
     """An SVG with one line per row: its difference, its interval, the line of no difference.
 
