@@ -16,7 +16,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("slurm", "leases", "launch", "processes", "snakemake_log"),
     ("claims", "waiting", "controller"),
     ("settings", "grid", "cli", "jobs", "chronicle", "accounts"),
-    ("io", "formats", "hashes", "statistics", "splits", "prepared", "predictions", "labels"),
+    ("io", "formats", "hashes", "statistics", "splits", "provenance", "prepared", "predictions", "labels"),
     ("datasets", "twins", "reductions", "backbones", "weights", "metrics"),
     # the engine does not know what it trains; methods and tasks tell it, in its words
     ("engine",),
@@ -84,7 +84,7 @@ TORCH_FREE = (
         "preflight",
     ),
     *("io", "datasets", "twins", "statistics", "metrics", "reductions"),
-    *("predictions", "labels", "measured", "as_published", "verdicts"),
+    *("provenance", "predictions", "labels", "measured", "as_published", "verdicts"),
     *("catalogues", "findings", "tables", "families", "wide", "characteristics", "numbers", "figures"),
     *("sentences", "page"),
     *("prepare", "relabel", "ledger", "reduce", "compare", "report", "twin", "plan", "cost"),

@@ -18,6 +18,7 @@ PRODUCTS = {
     "curves": ".curves.parquet",
     "values": ".values.parquet",
     "replicates": ".replicates.parquet",
+    "provenance": ".provenance.parquet",
 }
 CASE_DATA = {"Cardiomegaly": 0.4, "Pleural_effusion & more": 0.3}
 
@@ -31,6 +32,7 @@ class Study:
     curves: list[Path]
     values: list[Path]
     replicates: list[Path]
+    provenance: list[Path]
     labels: list[Path]
     rejects: list[Path]
     cases: list[Path]

@@ -237,7 +237,8 @@ def ledger_of(folder: Path, out: Path) -> pd.DataFrame:
     """The ledger of an archive in the layout of the NIH, at the default distance."""
     mine = Archive(name="nih", kind="chestxray14", folder=str(folder), size=64, validation=0.2)
     files = {name: out / "nih" / f"{name}.parquet" for name in ("cases", "rejects", "labels")}
-    prepare(archive=mine, workers=0, images=out / "nih" / "images.npy", hashes=out / "nih" / "hashes.npy", **files)
+    files |= {"images": out / "nih" / "images.npy", "hashes": out / "nih" / "hashes.npy", "split": out / "split.json"}
+    prepare(archive=mine, workers=0, **files)
     return written(out, overlaps("nih", distance=Leaks().distance))
 
 

@@ -22,7 +22,8 @@ from report_made import study
 STRENGTHS = {"random": 0.3, "random_again": 0.3, "wild_dino": 1.4, "image_net": 0.8}
 TABLES = ("significance", "macro", "characteristics", "labelwise_chest", "labelwise_vindr")
 NAMES = [
-    *("index.html", "summary.txt", "numbers.json", "numbers.tex", "forest_macro.svg", "ranks.svg"),
+    *("index.html", "summary.txt", "numbers.json", "numbers.tex", "provenance.csv", "provenance.json"),
+    *("forest_macro.svg", "ranks.svg"),
     *(f"{table}.{suffix}" for table in TABLES for suffix in ("csv", "md", "tex", "html")),
     *(f"{figure}_{name}.svg" for figure in ("forest", "roc", "seeds", "replicates") for name in ("chest", "vindr")),
 ]
@@ -62,7 +63,7 @@ def test_all_products_are_there(finished):
 def test_another_process_writes_the_same_bytes(finished, tmp_path):
     """What a set of words gives first is another word in each process."""
     arguments = ["--grid", finished[0].grid.as_json(), "--ledger", str(finished[0].ledger)]
-    for name in ("comparisons", "curves", "values", "replicates", "labels", "rejects", "cases"):
+    for name in ("comparisons", "curves", "values", "replicates", "provenance", "labels", "rejects", "cases"):
         arguments += [f"--{name}", *map(str, getattr(finished[0], name))]
     folders = [tmp_path / "2", tmp_path / "3"]
     for folder in folders:

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from headwater.grid import Run, Source
 from headwater.predict import predict
 from headwater.pretrain import pretrain
 from headwater.refusals import Refusal
+from headwater.splits import digests
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 
@@ -107,6 +109,37 @@ def test_from_a_corpus_to_predictions(tmp_path, made, backbone):
     assert np.isnan(table["target"]).any()
     assert table["score"].notna().all()
     assert not list((tmp_path / "progress").glob("*"))
+
+
+def test_each_product_tells_what_it_came_from(tmp_path, made):
+    source = pretrained_source()
+    encoder = encoder_of(tmp_path, source, made)
+    run = a_run(source)
+    _, fit = fitted(tmp_path, run, made, encoder)
+    predicted(tmp_path, run, made)
+    split = digests(formats.read_table(made.cases, "cases"))["all"]
+    learned = json.loads(checkpoint.load_weights(encoder)[1]["origin"])
+    assert learned == {"split": split, "rows": hash_of(made.rows), "kept": 36, "start": "random"}
+    model = tmp_path / "model.safetensors"
+    metadata = checkpoint.load_weights(model)[1]
+    assert (metadata["encoder"], metadata["split"]) == (hash_of(encoder), split)
+    assert (fit["model"], fit["split"], fit["encoder"]["sha256"]) == (hash_of(model), split, hash_of(encoder))
+    told = formats.told(tmp_path / "predictions.parquet")
+    assert told == {"record": run.digest, "model": hash_of(model), "encoder": hash_of(encoder), "split": split}
+
+
+def hash_of(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def test_a_model_of_other_splits_is_not_tested(tmp_path, made):
+    run = a_run(random_source())
+    fitted(tmp_path, run, made)
+    cases = formats.read_table(made.cases, "cases")
+    moved = cases.assign(split=cases["split"].replace({"validation": "test", "test": "validation"}))
+    formats.write_table(moved, tmp_path / "cases.parquet", "cases")
+    with pytest.raises(Refusal, match="was fitted to other splits of these cases"):
+        predicted(tmp_path, run, prepared_made.Made(tmp_path / "cases.parquet", made.images, made.rows))
 
 
 def test_what_is_thrown_away_after_the_last_step_is_made_again_without_a_step(tmp_path, made, capsys):

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pyarrow import parquet
 
 from headwater.refusals import Refusal
 
@@ -162,6 +163,19 @@ TABLES: dict[str, dict[str, str]] = {
         "replicate": WHOLE,
         "difference": NUMBER,
     },
+    # which files each run's predictions came from, by their SHA-256 (compare -> report)
+    "provenance": {
+        "dataset": TEXT,
+        "recipe": TEXT,
+        "source": TEXT,
+        "seed": WHOLE,
+        "run": TEXT,
+        "predictions": TEXT,
+        "record": TEXT,
+        "model": TEXT,
+        "encoder": TEXT,
+        "split": TEXT,
+    },
     # ROC curves of the runs, thinned for drawing (compare -> report)
     "curves": {
         "dataset": TEXT,
@@ -185,6 +199,7 @@ KEYS = {
     "comparisons": ["metric", "recipe", "label", "source", "reference"],
     "values": ["metric", "recipe", "label", "source", "seed"],
     "replicates": ["metric", "recipe", "source", "reference", "replicate"],
+    "provenance": ["recipe", "source", "seed"],
 }
 """Columns that together may name a row only once."""
 
@@ -260,9 +275,21 @@ def read_column(path: Path, column: str) -> pd.Series:
         ) from None
 
 
-def write_table(frame: pd.DataFrame, path: Path, table: str) -> None:
-    """A checked table as Parquet, whole or not at all."""
+def told(path: Path) -> dict[str, str]:
+    """What a table in Parquet tells of where it came from; nothing if it was written without."""
+    try:
+        kept = (parquet.read_schema(path).metadata or {}).get(b"PANDAS_ATTRS", b"{}")
+    except (OSError, ValueError) as error:
+        raise Refusal(
+            f"cannot be read: {error}", file=path, remedy="delete it and run the rule that makes it again"
+        ) from None
+    return json.loads(kept)
+
+
+def write_table(frame: pd.DataFrame, path: Path, table: str, *, origin: dict[str, str] | None = None) -> None:
+    """A checked table as Parquet, whole or not at all, with what is told of where it came from."""
     formed = check(frame, table, file=path)
+    formed.attrs = dict(sorted((origin or {}).items()))
     with whole(path) as temporary:
         formed.to_parquet(temporary, index=False)
 

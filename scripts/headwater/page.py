@@ -75,14 +75,14 @@ def wide_table(table: Wide, *, about: pd.DataFrame, notes: list[str], grid: Grid
     )
 
 
-def characteristics(table: Wide, *, grid: Grid) -> str:
+def characteristics(table: Wide, *, notes: list[str], grid: Grid) -> str:
     """The table of the datasets' characteristics as HTML."""
     return _rendered(
         "one_table.html",
         title=table.title,
         table=_table(table.shown, words=tables.LEFT),
         warnings=about_cases.warnings(grid),
-        notes=about_cases.footnotes(grid),
+        notes=notes,
     )
 
 

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from headwater import formats, grid, prepared
+from headwater import formats, grid, prepared, splits
 from headwater.backbones._encoder import draw, normalisation
 from headwater.engine import checkpoint, distributed, scoring
+from headwater.provenance import NOT_RECORDED, sha256
 from headwater.refusals import Refusal
 from headwater.tasks import classification
 
@@ -31,7 +32,8 @@ def predict(
     """
     with distributed.world(threads=threads, device=device) as world:
         data = prepared.read(cases, images=images)
-        network, labels, kind = _fitted(run, model, size=data.size)
+        network, labels, kind, fitted = _fitted(run, model, size=data.size)
+        origin = _origin(run, data, fitted, model=model)
         rows = data.rows("test")
         if not len(rows):
             raise Refusal("has no test cases", file=cases, remedy="mend the split of the archive")
@@ -48,13 +50,16 @@ def predict(
             raise Refusal("gives scores that are no numbers", file=model, remedy="fit it again with a lower lr")
         if world.first:
             scores = classification.evidence(logits, kind)
-            formats.write_table(_table(run, data, rows, labels, scores), predictions, "predictions")
+            table = _table(run, data, rows, labels, scores)
+            formats.write_table(table, predictions, "predictions", origin=origin)
             if saved is not None:
                 checkpoint.forget(saved / f"{run.digest}.pt")
 
 
-def _fitted(run: grid.Run, model: Path, *, size: int) -> tuple[classification.Classifier, list[str], str]:
-    """(network, labels, kind of task) in a model file; refuses the model of another run."""
+def _fitted(
+    run: grid.Run, model: Path, *, size: int
+) -> tuple[classification.Classifier, list[str], str, dict[str, str]]:
+    """(network, labels, kind of task, metadata) in a model file; refuses the model of another run."""
     tensors, metadata = checkpoint.load_weights(model)
     if metadata.get("run") != run.as_json():
         raise Refusal(
@@ -76,7 +81,18 @@ def _fitted(run: grid.Run, model: Path, *, size: int) -> tuple[classification.Cl
             f"does not fit its network: {', '.join(sorted(absent)[:3])}", file=model, remedy="run finetune again"
         )
     network.load_state_dict(tensors)
-    return network, labels, metadata["task"]
+    return network, labels, metadata["task"], metadata
+
+
+def _origin(run: grid.Run, data: prepared.Prepared, fitted: dict[str, str], *, model: Path) -> dict[str, str]:
+    """What the scores come from; refuses a model that was fitted to other splits than it is tested on."""
+    split = splits.digests(data.cases)[splits.ALL]
+    if fitted.get("split", split) != split:
+        raise Refusal(
+            "was fitted to other splits of these cases", file=model, remedy="delete it and run finetune again"
+        )
+    encoder = fitted.get("encoder", NOT_RECORDED)
+    return {"record": run.digest, "model": sha256(model), "encoder": encoder, "split": split}
 
 
 def _table(

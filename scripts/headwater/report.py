@@ -3,11 +3,13 @@
 The same inputs give the same bytes: nothing here looks at a clock or at the machine.
 """
 
+import json
 from pathlib import Path
 
 import pandas as pd
 
-from headwater import characteristics, families, figures, numbers, page, sentences, tables, wide
+from headwater import __version__, characteristics, families, figures, numbers, page, sentences, splits, tables, wide
+from headwater import provenance as provenance_of
 from headwater.formats import MACRO, read_table, write_json, write_text
 from headwater.grid import Grid
 from headwater.refusals import Refusal
@@ -20,13 +22,14 @@ def report(
     curves: list[Path],
     values: list[Path],
     replicates: list[Path],
+    provenance: list[Path],
     labels: list[Path],
     rejects: list[Path],
     cases: list[Path],
     ledger: Path,
     folder: Path,
 ) -> None:
-    """Write the tables, the figures, the numbers by name, index.html and summary.txt into `folder`; print the summary.
+    """Write tables, figures, numbers by name, their provenance, index.html and summary into `folder`; print the latter.
 
     Files of labels, rejects and cases lie in a folder that bears their archive's name.
     """
@@ -34,6 +37,8 @@ def report(
     resampled = _by_dataset(replicates, "replicates", grid)
     compared = _by_dataset(comparisons, "comparisons", grid)
     rows = families.judged(compared, grid=grid, order=_label_order(grid, counts), replicates=resampled)
+    runs = _by_dataset(provenance, "provenance", grid)
+    rows = provenance_of.named(rows, runs)
     svgs = figures.drawn(
         rows,
         curves=_by_dataset(curves, "curves", grid),
@@ -43,12 +48,14 @@ def report(
     )
     for name, svg in svgs.items():
         write_text(svg, folder / f"{name}.svg")
-    _write_tables(rows, grid=grid, folder=folder)
+    _write_tables(rows, runs=runs, grid=grid, folder=folder)
     _write_numbers(rows, grid=grid, folder=folder)
-    _write_characteristics(_by_archive(cases, "cases", grid), grid=grid, folder=folder)
+    known = _by_archive(cases, "cases", grid)
+    _write_characteristics(known, grid=grid, folder=folder)
     refused, apart = _by_archive(rejects, "rejects", grid), read_table(ledger, "ledger")
     whole = page.index(rows, svgs, counts=counts, rejects=refused, ledger=apart, grid=grid)
     write_text(whole, folder / "index.html")
+    _write_provenance(rows, runs=runs, comparisons=comparisons, cases=known, grid=grid, folder=folder)
     summary = _summary(rows, counts=counts, grid=grid, folder=folder)
     write_text(summary, folder / "summary.txt")
     print(summary, end="")
@@ -89,7 +96,7 @@ def _label_order(grid: Grid, counts: dict[str, pd.DataFrame]) -> dict[str, list[
     }
 
 
-def _write_tables(rows: pd.DataFrame, *, grid: Grid, folder: Path) -> None:
+def _write_tables(rows: pd.DataFrame, *, runs: pd.DataFrame, grid: Grid, folder: Path) -> None:
     """Each table as .csv in full precision, and as .md, .tex and .html to be read."""
     shown = tables.readable(rows, grid=grid)
     bold = tables.strong(shown, rows["significant"].tolist())
@@ -100,7 +107,8 @@ def _write_tables(rows: pd.DataFrame, *, grid: Grid, folder: Path) -> None:
     for name, table in wide.all_tables(rows, grid=grid).items():
         about = rows if name == "macro" else rows[rows["dataset"] == name.removeprefix("labelwise_")]
         notes = sentences.wide_footnotes(about, grid=grid)
-        write_text(table.exact.to_csv(index=False, lineterminator="\n"), folder / f"{name}.csv")
+        exact = provenance_of.of_lines(table.exact, runs, grid=grid)
+        write_text(exact.to_csv(index=False, lineterminator="\n"), folder / f"{name}.csv")
         _write_read(name, table.shown, table.bold, about=about, notes=notes, folder=folder, grid=grid)
         write_text(page.wide_table(table, about=about, notes=notes, grid=grid), folder / f"{name}.html")
 
@@ -123,9 +131,10 @@ def _write_characteristics(cases: dict[str, pd.DataFrame], *, grid: Grid, folder
     """Who the cases of each dataset are, split by split."""
     found = characteristics.table(cases, grid=grid)
     write_text(found.exact.to_csv(index=False, lineterminator="\n"), folder / "characteristics.csv")
-    said = {"warnings": characteristics.warnings(grid), "notes": characteristics.footnotes(grid)}
+    notes = characteristics.footnotes(cases, grid=grid)
+    said = {"warnings": characteristics.warnings(grid), "notes": notes}
     _write_words("characteristics", found.shown, found.bold, **said, folder=folder)
-    write_text(page.characteristics(found, grid=grid), folder / "characteristics.html")
+    write_text(page.characteristics(found, notes=notes, grid=grid), folder / "characteristics.html")
 
 
 def _write_words(
@@ -144,6 +153,32 @@ def _write_numbers(rows: pd.DataFrame, *, grid: Grid, folder: Path) -> None:
     found = numbers.numbers(rows, grid=grid)
     write_json(numbers.as_json(found), folder / "numbers.json")
     write_text(numbers.as_latex(found), folder / "numbers.tex")
+
+
+def _write_provenance(
+    rows: pd.DataFrame,
+    *,
+    runs: pd.DataFrame,
+    comparisons: list[Path],
+    cases: dict[str, pd.DataFrame],
+    grid: Grid,
+    folder: Path,
+) -> None:
+    """provenance.csv, the runs behind each name in the tables; and provenance.json, what all of it was made from."""
+    sets = provenance_of.sets(rows, runs, grid=grid)
+    write_text(sets.to_csv(index=False, lineterminator="\n"), folder / "provenance.csv")
+    archives = sorted({dataset.archive for dataset in grid.datasets})
+    labelwise = [f"labelwise_{dataset.name}.csv" for dataset in grid.datasets]
+    tables_made = ["significance.csv", "macro.csv", *labelwise, "characteristics.csv", "provenance.csv", "numbers.json"]
+    made = {
+        "headwater": __version__,
+        "config": grid.digest,
+        "grid": json.loads(grid.as_json()),
+        "splits": {archive: splits.digests(cases[archive]) for archive in archives},
+        "comparisons": {file.name: provenance_of.sha256(file) for file in comparisons},
+        "tables": {name: provenance_of.sha256(folder / name) for name in tables_made},
+    }
+    write_json(made, folder / "provenance.json")
 
 
 def _summary(rows: pd.DataFrame, *, counts: dict[str, pd.DataFrame], grid: Grid, folder: Path) -> str:
