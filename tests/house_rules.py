@@ -28,7 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ),
     ("reckoning", "calibration"),
     # by hand: no rule starts it
-    ("plan", "cost", "calibrate", "rehearse", "study", "hindsight", "status", "submit", "by_hand", "doctor"),
+    ("plan", "cost", "calibrate", "rehearse", "study", "hindsight", "status", "submit", "by_hand", "doctor", "whence"),
     ("prepare", "relabel", "ledger", "reduce", "adopt", "pretrain", "finetune", "predict", "compare", "report", "twin"),
 )
 """The parts of the library from the ground up; a part may import its own layer and those before it."""
@@ -89,7 +89,7 @@ TORCH_FREE = (
     *("sentences", "page"),
     *("prepare", "relabel", "ledger", "reduce", "compare", "report", "twin", "plan", "cost"),
     *("jobs", "chronicle", "accounts", "reckoning", "calibration", "calibrate", "study", "hindsight", "status"),
-    *("submit", "by_hand", "specimens", "doctor"),
+    *("submit", "by_hand", "specimens", "doctor", "whence"),
 )
 """What runs, with all below it, without torch: planning is quick, and the Snakefile is parsed again in every job."""
 

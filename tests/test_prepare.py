@@ -290,5 +290,5 @@ def test_the_splits_are_stored_with_their_digests(folder, tmp_path):
     made = prepared(folder, tmp_path)
     told = read_json(tmp_path / "split.json")
     assert told["digest"] == digests(made["cases"])["all"] and set(told["splits"]) == {"train", "validation", "test"}
-    assert told["made"]["test"] == {"made": "official"}
+    assert told["made"]["test"] == {"made": "official"} and told["made"]["train"] == {"made": "what is left"}
     assert told["made"]["validation"] == {"made": "drawn by patient", "share": 0.3, "seed": 3}

@@ -150,6 +150,10 @@ def test_the_report_tells_what_it_was_made_from(finished):
     told = json.loads((folder / "report" / "provenance.json").read_text())
     assert told["config"] == made.grid.digest and type(made.grid).model_validate(told["grid"]) == made.grid
     chest = folder / "comparisons" / "chest.parquet"
+    assert told["cases"] == {
+        f"{name}_archive": provenance.sha256(folder / "archives" / f"{name}_archive" / "cases.parquet")
+        for name in ("chest", "vindr")
+    }
     assert told["comparisons"]["chest.parquet"] == hashlib.sha256(chest.read_bytes()).hexdigest()
     table = (folder / "report" / "significance.csv").read_bytes()
     assert told["tables"]["significance.csv"] == hashlib.sha256(table).hexdigest()

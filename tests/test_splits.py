@@ -138,3 +138,9 @@ def test_the_account_says_how_many_and_how_the_splits_were_made():
     assert (told["splits"]["test"]["cases"], told["splits"]["test"]["patients"]) == (10, 5)
     assert told["splits"]["train"]["cases"] + told["splits"]["validation"]["cases"] == 30
     assert told["digest"] == digests(made)["all"]
+
+
+def test_splits_are_official_where_each_is():
+    listed = catalogue([f"patient{number}" for number in range(9)], splits=["train", "validation", "test"] * 3)
+    made = origin(listed, validation=0.1, test=0.2, seed=0)["made"]
+    assert made == {name: {"made": "official"} for name in ("train", "validation", "test")}

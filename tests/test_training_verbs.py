@@ -119,11 +119,13 @@ def test_each_product_tells_what_it_came_from(tmp_path, made):
     predicted(tmp_path, run, made)
     split = digests(formats.read_table(made.cases, "cases"))["all"]
     learned = json.loads(checkpoint.load_weights(encoder)[1]["origin"])
-    assert learned == {"split": split, "rows": hash_of(made.rows), "kept": 36, "start": "random"}
+    kept = {"cases": hash_of(made.cases), "rows": hash_of(made.rows), "kept": 36}
+    assert learned == {"split": split, "start": "random", **kept}
     model = tmp_path / "model.safetensors"
     metadata = checkpoint.load_weights(model)[1]
     assert (metadata["encoder"], metadata["split"]) == (hash_of(encoder), split)
     assert (fit["model"], fit["split"], fit["encoder"]["sha256"]) == (hash_of(model), split, hash_of(encoder))
+    assert fit["cases"] == hash_of(made.cases)
     told = formats.told(tmp_path / "predictions.parquet")
     assert told == {"record": run.digest, "model": hash_of(model), "encoder": hash_of(encoder), "split": split}
 

@@ -39,6 +39,8 @@ class Material:
     """Targets of the rows of either, (rows, labels)."""
     split: str
     """The fingerprint of who is in which split."""
+    cases: str
+    """The fingerprint of the table of cases."""
 
 
 def finetune(
@@ -89,7 +91,7 @@ def finetune(
                 seed=run.stream,
                 world=world,
                 progress=progress,
-                identity=" ".join([run.digest, sha256(cases), origin.get("sha256", RANDOM)]),
+                identity=" ".join([run.digest, material.cases, origin.get("sha256", RANDOM)]),
                 tracker=tracker,
                 validate=partial(_validate, material=material, training=run.recipe.training, world=world),
                 select=SELECT[run.recipe.select],
@@ -97,7 +99,10 @@ def finetune(
         if world.first:
             _write(run, learner=learner, material=material, origin=origin, path=model)
             told = _account(run, material=material, origin=origin, learner=learner, fitted=fitted, world=world)
-            formats.write_json({**told, "model": sha256(model), "seconds": round(time.monotonic() - began, 3)}, fit)
+            formats.write_json(
+                {**told, "model": sha256(model), "seconds": round(time.monotonic() - began, 3)},
+                fit,
+            )
             # our own progress stays: Snakemake may still throw the model away, and have it made again
             if encoder is not None:
                 checkpoint.forget(progress.with_name(f"{run.source.original.digest}.pt"))
@@ -133,6 +138,7 @@ def _material(run: grid.Run, data: prepared.Prepared, *, file: Path) -> Material
         validation=validation,
         targets=targets,
         split=splits.digests(data.cases)[splits.ALL],
+        cases=sha256(file),
     )
 
 
@@ -254,6 +260,7 @@ def _account(
         "stopped_early": fitted.stopped_early,
         "rows": {"train": len(material.training), "validation": len(material.validation)},
         "split": material.split,
+        "cases": material.cases,
         "labels": material.labels,
         "labels_shuffled": run.source.control == "shuffled",
         "task": material.kind,

@@ -63,7 +63,7 @@ def pretrain(
             spread = _spread(learner.encoder, corpus.images, chosen, world=world)
             tracker.summary({"spread": spread})
         if world.first:
-            origin = _origin(corpus, rows=rows, kept=len(chosen), start=start)
+            origin = _origin(corpus, cases=cases, rows=rows, kept=len(chosen), start=start)
             described = {"source": source.as_json(), "digest": source.digest, "spread": f"{spread:.6g}"}
             described |= {"origin": json.dumps(origin, sort_keys=True)}
             checkpoint.save_weights(learner.encoder.tensors(), encoder, {**learner.encoder.metadata(), **described})
@@ -138,11 +138,13 @@ def _spread(encoder: Encoder, images: np.ndarray, rows: np.ndarray, *, world: di
     return spread
 
 
-def _origin(corpus: prepared.Prepared, *, rows: Path, kept: int, start: Path | None) -> dict[str, str | int]:
-    """Fingerprints of what was learned from: the split of the corpus, the rows kept of it, the first weights."""
+def _origin(
+    corpus: prepared.Prepared, *, cases: Path, rows: Path, kept: int, start: Path | None
+) -> dict[str, str | int]:
+    """Fingerprints of what was learned from: the corpus and its splits, the rows kept of it, the first weights."""
     started = sha256(start) if start else RANDOM
     split = splits.digests(corpus.cases)[splits.ALL]
-    return {"split": split, "rows": sha256(rows), "kept": kept, "start": started}
+    return {"cases": sha256(cases), "split": split, "rows": sha256(rows), "kept": kept, "start": started}
 
 
 def _identity(source: grid.Source, size: int, files: list[Path | None]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from headwater import __version__, characteristics, families, figures, numbers, page, sentences, splits, tables, wide
+from headwater import __version__, characteristics, families, figures, numbers, page, sentences, tables, wide
 from headwater import provenance as provenance_of
 from headwater.formats import MACRO, read_table, write_json, write_text
 from headwater.grid import Grid
@@ -55,7 +55,7 @@ def report(
     refused, apart = _by_archive(rejects, "rejects", grid), read_table(ledger, "ledger")
     whole = page.index(rows, svgs, counts=counts, rejects=refused, ledger=apart, grid=grid)
     write_text(whole, folder / "index.html")
-    _write_provenance(rows, runs=runs, comparisons=comparisons, cases=known, grid=grid, folder=folder)
+    _write_provenance(rows, runs=runs, comparisons=comparisons, cases=cases, grid=grid, folder=folder)
     summary = _summary(rows, counts=counts, grid=grid, folder=folder)
     write_text(summary, folder / "summary.txt")
     print(summary, end="")
@@ -160,21 +160,20 @@ def _write_provenance(
     *,
     runs: pd.DataFrame,
     comparisons: list[Path],
-    cases: dict[str, pd.DataFrame],
+    cases: list[Path],
     grid: Grid,
     folder: Path,
 ) -> None:
     """provenance.csv, the runs behind each name in the tables; and provenance.json, what all of it was made from."""
     sets = provenance_of.sets(rows, runs, grid=grid)
     write_text(sets.to_csv(index=False, lineterminator="\n"), folder / "provenance.csv")
-    archives = sorted({dataset.archive for dataset in grid.datasets})
     labelwise = [f"labelwise_{dataset.name}.csv" for dataset in grid.datasets]
     tables_made = ["significance.csv", "macro.csv", *labelwise, "characteristics.csv", "provenance.csv", "numbers.json"]
     made = {
         "headwater": __version__,
         "config": grid.digest,
         "grid": json.loads(grid.as_json()),
-        "splits": {archive: splits.digests(cases[archive]) for archive in archives},
+        "cases": {file.parent.name: provenance_of.sha256(file) for file in cases},
         "comparisons": {file.name: provenance_of.sha256(file) for file in comparisons},
         "tables": {name: provenance_of.sha256(folder / name) for name in tables_made},
     }

@@ -98,7 +98,9 @@ def origin(listed: pd.DataFrame, *, validation: float, test: float, seed: int) -
         name: {"made": "official"} if name in official else {"made": "drawn by patient", "share": share, "seed": seed}
         for name, share in shares.items()
     }
-    return {"made": {**made, "train": {"made": "official" if "train" in official else "what is left"}}}
+    # who validates or tests by lot was taken from the official training cases
+    given = {"train", *shares} <= official
+    return {"made": {**made, "train": {"made": "official" if given else "what is left"}}}
 
 
 def _drawn(cases: pd.DataFrame, *, share: float, key: str) -> list[str]:
