@@ -99,10 +99,7 @@ def finetune(
         if world.first:
             _write(run, learner=learner, material=material, origin=origin, path=model)
             told = _account(run, material=material, origin=origin, learner=learner, fitted=fitted, world=world)
-            formats.write_json(
-                {**told, "model": sha256(model), "seconds": round(time.monotonic() - began, 3)},
-                fit,
-            )
+            formats.write_json({**told, "model": sha256(model), "seconds": _since(began)}, fit)
             # our own progress stays: Snakemake may still throw the model away, and have it made again
             if encoder is not None:
                 checkpoint.forget(progress.with_name(f"{run.source.original.digest}.pt"))
@@ -272,6 +269,11 @@ def _account(
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "ranks": world.size,
     }
+
+
+def _since(began: float) -> float:
+    """Seconds that have passed."""
+    return round(time.monotonic() - began, 3)
 
 
 def _number(*parts: object) -> int:

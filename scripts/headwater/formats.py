@@ -20,6 +20,9 @@ TARGET = "target:"
 MACRO = "macro"
 """What stands for a label where a number is the mean over labels."""
 
+OF_SUBSET = f"{MACRO}: "
+"""What stands before the name of a subset where a number is the mean over its labels."""
+
 CHANCE = "chance"
 """What stands for a reference where a source is compared with guessing."""
 
@@ -207,6 +210,11 @@ WITH_TARGETS = ("catalogue", "cases")
 """Tables that have a target column per label besides their own."""
 
 SPLITS = ("train", "validation", "test")
+
+
+def is_mean(label: str) -> bool:
+    """Whether what stands for a label is a mean over labels, all of them or a subset."""
+    return label == MACRO or label.startswith(OF_SUBSET)
 
 
 def labels_of(frame: pd.DataFrame) -> list[str]:

@@ -340,6 +340,8 @@ class Comparing(Record):
     """Labels with fewer positive (or negative) test patients are described, not tested, and not in the macro."""
     few_positive: int = Field(20, ge=2)
     """Labels with fewer positive (or negative) test patients than this are tested with caution, and flagged."""
+    subsets: dict[str, dict[str, tuple[str, ...]]] = {}
+    """Further macros: by a name of your choice, for each dataset the labels that it is the mean over. Exploratory."""
 
 
 class Comparison(Comparing):
@@ -353,6 +355,10 @@ class Comparison(Comparing):
     """A/A controls: the same source under a second name, and the first."""
     shuffled: tuple[str, ...] = ()
     """Sources fitted to shuffled labels, which must come out at chance."""
+
+    def subset(self, name: str) -> tuple[str, ...]:
+        """The labels of a subset on this dataset."""
+        return self.subsets[name][self.dataset]
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
@@ -442,8 +448,9 @@ class Grid(Record):
 
     def comparison(self, dataset: str) -> Comparison:
         """What is compared on one dataset."""
+        subsets = {name: {dataset: of[dataset]} for name, of in self.comparing.subsets.items() if dataset in of}
         return Comparison(
-            **self.comparing.model_dump(),
+            **{**self.comparing.model_dump(), "subsets": subsets},
             dataset=dataset,
             sources=tuple(source.name for source in self.sources),
             recipes=tuple(recipe.name for recipe in self.recipes),

@@ -10,7 +10,7 @@ import pandas as pd
 
 from headwater import __version__, characteristics, families, figures, numbers, page, sentences, tables, wide
 from headwater import provenance as provenance_of
-from headwater.formats import MACRO, read_table, write_json, write_text
+from headwater.formats import MACRO, OF_SUBSET, read_table, write_json, write_text
 from headwater.grid import Grid
 from headwater.refusals import Refusal
 
@@ -89,9 +89,13 @@ def _by_dataset(files: list[Path], table: str, grid: Grid) -> pd.DataFrame:
 
 
 def _label_order(grid: Grid, counts: dict[str, pd.DataFrame]) -> dict[str, list[str]]:
-    """For each dataset the macro, then its labels as the config or else the archive orders them."""
+    """For each dataset the macros, then its labels as the config or else the archive orders them."""
     return {
-        dataset.name: [MACRO, *(dataset.labels or counts[dataset.archive]["label"].unique())]
+        dataset.name: [
+            MACRO,
+            *(OF_SUBSET + name for name in grid.comparing.subsets),
+            *(dataset.labels or counts[dataset.archive]["label"].unique()),
+        ]
         for dataset in grid.datasets
     }
 
