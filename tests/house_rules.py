@@ -16,7 +16,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("slurm", "leases", "launch", "processes", "snakemake_log"),
     ("claims", "waiting", "controller"),
     ("settings", "grid", "cli", "findings", "exchanges", "jobs", "chronicle", "accounts"),
-    ("io", "formats", "hashes", "statistics", "splits", "prepared", "predictions", "labels"),
+    ("io", "formats", "hashes", "statistics", "splits", "provenance", "prepared", "predictions", "labels"),
     ("datasets", "twins", "reductions", "backbones", "weights", "metrics"),
     # the engine does not know what it trains; methods and tasks tell it, in its words
     ("engine",),
@@ -28,7 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ),
     ("reckoning", "calibration"),
     # by hand: no rule starts it
-    ("plan", "cost", "calibrate", "rehearse", "study", "hindsight", "status", "submit", "by_hand", "doctor"),
+    ("plan", "cost", "calibrate", "rehearse", "study", "hindsight", "status", "submit", "by_hand", "doctor", "whence"),
     (
         *("prepare", "relabel", "ledger", "reduce", "adopt", "pretrain", "finetune", "predict", "transport"),
         *("compare", "examine", "cross", "report", "twin"),
@@ -87,13 +87,13 @@ TORCH_FREE = (
         "preflight",
     ),
     *("io", "datasets", "twins", "statistics", "metrics", "reductions"),
-    *("predictions", "labels", "measured", "as_published", "verdicts", "examined", "subgroups"),
+    *("provenance", "predictions", "labels", "measured", "as_published", "verdicts", "examined", "subgroups"),
     *("exchanges", "crossed", "cross", "catalogues", "findings", "tables", "families", "wide", "characteristics"),
     *("matrix", "soundness", "numbers", "figures"),
     *("sentences", "page"),
     *("prepare", "relabel", "ledger", "reduce", "compare", "examine", "report", "twin", "plan", "cost"),
     *("jobs", "chronicle", "accounts", "reckoning", "calibration", "calibrate", "study", "hindsight", "status"),
-    *("submit", "by_hand", "specimens", "doctor"),
+    *("submit", "by_hand", "specimens", "doctor", "whence"),
 )
 """What runs, with all below it, without torch: planning is quick, and the Snakefile is parsed again in every job."""
 

@@ -20,6 +20,7 @@ PRODUCTS = {
     "curves": ".curves.parquet",
     "values": ".values.parquet",
     "replicates": ".replicates.parquet",
+    "provenance": ".provenance.parquet",
 }
 EXAMINED = {name: f".{name}.parquet" for name in ("calibration", "reliability", "thresholds", "subgroups")}
 CASE_DATA = {"Cardiomegaly": 0.4, "Pleural_effusion & more": 0.3}
@@ -38,6 +39,7 @@ class Study:
     reliability: list[Path]
     thresholds: list[Path]
     subgroups: list[Path]
+    provenance: list[Path]
     labels: list[Path]
     rejects: list[Path]
     cases: list[Path]

@@ -1,3 +1,4 @@
+import hashlib
 import json
 
 import pytest
@@ -48,6 +49,11 @@ def test_a_whole_checkpoint_gives_the_same_features(tmp_path, network, capsys):
         normalised = (images - encoder.mean.view(3, 1, 1)) / encoder.std.view(3, 1, 1)
         assert torch.equal(encoder(images), network(normalised))
     assert report["share"] == 1
+    content = (tmp_path / "x.pth").read_bytes()
+    origin = report["origin"]
+    assert origin["sha256"] == hashlib.sha256(content).hexdigest() and origin["file"] == str(tmp_path / "x.pth")
+    assert origin["title"] == timm_layout.CARD.title and origin["licence"] == timm_layout.CARD.licence
+    assert json.loads(checkpoint.load_weights(tmp_path / "e.safetensors")[1]["origin"]) == origin
     assert list(report["dropped"]) == ["fc.weight"]
     assert "fresh head" in report["dropped"]["fc.weight"]
     printed = capsys.readouterr().out

@@ -7,6 +7,7 @@ import pytest
 from headwater import characteristics
 from headwater.grid import Archive, Comparing, Dataset, Grid, Recipe, Training, Twin
 from headwater.records import Choice
+from headwater.splits import digests
 from report_made import PATIENT_DATA, archive_cases
 
 
@@ -92,13 +93,14 @@ def test_patients_are_not_counted_where_the_archive_does_not_tell_them():
     vindr = Dataset(name="vindr", archive="vindr", labels=("Effusion",))
     found = characteristics.table({"vindr": archive_cases(PATIENT_DATA)}, grid=grid(vindr))
     assert "patients" not in set(found.exact.characteristic) and "Patients" not in set(found.shown.Characteristic)
-    said = characteristics.footnotes(grid(vindr))
+    said = characteristics.footnotes({"vindr": archive_cases(PATIENT_DATA)}, grid=grid(vindr))
     assert "vindr: the archive does not tell which images belong to one patient." in said
 
 
 def test_a_private_archive_and_a_twin_are_told_as_such():
     uka = Dataset(name="bedside", archive="uka_cxr")
-    assert "bedside: synthetic schema of our own: the archive is private." in characteristics.footnotes(grid(uka))
+    said = characteristics.footnotes({"uka_cxr": archive_cases(PATIENT_DATA)}, grid=grid(uka))
+    assert "bedside: synthetic schema of our own: the archive is private." in said
     assert characteristics.warnings(grid(uka)) == []
     assert characteristics.warnings(grid(uka, twin=True)) == ["Synthetic data: no clinical meaning (uka_cxr)."]
 
@@ -107,3 +109,10 @@ def test_two_datasets_on_one_archive_stand_below_each_other():
     other = CHEST.model_copy(update={"name": "few", "labels": ("Edema",)})
     found = characteristics.table({"chestxray14": archive_cases(PATIENT_DATA)}, grid=grid(CHEST, other))
     assert [name for name in found.shown.Dataset if name] == ["chest", "few"]
+
+
+def test_the_splits_are_told_by_their_digests():
+    cases = archive_cases(PATIENT_DATA)
+    *_, last = characteristics.footnotes({"chestxray14": cases}, grid=grid(CHEST))
+    found = digests(cases)
+    assert last.startswith(f"chest: splits {found['all'][:12]} (train {found['train'][:12]}, ")

@@ -29,6 +29,7 @@ def compared(folder, files, untaught=(), threads=1, **changes) -> pd.DataFrame:
         curves=folder / "curves.parquet",
         values=folder / "values.parquet",
         replicates=folder / "replicates.parquet",
+        provenance=folder / "provenance.parquet",
         threads=threads,
     )
     return read_table(folder / "c.parquet", "comparisons")

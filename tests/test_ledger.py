@@ -237,7 +237,8 @@ def prepared(folder: Path, out: Path, *, name: str = "nih") -> None:
     """What is made of an archive in the layout of the NIH."""
     mine = Archive(name=name, kind="chestxray14", folder=str(folder), size=64, validation=0.2)
     files = {table: out / name / f"{table}.parquet" for table in ("cases", "rejects", "labels")}
-    prepare(archive=mine, workers=0, images=out / name / "images.npy", hashes=out / name / "hashes.npy", **files)
+    files |= {"images": out / name / "images.npy", "hashes": out / name / "hashes.npy"}
+    prepare(archive=mine, workers=0, split=out / name / "split.json", **files)
 
 
 def ledger_of(folder: Path, out: Path) -> pd.DataFrame:

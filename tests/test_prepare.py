@@ -17,15 +17,17 @@ from archives_made import SAMPLES, edit, make_chestxray14, make_vindr, picture, 
 from headwater import grid, prepare
 from headwater.catalogues import label_counts
 from headwater.datasets import vindr
-from headwater.formats import read_hashes, read_images, read_table
+from headwater.formats import read_hashes, read_images, read_json, read_table
 from headwater.hashes import perceptual
 from headwater.prepare import Shelf, fitted
 from headwater.refusals import Refusal
+from headwater.splits import digests
 from headwater.workers import CHUNK, in_order
 
 NAMES = {key: f"{key}.parquet" for key in ("cases", "rejects", "labels")} | {
     "images": "images.npy",
     "hashes": "hashes.npy",
+    "split": "split.json",
 }
 
 
@@ -282,3 +284,11 @@ def test_the_real_sample(tmp_path, capsys):
     said = capsys.readouterr().out.splitlines()
     for label, split in made["labels"].query("positives == 0")[["label", "split"]].itertuples(index=False):
         assert sum(line.startswith(f"mine: {label} has no positive case in the {split} split (") for line in said) == 1
+
+
+def test_the_splits_are_stored_with_their_digests(folder, tmp_path):
+    made = prepared(folder, tmp_path)
+    told = read_json(tmp_path / "split.json")
+    assert told["digest"] == digests(made["cases"])["all"] and set(told["splits"]) == {"train", "validation", "test"}
+    assert told["made"]["test"] == {"made": "official"} and told["made"]["train"] == {"made": "what is left"}
+    assert told["made"]["validation"] == {"made": "drawn by patient", "share": 0.3, "seed": 3}

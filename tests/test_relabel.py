@@ -6,7 +6,7 @@ import pytest
 
 from archives_made import make_chestxray14
 from headwater import grid
-from headwater.formats import TARGET, labels_of, read_table
+from headwater.formats import TARGET, labels_of, read_json, read_table
 from headwater.prepare import prepare
 from headwater.refusals import Refusal
 from headwater.relabel import relabel
@@ -35,6 +35,7 @@ def first_reading(folder, out, **settings):
         hashes=place / "hashes.npy",
         rejects=place / "rejects.parquet",
         labels=place / "labels.parquet",
+        split=place / "split.json",
     )
     return archive
 
@@ -50,6 +51,7 @@ def second_reading(first, out, **settings):
         cases=place / "cases.parquet",
         rejects=place / "rejects.parquet",
         labels=place / "labels.parquet",
+        split=place / "split.json",
     )
     return {name: read_table(place / f"{name}.parquet", name) for name in ("cases", "rejects", "labels")}
 
@@ -116,3 +118,19 @@ def test_unreadable_images_stay_unreadable(tmp_path):
     assert second["rejects"]["case"].tolist() == [broken.name]
     assert broken.name not in set(second["cases"]["case"])
     assert np.array_equal(second["cases"]["row"], np.arange(len(second["cases"])))
+
+
+def test_another_reading_of_the_same_cases_has_the_same_splits(tmp_path):
+    folder = make_chestxray14(tmp_path / "archive")
+    second_reading(first_reading(folder, tmp_path, kind="chestxray14"), tmp_path)
+    first, second = (read_json(tmp_path / name / "split.json") for name in ("first", "second"))
+    assert (first["digest"], first["splits"]) == (second["digest"], second["splits"])
+    assert second["made"] == "as of first"
+
+
+def test_another_reading_of_fewer_cases_has_other_splits(tmp_path):
+    folder = with_two_projections(tmp_path / "archive")
+    second_reading(first_reading(folder, tmp_path, kind="chestxray14"), tmp_path, projections=("PA",))
+    first, second = (read_json(tmp_path / name / "split.json") for name in ("first", "second"))
+    assert first["digest"] != second["digest"]
+    assert sum(part["cases"] for part in second["splits"].values()) == 18

@@ -1,3 +1,5 @@
+import hashlib
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -6,7 +8,7 @@ from hypothesis import strategies as st
 
 from headwater.formats import SPLITS
 from headwater.refusals import Refusal
-from headwater.splits import with_splits
+from headwater.splits import account, digests, origin, with_splits
 
 
 def catalogue(patients, splits=None, targets=None):
@@ -98,3 +100,47 @@ def test_an_empty_split_is_refused():
 def test_an_unknown_split_is_refused():
     with pytest.raises(Refusal, match="'val' is no split"):
         split(catalogue(["anna", "bert"], ["val", "test"]))
+
+
+@settings(deadline=None, max_examples=40)
+@given(patients=patient_lists, order=st.randoms(use_true_random=False))
+def test_a_digest_knows_no_order_and_no_more_than_split_patient_and_case(patients, order):
+    made = split(catalogue(patients)).assign(age=40.0)
+    rows = list(made.index)
+    order.shuffle(rows)
+    turned = made.loc[rows, ["split", "case", "patient"]]
+    assert digests(made) == digests(turned)
+
+
+def test_a_digest_is_the_one_that_its_words_say():
+    made = pd.DataFrame({"split": ["test", "train", "train", ""], "patient": list("zbap"), "case": list("1234")})
+    train = hashlib.sha256(b'["train", "a", "3"]\n["train", "b", "2"]\n').hexdigest()
+    whole = hashlib.sha256(b'["test", "z", "1"]\n["train", "a", "3"]\n["train", "b", "2"]\n').hexdigest()
+    nobody = hashlib.sha256(b"").hexdigest()
+    found = digests(made)
+    assert (found["train"], found["validation"], found["all"]) == (train, nobody, whole)
+
+
+def test_one_patient_in_another_split_changes_those_two_digests_and_that_of_all():
+    made = split(catalogue([f"patient{number // 2}" for number in range(40)]))
+    mover = made.loc[made["split"] == "train", "patient"].iloc[0]
+    moved = made.assign(split=made["split"].mask(made["patient"] == mover, "test"))
+    before, after = digests(made), digests(moved)
+    assert {name for name in before if before[name] != after[name]} == {"train", "test", "all"}
+
+
+def test_the_account_says_how_many_and_how_the_splits_were_made():
+    listed = catalogue([f"patient{number // 2}" for number in range(40)], splits=["test"] * 10 + [""] * 30)
+    made = split(listed, validation=0.2)
+    told = account(made, made=origin(listed, validation=0.2, test=0.5, seed=7))
+    assert told["made"]["test"] == {"made": "official"} and told["made"]["train"] == {"made": "what is left"}
+    assert told["made"]["validation"] == {"made": "drawn by patient", "share": 0.2, "seed": 7}
+    assert (told["splits"]["test"]["cases"], told["splits"]["test"]["patients"]) == (10, 5)
+    assert told["splits"]["train"]["cases"] + told["splits"]["validation"]["cases"] == 30
+    assert told["digest"] == digests(made)["all"]
+
+
+def test_splits_are_official_where_each_is():
+    listed = catalogue([f"patient{number}" for number in range(9)], splits=["train", "validation", "test"] * 3)
+    made = origin(listed, validation=0.1, test=0.2, seed=0)["made"]
+    assert made == {name: {"made": "official"} for name in ("train", "validation", "test")}

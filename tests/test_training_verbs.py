@@ -1,3 +1,4 @@
+import hashlib
 import json
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from headwater.grid import Run, Source
 from headwater.predict import predict
 from headwater.pretrain import pretrain
 from headwater.refusals import Refusal
+from headwater.splits import digests
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 
@@ -128,6 +130,39 @@ def test_the_validation_split_is_scored_apart_from_the_test_split(tmp_path, made
     predicted(tmp_path, run, replace(made, cases=tmp_path / "cases.parquet"))
     again = formats.read_table(tmp_path / "validation.parquet", "predictions")
     pd.testing.assert_frame_equal(again, table)
+
+
+def test_each_product_tells_what_it_came_from(tmp_path, made):
+    source = pretrained_source()
+    encoder = encoder_of(tmp_path, source, made)
+    run = a_run(source)
+    _, fit = fitted(tmp_path, run, made, encoder)
+    predicted(tmp_path, run, made)
+    split = digests(formats.read_table(made.cases, "cases"))["all"]
+    learned = json.loads(checkpoint.load_weights(encoder)[1]["origin"])
+    kept = {"cases": hash_of(made.cases), "rows": hash_of(made.rows), "kept": 36}
+    assert learned == {"split": split, "start": "random", **kept}
+    model = tmp_path / "model.safetensors"
+    metadata = checkpoint.load_weights(model)[1]
+    assert (metadata["encoder"], metadata["split"]) == (hash_of(encoder), split)
+    assert (fit["model"], fit["split"], fit["encoder"]["sha256"]) == (hash_of(model), split, hash_of(encoder))
+    assert fit["cases"] == hash_of(made.cases)
+    told = formats.told(tmp_path / "predictions.parquet")
+    assert told == {"record": run.digest, "model": hash_of(model), "encoder": hash_of(encoder), "split": split}
+
+
+def hash_of(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def test_a_model_of_other_splits_is_not_tested(tmp_path, made):
+    run = a_run(random_source())
+    fitted(tmp_path, run, made)
+    cases = formats.read_table(made.cases, "cases")
+    moved = cases.assign(split=cases["split"].replace({"validation": "test", "test": "validation"}))
+    formats.write_table(moved, tmp_path / "cases.parquet", "cases")
+    with pytest.raises(Refusal, match="was fitted to other splits of these cases"):
+        predicted(tmp_path, run, prepared_made.Made(tmp_path / "cases.parquet", made.images, made.rows))
 
 
 def test_what_is_thrown_away_after_the_last_step_is_made_again_without_a_step(tmp_path, made, capsys):

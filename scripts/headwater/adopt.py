@@ -10,6 +10,7 @@ from headwater import backbones, grid, plugins
 from headwater.backbones._encoder import Encoder
 from headwater.engine import checkpoint
 from headwater.formats import write_json
+from headwater.provenance import sha256
 from headwater.refusals import Refusal
 from headwater.weights import _coverage, _files, _nearest
 from headwater.weights._coverage import Coverage
@@ -28,7 +29,7 @@ def adopt(*, source: grid.Source, size: int, encoder: Path, coverage: Path) -> N
     options = plugins.chosen("weights", source.weights.layout)
     covered = _matching(found, network=network, patch=options.patch)(source.weights.layout.name, options.prefix)
     named = {"source": source.name, "backbone": source.backbone, "file": source.weights.path}
-    report = {**named, **covered.report()}
+    report = {**named, **covered.report(), "origin": _origin(source)}
     write_json(report, coverage)
     print(
         f"{source.name}: {source.weights.path or source.backbone} in {source.backbone}\n{covered.table()}", flush=True
@@ -72,6 +73,14 @@ def _found(source: grid.Source) -> tuple[dict[str, Tensor], dict[str, str]]:
     return layout.download(source.backbone), {}
 
 
+def _origin(source: grid.Source) -> dict[str, str]:
+    """Which checkpoint was read, by its fingerprint, and whose it is."""
+    layout, file = source.weights.layout.name, source.weights.path
+    card = plugins.load("weights", layout).CARD
+    fingerprint = sha256(Path(file)) if file else "fetched by its library"
+    return {"file": file, "sha256": fingerprint, "layout": layout, "title": card.title, "licence": card.licence}
+
+
 def _normalisation(source: grid.Source, metadata: dict[str, str]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """(mean, std) that the options say, else those of the layout."""
     options = plugins.chosen("weights", source.weights.layout)
@@ -107,5 +116,6 @@ def _write(network: Encoder, *, covered: Coverage, source: grid.Source, path: Pa
         "source": source.as_json(),
         "digest": source.digest,
         "coverage": json.dumps(told),
+        "origin": json.dumps(_origin(source), sort_keys=True),
     }
     checkpoint.save_weights(network.tensors(), path, metadata)

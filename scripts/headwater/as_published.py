@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from headwater.formats import CHANCE, MACRO
+from headwater.formats import CHANCE, MACRO, OF_SUBSET
 from headwater.grid import Comparison
 from headwater.labels import Label
 from headwater.measured import Runs, image_replicates, of_recipe
@@ -15,14 +15,17 @@ def beside(rows: list[dict], runs: Runs, labels: list[Label], *, comparison: Com
     chosen = {recipe: of_recipe(runs, recipe, once) for recipe in comparison.recipes}
     drawn = image_replicates(chosen, labels, comparison=once, threads=threads)
     names = [label.name for label in labels if label.measured]
+    means = {MACRO: names} | {OF_SUBSET + name: comparison.subset(name) for name in comparison.subsets}
 
     def replicates(row: dict, source: str) -> np.ndarray | None:
-        """(labels, resamples) behind a row: one label, or all of them for the macro."""
-        if source in ("", CHANCE) or not names or row["label"] not in [*names, MACRO]:
+        """(labels, resamples) behind a row: one label, or all of them for the macro, or those of a subset."""
+        of = means.get(row["label"], [row["label"]])
+        inside = [names.index(name) for name in of if name in names]
+        if source in ("", CHANCE) or not inside:
             return None
         at = comparison.recipes.index(row["recipe"]), comparison.sources.index(source)
         of_run = drawn[at][:, comparison.metrics.index(row["metric"])]
-        return of_run if row["label"] == MACRO else of_run[[names.index(row["label"])]]
+        return of_run[inside]
 
     return [row | _numbers(replicates(row, row["source"]), replicates(row, row["reference"])) for row in rows]
 

@@ -5,9 +5,10 @@ from typing import Any
 
 import pandas as pd
 
-from headwater import sentences, tables
+from headwater import sentences, splits, tables
 from headwater.formats import SPLITS, TARGET
 from headwater.grid import Dataset, Grid
+from headwater.provenance import short
 from headwater.subgroups import UNTOLD
 from headwater.wide import Wide
 
@@ -48,13 +49,21 @@ def warnings(grid: Grid) -> list[str]:
     return sentences.synthetic(twins)
 
 
-def footnotes(grid: Grid) -> list[str]:
-    """What a reader must know of the columns, and of single archives."""
+def footnotes(cases: dict[str, pd.DataFrame], *, grid: Grid) -> list[str]:
+    """What a reader must know of the columns, and of single archives and their splits."""
     return [
         "In brackets, of age and sex: the share of cases of which the archive tells it; of projections and labels: the "
         f"share of cases, and of cases whose label is known. {TOLD_OF_CASES}",
         *(f"{dataset.name}: {note}." for dataset in grid.datasets for note in _notes(dataset, grid)),
+        *(f"{dataset.name}: {_splits(cases[dataset.archive])}." for dataset in grid.datasets),
     ]
+
+
+def _splits(cases: pd.DataFrame) -> str:
+    """The fingerprints by which others can tell that they have the same splits."""
+    found = splits.digests(cases)
+    parts = ", ".join(f"{name} {short(found[name])}" for name in SPLITS)
+    return f"splits {short(found[splits.ALL])} ({parts})"
 
 
 def _archives(grid: Grid) -> list[Any]:

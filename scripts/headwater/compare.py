@@ -12,6 +12,7 @@ import pandas as pd
 from headwater import as_published, measured, verdicts
 from headwater import labels as labels_of
 from headwater import predictions as predictions_of
+from headwater import provenance as provenance_of
 from headwater.formats import MACRO, TABLES, read_table, write_table
 from headwater.grid import Comparison
 from headwater.labels import Label
@@ -28,9 +29,10 @@ def compare(
     curves: Path,
     values: Path,
     replicates: Path,
+    provenance: Path,
     threads: int = 1,
 ) -> None:
-    """Write the differences between sources, what each run reached, resampled macro differences, and ROC curves.
+    """Write differences between sources, what each run reached and came from, resampled differences, ROC curves.
 
     `labels` counts who bears which label in each split: what no network could learn is not compared.
     """
@@ -46,6 +48,8 @@ def compare(
     _write(_values(statistics, comparison), values, "values", keys=("label", "source", "seed"))
     drawn = _macro_replicates(statistics, comparison)
     _write(drawn, replicates, "replicates", keys=("source", "reference", "replicate"))
+    files = [provenance_of.of_predictions(run.file, run=run.run, dataset=comparison.dataset) for run in runs.values()]
+    write_table(pd.DataFrame(files), provenance, "provenance")
     write_table(_curves(runs, parts, dataset=comparison.dataset), curves, "curves")
 
 

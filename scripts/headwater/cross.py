@@ -34,6 +34,8 @@ def cross(
 
     `labels` counts who bears which label of the tested dataset, `labels_elsewhere` of those in `fitted_to`, in order.
     """
+    # each cell has findings of its own, so that a mean over fewer belongs to no cell
+    comparison = comparison.model_copy(update={"subsets": {}})
     home = predictions_of.read_all(comparison, predictions)
     first = next(iter(home.values()))
     untaught = labels_of.untaught(read_table(labels, "labels"), first.labels, file=labels)

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from headwater import backbones, formats, grid, prepared, tasks
+from headwater import __version__, backbones, formats, grid, prepared, splits, tasks
 from headwater.backbones._encoder import Encoder, count, restore
 from headwater.engine import checkpoint, distributed, loop, scoring
 from headwater.engine.tracking import Tracker
 from headwater.metrics import auroc
+from headwater.provenance import RANDOM, sha256
 from headwater.refusals import Refusal, did_you_mean
 from headwater.tasks import classification
 
@@ -36,6 +37,10 @@ class Material:
     """Rows that pick the kept step."""
     targets: dict[str, np.ndarray]
     """Targets of the rows of either, (rows, labels)."""
+    split: str
+    """The fingerprint of who is in which split."""
+    cases: str
+    """The fingerprint of the table of cases."""
 
 
 def finetune(
@@ -86,15 +91,15 @@ def finetune(
                 seed=run.stream,
                 world=world,
                 progress=progress,
-                identity=" ".join([run.digest, _hash(cases), origin.get("sha256", "random")]),
+                identity=" ".join([run.digest, material.cases, origin.get("sha256", RANDOM)]),
                 tracker=tracker,
                 validate=partial(_validate, material=material, training=run.recipe.training, world=world),
                 select=SELECT[run.recipe.select],
             )
         if world.first:
-            _write(run, learner=learner, material=material, path=model)
+            _write(run, learner=learner, material=material, origin=origin, path=model)
             told = _account(run, material=material, origin=origin, learner=learner, fitted=fitted, world=world)
-            formats.write_json({**told, "seconds": round(time.monotonic() - began, 3)}, fit)
+            formats.write_json({**told, "model": sha256(model), "seconds": _since(began)}, fit)
             # our own progress stays: Snakemake may still throw the model away, and have it made again
             if encoder is not None:
                 checkpoint.forget(progress.with_name(f"{run.source.original.digest}.pt"))
@@ -129,6 +134,8 @@ def _material(run: grid.Run, data: prepared.Prepared, *, file: Path) -> Material
         training=training,
         validation=validation,
         targets=targets,
+        split=splits.digests(data.cases)[splits.ALL],
+        cases=sha256(file),
     )
 
 
@@ -186,7 +193,7 @@ def _network(run: grid.Run, *, size: int, encoder: Path | None) -> tuple[Encoder
     network, interpolated = restore(tensors, metadata, name=source.backbone, size=size, file=encoder)
     loaded = {key: tensors[key] for key in network.expected()}
     proof = {"tensors": len(loaded), "parameters": count(loaded), "interpolated": interpolated}
-    return network, {"file": str(encoder), "sha256": _hash(encoder), **proof}
+    return network, {"file": str(encoder), "sha256": sha256(encoder), **proof}
 
 
 def _validate(
@@ -214,10 +221,18 @@ def _auroc(target: np.ndarray, score: np.ndarray) -> float:
     return float(auroc.measure(target[known], score[known], np.ones((1, known.sum()), dtype=np.int64))[0])
 
 
-def _write(run: grid.Run, *, learner: classification.Fitting, material: Material, path: Path) -> None:
-    """The fitted network with all that is needed to predict with it."""
+def _write(
+    run: grid.Run,
+    *,
+    learner: classification.Fitting,
+    material: Material,
+    origin: dict[str, Any],
+    path: Path,
+) -> None:
+    """The fitted network with all that is needed to predict with it, and what it came from."""
     tensors = {key: tensor.cpu().contiguous() for key, tensor in learner.classifier.state_dict().items()}
     described = {"run": run.as_json(), "labels": json.dumps(material.labels), "task": material.kind}
+    described |= {"encoder": origin.get("sha256", RANDOM), "split": material.split}
     checkpoint.save_weights(tensors, path, {**learner.encoder.metadata(), **described})
 
 
@@ -241,6 +256,8 @@ def _account(
         "selected_by": run.recipe.select,
         "stopped_early": fitted.stopped_early,
         "rows": {"train": len(material.training), "validation": len(material.validation)},
+        "split": material.split,
+        "cases": material.cases,
         "labels": material.labels,
         "labels_shuffled": run.source.control == "shuffled",
         "task": material.kind,
@@ -248,18 +265,17 @@ def _account(
         "encoder": origin,
         "mean": learner.encoder.normalisation[0],
         "std": learner.encoder.normalisation[1],
-        "versions": {name: importlib.metadata.version(name) for name in ("torch", "timm")},
+        "versions": {"headwater": __version__} | {name: importlib.metadata.version(name) for name in ("torch", "timm")},
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "ranks": world.size,
     }
 
 
+def _since(began: float) -> float:
+    """Seconds that have passed."""
+    return round(time.monotonic() - began, 3)
+
+
 def _number(*parts: object) -> int:
     """A number between 0 and 2^63 that stands for the parts."""
     return int.from_bytes(hashlib.sha256("/".join(map(str, parts)).encode()).digest()[:8]) >> 1
-
-
-def _hash(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

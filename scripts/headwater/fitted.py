@@ -13,6 +13,7 @@ from headwater import grid
 from headwater.backbones._encoder import draw, normalisation
 from headwater.engine import checkpoint, distributed, scoring
 from headwater.prepared import Prepared
+from headwater.provenance import NOT_RECORDED, sha256
 from headwater.refusals import Refusal
 from headwater.tasks import Kind, classification
 
@@ -27,6 +28,14 @@ class Fitted:
     labels: list[str]
     kind: Kind
     size: int
+    metadata: dict[str, str]
+    """What the file says of itself."""
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """What its scores come from: the run, the model's file and the encoder's."""
+        encoder = self.metadata.get("encoder", NOT_RECORDED)
+        return {"record": self.run.digest, "model": sha256(self.file), "encoder": encoder}
 
     def scores(
         self, data: Prepared, *, split: str, cases: Path, world: distributed.World
@@ -80,4 +89,5 @@ def read(run: grid.Run, model: Path) -> Fitted:
             f"does not fit its network: {', '.join(sorted(absent)[:3])}", file=model, remedy="run finetune again"
         )
     network.load_state_dict(tensors)
-    return Fitted(run=run, file=model, network=network, labels=labels, kind=metadata["task"], size=size)
+    about = {"labels": labels, "kind": metadata["task"], "size": size, "metadata": metadata}
+    return Fitted(run=run, file=model, network=network, **about)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pyarrow import parquet
 
 from headwater.refusals import Refusal
 
@@ -18,6 +19,9 @@ TARGET = "target:"
 
 MACRO = "macro"
 """What stands for a label where a number is the mean over labels."""
+
+OF_SUBSET = f"{MACRO}: "
+"""What stands before the name of a subset where a number is the mean over its labels."""
 
 CHANCE = "chance"
 """What stands for a reference where a source is compared with guessing."""
@@ -232,6 +236,19 @@ TABLES: dict[str, dict[str, str]] = {
         "replicate": WHOLE,
         "difference": NUMBER,
     },
+    # which files each run's predictions came from, by their SHA-256 (compare -> report)
+    "provenance": {
+        "dataset": TEXT,
+        "recipe": TEXT,
+        "source": TEXT,
+        "seed": WHOLE,
+        "run": TEXT,
+        "predictions": TEXT,
+        "record": TEXT,
+        "model": TEXT,
+        "encoder": TEXT,
+        "split": TEXT,
+    },
     # what each run's validation split settles, before its test split is looked at (examine)
     "settled": {
         "dataset": TEXT,
@@ -351,6 +368,7 @@ KEYS = {
     "reliability": ["fitted_to", "recipe", "source", "label", "asked", "scores", "bin"],
     "thresholds": ["fitted_to", "recipe", "source", "label", "asked"],
     "subgroups": ["recipe", "source", "label", "characteristic", "group"],
+    "provenance": ["recipe", "source", "seed"],
 }
 """Columns that together may name a row only once."""
 
@@ -358,6 +376,11 @@ WITH_TARGETS = ("catalogue", "cases")
 """Tables that have a target column per label besides their own."""
 
 SPLITS = ("train", "validation", "test")
+
+
+def is_mean(label: str) -> bool:
+    """Whether what stands for a label is a mean over labels, all of them or a subset."""
+    return label == MACRO or label.startswith(OF_SUBSET)
 
 
 def labels_of(frame: pd.DataFrame) -> list[str]:
@@ -426,9 +449,21 @@ def read_column(path: Path, column: str) -> pd.Series:
         ) from None
 
 
-def write_table(frame: pd.DataFrame, path: Path, table: str) -> None:
-    """A checked table as Parquet, whole or not at all."""
+def told(path: Path) -> dict[str, str]:
+    """What a table in Parquet tells of where it came from; nothing if it was written without."""
+    try:
+        kept = (parquet.read_schema(path).metadata or {}).get(b"PANDAS_ATTRS", b"{}")
+    except (OSError, ValueError) as error:
+        raise Refusal(
+            f"cannot be read: {error}", file=path, remedy="delete it and run the rule that makes it again"
+        ) from None
+    return json.loads(kept)
+
+
+def write_table(frame: pd.DataFrame, path: Path, table: str, *, origin: dict[str, str] | None = None) -> None:
+    """A checked table as Parquet, whole or not at all, with what is told of where it came from."""
     formed = check(frame, table, file=path)
+    formed.attrs = dict(sorted((origin or {}).items()))
     with whole(path) as temporary:
         formed.to_parquet(temporary, index=False)
 

@@ -344,6 +344,8 @@ class Comparing(Record):
     """Each fitted network also predicts on the other datasets' test cases, for the findings that both have."""
     specificity: float = Field(0.9, gt=0, lt=1)
     """Share of the validation cases without a finding that its threshold passes over; what it finds is told on test."""
+    subsets: dict[str, dict[str, tuple[str, ...]]] = {}
+    """Further macros: by a name of your choice, for each dataset the labels that it is the mean over. Exploratory."""
 
 
 class Comparison(Comparing):
@@ -357,6 +359,10 @@ class Comparison(Comparing):
     """A/A controls: the same source under a second name, and the first."""
     shuffled: tuple[str, ...] = ()
     """Sources fitted to shuffled labels, which must come out at chance."""
+
+    def subset(self, name: str) -> tuple[str, ...]:
+        """The labels of a subset on this dataset."""
+        return self.subsets[name][self.dataset]
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
@@ -446,9 +452,10 @@ class Grid(Record):
 
     def comparison(self, dataset: str) -> Comparison:
         """What is compared on one dataset."""
+        subsets = {name: {dataset: of[dataset]} for name, of in self.comparing.subsets.items() if dataset in of}
         return Comparison(
             # what networks do elsewhere changes no comparison at home, and repeats none
-            **self.comparing.model_dump(exclude={"external"}),
+            **{**self.comparing.model_dump(exclude={"external"}), "subsets": subsets},
             dataset=dataset,
             sources=tuple(source.name for source in self.sources),
             recipes=tuple(recipe.name for recipe in self.recipes),

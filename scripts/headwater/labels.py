@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from headwater.formats import MACRO
+from headwater.formats import MACRO, OF_SUBSET
 from headwater.grid import Comparison
 from headwater.predictions import Predictions
-from headwater.refusals import Refusal
+from headwater.refusals import Refusal, did_you_mean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,11 +90,29 @@ def _many(count: int, kind: str) -> str:
     return f"{count} {kind} patient{'' if count == 1 else 's'}"
 
 
-def macro(run: Predictions, labels: list[Label]) -> Label:
-    """The mean over the tested labels as a label of its own; its positives bear at least one of them."""
-    inside = [label for label in labels if label.tested]
-    outside = [f"{label.name} ({label.note.partition(': ')[2]})" for label in labels if not label.tested]
-    target = run.target[[label.tested for label in labels]]
+def subsets(run: Predictions, labels: list[Label], *, comparison: Comparison) -> dict[str, list[Label]]:
+    """The labels of each declared subset, by the name of its macro; none that would only repeat the macro."""
+    tested = {label.name for label in labels if label.tested}
+    found = {}
+    for name in comparison.subsets:
+        chosen = comparison.subset(name)
+        for label in sorted(set(chosen) - {label.name for label in labels}):
+            raise Refusal(
+                f"has no label {label!r}, which comparison.subsets.{name} names",
+                file=run.file,
+                remedy=did_you_mean(label, [label.name for label in labels]),
+            )
+        if set() < tested & set(chosen) < tested:
+            found[OF_SUBSET + name] = [label for label in labels if label.name in chosen]
+    return found
+
+
+def macro(run: Predictions, labels: list[Label], *, inside: list[Label], name: str = MACRO) -> Label:
+    """The mean over those of the labels that are inside and tested; its positives bear at least one of them."""
+    outside = [f"{label.name} ({label.note.partition(': ')[2]})" for label in inside if not label.tested]
+    inside = [label for label in inside if label.tested]
+    names = {label.name for label in inside}
+    target = run.target[[label.name in names for label in labels]]
     known = np.flatnonzero(~np.isnan(target).all(axis=0)) if inside else np.array([], dtype=np.int64)
     bearing = np.flatnonzero((target == 1).any(axis=0)) if inside else known
     mean = (
@@ -103,7 +121,7 @@ def macro(run: Predictions, labels: list[Label]) -> Label:
         else "left out: no label can be tested"
     )
     return Label(
-        name=MACRO,
+        name=name,
         known=known,
         patients=len(set(run.patients[known])),
         positives=len(bearing),

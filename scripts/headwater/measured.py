@@ -7,6 +7,7 @@ import numpy as np
 
 from headwater import labels as labels_of
 from headwater import plugins
+from headwater.formats import MACRO
 from headwater.grid import Comparison
 from headwater.labels import Label
 from headwater.predictions import Predictions
@@ -37,7 +38,7 @@ class Statistic:
 
 
 def statistics(runs: Runs, labels: list[Label], *, comparison: Comparison, threads: int) -> Iterator[Statistic]:
-    """For each metric and recipe: each label, then the macro."""
+    """For each metric and recipe: each label, then the macro and those of subsets."""
     chosen = {recipe: of_recipe(runs, recipe, comparison) for recipe in comparison.recipes}
     drawn = _replicates(chosen, labels, comparison=comparison, threads=threads)
     for at_metric, metric in enumerate(comparison.metrics):
@@ -124,7 +125,7 @@ def _evidence(run: Predictions, position: int, known: np.ndarray) -> dict[str, n
 def _of_labels(
     runs: list[Predictions], labels: list[Label], replicates: np.ndarray, *, metric: str, recipe: str, plan: Comparison
 ) -> Iterator[Statistic]:
-    """The statistics of all labels and of their mean; `replicates` (measured labels, runs, resamples)."""
+    """The statistics of all labels and of their means; `replicates` (measured labels, runs, resamples)."""
     inside: dict[str, tuple[np.ndarray, np.ndarray]] = {}  # of the tested labels
     at = iter(replicates)
     for position, label in enumerate(labels):
@@ -138,15 +139,21 @@ def _of_labels(
         yield Statistic(
             label=label, metric=metric, recipe=recipe, observed=observed, replicates=drawn, covariance=together
         )
-    macro = labels_of.macro(runs[0], labels)
-    if not inside:
-        yield nothing(macro, len(runs), metric=metric, recipe=recipe)
-        return
-    # a replicate that lacks one label has no macro: a mean over other labels would be another quantity
-    observed, drawn = (np.mean(parts, axis=0) for parts in zip(*inside.values(), strict=True))
-    positions = [position for position, label in enumerate(labels) if label.tested]
-    together = covariance(drawn, runs, macro, positions, plan)
-    yield Statistic(label=macro, metric=metric, recipe=recipe, observed=observed, replicates=drawn, covariance=together)
+    means = {MACRO: labels} | labels_of.subsets(runs[0], labels, comparison=plan)
+    for name, members in means.items():
+        macro = labels_of.macro(runs[0], labels, inside=members, name=name)
+        if not macro.tested:
+            yield nothing(macro, len(runs), metric=metric, recipe=recipe)
+            continue
+        # a replicate that lacks one label has no macro: a mean over other labels would be another quantity
+        parts = [inside[label.name] for label in members if label.tested]
+        observed, drawn = (np.mean(part, axis=0) for part in zip(*parts, strict=True))
+        names = {label.name for label in members if label.tested}
+        positions = [position for position, label in enumerate(labels) if label.name in names]
+        together = covariance(drawn, runs, macro, positions, plan)
+        yield Statistic(
+            label=macro, metric=metric, recipe=recipe, observed=observed, replicates=drawn, covariance=together
+        )
 
 
 def nothing(label: Label, runs: int, *, metric: str, recipe: str) -> Statistic:

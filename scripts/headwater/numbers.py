@@ -30,7 +30,7 @@ def numbers(rows: pd.DataFrame, *, grid: Grid) -> dict[str, tuple[float | int, s
     found: dict[str, tuple[float | int, str]] = {}
     whose: dict[str, tuple[str, ...]] = {}
     for words, number, told in _named(rows, grid):
-        name = ".".join(re.sub(r"[^A-Za-z0-9_.-]+", "-", word) for word in words)
+        name = ".".join(map(part_of_name, words))
         if name in whose:
             raise Refusal(
                 f"two numbers would be called {name}: {' / '.join(whose[name])} and {' / '.join(words)}",
@@ -38,6 +38,11 @@ def numbers(rows: pd.DataFrame, *, grid: Grid) -> dict[str, tuple[float | int, s
             )
         whose[name], found[name] = words, (number, told)
     return dict(sorted(found.items()))
+
+
+def part_of_name(word: str) -> str:
+    """A word as it stands in a name."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", word)
 
 
 def _named(rows: pd.DataFrame, grid: Grid) -> Iterator[tuple[tuple[str, ...], float | int, str]]:

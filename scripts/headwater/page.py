@@ -11,7 +11,7 @@ import pandas as pd
 
 from headwater import __version__, figures, matrix, sentences, soundness, tables
 from headwater import characteristics as about_cases
-from headwater.formats import MACRO, SPLITS
+from headwater.formats import MACRO, SPLITS, is_mean
 from headwater.grid import Dataset, Grid
 from headwater.wide import Wide
 
@@ -83,14 +83,14 @@ def wide_table(table: Wide, *, about: pd.DataFrame, notes: list[str], grid: Grid
     )
 
 
-def characteristics(table: Wide, *, grid: Grid) -> str:
+def characteristics(table: Wide, *, notes: list[str], grid: Grid) -> str:
     """The table of the datasets' characteristics as HTML."""
     return _rendered(
         "one_table.html",
         title=table.title,
         table=_table(table.shown, words=tables.LEFT),
         warnings=about_cases.warnings(grid),
-        notes=about_cases.footnotes(grid),
+        notes=notes,
     )
 
 
@@ -174,7 +174,7 @@ def _differences(shown: pd.DataFrame, rows: pd.DataFrame) -> dict:
     columns = [column for column in shown.columns if column != "Note"]
     named = [column for column in columns if column in ("Dataset", "Metric", "Recipe", "Label")]
     for _, group in rows.groupby(tables.opens_group(rows).cumsum(), sort=False):
-        macro = "macro " if group["label"].iloc[0] == MACRO else ""
+        macro = "macro " if is_mean(group["label"].iloc[0]) else ""
         note = group["note"].iloc[0]
         if group["value"].isna().all():
             cells = shown.loc[group.index[0], named].to_dict()

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from headwater import fitted, formats, grid, prepared
+from headwater import fitted, formats, grid, prepared, splits
 from headwater.engine import checkpoint, distributed
 from headwater.refusals import Refusal
 
@@ -36,12 +36,24 @@ def predict(
                 file=model,
                 remedy="run finetune again",
             )
+        origin = _origin(network, data)
         for split, product in (("validation", validation), ("test", predictions)):
             rows, scores = network.scores(data, split=split, cases=cases, world=world)
             if world.first:
-                formats.write_table(_table(run, data, rows, network.labels, scores), product, "predictions")
+                table = _table(run, data, rows, network.labels, scores)
+                formats.write_table(table, product, "predictions", origin=origin)
         if world.first and saved is not None:
             checkpoint.forget(saved / f"{run.digest}.pt")
+
+
+def _origin(network: fitted.Fitted, data: prepared.Prepared) -> dict[str, str]:
+    """What the scores come from; refuses a model that was fitted to other splits than it is tested on."""
+    split = splits.digests(data.cases)[splits.ALL]
+    if network.metadata.get("split", split) != split:
+        raise Refusal(
+            "was fitted to other splits of these cases", file=network.file, remedy="delete it and run finetune again"
+        )
+    return {**network.origin, "split": split}
 
 
 def _table(

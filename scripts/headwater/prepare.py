@@ -15,11 +15,11 @@ from PIL import Image
 
 from headwater import catalogues, grid, plugins
 from headwater.catalogues import label_counts, one_class_notes, refuse_unusable_labels
-from headwater.formats import SPLITS, check, labels_of, whole, write_table, write_text
+from headwater.formats import SPLITS, check, labels_of, whole, write_json, write_table, write_text
 from headwater.hashes import WORDS, perceptual
 from headwater.progress import bar
 from headwater.refusals import Refusal
-from headwater.splits import refuse_empty_split, with_splits
+from headwater.splits import account, origin, refuse_empty_split, with_splits
 from headwater.workers import in_order
 
 
@@ -35,11 +35,20 @@ class Prepared(NamedTuple):
 
 
 def prepare(
-    *, archive: grid.Archive, cases: Path, images: Path, hashes: Path, rejects: Path, labels: Path, workers: int = 2
+    *,
+    archive: grid.Archive,
+    cases: Path,
+    images: Path,
+    hashes: Path,
+    rejects: Path,
+    labels: Path,
+    split: Path,
+    workers: int = 2,
 ) -> None:
-    """Write an archive's cases, their pixels and hashes, the unreadable images, and how often each label occurs."""
+    """Write an archive's cases, pixels, hashes, unreadable images, labels' counts, and who is in which split."""
     files = catalogues.split_files(archive)
-    catalogue = _catalogue(archive, files=files)
+    listed = catalogues.read(archive)
+    catalogue = _catalogue(listed, archive=archive, files=files)
     refuse_unusable_labels(label_counts(catalogue), archive=archive.name, files=files)
     with whole(images) as temporary:
         prepared, seen, refused = _read_all(catalogue, archive=archive, workers=workers, path=temporary)
@@ -51,14 +60,15 @@ def prepare(
         np.save(temporary, seen)
     write_table(prepared, cases, "cases")
     write_table(counts, labels, "labels")
+    made = origin(listed, validation=archive.validation, test=archive.test, seed=archive.split_seed)
+    write_json(account(prepared, made=made), split)
     for note in one_class_notes(counts, files=files):
         print(f"{archive.name}: {note}", flush=True)
     print(f"{archive.name}: {_summary(prepared, rejected=len(refused))}", flush=True)
 
 
-def _catalogue(archive: grid.Archive, *, files: Mapping[str, Path]) -> pd.DataFrame:
+def _catalogue(listed: pd.DataFrame, *, archive: grid.Archive, files: Mapping[str, Path]) -> pd.DataFrame:
     """All cases that the archive lists, each in a split."""
-    listed = catalogues.read(archive)
     try:
         return with_splits(
             listed, validation=archive.validation, test=archive.test, seed=archive.split_seed, files=files

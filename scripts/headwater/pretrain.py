@@ -1,15 +1,16 @@
 """Pretrain: a network learns from the images of a corpus, and its encoder is kept as a source of first weights."""
 
-import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
 import torch.nn.functional as F
 
-from headwater import backbones, formats, grid, plugins, prepared, tasks
+from headwater import backbones, formats, grid, plugins, prepared, splits, tasks
 from headwater.backbones._encoder import Encoder, restore
 from headwater.engine import checkpoint, distributed, loop, scoring
 from headwater.engine.tracking import Tracker
+from headwater.provenance import RANDOM, sha256
 from headwater.refusals import Refusal
 
 LOOKED_AT = 256
@@ -62,7 +63,9 @@ def pretrain(
             spread = _spread(learner.encoder, corpus.images, chosen, world=world)
             tracker.summary({"spread": spread})
         if world.first:
+            origin = _origin(corpus, cases=cases, rows=rows, kept=len(chosen), start=start)
             described = {"source": source.as_json(), "digest": source.digest, "spread": f"{spread:.6g}"}
+            described |= {"origin": json.dumps(origin, sort_keys=True)}
             checkpoint.save_weights(learner.encoder.tensors(), encoder, {**learner.encoder.metadata(), **described})
 
 
@@ -135,7 +138,16 @@ def _spread(encoder: Encoder, images: np.ndarray, rows: np.ndarray, *, world: di
     return spread
 
 
+def _origin(
+    corpus: prepared.Prepared, *, cases: Path, rows: Path, kept: int, start: Path | None
+) -> dict[str, str | int]:
+    """Fingerprints of what was learned from: the corpus and its splits, the rows kept of it, the first weights."""
+    started = sha256(start) if start else RANDOM
+    split = splits.digests(corpus.cases)[splits.ALL]
+    return {"cases": sha256(cases), "split": split, "rows": sha256(rows), "kept": kept, "start": started}
+
+
 def _identity(source: grid.Source, size: int, files: list[Path | None]) -> str:
     """What must be the same for a stopped pre-training to go on."""
-    contents = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file is not None]
+    contents = [sha256(file) for file in files if file is not None]
     return " ".join([source.digest, str(size), *contents])

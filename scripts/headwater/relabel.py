@@ -7,15 +7,15 @@ import pandas as pd
 
 from headwater import catalogues, grid
 from headwater.catalogues import label_counts, one_class_notes, refuse_unusable_labels
-from headwater.formats import TARGET, read_table, write_table
+from headwater.formats import TARGET, read_table, write_json, write_table
 from headwater.refusals import Refusal
-from headwater.splits import refuse_empty_split
+from headwater.splits import account, refuse_empty_split
 
 
 def relabel(
-    *, archive: grid.Archive, first: Path, first_rejects: Path, cases: Path, rejects: Path, labels: Path
+    *, archive: grid.Archive, first: Path, first_rejects: Path, cases: Path, rejects: Path, labels: Path, split: Path
 ) -> None:
-    """Write an archive's cases and counts of labels from those of the archive whose images it takes.
+    """Write an archive's cases, counts of labels and splits from those of the archive whose images it takes.
 
     A case that this reading leaves out keeps its row, so that rows stay those of the images, but is in no split.
     """
@@ -29,6 +29,7 @@ def relabel(
     write_table(relabelled, cases, "cases")
     write_table(refused[refused["case"].isin(catalogue["case"])], rejects, "rejects")
     write_table(counts, labels, "labels")
+    write_json(account(relabelled, made={"made": f"as of {archive.images_of}"}), split)
     for note in one_class_notes(counts, files=files):
         print(f"{archive.name}: {note}", flush=True)
     out = int((relabelled["split"] == "").sum())

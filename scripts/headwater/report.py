@@ -3,12 +3,15 @@
 The same inputs give the same bytes: nothing here looks at a clock or at the machine.
 """
 
+import json
 from pathlib import Path
 
 import pandas as pd
 
-from headwater import characteristics, families, figures, matrix, numbers, page, sentences, soundness, tables, wide
-from headwater.formats import MACRO, read_table, write_json, write_text
+from headwater import __version__, characteristics, families, figures, matrix, numbers, page, sentences, tables, wide
+from headwater import provenance as provenance_of
+from headwater import soundness as soundness_of
+from headwater.formats import MACRO, OF_SUBSET, read_table, write_json, write_text
 from headwater.grid import Grid
 from headwater.refusals import Refusal
 
@@ -20,6 +23,7 @@ def report(
     curves: list[Path],
     values: list[Path],
     replicates: list[Path],
+    provenance: list[Path],
     calibration: list[Path],
     reliability: list[Path],
     thresholds: list[Path],
@@ -31,7 +35,7 @@ def report(
     folder: Path,
     crossed: list[Path] | None = None,
 ) -> None:
-    """Write the tables, the figures, the numbers by name, index.html and summary.txt into `folder`; print the summary.
+    """Write tables, figures, numbers by name, their provenance, index.html and summary into `folder`; print the latter.
 
     Files of labels, rejects and cases lie in a folder that bears their archive's name. `crossed` are the tables of what
     networks fitted to other datasets reach, where the config asks for them.
@@ -41,6 +45,8 @@ def report(
     compared = _by_dataset(comparisons, "comparisons", grid)
     order = _label_order(grid, counts)
     rows = families.judged(compared, grid=grid, order=order, replicates=resampled)
+    runs = _by_dataset(provenance, "provenance", grid)
+    rows = provenance_of.named(rows, runs)
     svgs = figures.drawn(
         rows,
         curves=_by_dataset(curves, "curves", grid),
@@ -50,8 +56,8 @@ def report(
     )
     found = {"calibration": calibration, "thresholds": thresholds, "subgroups": subgroups}
     examined = {name: _by_dataset(files, name, grid) for name, files in found.items()}
-    sound = soundness.all_tables(examined, grid=grid, order=order)
-    points = soundness.ordered(_by_dataset(reliability, "reliability", grid), grid=grid, order=order)
+    sound = soundness_of.all_tables(examined, grid=grid, order=order)
+    points = soundness_of.ordered(_by_dataset(reliability, "reliability", grid), grid=grid, order=order)
     svgs |= figures.examined(points, sound["subgroups"].exact, grid=grid)
     elsewhere = _by_dataset(crossed, "crossed", grid) if crossed else None
     if elsewhere is not None:
@@ -59,14 +65,16 @@ def report(
         _write_matrix(elsewhere, rows=rows, grid=grid, folder=folder)
     for name, svg in svgs.items():
         write_text(svg, folder / f"{name}.svg")
-    _write_tables(rows, grid=grid, folder=folder)
+    _write_tables(rows, runs=runs, grid=grid, folder=folder)
     _write_sound(sound, about=rows, grid=grid, folder=folder)
     _write_numbers(rows, grid=grid, folder=folder)
-    _write_characteristics(_by_archive(cases, "cases", grid), grid=grid, folder=folder)
+    known = _by_archive(cases, "cases", grid)
+    _write_characteristics(known, grid=grid, folder=folder)
     refused, apart = _by_archive(rejects, "rejects", grid), read_table(ledger, "ledger")
     told = {"rejects": refused, "ledger": apart, "crossed": elsewhere}
     whole = page.index(rows, svgs, sound, counts=counts, **told, grid=grid)
     write_text(whole, folder / "index.html")
+    _write_provenance(rows, runs=runs, comparisons=comparisons, cases=cases, grid=grid, folder=folder)
     summary = _summary(rows, counts=counts, grid=grid, folder=folder)
     write_text(summary, folder / "summary.txt")
     print(summary, end="")
@@ -100,14 +108,18 @@ def _by_dataset(files: list[Path], table: str, grid: Grid) -> pd.DataFrame:
 
 
 def _label_order(grid: Grid, counts: dict[str, pd.DataFrame]) -> dict[str, list[str]]:
-    """For each dataset the macro, then its labels as the config or else the archive orders them."""
+    """For each dataset the macros, then its labels as the config or else the archive orders them."""
     return {
-        dataset.name: [MACRO, *(dataset.labels or counts[dataset.archive]["label"].unique())]
+        dataset.name: [
+            MACRO,
+            *(OF_SUBSET + name for name in grid.comparing.subsets),
+            *(dataset.labels or counts[dataset.archive]["label"].unique()),
+        ]
         for dataset in grid.datasets
     }
 
 
-def _write_tables(rows: pd.DataFrame, *, grid: Grid, folder: Path) -> None:
+def _write_tables(rows: pd.DataFrame, *, runs: pd.DataFrame, grid: Grid, folder: Path) -> None:
     """Each table as .csv in full precision, and as .md, .tex and .html to be read."""
     shown = tables.readable(rows, grid=grid)
     bold = tables.strong(shown, rows["significant"].tolist())
@@ -118,7 +130,8 @@ def _write_tables(rows: pd.DataFrame, *, grid: Grid, folder: Path) -> None:
     for name, table in wide.all_tables(rows, grid=grid).items():
         about = rows if name == "macro" else rows[rows["dataset"] == name.removeprefix("labelwise_")]
         notes = sentences.wide_footnotes(about, grid=grid)
-        write_text(table.exact.to_csv(index=False, lineterminator="\n"), folder / f"{name}.csv")
+        exact = provenance_of.of_lines(table.exact, runs, grid=grid)
+        write_text(exact.to_csv(index=False, lineterminator="\n"), folder / f"{name}.csv")
         _write_read(name, table.shown, table.bold, about=about, notes=notes, folder=folder, grid=grid)
         write_text(page.wide_table(table, about=about, notes=notes, grid=grid), folder / f"{name}.html")
 
@@ -152,15 +165,16 @@ def _write_characteristics(cases: dict[str, pd.DataFrame], *, grid: Grid, folder
     """Who the cases of each dataset are, split by split."""
     found = characteristics.table(cases, grid=grid)
     write_text(found.exact.to_csv(index=False, lineterminator="\n"), folder / "characteristics.csv")
-    said = {"warnings": characteristics.warnings(grid), "notes": characteristics.footnotes(grid)}
+    notes = characteristics.footnotes(cases, grid=grid)
+    said = {"warnings": characteristics.warnings(grid), "notes": notes}
     _write_words("characteristics", found.shown, found.bold, **said, folder=folder)
-    write_text(page.characteristics(found, grid=grid), folder / "characteristics.html")
+    write_text(page.characteristics(found, notes=notes, grid=grid), folder / "characteristics.html")
 
 
 def _write_sound(found: dict[str, wide.Wide], *, about: pd.DataFrame, grid: Grid, folder: Path) -> None:
     """Calibration, operating points and subgroups; `about` are the judged comparisons of the same runs."""
     for name, table in found.items():
-        notes = soundness.footnotes(name, grid=grid)
+        notes = soundness_of.footnotes(name, grid=grid)
         write_text(table.exact.to_csv(index=False, lineterminator="\n"), folder / f"{name}.csv")
         _write_read(name, table.shown, table.bold, about=about, notes=notes, folder=folder, grid=grid)
         write_text(page.wide_table(table, about=about, notes=notes, grid=grid), folder / f"{name}.html")
@@ -182,6 +196,31 @@ def _write_numbers(rows: pd.DataFrame, *, grid: Grid, folder: Path) -> None:
     found = numbers.numbers(rows, grid=grid)
     write_json(numbers.as_json(found), folder / "numbers.json")
     write_text(numbers.as_latex(found), folder / "numbers.tex")
+
+
+def _write_provenance(
+    rows: pd.DataFrame,
+    *,
+    runs: pd.DataFrame,
+    comparisons: list[Path],
+    cases: list[Path],
+    grid: Grid,
+    folder: Path,
+) -> None:
+    """provenance.csv, the runs behind each name in the tables; and provenance.json, what all of it was made from."""
+    sets = provenance_of.sets(rows, runs, grid=grid)
+    write_text(sets.to_csv(index=False, lineterminator="\n"), folder / "provenance.csv")
+    labelwise = [f"labelwise_{dataset.name}.csv" for dataset in grid.datasets]
+    tables_made = ["significance.csv", "macro.csv", *labelwise, "characteristics.csv", "provenance.csv", "numbers.json"]
+    made = {
+        "headwater": __version__,
+        "config": grid.digest,
+        "grid": json.loads(grid.as_json()),
+        "cases": {file.parent.name: provenance_of.sha256(file) for file in cases},
+        "comparisons": {file.name: provenance_of.sha256(file) for file in comparisons},
+        "tables": {name: provenance_of.sha256(folder / name) for name in tables_made},
+    }
+    write_json(made, folder / "provenance.json")
 
 
 def _summary(rows: pd.DataFrame, *, counts: dict[str, pd.DataFrame], grid: Grid, folder: Path) -> str:

@@ -7,7 +7,7 @@ import pandas as pd
 from headwater import families, plugins, tables, wide
 from headwater.datasets import Card
 from headwater.families import CONFIRMATORY, CONTROL, EXPLORATORY
-from headwater.formats import CHANCE, MACRO
+from headwater.formats import CHANCE, OF_SUBSET, is_mean
 from headwater.grid import Archive, Dataset, Grid, Source
 from headwater.records import Choice
 from headwater.statistics.readers import FEWEST_PAIRED
@@ -265,7 +265,7 @@ def ranks(rows: pd.DataFrame, *, grid: Grid) -> str:
 
 def left_out(rows: pd.DataFrame, *, dataset: Dataset, counts: pd.DataFrame) -> list[str]:
     """One sentence for each label that is not tested, and why; then those that could not help to pick a step."""
-    here = rows[(rows["dataset"] == dataset.name) & (rows["label"] != MACRO)].drop_duplicates("label")
+    here = rows[(rows["dataset"] == dataset.name) & ~rows["label"].map(is_mean)].drop_duplicates("label")
     return [
         f"{row.label}: {row.note.split('; ')[0]}; not in the macro"
         for row in here.itertuples()
@@ -327,9 +327,33 @@ def published_faults(grid: Grid) -> list[str]:
     ]
 
 
+def subsets(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
+    """What the macro of each subset is the mean over, and on which test sets it has no row of its own."""
+    said = []
+    for name, by_dataset in grid.comparing.subsets.items():
+        parts = [_subset(rows[rows["dataset"] == dataset], OF_SUBSET + name, of) for dataset, of in by_dataset.items()]
+        if told := [part for part in parts if part]:
+            said.append(f"{OF_SUBSET}{name}, exploratory, is the mean over fewer labels. {' '.join(told)}")
+    return said
+
+
+def _subset(rows: pd.DataFrame, label: str, of: tuple[str, ...]) -> str:
+    """The labels of a subset on one test set, or why it has no row there; nothing without the test set's rows."""
+    if rows.empty:
+        return ""
+    where = rows["dataset"].iloc[0]
+    if label in set(rows["label"]):
+        return f"{where}: {', '.join(of)}."
+    tested = set(rows.loc[rows["tested"], "label"])
+    why = (
+        "it holds every tested label, so the macro is its mean" if tested & set(of) else "none of its labels is tested"
+    )
+    return f"{where}: no row of its own, as {why}."
+
+
 def footnotes(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
     """What stands below the table of all comparisons."""
-    return [legend(rows, grid=grid), details(grid), *published_faults(grid)]
+    return [legend(rows, grid=grid), details(grid), *subsets(rows, grid=grid), *published_faults(grid)]
 
 
 def wide_footnotes(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
@@ -339,7 +363,13 @@ def wide_footnotes(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
     cells = f"Below each source: {value} ± standard error {tables.covers(grid)}. Below each pair: adjusted p."
     if grid.comparing.method == "published":
         cells += " The published way: mean ± standard deviation, and p as it stands."
-    return [cells, legend(rows, grid=grid), *controls(rows, grid=grid), *published_faults(grid)]
+    return [
+        cells,
+        legend(rows, grid=grid),
+        *subsets(rows, grid=grid),
+        *controls(rows, grid=grid),
+        *published_faults(grid),
+    ]
 
 
 # how the numbers were made
@@ -363,6 +393,7 @@ def notes(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
         "The macro is the mean over the same labels in every replicate. A replicate in which a label has no positive "
         "or no negative case is dropped for that label and for the macro, and counted "
         f"(at most {int(rows['dropped'].max())} here).",
+        *subsets(rows, grid=grid),
         *controls(rows, grid=grid),
         *published_faults(grid),
         "A difference without a star is no proof of equality.",
@@ -428,9 +459,10 @@ def _families(rows: pd.DataFrame, grid: Grid) -> list[str]:
     """What was declared, and how it is corrected."""
     tests = {name: many(int((rows["family"] == name).sum()), "test") for name in (CONFIRMATORY, EXPLORATORY, CONTROL)}
     by_max_t = grid.comparing.correction == "max_t"
+    of_subsets = " and the macro of every subset" if grid.comparing.subsets else ""
     said = [
         "Families declared in advance: confirmatory, the macro of every dataset, pair, recipe and metric "
-        f"({tests[CONFIRMATORY]}, {'max-T' if by_max_t else 'Holm'}); exploratory, every single label "
+        f"({tests[CONFIRMATORY]}, {'max-T' if by_max_t else 'Holm'}); exploratory, every single label{of_subsets} "
         f"({tests[EXPLORATORY]}, Benjamini-Hochberg); controls, their macros ({tests[CONTROL]}, Holm)."
     ]
     if by_max_t and tests[CONFIRMATORY] != many(0, "test"):

@@ -131,6 +131,7 @@ def load(content: dict[str, Any], *, file: Path | str = "config") -> Config:
         _bad_controls,
         _unguessable,
         _bad_comparison,
+        _bad_subsets,
         _bad_method,
         _too_few_resamples,
     )
@@ -360,6 +361,21 @@ def _bad_comparison(config: Config) -> Iterable[str]:
         yield from _missing("comparison.reference", reference, config.sources)
     if len(config.sources) < 2:
         yield "sources: one source cannot be compared; name at least two"
+
+
+def _bad_subsets(config: Config) -> Iterable[str]:
+    """Subsets that cannot be named in a table, of datasets that are not there, or of labels that are not asked for."""
+    for name, by_dataset in config.comparison.subsets.items():
+        place = f"comparison.subsets.{name}"
+        if not re.fullmatch(NAME, name):
+            yield f"{place}: use letters, digits, _ and - in names"
+        for dataset, labels in by_dataset.items():
+            yield from _missing(place, dataset, config.datasets)
+            known = config.datasets[dataset].labels if dataset in config.datasets else ()
+            if not labels:
+                yield f"{place}.{dataset}: names no label; leave {dataset} out"
+            for label in labels if known else ():
+                yield from _missing(f"{place}.{dataset}", label, known)
 
 
 def _bad_method(config: Config) -> Iterable[str]:

@@ -1,8 +1,10 @@
 """Splits: which patients teach, which select and which test; never the same patient twice."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -58,6 +60,47 @@ def refuse_empty_split(catalogue: pd.DataFrame) -> None:
                 f"no case is left for the {name} split of {len(catalogue)} cases, {patients} patients",
                 remedy="give more patients or another share" if name != "train" else "give more patients",
             )
+
+
+ALL = "all"
+"""What stands for a split where all of them are meant."""
+
+
+def digests(cases: pd.DataFrame) -> dict[str, str]:
+    """For each split, and for all: SHA-256 over its sorted (split, patient, case), whatever the order of rows."""
+    inside = cases[cases["split"].isin(SPLITS)]
+    triples = sorted(zip(inside["split"], inside["patient"], inside["case"], strict=True))
+    chosen = {name: [triple for triple in triples if triple[0] == name] for name in SPLITS} | {ALL: triples}
+    return {name: _digest(part) for name, part in chosen.items()}
+
+
+def _digest(triples: list[tuple[str, str, str]]) -> str:
+    lines = "".join(json.dumps(triple) + "\n" for triple in triples)
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def account(cases: pd.DataFrame, *, made: Mapping[str, Any]) -> dict[str, Any]:
+    """Who is in which split, as numbers and digests, and how the splits were made."""
+    found = digests(cases)
+    parts = {name: cases[cases["split"] == name] for name in SPLITS}
+    told = {
+        name: {"cases": len(part), "patients": int(part["patient"].nunique()), "digest": found[name]}
+        for name, part in parts.items()
+    }
+    return {**made, "splits": told, "digest": found[ALL]}
+
+
+def origin(listed: pd.DataFrame, *, validation: float, test: float, seed: int) -> dict[str, Any]:
+    """How the splits of a catalogue come about: official where it names cases of one, else drawn by patient."""
+    official = set(listed["split"])
+    shares = {"validation": validation, "test": test}
+    made = {
+        name: {"made": "official"} if name in official else {"made": "drawn by patient", "share": share, "seed": seed}
+        for name, share in shares.items()
+    }
+    # who validates or tests by lot was taken from the official training cases
+    given = {"train", *shares} <= official
+    return {"made": {**made, "train": {"made": "official" if given else "what is left"}}}
 
 
 def _drawn(cases: pd.DataFrame, *, share: float, key: str) -> list[str]:

@@ -252,9 +252,14 @@ def _in_cell(text: str) -> str:
 
 
 def _in_head(text: str) -> str:
-    """The same of a column's heading, which may break before its last word, too."""
+    """The same of a column's heading."""
+    return _stacked(_lines_of_head(text))
+
+
+def _lines_of_head(text: str) -> list[str]:
+    """The lines of a column's heading, which may break before its last word, too."""
     lines = BREAKS.split(text)
-    return _stacked(lines if len(lines) > 1 else text.rsplit(" ", 1))
+    return lines if len(lines) > 1 else text.rsplit(" ", 1)
 
 
 def _stacked(lines: list[str]) -> str:
@@ -264,20 +269,60 @@ def _stacked(lines: list[str]) -> str:
     return "\\shortstack[r]{" + r"\\{}".join(map(in_latex, lines)) + "}"
 
 
-def as_latex(table: pd.DataFrame, *, bold: pd.DataFrame, name: str, before: list[str], after: list[str]) -> str:
-    """The table as a LaTeX longtable with booktabs rules, with warnings before and footnotes after it.
+PAGE = 540.0
+"""Points that a table may take: a little less than article's text is long on letter paper, which lies across."""
 
+LETTER, SIGN, GAP, NOTE, BOLD = 4.1, 6.6, 6.0, 114.0, 1.14
+"""Points of a letter and of a mathematical sign at scriptsize, between columns, of a column of notes; bold to plain."""
+
+FURTHER = "\\noindent Further columns of the same rows:\\par\n"
+
+
+def as_latex(table: pd.DataFrame, *, bold: pd.DataFrame, name: str, before: list[str], after: list[str]) -> str:
+    """The table as LaTeX longtables with booktabs rules, with warnings before and footnotes after them.
+
+    What is too wide for a page stands in several, one after the other, each with the columns that say what a row is.
     `name` is that of the file, for the line that says how to include it.
     """
-    layout = "".join("p{4cm}" if column == "Note" else "l" if column in LEFT else "r" for column in table.columns)
-    shown = table.map(_in_cell).rename(columns=_in_head)
-    weights = pd.DataFrame("", index=shown.index, columns=shown.columns).mask(bold.to_numpy(), "font-weight: bold")
-    styled = shown.style.hide(axis="index").apply(lambda _: weights, axis=None)
-    text = styled.to_latex(environment="longtable", hrules=True, convert_css=True, column_format=layout)
+    parts = [_longtable(table[columns], bold=bold[columns]) for columns in _pages(table, bold)]
     said = "".join(f"\\noindent\\textbf{{{in_latex(line)}}}\\par\n" for line in before)
     notes = "".join(f"\\noindent {in_latex(line)}\\par\n" for line in after)
     return (
         "% \\usepackage{booktabs, longtable, pdflscape}; "
         f"\\begin{{landscape}} \\input{{{name}}} \\end{{landscape}}\n"
-        f"{{\\scriptsize\\setlength{{\\tabcolsep}}{{3pt}}\\renewcommand{{\\arraystretch}}{{1.7}}\n{said}{text}{notes}}}\n"
+        "{\\scriptsize\\setlength{\\tabcolsep}{3pt}\\renewcommand{\\arraystretch}{1.7}\n"
+        f"{said}{FURTHER.join(parts)}{notes}}}\n"
     )
+
+
+def _longtable(table: pd.DataFrame, *, bold: pd.DataFrame) -> str:
+    """One table that may go on over pages."""
+    layout = "".join("p{4cm}" if column == "Note" else "l" if column in LEFT else "r" for column in table.columns)
+    shown = table.map(_in_cell).rename(columns=_in_head)
+    weights = pd.DataFrame("", index=shown.index, columns=shown.columns).mask(bold.to_numpy(), "font-weight: bold")
+    styled = shown.style.hide(axis="index").apply(lambda _: weights, axis=None)
+    return styled.to_latex(environment="longtable", hrules=True, convert_css=True, column_format=layout)
+
+
+def _pages(table: pd.DataFrame, bold: pd.DataFrame) -> list[list[str]]:
+    """The columns of each table that fits a page; the words that tell a row stand in all of them."""
+    widths = {column: _width(column, table[column], strong=bool(bold[column].any())) for column in table.columns}
+    telling = [column for column in table.columns if column in LEFT and column != "Note"]
+    pages, left = [[*telling]], PAGE - sum(widths[column] for column in telling)
+    room = left
+    for column in [column for column in table.columns if column not in telling]:
+        if widths[column] > room and len(pages[-1]) > len(telling):
+            pages.append([*telling])
+            room = left
+        pages[-1].append(column)
+        room -= widths[column]
+    return pages
+
+
+def _width(head: str, cells: pd.Series, *, strong: bool) -> float:
+    """About how many points a column takes: as many as the longest line of a cell or of its heading."""
+    if head == "Note":
+        return NOTE + GAP
+    lines = [line for cell in set(cells) for line in BREAKS.split(cell)]
+    longest = max(sum(SIGN if LATEX.get(sign, "").startswith("$") else LETTER for sign in line) for line in lines)
+    return max(longest * (BOLD if strong else 1.0), *(LETTER * len(line) for line in _lines_of_head(head))) + GAP

@@ -36,7 +36,7 @@ def transport(
             rows, scores = network.scores(data, split="test", cases=of_cases, world=world)
             parts.append(_table(run, one, data, rows, _of_findings(one, network.labels, scores)))
         if world.first:
-            formats.write_table(pd.concat(parts, ignore_index=True), elsewhere, "elsewhere")
+            formats.write_table(pd.concat(parts, ignore_index=True), elsewhere, "elsewhere", origin=network.origin)
 
 
 def _known(one: Exchange, fitted_labels: list[str], tested_labels: list[str], *, files: tuple[Path, Path]) -> None:

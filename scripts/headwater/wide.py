@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from headwater import families, tables
-from headwater.formats import MACRO
+from headwater.formats import MACRO, is_mean
 from headwater.grid import Grid
 
 PLACE = ["dataset", "metric", "recipe", "label"]
@@ -30,7 +30,9 @@ class Wide:
 
 def all_tables(rows: pd.DataFrame, *, grid: Grid) -> dict[str, Wide]:
     """The macro of every dataset, and each dataset label by label, by the name of the file."""
-    found = {"macro": _wide(rows[rows["label"] == MACRO], title="Macro by test set", without=["Label"], grid=grid)}
+    without = [] if grid.comparing.subsets else ["Label"]
+    means = rows[rows["label"].map(is_mean)]
+    found = {"macro": _wide(means, title="Macro by test set", without=without, grid=grid)}
     for dataset in grid.datasets:
         here = rows[rows["dataset"] == dataset.name]
         title = f"{tables.dataset_of(next(here.itertuples()))}, label by label"

@@ -32,6 +32,7 @@ rule prepare:
         hashes=f"{ARCHIVE}/hashes.npy",
         rejects=f"{ARCHIVE}/rejects.parquet",
         labels=f"{ARCHIVE}/labels.parquet",
+        split=f"{ARCHIVE}/split.json",
     log:
         "logs/prepare/{archive}.log",
     wildcard_constraints:
@@ -43,7 +44,8 @@ rule prepare:
         archive=lambda wildcards: quote(GRID.archive(wildcards.archive).as_json()),
     shell:
         door("prepare") + "--archive {params.archive} --cases {output.cases} --images {output.images}"
-        " --hashes {output.hashes} --rejects {output.rejects} --labels {output.labels} --workers {threads} 2>&1 | tee {log}"
+        " --hashes {output.hashes} --rejects {output.rejects} --labels {output.labels}"
+        " --split {output.split} --workers {threads} 2>&1 | tee {log}"
 
 
 rule relabel:
@@ -55,6 +57,7 @@ rule relabel:
         cases=f"{ARCHIVE}/cases.parquet",
         rejects=f"{ARCHIVE}/rejects.parquet",
         labels=f"{ARCHIVE}/labels.parquet",
+        split=f"{ARCHIVE}/split.json",
     log:
         "logs/relabel/{archive}.log",
     wildcard_constraints:
@@ -65,7 +68,8 @@ rule relabel:
         archive=lambda wildcards: quote(GRID.archive(wildcards.archive).as_json()),
     shell:
         door("relabel") + "--archive {params.archive} --first {input.first} --first-rejects {input.first_rejects}"
-        " --cases {output.cases} --rejects {output.rejects} --labels {output.labels} 2>&1 | tee {log}"
+        " --cases {output.cases} --rejects {output.rejects} --labels {output.labels}"
+        " --split {output.split} 2>&1 | tee {log}"
 
 
 rule reduce:

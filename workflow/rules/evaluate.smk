@@ -10,6 +10,7 @@ rule compare:
         curves=f"{COMPARED}.curves.parquet",
         values=f"{COMPARED}.values.parquet",
         replicates=f"{COMPARED}.replicates.parquet",
+        provenance=f"{COMPARED}.provenance.parquet",
     log:
         "logs/compare/{dataset}.log",
     conda:
@@ -21,7 +22,8 @@ rule compare:
         door("compare") + "--comparison {params.comparison} --predictions {input.predictions}"
         " --labels {input.labels}"
         " --comparisons {output.comparisons} --curves {output.curves}"
-        " --values {output.values} --replicates {output.replicates} --threads {threads} > {log} 2>&1"
+        " --values {output.values} --replicates {output.replicates}"
+        " --provenance {output.provenance} --threads {threads} > {log} 2>&1"
 
 
 rule examine:
@@ -88,6 +90,7 @@ rule report:
         reliability=expand(f"{COMPARED}.reliability.parquet", dataset=CONFIG.datasets),
         thresholds=expand(f"{COMPARED}.thresholds.parquet", dataset=CONFIG.datasets),
         subgroups=expand(f"{COMPARED}.subgroups.parquet", dataset=CONFIG.datasets),
+        provenance=expand(f"{COMPARED}.provenance.parquet", dataset=CONFIG.datasets),
         labels=[f"{RESULTS}/archives/{dataset.archive}/labels.parquet" for dataset in GRID.datasets],
         cases=[f"{RESULTS}/archives/{dataset.archive}/cases.parquet" for dataset in GRID.datasets],
         rejects=[f"{RESULTS}/archives/{archive}/rejects.parquet" for archive in archives_used()],
@@ -102,6 +105,7 @@ rule report:
         ),
         expand(f"{REPORT}/{{table}}.{{suffix}}", table=TABLES, suffix=["csv", "md", "tex", "html"]),
         expand(f"{REPORT}/numbers.{{suffix}}", suffix=["json", "tex"]),
+        expand(f"{REPORT}/provenance.{{suffix}}", suffix=["csv", "json"]),
         f"{REPORT}/summary.txt",
         [f"{REPORT}/crossed_labelwise.csv"] if CONFIG.comparison.external else [],
     log:
@@ -113,9 +117,9 @@ rule report:
         folder=subpath(output[0], parent=True),
     shell:
         door("report") + "--grid {params.grid} --comparisons {input.comparisons} --curves {input.curves}"
-        " --values {input.values} --replicates {input.replicates} --calibration {input.calibration}"
-        " --reliability {input.reliability} --thresholds {input.thresholds} --subgroups {input.subgroups}"
-        " --labels {input.labels} --rejects {input.rejects}"
+        " --values {input.values} --replicates {input.replicates} --provenance {input.provenance}"
+        " --calibration {input.calibration} --reliability {input.reliability} --thresholds {input.thresholds}"
+        " --subgroups {input.subgroups} --labels {input.labels} --rejects {input.rejects}"
         " --cases {input.cases} --ledger {input.ledger} --folder {params.folder}"
         + (" --crossed {input.crossed}" if CONFIG.comparison.external else "")
         + " > {log} 2>&1"
