@@ -168,3 +168,14 @@ def test_a_run_whose_scores_are_absent_is_named(tmp_path):
     with pytest.raises(Refusal, match="counts no label 'a lump'"):
         asked = Exchanges(others=(Exchange(dataset="other", labels=(("Mass", "a lump"),)),))
         crossed(tmp_path, made, fitted_to=asked)
+
+
+def test_seeds_of_trainings_on_different_images_are_nobodys_pair(tmp_path):
+    made = elsewhere_made.made(tmp_path, seeds=(0, 1, 2))
+    before = crossed(tmp_path, made).query("fitted_to == 'other'")
+    for file in made.elsewhere:
+        frame = read_table(file, "elsewhere")
+        write_table(frame.assign(seed=(frame["seed"] + 1) % 3), file, "elsewhere")
+    after = crossed(tmp_path, made).query("fitted_to == 'other'")
+    for column in ("difference", "difference_se", "p"):
+        np.testing.assert_allclose(after[column], before[column], rtol=1e-9)

@@ -177,7 +177,7 @@ def reduced() -> dict:
 @pytest.mark.slow
 def test_the_study_ends_in_its_report_on_twins(tmp_path: Path):
     study = reduced()
-    snakemake(tmp_path, config=study)
+    snakemake(tmp_path, config=study, timeout=1200)
     report = tmp_path / "results" / "chest_xray_twins" / "report"
     page = (report / "index.html").read_text()
     for name in study["datasets"]:
