@@ -24,7 +24,8 @@ def crossed(folder, made, **changes) -> pd.DataFrame:
 
 def compared(folder, made) -> pd.DataFrame:
     """The table of `compare` of the networks at home."""
-    products = {name: folder / f"{name}.parquet" for name in ("comparisons", "curves", "values", "replicates")}
+    names = ("comparisons", "curves", "values", "replicates", "provenance")
+    products = {name: folder / f"{name}.parquet" for name in names}
     compare(comparison=made.comparison, predictions=made.predictions, labels=made.labels, **products)
     return read_table(products["comparisons"], "comparisons")
 

@@ -107,8 +107,12 @@ def subsets(run: Predictions, labels: list[Label], *, comparison: Comparison) ->
     return found
 
 
-def macro(run: Predictions, labels: list[Label], *, inside: list[Label], name: str = MACRO) -> Label:
-    """The mean over those of the labels that are inside and tested; its positives bear at least one of them."""
+def macro(run: Predictions, labels: list[Label], *, inside: list[Label] | None = None, name: str = MACRO) -> Label:
+    """The mean over those of the labels that are inside and tested; its positives bear at least one of them.
+
+    Without `inside` all are.
+    """
+    inside = labels if inside is None else inside
     outside = [f"{label.name} ({label.note.partition(': ')[2]})" for label in inside if not label.tested]
     inside = [label for label in inside if label.tested]
     names = {label.name for label in inside}

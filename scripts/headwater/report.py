@@ -54,11 +54,9 @@ def report(
         resampled=resampled,
         grid=grid,
     )
-    found = {"calibration": calibration, "thresholds": thresholds, "subgroups": subgroups}
-    examined = {name: _by_dataset(files, name, grid) for name, files in found.items()}
-    sound = soundness_of.all_tables(examined, grid=grid, order=order)
-    points = soundness_of.ordered(_by_dataset(reliability, "reliability", grid), grid=grid, order=order)
-    svgs |= figures.examined(points, sound["subgroups"].exact, grid=grid)
+    examined = {"calibration": calibration, "thresholds": thresholds, "subgroups": subgroups}
+    sound, drawn = _sound(examined, reliability, grid=grid, order=order)
+    svgs |= drawn
     elsewhere = _by_dataset(crossed, "crossed", grid) if crossed else None
     if elsewhere is not None:
         svgs |= figures.elsewhere(elsewhere, grid=grid)
@@ -169,6 +167,16 @@ def _write_characteristics(cases: dict[str, pd.DataFrame], *, grid: Grid, folder
     said = {"warnings": characteristics.warnings(grid), "notes": notes}
     _write_words("characteristics", found.shown, found.bold, **said, folder=folder)
     write_text(page.characteristics(found, notes=notes, grid=grid), folder / "characteristics.html")
+
+
+def _sound(
+    examined: dict[str, list[Path]], reliability: list[Path], *, grid: Grid, order: dict[str, list[str]]
+) -> tuple[dict[str, wide.Wide], dict[str, str]]:
+    """Tables and figures of calibration, operating points and subgroups, by name."""
+    read = {name: _by_dataset(files, name, grid) for name, files in examined.items()}
+    found = soundness_of.all_tables(read, grid=grid, order=order)
+    points = soundness_of.ordered(_by_dataset(reliability, "reliability", grid), grid=grid, order=order)
+    return found, figures.examined(points, found["subgroups"].exact, grid=grid)
 
 
 def _write_sound(found: dict[str, wide.Wide], *, about: pd.DataFrame, grid: Grid, folder: Path) -> None:
