@@ -13,10 +13,9 @@ from headwater import labels as labels_of
 from headwater import measured
 from headwater import predictions as predictions_of
 from headwater.exchanges import Exchange, Exchanges
-from headwater.formats import TABLES, read_column, read_table, write_table
+from headwater.formats import TABLES, read_table, write_table
 from headwater.grid import Comparison
 from headwater.measured import Runs, Statistic
-from headwater.refusals import Refusal
 
 
 def cross(
@@ -42,7 +41,7 @@ def cross(
     parts = labels_of.parts(first, comparison=comparison, untaught=untaught)
     statistics = list(measured.statistics(home, parts, comparison=comparison, threads=threads))
     rows = list(cells_of.at_home(statistics, comparison=comparison))
-    by_dataset = _by_dataset(elsewhere, fitted_to)
+    by_dataset = cells_of.by_dataset(elsewhere, fitted_to)
     # one dataset at a time: what its networks say need not be kept
     for other, counts in zip(fitted_to.others, labels_elsewhere, strict=True):
         rows += _guests(
@@ -50,33 +49,13 @@ def cross(
             by_dataset[other.dataset],
             home=home,
             statistics=statistics,
-            untaught=untaught | _untaught_there(other, counts),
+            untaught=untaught | cells_of.untaught_there(other, counts),
             comparison=comparison,
             threads=threads,
         )
     frame = pd.DataFrame(rows, columns=list(TABLES["crossed"]))
     order = ["fitted_to", "metric", "recipe", "label", "source"]
     write_table(frame.sort_values(order, ignore_index=True), crossed, "crossed")
-
-
-def _by_dataset(files: list[Path], fitted_to: Exchanges) -> dict[str, list[Path]]:
-    """The files by the dataset that their networks were fitted to."""
-    found: dict[str, list[Path]] = {other.dataset: [] for other in fitted_to.others}
-    for file in files:
-        dataset = str(read_column(file, "dataset").iloc[0])
-        if dataset not in found:
-            raise Refusal(
-                f"is of networks fitted to {dataset}, which is not asked for", file=file, remedy="leave it out"
-            )
-        found[dataset].append(file)
-    return found
-
-
-def _untaught_there(other: Exchange, counts: Path) -> dict[str, str]:
-    """Why networks fitted to another dataset could not learn a label, by the tested dataset's name of it."""
-    table = read_table(counts, "labels")
-    reasons = labels_of.untaught(table, [asked for _, asked in other.labels], file=counts)
-    return {label: f"{reasons[asked]} of {other.dataset}" for label, asked in other.labels if asked in reasons}
 
 
 def _guests(

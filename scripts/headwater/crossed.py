@@ -5,15 +5,18 @@ patients, so that a guest and the network of the same source at home are compare
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
+from headwater import labels as labels_of
 from headwater import measured, predictions, verdicts
-from headwater.exchanges import Exchange
-from headwater.formats import MACRO
+from headwater.exchanges import Exchange, Exchanges
+from headwater.formats import MACRO, read_column, read_table
 from headwater.grid import Comparison
 from headwater.labels import Label
 from headwater.measured import Runs, Statistic
+from headwater.refusals import Refusal
 
 NOT_COMPARED = (
     *("home_value", "home_se", "home_low", "home_high"),
@@ -27,6 +30,26 @@ def without_controls(comparison: Comparison) -> Comparison:
     controls = {*comparison.again, *comparison.shuffled}
     sources = tuple(source for source in comparison.sources if source not in controls)
     return comparison.model_copy(update={"sources": sources, "again": {}, "shuffled": ()})
+
+
+def by_dataset(files: list[Path], fitted_to: Exchanges) -> dict[str, list[Path]]:
+    """The files by the dataset that their networks were fitted to."""
+    found: dict[str, list[Path]] = {other.dataset: [] for other in fitted_to.others}
+    for file in files:
+        dataset = str(read_column(file, "dataset").iloc[0])
+        if dataset not in found:
+            raise Refusal(
+                f"is of networks fitted to {dataset}, which is not asked for", file=file, remedy="leave it out"
+            )
+        found[dataset].append(file)
+    return found
+
+
+def untaught_there(other: Exchange, counts: Path) -> dict[str, str]:
+    """Why networks fitted to another dataset could not learn a label, by the tested dataset's name of it."""
+    table = read_table(counts, "labels")
+    reasons = labels_of.untaught(table, [asked for _, asked in other.labels], file=counts)
+    return {label: f"{reasons[asked]} of {other.dataset}" for label, asked in other.labels if asked in reasons}
 
 
 def at_home(statistics: list[Statistic], *, comparison: Comparison) -> Iterator[dict]:

@@ -3,17 +3,20 @@
 Temperatures and thresholds are settled on the validation split; the draws of patients are those of `compare`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pandas as pd
 
-from headwater import examined
+from headwater import crossed, examined
 from headwater import labels as labels_of
 from headwater import predictions as predictions_of
 from headwater import subgroups as subgroups_of
+from headwater.examined import Cell
+from headwater.exchanges import Exchanges
 from headwater.formats import KEYS, TABLES, read_table, write_table
 from headwater.grid import Comparison
+from headwater.predictions import Predictions
 
 
 def examine(
@@ -28,18 +31,26 @@ def examine(
     thresholds: Path,
     subgroups: Path,
     settled: Path,
+    fitted_to: Exchanges = Exchanges(),  # noqa: B008
+    elsewhere: list[Path] | None = None,
+    validation_elsewhere: list[Path] | None = None,
+    labels_elsewhere: list[Path] | None = None,
     threads: int = 1,
 ) -> None:
     """Write how far scores are probabilities, points to draw it, operating points, subgroups, and what was settled.
 
-    `cases` tell sex, age, projection and site of the test cases, and `labels` what no network could learn.
+    `cases` tell sex, age, projection and site of the test cases, and `labels` what no network could learn. What ends in
+    `elsewhere` is of networks fitted to the other datasets in `fitted_to`, which keep what their own validation split
+    settled; `labels_elsewhere` stand in its order.
     """
     tested = predictions_of.read_all(comparison, predictions)
     validated = predictions_of.read_all(comparison, validation)
     first = next(iter(tested.values()))
     untaught = labels_of.untaught(read_table(labels, "labels"), first.labels, file=labels)
-    cells = examined.at_home(tested, validated, dataset=comparison.dataset, untaught=untaught)
-    _write((row for cell in cells for row in examined.settled_rows(cell, comparison=comparison)), settled, "settled")
+    at_home = examined.at_home(tested, validated, dataset=comparison.dataset, untaught=untaught)
+    files = {"test": elsewhere or [], "validation": validation_elsewhere or []}
+    cells = [*at_home, *_guests(first, files, labels_elsewhere or [], fitted_to=fitted_to, comparison=comparison)]
+    _write((row for cell in at_home for row in examined.settled_rows(cell, comparison=comparison)), settled, "settled")
     sources = list(examined.trained(cells, comparison=comparison, threads=threads))
     _write((row for one in sources for row in examined.calibration_rows(one)), calibration, "calibration")
     _write((row for one in sources for row in examined.threshold_rows(one)), thresholds, "thresholds")
@@ -49,6 +60,26 @@ def examine(
     groups = list(subgroups_of.groups(first, parted, comparison=comparison, untaught=untaught))
     rows = subgroups_of.rows(tested, groups, comparison=comparison, threads=threads)
     _write(rows, subgroups, "subgroups")
+
+
+def _guests(
+    home: Predictions,
+    files: dict[str, list[Path]],
+    counts: list[Path],
+    *,
+    fitted_to: Exchanges,
+    comparison: Comparison,
+) -> Iterator[Cell]:
+    """The cells of networks fitted to other datasets, on the cases of `home`."""
+    plain = crossed.without_controls(comparison)
+    by_dataset = {split: crossed.by_dataset(of_split, fitted_to) for split, of_split in files.items()}
+    for other, labels in zip(fitted_to.others, counts, strict=True):
+        there = plain.model_copy(update={"dataset": other.dataset})
+        validated = predictions_of.read_all(there, by_dataset["validation"][other.dataset])
+        tested = predictions_of.read_elsewhere(plain, by_dataset["test"][other.dataset], fitted_to=other, home=home)
+        asked = [name for _, name in other.labels]
+        untaught = labels_of.untaught(read_table(labels, "labels"), asked, file=labels)
+        yield from examined.of_guests(tested, validated, fitted_to=other, untaught=untaught)
 
 
 def _write(rows: Iterable[dict] | pd.DataFrame, path: Path, table: str) -> None:

@@ -14,6 +14,7 @@ from scipy.special import expit
 from scipy.stats import binomtest
 
 from headwater import labels as labels_of
+from headwater.exchanges import Exchange
 from headwater.formats import MACRO
 from headwater.grid import Comparison
 from headwater.labels import Label
@@ -90,6 +91,21 @@ def at_home(tested: Runs, validated: Runs, *, dataset: str, untaught: dict[str, 
             test=test,
             validation=validated[run],
             asked=tuple(map(str, test.labels)),
+            untaught=untaught,
+        )
+        for run, test in tested.items()
+    ]
+
+
+def of_guests(tested: Runs, validated: Runs, *, fitted_to: Exchange, untaught: dict[str, str]) -> list[Cell]:
+    """The cells of networks that were fitted to another dataset, on whose validation split all is settled."""
+    names = dict(fitted_to.labels)
+    return [
+        Cell(
+            fitted_to=fitted_to.dataset,
+            test=test,
+            validation=validated[run],
+            asked=tuple(names[label] for label in test.labels),
             untaught=untaught,
         )
         for run, test in tested.items()

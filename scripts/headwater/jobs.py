@@ -8,7 +8,7 @@ from typing import Any
 from headwater.grid import Grid, Run, Source
 from headwater.settings import Config
 
-COMPARED = {"compare": ".parquet", "examine": ".calibration.parquet"}
+COMPARED = {"compare": ".parquet", "examine": ".calibration.parquet", "cross": ".crossed.parquet"}
 """What is done with all runs of a dataset, and how its first product ends."""
 
 
@@ -66,24 +66,18 @@ def jobs(plan: Config) -> Iterator[Job]:
             for job in _of_run(run, plan):
                 yield job
             predicted.append(job.product)
-        for rule, suffix in COMPARED.items():
-            yield Job(
-                rule=rule,
-                product=f"{plan.results}/comparisons/{dataset.name}{suffix}",
-                wildcards=(dataset.name,),
-                kind=dataset.name,
-                needs=tuple(predicted),
-            )
         predictions[dataset.name] = tuple(predicted)
-    crossed = list(_of_exchanges(plan, predictions)) if plan.comparison.external else []
-    yield from crossed
-    compared = tuple(
-        f"{plan.results}/comparisons/{dataset.name}{suffix}"
-        for dataset in grid.datasets
-        for suffix in COMPARED.values()
-    )
-    compared += tuple(job.product for job in crossed if job.rule == "cross")
-    yield Job(rule="report", product=f"{plan.results}/report/index.html", needs=compared)
+    transports = list(_transports(plan)) if plan.comparison.external else []
+    yield from (job for job, _ in transports)
+    compared = []
+    for dataset in grid.datasets:
+        foreign = tuple(job.product for job, tested in transports if dataset.name in tested)
+        needs = {"compare": (), "examine": foreign, **({"cross": foreign} if foreign else {})}
+        for rule, others in needs.items():
+            compared.append(f"{plan.results}/comparisons/{dataset.name}{COMPARED[rule]}")
+            told = {"wildcards": (dataset.name,), "kind": dataset.name}
+            yield Job(rule=rule, product=compared[-1], needs=(*predictions[dataset.name], *others), **told)
+    yield Job(rule="report", product=f"{plan.results}/report/index.html", needs=tuple(compared))
 
 
 def _of_archives(grid: Grid, results: str) -> Iterator[Job]:
@@ -150,34 +144,19 @@ def _of_run(run: Run, plan: Config) -> Iterator[Job]:
     yield Job(rule="predict", product=f"{folder}/predictions.parquet", needs=(model,), ranks=1, **told)
 
 
-def _of_exchanges(plan: Config, predictions: dict[str, tuple[str, ...]]) -> Iterator[Job]:
-    """What networks say of other datasets' test cases, and each dataset's test cases by what networks were fitted to.
-
-    `predictions` are the products of each dataset's own runs.
-    """
+def _transports(plan: Config) -> Iterator[tuple[Job, list[str]]]:
+    """What networks say of other datasets' test cases: each job, and those datasets."""
     # reading labels takes a moment, which a study without external validation need not wait for
     from headwater import exchanges
 
     grid = plan.grid()
-    foreign: dict[str, list[str]] = {dataset.name: [] for dataset in grid.datasets}
     for dataset in grid.datasets:
         others = [other.dataset for other in exchanges.abroad(grid, dataset.name).others]
         cases = tuple(cases_of(grid.dataset(other).archive, plan.results) for other in others)
         for run in exchanges.runs(grid, dataset.name):
             product = f"{plan.results}/runs/{run.path}/elsewhere.parquet"
             model = f"{plan.results}/runs/{run.path}/model.safetensors"
-            yield Job(rule="transport", product=product, needs=(model, *cases), ranks=1, **_told(run))
-            for other in others:
-                foreign[other].append(product)
-    for name, products in foreign.items():
-        if products:
-            yield Job(
-                rule="cross",
-                product=f"{plan.results}/comparisons/{name}.crossed.parquet",
-                wildcards=(name,),
-                kind=name,
-                needs=(*predictions[name], *products),
-            )
+            yield Job(rule="transport", product=product, needs=(model, *cases), ranks=1, **_told(run)), others
 
 
 def _told(run: Run) -> dict[str, Any]:

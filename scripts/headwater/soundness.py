@@ -118,13 +118,20 @@ def _subgroups(rows: pd.DataFrame, grid: Grid) -> pd.DataFrame:
 def footnotes(name: str, *, grid: Grid) -> list[str]:
     """What stands below one of the tables."""
     told = {"calibration": _of_calibration, "thresholds": _of_thresholds, "subgroups": _of_subgroups}[name](grid)
-    return [*told, OF_INTERVALS]
+    elsewhere = [OF_GUESTS.format(name=name)] if grid.comparing.external and name != "subgroups" else []
+    return [*told, *elsewhere, OF_INTERVALS]
 
 
 OF_INTERVALS = (
     "±: standard error, of the mean over seeds; with its interval it speaks of other patients and of other trainings "
     "(seeds as readers, all images of a patient drawn together). Nothing in this table is tested, and no star or claim "
     "rests on it."
+)
+
+
+OF_GUESTS = (
+    "Networks fitted to other datasets stand in {name}.csv, by fitted_to, for the findings that both datasets have: "
+    "with the temperature and the thresholds of their own validation split, as they would be carried to this hospital."
 )
 
 

@@ -32,6 +32,9 @@ rule examine:
         validation=lambda wildcards: products_of_runs(wildcards, product="validation.parquet"),
         labels=prepared("labels.parquet"),
         cases=cases_of,
+        elsewhere=elsewhere_on,
+        validation_elsewhere=validation_of_guests,
+        labels_elsewhere=labels_of_guests,
     output:
         calibration=f"{COMPARED}.calibration.parquet",
         reliability=f"{COMPARED}.reliability.parquet",
@@ -45,11 +48,12 @@ rule examine:
     threads: 2
     params:
         comparison=lambda wildcards: quote(GRID.comparison(wildcards.dataset).as_json()),
+        guests=guests_given,
     shell:
         door("examine") + "--comparison {params.comparison} --predictions {input.predictions}"
         " --validation {input.validation} --labels {input.labels} --cases {input.cases}"
         " --calibration {output.calibration} --reliability {output.reliability} --thresholds {output.thresholds}"
-        " --subgroups {output.subgroups} --settled {output.settled} --threads {threads} > {log} 2>&1"
+        " --subgroups {output.subgroups} --settled {output.settled} {params.guests} --threads {threads} > {log} 2>&1"
 
 
 rule cross:

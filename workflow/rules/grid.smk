@@ -229,17 +229,44 @@ def asked_at(dataset):
     return quote(asked.as_json()), *([one[kind] for one in material] for kind in ("cases", "images"))
 
 
-def elsewhere_on(wildcards):
-    """What all networks fitted to other datasets say of a dataset's test cases."""
+def of_guests(wildcards, *, product):
+    """A product of all runs that were fitted to other datasets and predict on a dataset's test cases."""
+    if not CONFIG.comparison.external:
+        return []
     from headwater import exchanges
 
     others = exchanged("guests", wildcards.dataset).others
     runs = chain.from_iterable(exchanges.runs(GRID, other.dataset) for other in others)
-    return [f"{RESULTS}/runs/{run.path}/elsewhere.parquet" for run in runs]
+    return [f"{RESULTS}/runs/{run.path}/{product}" for run in runs]
+
+
+def elsewhere_on(wildcards):
+    """What all networks fitted to other datasets say of a dataset's test cases."""
+    return of_guests(wildcards, product="elsewhere.parquet")
+
+
+def validation_of_guests(wildcards):
+    """What those networks say of their own validation cases."""
+    return of_guests(wildcards, product="validation.parquet")
+
+
+def guests_given(wildcards, input):
+    """The part of an examination's command that names those networks' products."""
+    if not input.elsewhere:
+        return ""
+    files = {name: " ".join(map(quote, input[name])) for name in GUESTS}
+    named = " ".join(f"--{name.replace('_', '-')} {given}" for name, given in files.items())
+    return f"--fitted-to {quote(exchanged('guests', wildcards.dataset).as_json())} {named}"
+
+
+GUESTS = ("elsewhere", "validation_elsewhere", "labels_elsewhere")
+"""Inputs of an examination that are there only where networks are tested elsewhere, too."""
 
 
 def labels_of_guests(wildcards):
     """Who bears which label in the archives that those networks were fitted to."""
+    if not CONFIG.comparison.external:
+        return []
     archives = [GRID.dataset(other.dataset).archive for other in exchanged("guests", wildcards.dataset).others]
     return [f"{RESULTS}/archives/{archive}/labels.parquet" for archive in archives]
 
