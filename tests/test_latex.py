@@ -85,3 +85,10 @@ def test_no_table_is_wider_than_its_page(folder, tmp_path, paper):
             done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, errors="replace")
         assert done.returncode == 0, done.stdout[-2000:]
         assert "Overfull \\hbox" not in done.stdout, name
+
+
+def test_a_table_without_a_row_has_its_headings():
+    table = pd.DataFrame({"Dataset": [], "AUROC": []})
+    bold = pd.DataFrame({"Dataset": [], "AUROC": []}, dtype=bool)
+    text = tables.as_latex(table, bold=bold, name="x", before=[], after=["nothing was told"])
+    assert "Dataset & AUROC" in text and "nothing was told" in text

@@ -16,6 +16,7 @@ from headwater.adopt import adopt
 from headwater.catalogues import label_counts
 from headwater.cli import door
 from headwater.compare import compare
+from headwater.examine import examine
 from headwater.finetune import finetune
 from headwater.grid import Grid, Source
 from headwater.predict import predict
@@ -66,7 +67,8 @@ def _run(run, made: prepared_made.Made, results: Path, encoder: Path | None) -> 
     )  # fmt: skip
     predictions = folder / "predictions.parquet"
     predict(
-        run=run, cases=made.cases, images=made.images, model=folder / "model.safetensors", predictions=predictions
+        run=run, cases=made.cases, images=made.images, model=folder / "model.safetensors", predictions=predictions,
+        validation=folder / "validation.parquet",
     )  # fmt: skip
     return predictions
 
@@ -78,6 +80,7 @@ def finished(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr("headwater.figures.drawn", lambda *_, **__: {})
+        patch.setattr("headwater.figures.examined", lambda *_, **__: {})
         torch.manual_seed(1)
         torch.save(timm.create_model("test_resnet", num_classes=0).state_dict(), "published.pth")
         results, grid = Path("results"), laid_out()
@@ -102,6 +105,12 @@ def _reported(grid: Grid, files: list[Path], made: prepared_made.Made, results: 
     products |= {"provenance": ".provenance"}
     made_by = {name: results / "comparisons" / f"chest{suffix}.parquet" for name, suffix in products.items()}
     compare(comparison=grid.comparison("chest"), predictions=files, labels=labels, **made_by)
+    names = ("calibration", "reliability", "thresholds", "subgroups", "settled")
+    examined = {name: results / "comparisons" / f"chest.{name}.parquet" for name in names}
+    validation = [file.with_name("validation.parquet") for file in files]
+    given = {"predictions": files, "validation": validation, "labels": labels, "cases": made.cases}
+    examine(comparison=grid.comparison("chest"), **given, **examined)
+    made_by |= {name: file for name, file in examined.items() if name != "settled"}
     report(
         grid=grid, **{name: [file] for name, file in made_by.items()}, labels=[labels], rejects=[rejects],
         cases=[made.cases], ledger=ledger, folder=results / "report",
@@ -275,3 +284,12 @@ def test_products_from_before_are_told_as_not_recorded(study, capsys):
     code, said = asked(capsys, *OF_ONWARDS)
     assert code == 0 and "CHANGED" not in said
     assert re.search(r"seed0/model\.safetensors: [0-9a-f]{12} not recorded", said)
+
+
+def test_what_is_no_comparison_is_followed_to_its_own_file(untouched, capsys):
+    code, told = asked(capsys, "results/report/calibration.csv", "macro", "raw", "onwards")
+    assert code == 0
+    assert "brier" in told
+    assert "comparisons/chest.calibration.parquet" in told
+    assert "runs/chest/onwards/finetune/seed1/predictions.parquet" in told
+    assert "runs/chest/random" not in told

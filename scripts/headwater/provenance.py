@@ -74,11 +74,20 @@ def of_lines(lines: pd.DataFrame, runs: pd.DataFrame, *, grid: Grid) -> pd.DataF
     return lines.assign(provenance=[names[line] for line in zip(lines["dataset"], lines["recipe"], strict=True)])
 
 
+def of_sources(rows: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """Rows about one source each, with a column that names its runs, which may have been fitted to another dataset."""
+    names = {place: name_of(part) for place, part in runs.groupby(["dataset", "recipe", "source"])}
+    fitted_to = rows["fitted_to" if "fitted_to" in rows else "dataset"]
+    places = zip(fitted_to, rows["recipe"], rows["source"], strict=True)
+    return rows.assign(provenance=[names[place] for place in places])
+
+
 def sets(rows: pd.DataFrame, runs: pd.DataFrame, *, grid: Grid) -> pd.DataFrame:
     """One row per name and run, for all names in the tables, in order."""
     sources = [source.name for source in grid.sources if not source.control]
     wanted = {(row.dataset, row.recipe, tuple(sorted({row.source, row.reference}))) for row in rows.itertuples()}
     wanted |= {(dataset, recipe, tuple(sources)) for dataset, recipe, _ in wanted}
+    wanted |= {(run.dataset, run.recipe, (run.source,)) for run in runs.itertuples()}
     parts = {}
     for dataset, recipe, who in sorted(wanted):
         here = (runs["dataset"] == dataset) & (runs["recipe"] == recipe) & runs["source"].isin(who)

@@ -60,19 +60,19 @@ def report(
     elsewhere = _by_dataset(crossed, "crossed", grid) if crossed else None
     if elsewhere is not None:
         svgs |= figures.elsewhere(elsewhere, grid=grid)
-        _write_matrix(elsewhere, rows=rows, grid=grid, folder=folder)
+        _write_matrix(elsewhere, rows=rows, runs=runs, grid=grid, folder=folder)
     for name, svg in svgs.items():
         write_text(svg, folder / f"{name}.svg")
     _write_tables(rows, runs=runs, grid=grid, folder=folder)
-    _write_sound(sound, about=rows, grid=grid, folder=folder)
+    _write_sound(sound, about=rows, runs=runs, grid=grid, folder=folder)
     _write_numbers(rows, grid=grid, folder=folder)
-    known = _by_archive(cases, "cases", grid)
-    _write_characteristics(known, grid=grid, folder=folder)
+    _write_characteristics(_by_archive(cases, "cases", grid), grid=grid, folder=folder)
     refused, apart = _by_archive(rejects, "rejects", grid), read_table(ledger, "ledger")
     told = {"rejects": refused, "ledger": apart, "crossed": elsewhere}
     whole = page.index(rows, svgs, sound, counts=counts, **told, grid=grid)
     write_text(whole, folder / "index.html")
-    _write_provenance(rows, runs=runs, comparisons=comparisons, cases=cases, grid=grid, folder=folder)
+    products = [*comparisons, *calibration, *thresholds, *subgroups, *(crossed or [])]
+    _write_provenance(rows, runs=runs, comparisons=products, cases=cases, grid=grid, folder=folder)
     summary = _summary(rows, counts=counts, grid=grid, folder=folder)
     write_text(summary, folder / "summary.txt")
     print(summary, end="")
@@ -134,13 +134,14 @@ def _write_tables(rows: pd.DataFrame, *, runs: pd.DataFrame, grid: Grid, folder:
         write_text(page.wide_table(table, about=about, notes=notes, grid=grid), folder / f"{name}.html")
 
 
-def _write_matrix(crossed: pd.DataFrame, *, rows: pd.DataFrame, grid: Grid, folder: Path) -> None:
+def _write_matrix(crossed: pd.DataFrame, *, rows: pd.DataFrame, runs: pd.DataFrame, grid: Grid, folder: Path) -> None:
     """The matrix of fitted to and tested on, and all that is known of its cells, finding by finding."""
-    exact = matrix.ordered(crossed, grid=grid)
+    exact = provenance_of.of_sources(matrix.ordered(crossed, grid=grid), runs)
     write_text(exact.to_csv(index=False, lineterminator="\n"), folder / "crossed_labelwise.csv")
     found, notes = matrix.table(crossed, grid=grid), matrix.footnotes(crossed, grid=grid)
     about = rows[rows["dataset"].isin(crossed["dataset"])]
-    write_text(found.exact.to_csv(index=False, lineterminator="\n"), folder / "crossed.csv")
+    lines = provenance_of.of_sources(found.exact, runs)
+    write_text(lines.to_csv(index=False, lineterminator="\n"), folder / "crossed.csv")
     _write_read("crossed", found.shown, found.bold, about=about, notes=notes, folder=folder, grid=grid)
     write_text(page.wide_table(found, about=about, notes=notes, grid=grid), folder / "crossed.html")
 
@@ -179,11 +180,14 @@ def _sound(
     return found, figures.examined(points, found["subgroups"].exact, grid=grid)
 
 
-def _write_sound(found: dict[str, wide.Wide], *, about: pd.DataFrame, grid: Grid, folder: Path) -> None:
+def _write_sound(
+    found: dict[str, wide.Wide], *, about: pd.DataFrame, runs: pd.DataFrame, grid: Grid, folder: Path
+) -> None:
     """Calibration, operating points and subgroups; `about` are the judged comparisons of the same runs."""
     for name, table in found.items():
         notes = soundness_of.footnotes(name, grid=grid)
-        write_text(table.exact.to_csv(index=False, lineterminator="\n"), folder / f"{name}.csv")
+        exact = provenance_of.of_sources(table.exact, runs)
+        write_text(exact.to_csv(index=False, lineterminator="\n"), folder / f"{name}.csv")
         _write_read(name, table.shown, table.bold, about=about, notes=notes, folder=folder, grid=grid)
         write_text(page.wide_table(table, about=about, notes=notes, grid=grid), folder / f"{name}.html")
 
@@ -220,6 +224,8 @@ def _write_provenance(
     write_text(sets.to_csv(index=False, lineterminator="\n"), folder / "provenance.csv")
     labelwise = [f"labelwise_{dataset.name}.csv" for dataset in grid.datasets]
     tables_made = ["significance.csv", "macro.csv", *labelwise, "characteristics.csv", "provenance.csv", "numbers.json"]
+    tables_made += [f"{name}.csv" for name in soundness_of.TITLES]
+    tables_made += ["crossed.csv", "crossed_labelwise.csv"] if grid.comparing.external else []
     made = {
         "headwater": __version__,
         "config": grid.digest,

@@ -324,5 +324,6 @@ def _width(head: str, cells: pd.Series, *, strong: bool) -> float:
     if head == "Note":
         return NOTE + GAP
     lines = [line for cell in set(cells) for line in BREAKS.split(cell)]
-    longest = max(sum(SIGN if LATEX.get(sign, "").startswith("$") else LETTER for sign in line) for line in lines)
+    widths = (sum(SIGN if LATEX.get(sign, "").startswith("$") else LETTER for sign in line) for line in lines)
+    longest = max(widths, default=0)
     return max(longest * (BOLD if strong else 1.0), *(LETTER * len(line) for line in _lines_of_head(head))) + GAP

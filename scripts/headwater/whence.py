@@ -22,7 +22,7 @@ from headwater.refusals import Refusal, did_you_mean
 AS_RECORDED, CHANGED, GONE = "as recorded", "CHANGED SINCE", "gone"
 """What can be said of a file whose fingerprint was recorded."""
 
-TOLD_BY = ("dataset", "metric", "recipe", "label", "source")
+TOLD_BY = ("dataset", "fitted_to", "metric", "recipe", "label", "scores", "characteristic", "group", "source")
 """Columns whose words tell a row; those of the reference are asked where these leave a choice."""
 
 MOST_SHOWN = 12
@@ -50,6 +50,8 @@ class Number:
     lines: list[str]
     dataset: str
     runs: pd.DataFrame
+    product: str = ""
+    """What follows the dataset in the name of the file, below comparisons/, that the table shows."""
 
 
 @dataclass
@@ -110,7 +112,7 @@ class Report:
 def whence(table: str, row: list[str], *, config: Path | None = None) -> None:
     """Follow a number of the report back to the files that it was made from, and see whether they are still the same.
 
-    TABLE is significance.csv, macro.csv or labelwise_*.csv in a folder of a report; with --config its name is enough.
+    TABLE is significance.csv or another table of sources in a folder of a report; with --config its name is enough.
     ROW is a number (1 is the first row below the headings, which a spreadsheet calls 2), or words of one row, such as
     `vindr macro radiographs_supervised`. With TABLE `numbers.json`, or `numbers`, ROW is a name of a number in it.
     Run it where you run snakemake. It ends with 0, with 1 if a file has changed, with 2 if there is nothing to follow.
@@ -154,8 +156,8 @@ def _number(report: Report, file: Path, words: list[str]) -> Number:
     if file.name == "numbers.json":
         return _by_name(report, file, " ".join(words))
     rows = _table(file)
-    if "provenance" not in rows:
-        known = ["significance", "macro", *(f"labelwise_{dataset.name}" for dataset in report.grid.datasets)]
+    if not {"provenance", "dataset"} <= set(rows):
+        known = ["significance", "macro", *(f"labelwise_{dataset.name}" for dataset in report.grid.datasets), *PRODUCTS]
         raise Refusal("has no rows that come from runs", file=file, remedy=f"choose one of {', '.join(known)}")
     at = _chosen(rows, words, file=file)
     row = rows.iloc[at].to_dict()
@@ -164,6 +166,7 @@ def _number(report: Report, file: Path, words: list[str]) -> Number:
         lines=[_place(row), *_figures(row)],
         dataset=row["dataset"],
         runs=report.sets[report.sets["provenance"] == row["provenance"]],
+        product=PRODUCTS.get(file.stem, ""),
     )
 
 
@@ -182,10 +185,18 @@ def _place(row: dict[str, Any]) -> str:
     where = ", ".join(str(row[name]) for name in TOLD_BY[:-1] if name in row)
     if "source" not in row:
         return where
-    return f"{where}: {row['source']}" + (f" against {row['reference']}" if row["reference"] else "")
+    return f"{where}: {row['source']}" + (f" against {row['reference']}" if row.get("reference") else "")
 
 
-FIGURES = ("value", "difference", "difference_low", "difference_high", "p", "p_adjusted")
+FIGURES = (
+    *("value", "difference", "difference_low", "difference_high", "p", "p_adjusted"),
+    *("intercept", "slope", "brier", "ratio", "sensitivity", "specificity", "ppv", "npv"),
+)
+PRODUCTS = {
+    **{name: f".{name}" for name in ("calibration", "thresholds", "subgroups")},
+    "crossed_labelwise": ".crossed",
+}
+"""What tables show other than comparisons."""
 
 
 def _figures(row: dict[str, Any]) -> list[str]:
@@ -264,7 +275,7 @@ def _prefixes(report: Report) -> Iterator[tuple[str, dict[str, Any], list[str]]]
 
 def _tree(number: Number, report: Report, *, file: Path, config: Path | None) -> Node:
     """The number, and all that it was made from."""
-    compared = report.results / "comparisons" / f"{number.dataset}.parquet"
+    compared = report.results / "comparisons" / f"{number.dataset}{number.product}.parquet"
     recorded = report.told["comparisons"].get(compared.name, NOT_RECORDED)
     sources = [source for source in report.grid.sources if source.name in set(number.runs["source"])]
     return Node(
