@@ -23,7 +23,7 @@ def write_slice(path: Path, pixels: np.ndarray, *, position: tuple[float, ...], 
     """One CT slice; tags overwrite or, by None, remove."""
     told = {
         "SOPClassUID": CTImageStorage,
-        "SOPInstanceUID": f"1.2.3.{zlib.crc32(f'{path.name} {position}'.encode())}",
+        "SOPInstanceUID": f"1.2.3.{zlib.crc32(f'{path.parent.name} {path.name} {position}'.encode())}",
         "SeriesInstanceUID": "1.2.3",
         "Modality": "CT",
         "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"],
@@ -32,8 +32,10 @@ def write_slice(path: Path, pixels: np.ndarray, *, position: tuple[float, ...], 
         "PixelSpacing": [0.5, 0.75],
         "RescaleSlope": 1,
         "RescaleIntercept": -1024,
-    } | tags
-    return write_dicom(path, pixels, **{name: value for name, value in told.items() if value is not None})
+    }
+    kept = {name: value for name, value in told.items() if name not in tags}
+    removed = {name: value for name, value in tags.items() if value is not None or name not in told}
+    return write_dicom(path, pixels, **kept | removed)
 
 
 def write_stack(folder: Path, positions: list[float], *, prefix: str = "", **tags: Any) -> list[Path]:

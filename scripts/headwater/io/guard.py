@@ -4,14 +4,13 @@ What has to be undone by C code (JPEG and its kin) goes through here: a file cos
 """
 
 import atexit
-import os
 import resource
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from functools import cache
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,15 @@ MEMORY = 2**31
 
 FILES = 500
 """After how many files the process is replaced, so that what a decoder leaks is given back."""
+
+START = """
+import sys
+from multiprocessing.connection import Connection
+sys.path[:] = sys.argv[2:]
+from headwater.io.guard import serve
+serve(Connection(int(sys.argv[1])))
+"""
+"""What the process runs; what decoders in C complain of behind Python's back goes nowhere."""
 
 
 class Guard:
@@ -59,20 +67,19 @@ class Guard:
         return result
 
     def _replace(self) -> None:
-        """Start afresh."""
+        """Start afresh; not by multiprocessing, which would run the user's script once more in the new process."""
         self.close()
-        context = get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs,), daemon=True)
-        self.process.start()
-        theirs.close()
+        self.pipe, theirs = Pipe()
+        with theirs:
+            command = [sys.executable, "-c", START, str(theirs.fileno()), *sys.path]
+            self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stderr=subprocess.DEVNULL)
         self.left = FILES
 
     def close(self) -> None:
         """End the process."""
         if self.process is not None:
             self.process.kill()
-            self.process.join()
+            self.process.wait()
             self.pipe.close()
         self.process, self.pipe, self.left = None, None, 0
 
@@ -90,13 +97,10 @@ def _fallen(what: str, path: Path) -> Refusal:
     return Refusal(what, file=path, remedy="fetch it again, or convert it to Explicit VR Little Endian", nameless=what)
 
 
-def _serve(pipe: Connection) -> None:
+def serve(pipe: Connection) -> None:
     """Do what comes through the pipe until its other end is gone; refusals go back like results."""
     # whoever stops the work by hand stops this process by closing the pipe
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # decoders in C complain behind Python's back; what counts comes back as a refusal
-    with Path(os.devnull).open("w") as nowhere:
-        os.dup2(nowhere.fileno(), sys.stderr.fileno())
     _limit(MEMORY)
     while True:
         try:

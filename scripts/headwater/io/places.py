@@ -8,6 +8,12 @@ from typing import NamedTuple
 import numpy as np
 import pydicom
 
+FAR = 1e5
+"""Millimetres beyond which a position is no place in a scanner's room."""
+
+FINEST, COARSEST = 1e-3, 1e3
+"""Millimetres between which pixels are spaced."""
+
 
 class Place(NamedTuple):
     """Where a slice lies; None for what its header does not tell, or tells without sense."""
@@ -42,11 +48,9 @@ def _place(own: pydicom.Dataset, shared: pydicom.Dataset, file: pydicom.Dataset)
     position = _numbers("PlanePositionSequence", "ImagePositionPatient", own, shared, file)
     orientation = _numbers("PlaneOrientationSequence", "ImageOrientationPatient", own, shared, file)
     spacing = _numbers("PixelMeasuresSequence", "PixelSpacing", own, shared, file)
-    return Place(
-        position if position is not None and position.shape == (3,) else None,
-        _axes(orientation),
-        spacing if spacing is not None and spacing.shape == (2,) and (spacing > 0).all() else None,
-    )
+    near = position is not None and position.shape == (3,) and (abs(position) < FAR).all()
+    fine = spacing is not None and spacing.shape == (2,) and FINEST < spacing.min() <= spacing.max() < COARSEST
+    return Place(position if near else None, _axes(orientation), spacing if fine else None)
 
 
 def _numbers(
