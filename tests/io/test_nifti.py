@@ -163,6 +163,9 @@ def test_freesurfers_volumes(tmp_path, name):
         ({"affine": np.ones((4, 4))}, "lies nowhere"),
         ({"affine": np.full((4, 4), math.nan)}, "lies nowhere"),
         ({"affine": np.zeros((4, 4)), "quaternion": (0, 0, 0)}, "voxels without a size"),
+        ({"affine": np.eye(4) * 1e30}, "lies nowhere"),
+        ({"quaternion": (1e30, 0, 0)}, "no quaternion"),
+        ({"quaternion": (math.nan, 0, 0)}, "no quaternion"),
         ({"slope": 2.0, "intercept": math.inf}, "intercept"),
     ],
 )

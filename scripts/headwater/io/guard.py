@@ -43,6 +43,8 @@ class Guard:
 
     def __init__(self) -> None:
         self.process, self.pipe, self.left = None, None, 0
+        self.lost = 0
+        """how many files were the end of a process"""
 
     def run(self, work: Callable[..., Any], path: Path, **arguments: Any) -> Any:
         """What `work` makes of a file; refused if it crashes or takes too long or too much memory."""
@@ -61,6 +63,7 @@ class Guard:
         finally:
             # the next file shall not get this one's answer
             if not answered:
+                self.lost += 1
                 self.close()
         if not done:
             raise result

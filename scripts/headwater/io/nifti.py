@@ -43,6 +43,9 @@ MOST_EXTENSION = 2**24
 MOST_UNPACKED = 2**32
 """Bytes of all volumes of a file together above which it is refused."""
 
+FARTHEST = 1e7
+"""Millimetres beyond which nothing lies."""
+
 BROKEN = (OSError, EOFError, ValueError, LookupError, ArithmeticError, MemoryError, zlib.error)
 
 
@@ -193,6 +196,8 @@ def _steps(pixdim: np.ndarray) -> np.ndarray:
 
 def _turn(quaternion: np.ndarray) -> np.ndarray:
     """The rotation (3, 3) of a quaternion whose first part is left out."""
+    if not (abs(quaternion) < 1.001).all():
+        raise ValueError("is turned by what is no quaternion")
     first = math.sqrt(max(0.0, 1.0 - float(quaternion @ quaternion)))
     return Rotation.from_quat([*quaternion, first]).as_matrix()
 
@@ -221,9 +226,11 @@ def _checked(header: Header) -> Header:
     size = count * header.kind.itemsize
     if count > MOST_VOXELS or size > MOST_BYTES or size * header.volumes > MOST_UNPACKED:
         raise ValueError(f"claims {header.shape} voxels in {header.volumes} volumes")
+    if not (abs(header.affine) < FARTHEST).all():
+        raise ValueError("lies nowhere: what places it is no number, or a huge one")
     lengths = np.linalg.norm(header.affine[:3, :3], axis=0)
-    if not np.isfinite(header.affine).all() or not 1e-4 < lengths.min() <= lengths.max() < 1e4:
-        raise ValueError("lies nowhere: its axes are no numbers, or have no length")
+    if not 1e-4 < lengths.min() <= lengths.max() < 1e4:
+        raise ValueError("lies nowhere: its axes have no length")
     if abs(np.linalg.det(header.affine[:3, :3] / lengths)) < 1e-2:
         raise ValueError("lies nowhere: its axes are not three")
     if not math.isfinite(header.intercept):
