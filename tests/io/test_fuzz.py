@@ -17,7 +17,7 @@ def test_spoilt_files_are_read_or_refused_and_cost_nothing():
 def test_every_seed_is_read_before_it_is_spoilt(tmp_path):
     pytest.importorskip("gdcm", reason="the decoders of the extra `dicom` are not installed")
     beside = fuzzing.make_neighbours(tmp_path)
-    refused = {path.name: fuzzing.read_all(path, beside=beside)["refused"] for path in fuzzing.make_seeds(tmp_path)}
+    refused = {path.name: fuzzing.read_all(path, beside=beside)[0]["refused"] for path in fuzzing.make_seeds(tmp_path)}
     # several frames are no radiograph; and there is no free encoder of JPEG-LS, so its stream is a JPEG
     assert {name: many for name, many in refused.items() if many} == {"enhanced.dcm": 1, "jls.dcm": 3}
 

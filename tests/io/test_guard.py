@@ -1,5 +1,6 @@
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -13,7 +14,12 @@ def doubled(path, *, by):
 
 
 def hang(path):
-    time.sleep(60)
+    time.sleep(600)
+
+
+def spin(path):
+    while True:
+        pass
 
 
 def die(path):
@@ -52,14 +58,16 @@ def test_work_is_done_elsewhere_and_one_process_does_it_all(one, path):
     assert one.process.pid == first
 
 
-@pytest.mark.parametrize(("work", "wanted"), [(hang, "too long"), (die, "crash")])
+@pytest.mark.parametrize(("work", "wanted"), [(hang, "standstill"), (spin, "too long"), (die, "crash")])
 def test_what_hangs_or_crashes_costs_itself_only(one, path, work, wanted, monkeypatch):
-    monkeypatch.setattr(guard, "SECONDS", 2)
-    began = time.monotonic()
+    assert one.run(doubled, path, by=2) == 42
+    monkeypatch.setattr(guard, "SECONDS", 1)
+    if work is hang:
+        monkeypatch.setattr(guard, "PATIENCE", 1)
     with pytest.raises(Refusal, match=wanted) as refused:
         one.run(work, path)
-    assert time.monotonic() - began < 20
     assert str(path) in str(refused.value)
+    monkeypatch.undo()
     assert one.run(doubled, path, by=2) == 42
 
 
@@ -68,6 +76,24 @@ def test_a_refusal_comes_back_whole(one, path):
         one.run(refuse, path)
     assert str(refused.value) == f"{path}: is what it is; leave it"
     assert (refused.value.file, refused.value.nameless) == (path, "nameless")
+
+
+def test_threads_take_turns(one, path):
+    with ThreadPoolExecutor(4) as threads:
+        asked = [threads.submit(one.run, doubled, path, by=number) for number in range(20)]
+    assert [answer.result() for answer in asked] == [21 * number for number in range(20)]
+
+
+def test_a_forked_process_has_a_guard_of_its_own():
+    reader, writer = os.pipe()
+    mine = guard.guard()
+    child = os.fork()
+    if child == 0:
+        os.write(writer, b"own" if guard.guard() is not mine else b"mine")
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert os.read(reader, 10) == b"own"
+    assert guard.guard() is mine
 
 
 def test_memory_has_an_end(one, path):

@@ -9,7 +9,7 @@ import struct
 import textwrap
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -80,10 +80,12 @@ def refusing(path: Path, *, what: str) -> Iterator[None]:
         raise Refusal(f"{broken}: {reason}", file=path, remedy="fetch it again", nameless=broken) from None
 
 
-def opened(path: Path, *, pixels: bool = True) -> pydicom.Dataset:
-    """What a DICOM file says, with or without its pixels; refused if it says nothing."""
+def opened(path: Path, *, tags: Sequence[str] | None = None) -> pydicom.Dataset:
+    """What a DICOM file says, refused if it says nothing; or only what some tags before its pixels say."""
     content = inflated(limits.whole_file(path))
-    dataset = pydicom.dcmread(BytesIO(content), force=True, stop_before_pixels=not pixels)
+    if tags is not None:
+        return pydicom.dcmread(BytesIO(content), force=True, stop_before_pixels=True, specific_tags=list(tags))
+    dataset = pydicom.dcmread(BytesIO(content), force=True)
     if len(dataset) == 0:
         raise Refusal("is no DICOM file", file=path, remedy="fetch it again", nameless="is no DICOM file")
     return dataset

@@ -43,8 +43,7 @@ def read_radiograph(path: Path) -> np.ndarray:
 def read_tags(path: Path) -> dict[str, str | float]:
     """`sex` ("F", "M" or "") and `age` (years or NaN) of the patient, without reading pixels."""
     with refusing(path, what=RADIOGRAPH):
-        wanted = ["PatientSex", "PatientAge"]
-        dataset = pydicom.dcmread(path, force=True, stop_before_pixels=True, specific_tags=wanted)
+        dataset = opened(path, tags=["PatientSex", "PatientAge"])
         sex = str(dataset.get("PatientSex") or "").strip().upper()[:1]
         return {"sex": sex if sex in ("F", "M") else "", "age": in_years(dataset.get("PatientAge") or "")}
 
@@ -52,8 +51,7 @@ def read_tags(path: Path) -> dict[str, str | float]:
 def read_form(path: Path) -> tuple[str, bool]:
     """How the pixels of a DICOM file are kept, in words, and whether its header tells an age, sensible or not."""
     with refusing(path, what=RADIOGRAPH):
-        wanted = ["PhotometricInterpretation", "BitsStored", "PatientAge"]
-        dataset = pydicom.dcmread(path, force=True, stop_before_pixels=True, specific_tags=wanted)
+        dataset = opened(path, tags=["PhotometricInterpretation", "BitsStored", "PatientAge"])
         photometric = str(dataset.get("PhotometricInterpretation") or "")
         told = photometric if photometric in PHOTOMETRIC else "unknown colours"
         return f"DICOM {told}, {dataset.get('BitsStored') or 'unknown'} bits", bool(dataset.get("PatientAge"))

@@ -4,10 +4,14 @@ What has to be undone by C code (JPEG and its kin) goes through here: a file cos
 """
 
 import atexit
+import math
+import os
 import resource
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from functools import cache
 from multiprocessing.connection import Connection, Pipe
@@ -16,13 +20,19 @@ from typing import Any
 
 from headwater.refusals import Refusal
 
-SECONDS = 10
-"""How long one file may take, besides a second for each `PACE` bytes of it."""
+SECONDS = 8
+"""Seconds of a processor that one file may take, besides one for each `PACE` bytes of it.
+
+Not seconds of the clock: whether a file can be read must not depend on what else a machine is busy with.
+"""
+
+PATIENCE = 300
+"""Seconds of the clock after which a process that uses no processor, or does not start, has come to a standstill."""
 
 PACE = 2**20
 """Packed bytes that the slowest decoder does in a second on a slow machine, with room to spare."""
 
-MEMORY = 2**31
+MEMORY = 3 * 2**29
 """Bytes that one file may take besides what the process holds before it comes."""
 
 FILES = 500
@@ -43,23 +53,30 @@ class Guard:
 
     def __init__(self) -> None:
         self.process, self.pipe, self.left = None, None, 0
+        self.lock = threading.Lock()
         self.lost = 0
         """how many files were the end of a process"""
 
     def run(self, work: Callable[..., Any], path: Path, **arguments: Any) -> Any:
         """What `work` makes of a file; refused if it crashes or takes too long or too much memory."""
+        with self.lock:
+            return self._run(work, path, arguments)
+
+    def _run(self, work: Callable[..., Any], path: Path, arguments: dict[str, Any]) -> Any:
+        """The same, by one thread at a time."""
         if self.left == 0:
             self._replace()
         self.left -= 1
         answered = False
         try:
-            self.pipe.send((work, path, arguments))
-            if not self.pipe.poll(SECONDS + path.stat().st_size // PACE):
-                raise _fallen("takes its decoder too long", path)
+            self.pipe.send((work, path, arguments, SECONDS + path.stat().st_size // PACE))
+            if not self.pipe.poll(PATIENCE):
+                raise _fallen("brings its decoder to a standstill", path)
             done, result = self.pipe.recv()
             answered = True
         except (EOFError, ConnectionError):
-            raise _fallen("makes its decoder crash", path) from None
+            too_long = self.process.wait() == -signal.SIGXCPU
+            raise _fallen("takes its decoder too long" if too_long else "makes its decoder crash", path) from None
         finally:
             # the next file shall not get this one's answer
             if not answered:
@@ -76,6 +93,9 @@ class Guard:
         with theirs:
             command = [sys.executable, "-c", START, str(theirs.fileno()), *sys.path]
             self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stderr=subprocess.DEVNULL)
+        if not self.pipe.poll(PATIENCE):
+            raise RuntimeError("the process that decodes does not start")
+        self.pipe.recv()
         self.left = FILES
 
     def close(self) -> None:
@@ -87,9 +107,14 @@ class Guard:
         self.process, self.pipe, self.left = None, None, 0
 
 
-@cache
 def guard() -> Guard:
-    """The one guard of this process."""
+    """The one guard of this process, and not that of the process that it was forked from."""
+    return _guard_of(os.getpid())
+
+
+@cache
+def _guard_of(process: int) -> Guard:
+    """The guard of a process, which ends with it."""
     one = Guard()
     atexit.register(one.close)
     return one
@@ -104,12 +129,15 @@ def serve(pipe: Connection) -> None:
     """Do what comes through the pipe until its other end is gone; refusals go back like results."""
     # whoever stops the work by hand stops this process by closing the pipe
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _limit(MEMORY)
+    _lower(resource.RLIMIT_CORE, 0)
+    _limit_memory()
+    pipe.send("ready")
     while True:
         try:
-            work, path, arguments = pipe.recv()
+            work, path, arguments, seconds = pipe.recv()
         except EOFError:
             return
+        _lower(resource.RLIMIT_CPU, math.ceil(time.process_time() + seconds))
         try:
             answer = (True, work(path, **arguments))
         except Refusal as refusal:
@@ -117,12 +145,14 @@ def serve(pipe: Connection) -> None:
         pipe.send(answer)
 
 
-def _limit(memory: int) -> None:
-    """Let this process grow by so many bytes and no further, where the system can do that (Linux)."""
+def _limit_memory() -> None:
+    """Let this process grow by `MEMORY` and no further, where the system can do that (Linux)."""
     told = Path("/proc/self/statm")
-    if not told.exists():
-        return
-    held = int(told.read_text().split()[0]) * resource.getpagesize()
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    wanted = held + memory
-    resource.setrlimit(resource.RLIMIT_AS, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
+    if told.exists():
+        _lower(resource.RLIMIT_AS, int(told.read_text().split()[0]) * resource.getpagesize() + MEMORY)
+
+
+def _lower(kind: int, wanted: int) -> None:
+    """Set a limit of this process, as far as it is free to."""
+    _, hard = resource.getrlimit(kind)
+    resource.setrlimit(kind, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
