@@ -218,6 +218,8 @@ def test_a_deflated_bomb_is_refused_at_the_limit(tmp_path, monkeypatch):
         ({"NumberOfFrames": 0, "Rows": 0}, "nothing of its Rows"),
         ({"NumberOfFrames": 2}, "is cut off: 12 x 10 pixels in 2 frames need 480 bytes, 240 are there"),
         ({"BitsAllocated": 12}, "keeps each pixel in 12 bits"),
+        ({"Rows": 8192, "Columns": 8192, "NumberOfFrames": 2, "SamplesPerPixel": 3}, "claims 2 x 8192 x 8192"),
+        ({"Rows": 8192, "Columns": 8192, "NumberOfFrames": 2}, "is cut off: 8192 x 8192 pixels in 2 frames"),
         ({"SamplesPerPixel": 9}, "9 values per pixel"),
         ({"PixelData": None}, "no pixels"),
     ],

@@ -165,10 +165,10 @@ def _name_syntax(dataset: pydicom.Dataset, path: Path) -> None:
 
 def _refuse_wrong_size(dataset: pydicom.Dataset, path: Path, *, shape: tuple[int, int, int]) -> None:
     """Refuse a header whose size is absurd or does not fit the bytes that follow, before anything is allocated."""
-    limits.refuse_size(shape, file=path)
     samples = int(dataset.get("SamplesPerPixel") or 1)
     if samples not in (1, 3):
         raise Refusal(f"has {samples} values per pixel", file=path, remedy="a picture is grey or has three colours")
+    limits.refuse_size(shape, samples=samples, file=path)
     if dataset.file_meta.TransferSyntaxUID.is_compressed:
         if not dataset.PixelData.startswith(ITEM):
             raise Refusal("has pixels that are not packed as its transfer syntax says", file=path)

@@ -39,11 +39,11 @@ def exactly(stream: BinaryIO, count: int) -> bytearray:
     return content
 
 
-def refuse_size(shape: tuple[int, ...], *, file: Path) -> None:
-    """Refuse a claimed (frames, rows, columns) that is nothing, or beyond all reason."""
+def refuse_size(shape: tuple[int, int, int], *, samples: int, file: Path) -> None:
+    """Refuse a claimed (frames, rows, columns) of so many values per pixel that is nothing, or beyond all reason."""
     frames, rows, columns = shape
     claims = f"claims {frames} x {rows} x {columns} pixels" if frames != 1 else f"claims {rows} x {columns} pixels"
     if min(shape) < 1:
         raise Refusal(claims, file=file, remedy="fetch it again")
-    if rows * columns > MOST_PIXELS or frames > MOST_FRAMES or frames * rows * columns > MOST_VOXELS:
+    if rows * columns > MOST_PIXELS or frames > MOST_FRAMES or frames * rows * columns * samples > MOST_VOXELS:
         raise Refusal(claims, file=file, remedy="no image is that large; fetch it again")
