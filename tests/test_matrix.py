@@ -141,11 +141,13 @@ def test_the_report_has_the_matrix_the_figures_and_all_cells(made, tmp_path):
     assert '<h2 id="elsewhere">Tested elsewhere</h2>' in page and '<a href="#elsewhere">' in page
     assert page.count("By the dataset fitted to and the one tested on") == 2
     long = pd.read_csv(tmp_path / "one" / "report" / "crossed_labelwise.csv", keep_default_na=True)
-    assert len(long) == len(cells()) and list(long) == list(TABLES["crossed"])
+    assert len(long) == len(cells()) and list(long) == [*TABLES["crossed"], "provenance"]
     assert "version 1 of the table of findings" in files["crossed.md"].decode()
     assert re.search(r"\*\*0\.\d{3} \[[^\]]*\] \(home, 5\)\*\*", files["crossed.md"].decode())
     assert "(home, 5)" in files["crossed.html"].decode()
-    assert reported(made, tmp_path / "two", seed=3) | {"summary.txt": b""} == files | {"summary.txt": b""}
+    # these two name the files that the report was made from, and where it lies
+    unlike = {"summary.txt": b"", "provenance.json": b""}
+    assert reported(made, tmp_path / "two", seed=3) | unlike == files | unlike
 
 
 def test_a_study_that_did_not_ask_has_no_word_of_it(made, tmp_path):

@@ -225,7 +225,8 @@ def _write_provenance(
     labelwise = [f"labelwise_{dataset.name}.csv" for dataset in grid.datasets]
     tables_made = ["significance.csv", "macro.csv", *labelwise, "characteristics.csv", "provenance.csv", "numbers.json"]
     tables_made += [f"{name}.csv" for name in soundness_of.TITLES]
-    tables_made += ["crossed.csv", "crossed_labelwise.csv"] if grid.comparing.external else []
+    elsewhere = any(file.name.endswith(".crossed.parquet") for file in comparisons)
+    tables_made += ["crossed.csv", "crossed_labelwise.csv"] if elsewhere else []
     made = {
         "headwater": __version__,
         "config": grid.digest,
