@@ -31,7 +31,7 @@ RECENT = 64
 SAMPLE = 384
 """Kept hashes whose pairs tell how often bands agree."""
 
-SCAN, PROBE, LINE, TABLE = 0.35, 8.0, 25.0, 0.5
+SCAN, PROBE, LINE, TABLE = 0.35, 1.5, 12.0, 0.5
 """Nanoseconds for a hash in a row, a look into a table, a line of a bucket, a new entry of a table; only their ratios
 matter, and only to the time."""
 
@@ -53,12 +53,14 @@ class Index(NamedTuple):
     """int64 (bands + 1,): where the probes of each band begin and end."""
     heads: np.ndarray
     """uint32 (buckets,): the newest line of each bucket; 0: none."""
+    filled: np.ndarray
+    """uint64 (buckets / 64,): which buckets have a line, bit by bit: this stays in the cache where `heads` does not."""
     lines: np.ndarray
     """uint64 (lines, SLOTS + 1): hashes, and the next line and how many hashes this one holds."""
     names: np.ndarray
     """uint32 (lines, SLOTS): which kept hashes these are."""
     ahead: np.ndarray
-    """uint32 (probes,): room for the lines that are looked at next."""
+    """int64 (probes,): room for the buckets and lines that are looked at next."""
     used: np.ndarray
     """int64 (1,): lines in use; the first is never one."""
 
@@ -80,9 +82,10 @@ def index(kept: np.ndarray, *, room: int, distance: int) -> Index:
         probes=np.concatenate(probes) if count else np.zeros(0, np.int64),
         ends=np.cumsum([0, *map(len, probes)]),
         heads=np.zeros(int((1 << widths).sum()), np.uint32),
+        filled=np.zeros(int((1 << widths).sum()) // BITS + 1, np.uint64),
         lines=_aligned(lines),
         names=np.empty((lines, SLOTS), np.uint32),
-        ahead=np.empty(max(map(len, probes), default=0), np.uint32),
+        ahead=np.empty(max(map(len, probes), default=0), np.int64),
         used=np.ones(1, np.int64),
     )
     _add_all(made, kept)
@@ -188,6 +191,7 @@ def _add(index, dealt, name):
             index.lines[line, :SLOTS] = ~dealt
             index.lines[line, SLOTS] = before
             index.heads[bucket] = line
+            index.filled[bucket >> 6] |= np.uint64(1) << np.uint64(bucket & 63)
         index.lines[line, held] = dealt
         index.names[line, held] = name
         index.lines[line, SLOTS] += np.uint64(1) << np.uint64(32)
@@ -209,16 +213,18 @@ def _add_all(index, kept):
 @numba.njit(nogil=True, cache=True)
 def _found(index, dealt, distance):
     """The last kept hash in the index that is near, or -1."""
-    heads, probes, lines, ahead = index.heads, index.probes, index.lines, index.ahead
+    heads, filled, probes, lines, ahead = index.heads, index.filled, index.probes, index.lines, index.ahead
     best = np.int64(-1)
     for band in range(len(index.widths)):
         table, key = index.tables[band], _key(index, dealt, band)
-        # lines are gathered first and then looked at without a way out, so that many are fetched at once
+        # buckets and lines are gathered first and then looked at without a way out, so that many are fetched at once
         many = 0
         for probe in range(index.ends[band], index.ends[band + 1]):
-            line = heads[table + (key ^ probes[probe])]
-            ahead[many] = line
-            many += line != 0
+            bucket = table + (key ^ probes[probe])
+            ahead[many] = bucket
+            many += np.int64((filled[bucket >> 6] >> np.uint64(bucket & 63)) & np.uint64(1))
+        for place in range(many):
+            ahead[place] = heads[ahead[place]]
         while many:
             deeper = 0
             for place in range(many):
@@ -228,7 +234,7 @@ def _found(index, dealt, distance):
                     least = min(least, ones(lines[line, slot] ^ dealt))
                 if least <= distance:
                     best = max(best, _in_line(index, line, dealt, distance))
-                ahead[deeper] = np.uint32(lines[line, SLOTS] & np.uint64(0xFFFFFFFF))
+                ahead[deeper] = np.int64(lines[line, SLOTS] & np.uint64(0xFFFFFFFF))
                 deeper += ahead[deeper] != 0
             many = deeper
     return best
