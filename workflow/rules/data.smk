@@ -79,6 +79,8 @@ rule reduce:
         manifest=f"{RESULTS}/corpora/{{archive}}/{{reduction}}.manifest.parquet",
     log:
         "logs/reduce/{archive}/{reduction}.log",
+    benchmark:
+        "logs/reduce/{archive}/{reduction}.tsv"
     conda:
         ENVIRONMENT
     params:

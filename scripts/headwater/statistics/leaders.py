@@ -52,7 +52,7 @@ def apart(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 def by_distance(
     count: int, *, threshold: float, between: Callable[[int, int], float], groups: np.ndarray | None = None
 ) -> np.ndarray:
-    """The same for anything that has a distance: `between` tells it of two positions, the kept one first."""
+    """Leaders of anything that has a distance: `between` tells it of two positions, the kept one first."""
     order, starts = _grouped(groups, count=count)
     leader = np.arange(count)
     for start, end in pairwise(starts):
