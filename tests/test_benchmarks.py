@@ -74,3 +74,12 @@ def test_the_stopwatch_runs():
     call = [sys.executable, str(BENCHMARKS / "statistics.py"), "--rounds", "1", "--ways", "ours"]
     done = subprocess.run(call, capture_output=True, text=True, check=True)
     assert done.stdout.count("x the bound") == 2 and "MB above inputs" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_stopwatch_of_reductions_runs_and_all_ways_keep_the_same():
+    ways = ["ours", "numpy", "published loop", "published loop by volume"]
+    call = [sys.executable, str(BENCHMARKS / "reduction.py"), "--rounds", "1", "--sizes", "2000", "--ways", *ways]
+    done = subprocess.run(call, capture_output=True, text=True, check=True)
+    # ours and ours by volume are always among them; three kinds of hashes
+    assert done.stdout.count("| yes ") == 3 * 5 and "| NO " not in done.stdout

@@ -36,6 +36,19 @@ def test_a_table_comes_back_as_it_was_written(tmp_path: Path):
     assert formats.labels_of(back) == ["Nodule"]
 
 
+def test_slices_may_tell_their_series_and_position(tmp_path: Path):
+    slices = CASES.assign(position=[-12.5, np.nan], series=["1.2", ""])
+    formats.write_table(slices, tmp_path / "catalogue.parquet", "catalogue")
+    back = formats.read_table(tmp_path / "catalogue.parquet", "catalogue")
+    assert back["series"].tolist() == ["1.2", ""]
+    assert back["position"][0] == -12.5 and np.isnan(back["position"][1])
+    assert list(back.columns[-3:]) == ["series", "position", "target:Nodule"]
+    with pytest.raises(Refusal, match="column 'series' is unknown"):
+        formats.check(ROWS.assign(series="1.2"), "rows")
+    with pytest.raises(Refusal, match="column 'position' is no number"):
+        formats.check(slices.assign(position=["front", "back"]), "catalogue")
+
+
 def test_columns_are_put_in_order_and_rows_counted_anew():
     mixed = CASES[CASES.columns[::-1]].iloc[::-1]
     formed = formats.check(mixed, "catalogue")

@@ -7,13 +7,14 @@ import pytest
 from PIL import Image
 
 from archives_made import SAMPLES
-from headwater.hashes import BITS, perceptual
+from headwater.hashes import BITS, KINDS, LEDGER, SIDE, every, perceptual
 
+SLICES = SAMPLES / "luna16_slices"
 RADIOGRAPHS = SAMPLES / "chestxray14_64px" / "images_001" / "images"
 
 
 def bits(pixels: np.ndarray) -> np.ndarray:
-    return np.unpackbits(perceptual(pixels).astype(">u8").view(np.uint8))
+    return np.unpackbits(perceptual(Image.fromarray(pixels), side=SIDE).astype(">u8").view(np.uint8))
 
 
 def picture(seed: int, *, side: int, smooth: int, colours: bool = False) -> np.ndarray:
@@ -36,7 +37,34 @@ IMAGEHASH = [
 @pytest.mark.parametrize(("seed", "side", "smooth", "colours", "theirs"), IMAGEHASH)
 def test_the_bits_are_those_of_imagehash(seed: int, side: int, smooth: int, colours: bool, theirs: str):
     drawn = picture(seed, side=side, smooth=smooth, colours=colours)
-    assert "".join(f"{word:016x}" for word in perceptual(drawn).tolist()) == theirs
+    assert "".join(f"{word:016x}" for word in every(drawn)[:LEDGER].tolist()) == theirs
+
+
+# the same of imagehash.dhash, phash and average_hash of the same pictures
+SHORT = [
+    ("e9d99a9ac977c3e6", "c3d38e8e0870bce7", "7d7ce84821137173"),
+    ("4da5b0a9da5ad599", "90eeeaa733a2b941", "afd45c052a8f7f4c"),
+    ("1ccccf1c3c383c3f", "92472dd8f8ab0727", "ce6420c6ce0e0f0f"),
+    ("959d2736aa496f9a", "b8187343516e5abb", "404f9f124d74a3cb"),
+    ("90f5c62e949a6b19", "94d4db50d50ff1c1", "de15e382d24e398c"),
+]
+
+
+@pytest.mark.parametrize(("drawn", "theirs"), list(zip(IMAGEHASH, SHORT, strict=True)))
+def test_the_short_hashes_are_those_of_imagehash(drawn: tuple, theirs: tuple[str, ...]):
+    seed, side, smooth, colours, _ = drawn
+    words = every(picture(seed, side=side, smooth=smooth, colours=colours))[LEDGER:]
+    assert tuple(f"{word:016x}" for word in words.tolist()) == theirs
+    assert KINDS == ("difference", "perceptual", "average")
+
+
+@pytest.mark.skipif(not SLICES.is_dir(), reason="the slices of LUNA16 are not there")
+def test_real_slices_have_imagehashs_bits_where_it_is_installed():
+    imagehash = pytest.importorskip("imagehash")
+    for file in sorted(SLICES.glob("*.png"))[::6]:
+        decoded = Image.open(file).convert("RGB")
+        theirs = [imagehash.dhash(decoded), imagehash.phash(decoded), imagehash.average_hash(decoded)]
+        assert [f"{word:016x}" for word in every(np.asarray(decoded))[LEDGER:].tolist()] == list(map(str, theirs))
 
 
 @pytest.mark.skipif(not RADIOGRAPHS.is_dir(), reason="the sample of ChestX-ray14 is not there")

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from headwater import formats, plugins
+from headwater import formats, hashes, plugins
 from headwater.datasets import Card
 from headwater.records import Choice, Record
 from headwater.refusals import Refusal
@@ -59,7 +59,11 @@ def filled_in(family: str, name: str) -> Record:
     """Options with something sensible for the required ones."""
     form = plugins.options(family, name)
     required = {key: field.annotation for key, field in form.model_fields.items() if field.is_required()}
-    return form(**{key: {int: 3, float: 0.5, str: "a"}[kind] for key, kind in required.items()})
+    return form(**{key: {int: 3, float: 0.5, str: "a"}[kind] for key, kind in required.items()} | EITHER.get(name, {}))
+
+
+EITHER = {"random": {"share": 0.5}}
+"""Options one of which must be said."""
 
 
 def test_the_families_are_the_folders_and_each_has_a_contract():
@@ -150,16 +154,22 @@ def content_of(folder: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", REDUCTIONS)
 def test_a_reduction_keeps_some_rows_in_order(name: str):
-    cases = pd.DataFrame({"row": np.arange(40), "case": [f"c{row}" for row in range(40)], "patient": "p"})
-    images = np.random.default_rng(0).integers(0, 256, (40, 1, 8, 8), dtype=np.uint8)
+    names = [f"c{row}" for row in range(40)]
+    cases = pd.DataFrame({"row": np.arange(40)[::-1], "case": names, "patient": "p", "volume": ["a"] * 25 + ["b"] * 15})
+    draw = np.random.default_rng(0)
+    cases = cases.assign(**{kind: draw.integers(0, 2**64, 40, dtype=np.uint64) for kind in hashes.KINDS})
+    images = draw.integers(0, 256, (40, 1, 8, 8), dtype=np.uint8)
     keep, options = plugins.load("reductions", name).keep, filled_in("reductions", name)
     kept = keep(cases, images, options=options)
-    assert np.issubdtype(kept.dtype, np.integer)
-    assert 0 < len(kept) <= 40
-    assert kept[0] >= 0
-    assert kept[-1] < 40
-    assert (np.diff(kept) > 0).all()
-    assert np.array_equal(kept, keep(cases, images, options=options))
+    assert kept.leader.dtype == np.int64
+    assert len(kept.leader) == 40
+    assert 0 < len(kept.positions) <= 40
+    # whoever stands for another is kept itself
+    assert set(kept.leader) - {-1} == set(kept.positions)
+    again = keep(cases, images, options=options)
+    assert np.array_equal(kept.leader, again.leader)
+    assert (kept.distance is None) == (again.distance is None)
+    assert kept.distance is None or np.array_equal(kept.distance, again.distance)
 
 
 @pytest.fixture(params=METRICS)

@@ -18,7 +18,7 @@ from headwater import grid, prepare
 from headwater.catalogues import label_counts
 from headwater.datasets import vindr
 from headwater.formats import read_hashes, read_images, read_json, read_table
-from headwater.hashes import perceptual
+from headwater.hashes import every
 from headwater.prepare import Shelf, fitted
 from headwater.refusals import Refusal
 from headwater.splits import digests
@@ -67,7 +67,7 @@ def test_rows_pixels_and_counts_agree(folder, tmp_path, capsys):
         assert case["pixels"] == hashlib.blake2b(images[row].tobytes(), digest_size=8).hexdigest()
     hashes = read_hashes(tmp_path / "out" / "hashes.npy")
     # of the pictures as they are: one hash at every size
-    np.testing.assert_array_equal(hashes, [perceptual(np.asarray(Image.open(folder / file))) for file in cases["file"]])
+    np.testing.assert_array_equal(hashes, [every(np.asarray(Image.open(folder / file))) for file in cases["file"]])
     assert (cases.groupby("patient")["split"].agg(set).map(len) == 1).all()
     counts = made["labels"].set_index(["label", "split"]).loc[("Mass", "test")]
     assert counts.to_dict() == {

@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 import yaml
 
-from headwater import settings
+from headwater import jobs, settings
 from headwater.records import Choice
 from headwater.refusals import Refusal
 
@@ -123,6 +123,27 @@ def test_all_mistakes_between_the_parts_are_told_at_once():
     assert line.startswith("7 mistakes: ")
     for meant in ("vindr", "chestxray14", "supervised", "readers", "tenth", "auroc", "random"):
         assert f"did you mean {meant!r}?" in line
+
+
+@pytest.mark.parametrize(
+    ("like", "said"),
+    [
+        ("tenht", "reductions.control.like: there is no 'tenht'; did you mean 'tenth'?"),
+        ("control", "reductions.control.like: control itself keeps as many as another"),
+    ],
+)
+def test_a_reduction_is_like_one_that_measures(like: str, said: str):
+    assert said in told(("reductions.control", {"name": "random", "like": like}))
+
+
+def test_a_reduction_that_another_is_like_is_made_before_it():
+    control = ("reductions.control", {"name": "random", "like": "tenth"})
+    plan = settings.load(changed(control, ("sources.ours.reduction", "control")))
+    assert plan.grid().corpora == [("readers", "tenth"), ("readers", "control")]
+    made = [job for job in jobs.jobs(plan) if job.rule == "reduce"]
+    assert [job.wildcards for job in made] == [("readers", "tenth"), ("readers", "control")]
+    assert made[0].product in made[1].needs
+    assert settings.load(GOOD).grid().corpora == [("readers", "tenth")]
 
 
 @pytest.mark.parametrize(

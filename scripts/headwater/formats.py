@@ -102,6 +102,21 @@ TABLES: dict[str, dict[str, str]] = {
     },
     # which rows of images.npy a corpus keeps, in order
     "rows": {"row": WHOLE, "case": TEXT},
+    # all training images of a corpus in the order in which a reduction saw them, and what it did with each
+    "manifest": {
+        "row": WHOLE,
+        "case": TEXT,
+        "patient": TEXT,
+        # series, else examination, else patient; and where in it the image lies, as far as the archive tells
+        "volume": TEXT,
+        "position": NUMBER,
+        "kept": FLAG,
+        # the kept image that stands for it, itself where it is kept; "" and -1 where none does
+        "leader": TEXT,
+        "leader_row": WHOLE,
+        # from the leader; empty where a reduction measures none
+        "distance": NUMBER,
+    },
     # one row per case and label (predict -> compare)
     "predictions": {
         "dataset": TEXT,
@@ -357,6 +372,7 @@ KEYS = {
     "labels": ["label", "split"],
     "ledger": ["kind", "part", "other"],
     "rows": ["row"],
+    "manifest": ["row"],
     "predictions": ["case", "label"],
     "elsewhere": ["tested_on", "case", "label"],
     "crossed": ["fitted_to", "metric", "recipe", "source", "label"],
@@ -371,6 +387,13 @@ KEYS = {
     "provenance": ["recipe", "source", "seed"],
 }
 """Columns that together may name a row only once."""
+
+OPTIONAL: dict[str, dict[str, str]] = {
+    # of slices: the volume that they belong to, and where in it they lie along its normal
+    table: {"series": TEXT, "position": NUMBER}
+    for table in ("catalogue", "cases")
+}
+"""Columns that a table may have besides its own."""
 
 WITH_TARGETS = ("catalogue", "cases")
 """Tables that have a target column per label besides their own."""
@@ -390,7 +413,8 @@ def labels_of(frame: pd.DataFrame) -> list[str]:
 
 def check(frame: pd.DataFrame, table: str, *, file: Path | str = "table") -> pd.DataFrame:
     """The frame in the form of `table`: known columns in order, right kinds, keys that occur once; else a refusal."""
-    columns = TABLES[table]
+    optional = {name: kind for name, kind in OPTIONAL.get(table, {}).items() if name in frame.columns}
+    columns = TABLES[table] | optional
     targets = [column for column in frame.columns if column.startswith(TARGET)] if table in WITH_TARGETS else []
     absent = [column for column in columns if column not in frame.columns]
     strange = [column for column in frame.columns if column not in columns and column not in targets]
@@ -506,7 +530,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_hashes(path: Path) -> np.ndarray:
-    """Perceptual hashes of prepared images: uint64 (cases, words)."""
+    """Hashes of prepared images, as hashes.every gives them: uint64 (cases, words)."""
     try:
         hashes = np.load(path)
     except (OSError, ValueError, EOFError) as error:

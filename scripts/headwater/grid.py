@@ -421,6 +421,17 @@ class Grid(Record):
             ),
         )
 
+    def like(self, reduction: str) -> str | None:
+        """The reduction that this one keeps as many images as, if it asks for that."""
+        return self.reductions[reduction].options.get("like")
+
+    @property
+    def corpora(self) -> list[tuple[str, str]]:
+        """Each archive with each reduction that is learned from, behind those that others keep as many images as."""
+        learned = {(source.corpus, source.reduction) for source in self.sources if source.kind == "pretrained"}
+        likes = {(corpus, self.like(reduction)) for corpus, reduction in learned if self.like(reduction)}
+        return sorted(learned | likes, key=lambda corpus: (self.like(corpus[1]) is not None, *corpus))
+
     def source(self, name: str) -> Source:
         """The source of that name."""
         return _named(self.sources, name)

@@ -82,8 +82,7 @@ def jobs(plan: Config) -> Iterator[Job]:
 
 def _of_archives(grid: Grid, results: str) -> Iterator[Job]:
     """Twins, prepared archives and corpora that are trained or tested on."""
-    corpora = {(source.corpus, source.reduction) for source in grid.sources if source.kind == "pretrained"}
-    used = {dataset.archive for dataset in grid.datasets} | {corpus for corpus, _ in corpora}
+    used = {dataset.archive for dataset in grid.datasets} | {corpus for corpus, _ in grid.corpora}
     for name in sorted({grid.images_of(archive) for archive in used}):
         twin = f"{results}/twins/{name}.json"
         if grid.archive(name).twin:
@@ -95,13 +94,14 @@ def _of_archives(grid: Grid, results: str) -> Iterator[Job]:
         yield Job(rule="relabel", product=cases_of(name, results), wildcards=(name,), kind=name, needs=(first,))
     learned = tuple(cases_of(learned.archive, results) for learned in grid.overlaps.archives)
     yield Job(rule="ledger", product=ledger_of(results), needs=learned)
-    for corpus, reduction in sorted(corpora):
+    for corpus, reduction in grid.corpora:
+        like = grid.like(reduction)
         yield Job(
             rule="reduce",
-            product=f"{results}/corpora/{corpus}/{reduction}.parquet",
+            product=rows_of(corpus, reduction, results),
             wildcards=(corpus, reduction),
             kind=corpus,
-            needs=(cases_of(corpus, results),),
+            needs=(cases_of(corpus, results), *([rows_of(corpus, like, results)] if like else [])),
         )
 
 
@@ -113,7 +113,7 @@ def _of_sources(plan: Config) -> Iterator[Job]:
         if source.kind == "adopted":
             yield Job(rule="adopt", **named)
         if source.kind == "pretrained":
-            rows = f"{plan.results}/corpora/{source.corpus}/{source.reduction}.parquet"
+            rows = rows_of(source.corpus, source.reduction, plan.results)
             start = (encoder_of(source.start, plan.results),) if source.start else ()
             yield Job(
                 rule="pretrain",
@@ -171,6 +171,11 @@ def _told(run: Run) -> dict[str, Any]:
 def cases_of(archive: str, results: str) -> str:
     """The table of an archive's prepared cases."""
     return f"{results}/archives/{archive}/cases.parquet"
+
+
+def rows_of(corpus: str, reduction: str, results: str) -> str:
+    """The table of the images that a reduction keeps."""
+    return f"{results}/corpora/{corpus}/{reduction}.parquet"
 
 
 def ledger_of(results: str) -> str:

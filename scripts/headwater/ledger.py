@@ -14,6 +14,7 @@ import pandas as pd
 
 from headwater.formats import TABLES, check, read_hashes, read_table, write_table, write_text
 from headwater.grid import Excuse, Overlaps
+from headwater.hashes import LEDGER
 from headwater.refusals import Refusal
 from headwater.sentences import SHARED, many
 from headwater.statistics.hamming import neighbours
@@ -97,7 +98,7 @@ def _all_cases(
         table = table.loc[used, ["case", "patient", "study", "split", "pixels"]]
         part = (learned.archive + " " + table["split"]).map(parts)
         frames.append(table.assign(part=part.astype(np.int64), numbering=learned.numbering))
-        seen.append(words[used])
+        seen.append(words[used, :LEDGER])
     return pd.concat(frames, ignore_index=True), np.concatenate(seen)
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 from headwater import catalogues, grid, plugins
 from headwater.catalogues import label_counts, one_class_notes, refuse_unusable_labels
 from headwater.formats import SPLITS, check, labels_of, whole, write_json, write_table, write_text
-from headwater.hashes import WORDS, perceptual
+from headwater.hashes import WORDS, every
 from headwater.progress import bar
 from headwater.refusals import Refusal
 from headwater.splits import account, origin, refuse_empty_split, with_splits
@@ -30,7 +30,7 @@ class Prepared(NamedTuple):
     """uint8 (channels, size, size)"""
     person: dict[str, Any]
     hash: np.ndarray | None = None
-    """uint64 (words,): see hashes.perceptual"""
+    """uint64 (words,): see hashes.every"""
     reason: str = ""
 
 
@@ -148,7 +148,7 @@ def _read(chunk: list[dict[str, Any]], *, kind: str, folder: str, size: int, res
             pixels = fitted(decoded, size=size, resize=resize)
             person = plugin.read_person(Path(folder), case) if hasattr(plugin, "read_person") else {}
             # of what was decoded: the same picture has one hash at every size, padded or stretched
-            results.append(Prepared(pixels, person, perceptual(decoded)))
+            results.append(Prepared(pixels, person, every(decoded)))
         except Refusal as refusal:
             results.append(Prepared(None, {}, reason=str(refusal)))
     return results

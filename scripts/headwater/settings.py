@@ -125,6 +125,7 @@ def load(content: dict[str, Any], *, file: Path | str = "config") -> Config:
         _unknown_plugins,
         _dangling,
         _bad_second_readings,
+        _bad_likes,
         _bad_excuses,
         _twice,
         _uneven_shares,
@@ -267,6 +268,17 @@ def _bad_second_readings(config: Config) -> Iterable[str]:
         for key in sorted(Archive.model_fields.keys() - OWN_OF_A_SECOND_READING):
             if getattr(archive, key) != getattr(first, key):
                 yield f"archives.{name}.{key}: its images and splits are those of {first.name}; leave it out"
+
+
+def _bad_likes(config: Config) -> Iterable[str]:
+    """Reductions that keep as many images as one that is not there, or that itself looks at another."""
+    for name, reduction in config.reductions.items():
+        like = reduction.options.get("like")
+        if not isinstance(like, str):
+            continue
+        yield from _missing(f"reductions.{name}.like", like, {"everything", *config.reductions})
+        if like in config.reductions and "like" in config.reductions[like].options:
+            yield f"reductions.{name}.like: {like} itself keeps as many as another; name that, or one that measures"
 
 
 def _bad_excuses(config: Config) -> Iterable[str]:

@@ -76,17 +76,23 @@ rule reduce:
     input:
         cases=f"{ARCHIVE}/cases.parquet",
         images=lambda wildcards: images_at(wildcards.archive),
+        hashes=lambda wildcards: hashes_at(wildcards.archive),
+        like=rows_alike,
     output:
-        rows=f"{RESULTS}/corpora/{{archive}}/{{reduction}}.parquet",
+        rows=CORPUS,
+        manifest=f"{RESULTS}/corpora/{{archive}}/{{reduction}}.manifest.parquet",
     log:
         "logs/reduce/{archive}/{reduction}.log",
+    benchmark:
+        "logs/reduce/{archive}/{reduction}.tsv"
     conda:
         ENVIRONMENT
     params:
         reduction=lambda wildcards: quote(GRID.reductions[wildcards.reduction].as_json()),
+        like=lambda wildcards, input: f"--like {quote(input.like[0])}" if input.like else "",
     shell:
         door("reduce") + "--reduction {params.reduction} --cases {input.cases} --images {input.images}"
-        " --rows {output.rows} > {log} 2>&1"
+        " --hashes {input.hashes} --rows {output.rows} --manifest {output.manifest} {params.like} > {log} 2>&1"
 
 
 rule ledger:

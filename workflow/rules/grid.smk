@@ -44,6 +44,7 @@ SCRIPTS = os.path.relpath(Path(workflow.basedir) / "scripts")
 ENVIRONMENT = str(Path(workflow.basedir) / "envs" / "headwater.yaml")
 
 ARCHIVE = f"{RESULTS}/archives/{{archive}}"
+CORPUS = f"{RESULTS}/corpora/{{archive}}/{{reduction}}.parquet"
 LEDGER = f"{RESULTS}/ledger.parquet"
 ENCODER = f"{RESULTS}/encoders/{{source}}.safetensors"
 RUN = f"{RESULTS}/runs/{{dataset}}/{{source}}/{{recipe}}/seed{{seed}}"
@@ -164,6 +165,17 @@ def origin_of(wildcards):
 def images_at(archive):
     """The prepared images of an archive, which may be those of another."""
     return f"{RESULTS}/archives/{GRID.images_of(archive)}/images.npy"
+
+
+def hashes_at(archive):
+    """The hashes of those images."""
+    return f"{RESULTS}/archives/{GRID.images_of(archive)}/hashes.npy"
+
+
+def rows_alike(wildcards):
+    """The rows of the reduction that this one is to keep as many images as, if any."""
+    like = GRID.like(wildcards.reduction)
+    return [CORPUS.format(archive=wildcards.archive, reduction=like)] if like else []
 
 
 @cache
@@ -307,7 +319,7 @@ def images_of_corpus(wildcards):
 def rows_of(wildcards):
     """Which rows of the corpus the source learns from."""
     source = GRID.source(wildcards.source)
-    return f"{RESULTS}/corpora/{source.corpus}/{source.reduction}.parquet"
+    return CORPUS.format(archive=source.corpus, reduction=source.reduction)
 
 
 def start_of(wildcards):

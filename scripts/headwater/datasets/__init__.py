@@ -5,7 +5,8 @@ A plug-in holds
     Options (optional): a record of what the user may choose, such as whose labels count
     read_cases(folder, options) -> DataFrame   a "catalogue" table (see formats): one row per image that the archive
                                                lists, split "" where the archive has no official one, and a
-                                               target:<label> column per label; refuses a broken label file
+                                               target:<label> column per label; of slices also their `series` and
+                                               `position` along its normal; refuses a broken label file
     read_pixels(folder, case) -> ndarray       uint8 (height, width) or (height, width, 3) of one catalogue row, given
                                                as a mapping: case["file"]; refuses a broken image
     label_files(folder, options) -> list[Path] the files that `read_cases` reads; refuses a folder that lacks one

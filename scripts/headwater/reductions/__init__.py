@@ -1,10 +1,39 @@
 """Reductions: which images of a corpus a pre-training sees.
 
 A plug-in holds
-    Options (optional)                          a record of what the user may choose
-    keep(cases, images, *, options) -> ndarray  positions in `cases` (int64, ascending) that are kept
+    Options (optional)                      a record of what the user may choose
+    keep(cases, images, *, options) -> Kept  what becomes of each image
 
-`cases` is the corpus' training split as a "cases" table, patient by patient and within a patient in the order of
-cases.parquet; that order is part of each method. `images` is the memory-mapped uint8 (cases, channels, height, width)
+`cases` is the corpus' training split as a "cases" table, patient by patient and within a patient slice by slice where
+the archive tells positions, else in the order of cases.parquet; that order is part of each method. Besides, it has the
+columns `volume` (series, else examination, else patient) and, of the image as it was decoded, `difference`,
+`perceptual` and `average` (uint64; see hashes.py). `images` is the memory-mapped uint8 (cases, channels, height, width)
 of the whole archive; the column `row` of `cases` points into it.
 """
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """What became of each image of a corpus."""
+
+    leader: np.ndarray
+    """int64 (cases,): the position of the kept image that stands for it: its own where it is kept, -1 where none."""
+    distance: np.ndarray | None = None
+    """float64 (cases,): how far from its leader it is, where that was measured."""
+
+    @property
+    def positions(self) -> np.ndarray:
+        """The positions that are kept, in order."""
+        return np.flatnonzero(self.leader == np.arange(len(self.leader)))
+
+
+def groups(cases: pd.DataFrame, *, per: str) -> np.ndarray | None:
+    """The number of each case's volume, int64 (cases,), in the order of the cases; none for the corpus as a whole."""
+    if per == "corpus":
+        return None
+    return pd.factorize(pd.MultiIndex.from_frame(cases[["patient", "volume"]]))[0]

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 
 from headwater.records import Record
+from headwater.reductions import Kept
 
 
-def keep(cases: pd.DataFrame, images: np.ndarray, *, options: Record) -> np.ndarray:
-    """All positions."""
-    return np.arange(len(cases))
+def keep(cases: pd.DataFrame, images: np.ndarray, *, options: Record) -> Kept:
+    """All of them."""
+    return Kept(leader=np.arange(len(cases)))

@@ -57,7 +57,7 @@ def _within(hashes: np.ndarray, bands: np.ndarray, number: int, distance: int) -
 
 
 @numba.njit(nogil=True, cache=True)
-def _ones(word):
+def ones(word):
     """How many bits of a word are set."""
     word = word - ((word >> np.uint64(1)) & np.uint64(0x5555555555555555))
     word = (word & np.uint64(0x3333333333333333)) + ((word >> np.uint64(2)) & np.uint64(0x3333333333333333))
@@ -70,7 +70,7 @@ def _near(hashes, bands, number, distance, one, other):
     """Bits in which two hashes differ, or -1 if they are too many, or if a band before this one has told the pair."""
     away = 0
     for word in range(hashes.shape[1]):
-        away += np.int64(_ones(hashes[one, word] ^ hashes[other, word]))
+        away += np.int64(ones(hashes[one, word] ^ hashes[other, word]))
         if away > distance:
             return -1
     for before in range(number):

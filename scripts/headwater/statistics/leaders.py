@@ -1,0 +1,117 @@
+"""Leaders: which images of a pile stand for the others, when whatever is too much like a kept one is left out.
+
+Images are taken in order; each is kept unless one kept before it is near, and then the last such one leads it
+(Hartigan 1975, "Clustering Algorithms", chapter 3). Hashes are held against kept ones only, newest first, and where
+these are many through an index (`banding`); the answer is that of comparing with all of them.
+"""
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import numba
+import numpy as np
+
+from headwater.statistics import banding
+from headwater.statistics.banding import latest
+
+BITS = 64
+
+LARGE = 8192
+"""Groups of more hashes than this may need an index; a volume has some hundred images."""
+
+GROWTH = 8
+"""An index serves until that many times as many hashes are kept as when it was made."""
+
+
+def by_hash(hashes: np.ndarray, *, distance: int, groups: np.ndarray | None = None) -> np.ndarray:
+    """The leader of each hash, uint64 (hashes,), among those of its group: int64 (hashes,), itself where it is kept.
+
+    Near is what differs in at most `distance` bits.
+    """
+    if not 0 <= distance <= BITS:
+        raise ValueError(f"{distance} is no number of {BITS} bits")
+    hashes = np.ascontiguousarray(hashes, np.uint64)
+    order, starts = _grouped(groups, count=len(hashes))
+    ordered = hashes[order]
+    sizes = np.diff(starts)
+    led = np.empty(len(hashes), np.int64)
+    small = sizes <= LARGE
+    _each(ordered, starts[:-1][small], starts[1:][small], distance, led)
+    for start, end in zip(starts[:-1][~small], starts[1:][~small], strict=True):
+        led[start:end] = start + _large(ordered[start:end], distance)
+    leader = np.empty(len(hashes), np.int64)
+    leader[order] = order[led]
+    return leader
+
+
+def apart(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Bits in which hashes differ."""
+    return np.bitwise_count(one ^ other).astype(np.int64)
+
+
+def by_distance(
+    count: int, *, threshold: float, between: Callable[[int, int], float], groups: np.ndarray | None = None
+) -> np.ndarray:
+    """Leaders of anything that has a distance: `between` tells it of two positions, the kept one first."""
+    order, starts = _grouped(groups, count=count)
+    leader = np.arange(count)
+    for start, end in pairwise(starts):
+        kept: list[int] = []
+        for position in order[start:end].tolist():
+            near = (one for one in reversed(kept) if between(one, position) <= threshold)
+            leader[position] = next(near, position)
+            if leader[position] == position:
+                kept.append(position)
+    return leader
+
+
+def by_neighbour(
+    count: int, *, threshold: float, between: Callable[[int, int], float], groups: np.ndarray | None = None
+) -> np.ndarray:
+    """Leaders where each is held against the last kept one of its group only."""
+    order, starts = _grouped(groups, count=count)
+    leader = np.arange(count)
+    for start, end in pairwise(starts):
+        last = order[start]
+        for position in order[start + 1 : end]:
+            last = last if between(int(last), int(position)) <= threshold else position
+            leader[position] = last
+    return leader
+
+
+def _grouped(groups: np.ndarray | None, *, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Positions group by group, in order within each, and where the groups begin and the last one ends."""
+    if groups is None:
+        return np.arange(count), np.array([0, count] if count else [0])
+    order = np.argsort(groups, kind="stable")
+    inner = np.flatnonzero(np.diff(groups[order])) + 1
+    return order, np.concatenate([[0], inner, [count]] if count else [[0]]).astype(np.int64)
+
+
+@numba.njit(nogil=True, cache=True)
+def _each(hashes, starts, ends, distance, leader):
+    """Leaders within each of some small groups."""
+    most = 0
+    for group in range(len(starts)):
+        most = max(most, ends[group] - starts[group])
+    kept, rows = np.empty(most, np.uint64), np.empty(most, np.int64)
+    for group in range(len(starts)):
+        count = 0
+        for row in range(starts[group], ends[group]):
+            found = latest(kept, 0, count, hashes[row], distance)
+            if found < 0:
+                kept[count], rows[count] = hashes[row], row
+                found, count = count, count + 1
+            leader[row] = rows[found]
+
+
+def _large(hashes: np.ndarray, distance: int) -> np.ndarray:
+    """Leaders within one large group; the index is made anew, for what has been seen, as the kept ones grow many."""
+    kept, rows = np.empty(len(hashes), np.uint64), np.empty(len(hashes), np.int64)
+    leader = np.empty(len(hashes), np.int64)
+    done, count, limit = 0, 0, LARGE // 2
+    while done < len(hashes):
+        index = banding.index(kept[:count], room=min(limit, count + len(hashes) - done), distance=distance)
+        done, count = banding.search(hashes, done, limit, distance, index, kept, rows, count, leader)
+        limit *= GROWTH
+    return leader
