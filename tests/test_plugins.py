@@ -20,8 +20,10 @@ from headwater.refusals import Refusal
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 
+FOLDER = ("folder", "options")
+
 CONTRACTS: dict[str, dict[str, tuple[str, ...] | None]] = {
-    "datasets": {"CARD": None, "label_files": ("folder",), "read_cases": ("folder", "options"), "read_pixels": None},
+    "datasets": {"CARD": None, "label_files": FOLDER, "read_cases": FOLDER, "read_pixels": None},
     "twins": {"make": ("folder", "cases", "seed", "first_patient", "size")},
     "reductions": {"keep": ("cases", "images", "options")},
     "backbones": {"create": ("model", "size"), "resample": ("key", "tensor", "network")},
@@ -127,7 +129,7 @@ def test_an_archive_has_a_full_card(name: str):
 def test_a_twin_is_read_as_its_archive(tmp_path: Path, name: str):
     dataset = plugins.load("datasets", name)
     plugins.load("twins", name).make(tmp_path / "twin", cases=24, seed=1, size=32)
-    files = dataset.label_files(tmp_path / "twin")
+    files = dataset.label_files(tmp_path / "twin", filled_in("datasets", name))
     assert files
     assert all(file.is_file() for file in files)
     cases = formats.check(dataset.read_cases(tmp_path / "twin", filled_in("datasets", name)), "catalogue")
