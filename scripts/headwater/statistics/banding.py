@@ -160,7 +160,7 @@ def _permute(tables, one):
 
 
 @numba.njit(nogil=True, cache=True)
-def latest(kept, first, count, one, distance):
+def _latest(kept, first, count, one, distance):
     """The last of the kept hashes from `first` on that differs in at most `distance` bits, or -1."""
     end = count
     while end > first:
@@ -175,6 +175,23 @@ def latest(kept, first, count, one, distance):
                     return place
         end = begin
     return -1
+
+
+@numba.njit(nogil=True, cache=True)
+def each(hashes, starts, ends, distance, leader):
+    """Leaders within each of some small groups."""
+    most = 0
+    for group in range(len(starts)):
+        most = max(most, ends[group] - starts[group])
+    kept, rows = np.empty(most, np.uint64), np.empty(most, np.int64)
+    for group in range(len(starts)):
+        count = 0
+        for row in range(starts[group], ends[group]):
+            found = _latest(kept, 0, count, hashes[row], distance)
+            if found < 0:
+                kept[count], rows[count] = hashes[row], row
+                found, count = count, count + 1
+            leader[row] = rows[found]
 
 
 @numba.njit(nogil=True, cache=True)
@@ -259,7 +276,7 @@ def search(hashes, done, limit, distance, index, kept, rows, count, leader):
             return row, count
         one = hashes[row]
         recent = max(0, count - RECENT) if indexed else 0
-        found = latest(kept, recent, count, one, distance)
+        found = _latest(kept, recent, count, one, distance)
         dealt = _permute(index.permuted, one) if indexed else one
         if found < 0 and indexed:
             found = _found(index, dealt, distance)

@@ -8,11 +8,9 @@ these are many through an index (`banding`); the answer is that of comparing wit
 from collections.abc import Callable
 from itertools import pairwise
 
-import numba
 import numpy as np
 
 from headwater.statistics import banding
-from headwater.statistics.banding import latest
 
 BITS = 64
 
@@ -36,7 +34,7 @@ def by_hash(hashes: np.ndarray, *, distance: int, groups: np.ndarray | None = No
     sizes = np.diff(starts)
     led = np.empty(len(hashes), np.int64)
     small = sizes <= LARGE
-    _each(ordered, starts[:-1][small], starts[1:][small], distance, led)
+    banding.each(ordered, starts[:-1][small], starts[1:][small], distance, led)
     for start, end in zip(starts[:-1][~small], starts[1:][~small], strict=True):
         led[start:end] = start + _large(ordered[start:end], distance)
     leader = np.empty(len(hashes), np.int64)
@@ -86,23 +84,6 @@ def _grouped(groups: np.ndarray | None, *, count: int) -> tuple[np.ndarray, np.n
     order = np.argsort(groups, kind="stable")
     inner = np.flatnonzero(np.diff(groups[order])) + 1
     return order, np.concatenate([[0], inner, [count]] if count else [[0]]).astype(np.int64)
-
-
-@numba.njit(nogil=True, cache=True)
-def _each(hashes, starts, ends, distance, leader):
-    """Leaders within each of some small groups."""
-    most = 0
-    for group in range(len(starts)):
-        most = max(most, ends[group] - starts[group])
-    kept, rows = np.empty(most, np.uint64), np.empty(most, np.int64)
-    for group in range(len(starts)):
-        count = 0
-        for row in range(starts[group], ends[group]):
-            found = latest(kept, 0, count, hashes[row], distance)
-            if found < 0:
-                kept[count], rows[count] = hashes[row], row
-                found, count = count, count + 1
-            leader[row] = rows[found]
 
 
 def _large(hashes: np.ndarray, distance: int) -> np.ndarray:
