@@ -18,7 +18,10 @@ Kind = tuple[str, str]
 SIDE_BY_SIDE = (1, 4, 16)
 """How many trainings at a time a price is told for."""
 
-GROUPED = {"predict": "predictions", **dict.fromkeys(("compare", "examine", "cross", "report"), "comparisons")}
+GROUPED = {
+    **{"predict": "predictions", "transport": "transports"},
+    **dict.fromkeys(("compare", "examine", "cross", "report"), "comparisons"),
+}
 """Rules whose jobs share SLURM jobs, and what their group is called."""
 
 

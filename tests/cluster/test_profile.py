@@ -27,10 +27,10 @@ def test_rules_that_train_ask_for_gpus_themselves_and_no_profile_does():
 
 def test_grouped_trainings_take_turns():
     # a limit of one training per SLURM job, and none over the whole cluster
-    assert PROFILE["resources"] == ["trainings=1"]
-    assert PROFILE["set-resource-scopes"] == ["trainings=local"]
+    assert PROFILE["resources"] == ["trainings=1", "comparing=2"]
+    assert PROFILE["set-resource-scopes"] == ["trainings=local", "comparing=local"]
     components = dict(component.split("=") for component in PROFILE["group-components"])
-    assert components.keys() == {"predictions_{dataset}", "probes"}
+    assert components.keys() == {"predictions_{dataset}", "transports_{dataset}", "probes"}
     assert '"probes"' in RULES
     assert dict(pair.split("=") for pair in PROFILE["groups"])["predict"] == "predictions_{dataset}"
 

@@ -16,6 +16,8 @@ rule compare:
     conda:
         ENVIRONMENT
     threads: 2
+    resources:
+        comparing=1,
     params:
         comparison=lambda wildcards: quote(GRID.comparison(wildcards.dataset).as_json()),
     shell:
@@ -46,6 +48,8 @@ rule examine:
     conda:
         ENVIRONMENT
     threads: 2
+    resources:
+        comparing=1,
     params:
         comparison=lambda wildcards: quote(GRID.comparison(wildcards.dataset).as_json()),
         guests=guests_given,
@@ -69,6 +73,8 @@ rule cross:
     conda:
         ENVIRONMENT
     threads: 2
+    resources:
+        comparing=1,
     params:
         comparison=lambda wildcards: quote(GRID.comparison(wildcards.dataset).as_json()),
         fitted_to=lambda wildcards: quote(exchanged("guests", wildcards.dataset).as_json()),
