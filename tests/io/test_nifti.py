@@ -1,5 +1,6 @@
 import gzip
 import math
+import struct
 
 import numpy as np
 import pandas as pd
@@ -146,6 +147,16 @@ def test_freesurfers_volumes(tmp_path, name):
     untold = read_nifti(write_mgh(tmp_path / name, values, affine=None), number=0)
     assert untold.orientation[::-1] == "LIA"
     assert untold.spacing == (1, 1, 1)
+
+
+@pytest.mark.parametrize(("version", "form", "place"), [(1, "f", 108), (2, "q", 168)])
+def test_voxels_within_the_header_are_refused(tmp_path, version, form, place):
+    """Read as they are claimed, the header's own bytes would be the first voxels."""
+    file = write_nifti(tmp_path / "x.nii", VALUES, version=version)
+    content = bytearray(file.read_bytes())
+    struct.pack_into(f"<{form}", content, place, 0)
+    file.write_bytes(content)
+    assert "claims voxels at byte 0" in refusal_of(file)
 
 
 @pytest.mark.parametrize(

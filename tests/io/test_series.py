@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from dicom_made import AXIAL, hounsfield, write_enhanced, write_slice, write_stack
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import dcmread
 from pydicom.uid import SecondaryCaptureImageStorage
@@ -119,11 +119,29 @@ def test_slices_are_ordered_by_where_they_lie_not_by_name_or_number(tmp_path):
     assert (volume.orientation, volume.unit, volume.spacing) == ("SPL", "HU", (2.0, 0.5, 0.75))
 
 
+@settings(deadline=None)
 @given(order=st.permutations(range(5)))
 def test_the_order_of_the_files_changes_nothing(tmp_path_factory, order):
     files = write_stack(tmp_path_factory.mktemp("series"), EVEN)
     (one,) = sort_files([files[number] for number in order]).series
     assert [path.file for path in one.slices] == files
+
+
+@pytest.mark.parametrize("names", ["ab", "ba"])
+def test_scans_of_one_series_are_numbered_by_what_they_hold(tmp_path, names):
+    for acquisition, name in enumerate(names, start=1):
+        write_stack(tmp_path, EVEN, prefix=name, AcquisitionNumber=acquisition, RescaleIntercept=-1024 + acquisition)
+    found = sort_files(sorted(tmp_path.iterdir())).series
+    assert [("1" in one.slices[0].told, "2" in one.slices[0].told) for one in found] == [(True, False), (False, True)]
+
+
+def test_scans_that_overlap_in_places_are_told_apart(tmp_path):
+    for acquisition, first in enumerate((0, 8, 30), start=1):
+        heights = [2.0 * number for number in range(first, first + 10)]
+        told = {"AcquisitionNumber": acquisition, "RescaleIntercept": -1024 + acquisition}
+        write_stack(tmp_path, heights, prefix=f"{acquisition}-", **told)
+    found = sort_files(sorted(tmp_path.iterdir())).series
+    assert [len(one.slices) for one in found] == [10, 10, 10]
 
 
 def test_what_is_no_slice_is_named_with_its_reason(tmp_path):

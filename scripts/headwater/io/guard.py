@@ -42,10 +42,17 @@ START = """
 import sys
 from multiprocessing.connection import Connection
 sys.path[:] = sys.argv[2:]
+from headwater.io import decoding
 from headwater.io.guard import serve
 serve(Connection(int(sys.argv[1])))
 """
-"""What the process runs; what decoders in C complain of behind Python's back goes nowhere."""
+"""What the process runs; decoders are there before its memory is limited, so that a file has all that is promised.
+
+What decoders in C complain of behind Python's back goes nowhere.
+"""
+
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+"""Each thread of a library takes address space, which would be the files' on a machine of many processors."""
 
 
 class Guard:
@@ -92,7 +99,9 @@ class Guard:
         self.pipe, theirs = Pipe()
         with theirs:
             command = [sys.executable, "-c", START, str(theirs.fileno()), *sys.path]
-            self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stderr=subprocess.DEVNULL)
+            self.process = subprocess.Popen(
+                command, pass_fds=[theirs.fileno()], stderr=subprocess.DEVNULL, env=os.environ | ONE_THREAD
+            )
         if not self.pipe.poll(PATIENCE):
             raise RuntimeError("the process that decodes does not start")
         self.pipe.recv()

@@ -161,7 +161,9 @@ def _of_nifti(told: np.void, *, path: Path, order: str) -> Header:
         kind = OTHER_KINDS.get(datatype, f"an unknown kind ({datatype})")
         raise Refusal(f"holds {kind}", file=path, remedy="convert it to grey values", nameless=f"holds {kind}")
     start = float(told["vox_offset"])
-    if not math.isfinite(start) or not 0 <= start <= MOST_EXTENSION:
+    # in one file the voxels come after the header and its four bytes of extensions
+    least = 0 if apart else told.dtype.itemsize + 4
+    if not math.isfinite(start) or not least <= start <= MOST_EXTENSION:
         raise ValueError(f"claims voxels at byte {start:g}")
     slope, intercept = float(told["slope"]), float(told["intercept"])
     if slope == 0 or not math.isfinite(slope):

@@ -6,6 +6,7 @@ Order and gaps follow from where each slice lies in the patient; file names and 
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -236,11 +237,18 @@ def _series(images: list[_Image], aside: list[SetAside]) -> Iterator[Series]:
             aside += [SetAside(one.file, "other plane", _how(one, planes[0])) for one in plane]
         else:
             scans += _apart(plane, aside)
-    for number, scan in enumerate(scans, start=1):
+    for number, scan in enumerate(sorted(scans, key=_by_content), start=1):
         ordered = _by_height(scan)
         name = images[0].name if number == 1 else f"{images[0].name}#{number}"
         unit = "HU" if all(one.unit == "HU" for one in scan) else ""
         yield Series(name, images[0].modality, images[0].description, unit, tuple(ordered))
+
+
+def _by_content(scan: list[Slice]) -> tuple:
+    """What a scan is numbered by among those of its series: what its images tell, never what its files are called."""
+    first = _by_height(scan)[0]
+    where = (*first.place.position.tolist(), *first.place.orientation.ravel().tolist())
+    return -len(scan), first.told, where, first.shape, min(one.instance for one in scan)
 
 
 def _once(slices: list[Slice], aside: list[SetAside]) -> list[Slice]:
@@ -293,7 +301,9 @@ def _apart(plane: list[Slice], aside: list[SetAside]) -> list[list[Slice]]:
     many = _most_at_one_place(plane)
     for number in range(len(APART)):
         parts = list(_by(plane, key=lambda one, number=number: one.told[number]).values())
-        if many > 1 and len(parts) == many and all(_most_at_one_place(part) == 1 for part in parts):
+        # more parts than lie at one place are scans that overlap here and there, if each is a scan at all
+        told = len(parts) == many or (len(parts) > many and min(map(len, parts)) >= LEAST)
+        if many > 1 and told and all(_most_at_one_place(part) == 1 for part in parts):
             return parts
     return [plane]
 
@@ -333,11 +343,11 @@ def _crowds(plane: list[Slice]) -> list[list[Slice]]:
 
 def _unlike(plane: list[Slice], aside: list[SetAside]) -> list[Slice]:
     """The slices without those that hold the same values as another at their place."""
-    lost = set()
+    lost, stored = set(), cache(_stored)
     for crowd in _crowds(plane):
         seen: dict[tuple[bytes, str], Slice] = {}
         for one in sorted(crowd, key=lambda one: str(one.file)) if len(crowd) > 1 else []:
-            first = seen.setdefault(_stored(one.file), one)
+            first = seen.setdefault(stored(one.file), one)
             # frames of one file are no copies of each other
             if first.file != one.file:
                 aside.append(SetAside(one.file, "duplicate", f"is the same image as {first.file.name}"))

@@ -1,7 +1,7 @@
 """Leaders by how alike the prepared images are, pair by pair."""
 
 from collections.abc import Callable
-from functools import cache
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -13,6 +13,10 @@ from headwater.statistics import leaders
 
 STEPS = 100
 """With a share, thresholds are tried in steps of a hundredth."""
+
+
+REMEMBERED = 2**20
+"""So many pairs are not compared again: those of a volume of 1,400 images; more would fill the memory."""
 
 
 class Chosen(Protocol):
@@ -30,7 +34,7 @@ def alike(
     """Leaders where images of at least the similarity that the options name count as the same."""
     rows = cases["row"].to_numpy()
 
-    @cache
+    @lru_cache(REMEMBERED)
     def apart(one: int, other: int) -> float:
         return 1.0 - similarity(grey(images[rows[one]]), grey(images[rows[other]]))
 
