@@ -73,6 +73,7 @@ def study(folder: Path, *, strengths: dict[str, float], twin: bool = True, seeds
             **{product: products[product][-1] for product in PRODUCTS},
         )
         _examine(folder, grid.comparison(dataset), cases, files, strengths, products)
+        products["provenance"].append(folder / "comparisons" / f"{dataset}.examined.parquet")
     archives = sorted((folder / "archives").iterdir())
     return Study(
         grid=grid,
@@ -114,6 +115,7 @@ def _examine(
         labels=folder / "archives" / f"{comparison.dataset}_archive" / "labels.parquet",
         cases=told(folder / "told" / f"{comparison.dataset}.parquet", cases, sex=np.where(women, "F", "M")),
         settled=folder / "comparisons" / f"{comparison.dataset}.settled.parquet",
+        provenance=folder / "comparisons" / f"{comparison.dataset}.examined.parquet",
         **{product: products[product][-1] for product in EXAMINED},
     )
 

@@ -19,7 +19,7 @@ from predictions_made import cohort, comparison, counted, of_validation, told, w
 
 LABELS = {"Effusion": 0.4, "Mass": 0.45}
 STRENGTHS = {"random": 0.4, "dino": 1.2}
-TABLES = ("calibration", "reliability", "thresholds", "subgroups", "settled")
+TABLES = ("calibration", "reliability", "thresholds", "subgroups", "settled", "provenance")
 
 
 @dataclass

@@ -8,11 +8,12 @@ import elsewhere_made
 from elsewhere_made import LABELS, SHARED, STRENGTHS
 from headwater.examine import examine
 from headwater.formats import read_table
+from headwater.provenance import sha256
 from headwater.refusals import Refusal
 from headwater.statistics import operating, recalibration
 from predictions_made import cohort, of_validation, told, written
 
-TABLES = ("calibration", "reliability", "thresholds", "subgroups", "settled")
+TABLES = ("calibration", "reliability", "thresholds", "subgroups", "settled", "provenance")
 SEEDS = (0, 1)
 
 
@@ -91,6 +92,8 @@ def test_guests_change_nothing_at_home(study, tmp_path):
     without = examined(alone, tmp_path / "alone")
     for name, table in without.items():
         at_home = with_guests[name]
+        if name == "provenance":
+            at_home = at_home[at_home["dataset"] == "chest"].reset_index(drop=True)
         if "fitted_to" in at_home:
             at_home = at_home[at_home["fitted_to"] == "chest"].reset_index(drop=True)
         pd.testing.assert_frame_equal(at_home, table, check_exact=True)
@@ -99,3 +102,12 @@ def test_guests_change_nothing_at_home(study, tmp_path):
 def test_a_guest_without_its_validation_scores_is_refused(study, tmp_path):
     with pytest.raises(Refusal, match="other: no predictions of run"):
         examined(study, tmp_path, validation_elsewhere=study["validation_elsewhere"][1:])
+
+
+def test_what_was_examined_is_told_file_by_file(study, tmp_path):
+    told = examined(study, tmp_path)["provenance"]
+    given = [study[name] for name in ("predictions", "validation", "elsewhere", "validation_elsewhere")]
+    expected = {sha256(file) for files in given for file in files}
+    assert set(told["predictions"]) == expected and len(told) == len(expected)
+    guests = told[told["dataset"] == "other"]
+    assert set(guests["file"]) == {"elsewhere.parquet", "validation.parquet"}

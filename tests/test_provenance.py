@@ -10,6 +10,7 @@ import pytest
 from headwater import formats, provenance
 from headwater.compare import compare
 from headwater.formats import read_table, write_table
+from headwater.refusals import Refusal
 from headwater.report import report
 from predictions_made import cohort, written
 from report_made import study
@@ -66,20 +67,59 @@ def names(report_folder) -> pd.Series:
     return frame.set_index(["dataset", "label", "source", "reference"])["provenance"]
 
 
-def runs_with(made, folder, change):
-    """The study with another table of provenance for chest."""
-    first, second = made.provenance
-    table = read_table(first, "provenance")
-    copy = folder / first.name
-    write_table(change(table), copy, "provenance")
-    return replace(made, provenance=[copy, second])
+def runs_with(made, folder, change, *, of: tuple[str, ...] = ("compare", "examine")):
+    """The study with other tables of provenance for chest."""
+    named = dict(zip(("compare", "examine"), made.provenance[:2], strict=True))
+    for verb in of:
+        copy = folder / named[verb].name
+        write_table(change(read_table(named[verb], "provenance")), copy, "provenance")
+        named[verb] = copy
+    return replace(made, provenance=[*named.values(), *made.provenance[2:]])
+
+
+def test_tables_that_disagree_are_refused(finished, tmp_path):
+    made, _ = finished
+    wrong = runs_with(made, tmp_path, lambda table: table.assign(predictions="f" * 64), of=("examine",))
+    with pytest.raises(Refusal, match=r"disagree about predictions\.parquet of chest/"):
+        report(**wrong.arguments(), folder=tmp_path / "report")
+
+
+def test_what_is_settled_on_validation_rests_on_those_scores_too(finished):
+    _, folder = finished
+    sets = pd.read_csv(folder / "report" / "provenance.csv")
+    for name, files in {
+        "calibration": {"predictions.parquet", "validation.parquet"},
+        "thresholds": {"predictions.parquet", "validation.parquet"},
+        "subgroups": {"predictions.parquet"},
+        "significance": {"predictions.parquet"},
+    }.items():
+        for row in pd.read_csv(folder / "report" / f"{name}.csv").itertuples():
+            behind = sets[sets["provenance"] == row.provenance]
+            assert set(behind["file"]) == files and row.source in set(behind["source"])
+
+
+def test_a_cell_of_the_matrix_rests_on_what_guests_predicted_and_on_those_at_home():
+    runs = [
+        {"dataset": dataset, "recipe": "finetune", "source": "dino", "seed": 0, "run": f"{dataset}/dino", "file": file,
+         "predictions": f"{dataset} {file}", **dict.fromkeys(("record", "model", "encoder", "split"), "x")}
+        for dataset in ("chest", "vindr") for file in ("predictions.parquet", "elsewhere.parquet")
+    ]  # fmt: skip
+    book = provenance.Book(pd.DataFrame(runs))
+    cells = pd.DataFrame(
+        [("chest", "chest"), ("vindr", "chest")], columns=["fitted_to", "dataset"]
+    ).assign(recipe="finetune", source="dino")  # fmt: skip
+    behind = [set(book.sets[name]["predictions"]) for name in provenance.of_cells(cells, book)["provenance"]]
+    assert behind == [{"chest predictions.parquet"}, {"chest predictions.parquet", "vindr elsewhere.parquet"}]
+    line = provenance.of_cells(cells.iloc[:1], book, tested_on=["chest", "vindr"])["provenance"][0]
+    tested = {"chest predictions.parquet", "vindr predictions.parquet", "chest elsewhere.parquet"}
+    assert set(book.sets[line]["predictions"]) == tested
 
 
 def test_another_hash_changes_the_names_of_its_rows_and_no_other_number(finished, tmp_path, without_figures):
     made, folder = finished
 
     def change(table):
-        other = (table["source"] == "image_net") & (table["seed"] == 1)
+        other = (table["source"] == "image_net") & (table["seed"] == 1) & (table["file"] == "predictions.parquet")
         return table.assign(predictions=table["predictions"].mask(other, "f" * 64))
 
     report(**runs_with(made, tmp_path, change).arguments(), folder=tmp_path / "report")

@@ -203,6 +203,7 @@ def test_a_real_grid_with_a_run_that_fails(tmp_path: Path):
         broken.title: "failed",
         f"predict {RANDOM}/0": "waits",
         "compare chestxray14": "waits",
+        "examine chestxray14": "waits",
         "report": "waits",
     }
     assert found[broken.title].note and (tmp_path / found[broken.title].log).is_file()

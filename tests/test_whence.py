@@ -105,14 +105,17 @@ def _reported(grid: Grid, files: list[Path], made: prepared_made.Made, results: 
     products |= {"provenance": ".provenance"}
     made_by = {name: results / "comparisons" / f"chest{suffix}.parquet" for name, suffix in products.items()}
     compare(comparison=grid.comparison("chest"), predictions=files, labels=labels, **made_by)
-    names = ("calibration", "reliability", "thresholds", "subgroups", "settled")
+    names = ("calibration", "reliability", "thresholds", "subgroups", "settled", "provenance")
     examined = {name: results / "comparisons" / f"chest.{name}.parquet" for name in names}
+    examined["provenance"] = results / "comparisons" / "chest.examined.parquet"
     validation = [file.with_name("validation.parquet") for file in files]
     given = {"predictions": files, "validation": validation, "labels": labels, "cases": made.cases}
     examine(comparison=grid.comparison("chest"), **given, **examined)
-    made_by |= {name: file for name, file in examined.items() if name != "settled"}
+    files = {name: [file] for name, file in made_by.items()}
+    files["provenance"].append(examined["provenance"])
+    files |= {name: [examined[name]] for name in ("calibration", "reliability", "thresholds", "subgroups")}
     report(
-        grid=grid, **{name: [file] for name, file in made_by.items()}, labels=[labels], rejects=[rejects],
+        grid=grid, **files, labels=[labels], rejects=[rejects],
         cases=[made.cases], ledger=ledger, folder=results / "report",
     )  # fmt: skip
 
@@ -292,4 +295,5 @@ def test_what_is_no_comparison_is_followed_to_its_own_file(untouched, capsys):
     assert "brier" in told
     assert "comparisons/chest.calibration.parquet" in told
     assert "runs/chest/onwards/finetune/seed1/predictions.parquet" in told
+    assert "runs/chest/onwards/finetune/seed1/validation.parquet" in told
     assert "runs/chest/random" not in told

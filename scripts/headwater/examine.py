@@ -11,6 +11,7 @@ import pandas as pd
 from headwater import crossed, examined
 from headwater import labels as labels_of
 from headwater import predictions as predictions_of
+from headwater import provenance as provenance_of
 from headwater import subgroups as subgroups_of
 from headwater.examined import Cell
 from headwater.exchanges import Exchanges
@@ -31,6 +32,7 @@ def examine(
     thresholds: Path,
     subgroups: Path,
     settled: Path,
+    provenance: Path,
     fitted_to: Exchanges = Exchanges(),  # noqa: B008
     elsewhere: list[Path] | None = None,
     validation_elsewhere: list[Path] | None = None,
@@ -51,6 +53,7 @@ def examine(
     files = {"test": elsewhere or [], "validation": validation_elsewhere or []}
     cells = [*at_home, *_guests(first, files, labels_elsewhere or [], fitted_to=fitted_to, comparison=comparison)]
     _write((row for cell in at_home for row in examined.settled_rows(cell, comparison=comparison)), settled, "settled")
+    _write(_files(cells), provenance, "provenance")
     sources = list(examined.trained(cells, comparison=comparison, threads=threads))
     _write((row for one in sources for row in examined.calibration_rows(one)), calibration, "calibration")
     _write((row for one in sources for row in examined.threshold_rows(one)), thresholds, "thresholds")
@@ -60,6 +63,13 @@ def examine(
     groups = list(subgroups_of.groups(first, parted, comparison=comparison, untaught=untaught))
     rows = subgroups_of.rows(tested, groups, comparison=comparison, threads=threads)
     _write(rows, subgroups, "subgroups")
+
+
+def _files(cells: list[Cell]) -> Iterator[dict]:
+    """What was predicted, file by file, each once."""
+    used = {one.file: (one.run, cell.fitted_to) for cell in cells for one in (cell.test, cell.validation)}
+    for file, (run, dataset) in used.items():
+        yield provenance_of.of_predictions(file, run=run, dataset=dataset)
 
 
 def _guests(

@@ -251,13 +251,15 @@ TABLES: dict[str, dict[str, str]] = {
         "replicate": WHOLE,
         "difference": NUMBER,
     },
-    # which files each run's predictions came from, by their SHA-256 (compare -> report)
+    # what each run predicted, and the files that came from, by their SHA-256 (compare, examine -> report)
     "provenance": {
         "dataset": TEXT,
         "recipe": TEXT,
         "source": TEXT,
         "seed": WHOLE,
         "run": TEXT,
+        # predictions.parquet, validation.parquet or elsewhere.parquet of the run, and its fingerprint
+        "file": TEXT,
         "predictions": TEXT,
         "record": TEXT,
         "model": TEXT,
@@ -384,7 +386,7 @@ KEYS = {
     "reliability": ["fitted_to", "recipe", "source", "label", "asked", "scores", "bin"],
     "thresholds": ["fitted_to", "recipe", "source", "label", "asked"],
     "subgroups": ["recipe", "source", "label", "characteristic", "group"],
-    "provenance": ["recipe", "source", "seed"],
+    "provenance": ["dataset", "recipe", "source", "seed", "file"],
 }
 """Columns that together may name a row only once."""
 

@@ -1,12 +1,13 @@
 """Provenance: which files a number was made from, told by the fingerprints that each product keeps of its sources."""
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from headwater.formats import told
+from headwater.formats import read_table, told
 from headwater.grid import Grid
 from headwater.refusals import Refusal
 
@@ -22,6 +23,12 @@ LENGTH = 12
 PREDICTED = ("record", "model", "encoder", "split")
 """What predictions keep: digest of the run's record, fingerprints of model, encoder and split."""
 
+AT_HOME, VALIDATION, ELSEWHERE = "predictions.parquet", "validation.parquet", "elsewhere.parquet"
+"""What a run predicts: of its dataset's test split and validation split, and of other datasets' test splits."""
+
+Place = tuple[str, str, str, str]
+"""Dataset that was fitted to, recipe, source, and one of these files: of all seeds."""
+
 RUN = ["dataset", "recipe", "source", "seed"]
 """What a run is known by."""
 
@@ -36,7 +43,7 @@ def sha256(file: Path) -> str:
 
 
 def of_predictions(file: Path, *, run: tuple[str, str, int], dataset: str) -> dict[str, Any]:
-    """A row of the table of provenance: a run, and the fingerprints of what it came from."""
+    """A row of the table of provenance: what a run predicted, and the fingerprints of what that came from."""
     source, recipe, seed = run
     kept = told(file)
     return {
@@ -45,56 +52,95 @@ def of_predictions(file: Path, *, run: tuple[str, str, int], dataset: str) -> di
         "source": source,
         "seed": seed,
         "run": f"{dataset}/{source}/{recipe}/seed{seed}",
+        "file": file.name,
         "predictions": sha256(file),
         **{name: kept.get(name, NOT_RECORDED) for name in PREDICTED},
     }
 
 
-def name_of(runs: pd.DataFrame) -> str:
-    """The name of a set of runs: it changes with every byte of their predictions, and with nothing else."""
-    return hashlib.sha256("\n".join(sorted(runs["predictions"])).encode()).hexdigest()[:LENGTH]
+def gathered(files: list[Path]) -> "Book":
+    """What several tables of provenance tell, which must not contradict each other."""
+    whole = pd.concat([read_table(file, "provenance") for file in sorted(set(files))]).drop_duplicates()
+    twice = whole[whole.duplicated([*RUN, "file"])]
+    if len(twice):
+        remedy = "one of them is of another day: delete both tables and run snakemake again"
+        raise Refusal(
+            f"tables of provenance disagree about {twice['file'].iloc[0]} of {twice['run'].iloc[0]}: {remedy}"
+        )
+    return Book(whole)
 
 
-def named(rows: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """The judged comparisons with a column that names the runs of a row's source and reference."""
-    by_place = dict(list(runs.groupby(["dataset", "recipe"])))
+class Book:
+    """Names sets of files by their fingerprints, and remembers what each name stands for."""
+
+    def __init__(self, files: pd.DataFrame):
+        self.files = files.sort_values([*RUN, "file"], ignore_index=True)
+        self.sets: dict[str, pd.DataFrame] = {}
+        groups = self.files.groupby(["dataset", "recipe", "source", "file"])
+        self.at = {place: set(rows) for place, rows in groups.indices.items()}
+
+    def name(self, places: Iterable[Place]) -> str:
+        """The name of all seeds' files at some places: it changes with every byte of them, and with nothing else."""
+        found = self.files.iloc[sorted(set().union(*(self.at[place] for place in places)))]
+        name = hashlib.sha256("\n".join(sorted(found["predictions"])).encode()).hexdigest()[:LENGTH]
+        self.sets[name] = found
+        return name
+
+    def table(self) -> pd.DataFrame:
+        """One row per name and file, for all names that were asked for."""
+        whole = pd.concat([part.assign(provenance=name) for name, part in self.sets.items()])
+        columns = ["provenance", *self.files.columns]
+        return whole.sort_values(["provenance", *RUN, "file"], ignore_index=True)[columns]
+
+
+def named(rows: pd.DataFrame, book: Book) -> pd.DataFrame:
+    """The judged comparisons with a column that names the predictions of a row's source and reference."""
+    sources = {source for _, _, source, _ in book.at}
 
     def name(row: Any) -> str:
-        here = by_place[row.dataset, row.recipe]
-        return name_of(here[here["source"].isin([row.source, row.reference])])
+        both = [source for source in (row.source, row.reference) if source in sources]
+        return book.name((row.dataset, row.recipe, source, AT_HOME) for source in both)
 
     return rows.assign(provenance=[name(row) for row in rows.itertuples()])
 
 
-def of_lines(lines: pd.DataFrame, runs: pd.DataFrame, *, grid: Grid) -> pd.DataFrame:
-    """The lines of a wide table with a column that names the runs of all sources in it, the controls aside."""
+def of_lines(lines: pd.DataFrame, book: Book, *, grid: Grid) -> pd.DataFrame:
+    """The lines of a wide table with a column that names the predictions of all sources in it, the controls aside."""
     sources = [source.name for source in grid.sources if not source.control]
-    shown = runs[runs["source"].isin(sources)]
-    names = {place: name_of(part) for place, part in shown.groupby(["dataset", "recipe"])}
-    return lines.assign(provenance=[names[line] for line in zip(lines["dataset"], lines["recipe"], strict=True)])
+    places = zip(lines["dataset"], lines["recipe"], strict=True)
+    return lines.assign(provenance=[book.name((*place, source, AT_HOME) for source in sources) for place in places])
 
 
-def of_sources(rows: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """Rows about one source each, with a column that names its runs, which may have been fitted to another dataset."""
-    names = {place: name_of(part) for place, part in runs.groupby(["dataset", "recipe", "source"])}
-    fitted_to = rows["fitted_to" if "fitted_to" in rows else "dataset"]
-    places = zip(fitted_to, rows["recipe"], rows["source"], strict=True)
-    return rows.assign(provenance=[names[place] for place in places])
+def of_soundness(rows: pd.DataFrame, book: Book) -> pd.DataFrame:
+    """Calibration or operating points, which rest on what a network predicted in its own validation split, too."""
+
+    def name(row: Any) -> str:
+        tested = AT_HOME if row.fitted_to == row.dataset else ELSEWHERE
+        return book.name((row.fitted_to, row.recipe, row.source, file) for file in (tested, VALIDATION))
+
+    return rows.assign(provenance=[name(row) for row in rows.itertuples()])
 
 
-def sets(rows: pd.DataFrame, runs: pd.DataFrame, *, grid: Grid) -> pd.DataFrame:
-    """One row per name and run, for all names in the tables, in order."""
-    sources = [source.name for source in grid.sources if not source.control]
-    wanted = {(row.dataset, row.recipe, tuple(sorted({row.source, row.reference}))) for row in rows.itertuples()}
-    wanted |= {(dataset, recipe, tuple(sources)) for dataset, recipe, _ in wanted}
-    wanted |= {(run.dataset, run.recipe, (run.source,)) for run in runs.itertuples()}
-    parts = {}
-    for dataset, recipe, who in sorted(wanted):
-        here = (runs["dataset"] == dataset) & (runs["recipe"] == recipe) & runs["source"].isin(who)
-        parts[name_of(runs[here])] = runs[here]
-    whole = pd.concat([part.assign(provenance=name) for name, part in sorted(parts.items())])
-    columns = ["provenance", *(column for column in runs.columns)]
-    return whole.sort_values(["provenance", *RUN], ignore_index=True)[columns]
+def of_sources(rows: pd.DataFrame, book: Book) -> pd.DataFrame:
+    """Rows about the predictions of one source each."""
+    return rows.assign(
+        provenance=[book.name([(row.dataset, row.recipe, row.source, AT_HOME)]) for row in rows.itertuples()]
+    )
+
+
+def of_cells(rows: pd.DataFrame, book: Book, *, tested_on: Iterable[str] | None = None) -> pd.DataFrame:
+    """Cells of the matrix: what guests predicted elsewhere, and those at home whom they are compared with.
+
+    A line of the matrix has the cells of all datasets that are `tested_on`.
+    """
+
+    def name(row: Any) -> str:
+        tested = [row.dataset] if tested_on is None else list(tested_on)
+        places = [(dataset, row.recipe, row.source, AT_HOME) for dataset in tested]
+        abroad = (row.fitted_to, row.recipe, row.source, ELSEWHERE)
+        return book.name([*places, abroad] if set(tested) - {row.fitted_to} and abroad in book.at else places)
+
+    return rows.assign(provenance=[name(row) for row in rows.itertuples()])
 
 
 def short(fingerprint: str) -> str:

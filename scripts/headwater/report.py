@@ -13,6 +13,7 @@ from headwater import provenance as provenance_of
 from headwater import soundness as soundness_of
 from headwater.formats import MACRO, OF_SUBSET, read_table, write_json, write_text
 from headwater.grid import Grid
+from headwater.provenance import Book
 from headwater.refusals import Refusal
 
 
@@ -45,8 +46,8 @@ def report(
     compared = _by_dataset(comparisons, "comparisons", grid)
     order = _label_order(grid, counts)
     rows = families.judged(compared, grid=grid, order=order, replicates=resampled)
-    runs = _by_dataset(provenance, "provenance", grid)
-    rows = provenance_of.named(rows, runs)
+    book = provenance_of.gathered(provenance)
+    rows = provenance_of.named(rows, book)
     svgs = figures.drawn(
         rows,
         curves=_by_dataset(curves, "curves", grid),
@@ -60,11 +61,11 @@ def report(
     elsewhere = _by_dataset(crossed, "crossed", grid) if crossed else None
     if elsewhere is not None:
         svgs |= figures.elsewhere(elsewhere, grid=grid)
-        _write_matrix(elsewhere, rows=rows, runs=runs, grid=grid, folder=folder)
+        _write_matrix(elsewhere, rows=rows, book=book, grid=grid, folder=folder)
     for name, svg in svgs.items():
         write_text(svg, folder / f"{name}.svg")
-    _write_tables(rows, runs=runs, grid=grid, folder=folder)
-    _write_sound(sound, about=rows, runs=runs, grid=grid, folder=folder)
+    _write_tables(rows, book=book, grid=grid, folder=folder)
+    _write_sound(sound, about=rows, book=book, grid=grid, folder=folder)
     _write_numbers(rows, grid=grid, folder=folder)
     _write_characteristics(_by_archive(cases, "cases", grid), grid=grid, folder=folder)
     refused, apart = _by_archive(rejects, "rejects", grid), read_table(ledger, "ledger")
@@ -72,7 +73,7 @@ def report(
     whole = page.index(rows, svgs, sound, counts=counts, **told, grid=grid)
     write_text(whole, folder / "index.html")
     products = [*comparisons, *calibration, *thresholds, *subgroups, *(crossed or [])]
-    _write_provenance(rows, runs=runs, comparisons=products, cases=cases, grid=grid, folder=folder)
+    _write_provenance(book, comparisons=products, cases=cases, grid=grid, folder=folder)
     summary = _summary(rows, counts=counts, grid=grid, folder=folder)
     write_text(summary, folder / "summary.txt")
     print(summary, end="")
@@ -117,7 +118,7 @@ def _label_order(grid: Grid, counts: dict[str, pd.DataFrame]) -> dict[str, list[
     }
 
 
-def _write_tables(rows: pd.DataFrame, *, runs: pd.DataFrame, grid: Grid, folder: Path) -> None:
+def _write_tables(rows: pd.DataFrame, *, book: Book, grid: Grid, folder: Path) -> None:
     """Each table as .csv in full precision, and as .md, .tex and .html to be read."""
     shown = tables.readable(rows, grid=grid)
     bold = tables.strong(shown, rows["significant"].tolist())
@@ -128,19 +129,19 @@ def _write_tables(rows: pd.DataFrame, *, runs: pd.DataFrame, grid: Grid, folder:
     for name, table in wide.all_tables(rows, grid=grid).items():
         about = rows if name == "macro" else rows[rows["dataset"] == name.removeprefix("labelwise_")]
         notes = sentences.wide_footnotes(about, grid=grid)
-        exact = provenance_of.of_lines(table.exact, runs, grid=grid)
+        exact = provenance_of.of_lines(table.exact, book, grid=grid)
         write_text(exact.to_csv(index=False, lineterminator="\n"), folder / f"{name}.csv")
         _write_read(name, table.shown, table.bold, about=about, notes=notes, folder=folder, grid=grid)
         write_text(page.wide_table(table, about=about, notes=notes, grid=grid), folder / f"{name}.html")
 
 
-def _write_matrix(crossed: pd.DataFrame, *, rows: pd.DataFrame, runs: pd.DataFrame, grid: Grid, folder: Path) -> None:
+def _write_matrix(crossed: pd.DataFrame, *, rows: pd.DataFrame, book: Book, grid: Grid, folder: Path) -> None:
     """The matrix of fitted to and tested on, and all that is known of its cells, finding by finding."""
-    exact = provenance_of.of_sources(matrix.ordered(crossed, grid=grid), runs)
+    exact = provenance_of.of_cells(matrix.ordered(crossed, grid=grid), book)
     write_text(exact.to_csv(index=False, lineterminator="\n"), folder / "crossed_labelwise.csv")
     found, notes = matrix.table(crossed, grid=grid), matrix.footnotes(crossed, grid=grid)
     about = rows[rows["dataset"].isin(crossed["dataset"])]
-    lines = provenance_of.of_sources(found.exact, runs)
+    lines = provenance_of.of_cells(found.exact, book, tested_on=sorted(set(crossed["dataset"])))
     write_text(lines.to_csv(index=False, lineterminator="\n"), folder / "crossed.csv")
     _write_read("crossed", found.shown, found.bold, about=about, notes=notes, folder=folder, grid=grid)
     write_text(page.wide_table(found, about=about, notes=notes, grid=grid), folder / "crossed.html")
@@ -180,13 +181,12 @@ def _sound(
     return found, figures.examined(points, found["subgroups"].exact, grid=grid)
 
 
-def _write_sound(
-    found: dict[str, wide.Wide], *, about: pd.DataFrame, runs: pd.DataFrame, grid: Grid, folder: Path
-) -> None:
+def _write_sound(found: dict[str, wide.Wide], *, about: pd.DataFrame, book: Book, grid: Grid, folder: Path) -> None:
     """Calibration, operating points and subgroups; `about` are the judged comparisons of the same runs."""
     for name, table in found.items():
         notes = soundness_of.footnotes(name, grid=grid)
-        exact = provenance_of.of_sources(table.exact, runs)
+        whose = provenance_of.of_soundness if "fitted_to" in table.exact else provenance_of.of_sources
+        exact = whose(table.exact, book)
         write_text(exact.to_csv(index=False, lineterminator="\n"), folder / f"{name}.csv")
         _write_read(name, table.shown, table.bold, about=about, notes=notes, folder=folder, grid=grid)
         write_text(page.wide_table(table, about=about, notes=notes, grid=grid), folder / f"{name}.html")
@@ -210,18 +210,9 @@ def _write_numbers(rows: pd.DataFrame, *, grid: Grid, folder: Path) -> None:
     write_text(numbers.as_latex(found), folder / "numbers.tex")
 
 
-def _write_provenance(
-    rows: pd.DataFrame,
-    *,
-    runs: pd.DataFrame,
-    comparisons: list[Path],
-    cases: list[Path],
-    grid: Grid,
-    folder: Path,
-) -> None:
-    """provenance.csv, the runs behind each name in the tables; and provenance.json, what all of it was made from."""
-    sets = provenance_of.sets(rows, runs, grid=grid)
-    write_text(sets.to_csv(index=False, lineterminator="\n"), folder / "provenance.csv")
+def _write_provenance(book: Book, *, comparisons: list[Path], cases: list[Path], grid: Grid, folder: Path) -> None:
+    """provenance.csv, the files behind each name in the tables; and provenance.json, what all of it was made from."""
+    write_text(book.table().to_csv(index=False, lineterminator="\n"), folder / "provenance.csv")
     labelwise = [f"labelwise_{dataset.name}.csv" for dataset in grid.datasets]
     tables_made = ["significance.csv", "macro.csv", *labelwise, "characteristics.csv", "provenance.csv", "numbers.json"]
     tables_made += [f"{name}.csv" for name in soundness_of.TITLES]

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from headwater import formats, sentences, settings, splits, wide
 from headwater.grid import Grid, Source
 from headwater.numbers import part_of_name
-from headwater.provenance import NOT_RECORDED, RANDOM, sha256, short
+from headwater.provenance import AT_HOME, NOT_RECORDED, RANDOM, sha256, short
 from headwater.refusals import Refusal, did_you_mean
 
 AS_RECORDED, CHANGED, GONE = "as recorded", "CHANGED SINCE", "gone"
@@ -252,7 +252,7 @@ def _by_name(report: Report, file: Path, name: str) -> Number:
     for prefix, row, sources in sorted(_prefixes(report), key=lambda one: -len(one[0])):
         if name.startswith(f"{prefix}."):
             runs = report.sets[report.sets[["dataset", "recipe"]].eq([row["dataset"], row["recipe"]]).all(axis=1)]
-            runs = runs[runs["source"].isin(sources)].drop_duplicates("run")
+            runs = runs[runs["source"].isin(sources) & (runs["file"] == AT_HOME)].drop_duplicates("run")
             return Number(title=f"{file}, {name}", lines=[f"{known[name]!r}"], dataset=row["dataset"], runs=runs)
     raise Refusal(f"{name} is counted over the whole study, and comes from no single run", file=file)
 
@@ -286,12 +286,17 @@ def _tree(number: Number, report: Report, *, file: Path, config: Path | None) ->
             Node(
                 report.line("comparison", compared, recorded),
                 [
-                    _cases(report, report.grid.dataset(number.dataset).archive, runs=number.runs),
+                    *(_cases(report, name, runs=number.runs) for name in _datasets(number)),
                     *(_source(report, source, number.runs) for source in sources),
                 ],
             ),
         ],
     )
+
+
+def _datasets(number: Number) -> list[str]:
+    """The dataset that was tested on, then those that networks were fitted to."""
+    return list(dict.fromkeys([number.dataset, *sorted(number.runs["dataset"])]))
 
 
 def _of_config(report: Report, config: Path | None) -> str:
@@ -304,11 +309,13 @@ def _of_config(report: Report, config: Path | None) -> str:
     return f"config: {config}: grid {now} {said}"
 
 
-def _cases(report: Report, archive: str, *, runs: pd.DataFrame) -> Node:
-    """The cases that were tested, whose they are, and their splits."""
+def _cases(report: Report, dataset: str, *, runs: pd.DataFrame) -> Node:
+    """The cases that networks were fitted to or tested on, whose they are, and their splits."""
+    archive = report.grid.dataset(dataset).archive
     file = report.results / "archives" / archive / "cases.parquet"
-    said = report.line("cases", file, report.told["cases"].get(archive, NOT_RECORDED))
-    recorded = sorted(set(runs["split"]))
+    said = report.line(f"cases of {dataset}", file, report.told["cases"].get(archive, NOT_RECORDED))
+    # guests keep the splits of the dataset that they were fitted to; these cases are told by their own fingerprint
+    recorded = sorted(set(runs.loc[runs["dataset"] == dataset, "split"]))
     return Node(said, [_archive(report, archive), _splits(report, file, recorded[0] if len(recorded) == 1 else "")])
 
 
@@ -337,20 +344,23 @@ def _splits(report: Report, file: Path, recorded: str) -> Node:
 
 def _source(report: Report, source: Source, runs: pd.DataFrame) -> Node:
     """A source's weights, and its runs seed by seed."""
-    own = runs[runs["source"] == source.name].sort_values(["recipe", "seed"])
+    own = runs[runs["source"] == source.name].sort_values(["dataset", "recipe", "seed"])
     recorded = sorted(set(own["encoder"]))
     origin = _encoder(report, source.original, recorded[0] if len(recorded) == 1 else "")
-    return Node(f"source {source.name}", [origin, *(_run(report, run) for run in own.itertuples())])
+    trained = [_run(report, files) for _, files in own.groupby(["dataset", "recipe", "seed"], sort=False)]
+    return Node(f"source {source.name}", [origin, *trained])
 
 
-def _run(report: Report, run: Any) -> Node:
-    """One training: its predictions, and its model."""
-    folder = report.results / "runs" / run.run
-    model = Node(report.line("model", folder / "model.safetensors", run.model), _fit(report, folder / "fit.json", run))
-    return Node(
-        f"run {run.run} (record {run.record})",
-        [Node(report.line("predictions", folder / "predictions.parquet", run.predictions), [model])],
-    )
+def _run(report: Report, files: pd.DataFrame) -> Node:
+    """One training: what it predicted, and its model."""
+    first = next(files.itertuples())
+    folder = report.results / "runs" / first.run
+    fit = _fit(report, folder / "fit.json", first)
+    model = Node(report.line("model", folder / "model.safetensors", first.model), fit)
+    predicted = [
+        Node(report.line(Path(row.file).stem, folder / row.file, row.predictions)) for row in files.itertuples()
+    ]
+    return Node(f"run {first.run} (record {first.record})", [*predicted, model])
 
 
 def _fit(report: Report, file: Path, run: Any) -> list[Node]:

@@ -41,7 +41,8 @@ def read(name: str, folder: Path, **options) -> pd.DataFrame:
 def prepared(name: str, folder: Path, out: Path, **options) -> tuple[pd.DataFrame, pd.DataFrame]:
     files = {"cases": out / "cases.parquet", "rejects": out / "rejects.parquet", "labels": out / "labels.parquet"}
     archive = Archive(name="twin", kind=Choice(name=name, options=options), folder=str(folder), size=32)
-    prepare(archive=archive, images=out / "images.npy", hashes=out / "hashes.npy", workers=0, **files)
+    others = {"images": out / "images.npy", "hashes": out / "hashes.npy", "split": out / "split.json"}
+    prepare(archive=archive, workers=0, **others, **files)
     return formats.read_table(files["cases"], "cases"), formats.read_table(files["rejects"], "rejects")
 
 

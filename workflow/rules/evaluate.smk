@@ -43,6 +43,7 @@ rule examine:
         thresholds=f"{COMPARED}.thresholds.parquet",
         subgroups=f"{COMPARED}.subgroups.parquet",
         settled=f"{COMPARED}.settled.parquet",
+        provenance=f"{COMPARED}.examined.parquet",
     log:
         "logs/examine/{dataset}.log",
     conda:
@@ -57,7 +58,7 @@ rule examine:
         door("examine") + "--comparison {params.comparison} --predictions {input.predictions}"
         " --validation {input.validation} --labels {input.labels} --cases {input.cases}"
         " --calibration {output.calibration} --reliability {output.reliability} --thresholds {output.thresholds}"
-        " --subgroups {output.subgroups} --settled {output.settled} {params.guests} --threads {threads} > {log} 2>&1"
+        " --subgroups {output.subgroups} --settled {output.settled} --provenance {output.provenance} {params.guests} --threads {threads} > {log} 2>&1"
 
 
 rule cross:
@@ -100,7 +101,7 @@ rule report:
         reliability=expand(f"{COMPARED}.reliability.parquet", dataset=CONFIG.datasets),
         thresholds=expand(f"{COMPARED}.thresholds.parquet", dataset=CONFIG.datasets),
         subgroups=expand(f"{COMPARED}.subgroups.parquet", dataset=CONFIG.datasets),
-        provenance=expand(f"{COMPARED}.provenance.parquet", dataset=CONFIG.datasets),
+        provenance=expand(f"{COMPARED}.{{by}}.parquet", dataset=CONFIG.datasets, by=["provenance", "examined"]),
         labels=[f"{RESULTS}/archives/{dataset.archive}/labels.parquet" for dataset in GRID.datasets],
         cases=[f"{RESULTS}/archives/{dataset.archive}/cases.parquet" for dataset in GRID.datasets],
         rejects=[f"{RESULTS}/archives/{archive}/rejects.parquet" for archive in archives_used()],

@@ -41,13 +41,12 @@ def drawn(cells: pd.DataFrame, *, source: str, grid: Grid) -> str:
 
 def _panel(ax: Axes, cells: pd.DataFrame, source: str, datasets: list[str], metric: str) -> None:
     """One panel, from the cells of all sources by one metric and recipe."""
-    worst, best = cells["value"].min(), cells["value"].max()
-    if plugins.load("metrics", metric).BETTER == "lower":
-        worst, best = best, worst
+    better = -1 if plugins.load("metrics", metric).BETTER == "lower" else 1
+    worst, best = (better * cells["value"]).min(), (better * cells["value"]).max()
     # one value alone has no scale
     scale = Normalize(worst, best) if worst != best else Normalize(worst - 1, best)
     for row in cells[cells["source"] == source].itertuples():
-        _cell(ax, row, (datasets.index(row.dataset), datasets.index(row.fitted_to)), scale(row.value))
+        _cell(ax, row, (datasets.index(row.dataset), datasets.index(row.fitted_to)), scale(better * row.value))
     ax.set_xlim(-0.5, len(datasets) - 0.5)
     ax.set_ylim(len(datasets) - 0.5, -0.5)
     ax.set_xticks(range(len(datasets)), datasets, rotation=30, ha="right")

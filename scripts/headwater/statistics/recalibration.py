@@ -19,6 +19,10 @@ COLDEST, HOTTEST = 0.01, 100.0
 """Temperatures outside are not looked for: what is best there, no temperature makes good."""
 
 
+SURE = 1e-6
+"""Below this much variance in all chances together there is none."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Fitted:
     """One coefficient of a recalibration, and what each patient adds to it."""
@@ -44,7 +48,9 @@ def in_the_large(target: np.ndarray, score: np.ndarray, patient: np.ndarray, *, 
 
     value = low if low == high else _root(too_many, low, high)
     chance = expit(score + value)
-    influence = (target - chance) / np.sum(chance * (1 - chance))
+    unsure = np.sum(chance * (1 - chance))
+    # where every score is certain no patient tells how the estimate would vary
+    influence = (target - chance) / unsure if unsure > SURE else np.full(len(target), np.nan)
     return Fitted(value=value, influence=_by_patient(influence, patient, patients))
 
 
@@ -118,7 +124,7 @@ def log_loss(target: np.ndarray, score: np.ndarray) -> float:
 
 
 def _root(rising, low: float, high: float) -> float:
-    return float(brentq(rising, low, high, xtol=1e-12, rtol=1e-14))
+    return float(brentq(rising, low, high, xtol=1e-12, rtol=1e-14, maxiter=1000))
 
 
 def _by_patient(influence: np.ndarray, patient: np.ndarray, patients: int) -> np.ndarray:
