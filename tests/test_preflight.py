@@ -60,6 +60,8 @@ def test_a_metric_needs_what_the_task_writes():
     assert (
         "comparison.metrics: hausdorff95 needs hausdorff95; classification writes target, score; choose another" in said
     )
+    said = told(lambda config: config["comparison"].update(metrics=["auroc", "brier"]))
+    assert "comparison.metrics: brier needs probabilities; classification writes log-odds; take it out" in said
     preflight.check(settings.load(small_config()))
 
 

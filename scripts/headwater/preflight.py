@@ -98,6 +98,11 @@ def _metrics(config: Config) -> Iterable[str]:
                 f"comparison.metrics: {name} needs {', '.join(needed)}; classification writes {', '.join(EVIDENCE)}; "
                 "choose another metric"
             )
+        elif plugins.constant("metrics", name, "PROBABILITIES", default=False):
+            yield (
+                f"comparison.metrics: {name} needs probabilities; classification writes log-odds; take it out: "
+                "calibration.csv of the report tells it of every study"
+            )
 
 
 def _external(config: Config) -> Iterable[str]:

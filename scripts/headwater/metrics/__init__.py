@@ -11,6 +11,7 @@ A plug-in holds
 
 and may hold
     EVIDENCE: tuple[str, ...]                 what `measure` reads instead of target and score, each (cases,)
+    PROBABILITIES = True                      scores must be probabilities; classification writes log-odds
     CHANCE: float                             what guessing reaches, for the control by shuffled labels
     KERNEL: tuple                             where cases are ranked by score: the name of a kernel of
                                               statistics/ranked.py, and what it takes first; a name, because a training

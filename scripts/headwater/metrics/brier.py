@@ -8,6 +8,7 @@ from headwater.statistics import means
 TITLE = "Brier score"
 BETTER = "lower"
 RANGE = (0.0, 1.0)
+PROBABILITIES = True
 
 
 def per_case(target: np.ndarray, score: np.ndarray) -> np.ndarray:
