@@ -63,10 +63,9 @@ def gathered(files: list[Path]) -> "Book":
     whole = pd.concat([read_table(file, "provenance") for file in sorted(set(files))]).drop_duplicates()
     twice = whole[whole.duplicated([*RUN, "file"])]
     if len(twice):
-        remedy = "one of them is of another day: delete both tables and run snakemake again"
-        raise Refusal(
-            f"tables of provenance disagree about {twice['file'].iloc[0]} of {twice['run'].iloc[0]}: {remedy}"
-        )
+        file, run = twice["file"].iloc[0], twice["run"].iloc[0]
+        remedy = "delete them and run snakemake again"
+        raise Refusal(f"disagree about {file} of {run}", file=", ".join(map(str, files)), remedy=remedy)
     return Book(whole)
 
 
@@ -137,6 +136,7 @@ def of_cells(rows: pd.DataFrame, book: Book, *, tested_on: Iterable[str] | None 
     def name(row: Any) -> str:
         tested = [row.dataset] if tested_on is None else list(tested_on)
         places = [(dataset, row.recipe, row.source, AT_HOME) for dataset in tested]
+        # where a dataset shares no finding with another, its networks have predicted nothing elsewhere
         abroad = (row.fitted_to, row.recipe, row.source, ELSEWHERE)
         return book.name([*places, abroad] if set(tested) - {row.fitted_to} and abroad in book.at else places)
 

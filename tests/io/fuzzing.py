@@ -176,6 +176,7 @@ def run(rounds: int, *, seed: int, say: Callable[[int, str], None] | None = None
                 told += said
                 slowest = max(slowest, (seconds, f"round {number}, {path.name}"))
                 longest = max(longest, (clock, f"round {number}, {path.name}"))
+            # whatever is no refusal is what is looked for
             except Exception as error:
                 faults.append(f"round {number}, {path.name}: {type(error).__name__}: {error}")
             if number == min(rounds // 10, 500):
