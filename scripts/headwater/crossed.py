@@ -150,23 +150,11 @@ def _own_runs(comparison: Comparison) -> np.ndarray:
 
 
 def _facts(statistic: Statistic, source: str, *, findings: int, comparison: Comparison) -> dict:
-    """What a row is about, and how many patients are behind it."""
+    """What a cell is about, and how many patients are behind it."""
     label = statistic.label
-    return {
-        "dataset": comparison.dataset,
-        "metric": statistic.metric,
-        "recipe": statistic.recipe,
+    return verdicts.facts(statistic, comparison=comparison) | {
         "source": source,
-        "label": label.name,
         "findings": findings if label.name == MACRO else 1,
-        "patients": label.patients,
-        "cases": len(label.known),
-        "positives": label.positives,
-        "positive_patients": label.positive_patients,
-        "negative_patients": label.negative_patients,
-        "seeds": len(comparison.seeds),
-        "resamples": comparison.resamples,
         "tested": label.tested,
-        "few": label.few,
         "note": label.note,
     }

@@ -17,8 +17,15 @@ def rows(statistic: Statistic, *, comparison: Comparison) -> Iterator[dict]:
     pairs = pairs_of(statistic.metric, comparison)
     named = {source for source, _ in pairs}
     alone = [(source, "") for source in comparison.sources if source not in named]
+    told = facts(statistic, comparison=comparison) | dict.fromkeys(published.COLUMNS, np.nan)
+    for source, reference in [*pairs, *alone]:
+        yield told | _row(statistic, source, reference, comparison=comparison)
+
+
+def facts(statistic: Statistic, *, comparison: Comparison) -> dict:
+    """What a row is about, and how many patients are behind it."""
     label = statistic.label
-    facts = {
+    return {
         "dataset": comparison.dataset,
         "metric": statistic.metric,
         "recipe": statistic.recipe,
@@ -31,10 +38,7 @@ def rows(statistic: Statistic, *, comparison: Comparison) -> Iterator[dict]:
         "seeds": len(comparison.seeds),
         "resamples": comparison.resamples,
         "few": label.few,
-        **dict.fromkeys(published.COLUMNS, np.nan),
     }
-    for source, reference in [*pairs, *alone]:
-        yield facts | _row(statistic, source, reference, comparison=comparison)
 
 
 def _controls(metric: str, comparison: Comparison) -> list[tuple[str, str]]:
