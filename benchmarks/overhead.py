@@ -86,7 +86,7 @@ def laid_out(folder: Path) -> dict[str, list[str]]:
     subprocess.run(made, cwd=folder, check=True, capture_output=True)
     run = settings.load(STUDY).grid().run(**CELL).as_json()
     training = ["--run", run, "--cases", f"{archive}/cases.parquet", "--images", f"{archive}/images.npy"]
-    products = {"model": "model.safetensors", "fit": "fit.json", "history": "history", "progress": "progress.pt"}
+    products = {"model": "model.safetensors", "fit": "fit.json", "progress": "progress.pt"}
     training += [word for name, file in products.items() for word in (f"--{name}", f"fitted/{file}")]
     parts = {
         "import torch": "import torch",

@@ -187,7 +187,7 @@ def fitted(folder, run, made, encoder=None):
     """(tensors of the model, fit.json, predictions, metrics of each step) of a run."""
     folder.mkdir(exist_ok=True)
     files = {"cases": made.cases, "images": made.images, "model": folder / "model.safetensors"}
-    learnt = {"fit": folder / "fit.json", "history": folder, "progress": folder / "x.pt"}
+    learnt = {"fit": folder / "fit.json", "progress": folder / "x.pt"}
     finetune(run=run, encoder=encoder, **files, **learnt)
     scores = {"predictions": folder / "predictions.parquet", "validation": folder / "validation.parquet"}
     predict(run=run, **scores, **files)

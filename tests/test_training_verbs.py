@@ -52,7 +52,6 @@ def fitted(folder, run, made, encoder=None):
         encoder=encoder,
         model=folder / "model.safetensors",
         fit=folder / "fit.json",
-        history=folder,
         progress=folder / "progress" / f"{run.digest}.pt",
     )
     return checkpoint.load_weights(folder / "model.safetensors")[0], formats.read_json(folder / "fit.json")

@@ -63,7 +63,7 @@ def _run(run, made: prepared_made.Made, results: Path, encoder: Path | None) -> 
     folder = results / "runs" / run.path
     finetune(
         run=run, cases=made.cases, images=made.images, encoder=encoder, model=folder / "model.safetensors",
-        fit=folder / "fit.json", history=folder, progress=results / "progress" / "r.pt",
+        fit=folder / "fit.json", progress=results / "progress" / "r.pt",
     )  # fmt: skip
     predictions = folder / "predictions.parquet"
     predict(

@@ -50,14 +50,13 @@ def finetune(
     images: Path,
     model: Path,
     fit: Path,
-    history: Path,
     progress: Path,
     encoder: Path | None = None,
     tracking: grid.Tracking = grid.Tracking(),  # noqa: B008
     threads: int = 1,
     device: distributed.Wanted = "auto",
 ) -> None:
-    """Write the model of a run, and the record of how it was fitted."""
+    """Write the model of a run, its curves beside it, and the record of how it was fitted."""
     began = time.monotonic()
     with distributed.world(threads=threads, device=device) as world:
         data = prepared.read(cases, images=images)
@@ -74,7 +73,7 @@ def finetune(
             frozen=run.recipe.kind == "linear_probe",
         )
         with Tracker(
-            history,
+            model.parent,
             record=run,
             group=f"{run.dataset.name}/{run.source.name}",
             name=run.path,

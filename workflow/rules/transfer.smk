@@ -25,13 +25,12 @@ rule finetune:
     params:
         run=run_of,
         encoder=encoder_given,
-        history=subpath(output.model, parent=True),
         progress=progress_of,
     shell:
         training_door("finetune", "--lease {params.progress}")
         + tracked()
         + "--run {params.run} --cases {input.cases} --images {input.images}"
-        " {params.encoder} --model {output.model} --fit {output.fit} --history {params.history}"
+        " {params.encoder} --model {output.model} --fit {output.fit}"
         " --progress {params.progress} > {log} 2>&1"
 
 
