@@ -211,6 +211,8 @@ def _unknown_plugins(config: Config) -> Iterable[str]:
         elif library not in plugins.names("backbones"):
             remedy = did_you_mean(library, plugins.names("backbones"))
             yield f"sources.{name}.backbone: there is no library {library!r}; {remedy}"
+        elif source.weights and source.weights.layout.name in plugins.names("weights"):
+            yield from _other_dimensions(source, library)
     for metric in config.comparison.metrics:
         yield from _missing("comparison.metrics", metric, plugins.names("metrics"))
     twins = plugins.names("twins")
@@ -218,6 +220,18 @@ def _unknown_plugins(config: Config) -> Iterable[str]:
         if archive.twin and archive.kind.name not in twins:
             remedy = did_you_mean(archive.kind.name, twins)
             yield f"archives.{name}.twin: {archive.kind.name} has no twin; {remedy}"
+
+
+def _other_dimensions(source: Source, library: str) -> Iterable[str]:
+    """Weights of networks for volumes in a backbone for slices, or the other way round."""
+    layout = source.weights.layout.name
+    theirs = plugins.constant("weights", layout, "DIMENSIONS", default=2)
+    ours = plugins.constant("backbones", library, "DIMENSIONS", default=2)
+    if theirs != ours:
+        yield (
+            f"sources.{source.name}.weights.layout: {layout} holds networks for {theirs}D images, and "
+            f"{source.backbone} takes {ours}D ones; choose a backbone for {theirs}D images, or leave the source out"
+        )
 
 
 def _choices(config: Config) -> Iterable[tuple[str, str, Choice]]:
