@@ -16,7 +16,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("slurm", "leases", "launch", "processes", "snakemake_log"),
     ("claims", "waiting", "controller"),
     ("settings", "grid", "cli", "findings", "exchanges", "jobs", "chronicle", "accounts"),
-    ("io", "formats", "hashes", "statistics", "splits", "provenance", "prepared", "predictions", "labels"),
+    ("io", "formats", "hashes", "statistics", "splits", "provenance", "prepared", "predictions", "labels", "spent"),
     ("datasets", "twins", "reductions", "backbones", "weights", "metrics"),
     # the engine does not know what it trains; methods and tasks tell it, in its words
     ("engine",),
@@ -30,7 +30,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     # by hand: no rule starts it
     ("plan", "cost", "calibrate", "rehearse", "study", "hindsight", "status", "submit", "by_hand", "doctor", "whence"),
     (
-        *("prepare", "relabel", "ledger", "reduce", "adopt", "pretrain", "finetune", "predict", "transport"),
+        *("prepare", "relabel", "ledger", "embed", "reduce", "adopt", "pretrain", "finetune", "predict", "transport"),
         *("compare", "examine", "cross", "report", "twin"),
     ),
 )
@@ -62,6 +62,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "tasks",
         "engine",
         "adopt",
+        "embed",
         "pretrain",
         "finetune",
         "fitted",
@@ -87,7 +88,7 @@ TORCH_FREE = (
         "preflight",
     ),
     *("io", "datasets", "twins", "statistics", "metrics", "reductions"),
-    *("provenance", "predictions", "labels", "measured", "as_published", "verdicts", "examined", "subgroups"),
+    *("provenance", "predictions", "labels", "spent", "measured", "as_published", "verdicts", "examined", "subgroups"),
     *("exchanges", "crossed", "cross", "catalogues", "findings", "tables", "families", "wide", "characteristics"),
     *("matrix", "soundness", "numbers", "figures"),
     *("sentences", "page"),

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch.nn.functional as F
 
-from headwater import backbones, formats, grid, plugins, prepared, splits, tasks
+from headwater import backbones, formats, grid, plugins, prepared, spent, splits, tasks
 from headwater.backbones._encoder import Encoder, restore
 from headwater.engine import checkpoint, distributed, loop, scoring
 from headwater.engine.tracking import Tracker
@@ -35,7 +35,11 @@ def pretrain(
     """Write the encoder that a source's method learns from the chosen rows of its corpus."""
     if source.method is None:
         raise Refusal(f"source {source.name!r} has no method", remedy="give it method, corpus and training")
-    with distributed.world(threads=threads, device=device) as world:
+    identity = _identity(source, size, [cases, rows, start])
+    with (
+        distributed.world(threads=threads, device=device) as world,
+        spent.counted(history / "spent.json", identity=identity, writes=world.first) as told,
+    ):
         corpus = _corpus(cases, images, size=size)
         chosen = _rows(corpus, rows)
         learner = _learner(source, corpus, chosen, encoder=_first_weights(source, size=size, start=start))
@@ -57,11 +61,12 @@ def pretrain(
                 seed=source.seed,
                 world=world,
                 progress=progress,
-                identity=_identity(source, size, [cases, rows, start]),
+                identity=identity,
                 tracker=tracker,
             )
             spread = _spread(learner.encoder, corpus.images, chosen, world=world)
             tracker.summary({"spread": spread})
+        told |= {"images": len(chosen), "steps": loop.steps(source.training, cases=len(chosen)), "ranks": world.size}
         if world.first:
             origin = _origin(corpus, cases=cases, rows=rows, kept=len(chosen), start=start)
             described = {"source": source.as_json(), "digest": source.digest, "spread": f"{spread:.6g}"}

@@ -126,6 +126,7 @@ def load(content: dict[str, Any], *, file: Path | str = "config") -> Config:
         _dangling,
         _bad_second_readings,
         _bad_likes,
+        _bad_lookers,
         _bad_excuses,
         _twice,
         _uneven_shares,
@@ -293,6 +294,34 @@ def _bad_likes(config: Config) -> Iterable[str]:
         yield from _missing(f"reductions.{name}.like", like, {"everything", *config.reductions})
         if like in config.reductions and "like" in config.reductions[like].options:
             yield f"reductions.{name}.like: {like} itself keeps as many as another; name that, or one that measures"
+
+
+def _bad_lookers(config: Config) -> Iterable[str]:
+    """Reductions by what the encoder of a source sees that is not there, or that itself waits for the reduction."""
+    for name, reduction in config.reductions.items():
+        looker = reduction.options.get("source")
+        if isinstance(looker, str):
+            yield from _missing(f"reductions.{name}.source", looker, config.sources)
+    # names that lead nowhere are told elsewhere, and without them there is no grid to look at
+    if not any(map(config.grid().looked_at_by, config.reductions)) or list(_dangling(config)):
+        return
+    grid, told = config.grid(), set()
+    for name in config.sources:
+        circle = _circle(grid, [name])
+        if circle and not told & set(circle):
+            told |= set(circle)
+            yield f"reductions: {' -> '.join(circle)} is a circle of encoders that wait for each other; break it"
+
+
+def _circle(grid: Grid, path: list[str]) -> list[str]:
+    """A way from a source over what must be there before it back to itself; none of starts alone, told elsewhere."""
+    for name in grid.before(path[-1]) if path[-1] in {source.name for source in grid.sources} else []:
+        if name == path[0]:
+            steps = zip(path, [*path[1:], name], strict=True)
+            return [] if all(grid.source(one).start == other for one, other in steps) else [*path, name]
+        if name not in path and (found := _circle(grid, [*path, name])):
+            return found
+    return []
 
 
 def _bad_excuses(config: Config) -> Iterable[str]:
