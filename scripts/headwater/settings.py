@@ -10,10 +10,11 @@ import pydantic
 import yaml
 from pydantic import Field
 
-from headwater import plugins
+from headwater import plugins, source_grids
 from headwater.grid import Archive, Comparing, Controls, Dataset, Grid, Leaks, Processes, Recipe, Source, Tracking
 from headwater.records import Choice, Record
 from headwater.refusals import Refusal, did_you_mean
+from headwater.source_grids import SourceGrid
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 """Names become folder names and Snakemake wildcards."""
@@ -67,6 +68,8 @@ class Config(Record):
     """Ways to keep a part of a corpus, by name; `everything` is always there."""
     sources: dict[str, Source] = Field(min_length=1)
     """Where first weights come from: the things compared; at least two. `{}` is a random start."""
+    source_grids: dict[str, SourceGrid] = {}
+    """Further sources by the lists of what they differ in, so that not each has to be written down."""
     controls: Controls = Controls()
     """Sources run once more to test the comparison itself; they cost fine-tunings, and take part in no other test."""
     datasets: dict[str, Dataset] = Field(min_length=1)
@@ -115,11 +118,12 @@ def read(path: Path) -> Config:
 
 def load(content: dict[str, Any], *, file: Path | str = "config") -> Config:
     """The config in a dictionary as YAML or Snakemake gives it; one refusal tells all that is wrong with it."""
+    whole, places = source_grids.expanded(content)
     try:
-        config = Config.model_validate(_filled_in(content))
+        config = Config.model_validate(_filled_in(whole))
     except pydantic.ValidationError as error:
         wrong = plugins.mistakes(error, Config)
-        raise _many(wrong, file) from None
+        raise _many(source_grids.told(wrong, places), file) from None
     checks = (
         _bad_names,
         _unknown_plugins,
@@ -138,8 +142,9 @@ def load(content: dict[str, Any], *, file: Path | str = "config") -> Config:
         _too_few_resamples,
     )
     wrong = [line for check in checks for line in check(config)]
+    wrong += source_grids.clashes(config.source_grids, sources=config.sources, places=places)
     if wrong:
-        raise _many(wrong, file)
+        raise _many(source_grids.told(wrong, places), file)
     return config
 
 
@@ -489,6 +494,12 @@ def schema() -> dict[str, Any]:
     """The JSON schema of a config file as people write it, for editors and the workflow catalogue."""
     content = Config.model_json_schema()
     forms = content["$defs"]
+    methods = forms["SourceGrid"]["properties"]["methods"]
+    names = {"type": "array", "items": {"type": "string"}}
+    forms["SourceGrid"]["properties"]["methods"] = {
+        "description": methods["description"],
+        "anyOf": [names, {"type": "object", "additionalProperties": {"type": ["object", "string", "null"]}}],
+    }
     forms["Choice"] = {
         "description": forms["Choice"]["description"],
         "anyOf": [
