@@ -21,10 +21,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     # the engine does not know what it trains; methods and tasks tell it, in its words
     ("engine",),
     ("methods", "tasks"),
-    ("measured", "as_published", "verdicts", "examined", "subgroups", "crossed", "fitted"),
+    ("measured", "as_published", "less_is_more", "verdicts", "examined", "subgroups", "crossed", "fitted"),
     (
         *("preflight", "catalogues", "specimens", "tables", "families", "wide", "characteristics", "matrix"),
-        *("soundness", "numbers", "figures", "sentences", "page"),
+        *("soundness", "numbers", "figures", "sentences", "page", "reduced"),
     ),
     ("reckoning", "calibration"),
     # by hand: no rule starts it
@@ -91,7 +91,7 @@ TORCH_FREE = (
     *("io", "datasets", "twins", "statistics", "metrics", "reductions"),
     *("provenance", "predictions", "labels", "spent", "measured", "as_published", "verdicts", "examined", "subgroups"),
     *("exchanges", "crossed", "cross", "catalogues", "findings", "tables", "families", "wide", "characteristics"),
-    *("matrix", "soundness", "numbers", "figures"),
+    *("matrix", "soundness", "numbers", "figures", "less_is_more", "reduced"),
     *("sentences", "page"),
     *("prepare", "relabel", "ledger", "reduce", "compare", "examine", "report", "twin", "plan", "cost"),
     *("jobs", "chronicle", "accounts", "reckoning", "calibration", "calibrate", "study", "hindsight", "status"),

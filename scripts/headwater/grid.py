@@ -444,6 +444,11 @@ class Grid(Record):
         return sorted(learned | likes, key=lambda corpus: (self.like(corpus[1]) is not None, *corpus))
 
     @property
+    def reduced(self) -> bool:
+        """Whether a pre-training learns from a part of its corpus only."""
+        return any(reduction != "everything" for _, reduction in self.corpora)
+
+    @property
     def looked_at(self) -> list[tuple[str, str]]:
         """Each corpus with each source whose encoder tells a reduction of it what the images show."""
         found = {(corpus, self.looked_at_by(reduction)) for corpus, reduction in self.corpora}

@@ -11,6 +11,7 @@ import pandas as pd
 
 from headwater import __version__, figures, matrix, sentences, soundness, tables
 from headwater import characteristics as about_cases
+from headwater import reduced as of_reductions
 from headwater.formats import MACRO, SPLITS, is_mean
 from headwater.grid import Dataset, Grid
 from headwater.wide import Wide
@@ -28,11 +29,12 @@ def index(
     ledger: pd.DataFrame,
     grid: Grid,
     crossed: pd.DataFrame | None = None,
+    reduced: dict[str, Wide] | None = None,
 ) -> str:
     """The whole report as HTML, from judged comparisons, figures, tables of soundness, counts and rejects by archive,
     and the ledger.
 
-    `crossed` is what networks reach elsewhere, where that was asked for.
+    `crossed` is what networks reach elsewhere, where that was asked for; `reduced` what was kept of corpora.
     """
     drawn = {name: figures.inlined(svg, name=name, title=escape(_spoken(name))) for name, svg in svgs.items()}
     shown = tables.readable(rows, grid=grid).drop(columns=list(tables.DETAILS))
@@ -56,6 +58,7 @@ def index(
         apart=sentences.apart(ledger, grid=grid),
         shared=_table(shared, words=tuple(shared)) if len(shared := _shared(ledger)) else None,
         elsewhere=None if crossed is None else _elsewhere(crossed, drawn, grid),
+        reduced=None if reduced is None else _reduced(reduced, drawn, grid),
         notes=sentences.notes(rows, grid=grid),
         version=__version__,
     )
@@ -116,6 +119,7 @@ SPOKEN = {
     "crossed": "By the dataset fitted to and the one tested on",
     "reliability": "Promised and observed shares",
     "subgroups": "Groups of patients against all others",
+    "reductions": "By the share of the corpus that is kept",
 }
 
 
@@ -153,6 +157,16 @@ def _elsewhere(crossed: pd.DataFrame, drawn: dict[str, str], grid: Grid) -> dict
         "table": _table(matrix.table(crossed, grid=grid).shown, words=tables.LEFT),
         "figures": [svg for name, svg in drawn.items() if name.startswith("crossed_")],
         "notes": matrix.footnotes(crossed, grid=grid),
+    }
+
+
+def _reduced(found: dict[str, Wide], drawn: dict[str, str], grid: Grid) -> dict[str, Any]:
+    """What the page says of reduced corpora."""
+    words = ("Dataset", "Metric", "Recipe", "Source", "Corpus", "Reduction", "By", "Differs")
+    return {
+        "tables": [_table(table.shown, words=words) for table in found.values()],
+        "figures": [svg for name, svg in drawn.items() if name.startswith("reductions_")],
+        "notes": of_reductions.notes(found[of_reductions.COSTS].exact, grid=grid),
     }
 
 

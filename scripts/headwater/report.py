@@ -8,7 +8,19 @@ from pathlib import Path
 
 import pandas as pd
 
-from headwater import __version__, characteristics, families, figures, matrix, numbers, page, sentences, tables, wide
+from headwater import (
+    __version__,
+    characteristics,
+    families,
+    figures,
+    matrix,
+    numbers,
+    page,
+    reduced,
+    sentences,
+    tables,
+    wide,
+)
 from headwater import provenance as provenance_of
 from headwater import soundness as soundness_of
 from headwater.formats import MACRO, OF_SUBSET, read_table, write_json, write_text
@@ -35,11 +47,14 @@ def report(
     ledger: Path,
     folder: Path,
     crossed: list[Path] | None = None,
+    manifests: list[Path] | None = None,
+    encoders: Path | None = None,
 ) -> None:
     """Write tables, figures, numbers by name, their provenance, index.html and summary into `folder`; print the latter.
 
     Files of labels, rejects and cases lie in a folder that bears their archive's name. `crossed` are the tables of what
-    networks fitted to other datasets reach, where the config asks for them.
+    networks fitted to other datasets reach, where the config asks for them. `manifests` tell of reduced corpora, where
+    there are any, and ENCODERS holds what pre-trainings noted.
     """
     counts = _by_archive(labels, "labels", grid)
     resampled = _by_dataset(replicates, "replicates", grid)
@@ -48,20 +63,15 @@ def report(
     rows = families.judged(compared, grid=grid, order=order, replicates=resampled)
     book = provenance_of.gathered(provenance)
     rows = provenance_of.named(rows, book)
-    svgs = figures.drawn(
-        rows,
-        curves=_by_dataset(curves, "curves", grid),
-        values=_by_dataset(values, "values", grid),
-        resampled=resampled,
-        grid=grid,
-    )
+    drawn_of = {"curves": _by_dataset(curves, "curves", grid), "values": _by_dataset(values, "values", grid)}
+    svgs = figures.drawn(rows, **drawn_of, resampled=resampled, grid=grid)
     examined = {"calibration": calibration, "thresholds": thresholds, "subgroups": subgroups}
     sound, drawn = _sound(examined, reliability, grid=grid, order=order)
     svgs |= drawn
-    elsewhere = _by_dataset(crossed, "crossed", grid) if crossed else None
-    if elsewhere is not None:
-        svgs |= figures.elsewhere(elsewhere, grid=grid)
-        _write_matrix(elsewhere, rows=rows, book=book, grid=grid, folder=folder)
+    elsewhere, drawn = _elsewhere(crossed or [], rows=rows, book=book, grid=grid, folder=folder)
+    svgs |= drawn
+    thinned, drawn = _reduced(manifests or [], encoders, rows=rows, book=book, grid=grid, folder=folder)
+    svgs |= drawn
     for name, svg in svgs.items():
         write_text(svg, folder / f"{name}.svg")
     _write_tables(rows, book=book, grid=grid, folder=folder)
@@ -69,11 +79,11 @@ def report(
     _write_numbers(rows, grid=grid, folder=folder)
     _write_characteristics(_by_archive(cases, "cases", grid), grid=grid, folder=folder)
     refused, apart = _by_archive(rejects, "rejects", grid), read_table(ledger, "ledger")
-    told = {"rejects": refused, "ledger": apart, "crossed": elsewhere}
+    told = {"rejects": refused, "ledger": apart, "crossed": elsewhere, "reduced": thinned}
     whole = page.index(rows, svgs, sound, counts=counts, **told, grid=grid)
     write_text(whole, folder / "index.html")
     products = [*comparisons, *calibration, *thresholds, *subgroups, *(crossed or [])]
-    _write_provenance(book, comparisons=products, cases=cases, grid=grid, folder=folder)
+    _write_provenance(book, comparisons=products, more=list(thinned or []), cases=cases, grid=grid, folder=folder)
     summary = _summary(rows, counts=counts, grid=grid, folder=folder)
     write_text(summary, folder / "summary.txt")
     print(summary, end="")
@@ -192,6 +202,34 @@ def _write_sound(found: dict[str, wide.Wide], *, about: pd.DataFrame, book: Book
         write_text(page.wide_table(table, about=about, notes=notes, grid=grid), folder / f"{name}.html")
 
 
+def _elsewhere(
+    crossed: list[Path], *, rows: pd.DataFrame, book: Book, grid: Grid, folder: Path
+) -> tuple[pd.DataFrame | None, dict[str, str]]:
+    """What networks reach on other datasets and its figures by name, where that was asked for; once it is written."""
+    if not crossed:
+        return None, {}
+    found = _by_dataset(crossed, "crossed", grid)
+    _write_matrix(found, rows=rows, book=book, grid=grid, folder=folder)
+    return found, figures.elsewhere(found, grid=grid)
+
+
+def _reduced(
+    manifests: list[Path], encoders: Path, *, rows: pd.DataFrame, book: Book, grid: Grid, folder: Path
+) -> tuple[dict[str, wide.Wide] | None, dict[str, str]]:
+    """Tables and figures by name of what reductions kept, cost and came to, where there are any; once written."""
+    if not manifests:
+        return None, {}
+    costs = reduced.costs(manifests, encoders=encoders, grid=grid)
+    found = {reduced.COSTS: reduced.cost_table(costs), reduced.MEASURED: reduced.measured(rows, costs, grid=grid)}
+    for name, table in found.items():
+        notes = reduced.notes(costs, grid=grid)
+        exact = provenance_of.of_sources(table.exact, book) if name == reduced.MEASURED else table.exact
+        write_text(exact.to_csv(index=False, lineterminator="\n"), folder / f"{name}.csv")
+        _write_read(name, table.shown, table.bold, about=rows, notes=notes, folder=folder, grid=grid)
+        write_text(page.wide_table(table, about=rows, notes=notes, grid=grid), folder / f"{name}.html")
+    return found, figures.of_reductions(found[reduced.MEASURED].exact, grid=grid)
+
+
 def _write_words(
     name: str, shown: pd.DataFrame, bold: pd.DataFrame, *, warnings: list[str], notes: list[str], folder: Path
 ) -> None:
@@ -210,14 +248,20 @@ def _write_numbers(rows: pd.DataFrame, *, grid: Grid, folder: Path) -> None:
     write_text(numbers.as_latex(found), folder / "numbers.tex")
 
 
-def _write_provenance(book: Book, *, comparisons: list[Path], cases: list[Path], grid: Grid, folder: Path) -> None:
-    """provenance.csv, the files behind each name in the tables; and provenance.json, what all of it was made from."""
+def _write_provenance(
+    book: Book, *, comparisons: list[Path], more: list[str], cases: list[Path], grid: Grid, folder: Path
+) -> None:
+    """provenance.csv, the files behind each name in the tables; and provenance.json, what all of it was made from.
+
+    `more` are tables that only some studies have.
+    """
     write_text(book.table().to_csv(index=False, lineterminator="\n"), folder / "provenance.csv")
     labelwise = [f"labelwise_{dataset.name}.csv" for dataset in grid.datasets]
     tables_made = ["significance.csv", "macro.csv", *labelwise, "characteristics.csv", "provenance.csv", "numbers.json"]
     tables_made += [f"{name}.csv" for name in soundness_of.TITLES]
     elsewhere = any(file.name.endswith(".crossed.parquet") for file in comparisons)
     tables_made += ["crossed.csv", "crossed_labelwise.csv"] if elsewhere else []
+    tables_made += [f"{name}.csv" for name in more]
     made = {
         "headwater": __version__,
         "config": grid.digest,

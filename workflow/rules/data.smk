@@ -106,7 +106,7 @@ rule reduce:
         features=features_given,
     output:
         rows=CORPUS,
-        manifest=f"{RESULTS}/corpora/{{archive}}/{{reduction}}.manifest.parquet",
+        manifest=MANIFEST,
     log:
         "logs/reduce/{archive}/{reduction}.log",
     benchmark:

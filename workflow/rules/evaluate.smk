@@ -89,6 +89,7 @@ rule cross:
 TABLES = ["significance", "macro", "characteristics", "calibration", "thresholds", "subgroups"]
 TABLES += [f"labelwise_{dataset}" for dataset in CONFIG.datasets]
 TABLES += ["crossed"] if CONFIG.comparison.external else []
+TABLES += ["reductions", "reductions_measured"] if GRID.reduced else []
 
 
 rule report:
@@ -107,6 +108,7 @@ rule report:
         rejects=[f"{RESULTS}/archives/{archive}/rejects.parquet" for archive in archives_used()],
         ledger=LEDGER,
         crossed=lambda wildcards: crossed(),
+        manifests=manifests_of_corpora(),
     output:
         report(
             f"{REPORT}/index.html",
@@ -133,4 +135,5 @@ rule report:
         " --subgroups {input.subgroups} --labels {input.labels} --rejects {input.rejects}"
         " --cases {input.cases} --ledger {input.ledger} --folder {params.folder}"
         + (" --crossed {input.crossed}" if CONFIG.comparison.external else "")
+        + (f" --manifests {{input.manifests}} --encoders {quote(RESULTS)}/encoders" if GRID.reduced else "")
         + " > {log} 2>&1"

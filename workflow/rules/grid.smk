@@ -45,6 +45,7 @@ ENVIRONMENT = str(Path(workflow.basedir) / "envs" / "headwater.yaml")
 
 ARCHIVE = f"{RESULTS}/archives/{{archive}}"
 CORPUS = f"{RESULTS}/corpora/{{archive}}/{{reduction}}.parquet"
+MANIFEST = f"{RESULTS}/corpora/{{archive}}/{{reduction}}.manifest.parquet"
 FEATURES = f"{RESULTS}/corpora/{{archive}}/{{source}}.features.npy"
 LEDGER = f"{RESULTS}/ledger.parquet"
 ENCODER = f"{RESULTS}/encoders/{{source}}.safetensors"
@@ -183,6 +184,12 @@ def reduced_with(wildcards, input):
     """The part of a reduction's command that names what it needs besides the images."""
     given = {"--like": input.like, "--features": input.features}
     return " ".join(f"{flag} {quote(files[0])}" for flag, files in given.items() if files)
+
+
+def manifests_of_corpora():
+    """What became of the images of all corpora, where a pre-training learns from a part of one only."""
+    corpora = GRID.corpora if GRID.reduced else ()
+    return [MANIFEST.format(archive=archive, reduction=reduction) for archive, reduction in corpora]
 
 
 def features_given(wildcards):

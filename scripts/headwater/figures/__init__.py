@@ -3,13 +3,13 @@
 import pandas as pd
 
 from headwater import matrix as matrix_of
-from headwater import wide
-from headwater.figures import forest, matrix, reliability, replicates, roc, seeds
+from headwater import reduced, wide
+from headwater.figures import forest, matrix, reductions, reliability, replicates, roc, seeds
 from headwater.figures.drawing import inlined, palette
 from headwater.formats import MACRO
 from headwater.grid import Grid
 
-__all__ = ["drawn", "elsewhere", "examined", "inlined", "palette"]
+__all__ = ["drawn", "elsewhere", "examined", "inlined", "of_reductions", "palette"]
 
 
 def drawn(
@@ -53,6 +53,17 @@ def examined(points: pd.DataFrame, groups: pd.DataFrame, *, grid: Grid) -> dict[
         here = groups[(groups["dataset"] == dataset.name) & (groups["label"] == MACRO)]
         svgs[f"subgroups_{dataset.name}"] = forest.of_groups(here[here["difference"].notna()], grid=grid)
     return {name: svg for name, svg in svgs.items() if svg}
+
+
+def of_reductions(measured: pd.DataFrame, *, grid: Grid) -> dict[str, str]:
+    """SVGs by name, for each dataset: what networks come to by what is kept of a corpus; from the measured sources."""
+    told = measured.assign(**reduced.arms(measured["source"], grid=grid))
+    here = {dataset.name: told[told["dataset"] == dataset.name] for dataset in grid.datasets}
+    return {
+        f"reductions_{name}": reductions.drawn(part, grid=grid)
+        for name, part in here.items()
+        if part["value"].notna().any()
+    }
 
 
 def _colours(grid: Grid) -> dict[str, str]:
