@@ -16,6 +16,7 @@ from headwater.cli import door
 from headwater.formats import write_text
 from headwater.records import Choice, Record
 from headwater.refusals import Refusal
+from headwater.windows import Window
 
 ROOT = Path(__file__).parent.parent
 
@@ -173,6 +174,8 @@ def _words(annotation: typing.Any) -> str:
         return f"NAME: {_words(inner[1])}"
     if annotation is Choice:
         return "plug-in"
+    if annotation is Window:
+        return "window"
     if issubclass(annotation, pydantic.BaseModel):
         return "section"
     return {int: "whole number", float: "number", str: "text", bool: "yes or no"}[annotation]

@@ -59,7 +59,7 @@ def finetune(
     """Write the model of a run, its curves beside it, and the record of how it was fitted."""
     began = time.monotonic()
     with distributed.world(threads=threads, device=device) as world:
-        data = prepared.read(cases, images=images)
+        data = prepared.read(cases, images=images, seen=run.dataset.seen)
         material = _material(run, data, file=cases)
         network, origin = _network(run, size=data.size, encoder=encoder)
         weights = classification.class_weights(

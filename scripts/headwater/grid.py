@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from headwater.records import Choice, Record
+from headwater.windows import Window
 
 
 class Twin(Record):
@@ -47,6 +48,10 @@ class Archive(Record):
     policy draws others: hold policies against each other by `images_of`."""
     rejects: float = Field(0.01, ge=0, le=1)
     """Largest share of cases that may be unreadable before `prepare` stops."""
+    window: Window | None = Field(None, exclude=True)
+    """What trainings see of an archive of CT: `lung`, `chest` (soft tissue), `abdomen`, `angiography`, `bone`, `brain`,
+    `{centre: 40, width: 400}` in Hounsfield units, or `slice`, each slice from its lowest to its highest value; by
+    default what the archive is for. Another window repeats trainings, and prepares nothing anew."""
     twin: Twin | None = None
     """Make a synthetic archive at `folder` first."""
 
@@ -178,6 +183,8 @@ class Source(Record):
     """Which control this is, if it is one; filled in from `controls`."""
     of: str | None = None
     """The source that a control is made of."""
+    seen: Window | None = None
+    """What the pre-training sees of a corpus in Hounsfield units; filled in from the archive's `window`."""
 
     @property
     def original(self) -> "Source":
@@ -227,6 +234,8 @@ class Dataset(Record):
     """The archive's name under `archives`."""
     labels: tuple[str, ...] = ()
     """Which labels, in the order of the tables; empty means all that the archive has."""
+    seen: Window | None = None
+    """What networks see of images in Hounsfield units; filled in from the archive's `window`."""
 
 
 class Recipe(Record):

@@ -12,6 +12,7 @@ from headwater.engine import checkpoint, distributed, loop, scoring
 from headwater.engine.tracking import Tracker
 from headwater.provenance import RANDOM, sha256
 from headwater.refusals import Refusal
+from headwater.windows import Window
 
 LOOKED_AT = 256
 """Images whose features are looked at to tell whether an encoder still tells images apart."""
@@ -36,7 +37,7 @@ def pretrain(
     if source.method is None:
         raise Refusal(f"source {source.name!r} has no method", remedy="give it method, corpus and training")
     with distributed.world(threads=threads, device=device) as world:
-        corpus = _corpus(cases, images, size=size)
+        corpus = _corpus(cases, images, size=size, seen=source.seen)
         chosen = _rows(corpus, rows)
         learner = _learner(source, corpus, chosen, encoder=_first_weights(source, size=size, start=start))
         with Tracker(
@@ -84,9 +85,9 @@ def _learner(source: grid.Source, corpus: prepared.Prepared, rows: np.ndarray, *
     )
 
 
-def _corpus(cases: Path, images: Path, *, size: int) -> prepared.Prepared:
+def _corpus(cases: Path, images: Path, *, size: int, seen: Window | None) -> prepared.Prepared:
     """The corpus; refuses one of another image size than the network is built for."""
-    corpus = prepared.read(cases, images=images)
+    corpus = prepared.read(cases, images=images, seen=seen)
     if corpus.size != size:
         raise Refusal(f"has images of {corpus.size} pixels, not {size}", file=images, remedy="run prepare again")
     return corpus

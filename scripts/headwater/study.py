@@ -153,9 +153,9 @@ def _images(archive: Archive, *, plan: Config, folder: Path) -> Room:
     have = calibration.counts(archive, plan=plan, folder=folder)
     if have is None:
         return Room(what=what, bytes=None, how="how many cases it has is not known before it is prepared")
-    planes = calibration.channels(archive)
+    planes, deep = calibration.channels(archive), calibration.pixel_bytes(archive)
     how = f"{have.all:,} cases x {planes} x {archive.size} x {archive.size}; promised, not counted"
-    return Room(what=what, bytes=have.all * planes * archive.size**2, how=how)
+    return Room(what=what, bytes=have.all * planes * deep * archive.size**2, how=how)
 
 
 def _weights(jobs: list[Job], *, plan: Config, told: Calibration | None, folder: Path) -> tuple[float | None, str]:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from headwater.grid import Views
+from headwater.windows import AIR, Window
 
 DRAWS = 16
 """Random numbers that one call of `augment` may use, from its `first_draw` on."""
@@ -77,8 +78,26 @@ def _signed(number: int) -> int:
 
 
 def as_float(images: Tensor) -> Tensor:
-    """Float32 (batch, 3, h, w) in [0, 1] from uint8 (batch, 1 or 3, h, w)."""
-    return images.expand(-1, 3, -1, -1).to(torch.float32) / 255
+    """Float32 (batch, 3, h, w) in [0, 1] from uint8 (batch, 1 or 3, h, w), or from float32 that is so already."""
+    if images.dtype not in (torch.uint8, torch.float32):
+        raise TypeError(f"{images.dtype} are no shades: Hounsfield units go through a window first")
+    wide = images.expand(-1, 3, -1, -1).to(torch.float32)
+    return wide / 255 if images.dtype == torch.uint8 else wide
+
+
+def shown(images: Tensor, *, window: Window | None) -> Tensor:
+    """Hounsfield units int16 (batch, 1, h, w) through a window: float32 in [0, 1]; without one, images as they are.
+
+    LINEAR_EXACT of DICOM PS3.3 C.11.2.1.3.2; `slice` goes from the lowest value of each, air at least, to its highest.
+    """
+    if window is None:
+        return images
+    values = images.to(torch.float32)
+    if not window.slice:
+        return ((values - (window.centre - window.width / 2)) / window.width).clamp(0, 1)
+    values = values.clamp(min=AIR)
+    black, white = values.amin((-2, -1), keepdim=True), values.amax((-2, -1), keepdim=True)
+    return (values - black) / torch.where(white > black, white - black, 1)
 
 
 def augment(images: Tensor, keys: Tensor, views: Views, *, size: int | None = None, first_draw: int = 0) -> Tensor:

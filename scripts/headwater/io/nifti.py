@@ -86,8 +86,18 @@ def read_nifti(path: Path, *, number: int | None = None, fill: float | None = No
         header = read_header(path)
         voxels = _voxels(path, header, number=_chosen(path, header, number=number))
         _fill(voxels, path, fill=fill)
-        affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ header.affine[:, [2, 1, 0, 3]]
-        return Volume(voxels.reshape(header.shape[::-1]), affine, "")
+        return Volume(voxels.reshape(header.shape[::-1]), _to_patient(header), "")
+
+
+def outline(path: Path) -> Volume:
+    """A volume of a file as far as its header tells: its place, and one value for all voxels, which takes no room."""
+    header = read_header(path)
+    return Volume(np.broadcast_to(np.float32(0), header.shape[::-1]), _to_patient(header), "")
+
+
+def _to_patient(header: Header) -> np.ndarray:
+    """(4, 4): from (k, j, i, 1) to millimetres that grow to the left, the back and the head."""
+    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ header.affine[:, [2, 1, 0, 3]]
 
 
 def read_header(path: Path) -> Header:
