@@ -152,7 +152,7 @@ def plant_duplicate(archive: str, folder: Path, cases: pd.DataFrame, *, across: 
     shutil.copyfile(folder / one["file"], folder / other["file"])
 
 
-@pytest.mark.parametrize("archive", TWINS)
+@pytest.mark.parametrize("archive", list(TABLES))
 class TestEveryArchive:
     def diagnosed(
         self, archive: str, folder: Path, *, clean: Path, before: set, refused: bool = False

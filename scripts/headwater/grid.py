@@ -45,6 +45,8 @@ class Archive(Record):
     split_seed: int = Field(0, ge=0)
     """Which patients go where, where the archive has no official split. Labels are spread evenly, so another label
     policy draws others: hold policies against each other by `images_of`."""
+    patients_apart: bool = True
+    """Refuse official splits that share a patient; `false` leaves them to the ledger, where each needs an excuse."""
     rejects: float = Field(0.01, ge=0, le=1)
     """Largest share of cases that may be unreadable before `prepare` stops."""
     twin: Twin | None = None
