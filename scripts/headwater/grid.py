@@ -54,8 +54,9 @@ class Archive(Record):
 
     @property
     def numbering(self) -> str:
-        """Who numbers its patients: its publisher, or the seed of its twin."""
-        return f"{self.kind.name}, twin {self.twin.seed}" if self.twin else self.kind.name
+        """Who numbers its patients: its publisher or whom its options name, or the seed of its twin."""
+        owner = str(self.kind.options.get("numbering", self.kind.name))
+        return f"{owner}, twin {self.twin.seed}" if self.twin else owner
 
 
 class Views(Record):

@@ -13,6 +13,7 @@ A plug-in holds
     sheets(folder, options) -> dict[Path, dict]   (optional) the columns that are read of each table, by our names, with
                                                the spellings that a table may use; `doctor` looks at their cells
     SPLIT_FILES (optional): dict[str, str]     for each official split the file, below the folder, that says so
+    labels(folder, options), card(options)     (optional) the labels, and the card, where options say them
     read_person(folder, case) -> dict          (optional) what only an image's own header tells of its patient, of
                                                sex, age and view; asked while the pixels are read
 """
