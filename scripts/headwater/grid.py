@@ -250,6 +250,27 @@ class Recipe(Record):
     """Share of the training patients that are used; below 1 for the question of few labels."""
     select: Literal["auroc", "loss"] = "auroc"
     """What picks the kept step on the validation split: highest macro AUROC or lowest loss."""
+    frozen_steps: int | None = Field(None, ge=1)
+    """First optimiser steps in which only the head and the BatchNorm layers learn; then all does, at the same rate."""
+    frozen_epochs: float | None = Field(None, gt=0)
+    """The same in passes through the training images, as papers state it; either this or frozen_steps."""
+    unfrozen_lr: float | None = Field(None, gt=0)
+    """Highest learning rate of the whole network after that, where it is another one than before; none keeps it."""
+
+    @model_validator(mode="after")
+    def _frozen_at_first(self) -> "Recipe":
+        held = [length for length in (self.frozen_steps, self.frozen_epochs) if length is not None]
+        if len(held) > 1:
+            raise ValueError("say how long the encoder is frozen: either frozen_steps or frozen_epochs, and not both")
+        if held and self.kind != "finetune":
+            raise ValueError("a linear_probe is frozen throughout; leave frozen_steps and frozen_epochs out")
+        if self.unfrozen_lr and not held:
+            raise ValueError("unfrozen_lr needs frozen_steps or frozen_epochs: it says what comes after")
+        for frozen, whole in (("frozen_steps", "steps"), ("frozen_epochs", "epochs")):
+            told, length = getattr(self, frozen), getattr(self.training, whole)
+            if told and length and told >= length:
+                raise ValueError(f"{frozen} ({told:g}) must be smaller than {whole} ({length:g})")
+        return self
 
 
 class Run(Record):
