@@ -29,7 +29,6 @@ from headwater.workers import in_order
 
 CASES = 40
 TWINS = plugins.names("twins")
-OF_PICTURES = [name for name in TWINS if not plugins.constant("datasets", name, "CARD.window", default="")]
 """Archives with a table of images and a file for each; those of CT have tests of their own below."""
 ROOT = Path(__file__).parents[1]
 Rows = list[list[str]]
@@ -154,7 +153,7 @@ def plant_duplicate(archive: str, folder: Path, cases: pd.DataFrame, *, across: 
     shutil.copyfile(folder / one["file"], folder / other["file"])
 
 
-@pytest.mark.parametrize("archive", OF_PICTURES)
+@pytest.mark.parametrize("archive", list(TABLES))
 class TestEveryArchive:
     def diagnosed(
         self, archive: str, folder: Path, *, clean: Path, before: set, refused: bool = False

@@ -38,7 +38,7 @@ FEW = 0.01
 MANY_UNLISTED = 0.1
 """Share of unlisted images, of the listed ones, from which on the tables and the images may be of two releases."""
 
-PICTURES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom", ".nii", ".nii.gz")
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom", ".npz", ".nii", ".nii.gz")
 
 MOST_WORDS = 30
 """Different words for projections above which their column may hold something else, which is then not shown."""

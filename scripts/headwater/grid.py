@@ -46,6 +46,8 @@ class Archive(Record):
     split_seed: int = Field(0, ge=0)
     """Which patients go where, where the archive has no official split. Labels are spread evenly, so another label
     policy draws others: hold policies against each other by `images_of`."""
+    patients_apart: bool = True
+    """Refuse official splits that share a patient; `false` leaves them to the ledger, where each needs an excuse."""
     rejects: float = Field(0.01, ge=0, le=1)
     """Largest share of cases that may be unreadable before `prepare` stops."""
     window: Window | None = Field(None, exclude=True)
@@ -57,8 +59,9 @@ class Archive(Record):
 
     @property
     def numbering(self) -> str:
-        """Who numbers its patients: its publisher, or the seed of its twin."""
-        return f"{self.kind.name}, twin {self.twin.seed}" if self.twin else self.kind.name
+        """Who numbers its patients: its publisher or whom its options name, or the seed of its twin."""
+        owner = str(self.kind.options.get("numbering", self.kind.name))
+        return f"{owner}, twin {self.twin.seed}" if self.twin else owner
 
 
 class Views(Record):
@@ -256,6 +259,27 @@ class Recipe(Record):
     """Share of the training patients that are used; below 1 for the question of few labels."""
     select: Literal["auroc", "loss"] = "auroc"
     """What picks the kept step on the validation split: highest macro AUROC or lowest loss."""
+    frozen_steps: int | None = Field(None, ge=1)
+    """First optimiser steps in which only the head and the BatchNorm layers learn; then all does, at the same rate."""
+    frozen_epochs: float | None = Field(None, gt=0)
+    """The same in passes through the training images, as papers state it; either this or frozen_steps."""
+    unfrozen_lr: float | None = Field(None, gt=0)
+    """Highest learning rate of the whole network after that, where it is another one than before; none keeps it."""
+
+    @model_validator(mode="after")
+    def _frozen_at_first(self) -> "Recipe":
+        held = [length for length in (self.frozen_steps, self.frozen_epochs) if length is not None]
+        if len(held) > 1:
+            raise ValueError("say how long the encoder is frozen: either frozen_steps or frozen_epochs, and not both")
+        if held and self.kind != "finetune":
+            raise ValueError("a linear_probe is frozen throughout; leave frozen_steps and frozen_epochs out")
+        if self.unfrozen_lr and not held:
+            raise ValueError("unfrozen_lr needs frozen_steps or frozen_epochs: it says what comes after")
+        for frozen, whole in (("frozen_steps", "steps"), ("frozen_epochs", "epochs")):
+            told, length = getattr(self, frozen), getattr(self.training, whole)
+            if told and length and told >= length:
+                raise ValueError(f"{frozen} ({told:g}) must be smaller than {whole} ({length:g})")
+        return self
 
 
 class Run(Record):

@@ -1,6 +1,7 @@
 """What must be there before the first job: archives, their label files, checkpoints, models and packages; no torch."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -60,16 +61,26 @@ def _archives(config: Config) -> Iterable[str]:
 def _labels(config: Config) -> Iterable[str]:
     """Labels that the archive does not have."""
     for name, dataset in config.datasets.items():
-        known = _known_labels(config.archives[dataset.archive].kind.name) if dataset.labels else ()
+        known = _known_labels(config.archives[dataset.archive]) if dataset.labels else ()
         for label in dataset.labels:
-            if label not in known:
+            if known is not None and label not in known:
                 yield f"datasets.{name}.labels: {dataset.archive} has no {label!r}; {did_you_mean(label, known)}"
 
 
-def _known_labels(kind: str) -> tuple[str, ...]:
-    """The labels of an archive, from its file's text where they stand there word by word, else by importing it."""
-    written = plugins.constant("datasets", kind, "CARD.labels", default=None)
-    return plugins.load("datasets", kind).CARD.labels if written is None else written
+def _known_labels(archive: Archive) -> tuple[str, ...] | None:
+    """The labels of an archive, from its file's text where they stand there word by word, else by importing it.
+
+    None where only a table tells them that is not there, or refused elsewhere.
+    """
+    kind = archive.kind.name
+    if written := plugins.constant("datasets", kind, "CARD.labels", default=None):
+        return written
+    plugin = plugins.load("datasets", kind)
+    if not hasattr(plugin, "labels"):
+        return plugin.CARD.labels
+    with suppress(Refusal):
+        return plugin.labels(Path(archive.folder), plugins.chosen("datasets", archive.kind))
+    return None
 
 
 def _backbones(config: Config) -> Iterable[str]:

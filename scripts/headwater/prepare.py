@@ -73,7 +73,12 @@ def _catalogue(listed: pd.DataFrame, *, archive: grid.Archive, files: Mapping[st
     """All cases that the archive lists, each in a split."""
     try:
         return with_splits(
-            listed, validation=archive.validation, test=archive.test, seed=archive.split_seed, files=files
+            listed,
+            validation=archive.validation,
+            test=archive.test,
+            seed=archive.split_seed,
+            files=files,
+            apart=archive.patients_apart,
         )
     except Refusal as refusal:
         raise Refusal(f"archives.{archive.name}: {refusal}") from None

@@ -9,7 +9,7 @@ from statistics import mean
 
 import pandas as pd
 
-from headwater import calibration, cost, exchanges, plugins, preflight, reckoning, settings, tables
+from headwater import calibration, cost, exchanges, plugins, preflight, reckoning, sentences, settings, tables
 from headwater.calibration import Calibration
 from headwater.grid import Archive
 from headwater.jobs import Job, cases_of
@@ -193,7 +193,7 @@ def licences(plan: Config) -> list[str]:
     used |= {source.corpus for source in plan.sources.values() if source.corpus}
     for name in sorted(used):
         archive = plan.archives[name]
-        card = plugins.load("datasets", archive.kind.name).CARD
+        card = sentences.card(archive)
         made = "synthetic, in the layout of " if archive.twin else ""
         licence = "no licence needed for what is made here" if archive.twin else card.licence
         lines.append(f"  {name}: {made}{card.title}: {licence}")

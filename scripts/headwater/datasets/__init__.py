@@ -18,6 +18,7 @@ A plug-in holds
                                                the spellings that a table may use; `doctor` looks at their cells
     BESIDE (optional): tuple[str, ...]         patterns of image files that no case lists by intent, such as masks
     SPLIT_FILES (optional): dict[str, str]     for each official split the file, below the folder, that says so
+    labels(folder, options), card(options)     (optional) the labels, and the card, where options say them
     read_person(folder, case) -> dict          (optional) what only an image's own header tells of its patient, of
                                                sex, age and view; asked while the pixels are read
 """

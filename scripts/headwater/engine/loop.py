@@ -49,6 +49,13 @@ class Learner(nn.Module):
             raise Refusal("layer_decay means nothing to what is trained here", remedy="leave it out")
         return param_groups_weight_decay(self, training.weight_decay)
 
+    def pace(self, *, step: int) -> float:
+        """A factor on the scheduled learning rate of a step: 1."""
+        return 1.0
+
+    def before_update(self, *, step: int) -> None:
+        """What happens to the gradients of a step before they are used: nothing."""
+
     def after_step(self, *, step: int, steps: int) -> None:
         """What else changes after the optimiser's step number `step` of range(steps): nothing."""
 
@@ -149,12 +156,15 @@ def _learn(state: State, batch: Batch, *, seed: int) -> tuple[float, Tensor]:
     draw = np.random.SeedSequence((seed, state.step, world.rank)).generate_state(1, np.uint64)
     torch.manual_seed(int(draw[0]))
     state.rate.step_update(state.step)
+    for group in state.optimiser.param_groups:
+        group["lr"] *= learner.pace(step=state.step)
     with torch.no_grad():
         keys = views.keys(seed=seed, epochs=batch.epochs, cases=batch.cases)
         seen = learner.views(batch.images, keys)
     with torch.autocast(world.device.type, dtype=state.format, enabled=state.format is not None):
         loss = state.parallel(seen, batch.targets)
     state.scaler.scale(loss).backward()
+    learner.before_update(step=state.step)
     if state.training.clip:
         state.scaler.unscale_(state.optimiser)
         nn.utils.clip_grad_norm_(state.trained, state.training.clip)
