@@ -18,6 +18,7 @@ from headwater.refusals import Refusal
 
 METHODS = plugins.names("methods")
 SMALL = {
+    "byol": {"dimension": 16, "hidden_dimension": 32, "target_momentum": 0.9, "crop": 0.6},
     "dino": {
         "output_dimension": 64,
         "hidden_dimension": 32,
@@ -26,6 +27,8 @@ SMALL = {
         "global_crop": 0.6,
         "teacher_momentum": 0.9,
     },
+    "moco": {"dimension": 16, "hidden_dimension": 32, "queue": 40, "momentum": 0.9, "group": 4, "crop": 0.6},
+    "simclr": {"dimension": 16, "hidden_dimension": 32, "temperature": 0.5, "crop": 0.6},
     "supervised": {},
     "swav": {
         "prototypes": 12,
@@ -38,8 +41,15 @@ SMALL = {
         "small_size": 0.5,
     },
 }
-# a teacher that stands still makes DINO's loss a plain one, that can only fall
-STILL = {"dino": {"teacher_momentum": 1.0, "centre_momentum": 0.0}, "supervised": {}, "swav": {}}
+# a teacher that stands still makes a loss a plain one, that can only fall
+STILL = {
+    "byol": {"target_momentum": 1.0},
+    "dino": {"teacher_momentum": 1.0, "centre_momentum": 0.0},
+    "moco": {"momentum": 1.0, "queue": 16, "group": 16, "crop": 1.0},
+    "simclr": {},
+    "supervised": {},
+    "swav": {},
+}
 # a sharp temperature carries a rounding far: Adam at a higher rate makes traces part that begin alike
 QUIET = {"swav": 1e-5}
 DOOR = Path(__file__).parents[2] / "scripts" / "pretrain.py"
