@@ -131,6 +131,14 @@ class Training(Record):
             raise ValueError(f"warmup_steps ({self.warmup_steps}) must be smaller than steps ({self.steps})")
         return self
 
+    @model_validator(mode="after")
+    def _something_to_adapt(self) -> "Training":
+        if self.optimiser in ("lars", "lamb") and not self.weight_decay:
+            raise ValueError(
+                f"{self.optimiser} adapts the rate of what decays alone; set weight_decay: 1.0e-6, or use sgd or adamw"
+            )
+        return self
+
 
 class Processes(Record):
     """How many processes a training runs as, and on how many nodes; no record tells it, so it repeats no job."""

@@ -150,6 +150,7 @@ def load(content: dict[str, Any], *, file: Path | str = "config") -> Config:
         _bad_excuses,
         _twice,
         _uneven_shares,
+        _small_batches,
         _bad_controls,
         _unguessable,
         _bad_comparison,
@@ -354,6 +355,19 @@ def _uneven_shares(config: Config) -> Iterable[str]:
             yield f"{said}: {ranks} ranks cannot be shared evenly by {nodes} nodes; make ranks a multiple of nodes"
         if one.training.batch % ranks:
             yield f"{place}.training.batch: {one.training.batch} is no multiple of {said}.ranks ({ranks}); make it one"
+
+
+def _small_batches(config: Config) -> Iterable[str]:
+    """Batches in which a method has nothing to compare."""
+    for name, source in config.sources.items():
+        if source.method is None or source.training is None or source.method.name not in plugins.names("methods"):
+            continue
+        least = plugins.constant("methods", source.method.name, "SMALLEST_BATCH", default=1)
+        if source.training.batch < least:
+            yield (
+                f"sources.{name}.training.batch: {source.method.name} compares images of a batch; "
+                f"make it {least} or more"
+            )
 
 
 def _bad_start(config: Config, name: str) -> Iterable[str]:

@@ -34,7 +34,10 @@ def frozen(recipe: Recipe, *, cases: int) -> int:
 
 
 def optimiser(groups: list[dict], training: Training) -> torch.optim.Optimizer:
-    """timm's optimiser of that name on the parameter groups."""
+    """timm's optimiser of that name on the parameter groups.
+
+    Lars and lamb adapt the rate of weights that decay, and leave biases and norms alone, as SimCLR and BYOL do.
+    """
     return create_optimizer_v2(
         groups,
         opt=training.optimiser,

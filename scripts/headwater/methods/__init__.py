@@ -8,4 +8,6 @@ A plug-in holds
         steps     how many optimiser steps there will be, for schedules
         gives a Learner whose `encoder` is what is kept; everything that it learns is in parameters and buffers, so
         that a training goes on exactly where it stopped
+and may hold
+    SMALLEST_BATCH: how many images a batch must have for the method to have something to compare
 """
