@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch.nn.functional as F
 
-from headwater import backbones, formats, grid, plugins, prepared, splits, tasks
+from headwater import backbones, formats, grid, methods, plugins, prepared, splits, tasks
 from headwater.backbones._encoder import Encoder, restore
 from headwater.engine import checkpoint, distributed, loop, scoring
 from headwater.engine.tracking import Tracker
@@ -35,6 +35,7 @@ def pretrain(
     """Write the encoder that a source's method learns from the chosen rows of its corpus."""
     if source.method is None:
         raise Refusal(f"source {source.name!r} has no method", remedy="give it method, corpus and training")
+    methods.check(source.method.name, backbone=source.backbone, size=size)
     with distributed.world(threads=threads, device=device) as world:
         corpus = _corpus(cases, images, size=size)
         chosen = _rows(corpus, rows)
