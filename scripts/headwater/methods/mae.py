@@ -6,7 +6,6 @@ and positions that it starts with, drawn or continued; the paper draws its own a
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from lightly.models import utils as tokens
 from lightly.models.modules.masked_vision_transformer_decoder_timm import MaskedVisionTransformerDecoderTIMM
 from lightly.models.modules.masked_vision_transformer_timm import MaskedVisionTransformerTIMM
@@ -17,6 +16,7 @@ from headwater import grid
 from headwater.backbones._encoder import Encoder
 from headwater.engine.loop import Learner
 from headwater.engine.views import DRAWS, as_float, augment, order
+from headwater.methods import _masking
 from headwater.records import Record
 from headwater.refusals import Refusal
 from headwater.tasks import Kind
@@ -48,7 +48,7 @@ class MaskedAutoencoder(Learner):
         self.patches = network.patch_embed.num_patches
         if self.patches < 2:
             raise Refusal("an image of one patch is seen whole or not at all", remedy="prepare larger images")
-        self.seen = min(max(1, round(self.patches * (1 - options.mask))), self.patches - 1)
+        self.seen = _masking.seen(self.patches, mask=options.mask)
         # the global random state is left alone
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
@@ -72,10 +72,13 @@ class MaskedAutoencoder(Learner):
         images, shuffled = views
         kept, hidden = self._places(shuffled)
         drawn = self.draw(self._decoded(self.encode(images, kept), kept=kept, hidden=hidden))
-        patches = tokens.patchify(self.encoder.normalised(images), self.patch)
-        wanted = tokens.get_at_index(patches, hidden - self.prefix)
-        wanted = tokens.normalize_mean_var(wanted) if self.options.normalise else wanted
-        return F.mse_loss(drawn.float(), wanted.float())
+        return _masking.squared_error(
+            drawn,
+            self.encoder.normalised(images),
+            hidden=hidden - self.prefix,
+            side=self.patch,
+            normalise=self.options.normalise,
+        )
 
     def encode(self, images: Tensor, kept: Tensor) -> Tensor:
         """What the encoder makes of some tokens of each image, by their numbers (batch, kept)."""
