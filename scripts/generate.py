@@ -41,6 +41,7 @@ SECTIONS: dict[str, type[Record]] = {
     "archives.NAME.twin": grid.Twin,
     "sources.NAME": grid.Source,
     "sources.NAME.weights": grid.Weights,
+    "collapse": grid.Collapse,
     "controls": grid.Controls,
     "datasets.NAME": grid.Dataset,
     "recipes.NAME": grid.Recipe,

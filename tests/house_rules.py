@@ -21,7 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     # the engine does not know what it trains; methods and tasks tell it, in its words
     ("engine",),
     ("methods", "tasks"),
-    ("measured", "as_published", "verdicts", "examined", "subgroups", "crossed", "fitted"),
+    ("measured", "as_published", "verdicts", "examined", "subgroups", "crossed", "fitted", "watched"),
     (
         *("preflight", "catalogues", "specimens", "tables", "families", "wide", "characteristics", "matrix"),
         *("soundness", "numbers", "figures", "sentences", "page"),

@@ -117,7 +117,7 @@ class Training(Record):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """`auto`: bf16 where the device has it, else fp32."""
     validations: int = Field(10, ge=1)
-    """How often in a training the validation split is scored."""
+    """How often in a training the validation split is scored, or in a pre-training its features are looked at."""
     patience: int | None = Field(None, ge=1)
     """Stop after so many validations without a better score; none by default."""
     save_minutes: float = Field(10.0, ge=0)
@@ -162,6 +162,16 @@ class Weights(Record):
     """Smallest share of the network's parameters that must be loaded."""
 
 
+class Collapse(Record):
+    """When a pre-training is stopped because its network has stopped telling images apart."""
+
+    spread: float = Field(0.01, ge=0)
+    """Least spread of the features, in units of that of random directions; untrained networks have 0.1 or more, and
+    0.01 is a mean cosine of 0.9999 between images."""
+    rank: float = Field(1.0, ge=1)
+    """Least effective rank of the features (RankMe) of 256 training images; 1, the default, stops nothing."""
+
+
 class Source(Record):
     """Where first weights come from: published weights, a pre-training done here, or a random start."""
 
@@ -182,6 +192,8 @@ class Source(Record):
     """How long and how fast the pre-training runs; see the table of `training`."""
     views: Views = Views()
     """Random changes of the images in pre-training; see the table of `views`."""
+    collapse: Collapse = Collapse()
+    """What stops the pre-training, looked at as often as `training.validations` says; see the table of `collapse`."""
     compute: Processes = Field(Processes(), exclude=True)
     """Processes of this pre-training, where they are others than those of the top-level `compute`."""
     seed: int = Field(0, ge=0)

@@ -5,7 +5,7 @@ from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-from headwater import backbones, plugins
+from headwater import backbones, methods, plugins
 from headwater.grid import Archive
 from headwater.refusals import Refusal, did_you_mean
 from headwater.settings import Config
@@ -22,7 +22,7 @@ def check(config: Config) -> None:
 
 def wanting(config: Config) -> list[str]:
     """What a plan must fail for want of, one line each."""
-    checks = (_archives, _labels, _backbones, _weights, _metrics, _external, _packages)
+    checks = (_archives, _labels, _backbones, _methods, _weights, _metrics, _external, _packages)
     return [line for one in checks for line in one(config)]
 
 
@@ -91,6 +91,18 @@ def _backbones(config: Config) -> Iterable[str]:
         # timm names a set of weights after a dot: vit_base_patch16_224.augreg_in21k
         if model.partition(".")[0] not in known:
             yield f"sources.{name}.backbone: {library} has no {model!r}; {did_you_mean(model, known)}"
+
+
+def _methods(config: Config) -> Iterable[str]:
+    """Methods that cannot train the network, or images of that size."""
+    known = not list(_backbones(config))
+    for name, source in config.sources.items():
+        if known and source.method:
+            try:
+                size = config.archives[source.corpus].size
+                methods.check(source.method.name, backbone=source.backbone, size=size)
+            except Refusal as refusal:
+                yield f"sources.{name}.method: {refusal}"
 
 
 def _weights(config: Config) -> Iterable[str]:

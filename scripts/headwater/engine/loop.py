@@ -93,11 +93,12 @@ def fit(
     tracker: Tracker,
     validate: Callable[[Learner], dict[str, float]] | None = None,
     select: tuple[str, Literal["max", "min"]] | None = None,
+    watch: Callable[[int, dict[str, float]], None] | None = None,
 ) -> Fitted:
     """Train the learner, which then holds the kept weights: the best on validation by `select`, else the last.
 
     `images` uint8 (cases, channels, h, w); `rows` of them are trained on, with `targets` float32 (rows, labels).
-    `validate` is called on every rank. A stop signal saves the progress and exits with 143.
+    All ranks call `validate`, then `watch`, which may refuse what was measured. A stop signal saves and exits with 143.
     """
     _check(rows, training, world)
     last = steps(training, cases=len(rows))
@@ -116,14 +117,13 @@ def fit(
         )
         for batch in bar(batches, total=last, what="training", done=state.step) if world.first and ahead else batches:
             noted.append(_learn(state, batch.to(world.device), seed=seed))
-
             # one rank may hear the signal a step before the others
             stopped = any_rank(signalled(), world)
             look = stopped or state.step % RECORD == 0 or state.step in validated or state.step == last
             if look:
                 _note(noted, step=state.step, tracker=tracker, world=world)
             if state.step in validated:
-                _validate(state, validate, select=select, tracker=tracker)
+                _validate(state, validate, select=select, watch=watch, tracker=tracker)
 
             finished = state.out_of_patience or state.step == last
             overdue = world.first and time.monotonic() - saved >= 60 * training.save_minutes
@@ -197,6 +197,7 @@ def _validate(
     validate: Callable[[Learner], dict[str, float]],
     *,
     select: tuple[str, str] | None,
+    watch: Callable[[int, dict[str, float]], None] | None,
     tracker: Tracker,
 ) -> None:
     """Score the weights (their moving average, if there is one), and keep them if they are the best so far."""
@@ -205,6 +206,8 @@ def _validate(
         measured = validate(state.learner)
         state.learner.mode(True)
         tracker.log(state.step, measured)
+        if watch:
+            watch(state.step, measured)
         state.judge(measured, select)
 
 

@@ -48,11 +48,20 @@ def _uniforms(keys: Tensor, first: int, count: int) -> list[Tensor]:
 
 def normal(keys: Tensor, draw: int, shape: tuple[int, ...]) -> Tensor:
     """Standard normal numbers (batch, *shape) of draw number `draw`, one per pixel (Box & Muller 1958)."""
-    stream = _mixed(_mixed(keys + _signed((draw + 1) * STEP)))
-    pixels = torch.arange(math.prod(shape), device=keys.device)
-    bits = _mixed(stream[:, None] + pixels * STEP)  # (batch, pixels)
+    bits = _stream(keys, draw, math.prod(shape))  # (batch, pixels)
     radius = torch.sqrt(-2 * torch.log1p(-_fraction(bits, 40)))
     return (radius * torch.cos(2 * math.pi * _fraction(bits, 8))).view(-1, *shape)
+
+
+def order(keys: Tensor, draw: int, count: int) -> Tensor:
+    """A random order of range(count) for each sample, int64 (batch, count): exactly the same on every device."""
+    return _stream(keys, draw, count).argsort(dim=1, stable=True)
+
+
+def _stream(keys: Tensor, draw: int, count: int) -> Tensor:
+    """`count` random numbers of 64 bits (batch, count) from draw number `draw` of each sample."""
+    start = _mixed(_mixed(keys + _signed((draw + 1) * STEP)))
+    return _mixed(start[:, None] + torch.arange(count, device=keys.device) * STEP)
 
 
 def _mixed(bits: Tensor) -> Tensor:
