@@ -11,7 +11,7 @@ import yaml
 from packaging.requirements import Requirement
 from pydantic.fields import FieldInfo
 
-from headwater import grid, settings
+from headwater import grid, settings, source_grids
 from headwater.cli import door
 from headwater.formats import write_text
 from headwater.records import Choice, Record
@@ -42,6 +42,7 @@ SECTIONS: dict[str, type[Record]] = {
     "sources.NAME": grid.Source,
     "sources.NAME.weights": grid.Weights,
     "collapse": grid.Collapse,
+    "source_grids.NAME": source_grids.SourceGrid,
     "controls": grid.Controls,
     "datasets.NAME": grid.Dataset,
     "recipes.NAME": grid.Recipe,
@@ -177,9 +178,9 @@ def _words(annotation: typing.Any) -> str:
         return "plug-in"
     if annotation is Window:
         return "window"
-    if issubclass(annotation, pydantic.BaseModel):
+    if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
         return "section"
-    return {int: "whole number", float: "number", str: "text", bool: "yes or no"}[annotation]
+    return {typing.Any: "anything", int: "whole number", float: "number", str: "text", bool: "yes or no"}[annotation]
 
 
 if __name__ == "__main__":

@@ -15,6 +15,9 @@ from headwater.refusals import Refusal
 from headwater.weights import _coverage, _files, _nearest
 from headwater.weights._coverage import Coverage
 
+SHOWN = 2
+"""So many names are shown where none fits."""
+
 
 def adopt(*, source: grid.Source, size: int, encoder: Path, coverage: Path) -> None:
     """Write a source's published weights as an encoder for images of `size` pixels, and the report of what fitted.
@@ -39,12 +42,20 @@ def adopt(*, source: grid.Source, size: int, encoder: Path, coverage: Path) -> N
         refused = coverage.with_suffix(".refused.json")
         write_json(report, refused)
         raise Refusal(
-            f"coverage {covered.summary()} is below {100 * source.weights.coverage:g} %",
+            f"coverage {covered.summary()} is below {100 * source.weights.coverage:g} %{_met(found, covered)}",
             file=source.weights.path or source.backbone,
             remedy=_remedy(source, found=found, covered=covered, network=network, report=refused),
         )
     _write(network, covered=covered, source=source, path=encoder)
     print(f"coverage {covered.summary()}", flush=True)
+
+
+def _met(found: dict[str, Tensor], covered: Coverage) -> str:
+    """Which names met which, where none of a checkpoint's found its place."""
+    if covered.tensors or covered.mismatched:
+        return ""
+    theirs, ours = (", ".join(list(names)[:SHOWN]) for names in (found, covered.expected))
+    return f": the file has {theirs}, ...; the network asks for {ours}, ..."
 
 
 def _matching(found: dict[str, Tensor], *, network: Encoder, patch: str) -> Callable[[str, str], Coverage]:

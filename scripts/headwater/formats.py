@@ -543,6 +543,17 @@ def read_hashes(path: Path) -> np.ndarray:
     return hashes
 
 
+def read_features(path: Path) -> np.ndarray:
+    """What an encoder sees in each training image, memory-mapped: float16 (training images, width)."""
+    try:
+        features = np.load(path, mmap_mode="r")
+    except (OSError, ValueError, EOFError) as error:
+        raise Refusal(f"cannot be read: {error}", file=path, remedy="delete it and run embed again") from None
+    if features.ndim != 2 or features.dtype != np.float16:
+        raise Refusal(f"is {features.dtype} {features.shape}, not float16 (training images, width)", file=path)
+    return features
+
+
 def read_images(path: Path) -> np.ndarray:
     """Prepared pixels, memory-mapped: shades uint8, or Hounsfield units int16, (cases, channels, height, width)."""
     try:

@@ -478,12 +478,29 @@ class Grid(Record):
         """The reduction that this one keeps as many images as, if it asks for that."""
         return self.reductions[reduction].options.get("like")
 
+    def looked_at_by(self, reduction: str) -> str | None:
+        """The source whose encoder tells a reduction what images show, if it asks for one."""
+        return self.reductions[reduction].options.get("source")
+
+    def before(self, source: str) -> list[str]:
+        """The sources whose encoders must be there before a source can be pre-trained: its start, and who looks."""
+        record = self.source(source)
+        reductions = [record.reduction, self.like(record.reduction)]
+        lookers = [self.looked_at_by(reduction) for reduction in reductions if reduction]
+        return [name for name in [record.start, *lookers] if name]
+
     @property
     def corpora(self) -> list[tuple[str, str]]:
         """Each archive with each reduction that is learned from, behind those that others keep as many images as."""
         learned = {(source.corpus, source.reduction) for source in self.sources if source.kind == "pretrained"}
         likes = {(corpus, self.like(reduction)) for corpus, reduction in learned if self.like(reduction)}
         return sorted(learned | likes, key=lambda corpus: (self.like(corpus[1]) is not None, *corpus))
+
+    @property
+    def looked_at(self) -> list[tuple[str, str]]:
+        """Each corpus with each source whose encoder tells a reduction of it what the images show."""
+        found = {(corpus, self.looked_at_by(reduction)) for corpus, reduction in self.corpora}
+        return sorted((corpus, looker) for corpus, looker in found if looker)
 
     def source(self, name: str) -> Source:
         """The source of that name."""

@@ -58,7 +58,7 @@ def jobs(plan: Config) -> Iterator[Job]:
     """Every job of a study, each after those that it needs."""
     grid = plan.grid()
     yield from _of_archives(grid, plan.results)
-    yield from _of_sources(plan)
+    yield from _in_order([*_of_corpora(plan), *_of_sources(plan)])
     predictions: dict[str, tuple[str, ...]] = {}
     for dataset in grid.datasets:
         predicted = []
@@ -94,15 +94,44 @@ def _of_archives(grid: Grid, results: str) -> Iterator[Job]:
         yield Job(rule="relabel", product=cases_of(name, results), wildcards=(name,), kind=name, needs=(first,))
     learned = tuple(cases_of(learned.archive, results) for learned in grid.overlaps.archives)
     yield Job(rule="ledger", product=ledger_of(results), needs=learned)
+
+
+def _of_corpora(plan: Config) -> Iterator[Job]:
+    """What encoders see of corpora, and which images reductions keep of them."""
+    grid, results = plan.grid(), plan.results
+    for corpus, looker in grid.looked_at:
+        source = grid.source(looker)
+        encoder = () if source.kind == "random" else (encoder_of(looker, results),)
+        told = {"wildcards": (corpus, looker), "kind": f"{corpus}, {source.backbone}", "ranks": 1}
+        needs = (cases_of(corpus, results), *encoder)
+        yield Job(rule="embed", product=features_of(corpus, looker, results), needs=needs, **told)
     for corpus, reduction in grid.corpora:
-        like = grid.like(reduction)
+        like, looker = grid.like(reduction), grid.looked_at_by(reduction)
+        before = [rows_of(corpus, like, results)] if like else []
+        before += [features_of(corpus, looker, results)] if looker else []
         yield Job(
             rule="reduce",
             product=rows_of(corpus, reduction, results),
             wildcards=(corpus, reduction),
             kind=corpus,
-            needs=(cases_of(corpus, results), *([rows_of(corpus, like, results)] if like else [])),
+            needs=(cases_of(corpus, results), *before),
         )
+
+
+def _in_order(found: list[Job]) -> Iterator[Job]:
+    """The jobs as they come, but each behind those of them that it needs."""
+    by_product, done = {job.product: job for job in found}, set()
+
+    def behind(job: Job) -> Iterator[Job]:
+        for need in job.needs:
+            if need in by_product and need not in done:
+                yield from behind(by_product[need])
+        if job.product not in done:
+            done.add(job.product)
+            yield job
+
+    for job in found:
+        yield from behind(job)
 
 
 def _of_sources(plan: Config) -> Iterator[Job]:
@@ -176,6 +205,11 @@ def cases_of(archive: str, results: str) -> str:
 def rows_of(corpus: str, reduction: str, results: str) -> str:
     """The table of the images that a reduction keeps."""
     return f"{results}/corpora/{corpus}/{reduction}.parquet"
+
+
+def features_of(corpus: str, source: str, results: str) -> str:
+    """What the encoder of a source sees in the training images of a corpus."""
+    return f"{results}/corpora/{corpus}/{source}.features.npy"
 
 
 def ledger_of(results: str) -> str:

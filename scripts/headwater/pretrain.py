@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from headwater import backbones, formats, grid, methods, plugins, prepared, splits, tasks
+from headwater import backbones, formats, grid, methods, plugins, prepared, spent, splits, tasks
 from headwater.backbones._encoder import Encoder, restore
 from headwater.engine import checkpoint, distributed, loop
 from headwater.engine.tracking import Tracker
@@ -34,7 +34,11 @@ def pretrain(
     if source.method is None:
         raise Refusal(f"source {source.name!r} has no method", remedy="give it method, corpus and training")
     methods.check(source.method.name, backbone=source.backbone, size=size)
-    with distributed.world(threads=threads, device=device) as world:
+    identity = _identity(source, size, [cases, rows, start])
+    with (
+        distributed.world(threads=threads, device=device) as world,
+        spent.counted(history / "spent.json", identity=identity, writes=world.first) as told,
+    ):
         corpus = _corpus(cases, images, size=size, seen=source.seen)
         chosen = _rows(corpus, rows)
         learner = _learner(source, corpus, chosen, encoder=_first_weights(source, size=size, start=start))
@@ -57,13 +61,14 @@ def pretrain(
                 seed=source.seed,
                 world=world,
                 progress=progress,
-                identity=_identity(source, size, [cases, rows, start]),
+                identity=identity,
                 tracker=tracker,
                 validate=watch.measured,
                 watch=watch.refuse_collapse,
             )
             kept = watch.features(learner.encoder)
             tracker.summary(kept)
+        told |= {"images": len(chosen), "steps": loop.steps(source.training, cases=len(chosen)), "ranks": world.size}
         if world.first:
             origin = _origin(corpus, cases=cases, rows=rows, kept=len(chosen), start=start)
             described = {"source": source.as_json(), "digest": source.digest}

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from headwater import formats, plugins
+from headwater import formats, plugins, spent
 from headwater.hashes import KINDS, LEDGER, WORDS
-from headwater.records import Choice
+from headwater.provenance import sha256
+from headwater.records import Choice, Record
 from headwater.reductions import Kept
 from headwater.refusals import Refusal
 
@@ -25,29 +26,51 @@ def reduce(
     rows: Path,
     manifest: Path,
     like: Path | None = None,
+    features: Path | None = None,
 ) -> None:
     """Write to ROWS which training images of an archive a reduction keeps; validation and test images never enter.
 
-    LIKE are the rows of the reduction that this one is to keep as many images as.
+    LIKE are the rows of the reduction that this one is to keep as many images as; FEATURES what an encoder sees in each
+    training image, for a reduction that asks for it.
     """
     begun = time.perf_counter()
+    with spent.counted(rows.with_suffix(".spent.json")) as told:
+        made = {"rows": rows, "manifest": manifest, "like": like, "features": features}
+        told |= _reduce(reduction, cases=cases, images=images, hashes=hashes, **made)
+    print(
+        f"reduce {reduction.name}: {told['kept']} of {told['images']} training images kept"
+        f" ({told['kept'] / told['images']:.1%}; {told['volumes']} volumes) in {time.perf_counter() - begun:.1f} s"
+    )
+
+
+def _reduce(
+    reduction: Choice,
+    *,
+    cases: Path,
+    images: Path,
+    hashes: Path,
+    rows: Path,
+    manifest: Path,
+    like: Path | None,
+    features: Path | None,
+) -> dict[str, int]:
+    """How many images there are and are kept, of how many volumes, once the tables are written."""
     corpus, pixels = _corpus(cases, images=images, hashes=hashes)
     if like is not None:
         reduction = _as_many(reduction, like=like, corpus=corpus)
     options = plugins.chosen("reductions", reduction)
-    kept = plugins.load("reductions", reduction.name).keep(corpus, pixels, options=options)
+    seen, looked_at = _seen(corpus, pixels, options=options, features=features)
+    kept = plugins.load("reductions", reduction.name).keep(seen, looked_at, options=options)
     positions = kept.positions
     if not len(positions):
         raise Refusal(
             f"{reduction.name} keeps none of {len(corpus)} images", file=cases, remedy="choose a milder reduction"
         )
-    formats.write_table(corpus.loc[positions, ["row", "case"]], rows, "rows")
-    formats.write_table(_manifest(corpus, kept), manifest, "manifest")
+    origin = {"features": sha256(features)} if features else None
+    formats.write_table(corpus.loc[positions, ["row", "case"]], rows, "rows", origin=origin)
+    formats.write_table(_manifest(corpus, kept), manifest, "manifest", origin=origin)
     volumes = len(corpus[["patient", "volume"]].drop_duplicates())
-    print(
-        f"reduce {reduction.name}: {len(positions)} of {len(corpus)} training images kept"
-        f" ({len(positions) / len(corpus):.1%}; {volumes} volumes) in {time.perf_counter() - begun:.1f} s"
-    )
+    return {"images": len(corpus), "kept": len(positions), "volumes": volumes}
 
 
 def _corpus(cases: Path, *, images: Path, hashes: Path) -> tuple[pd.DataFrame, np.ndarray]:
@@ -67,6 +90,26 @@ def _corpus(cases: Path, *, images: Path, hashes: Path) -> tuple[pd.DataFrame, n
         raise Refusal("no image is in the train split", file=cases, remedy="look at the archive's splits")
     short = words[corpus["row"].to_numpy(), LEDGER:]
     return corpus.assign(volume=_volumes(corpus), **dict(zip(KINDS, short.T, strict=True))), pixels
+
+
+def _seen(
+    corpus: pd.DataFrame, pixels: np.ndarray, *, options: Record, features: Path | None
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """What a reduction looks at: the pixels; or features, with `row` pointing to the image's place among them."""
+    source = getattr(options, "source", None)
+    if (source is None) != (features is None):
+        raise Refusal(
+            f"this reduction looks at {'pixels' if source is None else f'what {source} sees'}",
+            file=features,
+            remedy="leave --features out" if source is None else "give --features what that source's encoder sees",
+        )
+    if features is None:
+        return corpus, pixels
+    found = formats.read_features(features)
+    if len(found) != len(corpus):
+        thing = f"holds features of {len(found)} images, the train split has {len(corpus)}"
+        raise Refusal(thing, file=features, remedy="delete it and run embed again")
+    return corpus.assign(row=np.argsort(np.argsort(corpus["row"].to_numpy()))), found
 
 
 def _ordered(table: pd.DataFrame) -> pd.DataFrame:

@@ -10,10 +10,11 @@ import pydantic
 import yaml
 from pydantic import Field
 
-from headwater import plugins
+from headwater import plugins, source_grids
 from headwater.grid import Archive, Comparing, Controls, Dataset, Grid, Leaks, Processes, Recipe, Source, Tracking
 from headwater.records import Choice, Record
 from headwater.refusals import Refusal, did_you_mean
+from headwater.source_grids import SourceGrid
 from headwater.windows import SLICE, WINDOWS, Window
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
@@ -68,6 +69,8 @@ class Config(Record):
     """Ways to keep a part of a corpus, by name; `everything` is always there."""
     sources: dict[str, Source] = Field(min_length=1)
     """Where first weights come from: the things compared; at least two. `{}` is a random start."""
+    source_grids: dict[str, SourceGrid] = {}
+    """Further sources by the lists of what they differ in, so that not each has to be written down."""
     controls: Controls = Controls()
     """Sources run once more to test the comparison itself; they cost fine-tunings, and take part in no other test."""
     datasets: dict[str, Dataset] = Field(min_length=1)
@@ -135,11 +138,12 @@ def read(path: Path) -> Config:
 
 def load(content: dict[str, Any], *, file: Path | str = "config") -> Config:
     """The config in a dictionary as YAML or Snakemake gives it; one refusal tells all that is wrong with it."""
+    whole, places = source_grids.expanded(content)
     try:
-        config = Config.model_validate(_filled_in(content))
+        config = Config.model_validate(_filled_in(whole))
     except pydantic.ValidationError as error:
         wrong = plugins.mistakes(error, Config)
-        raise _many(wrong, file) from None
+        raise _many(source_grids.told(wrong, places), file) from None
     checks = (
         _bad_names,
         _unknown_plugins,
@@ -147,6 +151,7 @@ def load(content: dict[str, Any], *, file: Path | str = "config") -> Config:
         _bad_second_readings,
         _bad_windows,
         _bad_likes,
+        _bad_lookers,
         _bad_excuses,
         _twice,
         _uneven_shares,
@@ -159,8 +164,9 @@ def load(content: dict[str, Any], *, file: Path | str = "config") -> Config:
         _too_few_resamples,
     )
     wrong = [line for check in checks for line in check(config)]
+    wrong += source_grids.clashes(config.source_grids, sources=config.sources, places=places)
     if wrong:
-        raise _many(wrong, file)
+        raise _many(source_grids.told(wrong, places), file)
     return config
 
 
@@ -233,6 +239,8 @@ def _unknown_plugins(config: Config) -> Iterable[str]:
         elif library not in plugins.names("backbones"):
             remedy = did_you_mean(library, plugins.names("backbones"))
             yield f"sources.{name}.backbone: there is no library {library!r}; {remedy}"
+        elif source.weights and source.weights.layout.name in plugins.names("weights"):
+            yield from _other_dimensions(source, library)
     for metric in config.comparison.metrics:
         yield from _missing("comparison.metrics", metric, plugins.names("metrics"))
     twins = plugins.names("twins")
@@ -240,6 +248,18 @@ def _unknown_plugins(config: Config) -> Iterable[str]:
         if archive.twin and archive.kind.name not in twins:
             remedy = did_you_mean(archive.kind.name, twins)
             yield f"archives.{name}.twin: {archive.kind.name} has no twin; {remedy}"
+
+
+def _other_dimensions(source: Source, library: str) -> Iterable[str]:
+    """Weights of networks for volumes in a backbone for slices, or the other way round."""
+    layout = source.weights.layout.name
+    theirs = plugins.constant("weights", layout, "DIMENSIONS", default=2)
+    ours = plugins.constant("backbones", library, "DIMENSIONS", default=2)
+    if theirs != ours:
+        yield (
+            f"sources.{source.name}.weights.layout: {layout} holds networks for {theirs}D images, and "
+            f"{source.backbone} takes {ours}D ones; choose a backbone for {theirs}D images, or leave the source out"
+        )
 
 
 def _choices(config: Config) -> Iterable[tuple[str, str, Choice]]:
@@ -312,6 +332,34 @@ def _bad_likes(config: Config) -> Iterable[str]:
         yield from _missing(f"reductions.{name}.like", like, {"everything", *config.reductions})
         if like in config.reductions and "like" in config.reductions[like].options:
             yield f"reductions.{name}.like: {like} itself keeps as many as another; name that, or one that measures"
+
+
+def _bad_lookers(config: Config) -> Iterable[str]:
+    """Reductions by what the encoder of a source sees that is not there, or that itself waits for the reduction."""
+    for name, reduction in config.reductions.items():
+        looker = reduction.options.get("source")
+        if isinstance(looker, str):
+            yield from _missing(f"reductions.{name}.source", looker, config.sources)
+    # names that lead nowhere are told elsewhere, and without them there is no grid to look at
+    if not any(map(config.grid().looked_at_by, config.reductions)) or list(_dangling(config)):
+        return
+    grid, told = config.grid(), set()
+    for name in config.sources:
+        circle = _circle(grid, [name])
+        if circle and not told & set(circle):
+            told |= set(circle)
+            yield f"reductions: {' -> '.join(circle)} is a circle of encoders that wait for each other; break it"
+
+
+def _circle(grid: Grid, path: list[str]) -> list[str]:
+    """A way from a source over what must be there before it back to itself; none of starts alone, told elsewhere."""
+    for name in grid.before(path[-1]) if path[-1] in {source.name for source in grid.sources} else []:
+        if name == path[0]:
+            steps = zip(path, [*path[1:], name], strict=True)
+            return [] if all(grid.source(one).start == other for one, other in steps) else [*path, name]
+        if name not in path and (found := _circle(grid, [*path, name])):
+            return found
+    return []
 
 
 def _bad_excuses(config: Config) -> Iterable[str]:
@@ -492,6 +540,12 @@ def schema() -> dict[str, Any]:
     """The JSON schema of a config file as people write it, for editors and the workflow catalogue."""
     content = Config.model_json_schema()
     forms = content["$defs"]
+    methods = forms["SourceGrid"]["properties"]["methods"]
+    names = {"type": "array", "items": {"type": "string"}}
+    forms["SourceGrid"]["properties"]["methods"] = {
+        "description": methods["description"],
+        "anyOf": [names, {"type": "object", "additionalProperties": {"type": ["object", "string", "null"]}}],
+    }
     forms["Choice"] = {
         "description": forms["Choice"]["description"],
         "anyOf": [

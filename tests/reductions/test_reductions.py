@@ -92,6 +92,8 @@ def test_random_depends_on_its_seed_only_and_nests():
         ("ssim", {"similarity": 0.9, "share": 0.1}, "either similarity or share"),
         ("mutual_information", {"similarity": 0.9, "share": 0.1}, "either similarity or share"),
         ("mutual_information", {"bins": 1}, "mutual_information.bins"),
+        ("embedding", {}, "embedding.source: missing"),
+        ("embedding", {"source": "a", "similarity": 0.9, "share": 0.1}, "either similarity or share"),
     ],
 )
 def test_impossible_options_are_refused(name, options, told):
@@ -185,3 +187,41 @@ def test_a_share_is_filled_up_by_what_is_farthest_from_its_leader():
     found = reduced("hash", cases, images, share=0.5, per="corpus")
     assert found.leader.tolist() == [0, 0, 2, 0]
     assert found.distance.tolist() == [0, 1, 0, 2]
+
+
+def features(count: int, seed: int = 0) -> np.ndarray:
+    """Features that turn little by little, slice after slice; stored in the order of the rows, which is another."""
+    steps = np.random.default_rng(seed).normal(size=(count, 6)) * 0.2
+    turning = np.cumsum(steps, axis=0) + np.array([3, 0, 0, 0, 0, 0])
+    return turning.astype(np.float16)[::-1]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    count=st.integers(0, 60),
+    seed=SCATTERED,
+    similarity=st.sampled_from([-1.0, 0.5, 0.9, 0.99, 1.0]),
+    per=st.sampled_from(["volume", "corpus"]),
+    mode=st.sampled_from(["leader", "neighbour"]),
+)
+def test_embeddings_keep_what_the_published_loop_keeps(count, seed, similarity, per, mode):
+    cases, _ = corpus(count)
+    told = features(count, seed)
+    found = reduced("embedding", cases, told, source="any", similarity=similarity, per=per, mode=mode)
+    ordered = told[::-1].astype(float)
+    squares = (ordered**2).sum(axis=1)
+    apart = 1 - np.clip(ordered @ ordered.T / np.sqrt(squares[:, None] * squares), -1, 1)
+    volumes = cases["volume"].to_numpy() if per == "volume" else np.zeros(count)
+    assert found.positions.tolist() == by_definition(apart, volumes, 1 - similarity, mode=mode)
+    assert found.distance.tolist() == [apart[leader, row] for row, leader in enumerate(found.leader)]
+
+
+@pytest.mark.parametrize("mode", ["leader", "neighbour"])
+@pytest.mark.parametrize("share", [0.1, 0.34, 1.0])
+def test_a_share_of_each_volume_is_kept_by_embedding(share, mode):
+    cases, _ = corpus(47)
+    found = reduced("embedding", cases, features(47), source="any", share=share, mode=mode)
+    sizes, many = cases["volume"].value_counts(), cases["volume"].iloc[found.positions].value_counts()
+    assert many.to_dict() == {volume: max(1, round(share * size)) for volume, size in sizes.items()}
+    whole = reduced("embedding", cases, features(47), source="any", share=share, per="corpus", mode=mode)
+    assert len(whole.positions) == max(1, round(share * 47))

@@ -72,12 +72,38 @@ rule relabel:
         " --split {output.split} 2>&1 | tee {log}"
 
 
+rule embed:
+    input:
+        cases=f"{ARCHIVE}/cases.parquet",
+        images=lambda wildcards: images_at(wildcards.archive),
+        encoder=lambda wildcards: encoder_at(wildcards.source),
+    output:
+        features=FEATURES,
+        account=f"{RESULTS}/corpora/{{archive}}/{{source}}.features.json",
+    log:
+        "logs/embed/{archive}/{source}.log",
+    conda:
+        ENVIRONMENT
+    threads: ASKED_TO_PREDICT["threads"]
+    resources:
+        trainings=1,
+        gpu=ASKED_TO_PREDICT["gpu"],
+        launch=ASKED_TO_PREDICT["launch"],
+    params:
+        source=lambda wildcards: quote(looking_at(wildcards.archive, source=wildcards.source).as_json()),
+        encoder=encoder_given,
+    shell:
+        training_door("embed") + "--source {params.source} --cases {input.cases} --images {input.images}"
+        " {params.encoder} --features {output.features} --account {output.account} > {log} 2>&1"
+
+
 rule reduce:
     input:
         cases=f"{ARCHIVE}/cases.parquet",
         images=lambda wildcards: images_at(wildcards.archive),
         hashes=lambda wildcards: hashes_at(wildcards.archive),
         like=rows_alike,
+        features=features_given,
     output:
         rows=CORPUS,
         manifest=f"{RESULTS}/corpora/{{archive}}/{{reduction}}.manifest.parquet",
@@ -89,7 +115,7 @@ rule reduce:
         ENVIRONMENT
     params:
         reduction=lambda wildcards: quote(GRID.reductions[wildcards.reduction].as_json()),
-        like=lambda wildcards, input: f"--like {quote(input.like[0])}" if input.like else "",
+        like=reduced_with,
     shell:
         door("reduce") + "--reduction {params.reduction} --cases {input.cases} --images {input.images}"
         " --hashes {input.hashes} --rows {output.rows} --manifest {output.manifest} {params.like} > {log} 2>&1"

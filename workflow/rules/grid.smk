@@ -45,6 +45,7 @@ ENVIRONMENT = str(Path(workflow.basedir) / "envs" / "headwater.yaml")
 
 ARCHIVE = f"{RESULTS}/archives/{{archive}}"
 CORPUS = f"{RESULTS}/corpora/{{archive}}/{{reduction}}.parquet"
+FEATURES = f"{RESULTS}/corpora/{{archive}}/{{source}}.features.npy"
 LEDGER = f"{RESULTS}/ledger.parquet"
 ENCODER = f"{RESULTS}/encoders/{{source}}.safetensors"
 RUN = f"{RESULTS}/runs/{{dataset}}/{{source}}/{{recipe}}/seed{{seed}}"
@@ -172,10 +173,27 @@ def hashes_at(archive):
     return f"{RESULTS}/archives/{GRID.images_of(archive)}/hashes.npy"
 
 
+def looking_at(archive, *, source):
+    """A source that looks at the images of an archive, through that archive's window."""
+    return GRID.source(source).model_copy(update={"seen": settings.window_of(GRID.archive(archive))})
+
+
 def rows_alike(wildcards):
     """The rows of the reduction that this one is to keep as many images as, if any."""
     like = GRID.like(wildcards.reduction)
     return [CORPUS.format(archive=wildcards.archive, reduction=like)] if like else []
+
+
+def reduced_with(wildcards, input):
+    """The part of a reduction's command that names what it needs besides the images."""
+    given = {"--like": input.like, "--features": input.features}
+    return " ".join(f"{flag} {quote(files[0])}" for flag, files in given.items() if files)
+
+
+def features_given(wildcards):
+    """What an encoder sees in the images, for a reduction that asks for it."""
+    looker = GRID.looked_at_by(wildcards.reduction)
+    return [FEATURES.format(archive=wildcards.archive, source=looker)] if looker else []
 
 
 @cache

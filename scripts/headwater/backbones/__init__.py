@@ -7,6 +7,7 @@ A plug-in holds
     resample(key, tensor, network) -> Tensor|None  a position embedding brought to this network's grid; None for tensors
                                                    that belong to no grid
     resample_patch(key, tensor, network) -> Tensor|None (optional)   likewise a patch embedding, to its patch size
+    DIMENSIONS: int (optional)                     of the images that it takes: 2, else 3
 Nothing here needs torch until a network is built, so that a plan can be checked in a moment.
 """
 

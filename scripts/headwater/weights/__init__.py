@@ -11,6 +11,8 @@ A plug-in holds
     resample(key, tensor, shape) -> Tensor|None (optional)   a position embedding brought to another grid as the
                                                     publisher's code does it; None: as the backbone's library does
     download(backbone) -> tensors (optional)    the weights from the library's own hub
+    SIGNS: tuple of patterns (optional)         keys that only files in this spelling have, one for each pattern
+    DIMENSIONS: int (optional)                  what its networks look at: 2 (slices, else) or 3 (volumes)
 """
 
 from typing import Literal

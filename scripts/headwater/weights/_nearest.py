@@ -30,8 +30,8 @@ def layout(
 ) -> Spelling | None:
     """The spelling that fills most of a backbone; None where none fills anything.
 
-    Of several that fill as much: the chosen layout, then the one that leaves fewest tensors over, then that of the
-    backbone's own library. `match` tells what a layout and a prefix cover.
+    Of several that fill as much: the one whose signs the file bears, then the chosen layout, then the one that leaves
+    fewest tensors over, then that of the backbone's own library. `match` tells what a layout and a prefix cover.
     """
     ranked = []
     for name in plugins.names("weights"):
@@ -43,10 +43,16 @@ def layout(
             covered = match(name, best)
         except Refusal:
             continue
-        rank = (covered.share, name == chosen, -len(covered.unexpected), name == backbone.partition("/")[0])
+        signed = not best and _bears(found, getattr(module, "SIGNS", ()))
+        rank = (covered.share, signed, name == chosen, -len(covered.unexpected), name == backbone.partition("/")[0])
         ranked.append((rank, Spelling(layout=name, prefix=best, share=covered.share)))
     best = max(ranked, key=lambda pair: pair[0], default=None)
     return best[1] if best and best[1].share else None
+
+
+def _bears(found: Tensors, signs: tuple[str, ...]) -> bool:
+    """Whether there are signs, and the checkpoint has a key for each."""
+    return bool(signs) and all(any(re.search(sign, key) for key in found) for sign in signs)
 
 
 def prefix(found: Tensors, *, expected: Collection[str], layout: ModuleType) -> str:
