@@ -1,6 +1,7 @@
 """How long it takes to hash slices and to find which of many hashes are kept, beside the published loop and libraries.
 
-    python benchmarks/reduction.py [--rounds 3] [--sizes 100000 1000000] [--ways ours numpy ...]
+    pip install --target peers --no-deps faiss-cpu imagehash pywavelets pybktree sortedcontainers
+    PYTHONPATH=peers python benchmarks/reduction.py [--rounds 3] [--sizes 100000 1000000] [--ways ours numpy ...]
 
 Hashes of 64 bits, kept greedily at most 6 bits apart, of three kinds: `walks` are volumes of 250 slices in which few
 bits turn from slice to slice; in `skewed` ones most bits hardly ever turn and all volumes follow one anatomy, as

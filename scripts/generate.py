@@ -16,6 +16,7 @@ from headwater.cli import door
 from headwater.formats import write_text
 from headwater.records import Choice, Record
 from headwater.refusals import Refusal
+from headwater.windows import Window
 
 ROOT = Path(__file__).parent.parent
 
@@ -40,6 +41,7 @@ SECTIONS: dict[str, type[Record]] = {
     "archives.NAME.twin": grid.Twin,
     "sources.NAME": grid.Source,
     "sources.NAME.weights": grid.Weights,
+    "collapse": grid.Collapse,
     "source_grids.NAME": source_grids.SourceGrid,
     "controls": grid.Controls,
     "datasets.NAME": grid.Dataset,
@@ -174,6 +176,8 @@ def _words(annotation: typing.Any) -> str:
         return f"NAME: {_words(inner[1])}"
     if annotation is Choice:
         return "plug-in"
+    if annotation is Window:
+        return "window"
     if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
         return "section"
     return {typing.Any: "anything", int: "whole number", float: "number", str: "text", bool: "yes or no"}[annotation]

@@ -15,13 +15,16 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("plugins", "progress", "workers"),
     ("slurm", "leases", "launch", "processes", "snakemake_log"),
     ("claims", "waiting", "controller"),
-    ("settings", "source_grids", "grid", "cli", "findings", "exchanges", "jobs", "chronicle", "accounts"),
+    ("windows", "settings", "source_grids", "grid", "cli", "findings", "exchanges", "jobs", "chronicle", "accounts"),
     ("io", "formats", "hashes", "statistics", "splits", "provenance", "prepared", "predictions", "labels", "spent"),
     ("datasets", "twins", "reductions", "backbones", "weights", "metrics"),
     # the engine does not know what it trains; methods and tasks tell it, in its words
     ("engine",),
     ("methods", "tasks"),
-    ("measured", "as_published", "less_is_more", "verdicts", "examined", "subgroups", "crossed", "fitted"),
+    (
+        *("measured", "as_published", "less_is_more", "verdicts", "examined", "subgroups", "crossed"),
+        *("fitted", "watched"),
+    ),
     (
         *("preflight", "catalogues", "specimens", "tables", "families", "wide", "characteristics", "matrix"),
         *("soundness", "numbers", "figures", "sentences", "page", "reduced"),
@@ -89,7 +92,8 @@ TORCH_FREE = (
         "preflight",
     ),
     *("io", "datasets", "twins", "statistics", "metrics", "reductions"),
-    *("provenance", "predictions", "labels", "spent", "measured", "as_published", "verdicts", "examined", "subgroups"),
+    *("windows", "prepared", "provenance", "predictions", "labels", "spent"),
+    *("measured", "as_published", "verdicts", "examined", "subgroups"),
     *("exchanges", "crossed", "cross", "catalogues", "findings", "tables", "families", "wide", "characteristics"),
     *("matrix", "soundness", "numbers", "figures", "less_is_more", "reduced"),
     *("sentences", "page"),

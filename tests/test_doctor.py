@@ -29,6 +29,7 @@ from headwater.workers import in_order
 
 CASES = 40
 TWINS = plugins.names("twins")
+"""Archives with a table of images and a file for each; those of CT have tests of their own below."""
 ROOT = Path(__file__).parents[1]
 Rows = list[list[str]]
 
@@ -152,7 +153,7 @@ def plant_duplicate(archive: str, folder: Path, cases: pd.DataFrame, *, across: 
     shutil.copyfile(folder / one["file"], folder / other["file"])
 
 
-@pytest.mark.parametrize("archive", TWINS)
+@pytest.mark.parametrize("archive", list(TABLES))
 class TestEveryArchive:
     def diagnosed(
         self, archive: str, folder: Path, *, clean: Path, before: set, refused: bool = False

@@ -99,3 +99,17 @@ def test_an_archive_of_files_needs_a_folder():
         config["archives"]["chestxray14"] = {"size": 32}
 
     assert "archives.chestxray14: " in told(change)
+
+
+def test_a_method_trains_some_networks_only_and_images_of_some_sizes():
+    def change(config):
+        config["sources"]["own"] = {
+            "method": "mae",
+            "corpus": "chestxray14",
+            "training": {"steps": 2, "batch": 8},
+            "backbone": "timm/test_resnet",
+        }
+
+    said = told(change)
+    assert "sources.own.method: mae trains networks of timm/vision_transformer, and timm/test_resnet is none" in said
+    assert "dino" in said.partition("one of")[2]

@@ -266,6 +266,22 @@ def test_batches_must_be_shared_evenly():
     settings.load(changed(("compute.ranks", 4)))
 
 
+@pytest.mark.parametrize("method", ["byol", "moco", "simclr", "swav"])
+def test_methods_that_compare_images_need_two(method):
+    line = told(("sources.ours.method", method), ("sources.ours.training.batch", 1))
+    assert f"sources.ours.training.batch: {method} compares images of a batch; make it 2 or more" in line
+    settings.load(changed(("sources.ours.method", method), ("sources.ours.training.batch", 2)))
+    settings.load(changed(("sources.ours.method", "dino"), ("sources.ours.training.batch", 1)))
+
+
+@pytest.mark.parametrize("optimiser", ["lars", "lamb"])
+def test_an_optimiser_that_adapts_what_decays_needs_decay(optimiser):
+    place = "recipes.finetune.training"
+    line = told((f"{place}.optimiser", optimiser), (f"{place}.weight_decay", 0))
+    assert f"{optimiser} adapts the rate of what decays alone; set weight_decay: 1.0e-6, or use sgd or adamw" in line
+    settings.load(changed((f"{place}.optimiser", "sgd"), (f"{place}.weight_decay", 0)))
+
+
 def test_ranks_must_be_shared_evenly_by_nodes():
     assert "compute: 4 ranks cannot be shared evenly by 3 nodes" in told(("compute", {"ranks": 4, "nodes": 3}))
     said = told(("recipes.finetune.compute", {"ranks": 2, "nodes": 4}))

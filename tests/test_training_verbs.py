@@ -212,6 +212,21 @@ def test_a_linear_probe_leaves_the_encoder_as_it_came(tmp_path, made, backbone):
     assert not torch.equal(model["head.weight"], other["head.weight"])
 
 
+def test_an_encoder_is_frozen_for_as_long_as_the_recipe_says(tmp_path, made):
+    source = pretrained_source()
+    encoder = encoder_of(tmp_path, source, made)
+    length = {"steps": 3, "validations": 1}
+    frozen, fit = fitted(tmp_path / "frozen", a_run(source, training=length, frozen_steps=2), made, encoder)
+    assert fit["frozen_steps"] == 2 and fit["run"]["recipe"]["frozen_steps"] == 2
+    later, _ = fitted(
+        tmp_path / "later", a_run(source, training=length, frozen_steps=2, unfrozen_lr=1e-30), made, encoder
+    )
+    start = checkpoint.load_weights(encoder)[0]
+    moved = {key for key in start if not torch.equal(frozen[f"encoder.backbone.{key}"], start[key])}
+    still = {key for key in start if torch.equal(later[f"encoder.backbone.{key}"], start[key])}
+    assert "conv1.0.weight" in moved & still and "bn1.running_mean" in moved - still
+
+
 def start_of(folder, run, made):
     """The model before anything was learnt: a rate too small to move a weight."""
     still = run.recipe.training.model_copy(update={"lr": 1e-30, "weight_decay": 0.0})

@@ -22,7 +22,8 @@ from headwater.jobs import Job, cases_of
 from headwater.reckoning import file_of
 from headwater.records import Record
 from headwater.refusals import Refusal
-from headwater.settings import Config
+from headwater.settings import Config, window_of
+from headwater.windows import Window
 
 
 class Timed(Record):
@@ -53,6 +54,8 @@ class Rehearsal(Record):
     size: int
     channels: int
     labels: int
+    seen: Window | None = None
+    """What is seen of images in Hounsfield units."""
     ranks: int = 1
     """The share of the batch that one of so many processes has is what is timed."""
 
@@ -63,7 +66,7 @@ class Rehearsal(Record):
             kept = {"name": "", "training": _of_any_length(self.recipe.training), "fraction": 1.0, "select": "auroc"}
             how = f"{self.recipe.kind} {self.recipe.model_copy(update=kept).digest}"
         else:
-            plain = {"name": "", "corpus": "", "reduction": "everything", "start": None, "seed": 0}
+            plain = {"name": "", "corpus": "", "reduction": "everything", "start": None, "seed": 0, "seen": None}
             of_any_length = {"training": _of_any_length(self.source.training)}
             how = f"{self.source.method.name} {self.source.model_copy(update=plain | of_any_length).digest}"
         return f"{how} {self.source.backbone} {self.size} px {self.ranks} ranks"
@@ -95,6 +98,7 @@ def rehearsal_of(job: Job, plan: Config) -> Rehearsal | None:
         archive = plan.archives[job.run.dataset.archive]
         labels = len(job.run.dataset.labels or _card(archive).labels) or 1
         told = {"size": archive.size, "channels": channels(archive), "labels": labels, "ranks": ranks}
+        told |= {"seen": window_of(archive)}
         # from where its first weights came changes nothing of the time that a network takes
         alike = Source(name="any", backbone=job.run.source.backbone)
         return Rehearsal(source=alike, recipe=job.run.recipe, **told)
@@ -103,7 +107,8 @@ def rehearsal_of(job: Job, plan: Config) -> Rehearsal | None:
     source = plan.sources[job.wildcards[0]]
     archive = plan.archives[source.corpus]
     labels, ranks = len(_card(archive).labels) or 1, plan.compute.of(source.compute).ranks
-    return Rehearsal(source=source, size=archive.size, channels=channels(archive), labels=labels, ranks=ranks)
+    told = {"size": archive.size, "channels": channels(archive), "labels": labels, "ranks": ranks}
+    return Rehearsal(source=source, seen=window_of(archive), **told)
 
 
 def _card(archive: Archive) -> Card:
@@ -111,8 +116,13 @@ def _card(archive: Archive) -> Card:
 
 
 def channels(archive: Archive) -> int:
-    """Planes of an archive's prepared images: radiographs are grey."""
-    return 1 if _card(archive).modality == "radiograph" else 3
+    """Planes of an archive's prepared images: radiographs and Hounsfield units are grey."""
+    return 1 if _card(archive).modality == "radiograph" or _card(archive).window else 3
+
+
+def pixel_bytes(archive: Archive) -> int:
+    """Bytes of each pixel of an archive's prepared images: Hounsfield units take two."""
+    return 2 if _card(archive).window else 1
 
 
 # how many images there are

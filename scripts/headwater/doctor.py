@@ -11,6 +11,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -37,7 +38,7 @@ FEW = 0.01
 MANY_UNLISTED = 0.1
 """Share of unlisted images, of the listed ones, from which on the tables and the images may be of two releases."""
 
-PICTURES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom")
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom", ".npz", ".nii", ".nii.gz")
 
 MOST_WORDS = 30
 """Different words for projections above which their column may hold something else, which is then not shown."""
@@ -165,6 +166,7 @@ def examine(archive: str, folder: Path, *, options: Record, sample: int = 200, w
     there = _pictures(folder) if files is None or all(file.is_relative_to(folder) for file in files) else None
     if catalogue is not None:
         listing = _listing(plugin, folder, options, catalogue)
+        there = there and _without_beside(there, listing, beside=getattr(plugin, "BESIDE", ()))
         expected = {"cases": stamp["cases"]} if stamp and isinstance(stamp.get("cases"), int) else plugin.CARD.expected
         _check_catalogue(found, catalogue, listing, there, expected=expected, twin=bool(stamp), card=plugin.CARD)
     pool = _pool(catalogue, there)
@@ -389,6 +391,12 @@ def _unlisted(listing: pd.DataFrame, there: set[str]) -> Iterator[Finding]:
         what = f"images on the disk that no table lists: {len(beyond):,}"
         severity = "warning" if strange else "note"
         yield Finding(severity=severity, what=what, count=len(beyond), remedy=remedy, names=tuple(beyond))
+
+
+def _without_beside(there: set[str], listing: pd.DataFrame, *, beside: tuple[str, ...]) -> set[str]:
+    """The image files that are there without those that lie beside the listed ones by intent, such as masks."""
+    listed = set(listing["file"])
+    return {file for file in there if file in listed or not any(fnmatch(file, pattern) for pattern in beside)}
 
 
 def _splits(catalogue: pd.DataFrame) -> list[str]:

@@ -37,7 +37,7 @@ def embed(
     """
     began = time.monotonic()
     with distributed.world(threads=threads, device=device) as world:
-        corpus = prepared.read(cases, images=images)
+        corpus = prepared.read(cases, images=images, seen=source.seen)
         network = _encoder(source, size=corpus.size, encoder=encoder)
         rows = corpus.rows("train")
         pieces = _pieces(network, corpus, rows, world=world)

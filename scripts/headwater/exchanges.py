@@ -10,6 +10,7 @@ from functools import cache
 from headwater import findings, plugins
 from headwater.grid import Dataset, Grid, Run
 from headwater.records import Record
+from headwater.windows import Window
 
 
 class Exchange(Record):
@@ -18,6 +19,8 @@ class Exchange(Record):
     dataset: str
     labels: tuple[tuple[str, str], ...]
     """Of each finding: what it is called where it is tested, and what where the network was fitted."""
+    seen: Window | None = None
+    """What is seen of the other one's images, where they are in Hounsfield units."""
 
 
 class Exchanges(Record):
@@ -39,7 +42,7 @@ def guests(grid: Grid, tested: str) -> Exchanges:
 def _with_others(grid: Grid, dataset: str, pairs: Callable[[str], tuple]) -> Exchanges:
     """The others that share something; none where the study does not ask for it."""
     others = [other.name for other in grid.datasets if other.name != dataset] if grid.comparing.external else []
-    found = (Exchange(dataset=other, labels=pairs(other)) for other in others)
+    found = (Exchange(dataset=other, labels=pairs(other), seen=grid.dataset(other).seen) for other in others)
     return Exchanges(others=tuple(one for one in found if one.labels))
 
 

@@ -14,7 +14,7 @@ import torch
 
 from headwater import __version__, backbones, formats, grid, prepared, splits, tasks
 from headwater.backbones._encoder import Encoder, count, restore
-from headwater.engine import checkpoint, distributed, loop, scoring
+from headwater.engine import checkpoint, distributed, loop, schedule, scoring
 from headwater.engine.tracking import Tracker
 from headwater.metrics import auroc
 from headwater.provenance import RANDOM, sha256
@@ -59,19 +59,10 @@ def finetune(
     """Write the model of a run, its curves beside it, and the record of how it was fitted."""
     began = time.monotonic()
     with distributed.world(threads=threads, device=device) as world:
-        data = prepared.read(cases, images=images)
+        data = prepared.read(cases, images=images, seen=run.dataset.seen)
         material = _material(run, data, file=cases)
         network, origin = _network(run, size=data.size, encoder=encoder)
-        weights = classification.class_weights(
-            material.targets["train"], kind=material.kind, wanted=run.recipe.class_weights
-        )
-        learner = classification.Fitting(
-            classification.Classifier(network, labels=len(material.labels), seed=_number("head", run.stream)),
-            views=run.recipe.views,
-            kind=material.kind,
-            class_weights=weights,
-            frozen=run.recipe.kind == "linear_probe",
-        )
+        learner = _learner(run, network=network, material=material)
         with Tracker(
             model.parent,
             record=run,
@@ -195,6 +186,20 @@ def _network(run: grid.Run, *, size: int, encoder: Path | None) -> tuple[Encoder
     return network, {"file": str(encoder), "sha256": sha256(encoder), **proof}
 
 
+def _learner(run: grid.Run, *, network: Encoder, material: Material) -> classification.Fitting:
+    """The network with a fresh head, as the recipe fits it."""
+    recipe, targets = run.recipe, material.targets["train"]
+    return classification.Fitting(
+        classification.Classifier(network, labels=len(material.labels), seed=_number("head", run.stream)),
+        views=recipe.views,
+        kind=material.kind,
+        class_weights=classification.class_weights(targets, kind=material.kind, wanted=recipe.class_weights),
+        frozen=recipe.kind == "linear_probe",
+        held=schedule.frozen(recipe, cases=len(material.training)),
+        later=(recipe.unfrozen_lr or recipe.training.lr) / recipe.training.lr,
+    )
+
+
 def _validate(
     learner: classification.Fitting, *, material: Material, training: grid.Training, world: distributed.World
 ) -> dict[str, float]:
@@ -250,6 +255,7 @@ def _account(
         "run": json.loads(run.as_json()),
         "digest": run.digest,
         "steps": fitted.steps,
+        "frozen_steps": learner.held,
         "kept_step": fitted.kept_step,
         "score": fitted.score,
         "selected_by": run.recipe.select,

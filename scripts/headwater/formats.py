@@ -391,8 +391,9 @@ KEYS = {
 """Columns that together may name a row only once."""
 
 OPTIONAL: dict[str, dict[str, str]] = {
-    # of slices: the volume that they belong to, and where in it they lie along its normal
-    table: {"series": TEXT, "position": NUMBER}
+    # of slices: the volume that they belong to, where in it they lie along its normal, and how far apart their rows
+    # and columns are as they were read, in millimetres
+    table: {"series": TEXT, "position": NUMBER, "row_spacing": NUMBER, "column_spacing": NUMBER}
     for table in ("catalogue", "cases")
 }
 """Columns that a table may have besides its own."""
@@ -554,11 +555,12 @@ def read_features(path: Path) -> np.ndarray:
 
 
 def read_images(path: Path) -> np.ndarray:
-    """Prepared pixels, memory-mapped: uint8 (cases, channels, height, width)."""
+    """Prepared pixels, memory-mapped: shades uint8, or Hounsfield units int16, (cases, channels, height, width)."""
     try:
         images = np.load(path, mmap_mode="r")
     except (OSError, ValueError, EOFError) as error:
         raise Refusal(f"cannot be read: {error}", file=path, remedy="delete it and run prepare again") from None
-    if images.ndim != 4 or images.dtype != np.uint8:
-        raise Refusal(f"is {images.dtype} {images.shape}, not uint8 (cases, channels, height, width)", file=path)
+    if images.ndim != 4 or images.dtype not in (np.uint8, np.int16):
+        what = f"is {images.dtype} {images.shape}, not uint8 or int16 (cases, channels, height, width)"
+        raise Refusal(what, file=path)
     return images

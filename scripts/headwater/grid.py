@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from headwater.records import Choice, Record
+from headwater.windows import Window
 
 
 class Twin(Record):
@@ -45,15 +46,22 @@ class Archive(Record):
     split_seed: int = Field(0, ge=0)
     """Which patients go where, where the archive has no official split. Labels are spread evenly, so another label
     policy draws others: hold policies against each other by `images_of`."""
+    patients_apart: bool = True
+    """Refuse official splits that share a patient; `false` leaves them to the ledger, where each needs an excuse."""
     rejects: float = Field(0.01, ge=0, le=1)
     """Largest share of cases that may be unreadable before `prepare` stops."""
+    window: Window | None = Field(None, exclude=True)
+    """What trainings see of an archive of CT: `lung`, `chest` (soft tissue), `abdomen`, `angiography`, `bone`, `brain`,
+    `{centre: 40, width: 400}` in Hounsfield units, or `slice`, each slice from its lowest to its highest value; by
+    default what the archive is for. Another window repeats trainings, and prepares nothing anew."""
     twin: Twin | None = None
     """Make a synthetic archive at `folder` first."""
 
     @property
     def numbering(self) -> str:
-        """Who numbers its patients: its publisher, or the seed of its twin."""
-        return f"{self.kind.name}, twin {self.twin.seed}" if self.twin else self.kind.name
+        """Who numbers its patients: its publisher or whom its options name, or the seed of its twin."""
+        owner = str(self.kind.options.get("numbering", self.kind.name))
+        return f"{owner}, twin {self.twin.seed}" if self.twin else owner
 
 
 class Views(Record):
@@ -109,7 +117,7 @@ class Training(Record):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """`auto`: bf16 where the device has it, else fp32."""
     validations: int = Field(10, ge=1)
-    """How often in a training the validation split is scored."""
+    """How often in a training the validation split is scored, or in a pre-training its features are looked at."""
     patience: int | None = Field(None, ge=1)
     """Stop after so many validations without a better score; none by default."""
     save_minutes: float = Field(10.0, ge=0)
@@ -121,6 +129,14 @@ class Training(Record):
             raise ValueError("say how long: either steps or epochs, and not both")
         if self.steps is not None and self.warmup_steps >= self.steps:
             raise ValueError(f"warmup_steps ({self.warmup_steps}) must be smaller than steps ({self.steps})")
+        return self
+
+    @model_validator(mode="after")
+    def _something_to_adapt(self) -> "Training":
+        if self.optimiser in ("lars", "lamb") and not self.weight_decay:
+            raise ValueError(
+                f"{self.optimiser} adapts the rate of what decays alone; set weight_decay: 1.0e-6, or use sgd or adamw"
+            )
         return self
 
 
@@ -146,6 +162,16 @@ class Weights(Record):
     """Smallest share of the network's parameters that must be loaded."""
 
 
+class Collapse(Record):
+    """When a pre-training is stopped because its network has stopped telling images apart."""
+
+    spread: float = Field(0.01, ge=0)
+    """Least spread of the features, in units of that of random directions; untrained networks have 0.1 or more, and
+    0.01 is a mean cosine of 0.9999 between images."""
+    rank: float = Field(1.0, ge=1)
+    """Least effective rank of the features (RankMe) of 256 training images; 1, the default, stops nothing."""
+
+
 class Source(Record):
     """Where first weights come from: published weights, a pre-training done here, or a random start."""
 
@@ -166,6 +192,8 @@ class Source(Record):
     """How long and how fast the pre-training runs; see the table of `training`."""
     views: Views = Views()
     """Random changes of the images in pre-training; see the table of `views`."""
+    collapse: Collapse = Collapse()
+    """What stops the pre-training, looked at as often as `training.validations` says; see the table of `collapse`."""
     compute: Processes = Field(Processes(), exclude=True)
     """Processes of this pre-training, where they are others than those of the top-level `compute`."""
     seed: int = Field(0, ge=0)
@@ -178,6 +206,8 @@ class Source(Record):
     """Which control this is, if it is one; filled in from `controls`."""
     of: str | None = None
     """The source that a control is made of."""
+    seen: Window | None = None
+    """What the pre-training sees of a corpus in Hounsfield units; filled in from the archive's `window`."""
 
     @property
     def original(self) -> "Source":
@@ -227,6 +257,8 @@ class Dataset(Record):
     """The archive's name under `archives`."""
     labels: tuple[str, ...] = ()
     """Which labels, in the order of the tables; empty means all that the archive has."""
+    seen: Window | None = None
+    """What networks see of images in Hounsfield units; filled in from the archive's `window`."""
 
 
 class Recipe(Record):
@@ -247,6 +279,27 @@ class Recipe(Record):
     """Share of the training patients that are used; below 1 for the question of few labels."""
     select: Literal["auroc", "loss"] = "auroc"
     """What picks the kept step on the validation split: highest macro AUROC or lowest loss."""
+    frozen_steps: int | None = Field(None, ge=1)
+    """First optimiser steps in which only the head and the BatchNorm layers learn; then all does, at the same rate."""
+    frozen_epochs: float | None = Field(None, gt=0)
+    """The same in passes through the training images, as papers state it; either this or frozen_steps."""
+    unfrozen_lr: float | None = Field(None, gt=0)
+    """Highest learning rate of the whole network after that, where it is another one than before; none keeps it."""
+
+    @model_validator(mode="after")
+    def _frozen_at_first(self) -> "Recipe":
+        held = [length for length in (self.frozen_steps, self.frozen_epochs) if length is not None]
+        if len(held) > 1:
+            raise ValueError("say how long the encoder is frozen: either frozen_steps or frozen_epochs, and not both")
+        if held and self.kind != "finetune":
+            raise ValueError("a linear_probe is frozen throughout; leave frozen_steps and frozen_epochs out")
+        if self.unfrozen_lr and not held:
+            raise ValueError("unfrozen_lr needs frozen_steps or frozen_epochs: it says what comes after")
+        for frozen, whole in (("frozen_steps", "steps"), ("frozen_epochs", "epochs")):
+            told, length = getattr(self, frozen), getattr(self.training, whole)
+            if told and length and told >= length:
+                raise ValueError(f"{frozen} ({told:g}) must be smaller than {whole} ({length:g})")
+        return self
 
 
 class Run(Record):

@@ -8,6 +8,8 @@ import numpy as np
 from PIL import Image
 from scipy.fft import dct
 
+from headwater.io.windows import as_shades
+
 SIDE = 16
 """Frequencies along either axis that the ledger's hash keeps."""
 
@@ -29,8 +31,11 @@ WORDS = LEDGER + len(KINDS)
 
 
 def every(pixels: np.ndarray) -> np.ndarray:
-    """All hashes of one image, uint8 (height, width) or (height, width, 3), as uint64 (words,)."""
-    grey = Image.fromarray(pixels).convert("L")
+    """All hashes of one image, uint8 (height, width) or (height, width, 3), as uint64 (words,).
+
+    Of a slice in Hounsfield units, int16, those of its shades from the lowest to the highest.
+    """
+    grey = Image.fromarray(as_shades(pixels)).convert("L")
     short = [difference(grey), perceptual(grey, side=SHORT), average(grey)]
     return np.concatenate([perceptual(grey, side=SIDE), *short])
 

@@ -28,7 +28,7 @@ def predict(
     In the folder `saved` lies the progress of trainings; that of this run has served, and is taken away.
     """
     with distributed.world(threads=threads, device=device) as world:
-        data = prepared.read(cases, images=images)
+        data = prepared.read(cases, images=images, seen=run.dataset.seen)
         network = fitted.read(run, model)
         if network.size != data.size:
             raise Refusal(

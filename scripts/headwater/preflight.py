@@ -1,10 +1,11 @@
 """What must be there before the first job: archives, their label files, checkpoints, models and packages; no torch."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-from headwater import backbones, plugins
+from headwater import backbones, methods, plugins
 from headwater.grid import Archive
 from headwater.refusals import Refusal, did_you_mean
 from headwater.settings import Config
@@ -21,7 +22,7 @@ def check(config: Config) -> None:
 
 def wanting(config: Config) -> list[str]:
     """What a plan must fail for want of, one line each."""
-    checks = (_archives, _labels, _backbones, _weights, _metrics, _external, _packages)
+    checks = (_archives, _labels, _backbones, _methods, _weights, _metrics, _external, _packages)
     return [line for one in checks for line in one(config)]
 
 
@@ -60,16 +61,26 @@ def _archives(config: Config) -> Iterable[str]:
 def _labels(config: Config) -> Iterable[str]:
     """Labels that the archive does not have."""
     for name, dataset in config.datasets.items():
-        known = _known_labels(config.archives[dataset.archive].kind.name) if dataset.labels else ()
+        known = _known_labels(config.archives[dataset.archive]) if dataset.labels else ()
         for label in dataset.labels:
-            if label not in known:
+            if known is not None and label not in known:
                 yield f"datasets.{name}.labels: {dataset.archive} has no {label!r}; {did_you_mean(label, known)}"
 
 
-def _known_labels(kind: str) -> tuple[str, ...]:
-    """The labels of an archive, from its file's text where they stand there word by word, else by importing it."""
-    written = plugins.constant("datasets", kind, "CARD.labels", default=None)
-    return plugins.load("datasets", kind).CARD.labels if written is None else written
+def _known_labels(archive: Archive) -> tuple[str, ...] | None:
+    """The labels of an archive, from its file's text where they stand there word by word, else by importing it.
+
+    None where only a table tells them that is not there, or refused elsewhere.
+    """
+    kind = archive.kind.name
+    if written := plugins.constant("datasets", kind, "CARD.labels", default=None):
+        return written
+    plugin = plugins.load("datasets", kind)
+    if not hasattr(plugin, "labels"):
+        return plugin.CARD.labels
+    with suppress(Refusal):
+        return plugin.labels(Path(archive.folder), plugins.chosen("datasets", archive.kind))
+    return None
 
 
 def _backbones(config: Config) -> Iterable[str]:
@@ -80,6 +91,18 @@ def _backbones(config: Config) -> Iterable[str]:
         # timm names a set of weights after a dot: vit_base_patch16_224.augreg_in21k
         if model.partition(".")[0] not in known:
             yield f"sources.{name}.backbone: {library} has no {model!r}; {did_you_mean(model, known)}"
+
+
+def _methods(config: Config) -> Iterable[str]:
+    """Methods that cannot train the network, or images of that size."""
+    known = not list(_backbones(config))
+    for name, source in config.sources.items():
+        if known and source.method:
+            try:
+                size = config.archives[source.corpus].size
+                methods.check(source.method.name, backbone=source.backbone, size=size)
+            except Refusal as refusal:
+                yield f"sources.{name}.method: {refusal}"
 
 
 def _weights(config: Config) -> Iterable[str]:

@@ -4,7 +4,7 @@ Whatever the number of workers, the same archive gives the same files.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ from headwater.hashes import WORDS, every
 from headwater.progress import bar
 from headwater.refusals import Refusal
 from headwater.splits import account, origin, refuse_empty_split, with_splits
+from headwater.windows import AIR
 from headwater.workers import in_order
 
 
@@ -27,8 +28,9 @@ class Prepared(NamedTuple):
     """What became of one case: its pixels and what its header says of the patient, or why it cannot be read."""
 
     pixels: np.ndarray | None
-    """uint8 (channels, size, size)"""
-    person: dict[str, Any]
+    """uint8 (channels, size, size), or int16 (1, size, size) of Hounsfield units"""
+    told: dict[str, Any]
+    """what only the file tells: of the patient, and where a slice lies"""
     hash: np.ndarray | None = None
     """uint64 (words,): see hashes.every"""
     reason: str = ""
@@ -71,7 +73,12 @@ def _catalogue(listed: pd.DataFrame, *, archive: grid.Archive, files: Mapping[st
     """All cases that the archive lists, each in a split."""
     try:
         return with_splits(
-            listed, validation=archive.validation, test=archive.test, seed=archive.split_seed, files=files
+            listed,
+            validation=archive.validation,
+            test=archive.test,
+            seed=archive.split_seed,
+            files=files,
+            apart=archive.patients_apart,
         )
     except Refusal as refusal:
         raise Refusal(f"archives.{archive.name}: {refusal}") from None
@@ -81,31 +88,62 @@ def _read_all(
     catalogue: pd.DataFrame, *, archive: grid.Archive, workers: int, path: Path
 ) -> tuple[pd.DataFrame, np.ndarray, pd.DataFrame]:
     """Write the pixels of all cases to `path`; the "cases" table of them, their hashes, and the "rejects"."""
-    work = partial(_read, kind=archive.kind.name, folder=archive.folder, size=archive.size, resize=archive.resize)
     rows = catalogue.to_dict("records")
-    results = in_order(work, rows, lost=lost, workers=workers)
-    kept, persons, hashes, refused = [], [], [], []
-    with Shelf(path, size=archive.size) as shelf:
-        for position, result in enumerate(bar(results, total=len(rows), what=f"prepare {archive.name}")):
+    results = _results(rows, archive=archive, workers=workers)
+    kept, told, hashes, refused = [], [], [], []
+    with Shelf(path, size=archive.size, kind=_kind(archive)) as shelf:
+        for position, result in bar(results, total=len(rows), what=f"prepare {archive.name}"):
             if result.pixels is None:
                 refused.append({**{key: rows[position][key] for key in ("case", "file")}, "reason": result.reason})
                 continue
             shelf.add(result.pixels)
             kept.append(position)
-            persons.append(result.person)
+            told.append(result.told)
             hashes.append(result.hash)
     digests = [hashlib.blake2b(pixels.tobytes(), digest_size=8).hexdigest() for pixels in np.load(path, mmap_mode="r")]
-    known = _with_persons(catalogue.iloc[kept].reset_index(drop=True), persons)
+    known = _with_told(catalogue.iloc[kept].reset_index(drop=True), told)
     prepared = known.assign(row=np.arange(len(kept)), pixels=pd.Series(digests, dtype=str))
     rejects = pd.DataFrame(refused, columns=["case", "file", "reason"], dtype=str)
     return check(prepared, "cases"), np.array(hashes, np.uint64).reshape(len(kept), WORDS), rejects
 
 
-def _with_persons(cases: pd.DataFrame, persons: list[dict[str, Any]]) -> pd.DataFrame:
-    """The cases with what headers tell of patients where the catalogue says nothing."""
-    told = pd.DataFrame(persons, index=cases.index)
+def _results(rows: list[dict[str, Any]], *, archive: grid.Archive, workers: int) -> Iterator[tuple[int, Prepared]]:
+    """(place among the rows, what became of it): in their order, those of a scan in the order of its slices."""
+    asked = {"kind": archive.kind.name, "folder": archive.folder, "size": archive.size, "resize": archive.resize}
+    if not hasattr(plugins.load("datasets", archive.kind.name), "read_scan"):
+        yield from enumerate(in_order(partial(_read, **asked), rows, lost=lost, workers=workers))
+        return
+    scans = _scans(rows)
+    # one scan at a time, so that no worker holds more than one and results do not pile up
+    made = in_order(partial(_read_scans, **asked), scans, lost=_lost_scan, workers=workers, chunk=1)
+    for scan, slices in zip(scans, made, strict=True):
+        for place, result in slices:
+            yield scan["places"][place], result
+
+
+def _scans(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows by the scan that they are slices of, in the order in which scans come."""
+    scans: dict[str, dict[str, Any]] = {}
+    for place, row in enumerate(rows):
+        scan = scans.setdefault(row["series"], {"rows": [], "places": []})
+        scan["rows"].append(row)
+        scan["places"].append(place)
+    return list(scans.values())
+
+
+def _kind(archive: grid.Archive) -> type[np.generic]:
+    """What the pixels of an archive are kept as."""
+    return np.int16 if plugins.load("datasets", archive.kind.name).CARD.window else np.uint8
+
+
+def _with_told(cases: pd.DataFrame, told: list[dict[str, Any]]) -> pd.DataFrame:
+    """The cases with what their files tell: of patients where the catalogue says nothing, and where slices lie."""
+    found = pd.DataFrame(told, index=cases.index)
     known = {"sex": cases["sex"] != "", "age": cases["age"].notna(), "view": cases["view"] != ""}
-    return cases.assign(**{name: cases[name].where(known[name], told[name]) for name in told.columns})
+    unknown = pd.Series(False, cases.index)
+    return cases.assign(
+        **{name: cases.get(name, found[name]).where(known.get(name, unknown), found[name]) for name in found.columns}
+    )
 
 
 def _write_rejects(refused: pd.DataFrame, path: Path, *, archive: grid.Archive, total: int) -> None:
@@ -145,13 +183,50 @@ def _read(chunk: list[dict[str, Any]], *, kind: str, folder: str, size: int, res
     for case in chunk:
         try:
             decoded = plugin.read_pixels(Path(folder), case)
-            pixels = fitted(decoded, size=size, resize=resize)
-            person = plugin.read_person(Path(folder), case) if hasattr(plugin, "read_person") else {}
-            # of what was decoded: the same picture has one hash at every size, padded or stretched
-            results.append(Prepared(pixels, person, every(decoded)))
+            told = plugin.read_person(Path(folder), case) if hasattr(plugin, "read_person") else {}
+            results.append(_prepared(decoded, told, case=case, size=size, resize=resize))
         except Refusal as refusal:
             results.append(Prepared(None, {}, reason=str(refusal)))
     return results
+
+
+def _read_scans(
+    chunk: list[dict[str, Any]], *, kind: str, folder: str, size: int, resize: str
+) -> list[list[tuple[int, Prepared]]]:
+    """What becomes of the slices of each scan of a chunk, with their places among its rows; runs in a worker."""
+    return [_read_scan(scan["rows"], kind=kind, folder=folder, size=size, resize=resize) for scan in chunk]
+
+
+def _read_scan(
+    rows: list[dict[str, Any]], *, kind: str, folder: str, size: int, resize: str
+) -> list[tuple[int, Prepared]]:
+    """(place among the rows, what becomes of it) of the slices of a scan, in the order in which they lie."""
+    made = []
+    try:
+        for place, slice_ in plugins.load("datasets", kind).read_scan(Path(folder), rows):
+            result = Prepared(None, {}, reason=slice_.reason)
+            if slice_.pixels is not None:
+                told = slice_.place._asdict()
+                result = _prepared(slice_.pixels, told, case=rows[place], size=size, resize=resize)
+            made.append((place, result))
+    except Refusal as refusal:
+        return [(place, Prepared(None, {}, reason=str(refusal))) for place in range(len(rows))]
+    return made
+
+
+def _prepared(
+    decoded: np.ndarray, told: dict[str, Any], *, case: Mapping[str, Any], size: int, resize: str
+) -> Prepared:
+    """An image at its size with its hashes; a slice that is the same throughout, such as air, is none."""
+    if decoded.dtype == np.int16 and decoded.min() == decoded.max():
+        return Prepared(None, {}, reason=f"{case['case']}: shows nothing, one value throughout")
+    # hashes of what was decoded: the same picture has one at every size, padded or stretched
+    return Prepared(fitted(decoded, size=size, resize=resize), told, every(decoded))
+
+
+def _lost_scan(scan: Mapping[str, Any]) -> list[tuple[int, Prepared]]:
+    """What becomes of the slices of a scan whose decoder ended the process."""
+    return [(place, lost(row)) for place, row in enumerate(scan["rows"])]
 
 
 def lost(case: Mapping[str, Any]) -> Prepared:
@@ -160,29 +235,38 @@ def lost(case: Mapping[str, Any]) -> Prepared:
 
 
 def fitted(pixels: np.ndarray, *, size: int, resize: str) -> np.ndarray:
-    """An image (height, width) or (height, width, 3) as uint8 (channels, size, size), smoothed where it shrinks.
+    """An image (height, width) or (height, width, 3) as (channels, size, size), smoothed where it shrinks.
 
-    "pad" keeps the aspect ratio and adds black at the shorter side, evenly on both; "squash" stretches.
+    "pad" keeps the aspect ratio and adds black, or air, at the shorter side, evenly on both; "squash" stretches. Shades
+    stay uint8 and Hounsfield units int16.
     """
     height, width = pixels.shape[:2]
     longer = max(height, width)
     shape = (
         (size, size) if resize == "squash" else tuple(max(1, round(side * size / longer)) for side in (height, width))
     )
-    small = np.asarray(Image.fromarray(pixels).resize(shape[::-1], Image.Resampling.LANCZOS))
+    small = _resized(pixels, shape)
     planes = small[None] if small.ndim == 2 else small.transpose(2, 0, 1)  # (channels, height, width)
     margins = [((size - side) // 2, (size - side + 1) // 2) for side in shape]
-    return np.pad(planes, [(0, 0), *margins])
+    return np.pad(planes, [(0, 0), *margins], constant_values=AIR if pixels.dtype == np.int16 else 0)
+
+
+def _resized(pixels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """The image at another height and width; Hounsfield units as floats in between, because Pillow knows no signs."""
+    hounsfield = pixels.dtype == np.int16
+    picture = Image.fromarray(pixels.astype(np.float32) if hounsfield else pixels)
+    small = np.asarray(picture.resize(shape[::-1], Image.Resampling.LANCZOS))
+    return np.clip(np.rint(small), -(2**15), 2**15 - 1).astype(np.int16) if hounsfield else small
 
 
 class Shelf:
-    """A .npy file that images of one size are put on, one after another: uint8 (cases, channels, size, size).
+    """A .npy file that images of one size and kind are put on, one after another: (cases, channels, size, size).
 
     It has one channel until the first image in colour comes.
     """
 
-    def __init__(self, path: Path, *, size: int):
-        self.path, self.size, self.channels, self.count = path, size, 1, 0
+    def __init__(self, path: Path, *, size: int, kind: type[np.generic] = np.uint8):
+        self.path, self.size, self.kind, self.channels, self.count = path, size, np.dtype(kind), 1, 0
 
     def __enter__(self) -> "Shelf":
         self.file = self.path.open("wb+")
@@ -199,13 +283,15 @@ class Shelf:
         """Put one image (1 or 3, size, size) behind the others."""
         if len(pixels) > self.channels:
             self._widen(len(pixels))
-        self.file.write(np.broadcast_to(pixels, (self.channels, self.size, self.size)).tobytes())
+        wide = np.broadcast_to(pixels, (self.channels, self.size, self.size))
+        self.file.write(wide.astype(self.kind, casting="equiv").tobytes())
         self.count += 1
 
     def _widen(self, channels: int) -> None:
         """Repeat the one channel of all images so far, in place, from the last to the first."""
         self.file.flush()
-        narrow, wide = self.size**2, channels * self.size**2
+        narrow = self.size**2 * self.kind.itemsize
+        wide = channels * narrow
         for row in reversed(range(self.count)):
             self.file.seek(self.start + row * narrow)
             plane = self.file.read(narrow)
@@ -217,4 +303,5 @@ class Shelf:
     def _write_header(self) -> None:
         """Say what follows; NumPy leaves room for the count to grow, so the length stays."""
         shape = (self.count, self.channels, self.size, self.size)
-        np.lib.format.write_array_header_1_0(self.file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        form = {"descr": self.kind.newbyteorder("<").str, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(self.file, form)

@@ -8,14 +8,42 @@ import pandas as pd
 
 from headwater import formats
 from headwater.refusals import Refusal
+from headwater.windows import Window
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scans:
+    """Slices in Hounsfield units, int16 (cases, 1, size, size), and the window that they are to be seen through.
+
+    Rows of it are Hounsfield units still; where batches are made the window is applied to them.
+    """
+
+    values: np.ndarray
+    window: Window
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of the values."""
+        return self.values.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        """That of the values."""
+        return self.values.dtype
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, rows: np.ndarray | int | slice) -> np.ndarray:
+        return self.values[rows]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """Cases (one row each) and their images, uint8 (cases, channels, size, size), in one order."""
+    """Cases (one row each) and their images, uint8 (cases, channels, size, size) or scans, in one order."""
 
     cases: pd.DataFrame
-    images: np.ndarray
+    images: np.ndarray | Scans
 
     @property
     def size(self) -> int:
@@ -37,9 +65,9 @@ class Prepared:
         return self.cases[columns].to_numpy(dtype=np.float32)[rows]
 
 
-def read(cases: Path, *, images: Path) -> Prepared:
-    """Cases and images; refuses files that do not belong together."""
-    prepared = Prepared(cases=formats.read_table(cases, "cases"), images=formats.read_images(images))
+def read(cases: Path, *, images: Path, seen: Window | None = None) -> Prepared:
+    """Cases and images, Hounsfield units with the window that they are seen through; refuses what does not fit."""
+    prepared = Prepared(cases=formats.read_table(cases, "cases"), images=_images(images, seen=seen))
     if len(prepared.cases) != len(prepared.images):
         raise Refusal(
             f"has {len(prepared.images)} images, {cases} has {len(prepared.cases)} cases",
@@ -47,3 +75,12 @@ def read(cases: Path, *, images: Path) -> Prepared:
             remedy="delete both and run prepare again",
         )
     return prepared
+
+
+def _images(path: Path, *, seen: Window | None) -> np.ndarray | Scans:
+    """Images, or scans with their window; refuses Hounsfield units without a window, and a window for shades."""
+    images = formats.read_images(path)
+    if (images.dtype == np.int16) != (seen is not None):
+        held, lacks = ("shades", "no Hounsfield units") if seen else ("Hounsfield units", "and no window is said")
+        raise Refusal(f"holds {held}, {lacks}", file=path, remedy="prepare it by the config that it is used by")
+    return images if seen is None else Scans(values=images, window=seen)

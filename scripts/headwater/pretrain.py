@@ -4,17 +4,15 @@ import json
 from pathlib import Path
 
 import numpy as np
-import torch.nn.functional as F
 
-from headwater import backbones, formats, grid, plugins, prepared, spent, splits, tasks
+from headwater import backbones, formats, grid, methods, plugins, prepared, spent, splits, tasks
 from headwater.backbones._encoder import Encoder, restore
-from headwater.engine import checkpoint, distributed, loop, scoring
+from headwater.engine import checkpoint, distributed, loop
 from headwater.engine.tracking import Tracker
 from headwater.provenance import RANDOM, sha256
 from headwater.refusals import Refusal
-
-LOOKED_AT = 256
-"""Images whose features are looked at to tell whether an encoder still tells images apart."""
+from headwater.watched import Watch
+from headwater.windows import Window
 
 
 def pretrain(
@@ -35,14 +33,16 @@ def pretrain(
     """Write the encoder that a source's method learns from the chosen rows of its corpus."""
     if source.method is None:
         raise Refusal(f"source {source.name!r} has no method", remedy="give it method, corpus and training")
+    methods.check(source.method.name, backbone=source.backbone, size=size)
     identity = _identity(source, size, [cases, rows, start])
     with (
         distributed.world(threads=threads, device=device) as world,
         spent.counted(history / "spent.json", identity=identity, writes=world.first) as told,
     ):
-        corpus = _corpus(cases, images, size=size)
+        corpus = _corpus(cases, images, size=size, seen=source.seen)
         chosen = _rows(corpus, rows)
         learner = _learner(source, corpus, chosen, encoder=_first_weights(source, size=size, start=start))
+        watch = Watch(source=source, images=corpus.images, rows=chosen, world=world)
         with Tracker(
             history,
             record=source,
@@ -63,13 +63,16 @@ def pretrain(
                 progress=progress,
                 identity=identity,
                 tracker=tracker,
+                validate=watch.measured,
+                watch=watch.refuse_collapse,
             )
-            spread = _spread(learner.encoder, corpus.images, chosen, world=world)
-            tracker.summary({"spread": spread})
+            kept = watch.features(learner.encoder)
+            tracker.summary(kept)
         told |= {"images": len(chosen), "steps": loop.steps(source.training, cases=len(chosen)), "ranks": world.size}
         if world.first:
             origin = _origin(corpus, cases=cases, rows=rows, kept=len(chosen), start=start)
-            described = {"source": source.as_json(), "digest": source.digest, "spread": f"{spread:.6g}"}
+            described = {"source": source.as_json(), "digest": source.digest}
+            described |= {name: f"{value:.6g}" for name, value in kept.items()}
             described |= {"origin": json.dumps(origin, sort_keys=True)}
             checkpoint.save_weights(learner.encoder.tensors(), encoder, {**learner.encoder.metadata(), **described})
 
@@ -89,9 +92,9 @@ def _learner(source: grid.Source, corpus: prepared.Prepared, rows: np.ndarray, *
     )
 
 
-def _corpus(cases: Path, images: Path, *, size: int) -> prepared.Prepared:
+def _corpus(cases: Path, images: Path, *, size: int, seen: Window | None) -> prepared.Prepared:
     """The corpus; refuses one of another image size than the network is built for."""
-    corpus = prepared.read(cases, images=images)
+    corpus = prepared.read(cases, images=images, seen=seen)
     if corpus.size != size:
         raise Refusal(f"has images of {corpus.size} pixels, not {size}", file=images, remedy="run prepare again")
     return corpus
@@ -125,22 +128,6 @@ def _first_weights(source: grid.Source, *, size: int, start: Path | None) -> Enc
         return backbones.build(source.backbone, size=size, mean=source.mean, std=source.std, seed=source.seed)
     tensors, metadata = checkpoint.load_weights(start)
     return restore(tensors, metadata, name=source.backbone, size=size, file=start)[0]
-
-
-def _spread(encoder: Encoder, images: np.ndarray, rows: np.ndarray, *, world: distributed.World) -> float:
-    """Standard deviation of the normalised features over images, in units of that of random directions; 0: collapsed.
-
-    Refuses an encoder that gives every image the same answer (Chen & He 2021, arXiv 2011.10566, section 4.1).
-    """
-    looked_at = rows[np.linspace(0, len(rows) - 1, min(LOOKED_AT, len(rows))).astype(int)]
-    features = scoring.score(encoder, images=images, rows=looked_at, batch=64, world=world, precision="fp32")
-    spread = float(F.normalize(features, dim=1).std(dim=0, correction=0).mean()) * encoder.width**0.5
-    if len(looked_at) > 1 and not spread > 1e-6:
-        raise Refusal(
-            "the pre-training collapsed: every image has the same features",
-            remedy="lower lr, or raise batch or warmup_steps",
-        )
-    return spread
 
 
 def _origin(

@@ -43,7 +43,7 @@ def rehearse(
     --seconds  how long steps are taken, at least; and again at most as long for scoring
     """
     with distributed.world(device=device, threads=threads) as world:
-        data = prepared.read(cases, images=images) if cases and images else None
+        data = prepared.read(cases, images=images, seen=rehearsal.seen) if cases and images else None
         pixels, rows, targets = _material(rehearsal, data)
         learner = _learner(rehearsal, targets=targets)
         began = time.monotonic()

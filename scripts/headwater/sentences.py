@@ -135,8 +135,9 @@ def _of_seeds(grid: Grid) -> list[str]:
 
 
 def card(archive: Archive) -> Card:
-    """What an archive says of itself."""
-    return plugins.load("datasets", archive.kind.name).CARD
+    """What an archive says of itself, or the config of a folder of one's own."""
+    plugin = plugins.load("datasets", archive.kind.name)
+    return plugin.card(plugins.chosen("datasets", archive.kind)) if hasattr(plugin, "card") else plugin.CARD
 
 
 def about(archive: Archive) -> str:

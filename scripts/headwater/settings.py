@@ -15,6 +15,7 @@ from headwater.grid import Archive, Comparing, Controls, Dataset, Grid, Leaks, P
 from headwater.records import Choice, Record
 from headwater.refusals import Refusal, did_you_mean
 from headwater.source_grids import SourceGrid
+from headwater.windows import SLICE, WINDOWS, Window
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 """Names become folder names and Snakemake wildcards."""
@@ -22,10 +23,10 @@ NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 NAMED = ("archives", "sources", "datasets", "recipes")
 """Sections whose entries know their own name."""
 
-UNWRITTEN = ("name", "control", "of")
+UNWRITTEN = ("name", "control", "of", "seen")
 """Fields of records that follow from where an entry stands; no config writes them."""
 
-OWN_OF_A_SECOND_READING = {"name", "kind", "images_of", "projections"}
+OWN_OF_A_SECOND_READING = {"name", "kind", "images_of", "projections", "window"}
 """What an archive that takes another's images may say of itself."""
 
 FEWEST_FOR_AN_ERROR = 1000
@@ -90,19 +91,38 @@ class Config(Record):
         return Grid(
             archives=tuple(self.archives.values()),
             reductions={"everything": Choice(name="everything"), **self.reductions},
-            sources=(*self.sources.values(), *self._control_sources()),
-            datasets=tuple(self.datasets.values()),
+            sources=tuple(self._seeing(source) for source in (*self.sources.values(), *self._control_sources())),
+            datasets=tuple(self._seeing(dataset) for dataset in self.datasets.values()),
             recipes=tuple(self.recipes.values()),
             seeds=self.seeds,
             comparing=self.comparison,
             leaks=self.leaks,
         )
 
+    def _seeing(self, one: Source | Dataset) -> Source | Dataset:
+        """A source or dataset that knows the window of its archive, if that is one of Hounsfield units."""
+        archive = self.archives.get((one.corpus if isinstance(one, Source) else one.archive) or "")
+        window = archive and window_of(archive)
+        return one.model_copy(update={"seen": window}) if window else one
+
     def _control_sources(self) -> Iterable[Source]:
         """The sources that `controls` adds."""
         for control, names in self.controls:
             for name in names:
                 yield self.sources[name].as_control(control)
+
+
+def usual_window(archive: Archive) -> str:
+    """What is seen of an archive unless its config says otherwise; "" for one that holds no Hounsfield units."""
+    if archive.kind.name not in plugins.names("datasets"):
+        return ""
+    return plugins.constant("datasets", archive.kind.name, "CARD.window", default="")
+
+
+def window_of(archive: Archive) -> Window | None:
+    """What is seen of an archive; none for one that holds no Hounsfield units."""
+    usual = usual_window(archive)
+    return (archive.window or Window.model_validate(usual)) if usual else None
 
 
 def read(path: Path) -> Config:
@@ -129,11 +149,13 @@ def load(content: dict[str, Any], *, file: Path | str = "config") -> Config:
         _unknown_plugins,
         _dangling,
         _bad_second_readings,
+        _bad_windows,
         _bad_likes,
         _bad_lookers,
         _bad_excuses,
         _twice,
         _uneven_shares,
+        _small_batches,
         _bad_controls,
         _unguessable,
         _bad_comparison,
@@ -290,6 +312,17 @@ def _bad_second_readings(config: Config) -> Iterable[str]:
                 yield f"archives.{name}.{key}: its images and splits are those of {first.name}; leave it out"
 
 
+def _bad_windows(config: Config) -> Iterable[str]:
+    """Windows of archives that hold no Hounsfield units, and windows that stand elsewhere than at their archive."""
+    for name, archive in config.archives.items():
+        if archive.window and archive.kind.name in plugins.names("datasets") and not usual_window(archive):
+            yield f"archives.{name}.window: {archive.kind.name} holds shades, not Hounsfield units; leave it out"
+    for section in ("sources", "datasets"):
+        for name, entry in getattr(config, section).items():
+            if "seen" in entry.model_fields_set:
+                yield f"{section}.{name}.seen: say it as `window` of the archive"
+
+
 def _bad_likes(config: Config) -> Iterable[str]:
     """Reductions that keep as many images as one that is not there, or that itself looks at another."""
     for name, reduction in config.reductions.items():
@@ -370,6 +403,19 @@ def _uneven_shares(config: Config) -> Iterable[str]:
             yield f"{said}: {ranks} ranks cannot be shared evenly by {nodes} nodes; make ranks a multiple of nodes"
         if one.training.batch % ranks:
             yield f"{place}.training.batch: {one.training.batch} is no multiple of {said}.ranks ({ranks}); make it one"
+
+
+def _small_batches(config: Config) -> Iterable[str]:
+    """Batches in which a method has nothing to compare."""
+    for name, source in config.sources.items():
+        if source.method is None or source.training is None or source.method.name not in plugins.names("methods"):
+            continue
+        least = plugins.constant("methods", source.method.name, "SMALLEST_BATCH", default=1)
+        if source.training.batch < least:
+            yield (
+                f"sources.{name}.training.batch: {source.method.name} compares images of a batch; "
+                f"make it {least} or more"
+            )
 
 
 def _bad_start(config: Config, name: str) -> Iterable[str]:
@@ -505,6 +551,18 @@ def schema() -> dict[str, Any]:
         "anyOf": [
             {"type": "string"},
             {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]},
+        ],
+    }
+    forms["Window"] = {
+        "description": forms["Window"]["description"],
+        "anyOf": [
+            {"enum": [SLICE, *WINDOWS]},
+            {
+                "type": "object",
+                "properties": {"centre": {"type": "number"}, "width": {"type": "number", "exclusiveMinimum": 0}},
+                "required": ["centre", "width"],
+                "additionalProperties": False,
+            },
         ],
     }
     # what `_filled_in` adds need not be written

@@ -14,15 +14,24 @@ from headwater.refusals import Refusal
 
 
 def with_splits(
-    catalogue: pd.DataFrame, *, validation: float, test: float, seed: int, files: Mapping[str, Path]
+    catalogue: pd.DataFrame,
+    *,
+    validation: float,
+    test: float,
+    seed: int,
+    files: Mapping[str, Path],
+    apart: bool = True,
 ) -> pd.DataFrame:
     """The catalogue with every case in "train", "validation" or "test"; official splits stay as they are.
 
     Where no case is officially "test", the share `test` of the patients becomes it; where none is "validation", the
     share `validation` of the patients that are left does. Patients are drawn evenly over the labels, by seed and
     name alone: the order of rows does not matter. `files` says which file names which official split, for refusals.
+    Official splits that share a patient are refused, unless they need not be `apart`.
     """
-    refuse_shared_patients(catalogue, files=files)
+    refuse_strange_splits(catalogue)
+    if apart:
+        refuse_shared_patients(catalogue, files=files)
     split = catalogue["split"].replace("", "train")
     for name, share in (("test", test), ("validation", validation)):
         if not (split == name).any():
@@ -34,11 +43,15 @@ def with_splits(
     return made
 
 
-def refuse_shared_patients(catalogue: pd.DataFrame, *, files: Mapping[str, Path]) -> None:
-    """Refuse a catalogue in which one patient has cases in two official splits, or a split of unknown name."""
+def refuse_strange_splits(catalogue: pd.DataFrame) -> None:
+    """Refuse a catalogue that names a split which there is not."""
     strange = set(catalogue["split"]) - {"", *SPLITS}
     if strange:
         raise Refusal(f"{min(strange)!r} is no split", remedy="the archive's plug-in may say train, validation, test")
+
+
+def refuse_shared_patients(catalogue: pd.DataFrame, *, files: Mapping[str, Path]) -> None:
+    """Refuse a catalogue in which one patient has cases in two official splits."""
     splits = catalogue.groupby("patient")["split"].agg(lambda names: tuple(sorted(set(names))))
     shared = splits[splits.map(len) > 1]
     if len(shared):
@@ -47,7 +60,7 @@ def refuse_shared_patients(catalogue: pd.DataFrame, *, files: Mapping[str, Path]
         raise Refusal(
             f"patient {patient} is in {one or 'no split'} and in {other}, which {places[0]} and {places[1]} say"
             f" ({len(shared)} such patients)",
-            remedy="move all images of a patient to one of the two",
+            remedy="move all images of a patient to one of the two, or leave it to the ledger: patients_apart: false",
         )
 
 

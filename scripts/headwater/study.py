@@ -9,7 +9,7 @@ from statistics import mean
 
 import pandas as pd
 
-from headwater import calibration, cost, exchanges, plugins, preflight, reckoning, settings, tables
+from headwater import calibration, cost, exchanges, plugins, preflight, reckoning, sentences, settings, tables
 from headwater.calibration import Calibration
 from headwater.grid import Archive
 from headwater.jobs import Job, cases_of
@@ -153,9 +153,9 @@ def _images(archive: Archive, *, plan: Config, folder: Path) -> Room:
     have = calibration.counts(archive, plan=plan, folder=folder)
     if have is None:
         return Room(what=what, bytes=None, how="how many cases it has is not known before it is prepared")
-    planes = calibration.channels(archive)
+    planes, deep = calibration.channels(archive), calibration.pixel_bytes(archive)
     how = f"{have.all:,} cases x {planes} x {archive.size} x {archive.size}; promised, not counted"
-    return Room(what=what, bytes=have.all * planes * archive.size**2, how=how)
+    return Room(what=what, bytes=have.all * planes * deep * archive.size**2, how=how)
 
 
 def _weights(jobs: list[Job], *, plan: Config, told: Calibration | None, folder: Path) -> tuple[float | None, str]:
@@ -193,7 +193,7 @@ def licences(plan: Config) -> list[str]:
     used |= {source.corpus for source in plan.sources.values() if source.corpus}
     for name in sorted(used):
         archive = plan.archives[name]
-        card = plugins.load("datasets", archive.kind.name).CARD
+        card = sentences.card(archive)
         made = "synthetic, in the layout of " if archive.twin else ""
         licence = "no licence needed for what is made here" if archive.twin else card.licence
         lines.append(f"  {name}: {made}{card.title}: {licence}")

@@ -31,7 +31,7 @@ def transport(
         network = fitted.read(run, model)
         parts = []
         for one, of_cases, of_images in zip(asked.others, cases, images, strict=True):
-            data = prepared.read(of_cases, images=of_images)
+            data = prepared.read(of_cases, images=of_images, seen=one.seen)
             _known(one, network.labels, data.labels, files=(model, of_cases))
             rows, scores = network.scores(data, split="test", cases=of_cases, world=world)
             parts.append(_table(run, one, data, rows, _of_findings(one, network.labels, scores)))

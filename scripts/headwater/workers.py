@@ -17,14 +17,14 @@ CHUNK = 16
 
 
 def in_order(
-    work: Work[Result], cases: list[Case], *, lost: Callable[[Case], Result], workers: int
+    work: Work[Result], cases: list[Case], *, lost: Callable[[Case], Result], workers: int, chunk: int = CHUNK
 ) -> Iterator[Result]:
-    """What `work` makes of each case, in the order of the cases, few cases at a time, by that many processes.
+    """What `work` makes of each case, in the order of the cases, a chunk of them at a time, by that many processes.
 
     A process that dies, as a decoder in C can on a hostile file, costs the case that it died of: `lost` says what
     stands for that. No workers: the work is done in this process, without that protection.
     """
-    chunks = deque(cases[start : start + CHUNK] for start in range(0, len(cases), CHUNK))
+    chunks = deque(cases[start : start + chunk] for start in range(0, len(cases), chunk))
     if workers == 0:
         yield from chain.from_iterable(map(work, chunks))
         return

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from timm.optim import param_groups_weight_decay
 
 from headwater.engine import schedule
 from headwater.grid import Training
@@ -65,6 +66,37 @@ def test_each_optimiser_is_had_with_its_settings(name):
         group["params"][0].grad = torch.ones(2, 2)
     optimiser.step()
     assert all((group["params"][0] < old).all() for group, old in zip(optimiser.param_groups, before, strict=True))
+
+
+def matrix_and_bias(training):
+    """A matrix and a bias, one step of the optimiser later, with the gradients that moved them."""
+    layer = torch.nn.Linear(3, 4)
+    start = {name: one.detach().clone() for name, one in layer.named_parameters()}
+    optimiser = schedule.optimiser(param_groups_weight_decay(layer, training.weight_decay), training)
+    for one in layer.parameters():
+        one.grad = torch.randn(one.shape)
+    optimiser.step()
+    return layer, start
+
+
+def test_lars_adapts_matrices_by_the_papers_rule_and_leaves_biases_alone():
+    """You et al. 2017, algorithm 1, with the trust coefficient 0.001 of SwAV, SimCLR and BYOL."""
+    layer, start = matrix_and_bias(Training(steps=1, optimiser="lars", lr=0.5, weight_decay=0.1))
+    weight, gradient = start["weight"], layer.weight.grad
+    trust = 0.001 * weight.norm() / (gradient.norm() + 0.1 * weight.norm())
+    torch.testing.assert_close(layer.weight, weight - 0.5 * trust * (gradient + 0.1 * weight))
+    torch.testing.assert_close(layer.bias, start["bias"] - 0.5 * layer.bias.grad)
+
+
+def test_lamb_adapts_matrices_by_the_papers_rule_and_leaves_biases_alone():
+    """You et al. 2020, algorithm 2, after a clip of the whole gradient to length 1; Adam's first step is its sign."""
+    layer, start = matrix_and_bias(Training(steps=1, optimiser="lamb", lr=0.5, weight_decay=0.1))
+    weight = start["weight"]
+    update = layer.weight.grad.sign() + 0.1 * weight
+    torch.testing.assert_close(
+        layer.weight, weight - 0.5 * weight.norm() / update.norm() * update, rtol=1e-4, atol=1e-4
+    )
+    torch.testing.assert_close(layer.bias, start["bias"] - 0.5 * layer.bias.grad.sign(), rtol=1e-4, atol=1e-4)
 
 
 @given(steps=st.integers(1, 1000), count=st.integers(1, 1200))

@@ -6,8 +6,8 @@ from hypothesis.extra.numpy import arrays
 from pydicom import Dataset
 from pydicom.pixels import apply_windowing
 
-from headwater.io.windows import WINDOWS, Window, lowest_to_highest, window_of, windowed
-from headwater.refusals import Refusal
+from headwater.io.windows import as_shades, lowest_to_highest, windowed
+from headwater.windows import WINDOWS, Window
 
 HOUNSFIELD = arrays(np.float32, (2, 3, 4), elements=st.integers(-3024, 20000).map(float))
 
@@ -23,18 +23,32 @@ def test_a_window_is_dicoms_exact_one(values, centre, width):
 
 
 def test_windows_have_names_and_the_nearest_is_told():
-    assert window_of("lung") == Window(centre=-400, width=1500)
-    assert windowed(np.float32([-1150, -400, 350]), window_of("lung")).tolist() == [0, 128, 255]
-    assert windowed(np.float32([-3024, 20000]), window_of("brain")).tolist() == [0, 255]
-    with pytest.raises(Refusal, match="did you mean 'abdomen'"):
-        window_of("abdomn")
+    assert Window.model_validate("lung") == Window(centre=-400, width=1500)
+    assert windowed(np.float32([-1150, -400, 350]), WINDOWS["lung"]).tolist() == [0, 128, 255]
+    assert windowed(np.float32([-3024, 20000]), WINDOWS["brain"]).tolist() == [0, 255]
+    with pytest.raises(ValueError, match="did you mean 'abdomen'"):
+        Window.model_validate("abdomn")
     assert set(WINDOWS) == {"abdomen", "angiography", "bone", "brain", "chest", "lung"}
 
 
 @pytest.mark.parametrize("width", [0, -5, float("nan")])
 def test_a_window_that_shows_nothing_is_refused(width):
-    with pytest.raises(Refusal, match="shows nothing"):
-        windowed(np.zeros((2, 2)), Window(centre=0, width=width))
+    with pytest.raises(ValueError, match="shows nothing"):
+        Window(centre=0, width=width)
+
+
+@pytest.mark.parametrize("said", [{"centre": 40}, {"width": 400}, {}, {"slice": True, "centre": 40, "width": 400}])
+def test_half_a_window_is_refused(said):
+    with pytest.raises(ValueError, match="centre and width"):
+        Window(**said)
+
+
+def test_slice_is_the_published_way_with_air_as_the_least():
+    values = np.int16([[-2000, -1024], [0, 1024]])
+    shades = lowest_to_highest(values, floor=-1024)
+    assert windowed(values, Window.model_validate("slice")).tolist() == shades.tolist() == [[0, 0], [128, 255]]
+    assert as_shades(values).tolist() == shades.tolist()
+    assert as_shades(shades) is shades
 
 
 @given(HOUNSFIELD)

@@ -50,8 +50,9 @@ def one_by_one(hashes: np.ndarray, distance: int, groups: np.ndarray | None = No
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch):
-    """Index already what is no larger than a volume."""
+    """Index already what is no larger than a volume, and look up a few hashes at once."""
     monkeypatch.setattr(leaders, "LARGE", 16)
+    monkeypatch.setattr(leaders, "STRETCH", 4)
 
 
 @pytest.mark.parametrize("bands", [0, *banding.BANDS])
@@ -79,6 +80,19 @@ def test_the_index_that_is_chosen_finds_them_too():
     for kind in KINDS:
         hashes = pile(kind, 12_000)
         assert np.array_equal(leaders.by_hash(hashes, distance=6), one_by_one(hashes, 6))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("kind", KINDS)
+def test_threads_look_up_what_one_would_have_found(small, monkeypatch, kind: str, threads: int):
+    looked_up, by_threads = [], leaders._looked_up
+    monkeypatch.setattr(leaders, "THREADS", threads)
+    monkeypatch.setattr(leaders, "_looked_up", lambda *_, **__: looked_up.append(1) or by_threads(*_, **__))
+    hashes = pile(kind, 1500, seed=5)
+    # a near one comes back at once, so that some are led by what was kept in their own stretch
+    hashes[101::7] = hashes[100:-1:7] ^ np.uint64(5)
+    assert (leaders.by_hash(hashes, distance=6) == one_by_one(hashes, 6)).all()
+    assert looked_up or kind != "random"
 
 
 def test_large_and_small_groups_lie_side_by_side(small):

@@ -90,7 +90,7 @@ rule embed:
         gpu=ASKED_TO_PREDICT["gpu"],
         launch=ASKED_TO_PREDICT["launch"],
     params:
-        source=lambda wildcards: quote(GRID.source(wildcards.source).as_json()),
+        source=lambda wildcards: quote(looking_at(wildcards.archive, source=wildcards.source).as_json()),
         encoder=encoder_given,
     shell:
         training_door("embed") + "--source {params.source} --cases {input.cases} --images {input.images}"

@@ -174,6 +174,11 @@ def hashes_at(archive):
     return f"{RESULTS}/archives/{GRID.images_of(archive)}/hashes.npy"
 
 
+def looking_at(archive, *, source):
+    """A source that looks at the images of an archive, through that archive's window."""
+    return GRID.source(source).model_copy(update={"seen": settings.window_of(GRID.archive(archive))})
+
+
 def rows_alike(wildcards):
     """The rows of the reduction that this one is to keep as many images as, if any."""
     like = GRID.like(wildcards.reduction)

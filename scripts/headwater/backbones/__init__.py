@@ -26,15 +26,26 @@ if TYPE_CHECKING:
 REGISTERED = re.compile(r"^@register_model(?:\([^\n]*\))?\s*\ndef (\w+)\(", re.MULTILINE)
 
 
-@cache
 def models(library: str) -> list[str]:
-    """The models of an installed library, read from its source text without importing it."""
+    """The models of an installed library."""
+    return sorted(_files(library))
+
+
+def family(backbone: str) -> str:
+    """Library and file of a network, such as `timm/vision_transformer`: networks of one file are built alike."""
+    library, _, model = backbone.partition("/")
+    return f"{library}/{_files(library).get(model.partition('.')[0], '')}"
+
+
+@cache
+def _files(library: str) -> dict[str, str]:
+    """The file that holds each model of an installed library, read from its source text without importing it."""
     plugins.check("backbones", library)
     package = importlib.util.find_spec(library)
     if package is None or not package.submodule_search_locations:
         raise Refusal(f"{library} is not installed", remedy=f"pip install {library}")
     files = [file for folder in package.submodule_search_locations for file in Path(folder).rglob("*.py")]
-    return sorted({name for file in files for name in REGISTERED.findall(file.read_text(encoding="utf-8"))})
+    return {name: file.stem for file in files for name in REGISTERED.findall(file.read_text(encoding="utf-8"))}
 
 
 def check(backbone: str) -> None:

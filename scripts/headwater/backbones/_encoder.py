@@ -42,7 +42,11 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Features (batch, width) of float images in [0, 1] (batch, 3, height, width)."""
-        return self.backbone((images - self.mean.view(1, 3, 1, 1)) / self.std.view(1, 3, 1, 1))
+        return self.backbone(self.normalised(images))
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """Images in [0, 1] in the units that the weights expect."""
+        return (images - self.mean.view(1, 3, 1, 1)) / self.std.view(1, 3, 1, 1)
 
     def twin(self) -> "Encoder":
         """A copy with the same weights."""

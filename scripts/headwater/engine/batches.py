@@ -11,6 +11,9 @@ import torch
 from torch import Tensor
 
 from headwater.engine.distributed import World
+from headwater.engine.views import shown
+from headwater.prepared import Scans
+from headwater.windows import Window
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -20,20 +23,23 @@ Made = TypeVar("Made")
 class Batch:
     """One rank's share of a step's images, in pinned memory where a GPU shall fetch them."""
 
-    images: Tensor  # uint8 (batch, channels, h, w)
+    images: Tensor  # uint8 (batch, channels, h, w); of scans int16, and once on its device float32 in [0, 1]
     targets: Tensor  # float32 (batch, labels)
     epochs: Tensor  # int64 (batch,): how many times the image was shown before
     cases: Tensor  # int64 (batch,): its row in the images
+    window: Window | None = None
 
     def to(self, device: torch.device) -> "Batch":
-        """The same on a device; from pinned memory without waiting for it."""
-        return Batch(**{name: tensor.to(device, non_blocking=True) for name, tensor in vars(self).items()})
+        """The same on a device, scans through their window; from pinned memory without waiting for it."""
+        tensors = {name: held for name, held in vars(self).items() if name != "window"}
+        moved = {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}
+        return Batch(**moved | {"images": shown(moved["images"], window=self.window)})
 
 
 def training_batches(
     ahead: Iterable[int],
     *,
-    images: np.ndarray,
+    images: np.ndarray | Scans,
     rows: np.ndarray,
     targets: np.ndarray,
     batch: int,
@@ -53,15 +59,22 @@ def training_batches(
             targets=_tensor(targets[places], device=world.device),
             epochs=_tensor(epochs, device=world.device),
             cases=_tensor(rows[places], device=world.device),
+            window=window_of(images),
         )
 
     return read_ahead(read, ahead)
 
 
-def scoring_batches(rows: np.ndarray, *, images: np.ndarray, batch: int, world: World) -> Iterator[Tensor]:
-    """The images of `rows`, uint8, in order and at most `batch` at a time."""
+def scoring_batches(rows: np.ndarray, *, images: np.ndarray | Scans, batch: int, world: World) -> Iterator[Tensor]:
+    """The images of `rows` on the device, uint8 or, of scans, float32, in order and at most `batch` at a time."""
     pieces = [rows[start : start + batch] for start in range(0, len(rows), batch)]
-    return read_ahead(partial(load, images, device=world.device), pieces)
+    for piece in read_ahead(partial(load, images, device=world.device), pieces):
+        yield shown(piece.to(world.device, non_blocking=True), window=window_of(images))
+
+
+def window_of(images: np.ndarray | Scans) -> Window | None:
+    """The window that images are to be seen through; none for those that are shades already."""
+    return images.window if isinstance(images, Scans) else None
 
 
 def stream(positions: np.ndarray, *, cases: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -81,7 +94,7 @@ def _order(seed: int, epoch: int, cases: int) -> np.ndarray:
     return np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, epoch)))).permutation(cases)
 
 
-def load(images: np.ndarray, rows: np.ndarray, *, device: torch.device) -> Tensor:
+def load(images: np.ndarray | Scans, rows: np.ndarray, *, device: torch.device) -> Tensor:
     """The images of `rows`, read in the order in which they lie on the disk and given in the order asked for."""
     order = np.argsort(rows, kind="stable")
     found = np.empty((len(rows), *images.shape[1:]), dtype=images.dtype)

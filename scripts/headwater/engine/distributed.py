@@ -220,6 +220,12 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
             raise ValueError(f"BatchNorm needs (batch, channels, ...), not {tuple(x.shape)}")
 
 
+def sum_over_ranks(tensor: Tensor) -> Tensor:
+    """The sum of a tensor over the ranks, through which gradients flow; alone the tensor itself."""
+    alone = not dist.is_initialized() or dist.get_world_size() == 1
+    return tensor if alone else _SumOverRanks.apply(tensor)
+
+
 class _SumOverRanks(torch.autograd.Function):
     """A sum over ranks through which gradients flow: each rank's loss depends on every rank's cases."""
 

@@ -49,6 +49,13 @@ class Learner(nn.Module):
             raise Refusal("layer_decay means nothing to what is trained here", remedy="leave it out")
         return param_groups_weight_decay(self, training.weight_decay)
 
+    def pace(self, *, step: int) -> float:
+        """A factor on the scheduled learning rate of a step: 1."""
+        return 1.0
+
+    def before_update(self, *, step: int) -> None:
+        """What happens to the gradients of a step before they are used: nothing."""
+
     def after_step(self, *, step: int, steps: int) -> None:
         """What else changes after the optimiser's step number `step` of range(steps): nothing."""
 
@@ -86,11 +93,12 @@ def fit(
     tracker: Tracker,
     validate: Callable[[Learner], dict[str, float]] | None = None,
     select: tuple[str, Literal["max", "min"]] | None = None,
+    watch: Callable[[int, dict[str, float]], None] | None = None,
 ) -> Fitted:
     """Train the learner, which then holds the kept weights: the best on validation by `select`, else the last.
 
     `images` uint8 (cases, channels, h, w); `rows` of them are trained on, with `targets` float32 (rows, labels).
-    `validate` is called on every rank. A stop signal saves the progress and exits with 143.
+    All ranks call `validate`, then `watch`, which may refuse what was measured. A stop signal saves and exits with 143.
     """
     _check(rows, training, world)
     last = steps(training, cases=len(rows))
@@ -109,14 +117,13 @@ def fit(
         )
         for batch in bar(batches, total=last, what="training", done=state.step) if world.first and ahead else batches:
             noted.append(_learn(state, batch.to(world.device), seed=seed))
-
             # one rank may hear the signal a step before the others
             stopped = any_rank(signalled(), world)
             look = stopped or state.step % RECORD == 0 or state.step in validated or state.step == last
             if look:
                 _note(noted, step=state.step, tracker=tracker, world=world)
             if state.step in validated:
-                _validate(state, validate, select=select, tracker=tracker)
+                _validate(state, validate, select=select, watch=watch, tracker=tracker)
 
             finished = state.out_of_patience or state.step == last
             overdue = world.first and time.monotonic() - saved >= 60 * training.save_minutes
@@ -149,12 +156,15 @@ def _learn(state: State, batch: Batch, *, seed: int) -> tuple[float, Tensor]:
     draw = np.random.SeedSequence((seed, state.step, world.rank)).generate_state(1, np.uint64)
     torch.manual_seed(int(draw[0]))
     state.rate.step_update(state.step)
+    for group in state.optimiser.param_groups:
+        group["lr"] *= learner.pace(step=state.step)
     with torch.no_grad():
         keys = views.keys(seed=seed, epochs=batch.epochs, cases=batch.cases)
         seen = learner.views(batch.images, keys)
     with torch.autocast(world.device.type, dtype=state.format, enabled=state.format is not None):
         loss = state.parallel(seen, batch.targets)
     state.scaler.scale(loss).backward()
+    learner.before_update(step=state.step)
     if state.training.clip:
         state.scaler.unscale_(state.optimiser)
         nn.utils.clip_grad_norm_(state.trained, state.training.clip)
@@ -187,6 +197,7 @@ def _validate(
     validate: Callable[[Learner], dict[str, float]],
     *,
     select: tuple[str, str] | None,
+    watch: Callable[[int, dict[str, float]], None] | None,
     tracker: Tracker,
 ) -> None:
     """Score the weights (their moving average, if there is one), and keep them if they are the best so far."""
@@ -195,6 +206,8 @@ def _validate(
         measured = validate(state.learner)
         state.learner.mode(True)
         tracker.log(state.step, measured)
+        if watch:
+            watch(state.step, measured)
         state.judge(measured, select)
 
 

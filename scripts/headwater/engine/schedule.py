@@ -6,7 +6,7 @@ import torch
 from timm.optim import create_optimizer_v2
 from timm.scheduler import CosineLRScheduler
 
-from headwater.grid import Training
+from headwater.grid import Recipe, Training
 from headwater.refusals import Refusal
 
 
@@ -22,8 +22,22 @@ def length(training: Training, *, cases: int) -> int:
     return steps
 
 
+def frozen(recipe: Recipe, *, cases: int) -> int:
+    """First steps of a recipe on so many cases in which the encoder is frozen; refused where no step is left."""
+    held = recipe.frozen_steps or math.ceil((recipe.frozen_epochs or 0) * cases / recipe.training.batch)
+    if held and held >= (steps := length(recipe.training, cases=cases)):
+        raise Refusal(
+            f"the encoder is frozen for {held} steps, and the training on {cases} cases has {steps}",
+            remedy="lower frozen_steps or frozen_epochs, or train for longer",
+        )
+    return held
+
+
 def optimiser(groups: list[dict], training: Training) -> torch.optim.Optimizer:
-    """timm's optimiser of that name on the parameter groups."""
+    """timm's optimiser of that name on the parameter groups.
+
+    Lars and lamb adapt the rate of weights that decay, and leave biases and norms alone, as SimCLR and BYOL do.
+    """
     return create_optimizer_v2(
         groups,
         opt=training.optimiser,

@@ -8,15 +8,22 @@ from headwater.engine.batches import scoring_batches
 from headwater.engine.distributed import World, gather, share
 from headwater.engine.distributed import precision as number_format
 from headwater.engine.views import as_float
+from headwater.prepared import Scans
 from headwater.refusals import Refusal
 
 
 def score(
-    network: nn.Module, *, images: np.ndarray, rows: np.ndarray, batch: int, world: World, precision: str = "auto"
+    network: nn.Module,
+    *,
+    images: np.ndarray | Scans,
+    rows: np.ndarray,
+    batch: int,
+    world: World,
+    precision: str = "auto",
 ) -> Tensor:
     """What the network in evaluation gives for the images of `rows`: float32 (rows, outputs) on the CPU of every rank.
 
-    `images`: uint8 (cases, channels, h, w); the network gets float (at most `batch`, 3, h, w) in [0, 1].
+    `images`: uint8 (cases, channels, h, w), or scans; the network gets float (at most `batch`, 3, h, w) in [0, 1].
     """
     if not len(rows):
         raise Refusal("there is no image to score", remedy="look at the splits of the cases")
@@ -29,7 +36,7 @@ def score(
     outputs = []
     with torch.no_grad(), torch.autocast(world.device.type, dtype=kind, enabled=kind is not None):
         for piece in scoring_batches(asked, images=images, batch=batch, world=world):
-            outputs.append(network(as_float(piece.to(world.device, non_blocking=True))).float())
+            outputs.append(network(as_float(piece)).float())
     for module, training in was_training.items():
         module.training = training
     scored = gather(torch.cat(outputs)[: len(own)].cpu(), world)

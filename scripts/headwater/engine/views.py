@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from headwater.grid import Views
+from headwater.windows import AIR, Window
 
 DRAWS = 16
 """Random numbers that one call of `augment` may use, from its `first_draw` on."""
@@ -47,11 +48,20 @@ def _uniforms(keys: Tensor, first: int, count: int) -> list[Tensor]:
 
 def normal(keys: Tensor, draw: int, shape: tuple[int, ...]) -> Tensor:
     """Standard normal numbers (batch, *shape) of draw number `draw`, one per pixel (Box & Muller 1958)."""
-    stream = _mixed(_mixed(keys + _signed((draw + 1) * STEP)))
-    pixels = torch.arange(math.prod(shape), device=keys.device)
-    bits = _mixed(stream[:, None] + pixels * STEP)  # (batch, pixels)
+    bits = _stream(keys, draw, math.prod(shape))  # (batch, pixels)
     radius = torch.sqrt(-2 * torch.log1p(-_fraction(bits, 40)))
     return (radius * torch.cos(2 * math.pi * _fraction(bits, 8))).view(-1, *shape)
+
+
+def order(keys: Tensor, draw: int, count: int) -> Tensor:
+    """A random order of range(count) for each sample, int64 (batch, count): exactly the same on every device."""
+    return _stream(keys, draw, count).argsort(dim=1, stable=True)
+
+
+def _stream(keys: Tensor, draw: int, count: int) -> Tensor:
+    """`count` random numbers of 64 bits (batch, count) from draw number `draw` of each sample."""
+    start = _mixed(_mixed(keys + _signed((draw + 1) * STEP)))
+    return _mixed(start[:, None] + torch.arange(count, device=keys.device) * STEP)
 
 
 def _mixed(bits: Tensor) -> Tensor:
@@ -77,8 +87,26 @@ def _signed(number: int) -> int:
 
 
 def as_float(images: Tensor) -> Tensor:
-    """Float32 (batch, 3, h, w) in [0, 1] from uint8 (batch, 1 or 3, h, w)."""
-    return images.expand(-1, 3, -1, -1).to(torch.float32) / 255
+    """Float32 (batch, 3, h, w) in [0, 1] from uint8 (batch, 1 or 3, h, w), or from float32 that is so already."""
+    if images.dtype not in (torch.uint8, torch.float32):
+        raise TypeError(f"{images.dtype} are no shades: Hounsfield units go through a window first")
+    wide = images.expand(-1, 3, -1, -1).to(torch.float32)
+    return wide / 255 if images.dtype == torch.uint8 else wide
+
+
+def shown(images: Tensor, *, window: Window | None) -> Tensor:
+    """Hounsfield units int16 (batch, 1, h, w) through a window: float32 in [0, 1]; without one, images as they are.
+
+    LINEAR_EXACT of DICOM PS3.3 C.11.2.1.3.2; `slice` goes from the lowest value of each, air at least, to its highest.
+    """
+    if window is None:
+        return images
+    values = images.to(torch.float32)
+    if not window.slice:
+        return ((values - (window.centre - window.width / 2)) / window.width).clamp(0, 1)
+    values = values.clamp(min=AIR)
+    black, white = values.amin((-2, -1), keepdim=True), values.amax((-2, -1), keepdim=True)
+    return (values - black) / torch.where(white > black, white - black, 1)
 
 
 def augment(images: Tensor, keys: Tensor, views: Views, *, size: int | None = None, first_draw: int = 0) -> Tensor:

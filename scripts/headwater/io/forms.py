@@ -6,6 +6,7 @@ from pathlib import Path
 from PIL import Image
 
 from headwater.io import raster
+from headwater.io.nifti import read_header
 from headwater.refusals import Refusal
 
 MODES = {
@@ -31,6 +32,8 @@ def form_of(path: Path) -> tuple[str, bool]:
 
 def _of_dicom(path: Path) -> tuple[str, bool]:
     """The same for what is no picture."""
+    if path.name.endswith((".nii", ".nii.gz")):
+        return _of_nifti(path), False
     if path.suffix not in (".dcm", ".dicom"):
         return "", False
     # pydicom is slow to import
@@ -40,6 +43,14 @@ def _of_dicom(path: Path) -> tuple[str, bool]:
         return read_form(path)
     except Refusal:
         return "", False
+
+
+def _of_nifti(path: Path) -> str:
+    """The form of a volume."""
+    try:
+        return f"NIfTI {read_header(path).kind.name}"
+    except Refusal:
+        return ""
 
 
 def is_known(age: float | None) -> bool:

@@ -1,7 +1,7 @@
 """Reads volumes as researchers share them: NIfTI, of either version and byte order, and FreeSurfer's MGH.
 
-By the headers nifti1.h and nifti2.h of the NIfTI group, and FreeSurfer's description of MGH. Nothing is set aside for
-what a header claims before the file is seen to hold it.
+nibabel says what a header means. The voxels are read here: nothing is set aside for what a header claims before the
+file is seen to hold it.
 """
 
 import gzip
@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
-from scipy.spatial.transform import Rotation
+from nibabel import Nifti1Header, Nifti2Header
+from nibabel.freesurfer.mghformat import MGHHeader
+from nibabel.spatialimages import HeaderDataError
 
 from headwater.io.limits import MOST_BYTES, MOST_VOXELS, PIECE, exactly
 from headwater.io.volumes import Volume
@@ -46,57 +48,14 @@ MOST_UNPACKED = 2**32
 FARTHEST = 1e7
 """Millimetres beyond which nothing lies."""
 
-BROKEN = (OSError, EOFError, ValueError, LookupError, ArithmeticError, MemoryError, zlib.error)
+BROKEN = (OSError, EOFError, ValueError, LookupError, ArithmeticError, MemoryError, zlib.error, HeaderDataError)
 
 
-def _layout(size: int, **fields: tuple[int, str]) -> np.dtype:
-    """A header of that many bytes with (offset, format) for each field."""
-    offsets, formats = zip(*fields.values(), strict=True)
-    return np.dtype({"names": list(fields), "formats": formats, "offsets": offsets, "itemsize": size})
+NIFTI = {header.sizeof_hdr: header for header in (Nifti1Header, Nifti2Header)}
+"""What nibabel reads a header as, by the length that the header tells first."""
 
-
-NIFTI_1 = _layout(
-    348,
-    dim=(40, "8i2"),
-    datatype=(70, "i2"),
-    pixdim=(76, "8f4"),
-    vox_offset=(108, "f4"),
-    slope=(112, "f4"),
-    intercept=(116, "f4"),
-    units=(123, "u1"),
-    qform=(252, "i2"),
-    sform=(254, "i2"),
-    quaternion=(256, "3f4"),
-    shift=(268, "3f4"),
-    rows=(280, "(3,4)f4"),
-    magic=(344, "S4"),
-)
-NIFTI_2 = _layout(
-    540,
-    magic=(4, "S8"),
-    datatype=(12, "i2"),
-    dim=(16, "8i8"),
-    pixdim=(104, "8f8"),
-    vox_offset=(168, "i8"),
-    slope=(176, "f8"),
-    intercept=(184, "f8"),
-    qform=(344, "i4"),
-    sform=(348, "i4"),
-    quaternion=(352, "3f8"),
-    shift=(376, "3f8"),
-    rows=(400, "(3,4)f8"),
-    units=(500, "i4"),
-)
-MGH = _layout(
-    284,
-    version=(0, "i4"),
-    dim=(4, "4i4"),
-    datatype=(20, "i4"),
-    told=(28, "i2"),
-    pixdim=(30, "3f4"),
-    axes=(42, "(3,3)f4"),
-    centre=(78, "3f4"),
-)
+MGH_LENGTH = 284
+"""Bytes before the voxels of an MGH file."""
 
 
 class Header(NamedTuple):
@@ -127,8 +86,18 @@ def read_nifti(path: Path, *, number: int | None = None, fill: float | None = No
         header = read_header(path)
         voxels = _voxels(path, header, number=_chosen(path, header, number=number))
         _fill(voxels, path, fill=fill)
-        affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ header.affine[:, [2, 1, 0, 3]]
-        return Volume(voxels.reshape(header.shape[::-1]), affine, "")
+        return Volume(voxels.reshape(header.shape[::-1]), _to_patient(header), "")
+
+
+def outline(path: Path) -> Volume:
+    """A volume of a file as far as its header tells: its place, and one value for all voxels, which takes no room."""
+    header = read_header(path)
+    return Volume(np.broadcast_to(np.float32(0), header.shape[::-1]), _to_patient(header), "")
+
+
+def _to_patient(header: Header) -> np.ndarray:
+    """(4, 4): from (k, j, i, 1) to millimetres that grow to the left, the back and the head."""
+    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ header.affine[:, [2, 1, 0, 3]]
 
 
 def read_header(path: Path) -> Header:
@@ -136,21 +105,21 @@ def read_header(path: Path) -> Header:
     with _refusing(path):
         with _opened(path) as stream:
             start = exactly(stream, 4)
-            lengths = {order: int(np.frombuffer(start, f"{order}i4")[0]) for order in "<>"}
             if path.name.endswith((".mgz", ".mgh", ".mgh.gz")):
-                return _of_mgh(np.frombuffer(start + exactly(stream, MGH.itemsize - 4), MGH.newbyteorder(">"))[0])
-            for order, length in lengths.items():
-                for layout in (NIFTI_1, NIFTI_2):
-                    if length == layout.itemsize:
-                        content = start + exactly(stream, length - 4)
-                        return _of_nifti(np.frombuffer(content, layout.newbyteorder(order))[0], path=path, order=order)
+                return _of_mgh(start + exactly(stream, MGH_LENGTH - 4))
+            for order in "<>":
+                length = int(np.frombuffer(start, f"{order}i4")[0])
+                if length in NIFTI:
+                    content = start + exactly(stream, length - 4)
+                    return _of_nifti(NIFTI[length](content, endianness=order, check=False), path=path)
         raise Refusal("is no NIfTI", file=path, remedy="fetch it again", nameless="is no NIfTI")
 
 
-def _of_nifti(told: np.void, *, path: Path, order: str) -> Header:
+def _of_nifti(told: Nifti1Header, *, path: Path) -> Header:
     """What a NIfTI header says."""
-    apart = told["magic"][:3] in (b"ni1", b"ni2")
-    if not apart and told["magic"][:3] not in (b"n+1", b"n+2"):
+    magic = bytes(told["magic"])[:3]
+    apart = magic in (b"ni1", b"ni2")
+    if not apart and magic not in (b"n+1", b"n+2"):
         raise ValueError("has no mark of NIfTI; an Analyze file tells no orientation")
     axes = int(told["dim"][0])
     sides = [int(side) for side in told["dim"][1 : axes + 1]]
@@ -162,64 +131,59 @@ def _of_nifti(told: np.void, *, path: Path, order: str) -> Header:
         raise Refusal(f"holds {kind}", file=path, remedy="convert it to grey values", nameless=f"holds {kind}")
     start = float(told["vox_offset"])
     # in one file the voxels come after the header and its four bytes of extensions
-    least = 0 if apart else told.dtype.itemsize + 4
+    least = 0 if apart else told.sizeof_hdr + 4
     if not math.isfinite(start) or not least <= start <= MOST_EXTENSION:
         raise ValueError(f"claims voxels at byte {start:g}")
-    slope, intercept = float(told["slope"]), float(told["intercept"])
-    if slope == 0 or not math.isfinite(slope):
-        slope, intercept = 1.0, 0.0
+    slope, intercept = told.get_slope_inter()
+    slope, intercept = (1.0, 0.0) if slope is None else (slope, intercept)
     shape = (*sides[:3], *[1] * (3 - len(sides)))
-    kind = np.dtype(f"{order}{KINDS[datatype]}")
     affine = _affine(told, path=path)
-    return _checked(Header(shape, math.prod(sides[3:]), kind, int(start), affine, slope, intercept, apart))
+    return _checked(
+        Header(shape, math.prod(sides[3:]), told.get_data_dtype(), int(start), affine, slope, intercept, apart)
+    )
 
 
-def _affine(told: np.void, *, path: Path) -> np.ndarray:
+def _affine(told: Nifti1Header, *, path: Path) -> np.ndarray:
     """Where the voxels of a NIfTI lie, in millimetres."""
-    affine = np.eye(4)
-    if told["sform"] > 0:
-        affine[:3] = told["rows"]
-    elif told["qform"] > 0:
-        affine[:3, :3] = _turn(told["quaternion"].astype(float)) * _steps(told["pixdim"].astype(float))
-        affine[:3, 3] = told["shift"]
+    if told["sform_code"] > 0:
+        affine = told.get_sform().astype(float)
+    elif told["qform_code"] > 0:
+        affine = _turned(told)
     else:
         lost = "does not tell how it lies in the patient (no sform, no qform)"
         raise Refusal(lost, file=path, remedy="set one of them, or take it off the list", nameless=lost)
-    affine[:3] *= MILLIMETRES.get(int(told["units"]) & 7, 1.0)
+    affine[:3] *= MILLIMETRES.get(int(told["xyzt_units"]) & 7, 1.0)
     return affine
 
 
-def _steps(pixdim: np.ndarray) -> np.ndarray:
-    """The signed steps along i, j and k; the first number says whether k is mirrored."""
-    if (pixdim[1:4] <= 0).any():
+def _turned(told: Nifti1Header) -> np.ndarray:
+    """The affine that a quaternion and steps stand for."""
+    if (told["pixdim"][1:4] <= 0).any():
         raise ValueError("claims voxels without a size")
-    return pixdim[1:4] * [1, 1, -1 if pixdim[0] < 0 else 1]
-
-
-def _turn(quaternion: np.ndarray) -> np.ndarray:
-    """The rotation (3, 3) of a quaternion whose first part is left out."""
-    if not (abs(quaternion) < 1.001).all():
+    # any other number than -1 stands for 1
+    told["pixdim"][0] = -1 if told["pixdim"][0] < 0 else 1
+    try:
+        affine = told.get_qform()
+    except ValueError:
+        affine = np.full((4, 4), np.nan)
+    if not np.isfinite(affine[:, :3]).all():
         raise ValueError("is turned by what is no quaternion")
-    first = math.sqrt(max(0.0, 1.0 - float(quaternion @ quaternion)))
-    return Rotation.from_quat([*quaternion, first]).as_matrix()
+    return affine
 
 
-def _of_mgh(told: np.void) -> Header:
-    """What an MGH header says; one that tells no place lies as FreeSurfer then says that it does."""
-    if told["version"] != 1 or int(told["datatype"]) not in MGH_KINDS:
-        raise ValueError(f"claims version {told['version']} and a kind of {told['datatype']}")
-    shape = tuple(int(side) for side in told["dim"][:3])
-    if min(told["dim"]) < 1:
-        raise ValueError(f"claims {shape} voxels")
-    axes = np.array([[-1, 0, 0], [0, 0, -1], [0, 1, 0]], float)
-    steps, centre = np.ones(3), np.zeros(3)
-    if told["told"] > 0:
-        axes, steps, centre = (told[name].astype(float) for name in ("axes", "pixdim", "centre"))
-    affine = np.eye(4)
-    affine[:3, :3] = axes.T * steps
-    affine[:3, 3] = centre - affine[:3, :3] @ (np.array(shape) / 2)
-    kind = np.dtype(f">{MGH_KINDS[int(told['datatype'])]}")
-    return _checked(Header(shape, int(told["dim"][3]), kind, MGH.itemsize, affine))
+def _of_mgh(content: bytes) -> Header:
+    """What an MGH header says."""
+    told = MGHHeader(content, check=False)
+    if not int.from_bytes(content[28:30], "big"):
+        # one that tells no place lies as FreeSurfer says then, which nibabel has otherwise
+        told["Mdc"] = [[-1, 0, 0], [0, 0, -1], [0, 1, 0]]
+    if told["version"] != 1 or int(told["type"]) not in MGH_KINDS:
+        raise ValueError(f"claims version {told['version']} and a kind of {told['type']}")
+    sides = [int(side) for side in told["dims"]]
+    if min(sides) < 1:
+        raise ValueError(f"claims {sides[:3]} voxels")
+    kind = np.dtype(f">{MGH_KINDS[int(told['type'])]}")
+    return _checked(Header(tuple(sides[:3]), sides[3], kind, MGH_LENGTH, told.get_affine().astype(float)))
 
 
 def _checked(header: Header) -> Header:

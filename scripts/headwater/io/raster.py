@@ -1,9 +1,10 @@
-"""Reads PNG and JPEG pictures as eight-bit grey or colour values."""
+"""Reads PNG, JPEG and TIFF pictures as eight-bit grey or colour values."""
 
 import struct
 import textwrap
 import warnings
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +16,18 @@ BROKEN = (OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, Ove
 """What Pillow raises on files that are cut off, damaged or no picture at all."""
 
 
-def read_picture(path: Path) -> np.ndarray:
-    """The picture in a PNG or JPEG file: uint8 (height, width), or (height, width, 3) if it has colours.
+def read_picture(path: Path, *, formats: Sequence[str] = ("PNG", "JPEG")) -> np.ndarray:
+    """The picture in a PNG, JPEG or TIFF file: uint8 (height, width), or (height, width, 3) if it has colours.
 
     Sixteen-bit grey is scaled so that 65535 becomes 255; transparency is dropped; a picture whose three channels are
-    equal is grey. Refuses a file that is absent, damaged, cut off or larger than Pillow's limit against bombs.
+    equal is grey. Refuses a file that is absent, damaged, cut off, of several pages, of numbers that are no grey values
+    (32 bits, floating point), or larger than Pillow's limit against bombs.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=("PNG", "JPEG")) as picture:
+            with Image.open(path, formats=formats) as picture:
                 return _eight_bits(picture)
     except FileNotFoundError:
         remedy = "fetch it, or take it off the list"
@@ -35,7 +37,7 @@ def read_picture(path: Path) -> np.ndarray:
         raise Refusal(f"{too_large}: {error}", file=path, nameless=too_large) from None
     except (*BROKEN, struct.error, zlib.error) as error:
         reason = textwrap.shorten(str(error).replace(str(path), "file"), 160)
-        broken = "is no whole PNG or JPEG"
+        broken = f"is no whole {' or '.join(formats)}"
         raise Refusal(f"{broken}: {reason}", file=path, remedy="fetch it again", nameless=broken) from None
 
 
@@ -49,6 +51,8 @@ def pictures_below(folder: Path, *, pattern: str, remedy: str) -> dict[str, str]
 
 def _eight_bits(picture: Image.Image) -> np.ndarray:
     """The pixels of an open picture, whatever its mode."""
+    if picture.format == "TIFF" and (picture.mode in ("F", "I") or picture.n_frames > 1):
+        raise ValueError(f"{picture.n_frames} pages of mode {picture.mode}, not one of 8 or 16 bits")
     # Pillow would clip, not scale, sixteen bits to eight; before version 11 it calls them "I"
     if picture.mode.startswith("I"):
         wide = np.asarray(picture).astype(np.uint32)

@@ -11,9 +11,7 @@ from headwater.io.limits import MOST_VOXELS
 from headwater.io.series import Series
 from headwater.io.volumes import Volume
 from headwater.refusals import Refusal
-
-AIR = -1024.0
-"""Hounsfield units of what lies outside of every slice."""
+from headwater.windows import AIR
 
 
 def read_slices(series: Series) -> Iterator[np.ndarray]:

@@ -55,7 +55,7 @@ class Volume(NamedTuple):
         return [(int(axis), float(share[axis, index])) for index, axis in zip(ours, theirs, strict=True)]
 
     def turned(self, to: str = CANONICAL) -> "Volume":
-        """The same scan with its axes swapped and flipped to the orientation nearest to `to`; no value is changed."""
+        """The same scan with its axes swapped and flipped to the orientation nearest to `to`: a view of its values."""
         now = [axis for axis, _ in self._axes()]
         wanted = [next(axis for axis, ends in enumerate(AXES) if letter in ends) for letter in to]
         order = [now.index(axis) for axis in wanted]
@@ -65,7 +65,7 @@ class Volume(NamedTuple):
         for index in flips:
             affine[:3, 3] += affine[:3, index] * (swapped.voxels.shape[index] - 1)
             affine[:3, index] *= -1
-        return Volume(np.ascontiguousarray(np.flip(swapped.voxels, flips)), affine, self.unit)
+        return Volume(np.flip(swapped.voxels, flips), affine, self.unit)
 
 
 def refuse_other_grid(mask: Volume, *, image: Volume, file: Path) -> None:

@@ -5,39 +5,13 @@ Hounsfield units are kept until here, so that another window is a matter of load
 
 import numpy as np
 
-from headwater.records import Record
-from headwater.refusals import Refusal, did_you_mean
-
-
-class Window(Record):
-    """The values that are shown: `width` of them around `centre`, what is below black, what is above white."""
-
-    centre: float
-    width: float
-
-
-WINDOWS = {
-    "abdomen": Window(centre=60, width=400),
-    "angiography": Window(centre=300, width=600),
-    "bone": Window(centre=300, width=1500),
-    "brain": Window(centre=40, width=80),
-    "chest": Window(centre=40, width=400),
-    "lung": Window(centre=-400, width=1500),
-}
-"""Windows in Hounsfield units: those that the code of arXiv 2410.14524 lists, and leaves switched off."""
-
-
-def window_of(name: str) -> Window:
-    """A window by its name; refused if there is none."""
-    if name not in WINDOWS:
-        raise Refusal(f"there is no window {name!r}", remedy=did_you_mean(name, WINDOWS))
-    return WINDOWS[name]
+from headwater.windows import AIR, Window
 
 
 def windowed(values: np.ndarray, window: Window) -> np.ndarray:
     """Shades 0 to 255 (uint8) of values through a window: LINEAR_EXACT of DICOM PS3.3 C.11.2.1.3.2."""
-    if not window.width > 0:
-        raise Refusal(f"a window of width {window.width:g} shows nothing", remedy="a width above 0")
+    if window.slice:
+        return lowest_to_highest(values, floor=AIR)
     return _shades(values, black=window.centre - window.width / 2, white=window.centre + window.width / 2)
 
 
@@ -51,6 +25,14 @@ def lowest_to_highest(slices: np.ndarray, *, floor: float = -np.inf) -> np.ndarr
     black = raised.min(axis=(-2, -1), keepdims=True)
     white = raised.max(axis=(-2, -1), keepdims=True)
     return _shades(raised, black=black, white=np.where(white > black, white, black + 1))
+
+
+def as_shades(pixels: np.ndarray) -> np.ndarray:
+    """Pixels as uint8: shades stay, Hounsfield units (int16) of a slice go from its lowest value to its highest.
+
+    What is below air counts as air. For whatever compares pictures and knows no window, such as their hashes.
+    """
+    return lowest_to_highest(pixels, floor=AIR) if pixels.dtype == np.int16 else pixels
 
 
 def _shades(values: np.ndarray, *, black: np.ndarray | float, white: np.ndarray | float) -> np.ndarray:

@@ -12,18 +12,16 @@ from lightly.models.modules import DINOProjectionHead
 from lightly.models.utils import update_momentum
 from lightly.utils.scheduler import cosine_schedule
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from headwater import grid
 from headwater.backbones._encoder import Encoder
 from headwater.engine.loop import Learner
-from headwater.engine.views import as_float, augment, uniform
+from headwater.engine.views import as_float
+from headwater.methods import _branches, _crops
+from headwater.methods._branches import Branch
 from headwater.records import Record
-from headwater.refusals import Refusal
 from headwater.tasks import Kind
-
-DRAWS = 100
-"""Random numbers that one view may use; each view starts at its own multiple."""
 
 
 class Options(Record):
@@ -57,40 +55,16 @@ class Options(Record):
     """Side of a small view as a share of the large one's."""
 
 
-class Branch(nn.Module):
-    """An encoder with its projection head."""
-
-    def __init__(self, encoder: Encoder, *, options: Options):
-        super().__init__()
-        self.encoder = encoder
-        with warnings.catch_warnings():
-            # lightly builds its head with a weight_norm that torch calls old
-            warnings.simplefilter("ignore", FutureWarning)
-            self.head = DINOProjectionHead(
-                encoder.width,
-                options.hidden_dimension,
-                options.bottleneck_dimension,
-                options.output_dimension,
-                batch_norm=options.batch_norm,
-                norm_last_layer=options.normalise_last_layer,
-            )
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Answers (batch, output_dimension), not yet a softmax."""
-        return self.head(self.encoder(images))
-
-
 class Dino(Learner):
     """Student, teacher and the centre of the teacher's answers; the teacher's encoder is kept."""
 
     def __init__(self, encoder: Encoder, *, options: Options, changes: grid.Views, steps: int):
         super().__init__()
         self.options, self.changes, self.steps = options, changes, steps
-        # both start as one; the global random state is left alone
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            self.student = Branch(encoder, options=options)
-            self.teacher = Branch(encoder.twin(), options=options)
+        with _branches.drawn():
+            self.student = Branch(encoder, _head(encoder, options=options))
+            self.teacher = Branch(encoder.twin(), _head(encoder, options=options))
+        # both start as one
         self.teacher.load_state_dict(self.student.state_dict())
         self.teacher.requires_grad_(False)
         self.criterion = DINOLoss(
@@ -108,11 +82,10 @@ class Dino(Learner):
 
     def views(self, images: Tensor, keys: Tensor) -> list[Tensor]:
         """Two large views, then the small ones."""
-        floats = as_float(images)
-        side = self.encoder.size
-        wide = self.changes.model_copy(update={"crop": self.options.global_crop})
-        large = [augment(floats, keys, wide, size=side, first_draw=DRAWS * view) for view in range(2)]
-        return large + [self._small(floats, keys, DRAWS * (2 + view)) for view in range(self.options.local_views)]
+        floats, chosen, side = as_float(images), self.options, self.encoder.size
+        large = _crops.wide(floats, keys, self.changes, least=chosen.global_crop, size=side, count=2)
+        small = {"size": self.encoder.sides(chosen.local_size * side), "count": chosen.local_views, "first_view": 2}
+        return large + _crops.pieces(floats, keys, self.changes, shares=chosen.local_crop, **small)
 
     def forward(self, views: list[Tensor], targets: Tensor) -> Tensor:
         """Mean cross-entropy over the cases between the teacher's and the student's answers to different views."""
@@ -127,8 +100,7 @@ class Dino(Learner):
 
     def parameter_groups(self, training: grid.Training) -> list[dict]:
         """The student's parameters."""
-        if training.ema is not None:
-            raise Refusal("dino's teacher already is a moving average of its student", remedy="leave training.ema out")
+        _branches.check_one_average(training, which="dino's teacher")
         return super().parameter_groups(training)
 
     def after_step(self, *, step: int, steps: int) -> None:
@@ -136,15 +108,6 @@ class Dino(Learner):
         momentum = cosine_schedule(step, steps, self.options.teacher_momentum, 1.0)
         update_momentum(self.student, self.teacher, momentum)
         self.step.fill_(step + 1)
-
-    def _small(self, floats: Tensor, keys: Tensor, first_draw: int) -> Tensor:
-        """A small view: a window with the largest share of the area, and a random crop within."""
-        least, most = self.options.local_crop
-        narrow = self.changes.model_copy(update={"crop": least / most})
-        side = self.encoder.sides(self.options.local_size * self.encoder.size)
-        return augment(
-            window(floats, keys, share=most, draw=first_draw), keys, narrow, size=side, first_draw=first_draw + 2
-        )
 
     def _temperature(self) -> float:
         """The teacher's temperature at this step."""
@@ -157,15 +120,19 @@ class Dino(Learner):
         return gradient * (self.step >= self.options.frozen_last_layer * self.steps)
 
 
-def window(images: Tensor, keys: Tensor, *, share: float, draw: int) -> Tensor:
-    """A square cut of each image (batch, channels, h, w) that holds `share` of its area, at a random place."""
-    height, width = (max(1, round(side * share**0.5)) for side in images.shape[-2:])
-    top = (uniform(keys, draw) * (images.shape[-2] - height + 1)).long()
-    left = (uniform(keys, draw + 1) * (images.shape[-1] - width + 1)).long()
-    rows = top[:, None] + torch.arange(height, device=images.device)
-    columns = left[:, None] + torch.arange(width, device=images.device)
-    cases = torch.arange(len(images), device=images.device)
-    return images.permute(0, 2, 3, 1)[cases[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+def _head(encoder: Encoder, *, options: Options) -> DINOProjectionHead:
+    """What turns features into answers (batch, output_dimension), not yet a softmax."""
+    with warnings.catch_warnings():
+        # lightly builds its head with a weight_norm that torch calls old
+        warnings.simplefilter("ignore", FutureWarning)
+        return DINOProjectionHead(
+            encoder.width,
+            options.hidden_dimension,
+            options.bottleneck_dimension,
+            options.output_dimension,
+            batch_norm=options.batch_norm,
+            norm_last_layer=options.normalise_last_layer,
+        )
 
 
 def learner(

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from headwater.io.windows import as_shades
 from headwater.reductions import Kept, _thinning, groups
 from headwater.statistics import leaders
 
@@ -63,7 +64,10 @@ def _steps() -> list[float]:
 
 
 def grey(pixels: np.ndarray) -> np.ndarray:
-    """An image uint8 (channels, height, width) without its colours: (height, width)."""
+    """An image (channels, height, width) without its colours: uint8 (height, width).
+
+    Hounsfield units go from the lowest to the highest of their slice, whatever window trainings see them through.
+    """
     if len(pixels) == 1:
-        return np.ascontiguousarray(pixels[0])
+        return np.ascontiguousarray(as_shades(pixels[0]))
     return np.asarray(Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0))).convert("L"))

@@ -228,9 +228,9 @@ def _add_all(index, kept):
 
 
 @numba.njit(nogil=True, cache=True)
-def _found(index, dealt, distance):
-    """The last kept hash in the index that is near, or -1."""
-    heads, filled, probes, lines, ahead = index.heads, index.filled, index.probes, index.lines, index.ahead
+def _found(index, dealt, distance, ahead):
+    """The last kept hash in the index that is near, or -1; `ahead` is room to work in."""
+    heads, filled, probes, lines = index.heads, index.filled, index.probes, index.lines
     best = np.int64(-1)
     for band in range(len(index.widths)):
         table, key = index.tables[band], _key(index, dealt, band)
@@ -268,10 +268,11 @@ def _in_line(index, line, dealt, distance):
 
 
 @numba.njit(nogil=True, cache=True)
-def search(hashes, done, limit, distance, index, kept, rows, count, leader):
-    """Find leaders from row `done` on until `limit` hashes are kept; how many rows are done then, and how many kept."""
+def search(hashes, done, until, limit, distance, index, kept, rows, count, leader):
+    """Find leaders from row `done` up to `until`, or until `limit` hashes are kept; how many rows are done then, and
+    how many kept."""
     indexed = len(index.widths) > 0
-    for row in range(done, len(hashes)):
+    for row in range(done, until):
         if count == limit:
             return row, count
         one = hashes[row]
@@ -279,11 +280,34 @@ def search(hashes, done, limit, distance, index, kept, rows, count, leader):
         found = _latest(kept, recent, count, one, distance)
         dealt = _permute(index.permuted, one) if indexed else one
         if found < 0 and indexed:
-            found = _found(index, dealt, distance)
+            found = _found(index, dealt, distance, index.ahead)
         if found < 0:
             if indexed:
                 _add(index, dealt, count)
             kept[count], rows[count] = one, row
             found, count = count, count + 1
         leader[row] = rows[found]
-    return len(hashes), count
+    return until, count
+
+
+@numba.njit(nogil=True, cache=True)
+def look_up(hashes, begin, end, distance, index, found):
+    """The last kept hash in the index that is near each of these, or -1: several threads may do so at once."""
+    ahead = np.empty_like(index.ahead)
+    for row in range(begin, end):
+        found[row - begin] = _found(index, _permute(index.permuted, hashes[row]), distance, ahead)
+
+
+@numba.njit(nogil=True, cache=True)
+def settle(hashes, done, until, distance, index, kept, rows, count, leader, found):
+    """Leaders of rows that have been looked up: only what was kept since then need still be looked at."""
+    before = count
+    for row in range(done, until):
+        one = hashes[row]
+        near = max(_latest(kept, before, count, one, distance), found[row - done])
+        if near < 0:
+            _add(index, _permute(index.permuted, one), count)
+            kept[count], rows[count] = one, row
+            near, count = count, count + 1
+        leader[row] = rows[near]
+    return count

@@ -5,7 +5,9 @@ Images are taken in order; each is kept unless one kept before it is near, and t
 these are many through an index (`banding`); the answer is that of comparing with all of them.
 """
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
@@ -16,6 +18,12 @@ BITS = 64
 
 LARGE = 8192
 """Groups of more hashes than this may need an index; a volume has some hundred images."""
+
+STRETCH = 1024
+"""Hashes that several threads look up at once, where most are kept: what is kept among them is looked at after."""
+
+THREADS = min(4, os.cpu_count() or 1)
+"""Threads that look up; the answer is the same for any number."""
 
 GROWTH = 8
 """An index serves until that many times as many hashes are kept as when it was made."""
@@ -101,8 +109,33 @@ def _large(hashes: np.ndarray, distance: int) -> np.ndarray:
     kept, rows = np.empty(len(hashes), np.uint64), np.empty(len(hashes), np.int64)
     leader = np.empty(len(hashes), np.int64)
     done, count, limit = 0, 0, LARGE // 2
-    while done < len(hashes):
-        index = banding.index(kept[:count], room=min(limit, count + len(hashes) - done), distance=distance)
-        done, count = banding.search(hashes, done, limit, distance, index, kept, rows, count, leader)
-        limit *= GROWTH
+    with ThreadPoolExecutor(THREADS) as threads:
+        while done < len(hashes):
+            index = banding.index(kept[:count], room=min(limit, count + len(hashes) - done), distance=distance)
+            new = 0
+            while done < len(hashes) and count < limit:
+                before, until = count, min(done + STRETCH, len(hashes))
+                if new > STRETCH // 2 and len(index.widths) and count + STRETCH <= limit:
+                    found = _looked_up(hashes, done, until, distance, index, threads=threads)
+                    count = banding.settle(hashes, done, until, distance, index, kept, rows, count, leader, found)
+                    done = until
+                else:
+                    done, count = banding.search(hashes, done, until, limit, distance, index, kept, rows, count, leader)
+                new = count - before
+            limit *= GROWTH
     return leader
+
+
+def _looked_up(
+    hashes: np.ndarray, begin: int, end: int, distance: int, index: banding.Index, *, threads: ThreadPoolExecutor
+) -> np.ndarray:
+    """The last kept hash in the index that is near each of a stretch, or -1, by all threads."""
+    found = np.empty(end - begin, np.int64)
+    edges = np.linspace(begin, end, THREADS + 1).astype(int)
+    parts = [
+        threads.submit(banding.look_up, hashes, first, last, distance, index, found[first - begin : last - begin])
+        for first, last in pairwise(edges)
+    ]
+    for part in parts:
+        part.result()
+    return found

@@ -1,10 +1,13 @@
 """Classification: which findings an image shows, label by label or one out of several."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import timm.optim
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from headwater import grid
 from headwater.backbones._encoder import Encoder
@@ -34,16 +37,28 @@ class Classifier(nn.Module):
 
 
 class Fitting(Learner):
-    """Fits a classifier to targets; with `frozen` only the head, and the encoder stays as it came, bit by bit."""
+    """Fits a classifier to targets; with `frozen` only the head, and the encoder stays as it came, bit by bit.
+
+    In the first `held` steps the encoder's weights stay as they came while its BatchNorm layers learn; from then on the
+    learning rate is `later` times the scheduled one.
+    """
 
     def __init__(
-        self, classifier: Classifier, *, views: grid.Views, kind: Kind, class_weights: Tensor, frozen: bool = False
+        self,
+        classifier: Classifier,
+        *,
+        views: grid.Views,
+        kind: Kind,
+        class_weights: Tensor,
+        frozen: bool = False,
+        held: int = 0,
+        later: float = 1.0,
     ):
         super().__init__()
         self.classifier = classifier
         self.changes = views
         self.kind = kind
-        self.frozen = frozen
+        self.frozen, self.held, self.later = frozen, held, later
         self.register_buffer("class_weights", class_weights, persistent=False)
         if frozen:
             self.encoder.requires_grad_(False)
@@ -61,6 +76,20 @@ class Fitting(Learner):
         """Mean loss over the cases."""
         return loss(self.classifier(views[0]), targets, self.class_weights, self.kind)
 
+    def pace(self, *, step: int) -> float:
+        """1 while the encoder is held, then what the recipe says."""
+        return 1.0 if step < self.held else self.later
+
+    def before_update(self, *, step: int) -> None:
+        """While the encoder is held, drop its gradients.
+
+        A parameter without a gradient is passed over by every optimiser, weight decay included, and its moments begin
+        with its first one. It goes on asking for gradients, because ranks agree on who does before the first step.
+        """
+        if step < self.held:
+            for parameter in held_parameters(self.encoder):
+                parameter.grad = None
+
     def mode(self, training: bool) -> None:
         """Training or evaluation; a frozen encoder is never in training."""
         self.train(training)
@@ -72,6 +101,13 @@ class Fitting(Learner):
         if training.layer_decay is None or self.frozen:
             return super().parameter_groups(training)
         return layer_groups(self.classifier, training=training)
+
+
+def held_parameters(encoder: nn.Module) -> Iterator[nn.Parameter]:
+    """The parameters of an encoder that are in no BatchNorm layer."""
+    for module in encoder.modules():
+        if not isinstance(module, _BatchNorm):
+            yield from module.parameters(recurse=False)
 
 
 def layer_groups(classifier: Classifier, *, training: grid.Training) -> list[dict]:

@@ -1,0 +1,28 @@
+"""Writes a volume as a NIfTI file, for the synthetic archives."""
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+from nibabel import Nifti1Image
+
+
+def write_nifti(
+    voxels: np.ndarray, path: Path, *, spacing: tuple[float, float, float], from_head: bool = False
+) -> None:
+    """A volume int16 (slices, rows, columns) whose slices lie in the file from the feet to the head, or the other way.
+
+    Slices grow to the head, rows to the back, columns to the left; `spacing` in millimetres in that order. Packed if
+    its name says so; the same arguments give the same bytes.
+    """
+    step, down, across = spacing
+    top = (len(voxels) - 1) * step
+    affine = np.diag([-across, -down, -step if from_head else step, 1.0])
+    affine[2, 3] = top * from_head
+    image = Nifti1Image((voxels[::-1] if from_head else voxels).astype("<i2").T, affine)
+    image.header.set_xyzt_units("mm")
+    image.set_sform(affine, code="scanner")
+    image.set_qform(None, code=0)
+    content = image.to_bytes()
+    # without the time of day that a packed file else bears
+    path.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
