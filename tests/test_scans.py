@@ -85,13 +85,14 @@ def test_slices_are_kept_in_hounsfield_units_in_their_order(made):
         np.testing.assert_array_equal(image, fitted(pixels, size=24, resize="pad"))
     # air around a body of soft tissue and bone
     assert images[:, 0, 0].max() < -500
-    assert np.percentile(images[:, 0, 8:16, 8:16], 99) > 200
+    assert np.percentile(images, 99) > 200
+    assert 0 < np.median(images[:, 0, 8:16, 8:16]) < 60 or name in ("lidc", "fdg_petct")
     for _, scan in cases.groupby("series", sort=False):
         assert (np.diff(scan["row"]) == 1).all()
         assert (np.diff(scan["position"]) > 0).all()
     assert cases[["row_spacing", "column_spacing"]].gt(0).all(axis=None)
     assert cases.groupby("patient")["split"].agg(set).map(len).eq(1).all()
-    assert cases.groupby("patient")["series"].nunique().max() == 2
+    assert cases.groupby("patient")["series"].nunique().max() == (1 if name == "ct_ich" else 2)
 
 
 def test_hashes_are_those_of_the_published_shades(made):

@@ -1,6 +1,7 @@
 """Writes a radiograph, or a slice of a CT, as a DICOM file, for the synthetic archives."""
 
 import hashlib
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +60,6 @@ def write_slice(
     such as PatientSex. The same arguments give the same bytes.
     """
     file = _begun(path, kind=CTImageStorage, image=identifier("image", f"{series} {position}"))
-    file.PatientID, file.StudyInstanceUID, file.SeriesInstanceUID = patient, study, series
     file.Modality, file.ImageType, file.InstanceNumber = "CT", ["ORIGINAL", "PRIMARY", "AXIAL"], number
     file.ImagePositionPatient = [f"{value:.6g}" for value in position]
     file.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
@@ -69,7 +69,11 @@ def write_slice(
     for name, value in elements.items():
         setattr(file, name, value)
     _fill(file, hounsfield + np.int16(1024), bits_stored=16)
-    pydicom.dcmwrite(path, file, enforce_file_format=True)
+    with warnings.catch_warnings():
+        # archives name scans otherwise than DICOM allows
+        warnings.simplefilter("ignore", UserWarning)
+        file.PatientID, file.StudyInstanceUID, file.SeriesInstanceUID = patient, study, series
+        pydicom.dcmwrite(path, file, enforce_file_format=True)
 
 
 def _begun(path: Path, *, kind: str, image: str) -> FileDataset:
