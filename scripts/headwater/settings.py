@@ -341,7 +341,8 @@ def _bad_lookers(config: Config) -> Iterable[str]:
         if isinstance(looker, str):
             yield from _missing(f"reductions.{name}.source", looker, config.sources)
     # names that lead nowhere are told elsewhere, and without them there is no grid to look at
-    if not any(map(config.grid().looked_at_by, config.reductions)) or list(_dangling(config)):
+    looking = any("source" in reduction.options for reduction in config.reductions.values())
+    if not looking or list(_dangling(config)) or list(_bad_controls(config)):
         return
     grid, told = config.grid(), set()
     for name in config.sources:
