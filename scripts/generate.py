@@ -41,6 +41,7 @@ SECTIONS: dict[str, type[Record]] = {
     "sources.NAME": grid.Source,
     "sources.NAME.weights": grid.Weights,
     "collapse": grid.Collapse,
+    "probe": grid.Probe,
     "controls": grid.Controls,
     "datasets.NAME": grid.Dataset,
     "recipes.NAME": grid.Recipe,

@@ -21,7 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     # the engine does not know what it trains; methods and tasks tell it, in its words
     ("engine",),
     ("methods", "tasks"),
-    ("measured", "as_published", "verdicts", "examined", "subgroups", "crossed", "fitted", "watched"),
+    ("measured", "probes", "as_published", "verdicts", "examined", "subgroups", "crossed", "fitted", "watched"),
     (
         *("preflight", "catalogues", "specimens", "tables", "families", "wide", "characteristics", "matrix"),
         *("soundness", "numbers", "figures", "sentences", "page"),
@@ -49,7 +49,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "monai": ("backbones", "engine", "tasks"),
     "lightly": ("methods",),
     "matplotlib": ("report", "figures"),
-    "sklearn": ("metrics", "splits", "finetune"),
+    "sklearn": ("metrics", "splits", "finetune", "probes"),
     "statsmodels": ("statistics",),
     "numba": ("statistics",),
     "scikit_posthocs": ("figures",),
@@ -87,7 +87,7 @@ TORCH_FREE = (
         "preflight",
     ),
     *("io", "datasets", "twins", "statistics", "metrics", "reductions"),
-    *("provenance", "predictions", "labels", "measured", "as_published", "verdicts", "examined", "subgroups"),
+    *("provenance", "predictions", "labels", "measured", "probes", "as_published", "verdicts", "examined", "subgroups"),
     *("exchanges", "crossed", "cross", "catalogues", "findings", "tables", "families", "wide", "characteristics"),
     *("matrix", "soundness", "numbers", "figures"),
     *("sentences", "page"),

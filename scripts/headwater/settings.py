@@ -125,6 +125,7 @@ def load(content: dict[str, Any], *, file: Path | str = "config") -> Config:
         _unknown_plugins,
         _dangling,
         _bad_second_readings,
+        _bad_probes,
         _bad_likes,
         _bad_excuses,
         _twice,
@@ -268,6 +269,29 @@ def _bad_second_readings(config: Config) -> Iterable[str]:
         for key in sorted(Archive.model_fields.keys() - OWN_OF_A_SECOND_READING):
             if getattr(archive, key) != getattr(first, key):
                 yield f"archives.{name}.{key}: its images and splits are those of {first.name}; leave it out"
+
+
+def _bad_probes(config: Config) -> Iterable[str]:
+    """Probes of an archive that is not there, that is compared on, or whose images have another size."""
+    compared = {_images_of(config, dataset.archive): name for name, dataset in config.datasets.items()}
+    for name, source in config.sources.items():
+        if source.probe is None:
+            continue
+        place, archive = f"sources.{name}.probe.archive", source.probe.archive
+        yield from _missing(place, archive, config.archives)
+        if (dataset := compared.get(_images_of(config, archive))) is not None:
+            yield (
+                f"{place}: {archive} is compared on (datasets.{dataset}), and what chooses a source's step must be"
+                " no test of it; name another archive"
+            )
+        sizes = [config.archives[one].size for one in (archive, source.corpus) if one in config.archives]
+        if len(set(sizes)) > 1:
+            yield f"{place}: its images have {sizes[0]} pixels, those of the corpus {sizes[1]}; give both one size"
+
+
+def _images_of(config: Config, archive: str) -> str:
+    """The archive whose images these are."""
+    return (config.archives[archive].images_of or archive) if archive in config.archives else archive
 
 
 def _bad_likes(config: Config) -> Iterable[str]:
