@@ -15,7 +15,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("plugins", "progress", "workers"),
     ("slurm", "leases", "launch", "processes", "snakemake_log"),
     ("claims", "waiting", "controller"),
-    ("settings", "grid", "cli", "findings", "exchanges", "jobs", "chronicle", "accounts"),
+    ("settings", "grid", "origins", "cli", "findings", "exchanges", "jobs", "chronicle", "accounts"),
     ("io", "formats", "hashes", "statistics", "splits", "provenance", "prepared", "predictions", "labels"),
     ("datasets", "twins", "reductions", "backbones", "weights", "metrics"),
     # the engine does not know what it trains; methods and tasks tell it, in its words
@@ -81,6 +81,7 @@ TORCH_FREE = (
         "workers",
         "cli",
         "grid",
+        "origins",
         "settings",
         "formats",
         "splits",

@@ -49,6 +49,8 @@ class Archive(Record):
     """Refuse official splits that share a patient; `false` leaves them to the ledger, where each needs an excuse."""
     rejects: float = Field(0.01, ge=0, le=1)
     """Largest share of cases that may be unreadable before `prepare` stops."""
+    made_from: tuple[str, ...] = Field((), exclude=True)
+    """What its images stem from besides what its card says, such as [lits]: overlaps that no file can show."""
     twin: Twin | None = None
     """Make a synthetic archive at `folder` first."""
 
@@ -147,6 +149,8 @@ class Weights(Record):
     """The checkpoint file; empty asks timm's own hub for it."""
     coverage: float = Field(1.0, ge=0, le=1)
     """Smallest share of the network's parameters that must be loaded."""
+    trained_on: tuple[str, ...] = Field((), exclude=True)
+    """Which archives or collections the weights have seen, such as [lits]: overlaps that no file can show."""
 
 
 class Source(Record):
@@ -294,8 +298,8 @@ class Run(Record):
         return int(hashlib.sha256(f"again/{self.seed}".encode()).hexdigest()[:15], 16)
 
 
-Overlapping = Literal["patients", "studies", "identical", "near-identical"]
-"""What two parts of a grid can share: patients, examinations, images, or images that look the same."""
+Overlapping = Literal["patients", "studies", "identical", "near-identical", "declared"]
+"""What two parts of a grid can share: patients, examinations, images, images that look the same, or their origin."""
 
 
 class Excuse(Record):
@@ -304,7 +308,8 @@ class Excuse(Record):
     kind: Overlapping
     """What is shared."""
     between: tuple[str, str]
-    """The two parts, each an archive and a split, such as `chestxray14 train` and `vindr test`."""
+    """The two parts, each an archive and a split, such as `chestxray14 train` and `vindr test`; of what is declared
+    one may be a source with adopted weights."""
     reason: str = Field(min_length=10)
     """Why it may be; it is printed below the tables."""
 
@@ -327,11 +332,23 @@ class Learned(Record):
     """Patients of one number are one person in archives of one numbering only."""
 
 
+class Declared(Record):
+    """A test split, and what was learned from the same scans under other numbers."""
+
+    learned: str
+    """A part of the grid, or a source whose weights were adopted."""
+    test: str
+    origins: tuple[str, ...]
+    """What both stem from."""
+
+
 class Overlaps(Record):
     """What the ledger shall look at."""
 
     leaks: Leaks
     archives: tuple[Learned, ...]
+    declared: tuple[Declared, ...] = ()
+    """What it shall name without being able to find it."""
 
     @property
     def parts(self) -> list[str]:

@@ -10,7 +10,7 @@ import pydantic
 import yaml
 from pydantic import Field
 
-from headwater import plugins
+from headwater import origins, plugins
 from headwater.grid import Archive, Comparing, Controls, Dataset, Grid, Leaks, Processes, Recipe, Source, Tracking
 from headwater.records import Choice, Record
 from headwater.refusals import Refusal, did_you_mean
@@ -127,6 +127,8 @@ def load(content: dict[str, Any], *, file: Path | str = "config") -> Config:
         _bad_second_readings,
         _bad_likes,
         _bad_excuses,
+        _unknown_origins,
+        _undeclared,
         _twice,
         _uneven_shares,
         _bad_controls,
@@ -287,12 +289,35 @@ def _bad_excuses(config: Config) -> Iterable[str]:
     # names that lead nowhere are told elsewhere, and without them there is no grid to look at
     if not excused or list(_dangling(config)) or list(_bad_second_readings(config)):
         return
-    parts = config.grid().overlaps.parts
+    parts, declared = config.grid().overlaps.parts, origins.declared(config.grid())
     for number, excuse in enumerate(excused):
+        known = parts if excuse.kind != "declared" else [name for one in declared for name in (one.learned, one.test)]
         for part in excuse.between:
-            yield from _missing(f"leaks.excused[{number}].between", part, parts)
+            yield from _missing(f"leaks.excused[{number}].between", part, known)
         if sum(part.endswith(" test") for part in excuse.between) != 1:
             yield f"leaks.excused[{number}].between: one of the two must be a test split; nothing else needs an excuse"
+
+
+def _unknown_origins(config: Config) -> Iterable[str]:
+    """Origins that nobody knows: a slip of the pen would hide what is declared."""
+    known = origins.known(config.archives.values())
+    for name, source in config.sources.items():
+        for origin in source.weights.trained_on if source.weights else ():
+            yield from _missing(f"sources.{name}.weights.trained_on", origin, known)
+
+
+def _undeclared(config: Config) -> Iterable[str]:
+    """Test splits that stem from the same scans as what is learned from, where nothing excuses it."""
+    if list(_dangling(config)) or list(_bad_second_readings(config)) or list(_unknown_plugins(config)):
+        return
+    excused = [set(excuse.between) for excuse in config.leaks.excused if excuse.kind == "declared"]
+    for one in origins.declared(config.grid()):
+        if {one.learned, one.test} not in excused:
+            excuse = f"{{kind: declared, between: [{one.learned}, {one.test}], reason: ...}}"
+            yield (
+                f"leaks: {one.learned} and {one.test} both stem from {' and '.join(one.origins)}, and no file can show"
+                f" which patients they share; take another, or excuse it: leaks.excused: [{excuse}]"
+            )
 
 
 def _twice(config: Config) -> Iterable[str]:
