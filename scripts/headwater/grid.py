@@ -98,7 +98,8 @@ class Training(Record):
     momentum: float = Field(0.9, ge=0, lt=1)
     """Momentum of sgd and lars; the others do not read it."""
     weight_decay: float = Field(0.05, ge=0)
-    """Pull of the weights towards zero per step, as the published study has it."""
+    """Pull of the weights towards zero per step, as the published study has it; a config that says nothing gets 0.05
+    with adamw and lamb, and 0 with adam, sgd and lars."""
     schedule: Literal["cosine", "constant"] = "cosine"
     """How the learning rate goes on after the warm-up."""
     warmup_steps: int = Field(0, ge=0)

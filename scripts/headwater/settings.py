@@ -21,6 +21,9 @@ NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 NAMED = ("archives", "sources", "datasets", "recipes")
 """Sections whose entries know their own name."""
 
+UNDECAYED = ("adam", "sgd", "lars")
+"""Optimisers whose papers and libraries pull no weight towards zero unless told to."""
+
 UNWRITTEN = ("name", "control", "of")
 """Fields of records that follow from where an entry stands; no config writes them."""
 
@@ -156,6 +159,9 @@ def _filled_in(content: dict[str, Any]) -> dict[str, Any]:
         entries = content.get(section)
         if isinstance(entries, dict):
             filled[section] = {name: _with_name(name, entry) for name, entry in entries.items()}
+    for section in ("sources", "recipes"):
+        for name, entry in _dicts(filled.get(section)):
+            filled[section][name] = _with_decay(entry)
     for name, source in _dicts(filled.get("sources")):
         filled["sources"][name] = {"backbone": content.get("backbone", "timm/resnet50"), **source}
     for name, dataset in _dicts(filled.get("datasets")):
@@ -168,6 +174,17 @@ def _filled_in(content: dict[str, Any]) -> dict[str, Any]:
         first = filled["archives"].get(named) if isinstance(named, str) else None
         filled["archives"][name] = {**first, **archive} if isinstance(first, dict) else filled["archives"][name]
     return filled
+
+
+def _with_decay(entry: dict[str, Any]) -> dict[str, Any]:
+    """A source or recipe whose training, where it says nothing of weight decay, has that of its optimiser.
+
+    It is written into the record, whose own default is that of adamw: records of finished jobs read as they did.
+    """
+    training = entry.get("training")
+    if not isinstance(training, dict) or training.get("optimiser") not in UNDECAYED:
+        return entry
+    return {**entry, "training": {"weight_decay": 0.0, **training}}
 
 
 def _with_name(name: Any, entry: Any) -> Any:
