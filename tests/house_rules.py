@@ -16,7 +16,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("slurm", "leases", "launch", "processes", "snakemake_log"),
     ("claims", "waiting", "controller"),
     ("settings", "grid", "origins", "cli", "findings", "exchanges", "jobs", "chronicle", "accounts"),
-    ("io", "formats", "hashes", "statistics", "splits", "provenance", "prepared", "predictions", "labels"),
+    ("io", "formats", "hashes", "statistics", "splits", "shares", "provenance", "prepared", "predictions", "labels"),
     ("datasets", "twins", "reductions", "backbones", "weights", "metrics"),
     # the engine does not know what it trains; methods and tasks tell it, in its words
     ("engine",),
@@ -85,6 +85,7 @@ TORCH_FREE = (
         "settings",
         "formats",
         "splits",
+        "shares",
         "preflight",
     ),
     *("io", "datasets", "twins", "statistics", "metrics", "reductions"),

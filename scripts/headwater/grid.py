@@ -252,7 +252,8 @@ class Recipe(Record):
     class_weights: bool = False
     """Weigh positive cases by negatives / positives of the training split, label by label."""
     fraction: float = Field(1.0, gt=0, le=1)
-    """Share of the training patients that are used; below 1 for the question of few labels."""
+    """Share of the training patients that are used; below 1 for the question of few labels. Smaller shares of a seed
+    lie within larger ones, and keep every label as long as there are patients for it."""
     select: Literal["auroc", "loss"] = "auroc"
     """What picks the kept step on the validation split: highest macro AUROC or lowest loss."""
     frozen_steps: int | None = Field(None, ge=1)
