@@ -46,15 +46,8 @@ def pretrain(
         learner = _learner(source, corpus, chosen, encoder=_first_weights(source, size=size, start=start))
         probe = _probe(source, probe_cases, probe_images, size=size)
         watch = Watch(source=source, images=corpus.images, rows=chosen, world=world, probed=probe)
-        with Tracker(
-            history,
-            record=source,
-            group=f"pretrain/{source.name}",
-            name=source.name,
-            job="pretrain",
-            tracking=tracking,
-            world=world,
-        ) as tracker:
+        named = {"group": f"pretrain/{source.name}", "name": source.name, "job": "pretrain"}
+        with Tracker(history, record=source, tracking=tracking, world=world, **named) as tracker:
             fitted = loop.fit(
                 learner,
                 images=corpus.images,
@@ -75,11 +68,7 @@ def pretrain(
         told |= {"images": len(chosen), "steps": loop.steps(source.training, cases=len(chosen)), "ranks": world.size}
         if world.first:
             origin = _origin(corpus, cases=cases, rows=rows, kept=len(chosen), start=start, probe=probe_cases)
-            described = {"source": source.as_json(), "digest": source.digest}
-            described |= {name: f"{value:.6g}" for name, value in kept.items()}
-            described |= _choice(source, fitted)
-            described |= {"origin": json.dumps(origin, sort_keys=True)}
-            checkpoint.save_weights(learner.encoder.tensors(), encoder, {**learner.encoder.metadata(), **described})
+            _write(learner.encoder, encoder, described=_described(source, kept, fitted=fitted, origin=origin))
 
 
 def _learner(source: grid.Source, corpus: prepared.Prepared, rows: np.ndarray, *, encoder: Encoder) -> loop.Learner:
@@ -145,6 +134,20 @@ def _probe(source: grid.Source, cases: Path | None, images: Path | None, *, size
     if source.probe is None:
         return None
     return probed(source.probe, _corpus(cases, images, size=size, seen=source.probe.seen), file=cases)
+
+
+def _write(encoder: Encoder, path: Path, *, described: dict[str, str]) -> None:
+    """The encoder, with what is to be known of it."""
+    checkpoint.save_weights(encoder.tensors(), path, {**encoder.metadata(), **described})
+
+
+def _described(
+    source: grid.Source, kept: dict[str, float], *, fitted: loop.Fitted, origin: dict[str, str | int]
+) -> dict[str, str]:
+    """What an encoder's file says of how it came about, and of what its features are like."""
+    features = {name: f"{value:.6g}" for name, value in kept.items()}
+    record = {"source": source.as_json(), "digest": source.digest, "origin": json.dumps(origin, sort_keys=True)}
+    return record | features | _choice(source, fitted)
 
 
 def _choice(source: grid.Source, fitted: loop.Fitted) -> dict[str, str]:
