@@ -43,6 +43,7 @@ SECTIONS: dict[str, type[Record]] = {
     "sources.NAME.weights": grid.Weights,
     "collapse": grid.Collapse,
     "source_grids.NAME": source_grids.SourceGrid,
+    "probe": grid.Probe,
     "controls": grid.Controls,
     "datasets.NAME": grid.Dataset,
     "recipes.NAME": grid.Recipe,

@@ -22,7 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("engine",),
     ("methods", "tasks"),
     (
-        *("measured", "as_published", "less_is_more", "verdicts", "examined", "subgroups", "crossed"),
+        *("measured", "probes", "as_published", "less_is_more", "verdicts", "examined", "subgroups", "crossed"),
         *("fitted", "watched"),
     ),
     (
@@ -52,7 +52,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "monai": ("backbones", "engine", "tasks"),
     "lightly": ("methods",),
     "matplotlib": ("report", "figures"),
-    "sklearn": ("metrics", "splits", "finetune"),
+    "sklearn": ("metrics", "splits", "finetune", "probes"),
     "statsmodels": ("statistics",),
     "numba": ("statistics",),
     "scikit_posthocs": ("figures",),
@@ -93,7 +93,7 @@ TORCH_FREE = (
     ),
     *("io", "datasets", "twins", "statistics", "metrics", "reductions"),
     *("windows", "prepared", "provenance", "predictions", "labels", "spent"),
-    *("measured", "as_published", "verdicts", "examined", "subgroups"),
+    *("measured", "probes", "as_published", "verdicts", "examined", "subgroups"),
     *("exchanges", "crossed", "cross", "catalogues", "findings", "tables", "families", "wide", "characteristics"),
     *("matrix", "soundness", "numbers", "figures", "less_is_more", "reduced"),
     *("sentences", "page"),

@@ -187,7 +187,12 @@ def test_hounsfield_units_are_resized_as_numbers_and_padded_with_air():
     assert (small.dtype, small.shape) == (np.int16, (1, 20, 20))
     assert (small[0, [0, -1]] == AIR).all()
     np.testing.assert_allclose(small[0, 10, 2:-2], ramp.reshape(20, 20, 2).mean(2)[0, 2:-2], atol=2)
-    assert (prepare.fitted(np.full((8, 8), -3024, np.int16), size=4, resize="squash") == -3024).all()
+
+
+def test_what_scanners_write_around_the_patient_is_air_and_does_not_ring():
+    beside = np.full((16, 16), -3024, np.int16)
+    beside[:, 8:] = AIR
+    assert (prepare.fitted(beside, size=8, resize="squash") == AIR).all()
 
 
 def test_the_shelf_keeps_sixteen_bits(tmp_path):

@@ -165,8 +165,10 @@ def test_a_reduction_keeps_some_rows_in_order(name: str):
     cases = pd.DataFrame({"row": np.arange(40)[::-1], "case": names, "patient": "p", "volume": ["a"] * 25 + ["b"] * 15})
     draw = np.random.default_rng(0)
     cases = cases.assign(**{kind: draw.integers(0, 2**64, 40, dtype=np.uint64) for kind in hashes.KINDS})
-    images = draw.integers(0, 256, (40, 1, 8, 8), dtype=np.uint8)
     keep, options = plugins.load("reductions", name).keep, filled_in("reductions", name)
+    # one that looks through an encoder is given features
+    seen = draw.normal(size=(40, 6)).astype(np.float16)
+    images = seen if "source" in options.model_fields_set else draw.integers(0, 256, (40, 1, 8, 8), dtype=np.uint8)
     kept = keep(cases, images, options=options)
     assert kept.leader.dtype == np.int64
     assert len(kept.leader) == 40

@@ -113,3 +113,13 @@ def test_a_method_trains_some_networks_only_and_images_of_some_sizes():
     said = told(change)
     assert "sources.own.method: mae trains networks of timm/vision_transformer, and timm/test_resnet is none" in said
     assert "dino" in said.partition("one of")[2]
+
+
+def test_a_probe_needs_labels_that_its_archive_has(monkeypatch):
+    def probing(config):
+        config["sources"]["photographs"]["probe"] = {"archive": "photographs", "labels": ["china r0 c99"]}
+
+    assert "sources.photographs.probe.labels: photographs has no 'china r0 c99'; did you mean 'china" in told(probing)
+    monkeypatch.setattr(preflight, "_known_labels", lambda kind: ("Cardiomegaly", "Effusion") * (kind == "chestxray14"))
+    said = told(probing)
+    assert said.endswith("sources.photographs.probe.archive: photographs has no labels; name another archive")

@@ -259,6 +259,49 @@ def test_a_chain_of_starts_is_fine():
     assert settings.load(changed(("sources", sources), ("comparison", {}))).sources["a"].start == "b"
 
 
+@pytest.mark.parametrize(
+    ("probe", "said"),
+    [
+        ({"archive": "reader"}, "sources.ours.probe.archive: there is no 'reader'; did you mean 'readers'?"),
+        (
+            {"archive": "chestxray14"},
+            "sources.ours.probe.archive: chestxray14 is compared on (datasets.chestxray14), and what chooses a source's"
+            " step must be no test of it; name another archive",
+        ),
+        ({"archive": "again"}, "sources.ours.probe.archive: again is compared on (datasets.chestxray14)"),
+        ({"archive": "large"}, "its images have 512 pixels, those of the corpus 224; give both one size"),
+        ({"archive": "readers", "k": 5}, "sources.ours.probe.k: unknown key"),
+    ],
+)
+def test_a_probe_looks_at_an_archive_that_is_no_test(probe: dict, said: str):
+    archives = {
+        **GOOD["archives"],
+        "large": {"kind": "padchest", "folder": "padchest", "size": 512},
+        "again": {"images_of": "chestxray14", "kind": "chestxray14"},
+    }
+    line = told(("archives", archives), ("sources.ours.probe", probe))
+    assert said in line and not line.startswith("2 mistakes")
+
+
+def test_a_probe_needs_a_method():
+    assert "probe needs a method" in told(("sources.theirs.probe", {"archive": "readers"}))
+
+
+def test_what_a_probe_looks_at_is_prepared_and_stands_in_the_ledger():
+    archives = {**GOOD["archives"], "spanish": {"kind": "padchest", "folder": "padchest"}}
+    plan = settings.load(changed(("archives", archives), ("sources.ours.probe", {"archive": "spanish"})))
+    assert plan.grid().overlaps.parts == [
+        *("chestxray14 train", "chestxray14 validation", "chestxray14 test"),
+        *("readers train", "spanish train", "spanish validation"),
+    ]
+    reckoned = {job.product: job for job in jobs.jobs(plan)}
+    cases = "results/archives/spanish/cases.parquet"
+    assert reckoned[cases].rule == "prepare"
+    assert cases in reckoned["results/encoders/ours.safetensors"].needs
+    own = settings.load(changed(("sources.ours.probe", {"archive": "readers"})))
+    assert own.grid().overlaps.parts[-2:] == ["readers train", "readers validation"]
+
+
 def test_batches_must_be_shared_evenly():
     line = told(("compute.ranks", 3))
     assert "recipes.finetune.training.batch: 8 is no multiple of compute.ranks (3)" in line

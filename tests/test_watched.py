@@ -1,5 +1,12 @@
 """A pre-training that collapses is stopped while it runs, and a healthy one is not."""
 
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,15 +14,16 @@ import torch
 import torch.nn.functional as F
 
 import prepared_made
-from headwater import backbones, plugins, prepared
+from headwater import backbones, formats, plugins, prepared
 from headwater.backbones._encoder import restore
 from headwater.engine import checkpoint, distributed
 from headwater.engine.loop import Learner
 from headwater.engine.views import as_float
-from headwater.grid import Source
+from headwater.grid import Probe, Source
+from headwater.methods import supervised
 from headwater.pretrain import pretrain
 from headwater.refusals import Refusal
-from headwater.watched import Watch, evenly
+from headwater.watched import Watch, evenly, probed
 
 ALONE = distributed.World(rank=0, size=1, device=torch.device("cpu"))
 
@@ -132,3 +140,122 @@ def test_untrained_networks_are_far_above_the_floor(made):
         encoder = backbones.build(backbone, size=32, mean=(0.5,), std=(0.25,), seed=1)
         watch = Watch(source=source(), images=images, rows=np.arange(len(images)), world=ALONE)
         assert watch.features(encoder)["spread"] > 5 * watch.source.collapse.spread
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    """The archive of the probe, with some labels unknown."""
+    return prepared_made.archive(tmp_path_factory.mktemp("other"), cases=90, seed=5, unknown=0.1)
+
+
+def choosing(**changes):
+    return source(probe={"archive": "other", "neighbours": 5}, training={"steps": 36, **changes})
+
+
+def chosen(folder, wanted, made, other):
+    return trained(folder, wanted, made, probe_cases=other.cases, probe_images=other.images)
+
+
+@pytest.mark.parametrize("kind", ["knn", "linear_probe"])
+def test_the_kept_encoder_is_that_of_the_step_with_the_best_probe(tmp_path, made, other, kind):
+    wanted = choosing(lr=2e-2).model_copy(update={"probe": Probe(archive="other", kind=kind, neighbours=5)})
+    tensors, metadata = chosen(tmp_path, wanted, made, other)
+    aurocs = curve(tmp_path, "probe/auroc")
+    assert aurocs.index.tolist() == [6, 12, 18, 24, 30, 36]
+    said = json.loads(metadata["probe"])
+    best = {"archive": "other", "kind": kind, "auroc": aurocs.max(), "step": int(aurocs.idxmax()), "of": 36}
+    assert said == best and said["step"] < 36
+    encoder, _ = restore(tensors, metadata, name="timm/test_resnet", size=32, file="e")
+    data = prepared.read(other.cases, images=other.images)
+    watch = Watch(
+        source=wanted,
+        images=data.images,
+        rows=np.arange(2),
+        world=ALONE,
+        probed=probed(wanted.probe, data, file=other.cases),
+    )
+    assert watch.probe(encoder) == pytest.approx(aurocs.max(), abs=1e-6)
+    assert float(metadata["spread"]) == pytest.approx(curve(tmp_path, "features/spread")[said["step"]], rel=1e-5)
+    assert json.loads(metadata["origin"])["probe"] != json.loads(metadata["origin"])["cases"]
+
+
+def test_the_probe_changes_no_step_and_never_reads_a_test_image_or_label(tmp_path, made, other):
+    chosen(tmp_path / "with", choosing(), made, other)
+    trained(tmp_path / "without", choosing().model_copy(update={"probe": None}), made)
+    losses = [curve(tmp_path / name, "training/loss").tolist() for name in ("with", "without")]
+    assert losses[0] == losses[1] and len(losses[0]) == 36
+
+    frame, images = formats.read_table(other.cases, "cases"), np.load(other.images)
+    test = (frame["split"] == "test").to_numpy()
+    frame.loc[test, [name for name in frame if name.startswith(formats.TARGET)]] = 0.0
+    images[test] = 255
+    spoilt = prepared_made.Made(
+        cases=tmp_path / "cases.parquet", images=tmp_path / "images.npy", rows=tmp_path / "rows.parquet"
+    )
+    formats.write_table(frame, spoilt.cases, "cases")
+    np.save(spoilt.images, images)
+    chosen(tmp_path / "spoilt", choosing(), made, spoilt)
+    assert test.any() and curve(tmp_path / "spoilt", "probe/auroc").equals(curve(tmp_path / "with", "probe/auroc"))
+
+
+class Stopped(supervised.classification.Fitting):
+    """Hears a signal after a step."""
+
+    at: int
+
+    def after_step(self, *, step, steps):
+        super().after_step(step=step, steps=steps)
+        if step + 1 == self.at:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("at", [7, 24, 29])
+def test_stopped_anywhere_it_chooses_the_same_step_and_writes_the_same_bytes(tmp_path, made, other, monkeypatch, at):
+    chosen(tmp_path / "alone", choosing(lr=2e-2), made, other)
+    with monkeypatch.context() as patched:
+        Stopped.at = at
+        patched.setattr(supervised.classification, "Fitting", Stopped)
+        with pytest.raises(SystemExit):
+            chosen(tmp_path / "stopped", choosing(lr=2e-2), made, other)
+    chosen(tmp_path / "stopped", choosing(lr=2e-2), made, other)
+    for file in ("e.safetensors", "history/metrics.csv"):
+        assert (tmp_path / "alone" / file).read_bytes() == (tmp_path / "stopped" / file).read_bytes()
+
+
+def test_the_progress_of_other_cases_of_the_probe_is_left_aside(tmp_path, made, other, capsys):
+    chosen(tmp_path, choosing(), made, other)
+    again = prepared_made.archive(tmp_path / "again", cases=90, seed=6)
+    chosen(tmp_path, choosing(), made, again)
+    assert "belongs to another training" in capsys.readouterr().err
+
+
+def test_what_cannot_choose_is_refused(tmp_path, made, other):
+    with pytest.raises(Refusal, match="source 'made' has a probe; give --probe-cases"):
+        trained(tmp_path, choosing(), made)
+    with pytest.raises(Refusal, match="source 'made' has no probe"):
+        chosen(tmp_path, source(), made, other)
+    data = prepared.read(other.cases, images=other.images)
+    with pytest.raises(Refusal, match="has no label 'stripe'; did you mean 'stripes'"):
+        probed(Probe(archive="other", labels=("stripe",)), data, file="cases")
+    blind = prepared.Prepared(cases=data.cases[data.cases["split"] != "validation"], images=data.images)
+    with pytest.raises(Refusal, match="no label has both classes in the train and in the validation split"):
+        probed(Probe(archive="other"), blind, file="cases")
+    large = prepared_made.archive(tmp_path / "large", size=64)
+    with pytest.raises(Refusal, match="has images of 64 pixels, not 32"):
+        chosen(tmp_path, choosing(), made, large)
+
+
+@pytest.mark.slow
+def test_two_ranks_choose_as_one_does(tmp_path, made, other):
+    wanted = choosing(optimiser="sgd", lr=1e-3)
+    (tmp_path / "one").mkdir()
+    chosen(tmp_path / "one", wanted, made, other)
+    words = ["--source", wanted.as_json(), "--size", 32, "--cases", made.cases, "--images", made.images]
+    words += ["--rows", made.rows, "--encoder", tmp_path / "e.safetensors", "--history", tmp_path / "history"]
+    words += ["--progress", tmp_path / "progress.pt", "--probe-cases", other.cases, "--probe-images", other.images]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--"]
+    door = Path(__file__).parents[1] / "scripts" / "pretrain.py"
+    done = subprocess.run([*launch, door, *map(str, words)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for name in ("probe/auroc", "features/spread", "features/rank"):
+        np.testing.assert_allclose(curve(tmp_path, name), curve(tmp_path / "one", name), rtol=1e-3)

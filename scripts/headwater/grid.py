@@ -172,6 +172,29 @@ class Collapse(Record):
     """Least effective rank of the features (RankMe) of 256 training images; 1, the default, stops nothing."""
 
 
+PROBED = ("train", "validation")
+"""The splits that a probe looks at."""
+
+
+class Probe(Record):
+    """An archive that none is compared on, by which the step of a pre-training is chosen whose encoder is kept."""
+
+    archive: str
+    """Its name: the training split is learned from and the validation split scored; the test split is not read."""
+    labels: tuple[str, ...] = ()
+    """Which of its labels; empty means all that it has."""
+    kind: Literal["knn", "linear_probe"] = "knn"
+    """What is asked on the fixed features: the nearest neighbours, or a logistic regression."""
+    neighbours: int = Field(20, ge=1)
+    """How many neighbours vote in a knn."""
+    temperature: float = Field(0.07, gt=0)
+    """How much more near neighbours count: e to the power of cosine / temperature (Wu et al. 2018)."""
+    images: int = Field(4000, ge=10)
+    """At most so many images of either split, evenly spread."""
+    seen: Window | None = None
+    """What is seen of images in Hounsfield units; filled in from the archive's `window`."""
+
+
 class Source(Record):
     """Where first weights come from: published weights, a pre-training done here, or a random start."""
 
@@ -194,6 +217,8 @@ class Source(Record):
     """Random changes of the images in pre-training; see the table of `views`."""
     collapse: Collapse = Collapse()
     """What stops the pre-training, looked at as often as `training.validations` says; see the table of `collapse`."""
+    probe: Probe | None = None
+    """What chooses the step whose encoder is kept; none keeps the last. See the table of `probe`."""
     compute: Processes = Field(Processes(), exclude=True)
     """Processes of this pre-training, where they are others than those of the top-level `compute`."""
     seed: int = Field(0, ge=0)
@@ -221,6 +246,11 @@ class Source(Record):
         return self.model_copy(update={"name": f"{self.name}_{control}", "control": control, "of": self.name})
 
     @property
+    def archives(self) -> tuple[str, ...]:
+        """The archives that its pre-training reads: its corpus, and that of its probe."""
+        return tuple(name for name in (self.corpus, self.probe and self.probe.archive) if name)
+
+    @property
     def kind(self) -> Literal["random", "adopted", "pretrained"]:
         """Which of the three ways this source gets its weights."""
         return "adopted" if self.weights else "pretrained" if self.method else "random"
@@ -235,6 +265,8 @@ class Source(Record):
             raise ValueError("method, corpus and training belong together")
         if self.reduction != "everything" and not self.corpus:
             raise ValueError("reduction needs a corpus: it says which of its images are kept")
+        if self.probe and not self.method:
+            raise ValueError("probe needs a method: it chooses a step of the pre-training")
         if self.start and not self.method:
             raise ValueError("start needs a method: it says what the pre-training continues from")
         return self
@@ -459,18 +491,19 @@ class Grid(Record):
 
     @property
     def overlaps(self) -> Overlaps:
-        """What the ledger looks at: all splits of the datasets' archives, the training splits of the corpora's."""
-        tested = {self.images_of(dataset.archive) for dataset in self.datasets}
-        corpora = {self.images_of(source.corpus) for source in self.sources if source.corpus}
+        """What the ledger looks at: all splits of datasets, training splits of corpora, and what probes look at."""
+        used = {self.images_of(source.corpus): ("train",) for source in self.sources if source.corpus}
+        used |= {self.images_of(source.probe.archive): PROBED for source in self.sources if source.probe}
+        used |= {self.images_of(dataset.archive): ("train", "validation", "test") for dataset in self.datasets}
         return Overlaps(
             leaks=self.leaks,
             archives=tuple(
                 Learned(
                     archive=name,
-                    splits=("train", "validation", "test") if name in tested else ("train",),
+                    splits=splits,
                     numbering=self.archive(name).numbering,
                 )
-                for name in sorted(tested | corpora)
+                for name, splits in sorted(used.items())
             ),
         )
 

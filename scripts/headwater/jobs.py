@@ -83,6 +83,7 @@ def jobs(plan: Config) -> Iterator[Job]:
 def _of_archives(grid: Grid, results: str) -> Iterator[Job]:
     """Twins, prepared archives and corpora that are trained or tested on."""
     used = {dataset.archive for dataset in grid.datasets} | {corpus for corpus, _ in grid.corpora}
+    used |= {archive for source in grid.sources for archive in source.archives}
     for name in sorted({grid.images_of(archive) for archive in used}):
         twin = f"{results}/twins/{name}.json"
         if grid.archive(name).twin:
@@ -144,11 +145,12 @@ def _of_sources(plan: Config) -> Iterator[Job]:
         if source.kind == "pretrained":
             rows = rows_of(source.corpus, source.reduction, plan.results)
             start = (encoder_of(source.start, plan.results),) if source.start else ()
+            probed = (cases_of(source.probe.archive, plan.results),) if source.probe else ()
             yield Job(
                 rule="pretrain",
                 **named,
                 source=source,
-                needs=(rows, *start, ledger_of(plan.results)),
+                needs=(rows, *start, *probed, ledger_of(plan.results)),
                 ranks=plan.compute.of(source.compute).ranks,
             )
 

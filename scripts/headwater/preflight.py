@@ -22,7 +22,7 @@ def check(config: Config) -> None:
 
 def wanting(config: Config) -> list[str]:
     """What a plan must fail for want of, one line each."""
-    checks = (_archives, _labels, _backbones, _methods, _weights, _metrics, _external, _packages)
+    checks = (_archives, _labels, _probes, _backbones, _methods, _weights, _metrics, _external, _packages)
     return [line for one in checks for line in one(config)]
 
 
@@ -65,6 +65,20 @@ def _labels(config: Config) -> Iterable[str]:
         for label in dataset.labels:
             if known is not None and label not in known:
                 yield f"datasets.{name}.labels: {dataset.archive} has no {label!r}; {did_you_mean(label, known)}"
+
+
+def _probes(config: Config) -> Iterable[str]:
+    """Probes by labels that the archive does not have."""
+    for name, source in config.sources.items():
+        if source.probe is None:
+            continue
+        archive = source.probe.archive
+        known = _known_labels(config.archives[archive])
+        if known is not None and not known:
+            yield f"sources.{name}.probe.archive: {archive} has no labels; name another archive"
+        for label in source.probe.labels if known else ():
+            if label not in known:
+                yield f"sources.{name}.probe.labels: {archive} has no {label!r}; {did_you_mean(label, known)}"
 
 
 def _known_labels(archive: Archive) -> tuple[str, ...] | None:

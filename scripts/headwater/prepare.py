@@ -206,7 +206,7 @@ def _read_scan(
         for place, slice_ in plugins.load("datasets", kind).read_scan(Path(folder), rows):
             result = Prepared(None, {}, reason=slice_.reason)
             if slice_.pixels is not None:
-                told = slice_.place._asdict()
+                told = {**slice_.person, **slice_.place._asdict()}
                 result = _prepared(slice_.pixels, told, case=rows[place], size=size, resize=resize)
             made.append((place, result))
     except Refusal as refusal:
@@ -252,11 +252,14 @@ def fitted(pixels: np.ndarray, *, size: int, resize: str) -> np.ndarray:
 
 
 def _resized(pixels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """The image at another height and width; Hounsfield units as floats in between, because Pillow knows no signs."""
+    """The image at another height and width; Hounsfield units as floats in between, because Pillow knows no signs.
+
+    What scanners write around the patient counts as air, or its edge would ring in the air beside it.
+    """
     hounsfield = pixels.dtype == np.int16
-    picture = Image.fromarray(pixels.astype(np.float32) if hounsfield else pixels)
+    picture = Image.fromarray(np.maximum(pixels, AIR).astype(np.float32) if hounsfield else pixels)
     small = np.asarray(picture.resize(shape[::-1], Image.Resampling.LANCZOS))
-    return np.clip(np.rint(small), -(2**15), 2**15 - 1).astype(np.int16) if hounsfield else small
+    return np.clip(np.rint(small), AIR, 2**15 - 1).astype(np.int16) if hounsfield else small
 
 
 class Shelf:

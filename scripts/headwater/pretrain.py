@@ -11,7 +11,7 @@ from headwater.engine import checkpoint, distributed, loop
 from headwater.engine.tracking import Tracker
 from headwater.provenance import RANDOM, sha256
 from headwater.refusals import Refusal
-from headwater.watched import Watch
+from headwater.watched import Probed, Watch, probed
 from headwater.windows import Window
 
 
@@ -26,6 +26,8 @@ def pretrain(
     history: Path,
     progress: Path,
     start: Path | None = None,
+    probe_cases: Path | None = None,
+    probe_images: Path | None = None,
     tracking: grid.Tracking = grid.Tracking(),  # noqa: B008
     threads: int = 1,
     device: distributed.Wanted = "auto",
@@ -34,7 +36,7 @@ def pretrain(
     if source.method is None:
         raise Refusal(f"source {source.name!r} has no method", remedy="give it method, corpus and training")
     methods.check(source.method.name, backbone=source.backbone, size=size)
-    identity = _identity(source, size, [cases, rows, start])
+    identity = _identity(source, size, [cases, rows, start, probe_cases])
     with (
         distributed.world(threads=threads, device=device) as world,
         spent.counted(history / "spent.json", identity=identity, writes=world.first) as told,
@@ -42,7 +44,8 @@ def pretrain(
         corpus = _corpus(cases, images, size=size, seen=source.seen)
         chosen = _rows(corpus, rows)
         learner = _learner(source, corpus, chosen, encoder=_first_weights(source, size=size, start=start))
-        watch = Watch(source=source, images=corpus.images, rows=chosen, world=world)
+        probe = _probe(source, probe_cases, probe_images, size=size)
+        watch = Watch(source=source, images=corpus.images, rows=chosen, world=world, probed=probe)
         with Tracker(
             history,
             record=source,
@@ -52,7 +55,7 @@ def pretrain(
             tracking=tracking,
             world=world,
         ) as tracker:
-            loop.fit(
+            fitted = loop.fit(
                 learner,
                 images=corpus.images,
                 rows=chosen,
@@ -64,15 +67,17 @@ def pretrain(
                 identity=identity,
                 tracker=tracker,
                 validate=watch.measured,
+                select=watch.select,
                 watch=watch.refuse_collapse,
             )
             kept = watch.features(learner.encoder)
             tracker.summary(kept)
         told |= {"images": len(chosen), "steps": loop.steps(source.training, cases=len(chosen)), "ranks": world.size}
         if world.first:
-            origin = _origin(corpus, cases=cases, rows=rows, kept=len(chosen), start=start)
+            origin = _origin(corpus, cases=cases, rows=rows, kept=len(chosen), start=start, probe=probe_cases)
             described = {"source": source.as_json(), "digest": source.digest}
             described |= {name: f"{value:.6g}" for name, value in kept.items()}
+            described |= _choice(source, fitted)
             described |= {"origin": json.dumps(origin, sort_keys=True)}
             checkpoint.save_weights(learner.encoder.tensors(), encoder, {**learner.encoder.metadata(), **described})
 
@@ -130,13 +135,38 @@ def _first_weights(source: grid.Source, *, size: int, start: Path | None) -> Enc
     return restore(tensors, metadata, name=source.backbone, size=size, file=start)[0]
 
 
+def _probe(source: grid.Source, cases: Path | None, images: Path | None, *, size: int) -> Probed | None:
+    """What chooses the source's step, if anything does."""
+    if (source.probe is None) == bool(cases or images) or bool(cases) != bool(images):
+        raise Refusal(
+            f"source {source.name!r} has {'a' if source.probe else 'no'} probe",
+            remedy="give --probe-cases and --probe-images of that archive, and of no other",
+        )
+    if source.probe is None:
+        return None
+    return probed(source.probe, _corpus(cases, images, size=size, seen=source.probe.seen), file=cases)
+
+
+def _choice(source: grid.Source, fitted: loop.Fitted) -> dict[str, str]:
+    """Which step is kept, and why, where a probe chose it."""
+    if source.probe is None:
+        return {}
+    found = {"archive": source.probe.archive, "kind": source.probe.kind, "auroc": fitted.score}
+    return {"probe": json.dumps({**found, "step": fitted.kept_step, "of": fitted.steps}, sort_keys=True)}
+
+
 def _origin(
-    corpus: prepared.Prepared, *, cases: Path, rows: Path, kept: int, start: Path | None
+    corpus: prepared.Prepared, *, cases: Path, rows: Path, kept: int, start: Path | None, probe: Path | None
 ) -> dict[str, str | int]:
-    """Fingerprints of what was learned from: the corpus and its splits, the rows kept of it, the first weights."""
+    """Fingerprints of what was learned from: the corpus and its splits, the rows kept of it, the first weights.
+
+    And of the cases that chose the step, if any did.
+    """
     started = sha256(start) if start else RANDOM
     split = splits.digests(corpus.cases)[splits.ALL]
-    return {"cases": sha256(cases), "split": split, "rows": sha256(rows), "kept": kept, "start": started}
+    return {"cases": sha256(cases), "split": split, "rows": sha256(rows), "kept": kept, "start": started} | (
+        {"probe": sha256(probe)} if probe else {}
+    )
 
 
 def _identity(source: grid.Source, size: int, files: list[Path | None]) -> str:

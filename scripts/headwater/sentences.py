@@ -95,7 +95,8 @@ def apart(ledger: pd.DataFrame, *, grid: Grid) -> str:
 def _of_data(rows: pd.DataFrame, grid: Grid) -> list[str]:
     """Synthetic archives, and archives that do not tell patients apart."""
     datasets = [dataset for dataset in grid.datasets if dataset.name in set(rows["dataset"])]
-    used = {dataset.archive for dataset in datasets} | {source.corpus for source in grid.sources}
+    used = {dataset.archive for dataset in datasets}
+    used |= {archive for source in grid.sources for archive in source.archives}
     twins = [archive.name for archive in grid.archives if archive.twin and archive.name in used]
     return synthetic(twins) + [
         f"{dataset.name}: cases stand in for patients, because the archive does not tell which images belong to one "
@@ -153,7 +154,9 @@ def way(source: Source) -> str:
         return f"published, {_with_options(source.weights.layout)}{path}"
     if source.method:
         start = f", continued from {source.start}" if source.start else ""
-        return f"pre-trained here, {_with_options(source.method)}{start}"
+        probe = source.probe
+        chosen = f", the step chosen by {probe.kind} on {probe.archive}" if probe else ""
+        return f"pre-trained here, {_with_options(source.method)}{start}{chosen}"
     return "random start"
 
 

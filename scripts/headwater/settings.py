@@ -11,7 +11,19 @@ import yaml
 from pydantic import Field
 
 from headwater import plugins, source_grids
-from headwater.grid import Archive, Comparing, Controls, Dataset, Grid, Leaks, Processes, Recipe, Source, Tracking
+from headwater.grid import (
+    Archive,
+    Comparing,
+    Controls,
+    Dataset,
+    Grid,
+    Leaks,
+    Probe,
+    Processes,
+    Recipe,
+    Source,
+    Tracking,
+)
 from headwater.records import Choice, Record
 from headwater.refusals import Refusal, did_you_mean
 from headwater.source_grids import SourceGrid
@@ -99,8 +111,10 @@ class Config(Record):
             leaks=self.leaks,
         )
 
-    def _seeing(self, one: Source | Dataset) -> Source | Dataset:
-        """A source or dataset that knows the window of its archive, if that is one of Hounsfield units."""
+    def _seeing(self, one: Source | Dataset | Probe) -> Source | Dataset | Probe:
+        """A source, dataset or probe that knows the window of its archive, if that is one of Hounsfield units."""
+        if isinstance(one, Source) and one.probe:
+            one = one.model_copy(update={"probe": self._seeing(one.probe)})
         archive = self.archives.get((one.corpus if isinstance(one, Source) else one.archive) or "")
         window = archive and window_of(archive)
         return one.model_copy(update={"seen": window}) if window else one
@@ -150,6 +164,7 @@ def load(content: dict[str, Any], *, file: Path | str = "config") -> Config:
         _dangling,
         _bad_second_readings,
         _bad_windows,
+        _bad_probes,
         _bad_likes,
         _bad_lookers,
         _bad_excuses,
@@ -321,6 +336,32 @@ def _bad_windows(config: Config) -> Iterable[str]:
         for name, entry in getattr(config, section).items():
             if "seen" in entry.model_fields_set:
                 yield f"{section}.{name}.seen: say it as `window` of the archive"
+    for name, source in config.sources.items():
+        if source.probe and "seen" in source.probe.model_fields_set:
+            yield f"sources.{name}.probe.seen: say it as `window` of the archive"
+
+
+def _bad_probes(config: Config) -> Iterable[str]:
+    """Probes of an archive that is not there, that is compared on, or whose images have another size."""
+    compared = {_images_of(config, dataset.archive): name for name, dataset in config.datasets.items()}
+    for name, source in config.sources.items():
+        if source.probe is None:
+            continue
+        place, archive = f"sources.{name}.probe.archive", source.probe.archive
+        yield from _missing(place, archive, config.archives)
+        if (dataset := compared.get(_images_of(config, archive))) is not None:
+            yield (
+                f"{place}: {archive} is compared on (datasets.{dataset}), and what chooses a source's step must be"
+                " no test of it; name another archive"
+            )
+        sizes = [config.archives[one].size for one in (archive, source.corpus) if one in config.archives]
+        if len(set(sizes)) > 1:
+            yield f"{place}: its images have {sizes[0]} pixels, those of the corpus {sizes[1]}; give both one size"
+
+
+def _images_of(config: Config, archive: str) -> str:
+    """The archive whose images these are."""
+    return (config.archives[archive].images_of or archive) if archive in config.archives else archive
 
 
 def _bad_likes(config: Config) -> Iterable[str]:
@@ -341,7 +382,8 @@ def _bad_lookers(config: Config) -> Iterable[str]:
         if isinstance(looker, str):
             yield from _missing(f"reductions.{name}.source", looker, config.sources)
     # names that lead nowhere are told elsewhere, and without them there is no grid to look at
-    if not any(map(config.grid().looked_at_by, config.reductions)) or list(_dangling(config)):
+    looking = any("source" in reduction.options for reduction in config.reductions.values())
+    if not looking or list(_dangling(config)) or list(_bad_controls(config)):
         return
     grid, told = config.grid(), set()
     for name in config.sources:

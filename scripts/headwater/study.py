@@ -190,7 +190,7 @@ def licences(plan: Config) -> list[str]:
     """Under which licences the study's images and weights come, and what has to be fetched."""
     lines = []
     used = {dataset.archive for dataset in plan.datasets.values()}
-    used |= {source.corpus for source in plan.sources.values() if source.corpus}
+    used |= {archive for source in plan.sources.values() for archive in source.archives}
     for name in sorted(used):
         archive = plan.archives[name]
         card = sentences.card(archive)

@@ -1,14 +1,16 @@
 """Watched: what an encoder makes of some of its training images while it learns, and whether it should learn on."""
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
-from headwater import grid
+from headwater import grid, prepared
 from headwater.backbones._encoder import Encoder
 from headwater.engine import distributed, scoring
 from headwater.engine.loop import Learner
-from headwater.refusals import Refusal
+from headwater.refusals import Refusal, did_you_mean
 from headwater.statistics.collapse import effective_rank, spread
 
 LOOKED_AT = 256
@@ -16,6 +18,42 @@ LOOKED_AT = 256
 
 BATCH = 64
 """Images that are scored at once."""
+
+
+CHOICE = "probe/auroc"
+"""The curve by which a step is chosen."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probed:
+    """What a probe looks at: no test row is in it."""
+
+    images: np.ndarray
+    training: np.ndarray
+    """Rows whose labels are known to it."""
+    validation: np.ndarray
+    """Rows whose labels it is asked for."""
+    targets: tuple[np.ndarray, np.ndarray]
+    """Targets of the rows of either, (rows, labels)."""
+
+
+def probed(probe: grid.Probe, data: prepared.Prepared, *, file: Path) -> Probed:
+    """What a probe looks at in an archive; refuses what it cannot be asked."""
+    # scikit-learn takes a moment, which a pre-training without a probe need not wait for
+    from headwater import probes
+
+    for label in probe.labels:
+        if label not in data.labels:
+            raise Refusal(f"has no label {label!r}", file=file, remedy=did_you_mean(label, data.labels))
+    rows = [evenly(data.rows(split), most=probe.images) for split in grid.PROBED]
+    targets = tuple(data.targets(one, list(probe.labels) or data.labels) for one in rows)
+    if not probes.asked(targets):
+        raise Refusal(
+            "no label has both classes in the train and in the validation split",
+            file=file,
+            remedy="probe with another archive, or raise probe.images",
+        )
+    return Probed(images=data.images, training=rows[0], validation=rows[1], targets=targets)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +64,26 @@ class Watch:
     images: np.ndarray
     rows: np.ndarray
     world: distributed.World
+    probed: Probed | None = None
 
     def measured(self, learner: Learner) -> dict[str, float]:
         """What a look at a learner tells, by the names of the curves."""
-        return {f"features/{name}": value for name, value in self.features(learner.encoder).items()}
+        told = {f"features/{name}": value for name, value in self.features(learner.encoder).items()}
+        return told | ({CHOICE: self.probe(learner.encoder)} if self.probed else {})
+
+    def probe(self, encoder: Encoder) -> float:
+        """Macro AUROC of the source's probe by the encoder's features."""
+        from headwater import probes
+
+        training, validation = (
+            self._scored(encoder, self.probed.images, rows) for rows in (self.probed.training, self.probed.validation)
+        )
+        return probes.macro_auroc(self.source.probe, training, validation, targets=self.probed.targets)
+
+    @property
+    def select(self) -> tuple[str, Literal["max"]] | None:
+        """What chooses the step whose encoder is kept."""
+        return (CHOICE, "max") if self.probed else None
 
     def features(self, encoder: Encoder) -> dict[str, float]:
         """Spread and effective rank of the features of some training images, the same ones each time."""
@@ -58,4 +112,4 @@ class Watch:
 
 def evenly(rows: np.ndarray, *, most: int) -> np.ndarray:
     """At most so many rows, evenly spread from the first to the last."""
-    return rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)]
+    return rows[np.linspace(0, max(0, len(rows) - 1), min(most, len(rows))).astype(int)]

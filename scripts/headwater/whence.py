@@ -419,6 +419,10 @@ def _learned(report: Report, source: Source, told: dict[str, Any]) -> Iterator[N
         ),
         Node(report.line("rows", rows, origin.get("rows", NOT_RECORDED))),
     ]
+    if source.probe:
+        probed = report.results / "archives" / source.probe.archive / "cases.parquet"
+        inner = [_archive(report, source.probe.archive)]
+        parts.append(Node(report.line("step chosen on", probed, origin.get("probe", NOT_RECORDED)), inner))
     if source.start:
         parts.append(_encoder(report, report.grid.source(source.start), origin.get("start", NOT_RECORDED)))
     yield Node(f"pre-trained: {source.method.name} on {source.corpus} ({source.reduction}{kept})", parts)

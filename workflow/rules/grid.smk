@@ -142,9 +142,9 @@ def sources_of(kind):
 
 
 def archives_used():
-    """The archives that are trained or tested on."""
-    corpora = {source.corpus for source in GRID.sources if source.corpus}
-    return sorted({dataset.archive for dataset in GRID.datasets} | corpora)
+    """The archives that are trained or tested on, or by which a step is chosen."""
+    learned = {archive for source in GRID.sources for archive in source.archives}
+    return sorted({dataset.archive for dataset in GRID.datasets} | learned)
 
 
 def prepared(product):
@@ -351,6 +351,19 @@ def start_of(wildcards):
     """The encoder that a pre-training continues from, if any."""
     start = GRID.source(wildcards.source).start
     return [f"{RESULTS}/encoders/{start}.safetensors"] if start else []
+
+
+def probed_by(wildcards):
+    """The cases and the images by which a pre-training chooses its step, if it does."""
+    probe = GRID.source(wildcards.source).probe
+    return [f"{RESULTS}/archives/{probe.archive}/cases.parquet", images_at(probe.archive)] if probe else []
+
+
+def besides(wildcards, input):
+    """The part of a pre-training's command that names what only some have: first weights, and what chooses a step."""
+    start = f"--start {quote(input.start[0])}" if input.start else ""
+    probe = "--probe-cases {} --probe-images {}".format(*map(quote, input.probe)) if input.probe else ""
+    return " ".join(part for part in (start, probe) if part)
 
 
 @cache

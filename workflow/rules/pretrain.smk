@@ -27,6 +27,7 @@ rule pretrain:
         images=images_of_corpus,
         rows=rows_of,
         start=start_of,
+        probe=probed_by,
         # nothing is trained before the ledger is clean; a later ledger repeats no training
         ledger=ancient(LEDGER),
     output:
@@ -48,12 +49,12 @@ rule pretrain:
     params:
         source=lambda wildcards: quote(GRID.source(wildcards.source).as_json()),
         size=size_of_encoder,
-        start=lambda wildcards, input: (f"--start {quote(input.start[0])}" if input.start else ""),
+        besides=besides,
         history=subpath(output.encoder, strip_suffix=".safetensors"),
         progress=lambda wildcards: f"{PROGRESS}/{GRID.source(wildcards.source).digest}.pt",
     shell:
         training_door("pretrain", "--lease {params.progress}")
         + tracked()
         + "--source {params.source} --size {params.size} --cases {input.cases}"
-        " --images {input.images} --rows {input.rows} {params.start} --encoder {output.encoder}"
+        " --images {input.images} --rows {input.rows} {params.besides} --encoder {output.encoder}"
         " --history {params.history} --progress {params.progress} > {log} 2>&1"

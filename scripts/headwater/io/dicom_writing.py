@@ -1,12 +1,13 @@
-"""Writes a radiograph as a DICOM file, for the synthetic archives."""
+"""Writes a radiograph, or a slice of a CT, as a DICOM file, for the synthetic archives."""
 
 import hashlib
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pydicom
 from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
+from pydicom.uid import CTImageStorage, DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
 
 
 def write_radiograph(
@@ -24,34 +25,76 @@ def write_radiograph(
     `pixels`: uint16 (height, width), the stored values. `inverted`: MONOCHROME1, low values are bright. `window`:
     centre and width in stored values. `sex` and `age` may be empty or, by None, not there at all.
     """
-    height, width = pixels.shape
-    header = FileMetaDataset()
-    header.MediaStorageSOPClassUID = DigitalXRayImageStorageForPresentation
-    header.MediaStorageSOPInstanceUID = _identifier("image", path.stem)
-    header.TransferSyntaxUID = ExplicitVRLittleEndian
-    file = FileDataset(path, {}, file_meta=header, preamble=b"\0" * 128)
-    file.SOPClassUID = header.MediaStorageSOPClassUID
-    file.SOPInstanceUID = header.MediaStorageSOPInstanceUID
-    file.StudyInstanceUID = _identifier("study", path.stem)
-    file.SeriesInstanceUID = _identifier("series", path.stem)
+    file = _begun(path, kind=DigitalXRayImageStorageForPresentation, image=identifier("image", path.stem))
+    file.StudyInstanceUID = identifier("study", path.stem)
+    file.SeriesInstanceUID = identifier("series", path.stem)
     file.Modality = "DX"
     file.PatientID = ""
     if sex is not None:
         file.PatientSex = sex
     if age is not None:
         file.PatientAge = f"{age:03d}Y"
-    file.Rows, file.Columns = height, width
-    file.SamplesPerPixel = 1
     file.PhotometricInterpretation = "MONOCHROME1" if inverted else "MONOCHROME2"
-    file.BitsAllocated, file.BitsStored, file.HighBit = 16, bits_stored, bits_stored - 1
-    file.PixelRepresentation = 0
     file.RescaleIntercept, file.RescaleSlope, file.RescaleType = 0, 1, "US"
     if window is not None:
         file.WindowCenter, file.WindowWidth = window
-    file.PixelData = pixels.astype("<u2").tobytes()
+    _fill(file, pixels, bits_stored=bits_stored)
     pydicom.dcmwrite(path, file, enforce_file_format=True)
 
 
-def _identifier(kind: str, name: str) -> str:
+def write_slice(
+    hounsfield: np.ndarray,
+    path: Path,
+    *,
+    patient: str,
+    study: str,
+    series: str,
+    position: tuple[float, float, float],
+    spacing: tuple[float, float],
+    number: int,
+    **elements: str,
+) -> None:
+    """One axial slice of a CT, int16 (rows, columns) in Hounsfield units, uncompressed, stored as value + 1024.
+
+    `position` of its first pixel and `spacing` of rows and columns in millimetres. `elements`: further ones by name,
+    such as PatientSex. The same arguments give the same bytes.
+    """
+    file = _begun(path, kind=CTImageStorage, image=identifier("image", f"{series} {position}"))
+    file.Modality, file.ImageType, file.InstanceNumber = "CT", ["ORIGINAL", "PRIMARY", "AXIAL"], number
+    file.ImagePositionPatient = [f"{value:.6g}" for value in position]
+    file.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    file.PixelSpacing = [f"{value:.6g}" for value in spacing]
+    file.PhotometricInterpretation = "MONOCHROME2"
+    file.RescaleIntercept, file.RescaleSlope, file.RescaleType = -1024, 1, "HU"
+    for name, value in elements.items():
+        setattr(file, name, value)
+    _fill(file, hounsfield + np.int16(1024), bits_stored=16)
+    with warnings.catch_warnings():
+        # archives name scans otherwise than DICOM allows
+        warnings.simplefilter("ignore", UserWarning)
+        file.PatientID, file.StudyInstanceUID, file.SeriesInstanceUID = patient, study, series
+        pydicom.dcmwrite(path, file, enforce_file_format=True)
+
+
+def _begun(path: Path, *, kind: str, image: str) -> FileDataset:
+    """A file of one kind of image without its content."""
+    header = FileMetaDataset()
+    header.MediaStorageSOPClassUID, header.MediaStorageSOPInstanceUID = kind, image
+    header.TransferSyntaxUID = ExplicitVRLittleEndian
+    file = FileDataset(path, {}, file_meta=header, preamble=b"\0" * 128)
+    file.SOPClassUID, file.SOPInstanceUID = kind, image
+    return file
+
+
+def _fill(file: FileDataset, stored: np.ndarray, *, bits_stored: int) -> None:
+    """Put stored values of sixteen bits into a file, and say what they are."""
+    file.Rows, file.Columns = stored.shape
+    file.SamplesPerPixel = 1
+    file.BitsAllocated, file.BitsStored, file.HighBit = 16, bits_stored, bits_stored - 1
+    file.PixelRepresentation = int(stored.dtype.kind == "i")
+    file.PixelData = stored.astype("<i2" if stored.dtype.kind == "i" else "<u2").tobytes()
+
+
+def identifier(kind: str, name: str) -> str:
     """A DICOM identifier that follows from a name; the root 2.25 takes any 128-bit number."""
     return f"2.25.{int.from_bytes(hashlib.sha256(f'{kind}/{name}'.encode()).digest()[:16], 'big')}"

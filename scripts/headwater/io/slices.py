@@ -44,6 +44,8 @@ class Slice(NamedTuple):
     """int16 (rows, columns), Hounsfield units"""
     place: Place | None = None
     reason: str = ""
+    person: dict[str, str | float] = {}
+    """sex and age, where the header tells them"""
 
 
 def hounsfield(values: np.ndarray) -> np.ndarray:

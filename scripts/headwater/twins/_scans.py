@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from headwater.twins import _scan
-from headwater.twins._patients import SICK, Sign
+from headwater.twins._patients import Sign
 
 SLICES = 12
 """Slices of a scan, unless the twin is small."""
@@ -20,6 +20,10 @@ TWICE_EVERY = 5
 
 
 GOLDEN = (5**0.5 - 1) / 2
+"""Steps of it fall evenly between 0 and 1, however many there are."""
+
+APART = 0.12
+"""How far from each other the shares of findings begin; what overlaps is found in one patient."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,9 +57,17 @@ class Scan:
 
 
 def scans(
-    archive: str, signs: Mapping[str, Sign], *, cases: int, seed: int, first: int, part: str, one_each: bool = False
+    archive: str,
+    signs: Mapping[str, Sign],
+    *,
+    cases: int,
+    seed: int,
+    first: int,
+    part: str,
+    one_each: bool = False,
+    twice: bool = True,
 ) -> Iterator[Scan]:
-    """Scans of patients `first`, `first + 1`, ... that have `cases` slices in all.
+    """Scans of patients `first`, `first + 1`, ... that have `cases` slices in all; with `twice` some have two.
 
     With `one_each` a scan shows one finding at most.
     """
@@ -63,7 +75,7 @@ def scans(
     ends = np.linspace(0, cases, many + 1).astype(int)
     patient, number = first - 1, 0
     for place, slices in enumerate(np.diff(ends)):
-        again = (place + 1) % TWICE_EVERY == 0
+        again = twice and (place + 1) % TWICE_EVERY == 0
         patient, number = (patient, 1) if again else (patient + 1, 0)
         yield _of(archive, signs, (seed, patient, number), slices=int(slices), part=part, one_each=one_each)
 
@@ -75,7 +87,7 @@ def _of(
     seed, patient, number = key
     person = np.random.default_rng([zlib.crc32(archive.encode()), seed, patient])
     female, age, who = bool(person.random() < 0.45), int(person.integers(20, 88)), _scan.body(person)
-    found = _one(signs, patient=patient) if one_each else _several(signs, person)
+    found = _one(signs, patient=patient) if one_each else _several(signs, patient=patient)
     return Scan(
         patient=patient,
         number=number,
@@ -97,10 +109,10 @@ def _one(signs: Mapping[str, Sign], *, patient: int) -> list[str]:
     return list(signs)[drawn : drawn + 1]
 
 
-def _several(signs: Mapping[str, Sign], rng: np.random.Generator) -> list[str]:
-    """Findings beside each other, in the sick."""
-    sick, chance = rng.random() < SICK, rng.random(len(signs))
-    return [name for (name, sign), draw in zip(signs.items(), chance, strict=True) if sick and draw < sign.share / SICK]
+def _several(signs: Mapping[str, Sign], *, patient: int) -> list[str]:
+    """Findings beside each other, by the same steps, so that each is in about its share of few patients, too."""
+    turns = ((patient * GOLDEN - APART * place) % 1 for place in range(len(signs)))
+    return [name for (name, sign), turn in zip(signs.items(), turns, strict=True) if turn < sign.share]
 
 
 def _lesion(rng: np.random.Generator) -> _scan.Lesion:
