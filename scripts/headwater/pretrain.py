@@ -46,15 +46,8 @@ def pretrain(
         learner = _learner(source, corpus, chosen, encoder=_first_weights(source, size=size, start=start))
         probe = _probe(source, probe_cases, probe_images, size=size)
         watch = Watch(source=source, images=corpus.images, rows=chosen, world=world, probed=probe)
-        with Tracker(
-            history,
-            record=source,
-            group=f"pretrain/{source.name}",
-            name=source.name,
-            job="pretrain",
-            tracking=tracking,
-            world=world,
-        ) as tracker:
+        named = {"group": f"pretrain/{source.name}", "name": source.name, "job": "pretrain", "tracking": tracking}
+        with Tracker(history, record=source, **named, world=world) as tracker:
             fitted = loop.fit(
                 learner,
                 images=corpus.images,
@@ -72,7 +65,7 @@ def pretrain(
             )
             kept = watch.features(learner.encoder)
             tracker.summary(kept)
-        told |= {"images": len(chosen), "steps": loop.steps(source.training, cases=len(chosen)), "ranks": world.size}
+        told |= {"images": len(chosen), "steps": fitted.steps, "ranks": world.size}
         if world.first:
             origin = _origin(corpus, cases=cases, rows=rows, kept=len(chosen), start=start, probe=probe_cases)
             described = {"source": source.as_json(), "digest": source.digest}
