@@ -62,8 +62,9 @@ FILLED_IN = {
     ("archives.NAME", "kind"): "NAME",
     ("sources.NAME", "backbone"): "the top-level `backbone`",
     ("datasets.NAME", "archive"): "NAME",
+    ("training", "weight_decay"): "by optimiser",
 }
-"""Required keys that a config may leave out, and what then stands there."""
+"""Keys whose default follows from others, and what then stands there."""
 
 
 def generate(*, check: bool = False) -> None:

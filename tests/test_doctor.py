@@ -541,3 +541,40 @@ def test_the_real_sample():
     assert "637 PA; 363 AP" in seen
     assert_nameless(found, cases_of("chestxray14", folder))
     assert not re.search(r"\d{8}", as_text(doctor._page(found, listed=False)))
+
+
+# archives of CT
+
+
+@pytest.mark.parametrize(("archive", "pattern"), [("fdg_petct", "*/*/*/CT.nii.gz"), ("ct_ich", "ct_scans/*.nii")])
+def test_a_volume_that_is_absent_and_one_that_is_cut_off(clean, copy, archive, pattern):
+    folder = copy(archive)
+    gone, short = sorted(folder.glob(pattern))[:2]
+    gone.unlink()
+    short.write_bytes(short.read_bytes()[: short.stat().st_size // 2])
+    found = examined(archive, folder)
+    said = {what for severity, what in findings(found) - findings(examined(archive, clean(archive)))}
+    assert any("listed images that are not on the disk: 1 of" in what for what in said) == (archive == "fdg_petct")
+    assert any("is no readable volume" in what for what in said)
+    assert_nameless(found, cases_of(archive, clean(archive)))
+
+
+@pytest.mark.parametrize("archive", ["lidc", "rsna_ich"])
+def test_a_slice_that_is_cut_off_or_all_air(clean, copy, archive):
+    folder = copy(archive)
+    cases = cases_of(archive, folder)
+    short, air = (folder / cases["file"].iloc[place] for place in (2, 5))
+    short.write_bytes(short.read_bytes()[:-1000])
+    dataset = pydicom.dcmread(air)
+    dataset.PixelData = bytes(len(dataset.PixelData))
+    dataset.save_as(air)
+    said = findings(examined(archive, folder)) - findings(examined(archive, clean(archive)))
+    assert {severity for severity, _ in said} == {"error", "warning"}
+    assert any("one grey value throughout: 1 of 40" in what for _, what in said)
+    assert any("cannot be used: 1 of 40 (is no readable slice of a CT)" in what for _, what in said)
+
+
+def test_a_ct_is_told_by_its_form(clean):
+    seen = "\n".join(examined("fdg_petct", clean("fdg_petct")).seen)
+    assert "40 NIfTI int16" in seen
+    assert "official splits: none" in seen

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from headwater import jobs, settings
+from headwater.grid import Training
 from headwater.records import Choice
 from headwater.refusals import Refusal
 
@@ -323,6 +324,32 @@ def test_an_optimiser_that_adapts_what_decays_needs_decay(optimiser):
     line = told((f"{place}.optimiser", optimiser), (f"{place}.weight_decay", 0))
     assert f"{optimiser} adapts the rate of what decays alone; set weight_decay: 1.0e-6, or use sgd or adamw" in line
     settings.load(changed((f"{place}.optimiser", "sgd"), (f"{place}.weight_decay", 0)))
+
+
+@pytest.mark.parametrize("place", ["sources.ours", "recipes.finetune"])
+@pytest.mark.parametrize(
+    ("optimiser", "decay"), [(None, 0.05), ("adamw", 0.05), ("lamb", 0.05), ("adam", 0), ("sgd", 0), ("lars", 1e-6)]
+)
+def test_weight_decay_that_is_not_stated_is_that_of_the_optimiser(place: str, optimiser: str | None, decay: float):
+    def training(**changes):
+        plan = settings.load(changed((f"{place}.training", {"steps": 9, "batch": 8, **changes})))
+        section, name = place.split(".")
+        return getattr(plan, section)[name].training
+
+    asked = {"optimiser": optimiser} if optimiser else {}
+    assert training(**asked).weight_decay == decay
+    # what is stated is what the record says, under the digest that it always had
+    for stated in (1e-3, 0.05, 0.3):
+        read = training(**asked, weight_decay=stated)
+        assert read == Training(steps=9, batch=8, weight_decay=stated, **asked)
+        assert Training.from_json(read.as_json()) == read
+
+
+def test_digests_of_trainings_that_state_their_weight_decay_stay():
+    assert Training(steps=9, optimiser="sgd", weight_decay=0.05).as_json() == '{"optimiser":"sgd","steps":9}'
+    assert Training(steps=9, optimiser="sgd", weight_decay=0).as_json() == (
+        '{"optimiser":"sgd","steps":9,"weight_decay":0.0}'
+    )
 
 
 def test_ranks_must_be_shared_evenly_by_nodes():

@@ -289,6 +289,19 @@ def test_smaller_shares_lie_within_larger_ones(tmp_path):
     assert not {patients[row] for row in shares[1]} & {patients[row] for row in shares[2] - shares[1]}
 
 
+def test_what_a_small_share_cannot_teach_is_said(tmp_path, capsys):
+    made = prepared_made.archive(tmp_path, one_of_many=True)
+    _, fit = fitted(tmp_path, a_run(random_source(), fraction=0.01, select="loss"), made)
+    # one patient of two cases cannot show three classes
+    assert fit["rows"]["train"] == 2 and fit["lost_by_fraction"]
+    out = capsys.readouterr().out
+    assert "2 cases of a share of 0.01 of the training patients" in out and all(
+        f"{label} has {lacks}" in out for label, lacks in fit["lost_by_fraction"].items()
+    )
+    _, fit = fitted(tmp_path / "all", a_run(random_source(), select="loss"), made)
+    assert fit["lost_by_fraction"] == {} and "share of" not in capsys.readouterr().out
+
+
 def test_chosen_labels_are_kept_in_their_order(tmp_path, made):
     labels = ("stripes", "bright left")
     run = a_run(random_source(), labels=labels)

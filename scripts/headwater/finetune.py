@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from headwater import __version__, backbones, formats, grid, prepared, splits, tasks
+from headwater import __version__, backbones, formats, grid, prepared, shares, splits, tasks
 from headwater.backbones._encoder import Encoder, count, restore
 from headwater.engine import checkpoint, distributed, loop, schedule, scoring
 from headwater.engine.tracking import Tracker
@@ -41,6 +41,8 @@ class Material:
     """The fingerprint of who is in which split."""
     cases: str
     """The fingerprint of the table of cases."""
+    lost: dict[str, str]
+    """Labels that the share of the patients cannot teach and all of them could, and what they lack."""
 
 
 def finetune(
@@ -61,6 +63,8 @@ def finetune(
     with distributed.world(threads=threads, device=device) as world:
         data = prepared.read(cases, images=images, seen=run.dataset.seen)
         material = _material(run, data, file=cases)
+        if material.lost and world.first:
+            print(_without(material, fraction=run.recipe.fraction), flush=True)
         network, origin = _network(run, size=data.size, encoder=encoder)
         learner = _learner(run, network=network, material=material)
         with Tracker(
@@ -99,6 +103,7 @@ def _material(run: grid.Run, data: prepared.Prepared, *, file: Path) -> Material
     """The rows and targets that the run learns from; refuses what nothing can be learnt from."""
     labels = _labels(run, data.labels, file=file)
     training = _share(data, data.rows("train"), fraction=run.recipe.fraction, seed=run.stream)
+    lost = shares.lost(data.targets(data.rows("train"), labels), data.targets(training, labels), labels=labels)
     validation = data.rows("validation")
     targets = {"train": data.targets(training, labels), "validation": data.targets(validation, labels)}
     if run.source.control == "shuffled":
@@ -126,7 +131,14 @@ def _material(run: grid.Run, data: prepared.Prepared, *, file: Path) -> Material
         targets=targets,
         split=splits.digests(data.cases)[splits.ALL],
         cases=sha256(file),
+        lost=lost,
     )
+
+
+def _without(material: Material, *, fraction: float) -> str:
+    """What the share of the patients cannot teach, in a sentence."""
+    lacks = "; ".join(f"{label} has {what}" for label, what in material.lost.items())
+    return f"finetune: {len(material.training)} cases of a share of {fraction:g} of the training patients: {lacks}"
 
 
 def _labels(run: grid.Run, known: list[str], *, file: Path) -> list[str]:
@@ -141,10 +153,8 @@ def _labels(run: grid.Run, known: list[str], *, file: Path) -> list[str]:
 
 def _share(data: prepared.Prepared, rows: np.ndarray, *, fraction: float, seed: int) -> np.ndarray:
     """The rows of a share of the patients; a smaller share of the same seed lies within a larger one."""
-    patients = data.cases["patient"].to_numpy()[rows]
-    ranked = sorted(set(patients), key=lambda patient: _number(patient, seed))
-    kept = ranked[: max(1, round(fraction * len(ranked)))]
-    return rows[np.isin(patients, kept)]
+    patients, targets = data.cases["patient"].to_numpy()[rows], data.targets(rows, data.labels)
+    return rows[shares.share(patients, targets, fraction=fraction, rank=lambda patient: _number(patient, seed))]
 
 
 def _shuffled(targets: np.ndarray, split: str, *, seed: int) -> np.ndarray:
@@ -264,6 +274,7 @@ def _account(
         "split": material.split,
         "cases": material.cases,
         "labels": material.labels,
+        "lost_by_fraction": material.lost,
         "labels_shuffled": run.source.control == "shuffled",
         "task": material.kind,
         "class_weights": learner.class_weights.tolist(),

@@ -54,6 +54,8 @@ class Archive(Record):
     """What trainings see of an archive of CT: `lung`, `chest` (soft tissue), `abdomen`, `angiography`, `bone`, `brain`,
     `{centre: 40, width: 400}` in Hounsfield units, or `slice`, each slice from its lowest to its highest value; by
     default what the archive is for. Another window repeats trainings, and prepares nothing anew."""
+    made_from: tuple[str, ...] = Field((), exclude=True)
+    """What its images stem from besides what its card says, such as [lits]: overlaps that no file can show."""
     twin: Twin | None = None
     """Make a synthetic archive at `folder` first."""
 
@@ -101,7 +103,8 @@ class Training(Record):
     momentum: float = Field(0.9, ge=0, lt=1)
     """Momentum of sgd and lars; the others do not read it."""
     weight_decay: float = Field(0.05, ge=0)
-    """Pull of the weights towards zero per step, as the published study has it."""
+    """Pull of the weights towards zero per step, as the published study has it; a config that says nothing gets 0.05
+    with adamw and lamb, 1e-6 with lars, and 0 with adam and sgd."""
     schedule: Literal["cosine", "constant"] = "cosine"
     """How the learning rate goes on after the warm-up."""
     warmup_steps: int = Field(0, ge=0)
@@ -160,6 +163,8 @@ class Weights(Record):
     """The checkpoint file; empty asks timm's own hub for it."""
     coverage: float = Field(1.0, ge=0, le=1)
     """Smallest share of the network's parameters that must be loaded."""
+    trained_on: tuple[str, ...] = Field((), exclude=True)
+    """Which archives or collections the weights have seen, such as [lits]: overlaps that no file can show."""
 
 
 class Collapse(Record):
@@ -308,7 +313,8 @@ class Recipe(Record):
     class_weights: bool = False
     """Weigh positive cases by negatives / positives of the training split, label by label."""
     fraction: float = Field(1.0, gt=0, le=1)
-    """Share of the training patients that are used; below 1 for the question of few labels."""
+    """Share of the training patients that are used; below 1 for the question of few labels. Smaller shares of a seed
+    lie within larger ones, and keep every label as long as there are patients for it."""
     select: Literal["auroc", "loss"] = "auroc"
     """What picks the kept step on the validation split: highest macro AUROC or lowest loss."""
     frozen_steps: int | None = Field(None, ge=1)
@@ -355,8 +361,8 @@ class Run(Record):
         return int(hashlib.sha256(f"again/{self.seed}".encode()).hexdigest()[:15], 16)
 
 
-Overlapping = Literal["patients", "studies", "identical", "near-identical"]
-"""What two parts of a grid can share: patients, examinations, images, or images that look the same."""
+Overlapping = Literal["patients", "studies", "identical", "near-identical", "declared"]
+"""What two parts of a grid can share: patients, examinations, images, images that look the same, or their origin."""
 
 
 class Excuse(Record):
@@ -365,7 +371,8 @@ class Excuse(Record):
     kind: Overlapping
     """What is shared."""
     between: tuple[str, str]
-    """The two parts, each an archive and a split, such as `chestxray14 train` and `vindr test`."""
+    """The two parts, each an archive and a split, such as `chestxray14 train` and `vindr test`; of what is declared
+    one may be a source with adopted weights."""
     reason: str = Field(min_length=10)
     """Why it may be; it is printed below the tables."""
 
@@ -388,11 +395,23 @@ class Learned(Record):
     """Patients of one number are one person in archives of one numbering only."""
 
 
+class Declared(Record):
+    """A test split, and what was learned from the same scans under other numbers."""
+
+    learned: str
+    """A part of the grid, or a source whose weights were adopted."""
+    test: str
+    origins: tuple[str, ...]
+    """What both stem from."""
+
+
 class Overlaps(Record):
     """What the ledger shall look at."""
 
     leaks: Leaks
     archives: tuple[Learned, ...]
+    declared: tuple[Declared, ...] = ()
+    """What it shall name without being able to find it."""
 
     @property
     def parts(self) -> list[str]:

@@ -45,7 +45,7 @@ def ledger(*, overlaps: Overlaps, cases: list[Path], hashes: list[Path], ledger:
     refused = readable.with_suffix(".refused.csv")
     refused.unlink(missing_ok=True)
     frame, seen = _all_cases(overlaps, cases=_by_folder(cases), hashes=_by_folder(hashes))
-    rows = list(_rows(frame, seen, overlaps=overlaps))
+    rows = [*_rows(frame, seen, overlaps=overlaps), *_declared(frame, overlaps=overlaps)]
     found = check(pd.DataFrame(rows, columns=list(TABLES["ledger"])), "ledger")
     leaks = found[found["must_be_apart"] & (found["cases"] > 0)]
     bad = leaks[leaks["excuse"] == ""]
@@ -117,6 +117,22 @@ def _rows(frame: pd.DataFrame, seen: np.ndarray, *, overlaps: Overlaps) -> Itera
                     "must_be_apart": leak,
                     "excuse": _excuse(named, excused) if leak else "",
                 }
+
+
+def _declared(frame: pd.DataFrame, *, overlaps: Overlaps) -> Iterator[dict]:
+    """What stems from the scans of a test split, which no file shows: all of its cases may be concerned."""
+    parts = {name: frame[frame["part"] == number] for number, name in enumerate(overlaps.parts)}
+    for one in overlaps.declared:
+        named = {"kind": "declared", "part": one.test, "other": one.learned}
+        yield {
+            **named,
+            "cases": len(parts[one.test]),
+            "other_cases": len(parts.get(one.learned, ())),
+            "patients": parts[one.test]["patient"].nunique(),
+            **dict.fromkeys(("example", "other_example"), f"made from {', '.join(one.origins)}"),
+            "must_be_apart": True,
+            "excuse": _excuse(named, overlaps.leaks.excused),
+        }
 
 
 def _is_leak(one: str, other: str) -> bool:

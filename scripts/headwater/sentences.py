@@ -8,7 +8,7 @@ from headwater import families, plugins, tables, wide
 from headwater.datasets import Card
 from headwater.families import CONFIRMATORY, CONTROL, EXPLORATORY
 from headwater.formats import CHANCE, OF_SUBSET, is_mean
-from headwater.grid import Archive, Dataset, Grid, Source
+from headwater.grid import Archive, Dataset, Excuse, Grid, Source
 from headwater.records import Choice
 from headwater.statistics.readers import FEWEST_PAIRED
 
@@ -61,12 +61,19 @@ def _of_leaks(rows: pd.DataFrame, grid: Grid) -> list[str]:
     """Overlaps with the test splits of these comparisons that the config excuses."""
     datasets = [dataset for dataset in grid.datasets if dataset.name in set(rows["dataset"])]
     tested = {f"{grid.images_of(dataset.archive)} test" for dataset in datasets}
-    return [
-        f"The study excuses {SHARED[excuse.kind]} that {' and '.join(excuse.between)} share ({excuse.reason}); how "
-        "many they are is in ledger.csv."
-        for excuse in grid.leaks.excused
-        if tested & set(excuse.between)
-    ]
+    return [_excused(excuse) for excuse in grid.leaks.excused if tested & set(excuse.between)]
+
+
+def _excused(excuse: Excuse) -> str:
+    """An excused overlap in a sentence."""
+    both = " and ".join(excuse.between)
+    if excuse.kind == "declared":
+        return (
+            f"{both} stem from the same scans, under other numbers: no file can show how many of the test patients "
+            f"were learned from. The study excuses it ({excuse.reason})."
+        )
+    shared = f"{SHARED[excuse.kind]} that {both} share ({excuse.reason})"
+    return f"The study excuses {shared}; how many they are is in ledger.csv."
 
 
 SHARED = {
@@ -74,6 +81,7 @@ SHARED = {
     "studies": "studies",
     "identical": "identical images",
     "near-identical": "near-identical images",
+    "declared": "the scans that they stem from",
 }
 """How what two parts of a grid share is called in a sentence."""
 

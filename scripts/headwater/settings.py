@@ -10,7 +10,7 @@ import pydantic
 import yaml
 from pydantic import Field
 
-from headwater import plugins, source_grids
+from headwater import origins, plugins, source_grids
 from headwater.grid import (
     Archive,
     Comparing,
@@ -34,6 +34,9 @@ NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 
 NAMED = ("archives", "sources", "datasets", "recipes")
 """Sections whose entries know their own name."""
+
+USUAL_DECAY = {"adam": 0.0, "sgd": 0.0, "lars": 1e-6}
+"""Weight decay that is not stated, where papers and libraries have another than that of adamw (SwAV, SimCLR: 1e-6)."""
 
 UNWRITTEN = ("name", "control", "of", "seen")
 """Fields of records that follow from where an entry stands; no config writes them."""
@@ -168,6 +171,8 @@ def load(content: dict[str, Any], *, file: Path | str = "config") -> Config:
         _bad_likes,
         _bad_lookers,
         _bad_excuses,
+        _unknown_origins,
+        _undeclared,
         _twice,
         _uneven_shares,
         _small_batches,
@@ -197,6 +202,9 @@ def _filled_in(content: dict[str, Any]) -> dict[str, Any]:
         entries = content.get(section)
         if isinstance(entries, dict):
             filled[section] = {name: _with_name(name, entry) for name, entry in entries.items()}
+    for section in ("sources", "recipes"):
+        for name, entry in _dicts(filled.get(section)):
+            filled[section][name] = _with_decay(entry)
     for name, source in _dicts(filled.get("sources")):
         filled["sources"][name] = {"backbone": content.get("backbone", "timm/resnet50"), **source}
     for name, dataset in _dicts(filled.get("datasets")):
@@ -209,6 +217,17 @@ def _filled_in(content: dict[str, Any]) -> dict[str, Any]:
         first = filled["archives"].get(named) if isinstance(named, str) else None
         filled["archives"][name] = {**first, **archive} if isinstance(first, dict) else filled["archives"][name]
     return filled
+
+
+def _with_decay(entry: dict[str, Any]) -> dict[str, Any]:
+    """A source or recipe whose training, where it says nothing of weight decay, has that of its optimiser.
+
+    It is written into the record, whose own default is that of adamw: records of finished jobs read as they did.
+    """
+    training = entry.get("training")
+    if not isinstance(training, dict) or training.get("optimiser") not in USUAL_DECAY:
+        return entry
+    return {**entry, "training": {"weight_decay": USUAL_DECAY[training["optimiser"]], **training}}
 
 
 def _with_name(name: Any, entry: Any) -> Any:
@@ -410,12 +429,35 @@ def _bad_excuses(config: Config) -> Iterable[str]:
     # names that lead nowhere are told elsewhere, and without them there is no grid to look at
     if not excused or list(_dangling(config)) or list(_bad_second_readings(config)):
         return
-    parts = config.grid().overlaps.parts
+    parts, declared = config.grid().overlaps.parts, origins.declared(config.grid())
     for number, excuse in enumerate(excused):
+        known = parts if excuse.kind != "declared" else [name for one in declared for name in (one.learned, one.test)]
         for part in excuse.between:
-            yield from _missing(f"leaks.excused[{number}].between", part, parts)
+            yield from _missing(f"leaks.excused[{number}].between", part, known)
         if sum(part.endswith(" test") for part in excuse.between) != 1:
             yield f"leaks.excused[{number}].between: one of the two must be a test split; nothing else needs an excuse"
+
+
+def _unknown_origins(config: Config) -> Iterable[str]:
+    """Origins that nobody knows: a slip of the pen would hide what is declared."""
+    known = origins.known(config.archives.values())
+    for name, source in config.sources.items():
+        for origin in source.weights.trained_on if source.weights else ():
+            yield from _missing(f"sources.{name}.weights.trained_on", origin, known)
+
+
+def _undeclared(config: Config) -> Iterable[str]:
+    """Test splits that stem from the same scans as what is learned from, where nothing excuses it."""
+    if list(_dangling(config)) or list(_bad_second_readings(config)) or list(_unknown_plugins(config)):
+        return
+    excused = [set(excuse.between) for excuse in config.leaks.excused if excuse.kind == "declared"]
+    for one in origins.declared(config.grid()):
+        if {one.learned, one.test} not in excused:
+            excuse = f"{{kind: declared, between: [{one.learned}, {one.test}], reason: ...}}"
+            yield (
+                f"leaks: {one.learned} and {one.test} both stem from {' and '.join(one.origins)}, and no file can show"
+                f" which patients they share; take another, or excuse it: leaks.excused: [{excuse}]"
+            )
 
 
 def _twice(config: Config) -> Iterable[str]:

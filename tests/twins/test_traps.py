@@ -14,7 +14,7 @@ from headwater.grid import Archive
 from headwater.prepare import prepare
 from headwater.records import Choice
 from headwater.refusals import Refusal
-from headwater.twins import _files, _reports, chexpert, mimic_cxr, padchest, uka_cxr
+from headwater.twins import _files, _reports, _scan, chexpert, mimic_cxr, padchest, uka_cxr
 
 CASES = 240
 
@@ -172,3 +172,45 @@ def test_the_same_finding_looks_the_same_in_every_archive():
         assert {
             sign.looks for signs in looks.values() for label, sign in signs.items() if label.lower() == finding
         } == {finding}
+
+
+CT = [name for name in plugins.names("twins") if plugins.load("datasets", name).CARD.window]
+
+
+@pytest.mark.parametrize("looks", sorted(_scan.LOOKS))
+def test_every_finding_of_a_ct_is_seen_in_some_slices_and_not_in_others(looks):
+    who, part = _scan.body(np.random.default_rng(1)), "head" if "bleeding" in looks or "skull" in looks else "trunk"
+    lesion = _scan.Lesion(centre=0.5, reach=0.2, side=1, size=0.5)
+    for height in np.linspace(0.05, 0.95, 10):
+        with_it, without = (
+            _scan.draw(height, part=part, who=who, lesions=lesions, size=64, rng=np.random.default_rng(2))
+            for lesions in ({looks: lesion}, {})
+        )
+        # a sign is drawn where its label says so, and nowhere else
+        assert (with_it != without).any() == (lesion.share(height) > 0)
+
+
+def test_every_look_of_a_ct_is_used():
+    twins = [plugins.load("twins", name) for name in CT]
+    signs = [getattr(twin, "NODULES", twin.SIGNS) for twin in twins]
+    assert {sign.looks for known in signs for sign in known.values()} == set(_scan.LOOKS)
+
+
+@pytest.mark.parametrize("name", CT)
+def test_neighbouring_slices_of_a_twin_are_more_alike_than_others(name, tmp_path):
+    cases, rejects = prepared_scans(name, tmp_path)
+    assert rejects.empty
+    images = formats.read_images(tmp_path / "images.npy")[:, 0].astype(float)
+    for _, scan in cases.groupby("series"):
+        slices = images[scan["row"].to_numpy()]
+        near = np.abs(np.diff(slices, axis=0)).mean()
+        assert near < np.abs(slices[:6] - slices[6:]).mean()
+
+
+def prepared_scans(name: str, out: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    plugins.load("twins", name).make(out / "twin", cases=96, seed=3, size=64)
+    files = {key: out / f"{key}.parquet" for key in ("cases", "rejects", "labels")}
+    others = {"images": out / "images.npy", "hashes": out / "hashes.npy", "split": out / "split.json"}
+    archive = Archive(name="twin", kind=name, folder=str(out / "twin"), size=48, validation=0.2, test=0.4)
+    prepare(archive=archive, workers=0, **others, **files)
+    return formats.read_table(files["cases"], "cases"), formats.read_table(files["rejects"], "rejects")

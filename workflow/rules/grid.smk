@@ -19,7 +19,7 @@ os.environ |= {"PATH": os.pathsep.join([str(Path(sys.executable).parent), *os.ge
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
-from headwater import preflight, settings, slurm
+from headwater import origins, preflight, settings, slurm
 from headwater.grid import Processes
 from headwater.refusals import Refusal
 

@@ -38,6 +38,8 @@ class Card(Record):
     modality: str
     task: Literal["multilabel", "multiclass"]
     labels: tuple[str, ...]
+    made_from: tuple[str, ...] = ()
+    """What its images stem from: archives, or collections that origins.py names."""
     patients: bool
     """Whether the archive tells which images belong to one patient; if not, cases stand in for patients."""
     expected: dict[str, int] = {}

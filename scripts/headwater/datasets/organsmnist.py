@@ -38,6 +38,7 @@ CARD = Card(
         "pancreas",
         "spleen",
     ),
+    made_from=("lits",),
     patients=False,
     expected={"cases": 25_211, "train": 13_932, "validation": 2_452, "test": 8_827},
     note="cut out of the CTs of LiTS: 115 scans for training, 16 for validation, 70 for test; it does not tell which",

@@ -129,7 +129,7 @@ def _header(path: Path, *, case: str) -> dict[str, str | float]:
     placed = len(position) == 3 and len(orientation) == 6
     height = float(position @ np.cross(orientation[:3], orientation[3:])) if placed else np.nan
     down, across = spacing if len(spacing) == 2 else (np.nan, np.nan)
-    patient, study, series = (told[name] or alone for name, alone in zip(HEADER, (case, "", case), strict=False))
+    patient, study, series = (told[name] or alone for name, alone in zip(HEADER[:3], (case, "", case), strict=True))
     return {
         **{"patient": patient, "study": study, "series": series},
         **{"position": height, "row_spacing": down, "column_spacing": across},

@@ -28,6 +28,8 @@ class Card(Record):
     title: str
     licence: str
     where: str
+    trained_on: tuple[str, ...] = ()
+    """Archives, or collections that origins.py names, which all weights of this layout have seen."""
 
 
 class Options(Record):

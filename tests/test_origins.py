@@ -1,0 +1,144 @@
+"""Overlaps that no file can show: told by cards and config, refused before the first job, excused with a reason."""
+
+import pandas as pd
+import pytest
+
+from headwater import formats, origins, plugins, sentences, settings
+from headwater.grid import Declared
+from headwater.ledger import ledger
+from headwater.refusals import Refusal
+from test_ledger import archive
+
+SHARED = Declared(learned="suprem", test="organs test", origins=("lits",))
+
+
+def content(*, trained_on=("suprem",), excused=(), **changes):
+    """A grid in which weights that have seen LiTS are tested on what was cut out of it."""
+    weights = {"layout": "torchvision", "path": "/weights/x.pth", "trained_on": list(trained_on)}
+    return {
+        "seeds": [0],
+        "archives": {"organs": {"kind": "organsmnist", "folder": "/data"}, "chest": {"kind": "chestxray14"}},
+        "sources": {"random": {}, "suprem": {"weights": weights}},
+        "datasets": {"organs": {}},
+        "recipes": {"full": {"training": {"steps": 2}}},
+        "leaks": {"excused": list(excused)},
+        **changes,
+    }
+
+
+def excuse(learned, test="organs test", kind="declared"):
+    return {"kind": kind, "between": [learned, test], "reason": "this is what the study asks about"}
+
+
+def refused(**changes):
+    with pytest.raises(Refusal) as refusal:
+        settings.load(content(**changes))
+    return str(refusal.value)
+
+
+def declared(**changes):
+    """What is declared in a grid, all of it excused."""
+    try:
+        return origins.declared(settings.load(content(**changes)).grid())
+    except Refusal as refusal:
+        return str(refusal)
+
+
+def test_weights_that_saw_what_is_tested_are_refused_before_the_first_job():
+    said = refused()
+    assert "leaks: suprem and organs test both stem from lits, and no file can show which patients they share" in said
+    assert "leaks.excused: [{kind: declared, between: [suprem, organs test], reason: ...}]" in said
+    plan = settings.load(content(excused=[excuse("suprem")]))
+    assert origins.declared(plan.grid()) == (SHARED,)
+    assert declared(trained_on=["abdomenatlas"], excused=[excuse("suprem")]) == (SHARED,)
+
+
+def test_weights_that_saw_something_else_are_let_through():
+    assert declared(trained_on=["imagenet"]) == declared(trained_on=[]) == ()
+
+
+def test_weights_may_have_seen_the_archive_itself():
+    said = refused(trained_on=["chestxray14"], datasets={"chest": {}})
+    assert "suprem and chest test both stem from chestxray14" in said
+
+
+@pytest.mark.parametrize("name", ["litss", "supreme"])
+def test_an_origin_that_nobody_knows_is_refused(name):
+    said = refused(trained_on=[name])
+    assert f"sources.suprem.weights.trained_on: there is no {name!r}; did you mean '{name[:-1]}'?" in said
+
+
+def test_a_corpus_from_the_same_scans_is_refused_by_its_part():
+    corpus = {"kind": "own_folder", "folder": "/mine", "made_from": ["ct_org"]}
+    ours = {"method": "supervised", "corpus": "mine", "training": {"steps": 2}}
+    archives = {**content()["archives"], "mine": corpus}
+    changes = {"archives": archives, "sources": {"random": {}, "ours": ours, "again": ours}}
+    assert "leaks: mine train and organs test both stem from lits" in refused(**changes)
+    assert refused(**changes).count("mine train and organs test") == 1
+    (one,) = declared(excused=[excuse("mine train")], **changes)
+    assert one == Declared(learned="mine train", test="organs test", origins=("lits",))
+    # what a twin imitates it does not stem from
+    for name in ("mine", "organs"):
+        twin = {name: {**archives[name], "twin": {"cases": 40}, "made_from": []}}
+        assert declared(**{**changes, "archives": {**archives, **twin}}) == ()
+
+
+def test_archives_of_one_kind_are_left_to_the_ledger():
+    ours = {"method": "supervised", "corpus": "more", "training": {"steps": 2}}
+    archives = {**content()["archives"], "more": {"kind": {"name": "organsmnist", "pixels": 64}, "folder": "/data"}}
+    assert declared(archives=archives, sources={"random": {}, "ours": ours}) == ()
+
+
+def test_an_excuse_must_be_for_what_is_declared():
+    assert "leaks.excused[0].between: there is no 'random'" in refused(excused=[excuse("random")])
+    assert "leaks.excused[0].between: one of the two must be a test split" in refused(
+        excused=[excuse("suprem", "suprem")]
+    )
+    # another kind of excuse does not do
+    assert "suprem and organs test both stem" in refused(excused=[excuse("organs train", kind="patients")])
+
+
+def test_what_is_declared_repeats_no_job():
+    plain = settings.load(content(trained_on=[])).grid()
+    told = settings.load(content(trained_on=["imagenet"])).grid()
+    assert plain.as_json() == told.as_json()
+    assert origins.overlaps(plain).as_json() == plain.overlaps.as_json()
+
+
+def test_the_ledger_names_it_with_its_reason(tmp_path):
+    frame = archive(tmp_path / "organs", seed=1)
+    grid = settings.load(content(excused=[excuse("suprem")])).grid()
+    files = {"cases": [tmp_path / "organs" / "cases.parquet"], "hashes": [tmp_path / "organs" / "hashes.npy"]}
+    ledger(overlaps=origins.overlaps(grid), ledger=tmp_path / "l.parquet", readable=tmp_path / "l.csv", **files)
+    (row,) = pd.read_csv(tmp_path / "l.csv").query("kind == 'declared'").itertuples()
+    test = frame[frame["split"] == "test"]
+    assert (row.part, row.other) == ("organs test", "suprem")
+    assert (row.cases, row.other_cases, row.patients) == (len(test), 0, test["patient"].nunique())
+    assert row.must_be_apart and row.excuse == excuse("suprem")["reason"]
+    told = formats.read_table(tmp_path / "l.parquet", "ledger")
+    assert "share 1 such thing with what is learned from, all excused below" in sentences.apart(told, grid=grid)
+    unexcused = grid.model_copy(update={"leaks": settings.load(content(trained_on=[])).leaks})
+    with pytest.raises(
+        Refusal, match="1 leaks into test splits: organs test and suprem share the scans that they stem"
+    ):
+        ledger(overlaps=origins.overlaps(unexcused), ledger=tmp_path / "l", readable=tmp_path / "l.csv", **files)
+
+
+def test_tables_say_that_nobody_can_count_them():
+    grid = settings.load(content(excused=[excuse("suprem")])).grid()
+    (said,) = sentences._of_leaks(pd.DataFrame({"dataset": ["organs"]}), grid)
+    assert said == (
+        "suprem and organs test stem from the same scans, under other numbers: no file can show how many of the test "
+        "patients were learned from. The study excuses it (this is what the study asks about)."
+    )
+
+
+def test_every_origin_on_a_card_is_known():
+    known = origins.known(())
+    cards = {
+        name: plugins.constant("datasets", name, "CARD.made_from", default=()) for name in plugins.names("datasets")
+    }
+    assert cards["organsmnist"] == ("lits",)
+    assert set().union(*cards.values()) <= known
+    for name in plugins.names("weights"):
+        assert set(plugins.constant("weights", name, "CARD.trained_on", default=())) <= known
