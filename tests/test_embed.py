@@ -17,6 +17,7 @@ from headwater.hashes import WORDS
 from headwater.records import Choice
 from headwater.reduce import reduce
 from headwater.refusals import Refusal
+from headwater.windows import Window
 from workflow_made import planned, small_config, snakemake
 
 RANDOM = Source(name="random", backbone="timm/test_resnet", mean=(0.4,), std=(0.2,), seed=3)
@@ -92,6 +93,29 @@ def test_only_training_images_are_looked_at(tmp_path, made):
     files = {"features": tmp_path / "d.npy", "account": tmp_path / "d.json"}
     embed(source=RANDOM, cases=made.cases, images=tmp_path / "dark.npy", **files, device="cpu")
     assert (formats.read_features(tmp_path / "d.npy") == expected).all()
+
+
+def test_hounsfield_units_are_seen_through_the_window_of_their_archive(tmp_path, made):
+    # a window of 255 units from -40 shows as shades what they were made of
+    np.save(tmp_path / "scans.npy", np.load(made.images)[:, :1].astype(np.int16) - 40)
+    files = {"cases": made.cases, "features": tmp_path / "s.npy", "account": tmp_path / "s.json"}
+    looking = RANDOM.model_copy(update={"seen": Window(centre=-40 + 127.5, width=255)})
+    embed(source=looking, images=tmp_path / "scans.npy", **files, device="cpu")
+    assert np.allclose(formats.read_features(tmp_path / "s.npy"), directions_of(drawn(), made), atol=2e-3)
+    with pytest.raises(Refusal, match="holds Hounsfield units, and no window is said"):
+        embed(source=RANDOM, images=tmp_path / "scans.npy", **files, device="cpu")
+
+
+def test_the_window_of_a_corpus_stands_in_the_command(tmp_path):
+    config = study()
+    twin = {"cases": 40, "size": 48}
+    config["archives"]["photographs"] = {"kind": "fdg_petct", "folder": "ct", "size": 32, "twin": twin}
+    config["archives"]["photographs"]["window"] = {"centre": 40, "width": 80}
+    # whoever looks: a random start has no corpus, and so no window of its own
+    config["reductions"]["unlike"]["source"] = "random"
+    said = snakemake(tmp_path, "-n", "--printshellcmds", "--until", "embed", config=config).stdout
+    command = next(line for line in said.splitlines() if "scripts/embed.py" in line)
+    assert '"seen":{"centre":40.0,"width":80.0}' in command
 
 
 def test_a_random_start_has_no_file_and_every_other_has_one(tmp_path, made):

@@ -65,7 +65,7 @@ def pretrain(
             )
             kept = watch.features(learner.encoder)
             tracker.summary(kept)
-        told |= {"images": len(chosen), "steps": loop.steps(source.training, cases=len(chosen)), "ranks": world.size}
+        told |= {"images": len(chosen), "steps": fitted.steps, "ranks": world.size}
         if world.first:
             origin = _origin(corpus, cases=cases, rows=rows, kept=len(chosen), start=start, probe=probe_cases)
             _write(learner.encoder, encoder, described=_described(source, kept, fitted=fitted, origin=origin))
