@@ -84,7 +84,7 @@ def test_slices_are_kept_in_hounsfield_units_in_their_order(made):
     for image, pixels in zip(images, decoded(name, folder, cases), strict=True):
         np.testing.assert_array_equal(image, fitted(pixels, size=24, resize="pad"))
     # air around a body of soft tissue and bone
-    assert images[:, 0, 0].max() < -500
+    assert images[:, 0, 0, [0, -1]].max() < -500
     assert np.percentile(images, 99) > 200
     assert 0 < np.median(images[:, 0, 8:16, 8:16]) < 60 or name in ("lidc", "fdg_petct")
     for _, scan in cases.groupby("series", sort=False):

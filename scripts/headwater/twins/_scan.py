@@ -26,6 +26,10 @@ class Body:
     vertebrae: float
     """How many of them the slices pass."""
     turned: float
+    aside: tuple[float, float]
+    """Where the middle of the patient lies, across and down."""
+    table: float
+    """How far below the patient the table lies."""
 
 
 def body(rng: np.random.Generator) -> Body:
@@ -36,7 +40,9 @@ def body(rng: np.random.Generator) -> Body:
         lungs=rng.uniform(0.85, 1.1),
         heart=rng.uniform(0.16, 0.24),
         vertebrae=rng.uniform(5, 9),
-        turned=rng.uniform(-0.06, 0.06),
+        turned=rng.uniform(-0.2, 0.2),
+        aside=(rng.uniform(-0.1, 0.1), rng.uniform(-0.12, 0.04)),
+        table=rng.uniform(0.02, 0.12),
     )
 
 
@@ -61,7 +67,7 @@ def draw(
     height: float, *, part: str, who: Body, lesions: Mapping[str, Lesion], size: int, rng: np.random.Generator
 ) -> np.ndarray:
     """One slice of a trunk or a head: int16 (size, size), rows to the back, columns to the patient's left."""
-    x, y = _grid(size, who.turned)
+    x, y = _grid(size, who)
     values = _trunk(x, y, height, who) if part == "trunk" else _head(x, y, height, who)
     for looks, lesion in lesions.items():
         share = lesion.share(height)
@@ -70,10 +76,16 @@ def draw(
     return np.rint(values + rng.normal(0, GRAIN, values.shape)).astype(np.int16)
 
 
-def _grid(size: int, turned: float) -> tuple[np.ndarray, np.ndarray]:
-    """Columns and rows from -1 to 1, turned by so many radians."""
+def _grid(size: int, who: Body) -> tuple[np.ndarray, np.ndarray]:
+    """Columns and rows from -1 to 1, as the patient lies on the table: aside, and turned by some degrees."""
     y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
-    return x * np.cos(turned) - y * np.sin(turned), x * np.sin(turned) + y * np.cos(turned)
+    x, y = x - who.aside[0], y - who.aside[1]
+    return x * np.cos(who.turned) - y * np.sin(who.turned), x * np.sin(who.turned) + y * np.cos(who.turned)
+
+
+def _on_table(values: np.ndarray, y: np.ndarray, *, depth: float, who: Body) -> None:
+    """Put the table below a patient of that depth."""
+    values[(abs(y - depth - who.table - 0.03) < 0.03) & (values == AIR)] = SOFT
 
 
 def _inside(x: np.ndarray, y: np.ndarray, *, at: tuple[float, float], radii: tuple[float, float]) -> np.ndarray:
@@ -102,13 +114,14 @@ def _trunk(x: np.ndarray, y: np.ndarray, height: float, who: Body) -> np.ndarray
     values[ribs] = BONE
     dense = BONE * (0.75 + 0.25 * np.cos(2 * np.pi * who.vertebrae * height))
     values[_inside(x, y, at=(0, 0.62 * depth), radii=(0.13, 0.13))] = dense
+    _on_table(values, y, depth=who.depth, who=who)
     return values
 
 
 def _head(x: np.ndarray, y: np.ndarray, height: float, who: Body) -> np.ndarray:
     """A slice of a head: from the base of the skull to its top."""
     wide = np.sqrt(1 - (0.9 * (height - 0.35)) ** 2)
-    width, depth = 0.82 * who.width * wide, 0.98 * wide * 0.9
+    width, depth = 0.82 * who.width * wide, (0.6 + 0.4 * who.depth) * wide
     values = np.full(x.shape, float(AIR))
     values[_inside(x, y, at=(0, 0), radii=(width, depth))] = SOFT
     values[_inside(x, y, at=(0, 0), radii=(0.95 * width, 0.96 * depth))] = 2 * BONE
@@ -119,6 +132,7 @@ def _head(x: np.ndarray, y: np.ndarray, height: float, who: Body) -> np.ndarray:
             values[_inside(x, y, at=(side * 0.12, -0.05), radii=(0.07 * hollow, 0.3 * hollow))] = 8
     if height < 0.25:
         values[_inside(x, y, at=(0, -0.45 * depth), radii=(0.3 * width, 0.15))] = LUNG
+    _on_table(values, y, depth=0.6 + 0.4 * who.depth, who=who)
     return values
 
 
