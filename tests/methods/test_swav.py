@@ -12,6 +12,7 @@ from test_methods import learner
 from headwater.engine import schedule
 from headwater.engine.views import keys
 from headwater.grid import Training
+from headwater.methods import swav
 from headwater.refusals import Refusal
 
 IMAGES = torch.randint(0, 255, (8, 1, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -155,10 +156,13 @@ def test_views_are_large_then_small():
     assert shapes == [(8, 3, 32, 32)] * 3 + [(8, 3, 16, 16)] * 2
 
 
-def test_what_cannot_work_is_refused():
+def test_what_cannot_work_is_refused(monkeypatch):
     with pytest.raises(Refusal, match=r"batch 1 is too small: swav .*; make it 2 or more"):
         learner("swav").parameter_groups(Training(steps=1, batch=1))
     with pytest.raises(Refusal, match="queue 32 is shorter than batch 64; make it a few batches long"):
         learner("swav").parameter_groups(Training(steps=1, batch=64))
     with pytest.raises(Refusal, match=r"swav\.small_crop: 0\.4 to 0\.1 are no shares"):
         learner("swav", small_crop=(0.4, 0.1))
+    monkeypatch.setattr(swav, "world_size", lambda: 3)
+    with pytest.raises(Refusal, match=r"swav\.queue 32 is no multiple of 3 ranks; make it one"):
+        learner("swav")

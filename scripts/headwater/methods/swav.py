@@ -31,7 +31,7 @@ class Options(Record):
     """The paper's values for ResNet-50 (section 4, appendix A); lengths as shares of the training."""
 
     prototypes: int = Field(3000, ge=2)
-    """How many groups; 10 to 100 times as many as there are kinds of images, and hardly more than batch and queue."""
+    """How many groups: a few for each kind of image, and hardly more than `batch` and `queue` together."""
     dimension: int = Field(128, ge=2)
     hidden_dimension: int = Field(2048, ge=1)
     temperature: float = Field(0.1, gt=0)
