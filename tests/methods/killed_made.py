@@ -32,7 +32,7 @@ def trainings(requests: list[dict]) -> list[int]:
         env={**os.environ, "PYTHONPATH": library, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     assert done.returncode == 0, done.stderr
     return [int(line) for line in done.stdout.split()]
