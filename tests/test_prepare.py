@@ -2,6 +2,8 @@ import hashlib
 import json
 import subprocess
 import sys
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from PIL import Image
 
 import deadly_worker
 from archives_made import SAMPLES, edit, make_chestxray14, make_vindr, picture, write_labels
-from headwater import grid, prepare
+from headwater import grid, prepare, workers
 from headwater.catalogues import label_counts
 from headwater.datasets import vindr
 from headwater.formats import read_hashes, read_images, read_json, read_table
@@ -231,6 +233,32 @@ def test_a_process_that_dies_costs_one_case():
     for case, result in zip(cases, results, strict=True):
         crashed = f"{deadly}: its decoder crashed; fetch it again"
         assert result.reason == (crashed if case["file"] == deadly else case["file"])
+
+
+def test_results_of_a_chunk_outlive_a_process_that_dies_while_they_are_fetched(monkeypatch: pytest.MonkeyPatch):
+    """Once they were lost, and all images after them came to the next cases."""
+
+    class Pool:
+        submitted = 0
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def submit(self, work, chunk):
+            Pool.submitted += 1
+            if Pool.submitted == 5:
+                raise BrokenProcessPool
+            future = Future()
+            future.set_result(work(chunk))
+            return future
+
+    monkeypatch.setattr(workers, "_pool", lambda _: Pool())
+    cases = [{"file": str(number)} for number in range(40)]
+    found = in_order(lambda chunk: [case["file"] for case in chunk], cases, lost=None, workers=1, chunk=3)
+    assert list(found) == [case["file"] for case in cases]
 
 
 def test_counts_know_the_unknown():

@@ -33,6 +33,14 @@ def by_hand(training, validation, targets, scores):
     return np.mean(found)
 
 
+def test_the_smallest_temperature_asks_the_nearest_alone():
+    training, validation, targets = made()
+    cold, nearest = (Probe(archive="a", neighbours=count, temperature=1e-6) for count in (7, 1))
+    assert macro_auroc(cold, training, validation, targets=targets) == pytest.approx(
+        macro_auroc(nearest, training, validation, targets=targets)
+    )
+
+
 @pytest.mark.parametrize(("neighbours", "temperature"), [(1, 0.07), (7, 0.07), (20, 1.0), (500, 0.3)])
 def test_neighbours_vote_as_every_pair_compared_would_have_it(neighbours, temperature):
     training, validation, targets = made()

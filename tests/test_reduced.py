@@ -150,13 +150,22 @@ def test_what_came_of_it_is_what_the_comparisons_say(folders):
 # the published study
 
 
-def ct(name: str, *, task: str = "covid_ct", corpus: str = "lidc", method: str = "swav", **options):
+def ct(
+    name: str,
+    *,
+    task: str | dict = "covid_ct",
+    corpus: str = "lidc",
+    method: str = "swav",
+    training: Training = Training(epochs=800),
+    more: dict | None = None,
+    twin: dict | None = None,
+    **options,
+):
     """What the study reached with a source on a task."""
-    training = Training(epochs=800)
     reductions = {"everything": Choice(name="everything"), "it": Choice(name=name, options=options)}
     learned = {"method": method, "corpus": "slices", "reduction": "it", "training": training}
-    source = Source(name="s", backbone="timm/resnet50", **(learned if method else {}))
-    archives = (Archive(name="task", kind=task), Archive(name="slices", kind=corpus))
+    source = Source(name="s", **{"backbone": "timm/resnet50", **(learned if method else {}), **(more or {})})
+    archives = (Archive(name="task", kind=task), Archive(name="slices", kind=corpus, twin=twin))
     grid = Grid.model_construct(archives=archives, reductions=reductions)
     return less_is_more.auroc(source, Dataset(name="d", archive="task"), grid), less_is_more.hours(
         "pretraining", source, grid
@@ -197,6 +206,7 @@ def test_the_studys_numbers_stand_beside_what_is_like_them(found, value, hours):
         ct("hash", mode="neighbour"),
         ct("every_n", n=10),
         ct("ssim", per="corpus"),
+        ct("ssim", mode="neighbour"),
         ct("hash", method="dino"),
         ct("hash", corpus="natural_photographs"),
         ct("hash", task="vindr"),
@@ -221,5 +231,12 @@ def test_what_differs_is_named():
     assert "private" in ct("hash", task="ct_ich")[0].differs and "private" in ct("hash", task="rsna_ich")[0].differs
     assert ct("ssim", task="ct_ich")[0].differs.endswith("the study's threshold is not published")
     assert "n is not published" in ct("every_n", n=10, per="volume")[0].differs
+    steps, hours = ct("hash", training=Training(steps=137_000))
+    assert steps.differs == "137000 steps, whatever is kept; the study has 800 epochs" and np.isnan(hours)
+    assert "4 epochs; the study has 800" in ct("hash", training=Training(epochs=4))[0].differs
+    assert "starts from imagenet" in ct("hash", more={"start": "imagenet"})[0].differs
+    assert "test_resnet; the study has" in ct("hash", more={"backbone": "timm/test_resnet"})[0].differs
+    assert ct("hash", twin={"cases": 96})[0].differs == "synthetic images"
+    assert "splits" in ct("hash", task={"name": "covid_ct", "splits": "grouped"})[0].differs
     organs = ct("everything", task="organsmnist")[0]
     assert organs.value == 0.97 and np.isnan(organs.spread) and "abstract" in organs.differs

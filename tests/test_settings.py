@@ -539,3 +539,27 @@ def test_the_schema_knows_bad_configs(place: str, value: object):
 )
 def test_values_that_would_fail_only_after_the_training(place, value, said):
     assert said in told((place, value))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"controls.again": ["randm"]}, "controls.again: there is no 'randm'; did you mean 'random'?"),
+        ({"reductions.blind": {"name": "random", "like": "tenht"}}, "reductions.blind.like: there is no 'tenht'"),
+    ],
+)
+def test_a_name_that_leads_nowhere_is_told_beside_an_encoder_that_looks(changes: dict, words: str):
+    """What needs a grid must not be looked at before it is known that there is one."""
+    looking = ("reductions.seen", {"name": "embedding", "source": "random"})
+    excused = ("leaks.excused", [{"kind": "patients", "between": ["a train", "b test"], "reason": "known for long"}])
+    assert words in told(looking, excused, *changes.items())
+
+
+def test_all_images_of_a_corpus_are_called_everything():
+    line = told(("reductions.everything", {"name": "random", "share": 0.5}))
+    assert "reductions.everything: that is what all images of a corpus are called" in line
+    settings.load(changed(("reductions.everything", "everything")))
+
+
+def test_patience_in_a_pre_training_needs_a_probe():
+    assert "patience needs a probe" in told(("sources.ours.training.patience", 2))

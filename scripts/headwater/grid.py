@@ -272,6 +272,8 @@ class Source(Record):
             raise ValueError("reduction needs a corpus: it says which of its images are kept")
         if self.probe and not self.method:
             raise ValueError("probe needs a method: it chooses a step of the pre-training")
+        if self.training and self.training.patience and not self.probe:
+            raise ValueError("patience needs a probe: nothing else tells a better step of a pre-training from a worse")
         if self.start and not self.method:
             raise ValueError("start needs a method: it says what the pre-training continues from")
         return self

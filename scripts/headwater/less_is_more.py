@@ -29,6 +29,8 @@ TASKS = {
 CORPORA = {"lidc": "LIDC", "fdg_petct": "PET-CT"}
 """What the study calls its corpora."""
 
+BACKBONE, EPOCHS = "timm/resnet50", 800
+
 MEASURES = {"ssim": "SSIM", "mutual_information": "MutualInformation"}
 BUDGET = 0.1
 """The share that the study kept by budget."""
@@ -45,16 +47,40 @@ class Told:
 
 def auroc(source: Source, dataset: Dataset, grid: Grid) -> Told | None:
     """What the study reached with such a source on such a dataset; none where it has nothing of the kind."""
-    task, other = TASKS.get(grid.archive(dataset.archive).kind.name, ("", ""))
+    archive = grid.archive(dataset.archive)
+    task, other = TASKS.get(archive.kind.name, ("", ""))
     corpus, name, differs = _called(source, grid)
-    return _row("auroc", task, "" if task == "OrganSMNIST" else corpus, name, [other, differs])
+    lists = (
+        "" if archive.kind.options.get("splits", "official") == "official" else "other splits than the authors' lists"
+    )
+    told = [other, _made_up(source, dataset.archive, grid), lists, *_learned_otherwise(source), differs]
+    return _row("auroc", task, "" if task == "OrganSMNIST" else corpus, name, told)
 
 
 def hours(quantity: str, source: Source, grid: Grid) -> float:
     """Hours of `pretraining` or `reduction` in the study; NaN where it tells none."""
+    if quantity == "pretraining" and _learned_otherwise(source):
+        return float("nan")
     corpus, name, _ = _called(source, grid)
     told = _row(f"{quantity}_hours", "", corpus, name, []) if corpus else None
     return told.value if told else float("nan")
+
+
+def _made_up(source: Source, archive: str, grid: Grid) -> str:
+    """Whether any of the images are."""
+    twins = [name for name in (archive, source.corpus) if name and grid.archive(name).twin]
+    return "synthetic images" if twins else ""
+
+
+def _learned_otherwise(source: Source) -> list[str]:
+    """What is otherwise in the network, its start and the length of its pre-training."""
+    differs = [] if source.backbone == BACKBONE else [f"{source.backbone}; the study has a ResNet-50"]
+    differs += [f"starts from {source.start}"] if source.start else []
+    if source.training and source.training.epochs != EPOCHS:
+        length = source.training.steps, source.training.epochs
+        told = f"{length[0]} steps, whatever is kept" if length[0] else f"{length[1]:g} epochs"
+        differs.append(f"{told}; the study has {EPOCHS} epochs")
+    return differs
 
 
 def _row(quantity: str, task: str, corpus: str, name: str, differs: list[str]) -> Told | None:
@@ -93,7 +119,7 @@ def _reduction(choice: Choice) -> tuple[str, str]:
         return ("EveryN", "the study's n is not published") if told.per == "volume" else ("", "")
     if choice.name == "hash" and told.of == "difference" and told.mode == "leader":
         return _hash(told, budget=budget), ""
-    if choice.name in MEASURES and told.per == "volume":
+    if choice.name in MEASURES and told.per == "volume" and told.mode == "leader":
         name = MEASURES[choice.name]
         whole = budget or told.share is None
         differs = "the study's threshold is not published" if not budget else ""

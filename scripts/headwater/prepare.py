@@ -111,7 +111,9 @@ def _results(rows: list[dict[str, Any]], *, archive: grid.Archive, workers: int)
     """(place among the rows, what became of it): in their order, those of a scan in the order of its slices."""
     asked = {"kind": archive.kind.name, "folder": archive.folder, "size": archive.size, "resize": archive.resize}
     if not hasattr(plugins.load("datasets", archive.kind.name), "read_scan"):
-        yield from enumerate(in_order(partial(_read, **asked), rows, lost=lost, workers=workers))
+        yield from zip(
+            range(len(rows)), in_order(partial(_read, **asked), rows, lost=lost, workers=workers), strict=True
+        )
         return
     scans = _scans(rows)
     # one scan at a time, so that no worker holds more than one and results do not pile up

@@ -45,7 +45,8 @@ def _by_neighbours(probe: Probe, training: np.ndarray, target: np.ndarray, asked
     """Votes of the nearest by cosine, weighted as by Wu et al. 2018 (arXiv 1805.01978, section 3.4)."""
     voters = KNeighborsRegressor(
         n_neighbors=min(probe.neighbours, len(target)),
-        weights=lambda distances: np.exp(-distances / probe.temperature),
+        # from the nearest one on, so that not all weights can be too small for a number
+        weights=lambda distances: np.exp((distances.min(axis=1, keepdims=True) - distances) / probe.temperature),
         metric="cosine",
         algorithm="brute",
     )

@@ -44,6 +44,9 @@ UNWRITTEN = ("name", "control", "of", "seen")
 OWN_OF_A_SECOND_READING = {"name", "kind", "images_of", "projections", "window"}
 """What an archive that takes another's images may say of itself."""
 
+EVERYTHING = Choice(name="everything")
+"""What `everything` stands for, whether a config says so or not."""
+
 FEWEST_FOR_AN_ERROR = 1000
 """Replicates from which a standard error is exact to about two per cent."""
 
@@ -105,7 +108,7 @@ class Config(Record):
         """The grid that this config lays out."""
         return Grid(
             archives=tuple(self.archives.values()),
-            reductions={"everything": Choice(name="everything"), **self.reductions},
+            reductions={"everything": EVERYTHING, **self.reductions},
             sources=tuple(self._seeing(source) for source in (*self.sources.values(), *self._control_sources())),
             datasets=tuple(self._seeing(dataset) for dataset in self.datasets.values()),
             recipes=tuple(self.recipes.values()),
@@ -253,6 +256,8 @@ def _bad_names(config: Config) -> Iterable[str]:
         for name, entry in getattr(config, section).items():
             if entry.name != name:
                 yield f"{section}.{name}.name: an entry's name is its key; leave {entry.name!r} out"
+    if config.reductions.get("everything", EVERYTHING) != EVERYTHING:
+        yield "reductions.everything: that is what all images of a corpus are called; choose another name"
     if "macro" in config.datasets:
         yield "datasets.macro: that is what the mean over labels is called; choose another name"
     if len(set(config.seeds)) < len(config.seeds) or min(config.seeds) < 0:
@@ -394,15 +399,20 @@ def _bad_likes(config: Config) -> Iterable[str]:
             yield f"reductions.{name}.like: {like} itself keeps as many as another; name that, or one that measures"
 
 
+def _leads_nowhere(config: Config) -> bool:
+    """Whether a name stands for nothing: that is told elsewhere, and without it there is no grid to look at."""
+    checks = (_unknown_plugins, _dangling, _bad_second_readings, _bad_controls, _bad_likes)
+    return any(line for check in checks for line in check(config))
+
+
 def _bad_lookers(config: Config) -> Iterable[str]:
     """Reductions by what the encoder of a source sees that is not there, or that itself waits for the reduction."""
     for name, reduction in config.reductions.items():
         looker = reduction.options.get("source")
         if isinstance(looker, str):
             yield from _missing(f"reductions.{name}.source", looker, config.sources)
-    # names that lead nowhere are told elsewhere, and without them there is no grid to look at
     looking = any("source" in reduction.options for reduction in config.reductions.values())
-    if not looking or list(_dangling(config)) or list(_bad_controls(config)):
+    if not looking or _leads_nowhere(config):
         return
     grid, told = config.grid(), set()
     for name in config.sources:
@@ -426,8 +436,7 @@ def _circle(grid: Grid, path: list[str]) -> list[str]:
 def _bad_excuses(config: Config) -> Iterable[str]:
     """Excuses for parts that the grid does not have, or for what no excuse is needed."""
     excused = config.leaks.excused
-    # names that lead nowhere are told elsewhere, and without them there is no grid to look at
-    if not excused or list(_dangling(config)) or list(_bad_second_readings(config)):
+    if not excused or _leads_nowhere(config):
         return
     parts, declared = config.grid().overlaps.parts, origins.declared(config.grid())
     for number, excuse in enumerate(excused):
@@ -448,7 +457,7 @@ def _unknown_origins(config: Config) -> Iterable[str]:
 
 def _undeclared(config: Config) -> Iterable[str]:
     """Test splits that stem from the same scans as what is learned from, where nothing excuses it."""
-    if list(_dangling(config)) or list(_bad_second_readings(config)) or list(_unknown_plugins(config)):
+    if _leads_nowhere(config):
         return
     excused = [set(excuse.between) for excuse in config.leaks.excused if excuse.kind == "declared"]
     for one in origins.declared(config.grid()):

@@ -44,11 +44,11 @@ def _by_many(work: Work[Result], chunks: deque[list[Case]], *, workers: int) -> 
         under_way = deque(pool.submit(work, chunk) for chunk in islice(ahead, 2 * workers))
         while chunks:
             results = under_way.popleft().result()
+            # from here on the chunk is not done again, so what may still fail comes after its results
             chunks.popleft()
-            following = next(ahead, None)
-            if following is not None:
-                under_way.append(pool.submit(work, following))
             yield from results
+            if (following := next(ahead, None)) is not None:
+                under_way.append(pool.submit(work, following))
 
 
 def _one_by_one(work: Work[Result], cases: deque[Case], *, lost: Callable[[Case], Result]) -> Iterator[Result]:

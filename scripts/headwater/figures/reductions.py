@@ -47,7 +47,9 @@ def _panel(ax: Axes, values: pd.DataFrame, *, by: str) -> None:
         if by == "distance":
             ax.plot(of_arm[by], of_arm["value"], color=colours[arm], linewidth=1.0, zorder=2)
         for way, part in of_arm.groupby("way"):
-            low, high = part["value"] - part["value_low"], part["value_high"] - part["value"]
+            # an interval can miss its value by a rounding
+            low = (part["value"] - part["value_low"]).clip(lower=0)
+            high = (part["value_high"] - part["value"]).clip(lower=0)
             look = {
                 "color": colours[arm],
                 "marker": marks[way],

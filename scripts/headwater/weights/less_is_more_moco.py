@@ -6,6 +6,7 @@ CARD = Card(
     title="MoCo v2 on slices of CT (arXiv 2308.06534)",
     licence="Apache-2.0 (the code; nothing is said of the weights)",
     where="https://github.com/Wolfda95/SSL-MedicalImagining-CL-MAE",
+    trained_on=("lidc",),
 )
 RULES = ((r"^encoder_q\.", ""),)
 DROPPED = _resnets.CONTRASTS
