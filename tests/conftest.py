@@ -4,8 +4,13 @@ import os
 from collections.abc import Callable
 
 import pytest
+from hypothesis import settings
 
 from records_made import written
+
+# how long a case takes says more of what else the machine does than of the case
+settings.register_profile("headwater", deadline=None)
+settings.load_profile("headwater")
 
 
 @pytest.fixture

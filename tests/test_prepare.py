@@ -16,7 +16,8 @@ from PIL import Image
 
 import deadly_worker
 from archives_made import SAMPLES, edit, make_chestxray14, make_vindr, picture, write_labels
-from headwater import grid, prepare, workers
+from headwater import grid, prepare
+from headwater import workers as sharing
 from headwater.catalogues import label_counts
 from headwater.datasets import vindr
 from headwater.formats import read_hashes, read_images, read_json, read_table
@@ -255,7 +256,7 @@ def test_results_of_a_chunk_outlive_a_process_that_dies_while_they_are_fetched(m
             future.set_result(work(chunk))
             return future
 
-    monkeypatch.setattr(workers, "_pool", lambda _: Pool())
+    monkeypatch.setattr(sharing, "_pool", lambda _: Pool())
     cases = [{"file": str(number)} for number in range(40)]
     found = in_order(lambda chunk: [case["file"] for case in chunk], cases, lost=None, workers=1, chunk=3)
     assert list(found) == [case["file"] for case in cases]

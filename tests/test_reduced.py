@@ -150,13 +150,16 @@ def test_what_came_of_it_is_what_the_comparisons_say(folders):
 # the published study
 
 
+AS_LONG = Training(epochs=800)
+
+
 def ct(
     name: str,
     *,
     task: str | dict = "covid_ct",
     corpus: str = "lidc",
     method: str = "swav",
-    training: Training = Training(epochs=800),
+    training: Training = AS_LONG,
     more: dict | None = None,
     twin: dict | None = None,
     **options,

@@ -50,10 +50,9 @@ def auroc(source: Source, dataset: Dataset, grid: Grid) -> Told | None:
     archive = grid.archive(dataset.archive)
     task, other = TASKS.get(archive.kind.name, ("", ""))
     corpus, name, differs = _called(source, grid)
-    lists = (
-        "" if archive.kind.options.get("splits", "official") == "official" else "other splits than the authors' lists"
-    )
-    told = [other, _made_up(source, dataset.archive, grid), lists, *_learned_otherwise(source), differs]
+    listed = archive.kind.options.get("splits", "official") == "official"
+    splits = "" if listed else "other splits than the authors' lists"
+    told = [other, _made_up(source, dataset.archive, grid), splits, *_learned_otherwise(source), differs]
     return _row("auroc", task, "" if task == "OrganSMNIST" else corpus, name, told)
 
 
