@@ -12,6 +12,8 @@ from workflow_made import ROOT, planned, snakemake
 CONFIGS = ROOT / "config"
 OURS, PUBLISHED, TWINS = "less_is_more.yaml", "less_is_more_published.yaml", "examples/less_is_more_twins.yaml"
 
+METHODS = "examples/less_is_more_methods_twins.yaml"
+
 LENGTHS = {"steps", "epochs", "batch", "lr", "warmup_steps", "validations", "optimiser", "final_lr", "weight_decay"}
 """What a training on twins may have of its own."""
 
@@ -48,6 +50,15 @@ def test_the_published_study_is_as_its_code_has_it():
     assert (recipe.training.lr, recipe.unfrozen_lr, recipe.training.weight_decay) == (1e-4, 2e-5, 5e-4)
     distances = {plugins.chosen("reductions", plan.reductions[f"hash{bits}"]).distance for bits in (3, 6, 12)}
     assert distances == {3, 6, 12} and plan.reductions["hash6_whole"].options["per"] == "corpus"
+
+
+def test_six_methods_are_asked_on_all_slices_on_different_ones_and_on_as_many(tmp_path):
+    plan = read(METHODS)
+    learned = {(one.method.name, one.reduction) for one in plan.sources.values() if one.kind == "pretrained"}
+    asked = ("swav", "moco", "byol", "spark", "mae", "dino")
+    assert learned == {(method, kept) for method in asked for kept in ("everything", "hash6", "as_many")}
+    jobs = planned(tmp_path, config=written(METHODS))
+    assert (jobs["pretrain"], jobs["finetune"], jobs["reduce"]) == (18, 40, 3)
 
 
 def test_ours_has_what_the_study_lacks():
