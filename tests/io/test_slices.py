@@ -47,6 +47,16 @@ def test_what_is_not_in_hounsfield_units_is_refused(tmp_path):
         slices.read_slice(file)
 
 
+def test_a_slice_without_a_rescale_costs_itself_alone(tmp_path):
+    files = write_stack(tmp_path, HEIGHTS)
+    dataset = pydicom.dcmread(files[1])
+    del dataset.RescaleSlope, dataset.RescaleIntercept
+    dataset.save_as(files[1])
+    found = list(slices.dicom_slices(files))
+    assert [one.file for one in found] == [files[0], *files[2:], files[1]]
+    assert [one.reason for one in found] == ["", "", "", f"{files[1]}: does not tell Hounsfield units"]
+
+
 def test_values_are_rounded_and_stay_in_sixteen_bits():
     assert slices.hounsfield(np.float32([-1e6, -1024.4, 0.6, 1e6])).tolist() == [-32768, -1024, 1, 32767]
 

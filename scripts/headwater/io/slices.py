@@ -98,7 +98,7 @@ def _aside(one: SetAside) -> Slice:
 def _read(series: Series, number: int) -> Slice:
     """One slice of a series of files, or why it cannot be read."""
     one = series.slices[number]
-    if series.unit != "HU":
+    if one.unit != "HU":
         return Slice(one.file, 0, reason=f"{one.file}: {NOT_HOUNSFIELD}")
     try:
         pixels = next(read_slices(series._replace(slices=(one,))))
