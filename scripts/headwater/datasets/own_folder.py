@@ -40,6 +40,9 @@ SPLITS = {"train": "train", "validation": "validation", "val": "validation", "va
 SEXES = {"f": "F", "female": "F", "w": "F", "m": "M", "male": "M"}
 VALUES = {"": np.nan, "0": 0.0, "0.0": 0.0, "1": 1.0, "1.0": 1.0}
 
+LABEL_OPTIONS = ("table", "file", "labels", "classes", "title", "licence", "modality")
+"""Options that say what labels mean, and change neither images nor splits."""
+
 
 class Options(Record):
     """Which column says what. A column that is named must be there; one of the default name is read where it is."""
