@@ -165,3 +165,9 @@ def test_two_folders_share_patients_unless_they_are_numbered_apart():
     one, other = ({"name": "own_folder"}, {"name": "own_folder", "numbering": "Ulm"})
     assert Archive(name="a", kind=one).numbering == "own_folder"
     assert Archive(name="b", kind=other).numbering == "Ulm"
+
+
+def test_a_column_that_an_option_is_called_like_is_no_label_by_itself(folder):
+    assert labels(folder, Options(patient="")) == labels(folder, Options(site="view")) == ("Fracture", "Cast")
+    assert TARGET + "patient" not in cases_of(folder, patient="")
+    assert labels(folder, Options(patient="", labels=["patient"])) == ("patient",)

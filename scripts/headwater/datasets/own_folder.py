@@ -54,7 +54,8 @@ class Options(Record):
     patient: str = "patient"
     """Whose image it is; "" says that nobody knows, and each image stands for a patient."""
     labels: tuple[str, ...] = ()
-    """Columns that hold 1 (present), 0 (absent) or nothing (unknown); none takes all that no other option names."""
+    """Columns that hold 1 (present), 0 (absent) or nothing (unknown); none takes all that no other option names, and
+    that are not called like one."""
     classes: str = ""
     """A column that names the one class of each image, in place of a column per label; `labels` may then list them."""
     split: str = "split"
@@ -98,7 +99,8 @@ def labels(folder: Path, options: Options) -> tuple[str, ...]:
     if options.classes:
         sheet = read_sheet(table, columns={"class": (options.classes,)})
         return tuple(sorted(set(sheet["class"]) - {""}))
-    return tuple(column for column in read_header(table) if column not in _named(options, table).values())
+    taken = {*_named(options, table).values(), *PLACES}
+    return tuple(column for column in read_header(table) if column not in taken)
 
 
 def label_files(folder: Path, options: Options) -> list[Path]:
