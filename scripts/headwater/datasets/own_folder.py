@@ -117,6 +117,7 @@ def read_cases(folder: Path, options: Options) -> pd.DataFrame:
     sheet = read_sheet(table, columns=columns)
     cells = pd.DataFrame({place: sheet.get(place, pd.Series("", index=sheet.index)) for place in PLACES})
     refuse_empty(cells, columns=[place for place in ("file", "patient") if place in named], file=table)
+    cells["file"] = cells["file"].map(lambda name: Path(name).as_posix())
     refuse_twice(cells, columns=["file"], file=table)
     _refuse_strange_files(folder, cells["file"], column=named["file"], table=table)
     if (cells["split"] != "").any():
