@@ -195,6 +195,15 @@ def test_what_scanners_write_around_the_patient_is_air_and_does_not_ring():
     assert (prepare.fitted(beside, size=8, resize="squash") == AIR).all()
 
 
+@pytest.mark.parametrize(("inside", "is_one"), [(-1100, False), (-1024, False), (-1023, True)])
+def test_air_below_air_shows_nothing(inside, is_one):
+    around = np.full((12, 12), -2000, np.int16)
+    around[3:9, 3:9] = inside
+    made = prepare._prepared(around, {}, case={"case": "1/0001"}, size=8, resize="pad")
+    assert (made.pixels is not None) == is_one
+    assert made.reason == ("" if is_one else "1/0001: shows nothing, one value throughout")
+
+
 def test_the_shelf_keeps_sixteen_bits(tmp_path):
     images = np.random.default_rng(0).integers(-1024, 3000, (3, 1, 8, 8)).astype(np.int16)
     with prepare.Shelf(tmp_path / "images.npy", size=8, kind=np.int16) as shelf:

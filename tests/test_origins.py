@@ -89,6 +89,41 @@ def test_archives_of_one_kind_are_left_to_the_ledger():
     assert declared(archives=archives, sources={"random": {}, "ours": ours}) == ()
 
 
+def test_folders_of_ones_own_are_of_one_numbering_only_if_they_say_so():
+    def folder(numbering, *made_from):
+        return {"kind": {"name": "own_folder", "numbering": numbering}, "folder": "/mine", "made_from": list(made_from)}
+
+    def between(mine, theirs):
+        ours = {"method": "supervised", "corpus": "mine", "training": {"steps": 2}}
+        sources, datasets = {"random": {}, "ours": ours}, {"theirs": {"labels": ["a"]}}
+        excused = [excuse("mine train", "theirs test")]
+        archives = {"mine": mine, "theirs": theirs}
+        return declared(archives=archives, sources=sources, datasets=datasets, excused=excused)
+
+    shared = Declared(learned="mine train", test="theirs test", origins=("lits",))
+    assert between(folder("ulm", "lits"), folder("aachen", "ct_org")) == (shared,)
+    none = "leaks.excused[0].between: there is no 'mine train'"
+    assert none in between(folder("ulm"), folder("aachen"))
+    assert none in between(folder("ulm", "lits"), folder("ulm", "lits"))
+
+
+def test_training_splits_of_other_datasets_count_where_networks_are_tested_on_each_other():
+    corpus = {"kind": "own_folder", "folder": "/mine", "made_from": ["ct_org"]}
+    changes = {
+        "archives": {**content()["archives"], "mine": corpus},
+        "datasets": {"organs": {}, "mine": {"labels": ["a"]}},
+        "sources": {"random": {}, "suprem": content(trained_on=[])["sources"]["suprem"]},
+    }
+    assert declared(**changes) == ()
+    external = {**changes, "comparison": {"external": True}}
+    assert "leaks: mine train and organs test both stem from lits" in refused(**external)
+    found = declared(excused=[excuse("mine train"), excuse("organs train", "mine test")], **external)
+    assert found == (
+        Declared(learned="organs train", test="mine test", origins=("lits",)),
+        Declared(learned="mine train", test="organs test", origins=("lits",)),
+    )
+
+
 def test_an_excuse_must_be_for_what_is_declared():
     assert "leaks.excused[0].between: there is no 'random'" in refused(excused=[excuse("random")])
     assert "leaks.excused[0].between: one of the two must be a test split" in refused(

@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 import yaml
 
-from headwater import jobs, settings
+from headwater import jobs, plugins, settings
 from headwater.grid import Training
 from headwater.records import Choice
 from headwater.refusals import Refusal
@@ -464,6 +464,42 @@ def test_a_second_reading_differs_in_nothing_else(second: dict, said: str):
     with pytest.raises(Refusal) as refused:
         settings.load({**GOOD, "archives": {**GOOD["archives"], "second": second}})
     assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "said"),
+    [
+        ("organsmnist", {"pixels": 224}, "kind.pixels: its images and splits are those of one; say 28 as there"),
+        ("fdg_petct", {"volume": "CTres"}, "kind.volume: its images and splits are those of one; say 'CT' as there"),
+        (
+            "covid_ct",
+            {"splits": "drawn"},
+            "kind.splits: its images and splits are those of one; say 'official' as there",
+        ),
+        ("own_folder", {"split": "fold"}, "kind.split: its images and splits are those of one; say 'split' as there"),
+        ("own_folder", {"labels": ["a"], "table": "b.csv"}, ""),
+        ("chexpert", {"uncertain": "positive"}, ""),
+        ("mimic_cxr", {"labeller": "negbio"}, ""),
+        ("padchest", {"labelled_by": "physician"}, ""),
+        ("uka_cxr", {"positive_from": 2}, ""),
+    ],
+)
+def test_a_second_reading_has_the_options_that_change_images_of_the_first(first: str, second: dict, said: str):
+    one = {"kind": first, "folder": "/data"}
+    other = {"images_of": "one", "kind": {"name": first, **second}}
+    content = {**GOOD, "archives": {**GOOD["archives"], "one": one, "other": other}}
+    if not said:
+        assert settings.load(content).archives["other"].kind.options == second
+        return
+    with pytest.raises(Refusal) as refused:
+        settings.load(content)
+    assert f"archives.other.{said}" in str(refused.value)
+
+
+def test_options_of_labels_are_options():
+    for name in plugins.names("datasets"):
+        options = plugins.options("datasets", name).model_fields
+        assert set(plugins.constant("datasets", name, "LABEL_OPTIONS", default=())) <= set(options)
 
 
 def test_a_second_reading_is_of_a_first():

@@ -25,14 +25,17 @@ COLLECTIONS: dict[str, tuple[str, ...]] = {
 
 
 def known(archives: Iterable[Archive]) -> set[str]:
-    """Every name that may stand for an origin: archives, collections, and what the config's archives were made from."""
+    """Every name that may stand for an origin: archives, collections, and what the config's archives name."""
     names = {*plugins.names("datasets"), *COLLECTIONS}
-    return names.union(*(COLLECTIONS[name] for name in COLLECTIONS), *(archive.made_from for archive in archives))
+    return names.union(
+        *(COLLECTIONS[name] for name in COLLECTIONS), *({*archive.made_from, archive.numbering} for archive in archives)
+    )
 
 
 def of_archive(archive: Archive) -> set[str]:
     """What the images of an archive stem from, itself included; of a twin what the config says alone."""
-    return _all({*archive.made_from} | (set() if archive.twin else {archive.kind.name}))
+    # two folders of one's own stem from the same only where the same hand numbered them
+    return _all({*archive.made_from} | (set() if archive.twin else {archive.numbering}))
 
 
 def of_weights(source: Source) -> set[str]:
@@ -46,7 +49,7 @@ def of_weights(source: Source) -> set[str]:
 def declared(grid: Grid) -> tuple[Declared, ...]:
     """Each test split, and what stems from the same scans: weights by their source, corpora as parts of the grid."""
     found = itertools.chain.from_iterable(_of_source(source, grid) for source in grid.sources if not source.control)
-    return tuple(sorted(set(found), key=lambda one: (one.test, one.learned)))
+    return tuple(sorted({*found, *_of_datasets(grid)}, key=lambda one: (one.test, one.learned)))
 
 
 def overlaps(grid: Grid) -> Overlaps:
@@ -56,17 +59,33 @@ def overlaps(grid: Grid) -> Overlaps:
 
 def _of_source(source: Source, grid: Grid) -> Iterator[Declared]:
     """The pairs that a source makes with the test splits of the grid."""
-    for dataset in grid.datasets:
-        tested = grid.archive(grid.images_of(dataset.archive))
-        test, stems = f"{tested.name} test", of_archive(tested)
-        if shared := of_weights(source) & stems:
-            yield Declared(learned=source.name, test=test, origins=tuple(sorted(shared)))
+    for tested in _tested(grid):
+        if shared := of_weights(source) & of_archive(tested):
+            yield Declared(learned=source.name, test=f"{tested.name} test", origins=tuple(sorted(shared)))
         if source.corpus:
-            corpus = grid.archive(grid.images_of(source.corpus))
-            # within one kind patients bear the same numbers, and the ledger finds them
-            shared = of_archive(corpus) & stems if corpus.kind.name != tested.kind.name else set()
-            if shared:
-                yield Declared(learned=f"{corpus.name} train", test=test, origins=tuple(sorted(shared)))
+            yield from _of_training(grid.archive(grid.images_of(source.corpus)), tested)
+
+
+def _of_datasets(grid: Grid) -> Iterator[Declared]:
+    """The pairs of training splits with test splits of other datasets, where networks are tested on these, too."""
+    if grid.comparing.external:
+        for fitted, tested in itertools.permutations(_tested(grid), 2):
+            yield from _of_training(fitted, tested)
+
+
+def _tested(grid: Grid) -> list[Archive]:
+    """The archives whose images the datasets of a grid are, each once."""
+    names = dict.fromkeys(grid.images_of(dataset.archive) for dataset in grid.datasets)
+    return [grid.archive(name) for name in names]
+
+
+def _of_training(learned: Archive, tested: Archive) -> Iterator[Declared]:
+    """The pair of a training split and a test split, if both stem from the same scans."""
+    shared = of_archive(learned) & of_archive(tested)
+    # within one numbering patients bear the same numbers, and the ledger finds them
+    if shared and learned.numbering != tested.numbering:
+        test = f"{tested.name} test"
+        yield Declared(learned=f"{learned.name} train", test=test, origins=tuple(sorted(shared)))
 
 
 def _all(names: set[str]) -> set[str]:

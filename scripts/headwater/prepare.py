@@ -220,7 +220,8 @@ def _prepared(
     decoded: np.ndarray, told: dict[str, Any], *, case: Mapping[str, Any], size: int, resize: str
 ) -> Prepared:
     """An image at its size with its hashes; a slice that is the same throughout, such as air, is none."""
-    if decoded.dtype == np.int16 and decoded.min() == decoded.max():
+    # what scanners write around the patient counts as air
+    if decoded.dtype == np.int16 and np.ptp(np.maximum(decoded, AIR)) == 0:
         return Prepared(None, {}, reason=f"{case['case']}: shows nothing, one value throughout")
     # hashes of what was decoded: the same picture has one at every size, padded or stretched
     return Prepared(fitted(decoded, size=size, resize=resize), told, every(decoded))

@@ -349,6 +349,24 @@ def _bad_second_readings(config: Config) -> Iterable[str]:
         for key in sorted(Archive.model_fields.keys() - OWN_OF_A_SECOND_READING):
             if getattr(archive, key) != getattr(first, key):
                 yield f"archives.{name}.{key}: its images and splits are those of {first.name}; leave it out"
+        yield from _other_images(archive, first)
+
+
+def _other_images(archive: Archive, first: Archive) -> Iterable[str]:
+    """Options of a second reading by which its images or splits would be others than those it takes."""
+    kind = archive.kind.name
+    if kind != first.kind.name or kind not in plugins.names("datasets"):
+        return
+    try:
+        ours, theirs = plugins.chosen("datasets", archive.kind), plugins.chosen("datasets", first.kind)
+    except Refusal:
+        # `_unknown_plugins` tells what is wrong with them
+        return
+    free = plugins.constant("datasets", kind, "LABEL_OPTIONS", default=())
+    for key in sorted(type(ours).model_fields.keys() - set(free)):
+        if getattr(ours, key) != (wanted := getattr(theirs, key)):
+            said = f"archives.{archive.name}.kind.{key}: its images and splits are those of {first.name}"
+            yield f"{said}; say {wanted!r} as there, or leave images_of out"
 
 
 def _bad_windows(config: Config) -> Iterable[str]:

@@ -1,5 +1,6 @@
 import shutil
 
+import nibabel
 import numpy as np
 import pandas as pd
 import pytest
@@ -118,6 +119,22 @@ def test_a_damaged_volume_is_one_case_that_will_be_rejected(folder):
     assert cases.loc[cases["series"] == "051", "case"].tolist() == ["051/0001"]
     with pytest.raises(Refusal, match=r"051\.nii"):
         list(ct_ich.read_scan(folder, cases[cases["series"] == "051"].to_dict("records")))
+
+
+def test_a_volume_that_is_not_made_of_axial_slices_has_no_readings_and_is_rejected(folder):
+    file = folder / "ct_scans/051.nii"
+    image = nibabel.load(file, mmap=False)
+    affine = image.affine[:, [2, 1, 0, 3]]
+    nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj).transpose(2, 1, 0), affine), file)
+    cases = cases_of(folder)
+    turned = cases[cases["series"] == "051"]
+    assert len(turned) == 12
+    assert turned[[TARGET + label for label in CARD.labels]].isna().all(axis=None)
+    assert cases.loc[cases["series"] != "051", TARGET + "Epidural"].notna().all()
+    with pytest.raises(Refusal, match=r"051\.nii: is not made of axial slices"):
+        list(ct_ich.read_scan(folder, turned.to_dict("records")))
+    with pytest.raises(Refusal, match=r"051\.nii: is not made of axial slices"):
+        ct_ich.read_pixels(folder, turned.iloc[0])
 
 
 def test_the_older_release_is_refused_by_name(tmp_path):

@@ -165,3 +165,18 @@ def test_two_folders_share_patients_unless_they_are_numbered_apart():
     one, other = ({"name": "own_folder"}, {"name": "own_folder", "numbering": "Ulm"})
     assert Archive(name="a", kind=one).numbering == "own_folder"
     assert Archive(name="b", kind=other).numbering == "Ulm"
+
+
+def test_a_column_that_an_option_is_called_like_is_no_label_by_itself(folder):
+    assert labels(folder, Options(patient="")) == labels(folder, Options(site="view")) == ("Fracture", "Cast")
+    assert TARGET + "patient" not in cases_of(folder, patient="")
+    assert labels(folder, Options(patient="", labels=["patient"])) == ("patient",)
+
+
+def test_one_file_in_two_spellings_is_one_file(folder):
+    lines = ROWS.replace("a/one.png", "./a//one.png")
+    (folder / "cases.csv").write_text(lines)
+    assert cases_of(folder)["case"].tolist()[0] == cases_of(folder)["file"].tolist()[0] == "a/one.png"
+    (folder / "cases.csv").write_text(lines + "a/one.png,7,s1,9,train,F,61,Ulm,PA,1,0\n")
+    with pytest.raises(Refusal, match="stands there more than once"):
+        cases_of(folder)

@@ -110,3 +110,25 @@ def test_of_many_one_image_is_cut_off(tmp_path):
     cases = cases_of(tmp_path / "many").sort_values("case", ignore_index=True)
     with pytest.raises(Refusal, match="is cut off"):
         rsna_ich.read_pixels(tmp_path / "many", cases.iloc[199])
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
+@pytest.mark.parametrize("change", [{}, {"BitsStored": 16}, {"PixelRepresentation": 1}, {"RescaleIntercept": -1024}])
+def test_values_that_were_wrapped_are_put_right(folder, change):
+    case = cases_of(folder).iloc[0].to_dict()
+    hounsfield = np.array([[-1000, -1, 0], [40, 1500, 3095]])
+    dataset = pydicom.dcmread(folder / case["file"])
+    dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation, dataset.RescaleIntercept = 12, 11, 0, 0
+    dataset.Rows, dataset.Columns = hounsfield.shape
+    dataset.PixelData = (hounsfield % 4096).astype("<u2").tobytes()
+    for name, value in change.items():
+        setattr(dataset, name, value)
+    dataset.HighBit = dataset.BitsStored - 1
+    dataset.save_as(folder / case["file"])
+    read = rsna_ich.read_pixels(folder, case)
+    assert read.dtype == np.int16
+    assert (read == hounsfield).all() == (not change)
+    if not change:
+        return
+    plain = dataset.pixel_array.astype(int) + int(dataset.RescaleIntercept)
+    np.testing.assert_array_equal(read, plain)

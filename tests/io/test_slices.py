@@ -1,6 +1,7 @@
 import gzip
 
 import numpy as np
+import pydicom
 import pytest
 from dicom_made import hounsfield as stored
 from dicom_made import write_slice, write_stack
@@ -44,6 +45,16 @@ def test_what_is_not_in_hounsfield_units_is_refused(tmp_path):
     file = write_slice(tmp_path / "mr.dcm", stored(1), position=(0, 0, 0), Modality="MR")
     with pytest.raises(Refusal, match="does not tell Hounsfield units"):
         slices.read_slice(file)
+
+
+def test_a_slice_without_a_rescale_costs_itself_alone(tmp_path):
+    files = write_stack(tmp_path, HEIGHTS)
+    dataset = pydicom.dcmread(files[1])
+    del dataset.RescaleSlope, dataset.RescaleIntercept
+    dataset.save_as(files[1])
+    found = list(slices.dicom_slices(files))
+    assert [one.file for one in found] == [files[0], *files[2:], files[1]]
+    assert [one.reason for one in found] == ["", "", "", f"{files[1]}: does not tell Hounsfield units"]
 
 
 def test_values_are_rounded_and_stay_in_sixteen_bits():
@@ -91,3 +102,16 @@ def test_words_are_read_from_the_beginning_of_a_file(tmp_path):
     (tmp_path / "b.dcm").write_bytes(b"nothing of the kind" * 100)
     with pytest.raises(Refusal):
         slices.read_words(tmp_path / "b.dcm", ["PatientID"])
+
+
+@pytest.mark.parametrize("less", [0, 40, 90, 140, 400])
+def test_words_behind_the_beginning_of_a_file_are_read_too(tmp_path, less):
+    names = ["PatientID", "StudyInstanceUID", "SeriesInstanceUID", "ImagePositionPatient"]
+    file = write_slice(tmp_path / "a.dcm", stored(1), position=(1, 2, 3.5), PatientID="P17", StudyInstanceUID="1.2.34")
+    short = slices.read_words(file, names)
+    dataset = pydicom.dcmread(file)
+    dataset.add_new(0x00090010, "LO", "ACME")
+    dataset.add_new(0x00091001, "OB", b"x" * (slices.HEAD - less - less % 2))
+    dataset.save_as(file)
+    assert slices.read_words(file, names) == short
+    assert short["PatientID"] == "P17"

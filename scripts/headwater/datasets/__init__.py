@@ -17,6 +17,8 @@ A plug-in holds
     sheets(folder, options) -> dict[Path, dict]   (optional) the columns that are read of each table, by our names, with
                                                the spellings that a table may use; `doctor` looks at their cells
     BESIDE (optional): tuple[str, ...]         patterns of image files that no case lists by intent, such as masks
+    LABEL_OPTIONS (optional): tuple[str, ...]  options that change labels alone, in which a second reading of the
+                                               same images (`images_of`) may differ; by default none
     SPLIT_FILES (optional): dict[str, str]     for each official split the file, below the folder, that says so
     labels(folder, options), card(options)     (optional) the labels, and the card, where options say them
     read_person(folder, case) -> dict          (optional) what only an image's own header tells of its patient, of

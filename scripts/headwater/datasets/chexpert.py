@@ -63,6 +63,9 @@ SEXES = {"Female": "F", "Male": "M"}
 PLACE = r"(?:^|/)(?P<file>(?P<split>train|valid|val|test)/(?P<patient>patient\d+)/(?P<study>study\d+)/[^/]+)$"
 """The end of a path in the tables; what stands before it differs between downloads."""
 
+LABEL_OPTIONS = ("uncertain", "missing")
+"""Options that say what labels mean, and change neither images nor splits."""
+
 
 class Options(Record):
     """What becomes of labels that the report leaves open; the radiologists' labels leave none."""

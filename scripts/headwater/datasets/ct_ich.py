@@ -1,7 +1,8 @@
 """CT-ICH: CT of the head of 82 patients of a hospital in Hilla, each slice read by two radiologists for bleedings."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from headwater.datasets import Card, _volumes
 from headwater.formats import TARGET
 from headwater.io.ages import in_years
 from headwater.io.sheets import first_there, read_header, read_sheet, refuse_empty, refuse_other, refuse_twice
-from headwater.io.slices import counted_from_feet, nifti_places
+from headwater.io.slices import Slice, counted_from_feet, nifti_places
 from headwater.records import Record
 from headwater.refusals import Refusal
 
@@ -86,8 +87,16 @@ def read_cases(folder: Path, options: Record) -> pd.DataFrame:
     return pd.concat([listed.assign(**told_of), targets], axis=1)
 
 
-read_pixels = _volumes.read_pixels
-read_scan = _volumes.read_scan
+def read_pixels(folder: Path, case: Mapping[str, Any]) -> np.ndarray:
+    """One slice: int16 (rows, columns), Hounsfield units; of a file that is not made of axial slices there is none."""
+    counted_from_feet(folder / case["file"])
+    return _volumes.read_pixels(folder, case)
+
+
+def read_scan(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, Slice]]:
+    """What became of each listed slice of a volume; refused if its file is not made of axial slices."""
+    counted_from_feet(folder / rows[0]["file"])
+    yield from _volumes.read_scan(folder, rows)
 
 
 def _number(file: Path) -> str:
@@ -110,8 +119,8 @@ def _names(file: Path, readings: pd.DataFrame) -> pd.Series:
             # what lies beyond the volume stays beyond it
             numbers = numbers.where(numbers > many, many + 1 - numbers)
     except Refusal:
-        # a volume that cannot be read is one case, and a reject
-        numbers = numbers[:1] * 0 + 1
+        # nobody can tell which slice was read, and all slices of this file will be rejects
+        numbers = numbers[:0]
     return numbers.map(lambda number: _volumes.name(series, number)).astype(str)
 
 

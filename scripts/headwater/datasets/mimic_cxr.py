@@ -72,6 +72,9 @@ VIEWS = IMAGE | {"view": ("ViewPosition",)}
 REPORTS = {"study": ("study_id",), **_mentions.columns(CARD.labels, spellings=SPELLINGS)}
 """The columns of each table."""
 
+LABEL_OPTIONS = ("labeller", "test_labels", "uncertain", "missing")
+"""Options that say what labels mean, and change neither images nor splits."""
+
 
 class Options(Record):
     """Whose labels count, and what becomes of those that the report leaves open."""

@@ -40,6 +40,9 @@ SPLITS = {"train": "train", "validation": "validation", "val": "validation", "va
 SEXES = {"f": "F", "female": "F", "w": "F", "m": "M", "male": "M"}
 VALUES = {"": np.nan, "0": 0.0, "0.0": 0.0, "1": 1.0, "1.0": 1.0}
 
+LABEL_OPTIONS = ("table", "file", "labels", "classes", "title", "licence", "modality")
+"""Options that say what labels mean, and change neither images nor splits."""
+
 
 class Options(Record):
     """Which column says what. A column that is named must be there; one of the default name is read where it is."""
@@ -51,7 +54,8 @@ class Options(Record):
     patient: str = "patient"
     """Whose image it is; "" says that nobody knows, and each image stands for a patient."""
     labels: tuple[str, ...] = ()
-    """Columns that hold 1 (present), 0 (absent) or nothing (unknown); none takes all that no other option names."""
+    """Columns that hold 1 (present), 0 (absent) or nothing (unknown); none takes all that no other option names, and
+    that are not called like one."""
     classes: str = ""
     """A column that names the one class of each image, in place of a column per label; `labels` may then list them."""
     split: str = "split"
@@ -95,7 +99,8 @@ def labels(folder: Path, options: Options) -> tuple[str, ...]:
     if options.classes:
         sheet = read_sheet(table, columns={"class": (options.classes,)})
         return tuple(sorted(set(sheet["class"]) - {""}))
-    return tuple(column for column in read_header(table) if column not in _named(options, table).values())
+    taken = {*_named(options, table).values(), *PLACES}
+    return tuple(column for column in read_header(table) if column not in taken)
 
 
 def label_files(folder: Path, options: Options) -> list[Path]:
@@ -112,6 +117,7 @@ def read_cases(folder: Path, options: Options) -> pd.DataFrame:
     sheet = read_sheet(table, columns=columns)
     cells = pd.DataFrame({place: sheet.get(place, pd.Series("", index=sheet.index)) for place in PLACES})
     refuse_empty(cells, columns=[place for place in ("file", "patient") if place in named], file=table)
+    cells["file"] = cells["file"].map(lambda name: Path(name).as_posix())
     refuse_twice(cells, columns=["file"], file=table)
     _refuse_strange_files(folder, cells["file"], column=named["file"], table=table)
     if (cells["split"] != "").any():

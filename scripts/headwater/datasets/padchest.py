@@ -116,6 +116,9 @@ SAYS_NOTHING = {"exclude", "suboptimal study", "unchanged", ""}
 
 PHYSICIAN = "physician"
 
+LABEL_OPTIONS = ("labelled_by",)
+"""Options that say what labels mean, and change neither images nor splits."""
+
 
 class Options(Record):
     """Whose labels count."""

@@ -48,6 +48,9 @@ HEADER = (
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
 )
 
+WRAPPED = ("BitsStored", "PixelRepresentation", "RescaleIntercept")
+"""What tells that values are wrapped: 12 bits, no sign, and an intercept above -100, as public pipelines have it."""
+
 
 def label_files(folder: Path, options: Record) -> list[Path]:
     """The table of labels."""
@@ -77,11 +80,20 @@ def read_cases(folder: Path, options: Record) -> pd.DataFrame:
 
 
 def read_pixels(folder: Path, case: Mapping[str, Any]) -> np.ndarray:
-    """One slice: int16 (rows, columns), Hounsfield units."""
+    """One slice: int16 (rows, columns), Hounsfield units; values that some scanners' export wrapped are put right."""
     # pydicom is slow to import, and planning reads no pixels
-    from headwater.io.slices import read_slice
+    from headwater.io.slices import read_slice, read_words
 
-    return read_slice(folder / case["file"])
+    pixels = read_slice(folder / case["file"])
+    bits, signed, intercept = (_numbers(told) for told in read_words(folder / case["file"], WRAPPED).values())
+    wrapped = bits.tolist() == [12] and signed.tolist() == [0] and (intercept > -100).any()
+    return _unwrapped(pixels, intercept=int(intercept[0])) if wrapped else pixels
+
+
+def _unwrapped(pixels: np.ndarray, *, intercept: int) -> np.ndarray:
+    """Twelve-bit values that were taken modulo 4096 as Hounsfield units: air is 3096, and 3095 the highest."""
+    stored = pixels.astype(np.int32) - intercept
+    return np.where(stored + 1000 >= 4096, stored - 4096, stored).astype(np.int16)
 
 
 def _targets(file: Path) -> pd.DataFrame:

@@ -77,6 +77,9 @@ COLUMNS = {
     **{label: (label,) for label in (*GRADED, "healthy")},
 }
 
+LABEL_OPTIONS = ("positive_from",)
+"""Options that say what labels mean, and change neither images nor splits."""
+
 
 class Options(Record):
     """What counts as present."""

@@ -73,6 +73,9 @@ READINGS = {
 READERS = 3
 """How many radiologists read each training image."""
 
+LABEL_OPTIONS = ("readers",)
+"""Options that say what labels mean, and change neither images nor splits."""
+
 
 class Options(Record):
     """Whose reading counts for the training images; the test images come with a consensus."""

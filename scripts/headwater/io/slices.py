@@ -11,8 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 import pydicom
+from pydicom.filereader import read_partial
+from pydicom.tag import BaseTag, Tag
 
-from headwater.io.decoding import DEFLATED, opened, refusing
+from headwater.io.decoding import DEFLATED, PIXELS, opened, refusing
 from headwater.io.frames import IMAGE
 from headwater.io.nifti import outline, read_nifti
 from headwater.io.series import Series, SetAside, Sorted, sort_files
@@ -96,7 +98,7 @@ def _aside(one: SetAside) -> Slice:
 def _read(series: Series, number: int) -> Slice:
     """One slice of a series of files, or why it cannot be read."""
     one = series.slices[number]
-    if series.unit != "HU":
+    if one.unit != "HU":
         return Slice(one.file, 0, reason=f"{one.file}: {NOT_HOUNSFIELD}")
     try:
         pixels = next(read_slices(series._replace(slices=(one,))))
@@ -135,15 +137,30 @@ def read_words(path: Path, names: Sequence[str]) -> dict[str, str]:
         with path.open("rb") as file:
             head = file.read(HEAD)
         try:
-            if DEFLATED in head:
-                raise EOFError
-            asked = {"force": True, "stop_before_pixels": True, "specific_tags": list(names)}
-            told = pydicom.dcmread(BytesIO(head), **asked)
+            told = _beginning(head, names=names)
         except (EOFError, ValueError, LookupError):
             told = opened(path, tags=names)
         if not len(told.file_meta) and not len(told):
             raise Refusal("is no DICOM file", file=path, remedy="fetch it again", nameless="is no DICOM file")
         return {name: _text(told.get(name)) for name in names}
+
+
+def _beginning(head: bytes, *, names: Sequence[str]) -> pydicom.Dataset:
+    """What the beginning of a file says of these elements; EOFError where it ends before all of them."""
+    last, reached = max(map(Tag, names)), len(head) < HEAD
+
+    def is_over(tag: BaseTag, kind: str | None, length: int) -> bool:
+        nonlocal reached
+        # pydicom steps over what it is not asked for, and ends without a word where that lies beyond the beginning
+        reached = reached or tag > last
+        return tag in map(Tag, PIXELS)
+
+    if DEFLATED in head:
+        raise EOFError
+    told = read_partial(BytesIO(head), is_over, force=True, specific_tags=list(map(Tag, names)))
+    if not reached:
+        raise EOFError
+    return told
 
 
 def _text(told: object) -> str:
