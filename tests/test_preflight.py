@@ -115,6 +115,23 @@ def test_a_method_trains_some_networks_only_and_images_of_some_sizes():
     assert "dino" in said.partition("one of")[2]
 
 
+def test_batches_are_dealt_into_groups_and_fill_no_more_than_a_queue():
+    def moco(backbone="timm/test_resnet", **options):
+        config = copy.deepcopy(small_config()) | {"compute": {"ranks": 4}}
+        config["sources"]["own"] = {
+            "method": {"name": "moco", **options},
+            "corpus": "chestxray14",
+            "training": {"steps": 2, "batch": 64},
+            "backbone": backbone,
+        }
+        return "; ".join(preflight.wanting(settings.load(config)))
+
+    said = moco(queue=32)
+    assert "sources.own.method.queue: 32 is shorter than batch 64; make it a few batches long" in said
+    assert "sources.own.training.batch: 64 is not as many images for each of 4 ranks as make groups of 32" in said
+    assert moco(group=16) == moco(backbone="timm/test_vit") == ""
+
+
 def test_a_probe_needs_labels_that_its_archive_has(monkeypatch):
     def probing(config):
         config["sources"]["photographs"]["probe"] = {"archive": "photographs", "labels": ["china r0 c99"]}

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from headwater import backbones, methods, plugins
-from headwater.grid import Archive
+from headwater.grid import Archive, Source
 from headwater.refusals import Refusal, did_you_mean
 from headwater.settings import Config
 
@@ -108,7 +108,7 @@ def _backbones(config: Config) -> Iterable[str]:
 
 
 def _methods(config: Config) -> Iterable[str]:
-    """Methods that cannot train the network, or images of that size."""
+    """Methods that cannot train the network, or images of that size, or so many at once."""
     known = not list(_backbones(config))
     for name, source in config.sources.items():
         if known and source.method:
@@ -117,6 +117,23 @@ def _methods(config: Config) -> Iterable[str]:
                 methods.check(source.method.name, backbone=source.backbone, size=size)
             except Refusal as refusal:
                 yield f"sources.{name}.method: {refusal}"
+            yield from _batches(config, source)
+
+
+def _batches(config: Config, source: Source) -> Iterable[str]:
+    """Queues shorter than a batch, and batches that no rank can deal into the groups that share BatchNorm."""
+    options, batch = plugins.chosen("methods", source.method), source.training.batch
+    queue, group = getattr(options, "queue", 0), getattr(options, "group", None)
+    if 0 < queue < batch:
+        yield f"sources.{source.name}.method.queue: {queue} is shorter than batch {batch}; make it a few batches long"
+    ranks = config.compute.of(source.compute).ranks
+    # whether another network has BatchNorm is known once it is built
+    grouped = group and backbones.family(source.backbone) == "timm/resnet" and not source.backbone.endswith("_gn")
+    if grouped and batch % (group * ranks):
+        yield (
+            f"sources.{source.name}.training.batch: {batch} is not as many images for each of {ranks} ranks as make"
+            f" groups of {group}; mend it or method.group"
+        )
 
 
 def _weights(config: Config) -> Iterable[str]:
