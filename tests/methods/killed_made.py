@@ -38,7 +38,7 @@ def trainings(requests: list[dict]) -> list[int]:
     return [int(line) for line in done.stdout.split()]
 
 
-def train(folder: str, *, source: str, made: dict[str, str], at: int | None = None, place: str = "") -> None:
+def train(folder: str, *, source: str, made: dict[str, str], size: int, at: int | None = None, place: str = "") -> None:
     """Pre-train with all files below `folder`; kill the process in step `at` (from 1), at the place."""
     loop.RECORD = STEPS_BETWEEN_SAVES
     if at is not None:
@@ -46,7 +46,7 @@ def train(folder: str, *, source: str, made: dict[str, str], at: int | None = No
     files = {name: Path(path) for name, path in made.items()}
     here = Path(folder)
     products = {"encoder": here / "e.safetensors", "history": here / "history", "progress": here / "progress.pt"}
-    pretrain.pretrain(source=Source.from_json(source), size=32, **files, **products)
+    pretrain.pretrain(source=Source.from_json(source), size=size, **files, **products)
 
 
 def doom(*, at: int, place: str) -> None:

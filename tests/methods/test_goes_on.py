@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from killed_made import PLACES, trainings
-from test_methods import METHODS, source
+from test_methods import METHODS, SIDE, source
 
 import prepared_made
 
@@ -30,9 +30,10 @@ def saved_step(folder):
 def test_killed_at_random_steps_it_ends_in_the_same_bytes(tmp_path, method):
     chance = np.random.default_rng(zlib.crc32(method.encode()))
     wanted = source(method, steps=STEPS, warmup_steps=3, save_minutes=0)
-    made = {name: str(path) for name, path in asdict(prepared_made.archive(tmp_path / "made")).items()}
+    size = SIDE.get(method, 32)
+    made = {name: str(path) for name, path in asdict(prepared_made.archive(tmp_path / "made", size=size)).items()}
     folders = [tmp_path / str(number) for number in range(KILLS)]
-    same = {"source": wanted.as_json(), "made": made}
+    same = {"source": wanted.as_json(), "made": made, "size": size}
     kills = [
         {"folder": str(folder), **same, "at": int(chance.integers(1, STEPS + 1)), "place": str(chance.choice(PLACES))}
         for folder in folders
