@@ -22,8 +22,8 @@ LARGE = 8192
 STRETCH = 1024
 """Hashes that several threads look up at once, where most are kept: what is kept among them is looked at after."""
 
-THREADS = min(4, os.cpu_count() or 1)
-"""Threads that look up; the answer is the same for any number."""
+THREADS = min(4, len(os.sched_getaffinity(0)))
+"""Threads that look up, on the processors that a job was given; the answer is the same for any number."""
 
 GROWTH = 8
 """An index serves until that many times as many hashes are kept as when it was made."""
