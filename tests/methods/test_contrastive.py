@@ -156,7 +156,7 @@ def test_moco_on_a_network_without_batch_norm_shuffles_nothing():
 def test_grouped_batch_norm_is_torchs_on_each_group(shape):
     """With groups of two, images 0 and 3, 1 and 4, 2 and 5 belong together."""
     kind = {2: nn.BatchNorm1d, 4: nn.BatchNorm2d}[len(shape)]
-    model, alone = nn.Sequential(kind(4)), [kind(4) for _ in range(3)]
+    model, alone = nn.Sequential(kind(4)).double(), [kind(4).double() for _ in range(3)]
     with torch.no_grad():
         model[0].weight.uniform_(0.5, 2)
         model[0].bias.uniform_(-1, 1)
@@ -165,7 +165,7 @@ def test_grouped_batch_norm_is_torchs_on_each_group(shape):
     names = list(model.state_dict())
     assert _group_norm.in_groups(model, group=2)
     assert list(model.state_dict()) == names
-    x = torch.randn(shape) * 3 + 5
+    x = torch.randn(shape, dtype=torch.float64) * 3 + 5
     together = model(x)
     for number, norm in enumerate(alone):
         torch.testing.assert_close(together[number::3], norm(x[number::3]))
@@ -173,7 +173,7 @@ def test_grouped_batch_norm_is_torchs_on_each_group(shape):
         expected = torch.stack([getattr(norm, name) for norm in alone]).mean(dim=0)
         torch.testing.assert_close(getattr(model[0], name), expected)
     assert int(model[0].num_batches_tracked) == 1
-    plain = kind(4)
+    plain = kind(4).double()
     plain.load_state_dict(model[0].state_dict())
     torch.testing.assert_close(model.eval()(x), plain.eval()(x))
 
