@@ -27,7 +27,7 @@ CONTRACTS: dict[str, dict[str, tuple[str, ...] | None]] = {
     "datasets": {"CARD": None, "label_files": FOLDER, "read_cases": FOLDER, "read_pixels": None},
     "twins": {"make": ("folder", "cases", "seed", "first_patient", "size")},
     "reductions": {"keep": ("cases", "images", "options")},
-    "backbones": {"create": ("model", "size"), "resample": ("key", "tensor", "network")},
+    "backbones": {"create": ("model", "size")},
     "weights": {"CARD": None, "RULES": None, "DROPPED": None, "normalisation": ("backbone", "metadata")},
     "methods": {
         "Options": None,

@@ -26,6 +26,8 @@ def adopt(*, source: grid.Source, size: int, encoder: Path, coverage: Path) -> N
     """
     if source.weights is None:
         raise Refusal(f"source {source.name!r} has no weights", remedy="give it weights, or leave adopt out")
+    if source.misfit:
+        raise Refusal(f"source {source.name!r}: {source.misfit}", remedy="name a layout and a backbone of one kind")
     found, metadata = _found(source)
     mean, std = _normalisation(source, metadata)
     network = backbones.build(source.backbone, size=size, mean=mean, std=std, seed=source.seed)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from headwater import plugins
 from headwater.records import Choice, Record
 from headwater.windows import Window
 
@@ -249,6 +250,23 @@ class Source(Record):
     def as_control(self, control: Literal["again", "shuffled"]) -> "Source":
         """A control made of this source, under a name of its own."""
         return self.model_copy(update={"name": f"{self.name}_{control}", "control": control, "of": self.name})
+
+    @property
+    def dimensions(self) -> int:
+        """Of the images that its backbone takes: 2, slices, or 3, volumes."""
+        return plugins.constant("backbones", self.backbone.partition("/")[0], "DIMENSIONS", default=2)
+
+    @property
+    def misfit(self) -> str:
+        """What is wrong where its weights are for volumes and its backbone takes slices, or the other way round."""
+        if not self.weights:
+            return ""
+        theirs = plugins.constant("weights", self.weights.layout.name, "DIMENSIONS", default=(2,))
+        if self.dimensions in theirs:
+            return ""
+        kinds = {2: "slices", 3: "volumes"}
+        held, taken = " or ".join(kinds[one] for one in theirs), kinds[self.dimensions]
+        return f"{self.weights.layout.name} holds networks for {held}, and {self.backbone} takes {taken}"
 
     @property
     def archives(self) -> tuple[str, ...]:

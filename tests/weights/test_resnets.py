@@ -130,16 +130,16 @@ def test_a_misspelt_layout_is_told_when_the_config_is_read():
 
 def test_networks_for_volumes_are_refused_for_slices_before_anything_runs():
     with pytest.raises(
-        Refusal, match=r"sources\.theirs.*suprem holds networks for 3D images, and timm/resnet50 takes 2D"
+        Refusal, match=r"sources\.theirs.*suprem holds networks for volumes, and timm/resnet50 takes slices"
     ):
         settings.load(study("suprem"))
 
 
-def test_volumes_find_no_place_among_slices_even_when_asked_directly(tmp_path):
-    tensors = {"module.backbone.down_tr64.ops.0.conv1.weight": torch.zeros(32, 1, 3, 3, 3)}
-    torch.save({"net": tensors}, tmp_path / "x.pth")
-    with pytest.raises(Refusal, match=r"coverage 0 % .*the file has module\.backbone\.down_tr64"):
-        adopted(tmp_path, tmp_path / "x.pth", "suprem")
+def test_a_network_for_volumes_is_refused_where_datasets_are_of_slices():
+    for weights in ({}, {"weights": {"layout": "suprem", "path": "x.pth"}}):
+        content = study("suprem") | {"sources": {"random": {}, "theirs": {"backbone": "monai/segresnet", **weights}}}
+        with pytest.raises(Refusal, match=r"theirs\.backbone: monai/segresnet takes volumes, .*scripts/adopt\.py"):
+            settings.load(content)
 
 
 def test_a_checkpoint_that_is_not_there_is_told_before_the_first_job(tmp_path):

@@ -4,10 +4,12 @@ A plug-in holds
     create(model, *, size) -> (Module, multiple)   a network with random weights whose forward gives pooled features
                                                    (batch, width), and the number that side lengths must be a multiple
                                                    of (None: only `size` itself fits)
-    resample(key, tensor, network) -> Tensor|None  a position embedding brought to this network's grid; None for tensors
-                                                   that belong to no grid
+    resample(key, tensor, network) -> Tensor|None (optional)   a position embedding brought to this network's grid;
+                                                   None for tensors that belong to no grid
     resample_patch(key, tensor, network) -> Tensor|None (optional)   likewise a patch embedding, to its patch size
-    DIMENSIONS: int (optional)                     of the images that it takes: 2, else 3
+    MODELS: tuple of names (optional)              its models; else those that the library's source text registers
+    DIMENSIONS: int (optional)                     of the images that it takes: 3 for volumes; else 2, slices
+    COLOURS: int (optional)                        channels of the images that it takes, else 3
 Nothing here needs torch until a network is built, so that a plan can be checked in a moment.
 """
 
@@ -40,7 +42,8 @@ def family(backbone: str) -> str:
 @cache
 def _files(library: str) -> dict[str, str]:
     """The file that holds each model of an installed library, read from its source text without importing it."""
-    plugins.check("backbones", library)
+    if listed := plugins.constant("backbones", library, "MODELS", default=()):
+        return {name: name for name in listed}
     package = importlib.util.find_spec(library)
     if package is None or not package.submodule_search_locations:
         raise Refusal(f"{library} is not installed", remedy=f"pip install {library}")

@@ -10,14 +10,15 @@ from torch import Tensor, nn
 from headwater import plugins
 from headwater.refusals import Refusal
 
-COUNTER = "num_batches_tracked"
-"""BatchNorm's count of batches: no weight, and in no one's way when it is absent."""
+NO_WEIGHTS = ("num_batches_tracked", "relative_position_index")
+"""What ends so counts batches or numbers places: no weight, and in no one's way when it is absent."""
 
 
 class Encoder(nn.Module):
     """A backbone with its input normalisation; `width` features per image.
 
-    `multiple` is what side lengths must be a multiple of; None where only the size it was built for fits.
+    `multiple` is what side lengths must be a multiple of; None where only the size it was built for fits. Images have
+    `dimensions` sides, 2 or 3, and so many `colours`.
     """
 
     def __init__(
@@ -29,6 +30,8 @@ class Encoder(nn.Module):
         multiple: int | None,
         mean: tuple[float, ...],
         std: tuple[float, ...],
+        dimensions: int = 2,
+        colours: int = 3,
     ):
         super().__init__()
         self.backbone = backbone
@@ -36,17 +39,20 @@ class Encoder(nn.Module):
         self.size = size
         self.multiple = multiple
         self.normalisation = (tuple(mean), tuple(std))
-        self.register_buffer("mean", _three(mean, "mean"), persistent=False)
-        self.register_buffer("std", _three(std, "std"), persistent=False)
+        self.dimensions = dimensions
+        self.colours = colours
+        self.register_buffer("mean", _per_colour(mean, colours, "mean"), persistent=False)
+        self.register_buffer("std", _per_colour(std, colours, "std"), persistent=False)
         self.width = self._measured_width()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Features (batch, width) of float images in [0, 1] (batch, 3, height, width)."""
+        """Features (batch, width) of float images in [0, 1] (batch, colours, [depth,] height, width)."""
         return self.backbone(self.normalised(images))
 
     def normalised(self, images: Tensor) -> Tensor:
         """Images in [0, 1] in the units that the weights expect."""
-        return (images - self.mean.view(1, 3, 1, 1)) / self.std.view(1, 3, 1, 1)
+        sides = [1] * self.dimensions
+        return (images - self.mean.view(1, -1, *sides)) / self.std.view(1, -1, *sides)
 
     def twin(self) -> "Encoder":
         """A copy with the same weights."""
@@ -57,17 +63,20 @@ class Encoder(nn.Module):
         return {key: tensor.detach().cpu().contiguous() for key, tensor in self.backbone.state_dict().items()}
 
     def expected(self) -> dict[str, Tensor]:
-        """The tensors that weights must bring: parameters and running statistics, no counters."""
-        return {key: tensor for key, tensor in self.backbone.state_dict().items() if not key.endswith(COUNTER)}
+        """The tensors that weights must bring: parameters and running statistics, no counters or tables of places."""
+        return {key: tensor for key, tensor in self.backbone.state_dict().items() if not key.endswith(NO_WEIGHTS)}
 
     def resample(self, key: str, tensor: Tensor) -> Tensor | None:
         """A position embedding brought to this network's grid; None for any other tensor."""
-        return plugins.load("backbones", self.name.partition("/")[0]).resample(key, tensor, self.backbone)
+        return self._by_library("resample", key, tensor)
 
     def resample_patch(self, key: str, tensor: Tensor) -> Tensor | None:
         """A patch embedding brought to this network's patch size; None for any other tensor."""
+        return self._by_library("resample_patch", key, tensor)
+
+    def _by_library(self, way: str, key: str, tensor: Tensor) -> Tensor | None:
         library = plugins.load("backbones", self.name.partition("/")[0])
-        return getattr(library, "resample_patch", lambda *_: None)(key, tensor, self.backbone)
+        return getattr(library, way, lambda *_: None)(key, tensor, self.backbone)
 
     def fill(self, tensors: Mapping[str, Tensor], *, file: object) -> list[str]:
         """Take over every tensor, none left as it was; names of the position embeddings brought to this grid.
@@ -76,7 +85,7 @@ class Encoder(nn.Module):
         """
         expected, taken, interpolated = self.expected(), dict(tensors), []
         absent = sorted(expected.keys() - taken.keys())
-        strange = sorted(key for key in taken.keys() - expected.keys() if not key.endswith(COUNTER))
+        strange = sorted(key for key in taken.keys() - expected.keys() if not key.endswith(NO_WEIGHTS))
         if absent or strange:
             listed = ", ".join(f"{key} is missing" for key in absent[:3]) or ", ".join(
                 f"{key} is unknown" for key in strange[:3]
@@ -93,8 +102,8 @@ class Encoder(nn.Module):
                     raise Refusal(f"{key} is {_shape(taken[key])}, {self.name} has {_shape(place)}", file=file)
                 taken[key] = fitting
                 interpolated.append(key)
-        counters = {key: tensor for key, tensor in self.backbone.state_dict().items() if key.endswith(COUNTER)}
-        self.backbone.load_state_dict({**counters, **taken})
+        own = {key: tensor for key, tensor in self.backbone.state_dict().items() if key.endswith(NO_WEIGHTS)}
+        self.backbone.load_state_dict({**own, **taken})
         return interpolated
 
     def metadata(self) -> dict[str, str]:
@@ -113,11 +122,12 @@ class Encoder(nn.Module):
         return max(self.multiple, round(side / self.multiple) * self.multiple)
 
     def _measured_width(self) -> int:
-        """Width of the features of one empty image."""
+        """Width of the features of one empty image; of the smallest volume, because a large one takes seconds."""
         self.eval()
+        side = self.size if self.dimensions == 2 else self.sides(0)
         try:
             with torch.no_grad():
-                features = self(torch.zeros(1, 3, self.size, self.size))
+                features = self(torch.zeros(1, self.colours, *[side] * self.dimensions))
         except (RuntimeError, ValueError, AssertionError) as error:
             raise Refusal(
                 f"{self.name} does not take images of {self.size} pixels: {error}", remedy="use another size"
@@ -131,8 +141,10 @@ def draw(name: str, *, size: int, mean: tuple[float, ...], std: tuple[float, ...
     library, _, model = name.partition("/")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        backbone, multiple = plugins.load("backbones", library).create(model, size=size)
-    return Encoder(backbone, name=name, size=size, multiple=multiple, mean=mean, std=std)
+        module = plugins.load("backbones", library)
+        backbone, multiple = module.create(model, size=size)
+    looks_at = {"dimensions": getattr(module, "DIMENSIONS", 2), "colours": getattr(module, "COLOURS", 3)}
+    return Encoder(backbone, name=name, size=size, multiple=multiple, mean=mean, std=std, **looks_at)
 
 
 def restore(
@@ -168,11 +180,11 @@ def count(tensors: Mapping[str, Tensor]) -> int:
     return sum(tensor.numel() for tensor in tensors.values())
 
 
-def _three(values: tuple[float, ...], what: str) -> Tensor:
-    """One value per channel; a single one counts for all three."""
-    if len(values) not in (1, 3):
-        raise Refusal(f"{what} has {len(values)} values", remedy="give one, or one per channel (3)")
-    return torch.tensor(values, dtype=torch.float32).expand(3).clone()
+def _per_colour(values: tuple[float, ...], colours: int, what: str) -> Tensor:
+    """One value per channel; a single one counts for all."""
+    if len(values) not in (1, colours):
+        raise Refusal(f"{what} has {len(values)} values", remedy=f"give one, or one per channel ({colours})")
+    return torch.tensor(values, dtype=torch.float32).expand(colours).clone()
 
 
 def _shape(tensor: Tensor) -> str:

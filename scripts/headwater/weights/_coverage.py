@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-COUNTER = "num_batches_tracked"
-"""BatchNorm's count of batches: no weight."""
+from headwater.backbones._encoder import NO_WEIGHTS
 
 Tensors = Mapping[str, Tensor]
 Resample = Callable[[str, Tensor], Tensor | None]
@@ -131,6 +130,8 @@ def match(
             coverage.footnotes.append(f"{key} was resampled ({change}): the first layer is no longer the published one")
         else:
             coverage.mismatched[key] = _change(tensor, place)
+    for pattern, footnote in getattr(layout, "FOOTNOTES", {}).items():
+        coverage.footnotes += [footnote] if any(re.search(pattern, key) for key in coverage.tensors) else []
     return coverage
 
 
@@ -159,7 +160,7 @@ def _account(names: Mapping[str, str], arranged: Tensors, layout: ModuleType, co
             coverage.arranged[theirs] = _reason(ours, layout.ARRANGED)
         elif ours in coverage.expected:
             coverage.renamed |= {theirs: ours} if ours != theirs else {}
-        elif ours.endswith(COUNTER):
+        elif ours.endswith(NO_WEIGHTS):
             continue
         elif reason := _reason(ours, layout.DROPPED):
             coverage.dropped[theirs] = reason

@@ -5,6 +5,7 @@ from headwater.weights import Card
 CARD = Card(
     title="headwater encoders and models", licence="that of the images they learned from", where="results/encoders"
 )
+DIMENSIONS = (2, 3)
 RULES = ((r"^encoder\.backbone\.", ""),)
 DROPPED = {r"^head\.": "head of another run; every dataset gets a fresh one"}
 

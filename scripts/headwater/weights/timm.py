@@ -21,6 +21,8 @@ DROPPED = {
 def normalisation(backbone: str, metadata: dict[str, str]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """(mean, std) that timm notes for the model and tag."""
     configuration = timm.get_pretrained_cfg(backbone.partition("/")[2])
+    if configuration is None:
+        raise Refusal(f"{backbone} is none of timm's models", remedy="name another layout")
     return tuple(configuration.mean), tuple(configuration.std)
 
 
