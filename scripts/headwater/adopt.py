@@ -33,6 +33,7 @@ def adopt(*, source: grid.Source, size: int, encoder: Path, coverage: Path) -> N
     network = backbones.build(source.backbone, size=size, mean=mean, std=std, seed=source.seed)
     options = plugins.chosen("weights", source.weights.layout)
     covered = _matching(found, network=network, patch=options.patch)(source.weights.layout.name, options.prefix)
+    covered.footnotes += _differing(source.backbone)
     named = {"source": source.name, "backbone": source.backbone, "file": source.weights.path}
     report = {**named, **covered.report(), "origin": _origin(source)}
     write_json(report, coverage)
@@ -50,6 +51,12 @@ def adopt(*, source: grid.Source, size: int, encoder: Path, coverage: Path) -> N
         )
     _write(network, covered=covered, source=source, path=encoder)
     print(f"coverage {covered.summary()}", flush=True)
+
+
+def _differing(backbone: str) -> list[str]:
+    """In what a network is not quite the one whose weights are published, whoever publishes them."""
+    footnote = getattr(plugins.load("backbones", backbone.partition("/")[0]), "FOOTNOTE", "")
+    return [footnote] if footnote else []
 
 
 def _met(found: dict[str, Tensor], covered: Coverage) -> str:

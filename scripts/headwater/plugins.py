@@ -67,15 +67,15 @@ def constant(family: str, name: str, which: str, *, default: typing.Any) -> typi
     """
     check(family, name)
     which, _, argument = which.partition(".")
-    for node in _text(family, name).body:
+    for node in _text(HOME / family / f"{name}.py").body:
         if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == [which]:
             return _argument(node.value, argument, default=default) if argument else ast.literal_eval(node.value)
     return default
 
 
 @cache
-def _text(family: str, name: str) -> ast.Module:
-    return ast.parse((HOME / family / f"{name}.py").read_text())
+def _text(file: Path) -> ast.Module:
+    return ast.parse(file.read_text())
 
 
 def _argument(call: ast.expr, name: str, *, default: typing.Any) -> typing.Any:

@@ -291,7 +291,7 @@ def _unknown_plugins(config: Config) -> Iterable[str]:
 
 def _other_dimensions(source: Source) -> Iterable[str]:
     """A backbone for volumes, as every dataset is one of slices, and weights of networks for the other."""
-    by_hand = "leave the source out, and have published weights checked and rewritten by scripts/adopt.py"
+    by_hand = "leave it out; scripts/adopt.py checks and rewrites weights for volumes by hand (config/README.md)"
     if source.dimensions != 2:
         yield f"sources.{source.name}.backbone: {source.backbone} takes volumes, and datasets are of slices; {by_hand}"
     elif source.weights and source.weights.layout.name in plugins.names("weights") and source.misfit:

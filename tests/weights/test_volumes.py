@@ -12,6 +12,7 @@ from monai.networks.nets import SegResNet, SwinUNETR
 
 from headwater import backbones
 from headwater.adopt import adopt
+from headwater.backbones import genesis
 from headwater.backbones._encoder import restore
 from headwater.engine import checkpoint
 from headwater.grid import Source
@@ -112,9 +113,7 @@ def test_the_unet_loads_whole_and_computes_the_same(tmp_path):
     assert round(parameters(tensors) / 1e6, 2) == 19.07
     encoder, report = adopted(tmp_path, saved(tmp_path / "x.pth", tensors, prefix="module.backbone."), "genesis/unet")
     assert is_whole(report) and set(report["dropped"]) == {f"module.{key}" for key in WORDS}
-    assert report["footnotes"] == [
-        "norms use the running statistics of the file; the published code normalises by each batch's own"
-    ]
+    assert report["footnotes"] == [genesis.FOOTNOTE]
     with torch.no_grad():
         features, outlined = unet_computes(tensors, volumes)
         assert features.std() > 0.1 and (encoder(volumes) - features).abs().max() < 1e-5
@@ -147,6 +146,7 @@ def test_the_swin_unetr_loads_whole_and_computes_the_same(tmp_path):
     assert is_whole(report)
     head = {f"module.backbone.out.conv.conv.{key}" for key in ("weight", "bias")}
     assert set(report["dropped"]) == head | {f"module.{key}" for key in WORDS}
+    assert all(torch.equal(encoder.tensors()[key], tensors[key]) for key in encoder.tensors())
     with torch.no_grad():
         features = published.swinViT(volumes, True)[-1].mean((2, 3, 4))
         assert features.std() > 0.1 and (encoder(volumes) - features).abs().max() < 1e-5
@@ -158,7 +158,7 @@ def test_what_was_adopted_is_adopted_again_as_our_own(tmp_path):
     again, report = adopted(
         tmp_path, (tmp_path / "e.safetensors").rename(tmp_path / "ours.safetensors"), "genesis/unet", layout="headwater"
     )
-    assert is_whole(report)
+    assert is_whole(report) and report["footnotes"] == [genesis.FOOTNOTE]
     assert all(torch.equal(one, again.tensors()[key]) for key, one in encoder.tensors().items())
 
 
@@ -189,6 +189,9 @@ def test_slices_and_volumes_are_told_apart_before_the_file_is_opened(tmp_path, b
         ("monai/segresnett", 32, "did you mean 'segresnet'"),
         ("monai/swin_unetr", 48, "multiples of 32 voxels, not 48; use size 64"),
         ("genesis/unet", 20, "multiples of 8 voxels, not 20; use size 16"),
+        ("genesis/unet", 0, "multiples of 8 voxels, not 0; use size 8"),
+        ("genesis/unet.suprem", 16, "no such model"),
+        ("monai/segresnet.suprem", 16, "no such model"),
     ],
 )
 def test_refusals_say_the_remedy(name, size, said):
@@ -197,8 +200,21 @@ def test_refusals_say_the_remedy(name, size, said):
 
 
 def test_three_colours_are_refused_for_grey_volumes():
-    with pytest.raises(Refusal, match=r"mean has 3 values; give one, or one per channel \(1\)"):
+    with pytest.raises(Refusal, match=r"mean has 3 values; give one, as its images are grey"):
         backbones.build("genesis/unet", size=16, mean=(0.5, 0.5, 0.5), std=(1.0,), seed=0)
+
+
+def test_slices_are_refused_by_a_network_for_volumes():
+    unet = backbones.build("genesis/unet", size=16, mean=(0.0,), std=(1.0,), seed=0)
+    with pytest.raises(Refusal, match="genesis/unet takes images of 3 dimensions, not 2"):
+        unet(torch.rand(1, 3, 16, 16))
+
+
+def test_a_library_that_is_not_there_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "monai.networks.nets", None)
+    monkeypatch.delitem(sys.modules, "headwater.backbones.monai", raising=False)
+    with pytest.raises(Refusal, match=r"needs a library that is not installed: .*monai.*; run make setup"):
+        backbones.build("monai/segresnet", size=16, mean=(0.0,), std=(1.0,), seed=0)
 
 
 def test_by_hand_in_one_line(tmp_path):

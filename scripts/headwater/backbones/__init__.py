@@ -10,6 +10,7 @@ A plug-in holds
     MODELS: tuple of names (optional)              its models; else those that the library's source text registers
     DIMENSIONS: int (optional)                     of the images that it takes: 3 for volumes; else 2, slices
     COLOURS: int (optional)                        channels of the images that it takes, else 3
+    FOOTNOTE: text (optional)                      in what its networks differ from those whose weights are published
 Nothing here needs torch until a network is built, so that a plan can be checked in a moment.
 """
 
@@ -42,7 +43,7 @@ def family(backbone: str) -> str:
 @cache
 def _files(library: str) -> dict[str, str]:
     """The file that holds each model of an installed library, read from its source text without importing it."""
-    if listed := plugins.constant("backbones", library, "MODELS", default=()):
+    if listed := _listed(library):
         return {name: name for name in listed}
     package = importlib.util.find_spec(library)
     if package is None or not package.submodule_search_locations:
@@ -51,11 +52,16 @@ def _files(library: str) -> dict[str, str]:
     return {name: file.stem for file in files for name in REGISTERED.findall(file.read_text(encoding="utf-8"))}
 
 
+def _listed(library: str) -> tuple[str, ...]:
+    return plugins.constant("backbones", library, "MODELS", default=())
+
+
 def check(backbone: str) -> None:
     """Refuse a backbone, such as `timm/resnet50` or `timm/resnet50.a1_in1k`, that its library does not have."""
     library, _, model = backbone.partition("/")
     known = models(library)
-    if model.partition(".")[0] not in known:
+    # what comes after a dot names a set of weights, where the library has such names
+    if model not in known and (_listed(library) or model.partition(".")[0] not in known):
         raise Refusal(f"backbone {backbone!r}: {library} has no such model", remedy=did_you_mean(model, known))
 
 

@@ -50,7 +50,9 @@ class Encoder(nn.Module):
         return self.backbone(self.normalised(images))
 
     def normalised(self, images: Tensor) -> Tensor:
-        """Images in [0, 1] in the units that the weights expect."""
+        """Images in [0, 1] in the units that the weights expect; refuses slices for volumes, and volumes for slices."""
+        if images.ndim != self.dimensions + 2:
+            raise Refusal(f"{self.name} takes images of {self.dimensions} dimensions, not {images.ndim - 2}")
         sides = [1] * self.dimensions
         return (images - self.mean.view(1, -1, *sides)) / self.std.view(1, -1, *sides)
 
@@ -139,12 +141,16 @@ class Encoder(nn.Module):
 def draw(name: str, *, size: int, mean: tuple[float, ...], std: tuple[float, ...], seed: int) -> Encoder:
     """An encoder with random weights drawn under `seed`; the global random state stays as it was."""
     library, _, model = name.partition("/")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    try:
         module = plugins.load("backbones", library)
-        backbone, multiple = module.create(model, size=size)
-    looks_at = {"dimensions": getattr(module, "DIMENSIONS", 2), "colours": getattr(module, "COLOURS", 3)}
-    return Encoder(backbone, name=name, size=size, multiple=multiple, mean=mean, std=std, **looks_at)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            backbone, multiple = module.create(model, size=size)
+        looks_at = {"dimensions": getattr(module, "DIMENSIONS", 2), "colours": getattr(module, "COLOURS", 3)}
+        return Encoder(backbone, name=name, size=size, multiple=multiple, mean=mean, std=std, **looks_at)
+    except ImportError as error:
+        told = str(error).strip().splitlines()[0]
+        raise Refusal(f"{name} needs a library that is not installed: {told}", remedy="run make setup") from None
 
 
 def restore(
@@ -183,7 +189,8 @@ def count(tensors: Mapping[str, Tensor]) -> int:
 def _per_colour(values: tuple[float, ...], colours: int, what: str) -> Tensor:
     """One value per channel; a single one counts for all."""
     if len(values) not in (1, colours):
-        raise Refusal(f"{what} has {len(values)} values", remedy=f"give one, or one per channel ({colours})")
+        remedy = f"give one, or one per channel ({colours})" if colours > 1 else "give one, as its images are grey"
+        raise Refusal(f"{what} has {len(values)} values", remedy=remedy)
     return torch.tensor(values, dtype=torch.float32).expand(colours).clone()
 
 

@@ -12,7 +12,7 @@ def pooled(x: Tensor) -> Tensor:
 
 def check(name: str, *, size: int, multiple: int) -> None:
     """Refuse a side length in voxels that the network cannot halve as often as it must."""
-    if size % multiple:
+    if size < multiple or size % multiple:
         nearest = max(1, round(size / multiple)) * multiple
         raise Refusal(
             f"{name} takes volumes of multiples of {multiple} voxels, not {size}", remedy=f"use size {nearest}"

@@ -1,7 +1,6 @@
 """The 3D U-Net of Models Genesis (Zhou 2019, arXiv 1908.06912), which SuPreM has too and no library holds.
 
-Parameters bear the published names, such as `down_tr64.ops.0.conv1.weight`. Norms use the running statistics of the
-file; the published code normalises by each batch's own, so that what it sees in a case hangs on its neighbours.
+Parameters bear the published names, such as `down_tr64.ops.0.conv1.weight`.
 """
 
 import torch
@@ -12,6 +11,10 @@ from headwater.backbones import _volumes
 DIMENSIONS = 3
 COLOURS = 1
 MODELS = ("unet",)
+FOOTNOTE = (
+    "norms use the running statistics of the file; the published code normalises by each batch's own, so that what it "
+    "sees in a case hangs on its neighbours"
+)
 
 MULTIPLE = 8
 """Its three poolings halve each side."""

@@ -13,7 +13,6 @@ A plug-in holds
     download(backbone) -> tensors (optional)    the weights from the library's own hub
     SIGNS: tuple of patterns (optional)         keys that only files in this spelling have, one for each pattern
     DIMENSIONS: tuple of ints (optional)        what its networks look at: (2,), slices, else (3,), volumes
-    FOOTNOTES: dict of pattern -> text (optional)   what a reader of the results must know where a key of ours is loaded
 """
 
 from typing import Literal

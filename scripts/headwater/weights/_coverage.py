@@ -130,8 +130,6 @@ def match(
             coverage.footnotes.append(f"{key} was resampled ({change}): the first layer is no longer the published one")
         else:
             coverage.mismatched[key] = _change(tensor, place)
-    for pattern, footnote in getattr(layout, "FOOTNOTES", {}).items():
-        coverage.footnotes += [footnote] if any(re.search(pattern, key) for key in coverage.tensors) else []
     return coverage
 
 

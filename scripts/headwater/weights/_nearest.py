@@ -34,7 +34,10 @@ def layout(
     fewest tensors over, then that of the backbone's own library. `match` tells what a layout and a prefix cover.
     """
     ranked = []
+    looks_at = plugins.constant("backbones", backbone.partition("/")[0], "DIMENSIONS", default=2)
     for name in plugins.names("weights"):
+        if looks_at not in plugins.constant("weights", name, "DIMENSIONS", default=(2,)):
+            continue
         module = plugins.load("weights", name)
         best = prefix(found, expected=expected, layout=module)
         try:

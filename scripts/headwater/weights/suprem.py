@@ -19,9 +19,6 @@ DROPPED = {
     r"^(organ_embedding|precls_conv|GAP|controller|text_to_vision)(\.|$)": HEAD,
     r"^(conv_final\.2|out|out_tr)\.": HEAD,
 }
-FOOTNOTES = {
-    r"^down_tr64\.": "norms use the running statistics of the file; the published code normalises by each batch's own",
-}
 SIGNS = (r"^module\.(backbone\.)?(down_tr64|swinViT|convInit)\.",)
 
 
