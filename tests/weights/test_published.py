@@ -128,8 +128,11 @@ def test_a_forgotten_prefix_is_told(tmp_path, published):
 
 
 # headwater's own layout first asks for the normalisation, which only its own files tell; those for volumes are refused
-OTHERS = [name for name in plugins.names("weights") if name != "headwater"]
-OTHERS = [name for name in OTHERS if 2 in plugins.constant("weights", name, "DIMENSIONS", default=(2,))]
+OTHERS = [
+    name
+    for name in plugins.names("weights")
+    if name != "headwater" and 2 in plugins.constant("weights", name, "DIMENSIONS", default=(2,))
+]
 
 
 @pytest.mark.parametrize("layout", OTHERS)

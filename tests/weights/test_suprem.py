@@ -183,22 +183,6 @@ def test_slices_and_volumes_are_told_apart_before_the_file_is_opened(tmp_path, b
         adopted(tmp_path, tmp_path / "none.pth", backbone, layout=layout)
 
 
-@pytest.mark.parametrize(
-    ("name", "size", "said"),
-    [
-        ("monai/segresnett", 32, "did you mean 'segresnet'"),
-        ("monai/swin_unetr", 48, "multiples of 32 voxels, not 48; use size 64"),
-        ("genesis/unet", 20, "multiples of 8 voxels, not 20; use size 16"),
-        ("genesis/unet", 0, "multiples of 8 voxels, not 0; use size 8"),
-        ("genesis/unet.suprem", 16, "no such model"),
-        ("monai/segresnet.suprem", 16, "no such model"),
-    ],
-)
-def test_refusals_say_the_remedy(name, size, said):
-    with pytest.raises(Refusal, match=said):
-        backbones.build(name, size=size, mean=(0.0,), std=(1.0,), seed=0)
-
-
 def test_three_colours_are_refused_for_grey_volumes():
     with pytest.raises(Refusal, match=r"mean has 3 values; give one, as its images are grey"):
         backbones.build("genesis/unet", size=16, mean=(0.5, 0.5, 0.5), std=(1.0,), seed=0)

@@ -30,8 +30,8 @@ class Encoder(nn.Module):
         multiple: int | None,
         mean: tuple[float, ...],
         std: tuple[float, ...],
-        dimensions: int = 2,
-        colours: int = 3,
+        dimensions: int,
+        colours: int,
     ):
         super().__init__()
         self.backbone = backbone

@@ -32,6 +32,7 @@ RECORD = 10
 class Learner(nn.Module):
     """What the loop trains: networks that turn the views of some cases into one loss.
 
+    Each method has `views` and `forward` of its own: one that leaves them out stops here rather than learn nothing.
     Randomness comes from the keys of the cases and from torch's global generator (dropout), from nowhere else.
     """
 
