@@ -1,7 +1,6 @@
 import hashlib
 import json
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 import torch
 
 import prepared_made
+import warm
 from headwater import formats, prepared
 from headwater.backbones._encoder import restore
 from headwater.engine import checkpoint
@@ -386,7 +386,7 @@ def test_two_ranks_predict_as_one(tmp_path, made):
     words = ["--run", run.as_json(), "--cases", made.cases, "--images", made.images]
     words += ["--model", tmp_path / "model.safetensors", "--predictions", tmp_path / "two.parquet"]
     words += ["--validation", tmp_path / "two_validation.parquet"]
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--"]
+    launch = [warm.python(), "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--"]
     done = subprocess.run([*launch, SCRIPTS / "predict.py", *map(str, words)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     two = formats.read_table(tmp_path / "two.parquet", "predictions")

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ import torch
 import torch.nn.functional as F
 
 import prepared_made
+import warm
 from headwater import backbones, formats, plugins, prepared
 from headwater.backbones._encoder import restore
 from headwater.engine import checkpoint, distributed
@@ -253,7 +253,7 @@ def test_two_ranks_choose_as_one_does(tmp_path, made, other):
     words = ["--source", wanted.as_json(), "--size", 32, "--cases", made.cases, "--images", made.images]
     words += ["--rows", made.rows, "--encoder", tmp_path / "e.safetensors", "--history", tmp_path / "history"]
     words += ["--progress", tmp_path / "progress.pt", "--probe-cases", other.cases, "--probe-images", other.images]
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--"]
+    launch = [warm.python(), "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--"]
     door = Path(__file__).parents[1] / "scripts" / "pretrain.py"
     done = subprocess.run([*launch, door, *map(str, words)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -7,15 +7,6 @@ import pytest
 import slurm
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip the tests marked `cluster` in a run that did not name the mark."""
-    if "cluster" in config.getoption("-m"):
-        return
-    for item in items:
-        if item.get_closest_marker("cluster"):
-            item.add_marker(pytest.mark.skip(reason="on a real SLURM: python -m pytest -m cluster"))
-
-
 @pytest.fixture(scope="session")
 def cluster():
     """A SLURM that answers; one that was started here is stopped in the end."""

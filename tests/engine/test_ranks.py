@@ -9,6 +9,7 @@ from timm.layers import BatchNormAct2d
 from torch import nn
 from training_made import STEPS, Small, command, losses, pictures, products, train
 
+import warm
 from headwater.engine import distributed
 from headwater.engine.distributed import SharedBatchNorm, World
 from headwater.engine.views import as_float
@@ -20,6 +21,7 @@ def two_ranks(tmp_path_factory):
     """The folder in which two ranks left what they were asked in one start."""
     folder = tmp_path_factory.mktemp("two_ranks")
     line, environment = command("several", folder, ranks=2)
+    line[0] = warm.python()
     done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=170)
     assert done.returncode == 0, done.stderr
     return folder

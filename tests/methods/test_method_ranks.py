@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ import ranks_made
 import torch
 
 import headwater
+import warm
 from headwater.engine.distributed import World
 
 pytestmark = pytest.mark.slow
@@ -25,7 +25,7 @@ def two(tmp_path_factory):
     """What each of two ranks tells."""
     folder = tmp_path_factory.mktemp("ranks")
     paths = [Path(headwater.__file__).parents[1], Path(__file__).parents[1], Path(__file__).parent]
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    launch = [warm.python(), "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))}
     line = [*launch, ranks_made.__file__, str(folder)]
     done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=300)

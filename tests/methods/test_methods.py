@@ -1,5 +1,4 @@
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 import torch
 
 import prepared_made
+import warm
 from headwater import backbones, methods, plugins, prepared, tasks
 from headwater.backbones._encoder import restore
 from headwater.engine import checkpoint
@@ -268,7 +268,7 @@ def test_one_and_two_ranks_learn_alike(tmp_path, made, method):
     words = ["--source", wanted.as_json(), "--size", made.size, "--cases", made.cases, "--images", made.images]
     words += ["--rows", made.rows, "--encoder", tmp_path / "e.safetensors", "--history", tmp_path / "history"]
     words += ["--progress", tmp_path / "progress.pt"]
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--"]
+    launch = [warm.python(), "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--"]
     done = subprocess.run([*launch, DOOR, *map(str, words)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert len(one) == 10
