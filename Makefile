@@ -46,7 +46,7 @@ demo: $(READY)
 	snakemake
 
 # a file's tests share what is made for them, so they stay together; tests/conftest.py puts the longest first
-TESTS := python -m pytest --dist loadfile --no-loadscope-reorder
+TESTS := python -m pytest --dist loadfile --no-loadscope-reorder --durations 15
 
 test: $(READY)
 	$(TESTS) -n 2
