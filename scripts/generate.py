@@ -11,12 +11,12 @@ import yaml
 from packaging.requirements import Requirement
 from pydantic.fields import FieldInfo
 
-from headwater import grid, settings, source_grids
-from headwater.cli import door
-from headwater.formats import write_text
-from headwater.records import Choice, Record
-from headwater.refusals import Refusal
-from headwater.windows import Window
+from headwater.core.command_line import door
+from headwater.core.errors import Refusal
+from headwater.core.files import write_text
+from headwater.core.records import Choice, Record
+from headwater.study import config, grid, source_matrix
+from headwater.study.ct_windows import Window
 
 ROOT = Path(__file__).parent.parent
 
@@ -36,13 +36,13 @@ BEGIN = "<!-- keys: written by scripts/generate.py -->"
 END = "<!-- /keys -->"
 
 SECTIONS: dict[str, type[Record]] = {
-    "(top)": settings.Config,
+    "(top)": config.Config,
     "archives.NAME": grid.Archive,
     "archives.NAME.twin": grid.Twin,
     "sources.NAME": grid.Source,
     "sources.NAME.weights": grid.Weights,
     "collapse": grid.Collapse,
-    "source_grids.NAME": source_grids.SourceGrid,
+    "source_grids.NAME": source_matrix.SourceGrid,
     "probe": grid.Probe,
     "controls": grid.Controls,
     "datasets.NAME": grid.Dataset,
@@ -53,7 +53,7 @@ SECTIONS: dict[str, type[Record]] = {
     "leaks": grid.Leaks,
     "leaks.excused": grid.Excuse,
     "tracking": grid.Tracking,
-    "compute": settings.Compute,
+    "compute": config.Compute,
     "recipes.NAME.compute": grid.Processes,
 }
 """The parts of a config file, in the order of the tables, and the record that each is read into."""
@@ -82,7 +82,7 @@ def generated() -> dict[Path, str]:
     readme = ROOT / "config" / "README.md"
     return {
         ROOT / "envs" / "headwater.yaml": environment((ROOT / "requirements.lock").read_text()),
-        ROOT / "workflow" / "schemas" / "config.schema.json": json.dumps(settings.schema(), indent=2) + "\n",
+        ROOT / "workflow" / "schemas" / "config.schema.json": json.dumps(config.schema(), indent=2) + "\n",
         readme: between_markers(readme.read_text(), "\n".join(keys()), file=readme),
     }
 
@@ -130,7 +130,7 @@ def keys() -> Iterator[str]:
         yield "| key | holds | default | meaning |"
         yield "|---|---|---|---|"
         # an entry's name is its key, not a key of its own
-        for key in [key for key in record.model_fields if key not in settings.UNWRITTEN]:
+        for key in [key for key in record.model_fields if key not in config.UNWRITTEN]:
             field = record.model_fields[key]
             default = FILLED_IN.get((place, key)) or _default(field)
             yield f"| `{key}` | {_kind(field)} | {default} | {_meaning(field)} |"

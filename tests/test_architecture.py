@@ -57,7 +57,7 @@ MUTANTS: list[tuple[Rule, dict[str, str], str]] = [
             "weights/__init__.py": "import torch",
             "../torch.py": "",
         },
-        "headwater.settings: brings torch",
+        "headwater.study.config: brings torch",
     ),
     (house_rules.scripts_shadow_no_module, {"../profile.py": ""}, "bears the name"),
     (house_rules.scripts_shadow_no_module, {"../tabulate.py": ""}, "bears the name"),

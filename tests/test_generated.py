@@ -12,9 +12,9 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 import generate
-from headwater import settings
-from headwater.grid import Training
-from headwater.refusals import Refusal
+from headwater.core.errors import Refusal
+from headwater.study import config
+from headwater.study.grid import Training
 
 ROOT = Path(__file__).parent.parent
 LOCK = (ROOT / "requirements.lock").read_text()
@@ -89,7 +89,7 @@ def test_text_around_the_table_of_keys_is_kept(tmp_path: Path):
 def test_each_key_of_a_config_is_explained():
     table = "\n".join(generate.keys())
     assert "|  |" not in table
-    for key in (*settings.Config.model_fields, *Training.model_fields):
+    for key in (*config.Config.model_fields, *Training.model_fields):
         assert f"| `{key}` |" in table
     assert "| `batch` | whole number ≥ 1 | `64` | Images per optimiser step over ALL ranks;" in table
     assert "| `kind` | plug-in | NAME |" in table
@@ -97,7 +97,7 @@ def test_each_key_of_a_config_is_explained():
 
 def test_the_tables_show_every_record_of_a_config():
     shown = {record.__name__ for record in generate.SECTIONS.values()} | {"Choice", "Window"}
-    assert shown == set(settings.schema()["$defs"]) | {"Config"}
+    assert shown == set(config.schema()["$defs"]) | {"Config"}
 
 
 def test_the_schema_is_json_for_people():
