@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 from pydantic.fields import FieldInfo
 
 from headwater.core.command_line import door
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.files import write_text
 from headwater.core.records import Choice, Record
 from headwater.study import config, grid, source_matrix
@@ -71,7 +71,7 @@ def generate(*, check: bool = False) -> None:
     """Write each generated file; with `check`, refuse if one of them is not what would be written."""
     stale = [str(path.relative_to(ROOT)) for path, text in generated().items() if _text(path) != text]
     if check and stale:
-        raise Refusal(f"not fresh: {', '.join(stale)}", remedy="run python scripts/generate.py and commit")
+        raise UserError(f"not fresh: {', '.join(stale)}", remedy="run python scripts/generate.py and commit")
     for path, text in generated().items():
         if str(path.relative_to(ROOT)) in stale:
             write_text(text, path)
@@ -118,7 +118,7 @@ def between_markers(text: str, inner: str, *, file: Path) -> str:
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise Refusal(f"has no {BEGIN} ... {END}", file=file, remedy="put both lines back")
+        raise UserError(f"has no {BEGIN} ... {END}", file=file, remedy="put both lines back")
     return f"{before}{BEGIN}\n{inner}\n{END}{after}"
 
 

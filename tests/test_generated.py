@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 import generate
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.study import config
 from headwater.study.grid import Training
 
@@ -71,7 +71,7 @@ def test_each_stale_file_is_named_and_none_is_touched(copy: Path):
     (copy / "workflow" / "schemas" / "config.schema.json").unlink()
     readme = copy / "config" / "README.md"
     readme.write_text(readme.read_text().replace("| `batch` |", "| `batches` |"))
-    with pytest.raises(Refusal) as refusal:
+    with pytest.raises(UserError) as refusal:
         generate.generate(check=True)
     for file in ("envs/headwater.yaml", "config.schema.json", "config/README.md"):
         assert file in str(refusal.value)
@@ -82,7 +82,7 @@ def test_text_around_the_table_of_keys_is_kept(tmp_path: Path):
     text = f"before\n{generate.BEGIN}\nold\n{generate.END}\nafter\n"
     made = generate.between_markers(text, "new", file=tmp_path)
     assert made == f"before\n{generate.BEGIN}\nnew\n{generate.END}\nafter\n"
-    with pytest.raises(Refusal, match=r"README\.md: has no <!-- keys"):
+    with pytest.raises(UserError, match=r"README\.md: has no <!-- keys"):
         generate.between_markers("nothing", "new", file=Path("README.md"))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from headwater.cluster import launch
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from slurm_made import FakeSlurm, slurm_in
 from workflow_made import ROOT
 
@@ -162,7 +162,7 @@ def test_trainings_of_one_machine_get_gpus_of_their_own(tmp_path: Path, monkeypa
 def test_more_gpus_than_there_are_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    with pytest.raises(Refusal, match="4 processes need 4 GPUs, here are 2; lower"):
+    with pytest.raises(UserError, match="4 processes need 4 GPUs, here are 2; lower"):
         launch._own_gpus(4)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from headwater.cluster import accounting, run_lock, slurm
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from slurm_made import FakeSlurm, slurm_in
 
 RUNNING = {"state": "RUNNING", "restarts": 0}
@@ -80,7 +80,7 @@ def test_who_ends_too_slowly_is_named_and_nothing_is_claimed(
     run_lock._claimed(progress, job="7")
     (queue.folder / "scancel").write_text("#!/bin/sh\n")
     monkeypatch.setattr(slurm.end, "__kwdefaults__", {"patience": 0.05})
-    with pytest.raises(Refusal, match="jobs 7 were cancelled and have not ended"):
+    with pytest.raises(UserError, match="jobs 7 were cancelled and have not ended"):
         run_lock._claimed(progress, job="8")
     assert run_lock.owner(progress) == "7"
 

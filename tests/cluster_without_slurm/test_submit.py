@@ -17,7 +17,7 @@ import yaml
 
 import snakemake_made
 from headwater.cluster import controller_lock, debug_run, run_lock, submit
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.study import config
 from workflow_made import ROOT, environment, small_config
 
@@ -88,14 +88,14 @@ def test_the_job_finds_its_orders_and_goes_on_with_the_same(folder: Path):
 def test_a_second_start_is_refused_and_submits_nothing(folder: Path):
     (folder / "living").write_text("77\n")
     submit.start(config=CONFIG)
-    with pytest.raises(Refusal, match="job 77 looks after the grid of this folder"):
+    with pytest.raises(UserError, match="job 77 looks after the grid of this folder"):
         submit.start(config=CONFIG)
     assert len(snakemake_made.calls(folder, "sbatch")) == 1
 
 
 def test_the_refusal_of_sbatch_is_told(folder: Path):
     (folder / "refuses").touch()
-    with pytest.raises(Refusal, match=r"sbatch refuses the controller: .*Invalid account.*; see --partition"):
+    with pytest.raises(UserError, match=r"sbatch refuses the controller: .*Invalid account.*; see --partition"):
         submit.start(config=CONFIG)
     assert controller_lock.read(folder) is None
 
@@ -110,7 +110,7 @@ def test_the_refusal_of_sbatch_is_told(folder: Path):
     ],
 )
 def test_what_cannot_work_is_refused(wrong: dict, said: str):
-    with pytest.raises(Refusal, match=re.escape(said)):
+    with pytest.raises(UserError, match=re.escape(said)):
         submit.start(**{"config": CONFIG} | wrong)
 
 
@@ -127,7 +127,7 @@ def test_no_slurm_is_one_line(command: list[str]):
 def test_status_and_logs(folder: Path, capsys: pytest.CaptureFixture):
     submit.status()
     assert capsys.readouterr().out.startswith("No controller")
-    with pytest.raises(Refusal, match="no controller has written a log here"):
+    with pytest.raises(UserError, match="no controller has written a log here"):
         submit.logs()
     (folder / "living").write_text("77\n")
     submit.start(config=CONFIG)
@@ -162,13 +162,13 @@ def test_cancel_ends_the_controller_and_then_its_jobs_alone(folder: Path, capsys
 
 def test_an_unknown_run_is_refused_with_the_nearest():
     grid = config.load(small_config()).grid()
-    with pytest.raises(Refusal, match="did you mean 'chestxray14/random/finetune/seed1'"):
+    with pytest.raises(UserError, match="did you mean 'chestxray14/random/finetune/seed1'"):
         debug_run._run_named(grid, "chestxray14/randm/finetune/seed1")
 
 
 @pytest.mark.usefixtures("folder")
 def test_what_comes_before_a_run_is_named_where_it_is_missing():
-    with pytest.raises(Refusal, match=r"cannot be planned: .*cases\.parquet.* missing; the grid makes"):
+    with pytest.raises(UserError, match=r"cannot be planned: .*cases\.parquet.* missing; the grid makes"):
         debug_run.one(RUN, config=CONFIG)
 
 
@@ -176,7 +176,7 @@ def test_a_run_that_a_living_job_trains_is_refused(folder: Path):
     run = debug_run._run_named(config.read(CONFIG).grid(), RUN)
     (folder / "living").write_text("12\n")
     progress = folder / "results" / "progress" / f"{run.digest}.pt"
-    with run_lock.held(progress, job="12"), pytest.raises(Refusal, match=f"job 12 trains {RUN} now"):
+    with run_lock.held(progress, job="12"), pytest.raises(UserError, match=f"job 12 trains {RUN} now"):
         debug_run.one(RUN, config=CONFIG)
 
 

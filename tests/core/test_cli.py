@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from headwater.core.command_line import door, doors
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.study.grid import Views
 
 got: dict = {}
@@ -133,7 +133,7 @@ def test_a_wrong_record_is_one_line(written: str, said: str, capsys: pytest.Capt
 
 def refuse() -> None:
     """Refuse."""
-    raise Refusal("there is no\n  such thing", file="a/b.csv", remedy="make it")
+    raise UserError("there is no\n  such thing", file="a/b.csv", remedy="make it")
 
 
 def test_a_refusal_is_one_line_and_exit_2(capsys: pytest.CaptureFixture):
@@ -173,10 +173,10 @@ def test_a_door_as_a_process(tmp_path: Path):
     script = tmp_path / "refuse.py"
     script.write_text(
         "from headwater.cli import door\n"
-        "from headwater.refusals import Refusal\n"
+        "from headwater.refusals import UserError\n"
         "def refuse(*, count: int):\n"
         "    'Refuse.'\n"
-        "    raise Refusal(f'{count} is too many')\n"
+        "    raise UserError(f'{count} is too many')\n"
         "door(refuse)\n"
     )
     scripts = str(Path(__file__).parents[2] / "scripts")

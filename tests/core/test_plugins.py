@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from headwater.core import registry
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.records import Choice, Record
 from headwater.data import perceptual_hash, tables
 from headwater.data.datasets import Card
@@ -255,14 +255,14 @@ def test_an_underscore_keeps_a_file_private(family: Path):
     (family / "_ranks.py").write_text("")
     (family / "notes.txt").write_text("")
     assert registry.names("metrics") == []
-    with pytest.raises(Refusal, match="metrics: there is no '_ranks'; there is none to choose from"):
+    with pytest.raises(UserError, match="metrics: there is no '_ranks'; there is none to choose from"):
         registry.load("metrics", "_ranks")
 
 
 def test_an_unknown_entry_is_refused_with_the_nearest_one():
-    with pytest.raises(Refusal, match=r"metrics: there is no 'aurco'; did you mean 'auroc'\?"):
+    with pytest.raises(UserError, match=r"metrics: there is no 'aurco'; did you mean 'auroc'\?"):
         registry.check("metrics", "aurco")
-    with pytest.raises(Refusal, match="datasets: there is no 'zzz'; choose one of chestxray14, "):
+    with pytest.raises(UserError, match="datasets: there is no 'zzz'; choose one of chestxray14, "):
         registry.load("datasets", "zzz")
 
 
@@ -293,7 +293,7 @@ def test_options_of_an_entry_come_before_those_of_its_family(family: Path):
 def test_chosen_options_are_checked_all_at_once(family: Path):
     (family / "kappa.py").write_text("class Options(Record):\n    bins: int = Field(10, ge=1)\n    name: str = ''\n")
     assert registry.chosen("metrics", Choice(name="kappa", options={"bins": "20"})).bins == 20
-    with pytest.raises(Refusal) as refusal:
+    with pytest.raises(UserError) as refusal:
         registry.chosen("metrics", Choice(name="kappa", options={"bins": 0, "bin": 3}))
     assert "kappa.bins: Input should be greater than or equal to 1 (got 0)" in str(refusal.value)
     assert "kappa.bin: unknown key; did you mean 'bins'?" in str(refusal.value)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import prepared_made
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data import store
 from headwater.data.io.windows import windowed
 from headwater.data.reductions import _images
@@ -90,9 +90,9 @@ def test_a_whole_training_on_scans_is_that_on_their_shades(made, tmp_path):
 
 
 def test_images_and_windows_that_do_not_fit_are_refused(made):
-    with pytest.raises(Refusal, match="Hounsfield units, and no window is said"):
+    with pytest.raises(UserError, match="Hounsfield units, and no window is said"):
         store.read(made["int16"].cases, images=made["int16"].images)
-    with pytest.raises(Refusal, match="shades, no Hounsfield units"):
+    with pytest.raises(UserError, match="shades, no Hounsfield units"):
         store.read(made["uint8"].cases, images=made["uint8"].images, seen=SHADES)
 
 
@@ -147,7 +147,7 @@ def test_a_window_may_be_a_name_numbers_or_slice():
     ],
 )
 def test_a_window_that_is_none_is_refused_in_one_line(said, complaint):
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(UserError) as refused:
         config.load(content(window=said))
     assert complaint in str(refused.value)
     assert "\n" not in str(refused.value)
@@ -156,7 +156,7 @@ def test_a_window_that_is_none_is_refused_in_one_line(said, complaint):
 def test_a_window_on_shades_is_refused():
     wrong = content()
     wrong["archives"]["chestxray14"]["window"] = "lung"
-    with pytest.raises(Refusal, match=r"archives.chestxray14.window: chestxray14 holds shades, not Hounsfield units"):
+    with pytest.raises(UserError, match=r"archives.chestxray14.window: chestxray14 holds shades, not Hounsfield units"):
         config.load(wrong)
 
 
@@ -164,7 +164,7 @@ def test_a_window_on_shades_is_refused():
 def test_a_window_is_said_of_the_archive_only(section):
     wrong = content()
     wrong[section]["ssl" if section == "sources" else "ct"]["seen"] = "lung"
-    with pytest.raises(Refusal, match="say it as `window` of the archive"):
+    with pytest.raises(UserError, match="say it as `window` of the archive"):
         config.load(wrong)
 
 

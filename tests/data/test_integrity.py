@@ -22,7 +22,7 @@ import deadly_specimen
 from archives_made import SAMPLES, picture
 from headwater.core import registry
 from headwater.core.command_line import door
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.page import as_html, as_text
 from headwater.core.process_pool import in_order
 from headwater.data import image_sample, integrity
@@ -447,7 +447,7 @@ def test_the_tables_of_another_archive(clean, copy):
 
 
 def test_a_refusal_that_nobody_made_nameless_is_not_shown():
-    shown = integrity._refused(Refusal("patient anna is ill", file="anna/list.csv", remedy="call anna"))
+    shown = integrity._refused(UserError("patient anna is ill", file="anna/list.csv", remedy="call anna"))
     assert "anna" not in shown.what + shown.remedy
     assert shown.what.startswith("list.csv: is refused")
     assert shown.names == ("anna/list.csv: patient anna is ill; call anna",)

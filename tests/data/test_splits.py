@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data.splits import account, digests, origin, with_splits
 from headwater.data.tables import SPLITS
 
@@ -84,21 +84,21 @@ def test_cases_without_labels_can_be_split():
 def test_a_patient_in_two_official_splits_is_refused_by_name_of_both_files(tmp_path):
     files = {"train": tmp_path / "train_list.txt", "test": tmp_path / "test_list.txt"}
     cases = catalogue(["anna", "anna", "bert", "carl", "carl"], ["train", "test", "train", "train", "test"])
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(UserError) as refused:
         split(cases, files=files)
     for words in (*map(str, files.values()), "patient anna", "2 such patients"):
         assert words in str(refused.value)
 
 
 def test_an_empty_split_is_refused():
-    with pytest.raises(Refusal, match="no case is left for the train split"):
+    with pytest.raises(UserError, match="no case is left for the train split"):
         split(catalogue(["anna", "bert"]))
-    with pytest.raises(Refusal, match="no case is left for the train split"):
+    with pytest.raises(UserError, match="no case is left for the train split"):
         split(catalogue(["anna", "bert"], ["test", "test"]))
 
 
 def test_an_unknown_split_is_refused():
-    with pytest.raises(Refusal, match="'val' is no split"):
+    with pytest.raises(UserError, match="'val' is no split"):
         split(catalogue(["anna", "bert"], ["val", "test"]))
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater.core import files
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data import store, tables
 
 CASES = pd.DataFrame(
@@ -44,9 +44,9 @@ def test_slices_may_tell_their_series_and_position(tmp_path: Path):
     assert back["series"].tolist() == ["1.2", ""]
     assert back["position"][0] == -12.5 and np.isnan(back["position"][1])
     assert list(back.columns[-3:]) == ["series", "position", "target:Nodule"]
-    with pytest.raises(Refusal, match="column 'series' is unknown"):
+    with pytest.raises(UserError, match="column 'series' is unknown"):
         tables.check(ROWS.assign(series="1.2"), "rows")
-    with pytest.raises(Refusal, match="column 'position' is no number"):
+    with pytest.raises(UserError, match="column 'position' is no number"):
         tables.check(slices.assign(position=["front", "back"]), "catalogue")
 
 
@@ -87,7 +87,7 @@ def test_each_key_is_a_column():
     ],
 )
 def test_a_wrong_table_is_refused_in_one_line(frame: pd.DataFrame, said: str):
-    with pytest.raises(Refusal, match=r"^rows\.parquet: ") as refusal:
+    with pytest.raises(UserError, match=r"^rows\.parquet: ") as refusal:
         tables.check(frame, "rows", file="rows.parquet")
     assert said in str(refusal.value)
     assert "\n" not in str(refusal.value)
@@ -102,7 +102,7 @@ def test_a_wrong_table_is_refused_in_one_line(frame: pd.DataFrame, said: str):
     ],
 )
 def test_wrong_cases_are_refused(column: str, values: list, said: str):
-    with pytest.raises(Refusal) as refusal:
+    with pytest.raises(UserError) as refusal:
         tables.check(CASES.assign(**{column: values}), "catalogue")
     assert said in str(refusal.value)
 
@@ -112,9 +112,9 @@ def test_yes_or_no_is_no_text():
         {name: [{"text": "a", "yes or no": True}.get(kind, 1)] for name, kind in tables.TABLES["comparisons"].items()}
     )
     assert tables.check(good, "comparisons")["tested"].dtype == bool
-    with pytest.raises(Refusal, match="'tested' is no yes or no"):
+    with pytest.raises(UserError, match="'tested' is no yes or no"):
         tables.check(good.assign(tested="no"), "comparisons")
-    with pytest.raises(Refusal, match="'tested' is no yes or no: 2"):
+    with pytest.raises(UserError, match="'tested' is no yes or no: 2"):
         tables.check(good.assign(tested=2), "comparisons")
 
 
@@ -122,12 +122,12 @@ def test_keys_are_looked_at_together():
     frame = pd.DataFrame({name: ["a", "a"] for name in tables.TABLES["predictions"]})
     frame = frame.assign(seed=0, target=1.0, score=0.5, label=["Nodule", "Mass"])
     assert len(tables.check(frame, "predictions")) == 2
-    with pytest.raises(Refusal, match="occurs more than once"):
+    with pytest.raises(UserError, match="occurs more than once"):
         tables.check(frame.assign(label="Nodule"), "predictions")
 
 
 def test_a_wrong_table_is_not_written(tmp_path: Path):
-    with pytest.raises(Refusal):
+    with pytest.raises(UserError):
         tables.write_table(ROWS.assign(row=[1, 1]), tmp_path / "rows.parquet", "rows")
     assert list(tmp_path.iterdir()) == []
 
@@ -137,12 +137,12 @@ def test_a_torn_table_is_refused(tmp_path: Path, kept: int):
     file = tmp_path / "rows.parquet"
     tables.write_table(ROWS, file, "rows")
     file.write_bytes(file.read_bytes()[:kept])
-    with pytest.raises(Refusal, match=r"rows.parquet: cannot be read: .*; delete it and run the rule"):
+    with pytest.raises(UserError, match=r"rows.parquet: cannot be read: .*; delete it and run the rule"):
         tables.read_table(file, "rows")
 
 
 def test_an_absent_table_is_refused(tmp_path: Path):
-    with pytest.raises(Refusal, match=r"absent\.parquet"):
+    with pytest.raises(UserError, match=r"absent\.parquet"):
         tables.read_table(tmp_path / "absent.parquet", "rows")
 
 
@@ -193,7 +193,7 @@ def test_json_has_no_numbers_that_are_none(tmp_path: Path):
 @pytest.mark.parametrize("content", [b"", b'{"a": 1', b"\xff\xfe"])
 def test_torn_json_is_refused(tmp_path: Path, content: bytes):
     (tmp_path / "fit.json").write_bytes(content)
-    with pytest.raises(Refusal, match=r"fit\.json: cannot be read"):
+    with pytest.raises(UserError, match=r"fit\.json: cannot be read"):
         files.read_json(tmp_path / "fit.json")
 
 
@@ -218,18 +218,18 @@ def test_torn_images_are_refused(tmp_path: Path, kept: int):
     file = tmp_path / "images.npy"
     np.save(file, np.zeros((2, 3, 4, 4), dtype=np.uint8))
     file.write_bytes(file.read_bytes()[:kept])
-    with pytest.raises(Refusal, match=r"images\.npy: cannot be read: .*; delete it and run prepare again"):
+    with pytest.raises(UserError, match=r"images\.npy: cannot be read: .*; delete it and run prepare again"):
         store.read_images(file)
 
 
 @pytest.mark.parametrize("images", [np.zeros((2, 3, 4, 4)), np.zeros((3, 4, 4), dtype=np.uint8)])
 def test_other_arrays_are_refused(tmp_path: Path, images: np.ndarray):
     np.save(tmp_path / "images.npy", images)
-    with pytest.raises(Refusal, match="not uint8"):
+    with pytest.raises(UserError, match="not uint8"):
         store.read_images(tmp_path / "images.npy")
 
 
 def test_an_array_of_objects_is_refused(tmp_path: Path):
     np.save(tmp_path / "images.npy", np.array([{}], dtype=object))
-    with pytest.raises(Refusal, match="cannot be read"):
+    with pytest.raises(UserError, match="cannot be read"):
         store.read_images(tmp_path / "images.npy")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data.tables import MACRO
 from headwater.evaluation import multiplicity
 from headwater.evaluation.statistics import corrections
@@ -112,7 +112,7 @@ def test_max_t_takes_the_replicates_of_all_datasets_by_number(made):
 
 
 def test_max_t_without_replicates_is_refused(made):
-    with pytest.raises(Refusal, match="no replicates of wild_dino against random"):
+    with pytest.raises(UserError, match="no replicates of wild_dino against random"):
         judged(made, replicates=read(made, "replicates").query("dataset == 'chest'"), correction="max_t")
 
 

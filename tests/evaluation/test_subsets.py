@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.files import read_json
 from headwater.data.tables import read_table, write_table
 from headwater.evaluation.multiplicity import CONFIRMATORY, EXPLORATORY
@@ -80,7 +80,7 @@ def test_it_has_no_row_where_it_is_everything_or_nothing(tmp_path, files, chosen
 
 def test_a_label_that_is_not_there_is_refused(tmp_path, files):
     with pytest.raises(
-        Refusal, match=r"has no label 'Mas', which comparison\.subsets\.some names; did you mean 'Mass'"
+        UserError, match=r"has no label 'Mas', which comparison\.subsets\.some names; did you mean 'Mass'"
     ):
         compared(tmp_path, files, subsets=subsets("Mas", "Edema"))
 
@@ -151,7 +151,7 @@ def test_only_its_own_test_sets_are_compared_anew(reported):
     ],
 )
 def test_mistakes_in_the_config_are_told(declared, said):
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(UserError) as refused:
         config.load(
             changed_config(("datasets.chestxray14.labels", ["Mass", "Effusion"]), ("comparison.subsets", declared))
         )

@@ -12,7 +12,7 @@ import pytest
 
 from headwater.core import files, registry
 from headwater.core.command_line import doors
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.planning import cost, estimate_vs_actual, overview, runtime_estimate, timing_profile
 from headwater.planning.timing_profile import Calibration, Timed
 from headwater.study import config as study_config
@@ -97,7 +97,7 @@ def test_finished_jobs_are_believed_before_the_calibration(tmp_path: Path):
 
 def test_a_calibration_that_cannot_be_read_is_refused(tmp_path: Path):
     written(runtime_estimate.file_of(PLAN, folder=tmp_path), '{"device": "cpu"}')
-    with pytest.raises(Refusal, match=r"calibration.json: is no calibration.*calibrate again"):
+    with pytest.raises(UserError, match=r"calibration.json: is no calibration.*calibrate again"):
         runtime_estimate.reckoned(PLAN, folder=tmp_path)
 
 

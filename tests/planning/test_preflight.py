@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.planning import preflight
 from headwater.study import config as study_config
 from workflow_made import small_config
@@ -18,7 +18,7 @@ def told(change) -> str:
     """What the check says of the small grid after a change."""
     config = copy.deepcopy(small_config())
     change(config)
-    with pytest.raises(Refusal) as refusal:
+    with pytest.raises(UserError) as refusal:
         preflight.check(study_config.load(config))
     return str(refusal.value)
 

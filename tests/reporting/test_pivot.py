@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from headwater.core import text as core_text
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data.tables import read_table
 from headwater.reporting import formatting, named_values
 from headwater.stages.report import report
@@ -126,5 +126,5 @@ def test_two_numbers_of_one_name_are_refused(made):
     rows = judged(made)
     one, other = rows[rows["dataset"] == "vindr"]["label"].unique()[1:]
     rows["label"] = rows["label"].replace({one: "a b", other: "a&b"})
-    with pytest.raises(Refusal, match=r"two numbers would be called vindr\.auroc\.finetune\.a-b\.patients"):
+    with pytest.raises(UserError, match=r"two numbers would be called vindr\.auroc\.finetune\.a-b\.patients"):
         named_values.numbers(rows, grid=made.grid)

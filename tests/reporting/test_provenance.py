@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from headwater.core import fingerprints
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data import tables
 from headwater.data.tables import read_table, write_table
 from headwater.reporting import provenance
@@ -82,7 +82,7 @@ def runs_with(made, folder, change, *, of: tuple[str, ...] = ("compare", "examin
 def test_tables_that_disagree_are_refused(finished, tmp_path):
     made, _ = finished
     wrong = runs_with(made, tmp_path, lambda table: table.assign(predictions="f" * 64), of=("examine",))
-    with pytest.raises(Refusal, match=r"disagree about predictions\.parquet of chest/"):
+    with pytest.raises(UserError, match=r"disagree about predictions\.parquet of chest/"):
         report(**wrong.arguments(), folder=tmp_path / "report")
 
 

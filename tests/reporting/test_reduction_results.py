@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from headwater.core import files
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.records import Choice
 from headwater.data import tables
 from headwater.reporting import reduction_results
@@ -91,7 +91,7 @@ def test_equal_epochs_are_fewer_steps_of_less_and_features_count_among_the_costs
     assert shown.loc["unlike", "By"] == "embedding, share 0.1, per corpus, seen by random, neighbours"
     assert shown.loc["as_many", "By"] == "random, like hash6"
     assert any("At equal epochs" in note for note in reduction_results.notes(costs, grid=grid))
-    with pytest.raises(Refusal, match="no manifest of photographs, hash6; run reduce first"):
+    with pytest.raises(UserError, match="no manifest of photographs, hash6; run reduce first"):
         reduction_results.costs(
             noted(tmp_path, names=("everything", "hash3"))["manifests"], encoders=tmp_path, grid=grid
         )

@@ -6,7 +6,7 @@ import timm
 import torch
 
 from headwater.core.command_line import door
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.models import backbones
 from headwater.models.backbones._encoder import restore
 from headwater.models.weights import timm as timm_layout
@@ -94,18 +94,18 @@ def test_what_stayed_random_is_named_in_the_file(tmp_path, network):
     assert report["parameters"]["expected"] - report["parameters"]["loaded"] == gone.numel()
     _, metadata = checkpoint.load_weights(tmp_path / "e.safetensors")
     assert json.loads(metadata["coverage"])["unfilled"] == ["bn1.weight"]
-    with pytest.raises(Refusal, match="is below 100 %"):
+    with pytest.raises(UserError, match="is below 100 %"):
         adopted(tmp_path, source(tmp_path / "x.pth", coverage=1))
 
 
 def test_nothing_is_too_little_even_where_nothing_is_demanded(tmp_path, network):
     path = published(tmp_path / "x.pth", network, prefix="model.")
-    with pytest.raises(Refusal, match="coverage 0 %"):
+    with pytest.raises(UserError, match="coverage 0 %"):
         adopted(tmp_path, source(path, coverage=0))
 
 
 def test_another_network_does_not_fit(tmp_path, network):
-    with pytest.raises(Refusal, match="check backbone"):
+    with pytest.raises(UserError, match="check backbone"):
         adopted(tmp_path, source(published(tmp_path / "x.pth", network), backbone="timm/test_vit"))
 
 
@@ -160,7 +160,7 @@ def test_a_declared_normalisation_goes_before_the_layouts(tmp_path, network):
 
 
 def test_a_layout_without_a_hub_asks_for_a_file(tmp_path):
-    with pytest.raises(Refusal, match="set path"):
+    with pytest.raises(UserError, match="set path"):
         adopted(tmp_path, source(layout="dinov2", backbone="timm/test_vit"))
 
 

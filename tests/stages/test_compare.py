@@ -4,7 +4,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data.tables import read_table, write_table
 from headwater.stages.compare import compare
 from predictions_made import cohort, comparison, counted, scored, written
@@ -385,7 +385,7 @@ def test_one_bearing_patient_is_not_certain_by_delong(tmp_path):
 
 def test_scores_that_are_no_probabilities_are_refused_by_file(tmp_path, cases):
     files = written(tmp_path, cases, strengths={"random": 0.2, "dino": 0.6})
-    with pytest.raises(Refusal, match=r"predictions\.parquet: the Brier score needs probabilities"):
+    with pytest.raises(UserError, match=r"predictions\.parquet: the Brier score needs probabilities"):
         compared(tmp_path, files, metrics=("brier",))
 
 
@@ -434,7 +434,9 @@ def test_values_and_replicates_belong_to_the_differences(tmp_path, cases):
 
 def test_a_metric_that_the_predictions_cannot_feed_is_refused(tmp_path, cases):
     files = written(tmp_path, cases, strengths={"random": 0.2, "dino": 0.6})
-    with pytest.raises(Refusal, match="dice needs true_positive, false_positive, false_negative, but predictions hold"):
+    with pytest.raises(
+        UserError, match="dice needs true_positive, false_positive, false_negative, but predictions hold"
+    ):
         compared(tmp_path, files, metrics=("dice",))
 
 
@@ -467,7 +469,7 @@ def test_predictions_that_do_not_fit_are_refused_by_file(tmp_path, cases, change
     cases.loc[cases.case == "c00002_0", "Mass"] = 0.0
     files = written(tmp_path, cases, strengths={"random": 0.2, "dino": 0.6})
     changed(files[-1], change)
-    with pytest.raises(Refusal, match=r"predictions\.parquet") as refused:
+    with pytest.raises(UserError, match=r"predictions\.parquet") as refused:
         compared(tmp_path, files)
     assert said in str(refused.value) and "dino/finetune/seed1" in str(refused.value)
 
@@ -475,7 +477,7 @@ def test_predictions_that_do_not_fit_are_refused_by_file(tmp_path, cases, change
 def test_runs_that_differ_are_named_both(tmp_path, cases):
     files = written(tmp_path, cases, strengths={"random": 0.2, "dino": 0.6})
     changed(files[2], lambda frame: frame[frame.case != "c00007_1"])
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(UserError) as refused:
         compared(tmp_path, files)
     assert str(files[2]) in str(refused.value) and "differs from" in str(refused.value)
 
@@ -484,13 +486,13 @@ def test_a_case_that_stands_there_twice_is_refused(tmp_path, cases):
     files = written(tmp_path, cases, strengths={"random": 0.2, "dino": 0.6})
     frame = read_table(files[0], "predictions")
     pd.concat([frame, frame.iloc[:1]]).to_parquet(files[0], index=False)
-    with pytest.raises(Refusal, match=r"case, label \['c00000_0', 'Effusion'\] occurs more than once"):
+    with pytest.raises(UserError, match=r"case, label \['c00000_0', 'Effusion'\] occurs more than once"):
         compared(tmp_path, files)
 
 
 def test_a_missing_run_is_refused(tmp_path, cases):
     files = written(tmp_path, cases, strengths={"random": 0.2, "dino": 0.6})
-    with pytest.raises(Refusal, match="no predictions of run dino/finetune/seed1"):
+    with pytest.raises(UserError, match="no predictions of run dino/finetune/seed1"):
         compared(tmp_path, files[:-1])
 
 

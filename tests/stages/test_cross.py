@@ -6,7 +6,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 import elsewhere_made
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data.tables import read_table, write_table
 from headwater.stages.compare import compare
 from headwater.stages.cross import cross
@@ -158,15 +158,15 @@ def test_the_order_of_files_and_the_number_of_threads_change_no_byte(tmp_path):
 def test_scores_that_do_not_belong_to_the_cases_are_refused(tmp_path, change, said):
     made = elsewhere_made.made(tmp_path)
     write_table(change(read_table(made.elsewhere[0], "elsewhere")), made.elsewhere[0], "elsewhere")
-    with pytest.raises(Refusal, match=said):
+    with pytest.raises(UserError, match=said):
         crossed(tmp_path, made)
 
 
 def test_a_run_whose_scores_are_absent_is_named(tmp_path):
     made = elsewhere_made.made(tmp_path)
-    with pytest.raises(Refusal, match="no predictions of run dino/finetune/seed1"):
+    with pytest.raises(UserError, match="no predictions of run dino/finetune/seed1"):
         crossed(tmp_path, made, elsewhere=made.elsewhere[:-1])
-    with pytest.raises(Refusal, match="counts no label 'a lump'"):
+    with pytest.raises(UserError, match="counts no label 'a lump'"):
         asked = Exchanges(others=(Exchange(dataset="other", labels=(("Mass", "a lump"),)),))
         crossed(tmp_path, made, fitted_to=asked)
 

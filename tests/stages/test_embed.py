@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import prepared_made
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.records import Choice
 from headwater.data import store, tables
 from headwater.data.perceptual_hash import WORDS
@@ -105,7 +105,7 @@ def test_hounsfield_units_are_seen_through_the_window_of_their_archive(tmp_path,
     looking = RANDOM.model_copy(update={"seen": Window(centre=-40 + 127.5, width=255)})
     embed(source=looking, images=tmp_path / "scans.npy", **files, device="cpu")
     assert np.allclose(store.read_features(tmp_path / "s.npy"), directions_of(drawn(), made), atol=2e-3)
-    with pytest.raises(Refusal, match="holds Hounsfield units, and no window is said"):
+    with pytest.raises(UserError, match="holds Hounsfield units, and no window is said"):
         embed(source=RANDOM, images=tmp_path / "scans.npy", **files, device="cpu")
 
 
@@ -122,12 +122,12 @@ def test_the_window_of_a_corpus_stands_in_the_command(tmp_path):
 
 
 def test_a_random_start_has_no_file_and_every_other_has_one(tmp_path, made):
-    with pytest.raises(Refusal, match="source 'random' is random"):
+    with pytest.raises(UserError, match="source 'random' is random"):
         embedded(tmp_path, made, encoder=written(tmp_path, drawn()))
-    with pytest.raises(Refusal, match="source 'theirs' is adopted; give --encoder"):
+    with pytest.raises(UserError, match="source 'theirs' is adopted; give --encoder"):
         embedded(tmp_path, made, ADOPTED)
     file = written(tmp_path, backbones.build("timm/test_vit", size=32, mean=(0.4,), std=(0.2,), seed=0))
-    with pytest.raises(Refusal, match="holds a timm/test_vit, not a timm/test_resnet"):
+    with pytest.raises(UserError, match="holds a timm/test_vit, not a timm/test_resnet"):
         embedded(tmp_path, made, ADOPTED, encoder=file)
 
 
@@ -162,15 +162,15 @@ def test_a_reduction_keeps_what_the_encoder_sees_as_different(tmp_path, made):
 
 def test_features_are_asked_for_and_must_fit(tmp_path, made):
     embedded(tmp_path, made)
-    with pytest.raises(Refusal, match="looks at what random sees; give --features"):
+    with pytest.raises(UserError, match="looks at what random sees; give --features"):
         reduced(tmp_path, made, source="random", features=False)
-    with pytest.raises(Refusal, match="looks at pixels; leave --features out"):
+    with pytest.raises(UserError, match="looks at pixels; leave --features out"):
         reduced(tmp_path, made, name="everything")
     np.save(tmp_path / "f.npy", np.zeros((35, 4), np.float16))
-    with pytest.raises(Refusal, match="features of 35 images, the train split has 36; delete it and run embed again"):
+    with pytest.raises(UserError, match="features of 35 images, the train split has 36; delete it and run embed again"):
         reduced(tmp_path, made, source="random")
     np.save(tmp_path / "f.npy", np.zeros((36, 4), np.float32))
-    with pytest.raises(Refusal, match="is float32"):
+    with pytest.raises(UserError, match="is float32"):
         reduced(tmp_path, made, source="random")
 
 
@@ -219,7 +219,7 @@ def test_features_are_planned_behind_their_encoder(tmp_path):
 def test_encoders_that_wait_for_each_other_are_refused_before_the_first_job(change, told):
     config = study()
     change(config)
-    with pytest.raises(Refusal, match=told) as refused:
+    with pytest.raises(UserError, match=told) as refused:
         study_config.load(config)
     assert str(refused.value).count("is a circle") <= 1
 

@@ -10,7 +10,7 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data.tables import read_table, write_table
 from headwater.evaluation import calibration as examined
 from headwater.evaluation import predictions, subgroups
@@ -405,7 +405,7 @@ def test_cells_from_elsewhere_are_settled_by_their_own_validation_split(study):
 
 def test_a_label_that_the_network_was_never_asked_for_is_refused(study):
     cell = replace(elsewhere(study[0])[0], asked=("Hernia",))
-    with pytest.raises(Refusal, match=r"has no scores of 'Hernia'"):
+    with pytest.raises(UserError, match=r"has no scores of 'Hernia'"):
         examined.settled(cell, specificity=0.9)
 
 
@@ -423,13 +423,13 @@ def test_cases_that_are_not_told_of_are_refused(study, tmp_path):
     one, _ = study
     lacking = tmp_path / "cases.parquet"
     write_table(read_table(one.cases, "cases").iloc[1:], lacking, "cases")
-    with pytest.raises(Refusal, match="has no case 'c00000_0', which is predicted"):
+    with pytest.raises(UserError, match="has no case 'c00000_0', which is predicted"):
         replace(one, cases=lacking).examined(tmp_path)
 
 
 def test_one_run_without_validation_scores_is_refused(study, tmp_path):
     one, _ = study
-    with pytest.raises(Refusal, match="no predictions of run random/finetune/seed1"):
+    with pytest.raises(UserError, match="no predictions of run random/finetune/seed1"):
         replace(one, validation=one.validation[:1] + one.validation[2:]).examined(tmp_path)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 import elsewhere_made
 from elsewhere_made import LABELS, SHARED, STRENGTHS
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.fingerprints import sha256
 from headwater.data.tables import read_table
 from headwater.evaluation.statistics import operating, recalibration
@@ -100,7 +100,7 @@ def test_guests_change_nothing_at_home(study, tmp_path):
 
 
 def test_a_guest_without_its_validation_scores_is_refused(study, tmp_path):
-    with pytest.raises(Refusal, match="other: no predictions of run"):
+    with pytest.raises(UserError, match="other: no predictions of run"):
         examined(study, tmp_path, validation_elsewhere=study["validation_elsewhere"][1:])
 
 

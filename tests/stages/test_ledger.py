@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from archives_made import SAMPLES
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data import tables
 from headwater.stages.ledger import ledger
 from headwater.stages.prepare import prepare
@@ -112,7 +112,7 @@ def test_what_is_apart_is_told_too(tmp_path, capsys):
 )
 def test_a_leak_into_a_test_split_is_refused_with_both_cases_named(tmp_path, changes, said):
     archive(tmp_path / "one", seed=1, changes=changes)
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(UserError) as refused:
         written(tmp_path, overlaps("one"))
     assert said in str(refused.value) and "\n" not in str(refused.value)
     assert "leaks.excused: [{kind: " in str(refused.value)
@@ -125,19 +125,19 @@ def test_archives_that_tell_no_examination_are_looked_at_too(tmp_path):
     archive(tmp_path / "one", seed=1, changes=nothing)
     assert shared(written(tmp_path, overlaps("one"))) == {}
     archive(tmp_path / "two", seed=2, changes=nothing | {(9, "pixels"): "2-0"})
-    with pytest.raises(Refusal, match="two train and two test share identical images"):
+    with pytest.raises(UserError, match="two train and two test share identical images"):
         written(tmp_path, overlaps("one", "two"))
 
 
 def test_an_examination_is_one_whoever_its_patient_is_said_to_be(tmp_path):
     archive(tmp_path / "one", seed=1, changes={(9, "study"): "s0"})
-    with pytest.raises(Refusal, match="one train and one test share studies: 1 case of 1 patient and 1 case"):
+    with pytest.raises(UserError, match="one train and one test share studies: 1 case of 1 patient and 1 case"):
         written(tmp_path, overlaps("one"))
 
 
 def test_a_former_refusal_does_not_outlive_its_reason(tmp_path):
     archive(tmp_path / "one", seed=1, changes={(9, "patient"): "0"})
-    with pytest.raises(Refusal):
+    with pytest.raises(UserError):
         written(tmp_path, overlaps("one"))
     assert (tmp_path / "ledger.refused.csv").exists()
     excuse = Excuse(kind="patients", between=("one test", "one train"), reason="known to all who use it")
@@ -150,7 +150,7 @@ def test_images_that_look_alike_are_near_up_to_the_distance(tmp_path):
     hashes = np.load(tmp_path / "one" / "hashes.npy")
     hashes[9] = turned(hashes[1], 4)
     np.save(tmp_path / "one" / "hashes.npy", hashes)
-    with pytest.raises(Refusal, match=r"share near-identical images: 1 case .* such as one01\.png and one09\.png"):
+    with pytest.raises(UserError, match=r"share near-identical images: 1 case .* such as one01\.png and one09\.png"):
         written(tmp_path, overlaps("one"))
     assert shared(written(tmp_path, overlaps("one", distance=3))) == {}
 
@@ -179,14 +179,14 @@ def test_a_number_is_one_patient_within_one_numbering_only(tmp_path):
     others = {(row, "patient"): f"x{row // 3}" for row in range(30)}
     archive(tmp_path / "two", seed=2, changes=others | {(9, "patient"): "0"})
     assert shared(written(tmp_path, overlaps("one", "two"))) == {}
-    with pytest.raises(Refusal, match="one train and two test share patients"):
+    with pytest.raises(UserError, match="one train and two test share patients"):
         written(tmp_path, overlaps("one", "two", two="one"))
 
 
 def test_hashes_of_another_preparation_are_refused(tmp_path):
     archive(tmp_path / "one", seed=1)
     np.save(tmp_path / "one" / "hashes.npy", np.zeros((2, 4), np.uint64))
-    with pytest.raises(Refusal, match=r"hashes\.npy: has 2 hashes, .*cases\.parquet has 30 cases"):
+    with pytest.raises(UserError, match=r"hashes\.npy: has 2 hashes, .*cases\.parquet has 30 cases"):
         written(tmp_path, overlaps("one"))
 
 
@@ -261,7 +261,7 @@ def test_a_real_radiograph_encoded_anew_is_found_in_test(tmp_path):
     picture = Image.open(images / train).convert("L")
     picture.save(tmp_path / "again.jpg", quality=80)
     Image.open(tmp_path / "again.jpg").save(images / test)
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(UserError) as refused:
         ledger_of(folder, tmp_path / "out")
     assert train in str(refused.value) and test in str(refused.value) and "near-identical" in str(refused.value)
 
@@ -277,7 +277,7 @@ def test_a_real_patient_in_two_parts_is_named(tmp_path):
     assert len(own) > 1
     train.write_text("\n".join([*trained, own[0]]))
     test.write_text("\n".join(tested[1:]))
-    with pytest.raises(Refusal, match=f"patient {int(patient)} is in test and in train"):
+    with pytest.raises(UserError, match=f"patient {int(patient)} is in test and in train"):
         ledger_of(folder, tmp_path / "refused")
 
     train.write_text("\n".join(trained))
@@ -289,7 +289,7 @@ def test_a_real_patient_in_two_parts_is_named(tmp_path):
     test.write_text("\n".join([*others, *tested[len(own) :]]))
     prepared(folder, tmp_path / "out", name="again")
     looked_at = overlaps("nih", "again", distance=Leaks().distance, nih="chestxray14", again="chestxray14")
-    with pytest.raises(Refusal, match=r"ledger\.refused\.csv: 6 leaks"):
+    with pytest.raises(UserError, match=r"ledger\.refused\.csv: 6 leaks"):
         written(tmp_path / "out", looked_at)
     told = pd.read_csv(tmp_path / "out" / "ledger.refused.csv").set_index(["kind", "part", "other"])
     leak = told.loc[("patients", "nih test", "again train")]

@@ -17,7 +17,7 @@ from PIL import Image
 import deadly_worker
 from archives_made import SAMPLES, edit, make_chestxray14, make_vindr, picture, write_labels
 from headwater.core import process_pool as sharing
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.files import read_json
 from headwater.core.process_pool import CHUNK, in_order
 from headwater.data.datasets import vindr
@@ -50,7 +50,7 @@ def prepared(folder, out, *, kind="chestxray14", workers=0, **settings):
 
 
 def refusal_of(folder, out, **settings):
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(UserError) as refused:
         prepared(folder, out, **settings)
     assert "\n" not in str(refused.value)
     assert not (out / "images.npy").exists()

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.records import Choice
 from headwater.data import tables
 from headwater.data.perceptual_hash import KINDS, LEDGER, WORDS
@@ -52,7 +52,7 @@ def test_every_n_counts_over_the_whole_corpus(prepared, capsys):
 
 
 def test_nothing_left_is_refused(prepared):
-    with pytest.raises(Refusal, match="keeps none of 12"):
+    with pytest.raises(UserError, match="keeps none of 12"):
         reduce(reduction=Choice(name="random", options={"share": 0.01}), **prepared)
     assert not prepared["rows"].exists()
 
@@ -60,22 +60,22 @@ def test_nothing_left_is_refused(prepared):
 def test_an_archive_without_training_images_is_refused(prepared):
     cases = tables.read_table(prepared["cases"], "cases")
     tables.write_table(cases.assign(split="test"), prepared["cases"], "cases")
-    with pytest.raises(Refusal, match="no image is in the train split"):
+    with pytest.raises(UserError, match="no image is in the train split"):
         reduce(reduction=Choice(name="everything"), **prepared)
 
 
 def test_images_of_another_preparation_are_refused(prepared):
     np.save(prepared["images"], np.zeros((3, 1, 4, 4), np.uint8))
-    with pytest.raises(Refusal, match=r"holds 3 images, but .* lists 16"):
+    with pytest.raises(UserError, match=r"holds 3 images, but .* lists 16"):
         reduce(reduction=Choice(name="everything"), **prepared)
 
 
 def test_hashes_of_another_preparation_are_refused(prepared):
     np.save(prepared["hashes"], np.zeros((15, WORDS), np.uint64))
-    with pytest.raises(Refusal, match=r"hashes.npy: holds 15 images, but .* lists 16"):
+    with pytest.raises(UserError, match=r"hashes.npy: holds 15 images, but .* lists 16"):
         reduce(reduction=Choice(name="everything"), **prepared)
     np.save(prepared["hashes"], np.zeros((16, LEDGER), np.uint64))
-    with pytest.raises(Refusal, match=r"hashes.npy: has 4 words for each image, not 7; run prepare again"):
+    with pytest.raises(UserError, match=r"hashes.npy: has 4 words for each image, not 7; run prepare again"):
         reduce(reduction=Choice(name="everything"), **prepared)
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from archives_made import make_chestxray14
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.files import read_json
 from headwater.data.tables import TARGET, labels_of, read_table
 from headwater.data.twins import vindr as twin
@@ -90,14 +90,14 @@ def test_a_narrower_reading_keeps_the_rows_and_leaves_cases_out(tmp_path, capsys
 def test_a_reading_that_lists_more_than_was_prepared_is_refused(tmp_path):
     folder = with_two_projections(tmp_path / "archive")
     first = first_reading(folder, tmp_path, kind="chestxray14", projections=("PA",))
-    with pytest.raises(Refusal, match=r"cases\.parquet: has no image .*archives\.first must take in all"):
+    with pytest.raises(UserError, match=r"cases\.parquet: has no image .*archives\.first must take in all"):
         second_reading(first, tmp_path, projections=())
     assert not (tmp_path / "second").exists()
 
 
 def test_a_projection_that_no_image_has_is_refused(tmp_path):
     folder = with_two_projections(tmp_path / "archive")
-    with pytest.raises(Refusal, match=r"archives\.first\.projections: no image is 'PAA'; did you mean 'PA'"):
+    with pytest.raises(UserError, match=r"archives\.first\.projections: no image is 'PAA'; did you mean 'PA'"):
         first_reading(folder, tmp_path, kind="chestxray14", projections=("PAA",))
 
 
@@ -106,7 +106,7 @@ def test_projections_that_lose_an_official_split_are_refused(tmp_path):
     table, tested = folder / "Data_Entry_2017_v2020.csv", (folder / "test_list.txt").read_text().split()
     lines = table.read_text().splitlines(keepends=True)
     table.write_text("".join(line.replace(",PA,", ",AP,") if line.split(",")[0] in tested else line for line in lines))
-    with pytest.raises(Refusal, match=r"projections: no image of the official test split is PA; add AP"):
+    with pytest.raises(UserError, match=r"projections: no image of the official test split is PA; add AP"):
         first_reading(folder, tmp_path, kind="chestxray14", projections=("PA",))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.text import p_value
 from headwater.data.tables import read_table, write_table
 from headwater.evaluation.statistics.corrections import benjamini_hochberg, holm
@@ -346,7 +346,7 @@ def test_one_seed_is_said_on_the_page_and_in_the_table(tmp_path, without_figures
 )
 def test_products_that_do_not_fit_are_refused(finished, tmp_path, change, said):
     made, _ = finished
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(UserError) as refused:
         report(**made.arguments(**change(made)), folder=tmp_path)
     assert said in str(refused.value)
 

@@ -12,7 +12,7 @@ import torch
 
 import prepared_made
 from headwater.core import files as core_files
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data import store, tables
 from headwater.data.splits import digests
 from headwater.models.backbones._encoder import restore
@@ -161,7 +161,7 @@ def test_a_model_of_other_splits_is_not_tested(tmp_path, made):
     cases = tables.read_table(made.cases, "cases")
     moved = cases.assign(split=cases["split"].replace({"validation": "test", "test": "validation"}))
     tables.write_table(moved, tmp_path / "cases.parquet", "cases")
-    with pytest.raises(Refusal, match="was fitted to other splits of these cases"):
+    with pytest.raises(UserError, match="was fitted to other splits of these cases"):
         predicted(tmp_path, run, prepared_made.Made(tmp_path / "cases.parquet", made.images, made.rows))
 
 
@@ -312,7 +312,7 @@ def test_chosen_labels_are_kept_in_their_order(tmp_path, made):
 
 
 def refused(folder, run, made, said, encoder=None):
-    with pytest.raises(Refusal, match=said):
+    with pytest.raises(UserError, match=said):
         fitted(folder, run, made, encoder)
     assert not (folder / "model.safetensors").exists()
 
@@ -343,7 +343,7 @@ def test_labels_without_both_classes_are_refused(tmp_path):
 def test_a_model_of_another_run_is_refused(tmp_path, made):
     run = a_run(random_source())
     fitted(tmp_path, run, made)
-    with pytest.raises(Refusal, match="is not the model of run made/random/full/seed1"):
+    with pytest.raises(UserError, match="is not the model of run made/random/full/seed1"):
         predicted(tmp_path, a_run(random_source(), seed=1), made)
 
 
@@ -351,7 +351,7 @@ def test_a_corpus_with_test_images_is_refused(tmp_path):
     made = prepared_made.archive(tmp_path)
     frame = tables.read_table(made.cases, "cases")
     tables.write_table(frame[["row", "case"]], made.rows, "rows")
-    with pytest.raises(Refusal, match="test images"):
+    with pytest.raises(UserError, match="test images"):
         encoder_of(tmp_path, pretrained_source(), made)
 
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 import prepared_made
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data import store, tables
 from headwater.stages.transport import transport
 from headwater.study.grid import Run, Source
@@ -143,17 +143,17 @@ def test_images_in_colour_are_scored_by_a_network_of_grey_ones(tmp_path, network
     ],
 )
 def test_a_label_that_is_not_there_is_refused(tmp_path, network, labels, said):
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(UserError) as refused:
         transported(tmp_path, network, ("again", network[2], labels))
     assert said in str(refused.value) and not (tmp_path / "elsewhere.parquet").exists()
 
 
 def test_the_model_of_another_run_and_archives_without_test_cases_are_refused(tmp_path, network):
     other = network[0], network[1].model_copy(update={"seed": 1}), network[2]
-    with pytest.raises(Refusal, match="is not the model of run made/random/full/seed1"):
+    with pytest.raises(UserError, match="is not the model of run made/random/full/seed1"):
         transported(tmp_path, other, ("again", network[2], SAME))
     made = prepared_made.archive(tmp_path / "untested")
     frame = tables.read_table(made.cases, "cases")
     tables.write_table(frame.assign(split=frame["split"].replace("test", "train")), made.cases, "cases")
-    with pytest.raises(Refusal, match="has no test cases"):
+    with pytest.raises(UserError, match="has no test cases"):
         transported(tmp_path, network, ("untested", made, SAME))

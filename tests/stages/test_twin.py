@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.stages.twin import twin
 
 
@@ -27,19 +27,19 @@ def test_another_twin_is_left_alone(tmp_path, other):
     wanted = {"cases": 8, "seed": 0, "first_patient": 1, "size": 32}
     twin("chestxray14", tmp_path / "a", **wanted)
     (key,) = other
-    with pytest.raises(Refusal, match=f"{key} {wanted[key]}, not {other[key]}"):
+    with pytest.raises(UserError, match=f"{key} {wanted[key]}, not {other[key]}"):
         twin("chestxray14", tmp_path / "a", **wanted | other)
 
 
 def test_a_twin_of_another_archive_is_left_alone(tmp_path):
     twin("chestxray14", tmp_path / "a", cases=8, size=32)
-    with pytest.raises(Refusal, match="archive chestxray14, not vindr"):
+    with pytest.raises(UserError, match="archive chestxray14, not vindr"):
         twin("vindr", tmp_path / "a", cases=8, size=32)
 
 
 def test_real_data_are_left_alone(tmp_path):
     (tmp_path / "Data_Entry_2017.csv").write_text("real")
-    with pytest.raises(Refusal, match="no twin lies here"):
+    with pytest.raises(UserError, match="no twin lies here"):
         twin("chestxray14", tmp_path, cases=8)
     assert [file.name for file in tmp_path.iterdir()] == ["Data_Entry_2017.csv"]
 
@@ -52,16 +52,16 @@ def test_an_empty_folder_is_used(tmp_path):
 @pytest.mark.parametrize("stamp", ["{", "[]", '{"archive": "chestxray14"}'])
 def test_a_strange_stamp_is_refused(tmp_path, stamp):
     (tmp_path / "twin.json").write_text(stamp)
-    with pytest.raises(Refusal):
+    with pytest.raises(UserError):
         twin("chestxray14", tmp_path, cases=8)
 
 
 def test_an_unknown_archive_is_told_the_nearest(tmp_path):
-    with pytest.raises(Refusal, match="did you mean 'chestxray14'"):
+    with pytest.raises(UserError, match="did you mean 'chestxray14'"):
         twin("chestxray", tmp_path / "a", cases=8)
 
 
 def test_too_few_cases_are_refused_before_anything_is_made(tmp_path):
-    with pytest.raises(Refusal, match=r"cases: .*got 3"):
+    with pytest.raises(UserError, match=r"cases: .*got 3"):
         twin("chestxray14", tmp_path / "a", cases=3)
     assert list(tmp_path.iterdir()) == []

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from headwater.core import registry
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.records import Choice
 from headwater.study import config as study_config
 from headwater.study import job_graph
@@ -58,7 +58,7 @@ def changed(*changes: tuple[str, Any]) -> dict:
 
 def told(*changes: tuple[str, Any]) -> str:
     """What the refusal of the changed config says."""
-    with pytest.raises(Refusal) as refusal:
+    with pytest.raises(UserError) as refusal:
         study_config.load(changed(*changes), file="mine.yaml")
     line = str(refusal.value)
     assert line.startswith("mine.yaml: ")
@@ -465,7 +465,7 @@ def test_a_second_reading_takes_everything_but_its_labels_from_the_first():
     ],
 )
 def test_a_second_reading_differs_in_nothing_else(second: dict, said: str):
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(UserError) as refused:
         study_config.load({**GOOD, "archives": {**GOOD["archives"], "second": second}})
     assert said in str(refused.value)
 
@@ -495,7 +495,7 @@ def test_a_second_reading_has_the_options_that_change_images_of_the_first(first:
     if not said:
         assert study_config.load(content).archives["other"].kind.options == second
         return
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(UserError) as refused:
         study_config.load(content)
     assert f"archives.other.{said}" in str(refused.value)
 
@@ -508,7 +508,7 @@ def test_options_of_labels_are_options():
 
 def test_a_second_reading_is_of_a_first():
     chain = {"second": {"images_of": "readers"}, "third": {"images_of": "second"}}
-    with pytest.raises(Refusal, match=r"archives\.third\.images_of: second takes the images of readers; name that"):
+    with pytest.raises(UserError, match=r"archives\.third\.images_of: second takes the images of readers; name that"):
         study_config.load({**GOOD, "archives": {**GOOD["archives"], **chain}})
 
 
@@ -533,7 +533,7 @@ def test_each_config_of_ours_loads(file: Path):
 def test_a_file_that_is_no_config_is_refused(tmp_path: Path, text: str, said: str):
     file = tmp_path / "mine.yaml"
     file.write_text(text)
-    with pytest.raises(Refusal) as refusal:
+    with pytest.raises(UserError) as refusal:
         study_config.read(file)
     assert str(refusal.value).startswith(f"{file}: ")
     assert said in str(refusal.value)
@@ -541,7 +541,7 @@ def test_a_file_that_is_no_config_is_refused(tmp_path: Path, text: str, said: st
 
 
 def test_an_absent_config_is_refused(tmp_path: Path):
-    with pytest.raises(Refusal, match="No such file"):
+    with pytest.raises(UserError, match="No such file"):
         study_config.read(tmp_path / "absent.yaml")
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from headwater.core import registry
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.study import label_map
 
 ARCHIVES = ("chestxray14", "vindr", "chexpert", "mimic_cxr", "padchest", "uka_cxr")
@@ -100,15 +100,15 @@ def test_a_finding_tells_its_archives():
     ],
 )
 def test_a_broken_table_is_refused(changed, old, new, said):
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(UserError) as refused:
         changed(old, new)
     assert said in str(refused.value)
 
 
 def test_an_unknown_archive_or_finding_is_told_the_nearest():
-    with pytest.raises(Refusal, match="did you mean 'padchest'"):
+    with pytest.raises(UserError, match="did you mean 'padchest'"):
         label_map.shared("vindr", "padchests")
-    with pytest.raises(Refusal, match="did you mean 'edema'"):
+    with pytest.raises(UserError, match="did you mean 'edema'"):
         label_map.table().archives("oedema")
 
 

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from headwater.core import registry
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data import tables
 from headwater.reporting import prose
 from headwater.stages.ledger import ledger
@@ -34,7 +34,7 @@ def excuse(learned, test="organs test", kind="declared"):
 
 
 def refused(**changes):
-    with pytest.raises(Refusal) as refusal:
+    with pytest.raises(UserError) as refusal:
         config.load(content(**changes))
     return str(refusal.value)
 
@@ -43,7 +43,7 @@ def declared(**changes):
     """What is declared in a grid, all of it excused."""
     try:
         return lineage.declared(config.load(content(**changes)).grid())
-    except Refusal as refusal:
+    except UserError as refusal:
         return str(refusal)
 
 
@@ -157,7 +157,7 @@ def test_the_ledger_names_it_with_its_reason(tmp_path):
     assert "share 1 such thing with what is learned from, all excused below" in prose.apart(told, grid=grid)
     unexcused = grid.model_copy(update={"leaks": config.load(content(trained_on=[])).leaks})
     with pytest.raises(
-        Refusal, match="1 leaks into test splits: organs test and suprem share the scans that they stem"
+        UserError, match="1 leaks into test splits: organs test and suprem share the scans that they stem"
     ):
         ledger(overlaps=lineage.overlaps(unexcused), ledger=tmp_path / "l", readable=tmp_path / "l.csv", **files)
 

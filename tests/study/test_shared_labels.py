@@ -5,7 +5,7 @@ import copy
 import pytest
 import yaml
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.planning import preflight, timing_profile
 from headwater.planning.overview import study
 from headwater.planning.timing_profile import Calibration
@@ -125,7 +125,7 @@ def test_the_command_says_what_is_asked_of_whom(tmp_path):
 def test_datasets_of_which_no_two_share_a_finding_are_refused():
     config = two_hospitals()
     config["datasets"]["vindr"]["labels"] = ["Nodule/Mass"]
-    with pytest.raises(Refusal, match=r"comparison\.external: no two datasets share a finding; name labels"):
+    with pytest.raises(UserError, match=r"comparison\.external: no two datasets share a finding; name labels"):
         preflight.check(study_config.load(config))
     config["comparison"]["external"] = False
     preflight.check(study_config.load(config))

@@ -5,7 +5,7 @@ import copy
 import pytest
 import yaml
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.study import config as study_config
 from workflow_made import ROOT, small_config
 
@@ -82,7 +82,7 @@ def test_a_list_of_methods_and_options_under_their_name_will_do():
 )  # fmt: skip
 def test_each_mistake_is_told_once_and_where_it_stands(changed, told):
     config = study(**changed)
-    with pytest.raises(Refusal) as refusal:
+    with pytest.raises(UserError) as refusal:
         study_config.load(config)
     said = str(refusal.value)
     assert said.count(told) == 1 and "source_grids.less" in said
@@ -91,7 +91,7 @@ def test_each_mistake_is_told_once_and_where_it_stands(changed, told):
 
 def test_all_mistakes_are_told_together():
     config = study(reductions=["halv"], corpora=["photograph"], each={"start": "nobody"})
-    with pytest.raises(Refusal, match="3 mistakes: "):
+    with pytest.raises(UserError, match="3 mistakes: "):
         study_config.load(config)
 
 
@@ -99,18 +99,18 @@ def test_a_batch_that_ranks_cannot_share_is_told_of_its_training():
     config = study()
     config["compute"] = {"ranks": 2}
     config["source_grids"]["less"]["trainings"]["steps"] = {"steps": 40, "batch": 15}
-    with pytest.raises(Refusal, match=r"config: source_grids\.less\.trainings\.steps\.batch: 15 is no multiple of"):
+    with pytest.raises(UserError, match=r"config: source_grids\.less\.trainings\.steps\.batch: 15 is no multiple of"):
         study_config.load(config)
 
 
 def test_a_name_that_is_taken_is_refused():
     config = study(pattern="{method}_{reduction}_{training}")
     config["sources"]["small_half_steps"] = {}
-    with pytest.raises(Refusal, match=r"^config: source_grids\.less: a source is called small_half_steps already"):
+    with pytest.raises(UserError, match=r"^config: source_grids\.less: a source is called small_half_steps already"):
         study_config.load(config)
     config = study()
     config["source_grids"]["again"] = copy.deepcopy(config["source_grids"]["less"])
-    with pytest.raises(Refusal, match=r"8 mistakes: source_grids\.again: a source is called everything_supervised"):
+    with pytest.raises(UserError, match=r"8 mistakes: source_grids\.again: a source is called everything_supervised"):
         study_config.load(config)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.training import checkpoint
 from training_made import ALONE
 
@@ -42,7 +42,7 @@ def test_broken_weights_are_refused(tmp_path):
     cut.write_bytes(whole.read_bytes()[:-7])
     (tmp_path / "text.safetensors").write_text("no weights")
     for name in ("cut", "text", "absent"):
-        with pytest.raises(Refusal, match=f"{name}.safetensors: holds no weights.*; delete it"):
+        with pytest.raises(UserError, match=f"{name}.safetensors: holds no weights.*; delete it"):
             checkpoint.load_weights(tmp_path / f"{name}.safetensors")
 
 
@@ -76,11 +76,11 @@ def test_broken_progress_is_refused_and_nothing_in_it_is_run(tmp_path):
     whole = file.read_bytes()
     for content in (whole[: len(whole) // 2], b"", b"no progress", b"rubbish", b"cos\nsystem\n(S'touch ran'\ntR."):
         file.write_bytes(content)
-        with pytest.raises(Refusal, match=r"p\.pt: is no progress of a training.*; delete it"):
+        with pytest.raises(UserError, match=r"p\.pt: is no progress of a training.*; delete it"):
             checkpoint.load(file, identity="x")
     for content in ({"step": 1}, [1, 2]):
         torch.save(content, file)
-        with pytest.raises(Refusal, match="is no progress"):
+        with pytest.raises(UserError, match="is no progress"):
             checkpoint.load(file, identity="x")
 
 

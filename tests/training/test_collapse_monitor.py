@@ -15,7 +15,7 @@ import torch.nn.functional as F
 
 import prepared_made
 from headwater.core import registry
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data import store, tables
 from headwater.models import backbones
 from headwater.models.backbones._encoder import restore
@@ -107,7 +107,7 @@ def test_looking_changes_nothing_of_what_is_learned(tmp_path, made):
 def test_a_collapse_is_stopped_in_one_line_and_leaves_no_encoder(tmp_path, made, collapsing):
     said = r"^source 'made' collapsed: at step \d+ the spread of .* is \S+, below 0\.01: .*; lower lr.*spread$"
     wanted = source(backbone="timm/test_vit", training={"steps": 400, "validations": 40, "lr": 1e-3})
-    with pytest.raises(Refusal, match=said) as refusal:
+    with pytest.raises(UserError, match=said) as refusal:
         trained(tmp_path, wanted, made)
     step = int(str(refusal.value).partition("at step ")[2].partition(" ")[0])
     spreads = curve(tmp_path, "features/spread")
@@ -116,9 +116,9 @@ def test_a_collapse_is_stopped_in_one_line_and_leaves_no_encoder(tmp_path, made,
 
 
 def test_floors_are_the_users(tmp_path, made):
-    with pytest.raises(Refusal, match=r"at step 10 the rank of its features is .*, below 50"):
+    with pytest.raises(UserError, match=r"at step 10 the rank of its features is .*, below 50"):
         trained(tmp_path / "rank", source(collapse={"rank": 50}), made)
-    with pytest.raises(Refusal, match=r"at step 10 the spread of its features is .*, below 30"):
+    with pytest.raises(UserError, match=r"at step 10 the spread of its features is .*, below 30"):
         trained(tmp_path / "spread", source(collapse={"spread": 30}), made)
     assert source(collapse={"spread": 0.01}).digest == source().digest != source(collapse={"spread": 0.1}).digest
 
@@ -127,7 +127,7 @@ def test_what_is_no_number_is_a_collapse_and_one_image_is_none():
     images = np.zeros((1, 1, 32, 32), dtype=np.uint8)
     told = {"features/spread": float("nan"), "features/rank": float("nan")}
     Watch(source=source(), images=images, rows=np.arange(1), world=ALONE).refuse_collapse(3, told)
-    with pytest.raises(Refusal, match="at step 3 the spread of its features is nan"):
+    with pytest.raises(UserError, match="at step 3 the spread of its features is nan"):
         Watch(source=source(), images=images, rows=np.arange(2), world=ALONE).refuse_collapse(3, told)
 
 
@@ -232,18 +232,18 @@ def test_the_progress_of_other_cases_of_the_probe_is_left_aside(tmp_path, made, 
 
 
 def test_what_cannot_choose_is_refused(tmp_path, made, other):
-    with pytest.raises(Refusal, match="source 'made' has a probe; give --probe-cases"):
+    with pytest.raises(UserError, match="source 'made' has a probe; give --probe-cases"):
         trained(tmp_path, choosing(), made)
-    with pytest.raises(Refusal, match="source 'made' has no probe"):
+    with pytest.raises(UserError, match="source 'made' has no probe"):
         chosen(tmp_path, source(), made, other)
     data = store.read(other.cases, images=other.images)
-    with pytest.raises(Refusal, match="has no label 'stripe'; did you mean 'stripes'"):
+    with pytest.raises(UserError, match="has no label 'stripe'; did you mean 'stripes'"):
         probed(Probe(archive="other", labels=("stripe",)), data, file="cases")
     blind = store.Prepared(cases=data.cases[data.cases["split"] != "validation"], images=data.images)
-    with pytest.raises(Refusal, match="no label has both classes in the train and in the validation split"):
+    with pytest.raises(UserError, match="no label has both classes in the train and in the validation split"):
         probed(Probe(archive="other"), blind, file="cases")
     large = prepared_made.archive(tmp_path / "large", size=64)
-    with pytest.raises(Refusal, match="has images of 64 pixels, not 32"):
+    with pytest.raises(UserError, match="has images of 64 pixels, not 32"):
         chosen(tmp_path, choosing(), made, large)
 
 

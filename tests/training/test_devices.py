@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.training import ddp
 
 
@@ -33,11 +33,11 @@ def test_a_machine_without_gpus_computes_on_the_cpu(machine):
 
 def test_a_job_that_was_given_a_gpu_never_falls_back_in_silence(machine):
     machine(0, "3")
-    with pytest.raises(Refusal, match="torch finds no GPU, though this job was given 3; look at nvidia-smi"):
+    with pytest.raises(UserError, match="torch finds no GPU, though this job was given 3; look at nvidia-smi"):
         ddp._device("auto", local=0, here=1)
     assert ddp._device("cpu", local=0, here=1) == torch.device("cpu")
     machine(0)
-    with pytest.raises(Refusal, match="torch finds no GPU, though one is wanted"):
+    with pytest.raises(UserError, match="torch finds no GPU, though one is wanted"):
         ddp._device("cuda", local=0, here=1)
 
 
@@ -49,7 +49,7 @@ def test_each_rank_gets_its_own(machine):
 @pytest.mark.parametrize("local", [0, 1])
 def test_every_rank_refuses_too_few_so_that_the_first_can_say_it(machine, local: int):
     machine(1, "0")
-    with pytest.raises(Refusal, match="2 ranks on this machine need 2 GPUs: there are 1"):
+    with pytest.raises(UserError, match="2 ranks on this machine need 2 GPUs: there are 1"):
         ddp._device("auto", local=local, here=2)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.study import grid
 from headwater.training import checkpoint, loop
 from training_made import STEPS, Doomed, Small, losses, products, recipe, train
@@ -197,7 +197,7 @@ def test_a_loss_that_is_no_number_stops_the_training_and_leaves_the_progress_who
         def after_step(self, *, step, steps):
             self.poison = float("nan") if step == 12 else 1.0
 
-    with pytest.raises(Refusal, match=r"loss became nan at step 14 with learning rate 0\.0\d+; lower lr"):
+    with pytest.raises(UserError, match=r"loss became nan at step 14 with learning rate 0\.0\d+; lower lr"):
         train(tmp_path, Poisoned())
     saved = checkpoint.load(tmp_path / "progress.pt", identity="this one")
     assert saved["step"] == 12
@@ -205,11 +205,11 @@ def test_a_loss_that_is_no_number_stops_the_training_and_leaves_the_progress_who
 
 
 def test_what_cannot_be_trained_is_refused(tmp_path):
-    with pytest.raises(Refusal, match="no image to train on"):
+    with pytest.raises(UserError, match="no image to train on"):
         train(tmp_path, Small(), rows=np.arange(0))
-    with pytest.raises(Refusal, match="layer_decay"):
+    with pytest.raises(UserError, match="layer_decay"):
         train(tmp_path, Small(), training=recipe(layer_decay=0.7))
-    with pytest.raises(Refusal, match="fp16 needs a GPU"):
+    with pytest.raises(UserError, match="fp16 needs a GPU"):
         train(tmp_path, Small(), training=recipe(precision="fp16"))
 
 

@@ -8,7 +8,7 @@ import torch
 from timm.layers import BatchNormAct2d
 from torch import nn
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.training import ddp
 from headwater.training.augment import as_float
 from headwater.training.ddp import SharedBatchNorm, World
@@ -116,5 +116,5 @@ def test_every_position_belongs_to_one_rank():
 
 
 def test_a_batch_that_ranks_cannot_share_is_refused(tmp_path):
-    with pytest.raises(Refusal, match="batch 8 is no multiple of 3 ranks"):
+    with pytest.raises(UserError, match="batch 8 is no multiple of 3 ranks"):
         train(tmp_path, Small(), world=World(rank=1, size=3, device=torch.device("cpu")))

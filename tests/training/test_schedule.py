@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from timm.optim import param_groups_weight_decay
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.study.grid import Training
 from headwater.training import schedule
 
@@ -112,5 +112,5 @@ def test_validations_are_spread_evenly_and_end_with_the_last_step(steps, count):
 def test_length_in_epochs_is_rounded_up():
     assert schedule.length(Training(epochs=1.5, batch=4), cases=7) == 3
     assert schedule.length(Training(steps=9, batch=4), cases=7) == 9
-    with pytest.raises(Refusal, match=r"warmup_steps \(3\).*are 3 steps"):
+    with pytest.raises(UserError, match=r"warmup_steps \(3\).*are 3 steps"):
         schedule.length(Training(epochs=1.5, batch=4, warmup_steps=3), cases=7)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.training import scoring
 from headwater.training.augment import as_float
 from training_made import ALONE, Small, pictures
@@ -35,5 +35,5 @@ def test_the_network_comes_back_as_it_was():
 
 
 def test_no_rows_are_refused():
-    with pytest.raises(Refusal, match="no image to score"):
+    with pytest.raises(UserError, match="no image to score"):
         scoring.score(Small().network, images=pictures()[0], rows=np.arange(0), batch=2, world=ALONE)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.study import grid
 from headwater.training.ddp import World
 from headwater.training.tracking import Tracker
@@ -102,7 +102,7 @@ def test_switched_off_wandb_is_never_imported(tmp_path, monkeypatch):
     with tracker(tmp_path) as one:
         one.log(10, {"training/loss": 1.0})
         one.summary({"x": 1.0})
-    with pytest.raises(Refusal, match=r"needs the package wandb; pip install -e '\.\[wandb\]'"):
+    with pytest.raises(UserError, match=r"needs the package wandb; pip install -e '\.\[wandb\]'"):
         tracker(tmp_path, wandb="offline").__enter__()
 
 

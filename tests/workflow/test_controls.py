@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import prepared_made
 from headwater.core import files as core_files
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data import store, tables
 from headwater.stages.finetune import _material, _shuffled, finetune
 from headwater.stages.predict import predict
@@ -128,7 +128,7 @@ def test_a_control_comes_back_from_its_line(control: str):
     ],
 )
 def test_what_makes_no_control_is_told(change: dict, said: str):
-    with pytest.raises(Refusal) as refusal:
+    with pytest.raises(UserError) as refusal:
         study_config.load({**copy.deepcopy(small_config()), **change})
     assert said in str(refusal.value)
 
@@ -242,7 +242,7 @@ def test_all_that_is_drawn_in_the_fitting_is_drawn_anew(tmp_path, made, encoder,
 
 def test_the_encoder_of_another_source_is_no_control_s(tmp_path, made, encoder):
     other = MADE.model_copy(update={"seed": 5}).as_control("again")
-    with pytest.raises(Refusal, match="is not the encoder of source 'made' "):
+    with pytest.raises(UserError, match="is not the encoder of source 'made' "):
         fitted(tmp_path, a_run(other), made, encoder)
 
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from headwater.core import registry
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.planning import preflight
 from headwater.study import config, label_map
 from workflow_made import ROOT, planned, snakemake
@@ -194,5 +194,5 @@ def test_a_label_in_the_spelling_of_another_archive_is_refused():
     study = yaml.safe_load((CONFIGS / TWINS).read_text())
     labels = study["datasets"]["padchest"]["labels"]
     labels[labels.index("emphysema")] = "Emphysema"
-    with pytest.raises(Refusal, match="padchest has no 'Emphysema'; did you mean 'emphysema'"):
+    with pytest.raises(UserError, match="padchest has no 'Emphysema'; did you mean 'emphysema'"):
         preflight.check(config.load(study))

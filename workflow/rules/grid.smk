@@ -20,7 +20,7 @@ os.environ |= {"PATH": os.pathsep.join([str(Path(sys.executable).parent), *os.ge
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from headwater.cluster import slurm
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.planning import preflight
 from headwater.study import config as study_config, lineage
 from headwater.study.grid import Processes
@@ -30,8 +30,8 @@ try:
     # what the grid needs was looked for when it was started; each of its jobs reads this file twice
     if workflow.is_main_process:
         preflight.check(CONFIG)
-except Refusal as refusal:
-    print(f"headwater: {refusal}", file=sys.stderr)
+except UserError as error:
+    print(f"headwater: {error}", file=sys.stderr)
     sys.exit(2)
 
 # `snakemake -n` ends with the price of what it plans

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from headwater.cluster import slurm
 from headwater.core import processes
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ def refuse_another(folder: Path, *, job: str | None = None) -> None:
     # a job that SLURM has put back into the queue meets its own claim
     own = former and job and former.job == job
     if former and not own and lives(former):
-        raise Refusal(
+        raise UserError(
             f"{former.name} looks after the grid of this folder",
             file=folder,
             remedy="see `python scripts/submit.py status`; " + _remedy(former, folder=folder),

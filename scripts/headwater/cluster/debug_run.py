@@ -9,7 +9,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from headwater.cluster import run_lock
-from headwater.core.errors import Refusal, did_you_mean
+from headwater.core.errors import UserError, did_you_mean
 from headwater.study import config as study_config
 from headwater.study.grid import Grid, Run
 
@@ -41,7 +41,7 @@ def _run_named(grid: Grid, name: str) -> Run:
     """The run with a path; the refusal of an unknown one names the nearest."""
     runs = {run.path: run for dataset in grid.datasets for run in grid.runs(dataset.name)}
     if name.strip("/") not in runs:
-        raise Refusal(f"the grid has no run {name!r}", remedy=did_you_mean(name, runs))
+        raise UserError(f"the grid has no run {name!r}", remedy=did_you_mean(name, runs))
     return runs[name.strip("/")]
 
 
@@ -50,11 +50,11 @@ def _refuse_an_owned(run: Run, *, progress: Path) -> None:
     try:
         owner = run_lock.owner(progress)
     except FileNotFoundError:
-        raise Refusal(
+        raise UserError(
             f"{run.path} may be trained now, and there is no SLURM here to ask", remedy="try a login node"
         ) from None
     if owner:
-        raise Refusal(
+        raise UserError(
             f"job {owner} trains {run.path} now", remedy="wait for it, or copy the config with another `results`"
         )
 
@@ -68,7 +68,7 @@ def _planned(config: Path, results: str, run: Run) -> list[str]:
     printed = (said.stdout + said.stderr).splitlines()
     commands = [line.partition(": ")[2] for line in printed if line.startswith("Shell command: ")]
     if len(commands) != 1:
-        raise Refusal(
+        raise UserError(
             f"{run.path} cannot be planned: {_missing(printed)}", remedy="the grid makes what comes before it"
         )
     words = shlex.split(commands[0])

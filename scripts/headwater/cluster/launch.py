@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from headwater.cluster import run_lock, slurm
-from headwater.core.errors import Refusal, refusing
+from headwater.core.errors import UserError, exit_on_user_error
 
 SIGNALS = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2"
 STEPS_OWN = ("SLURM_", "SRUN_")
@@ -37,7 +37,7 @@ FIRST_PORT, PORTS = 20_000, 10_000
 def main(arguments: list[str] | None = None) -> None:
     """Start the script after `--` as the options say, and exit as it does; exit 2 on a refusal."""
     options, script = _options(sys.argv[1:] if arguments is None else arguments)
-    with refusing("launch"):
+    with exit_on_user_error("launch"):
         job = slurm.own_number()
         if job and shutil.which("srun"):
             sys.exit(_in_slurm(options, script, job=job))
@@ -63,7 +63,7 @@ def _options(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
 def _here(options: argparse.Namespace, script: list[str]) -> None:
     """Become the training: nothing stands between it and the signals."""
     if options.nodes > 1:
-        raise Refusal(f"{options.nodes} nodes need SLURM", remedy="set compute.nodes: 1, or use profiles/slurm")
+        raise UserError(f"{options.nodes} nodes need SLURM", remedy="set compute.nodes: 1, or use profiles/slurm")
     if options.gpus:
         os.environ |= _own_gpus(options.gpus)
     command = _command(options, script)
@@ -93,7 +93,7 @@ def _own_gpus(wanted: int) -> dict[str, str]:
     if not known:
         return {}
     if wanted > len(known):
-        raise Refusal(f"{wanted} processes need {wanted} GPUs, here are {len(known)}", remedy="lower compute.ranks")
+        raise UserError(f"{wanted} processes need {wanted} GPUs, here are {len(known)}", remedy="lower compute.ranks")
     said = False
     while True:
         taken = {gpu: handle for gpu in known if (handle := _taken(gpu)) is not None}

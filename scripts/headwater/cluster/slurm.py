@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 
 PATIENCE = 900.0
 """Seconds until cancelled jobs must have ended: SLURM gives them its KillWait, and a busy node some more."""
@@ -36,7 +36,7 @@ OF_SNAKEMAKE = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 """How the names of jobs end that Snakemake's plugin submits: the number of its run."""
 
 
-class Silent(Refusal):
+class Silent(UserError):
     """SLURM did not answer; nothing may be concluded from that."""
 
 
@@ -97,7 +97,7 @@ def end(numbers: Iterable[str], *, patience: float = PATIENCE) -> None:
     deadline = time.monotonic() + patience
     while left := [number for number in left if alive(number)]:
         if time.monotonic() > deadline:
-            raise Refusal(
+            raise UserError(
                 f"jobs {', '.join(left)} were cancelled and have not ended in {patience:.0f} s",
                 remedy="look at them with squeue; an administrator can set a hanging node down",
             )
@@ -123,7 +123,7 @@ def end_former(sessions: Path, *, session: str | None) -> None:
             )
             end(former)
         names = set()
-    except Refusal as refusal:
+    except UserError as refusal:
         print(f"headwater: {refusal}; going on", file=sys.stderr)
     except FileNotFoundError:
         return

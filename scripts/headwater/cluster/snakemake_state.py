@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 
 LONGEST_NAME = 254
 """Snakemake cuts the names of its records into pieces of that length, one below the other."""
@@ -52,7 +52,7 @@ def record(product: str, *, folder: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise Refusal(f"Snakemake's record cannot be read: {error}", file=file, remedy="delete it") from None
+        raise UserError(f"Snakemake's record cannot be read: {error}", file=file, remedy="delete it") from None
 
 
 def seconds(product: str, *, folder: Path) -> float | None:

@@ -19,7 +19,7 @@ import yaml
 from headwater.cluster import controller_lock, slurm
 from headwater.cluster.supervisor import Controller, Orders, locked_by_the_dead, say, unlock
 from headwater.core import processes
-from headwater.core.errors import Refusal, did_you_mean
+from headwater.core.errors import UserError, did_you_mean
 from headwater.study import config as study_config
 
 ROOT = Path(__file__).parents[3]
@@ -65,7 +65,7 @@ def start(
     """
     orders = _orders(config, profile=profile, look=look, patience=patience, restarts=restarts, more=snakemake)
     if minutes < FEWEST_MINUTES:
-        raise Refusal(f"--minutes {minutes} is too short", remedy=f"say {FEWEST_MINUTES} or more")
+        raise UserError(f"--minutes {minutes} is too short", remedy=f"say {FEWEST_MINUTES} or more")
     controller_lock.refuse_another(orders.folder)
     locked_by_the_dead(orders.folder)
     site = _of_site(profile)
@@ -79,7 +79,7 @@ def start(
     job = _submitted(executor, orders)
     try:
         controller_lock.take(orders.folder, controller_lock.of_this_process(job=job, command=list(orders.command)))
-    except Refusal:
+    except UserError:
         slurm.end([job])
         raise
     print(f"The controller is job {job}: {minutes} min at a time, put back into the queue until the grid has ended.")
@@ -132,7 +132,9 @@ def logs(*, lines: int = 20) -> None:
     """Print where the controller's log is, and its last lines."""
     found = sorted(LOGS.glob("*/*_log.out"), key=lambda file: file.stat().st_mtime)
     if not found:
-        raise Refusal("no controller has written a log here", file=LOGS, remedy=f"python {_door()} start --config ...")
+        raise UserError(
+            "no controller has written a log here", file=LOGS, remedy=f"python {_door()} start --config ..."
+        )
     print(f"{found[-1]}:")
     for line in found[-1].read_text(errors="replace").splitlines()[-lines:]:
         print(line)
@@ -170,7 +172,7 @@ class ControllerJob:
         signal.signal(signal.SIGTERM, self._told_to_end)
         try:
             code = self._controller.run()
-        except Refusal as refusal:
+        except UserError as refusal:
             say(str(refusal))
             code = 2
         if code:
@@ -237,7 +239,7 @@ def _profile(named: Path) -> Path:
         if folder.is_dir() and list(folder.glob("config*.yaml")):
             return folder
     known = {f"profiles/{file.parent.name}" for file in (ROOT / "profiles").glob("*/config*.yaml")}
-    raise Refusal(f"there is no profile {named}", remedy=did_you_mean(str(named), known))
+    raise UserError(f"there is no profile {named}", remedy=did_you_mean(str(named), known))
 
 
 def _of_site(profile: Path) -> dict[str, Any]:
@@ -252,7 +254,7 @@ def _executor(**parameters: Any) -> Any:
     try:
         import submitit
     except ModuleNotFoundError:
-        raise Refusal("submitit is not installed", remedy="pip install -e '.[slurm]'") from None
+        raise UserError("submitit is not installed", remedy="pip install -e '.[slurm]'") from None
     executor = submitit.AutoExecutor(folder=LOGS / "%j", cluster="slurm", slurm_max_num_timeout=ALWAYS)
     executor.update_parameters(
         name=NAME,
@@ -276,7 +278,7 @@ def _submitted(executor: Any, orders: Orders) -> str:
         return executor.submit(ControllerJob(orders)).job_id
     except FailedJobError as failed:
         last = str(failed).strip().splitlines()[-1:]
-        raise Refusal(
+        raise UserError(
             f"sbatch refuses the controller: {' '.join(last)}", remedy="see --partition, --account, --minutes"
         ) from None
 
@@ -304,7 +306,7 @@ def _need_slurm() -> None:
     try:
         slurm.queued(Path.cwd())
     except FileNotFoundError as error:
-        raise Refusal(
+        raise UserError(
             f"there is no SLURM here: {error.strerror or error}",
             remedy="go to a login node of your cluster; on one machine say `snakemake`",
         ) from None
@@ -323,10 +325,10 @@ def _end_controller(claim: controller_lock.Claim) -> None:
         slurm.end([claim.job])
         return
     if not processes.lives(claim.mark):
-        raise Refusal(f"{claim.name} cannot be ended from here", remedy="say it there")
+        raise UserError(f"{claim.name} cannot be ended from here", remedy="say it there")
     os.kill(int(claim.mark.partition("@")[0]), signal.SIGTERM)
     deadline = time.monotonic() + NOTICE
     while processes.lives(claim.mark):
         if time.monotonic() > deadline:
-            raise Refusal(f"{claim.name} does not end", remedy="kill it")
+            raise UserError(f"{claim.name} does not end", remedy="kill it")
         time.sleep(0.2)

@@ -18,7 +18,7 @@ from pathlib import Path
 from headwater.cluster import controller_lock
 from headwater.cluster.snakemake_log import SnakemakeLog
 from headwater.cluster.watchdog import Waiting
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 
 BEAT = 1.0
 """Seconds between two signs of life."""
@@ -133,7 +133,7 @@ def locked_by_the_dead(folder: Path) -> bool:
     locks = [lock.stat().st_mtime for lock in (folder / ".snakemake" / "locks").glob("*.lock")]
     last = controller_lock.last_sign(folder)
     if locks and (last is None or max(locks) > last + DOUBT):
-        raise Refusal(
+        raise UserError(
             "a Snakemake that submit.py did not start has locked this folder",
             file=folder,
             remedy="wait for it; if it is gone: snakemake --unlock",
@@ -146,7 +146,7 @@ def unlock(folder: Path, *, command: Sequence[str]) -> None:
     process = subprocess.run([*command, "--unlock"], cwd=folder, env=_environment(), capture_output=True)
     if process.returncode:
         last = process.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        raise Refusal(f"snakemake --unlock failed: {' '.join(last)}", file=folder)
+        raise UserError(f"snakemake --unlock failed: {' '.join(last)}", file=folder)
 
 
 def newest_product(folder: Path) -> float:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pydantic
 
-from headwater.core.errors import Refusal, refusing
+from headwater.core.errors import UserError, exit_on_user_error
 from headwater.core.records import Record
 from headwater.core.registry import mistakes
 
@@ -34,7 +34,7 @@ def door(function: Callable, arguments: list[str] | None = None) -> None:
     _set_imports_aside()
     parser = argparse.ArgumentParser(prog=Path(sys.argv[0]).name, **_described(function))
     _add_all(parser, function)
-    with refusing(function.__name__):
+    with exit_on_user_error(function.__name__):
         function(**vars(parser.parse_args(arguments)))
 
 
@@ -58,7 +58,7 @@ def doors(functions: dict[str, Callable], arguments: list[str] | None = None, *,
     if not arguments:
         parser.print_help(sys.stderr)
         sys.exit(2)
-    with refusing(arguments[0]):
+    with exit_on_user_error(arguments[0]):
         values = vars(parser.parse_args(arguments))
         values.pop(CHOSEN)(**values)
 
@@ -128,6 +128,6 @@ def _record(kind: type[Record], text: str) -> Record:
     try:
         return kind.from_json(Path(text[1:]).read_text() if text.startswith("@") else text)
     except pydantic.ValidationError as error:
-        raise Refusal("; ".join(mistakes(error, kind, prefix=kind.__name__))) from None
+        raise UserError("; ".join(mistakes(error, kind, prefix=kind.__name__))) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise Refusal(f"{kind.__name__}: {error}") from None
+        raise UserError(f"{kind.__name__}: {error}") from None

@@ -1,4 +1,4 @@
-"""How headwater says no: one line with the thing, the file and the remedy."""
+"""Errors that a user can mend: one line with the thing, the file and the remedy."""
 
 import difflib
 import errno
@@ -14,8 +14,8 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 MAKE_ROOM = "free some space, and the job goes on from what it has saved"
 
 
-class Refusal(Exception):
-    """A mistake that the user can mend; doors print it as one line and exit non-zero.
+class UserError(Exception):
+    """A mistake that the user can mend; commands print it as one line and exit with 2.
 
     `nameless` says the thing, and allows the remedy, without a case, a patient or what a cell holds: for a page that
     may leave the house.
@@ -30,11 +30,11 @@ class Refusal(Exception):
 
 
 @contextmanager
-def refusing(name: str) -> Iterator[None]:
+def exit_on_user_error(name: str) -> Iterator[None]:
     """A refusal, or a full disk, as one line that begins with the name, and exit 2."""
     try:
         yield
-    except Refusal as refusal:
+    except UserError as refusal:
         # every rank of a torchrun job meets the same refusal; one of them says it
         if os.environ.get("RANK", "0") == "0":
             print(f"headwater {name}: {refusal}", file=sys.stderr, flush=True)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 
 
 @contextmanager
@@ -45,4 +45,4 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise Refusal(f"cannot be read: {error}", file=path) from None
+        raise UserError(f"cannot be read: {error}", file=path) from None

@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 
 NOT_RECORDED = "not recorded"
 """What stands for the fingerprint of a source in a product from before products kept them."""
@@ -23,7 +23,7 @@ def sha256(file: Path) -> str:
         with file.open("rb") as opened:
             return hashlib.file_digest(opened, "sha256").hexdigest()
     except OSError as error:
-        raise Refusal(f"cannot be read: {error}", file=file) from None
+        raise UserError(f"cannot be read: {error}", file=file) from None
 
 
 def short(fingerprint: str) -> str:

@@ -14,7 +14,7 @@ from types import ModuleType
 
 import pydantic
 
-from headwater.core.errors import Refusal, did_you_mean
+from headwater.core.errors import UserError, did_you_mean
 from headwater.core.records import Choice, Record
 
 HOME = Path(__file__).parents[1]
@@ -46,7 +46,7 @@ def names(family: str) -> list[str]:
 def check(family: str, name: str) -> None:
     """Refuse a name that the family does not hold."""
     if name not in names(family):
-        raise Refusal(f"{family}: there is no {name!r}", remedy=did_you_mean(name, names(family)))
+        raise UserError(f"{family}: there is no {name!r}", remedy=did_you_mean(name, names(family)))
 
 
 def load(family: str, name: str) -> ModuleType:
@@ -110,7 +110,7 @@ def chosen(family: str, choice: Choice) -> Record:
     try:
         return form.model_validate(choice.options)
     except pydantic.ValidationError as error:
-        raise Refusal("; ".join(mistakes(error, form, prefix=choice.name))) from None
+        raise UserError("; ".join(mistakes(error, form, prefix=choice.name))) from None
 
 
 def mistakes(error: pydantic.ValidationError, form: type[pydantic.BaseModel], *, prefix: str = "") -> list[str]:

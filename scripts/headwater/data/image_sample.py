@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from headwater.core import registry
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.process_pool import in_order
 from headwater.core.progress import bar
 from headwater.data.io.forms import form_of, is_known
@@ -61,7 +61,7 @@ def _specimen(plugin: Any, folder: Path, case: Mapping[str, Any]) -> Specimen:
     try:
         pixels = plugin.read_pixels(folder, case)
         age = plugin.read_person(folder, case).get("age") if age_told and hasattr(plugin, "read_person") else 0.0
-    except Refusal as refusal:
+    except UserError as refusal:
         return Specimen(problem=refusal.nameless or UNREADABLE, form=form)
     digest = hashlib.blake2b(f"{pixels.shape}".encode() + pixels.tobytes(), digest_size=16).hexdigest()
     blank = bool((pixels == pixels.flat[0]).all())

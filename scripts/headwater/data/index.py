@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from headwater.core import registry
-from headwater.core.errors import Refusal, did_you_mean
+from headwater.core.errors import UserError, did_you_mean
 from headwater.data.tables import SPLITS, TABLES, TARGET, check, labels_of
 from headwater.study import grid
 
@@ -31,12 +31,12 @@ def _projected(listed: pd.DataFrame, *, archive: grid.Archive) -> pd.DataFrame:
     for view in archive.projections:
         if view not in known:
             remedy = did_you_mean(view, sorted(known)) if known else "its tables tell none; leave projections out"
-            raise Refusal(f"{place}: no image is {view!r}", remedy=remedy)
+            raise UserError(f"{place}: no image is {view!r}", remedy=remedy)
     left = listed[listed["view"].isin(archive.projections)]
     for split in sorted(set(listed["split"]) - set(left["split"]) - {""}):
         there = sorted(set(listed.loc[listed["split"] == split, "view"]) - {""})
         remedy = f"add {there[0]}" if there else "leave projections out"
-        raise Refusal(
+        raise UserError(
             f"{place}: no image of the official {split} split is {' or '.join(archive.projections)}", remedy=remedy
         )
     return left.reset_index(drop=True)
@@ -46,7 +46,7 @@ def split_files(archive: grid.Archive) -> dict[str, Path]:
     """For each split the file that says, or from which we drew, who is in it."""
     plugin, folder = registry.load("datasets", archive.kind.name), Path(archive.folder)
     if archive.folder and not folder.is_dir():
-        raise Refusal("there is no such folder", file=folder, remedy=f"mend archives.{archive.name}.folder")
+        raise UserError("there is no such folder", file=folder, remedy=f"mend archives.{archive.name}.folder")
     official = {split: folder / name for split, name in getattr(plugin, "SPLIT_FILES", {}).items()}
     options = registry.chosen("datasets", archive.kind)
     origin = official.get("train", next(iter(plugin.label_files(folder, options)), None))
@@ -93,7 +93,7 @@ def refuse_unusable_labels(counts: pd.DataFrame, *, archive: str, files: Mapping
     both = counts[(counts["positives"] > 0) & (counts["negatives"] > 0)]
     usable = set(both.loc[both["split"] == "train", "label"]) & set(both.loc[both["split"] == "test", "label"])
     if len(counts) and not usable:
-        raise Refusal(
+        raise UserError(
             f"archives.{archive}: no label has positive and negative cases both in train and in test",
             file=files.get("test"),
             remedy="give more cases, or another share or seed of the test split",

@@ -20,7 +20,7 @@ import pandas as pd
 
 from headwater.core import files as core_files
 from headwater.core import registry
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.page import WIDTH, Page, as_html, as_text
 from headwater.core.records import Choice, Record
 from headwater.core.text import many
@@ -86,7 +86,7 @@ class Examination:
         """What `work` gives; none where it is refused, which is an error, and `otherwise` was not checked."""
         try:
             return work()
-        except Refusal as refusal:
+        except UserError as refusal:
             found = _refused(refusal)
         except STRANGE as error:
             what = f"the tables cannot be read ({type(error).__name__})"
@@ -119,7 +119,7 @@ def doctor(
     """
     for name, number in (("sample", sample), ("workers", workers)):
         if number < 0:
-            raise Refusal(f"--{name}: {number} is less than nothing", remedy="say 0 or more")
+            raise UserError(f"--{name}: {number} is less than nothing", remedy="say 0 or more")
     found = examine(archive, folder, options=_options(archive, options), sample=sample, workers=workers)
     shown = _page(found, listed=list is not None)
     print(as_text(shown))
@@ -136,7 +136,7 @@ def _write(text: str, file: Path) -> None:
         # names on a disk may be no Unicode
         core_files.write_text(text.encode(errors="backslashreplace").decode(), file)
     except OSError as error:
-        raise Refusal(f"cannot be written: {error.strerror}", file=file, remedy="name another place") from None
+        raise UserError(f"cannot be written: {error.strerror}", file=file, remedy="name another place") from None
 
 
 def _options(archive: str, text: str) -> Record:
@@ -144,9 +144,9 @@ def _options(archive: str, text: str) -> Record:
     try:
         given = json.loads(text)
     except ValueError as error:
-        raise Refusal(f"--options: no JSON ({error})", remedy="""such as '{"uncertain": "positive"}'""") from None
+        raise UserError(f"--options: no JSON ({error})", remedy="""such as '{"uncertain": "positive"}'""") from None
     if not isinstance(given, dict):
-        raise Refusal("--options: no names with values", remedy="""such as '{"uncertain": "positive"}'""")
+        raise UserError("--options: no names with values", remedy="""such as '{"uncertain": "positive"}'""")
     registry.check("datasets", archive)
     return registry.chosen("datasets", Choice(name=archive, options=given))
 
@@ -155,7 +155,7 @@ def examine(archive: str, folder: Path, *, options: Record, sample: int = 200, w
     """Everything that was found in an archive's folder."""
     plugin = registry.load("datasets", archive)
     if not folder.is_dir():
-        raise Refusal("there is no such folder", file=folder, remedy="name the folder of the archive")
+        raise UserError("there is no such folder", file=folder, remedy="name the folder of the archive")
     found = Examination(title=f"{plugin.CARD.title}: {folder}")
     stamp = found.tried(lambda: _stamp(folder, archive), otherwise="what the twin was made from")
     found.findings += _of_twin(stamp, archive=archive)
@@ -194,7 +194,7 @@ def _stamp(folder: Path, archive: str) -> dict | None:
         return None
     stamp = core_files.read_json(file)
     if not isinstance(stamp, dict):
-        raise Refusal(
+        raise UserError(
             "is no stamp of a twin", file=file, remedy="make the twin again", nameless="is no stamp of a twin"
         )
     return stamp
@@ -217,13 +217,13 @@ def _of_another(archive: str, folder: Path) -> Iterator[Finding]:
     for name in registry.names("datasets"):
         try:
             files = registry.load("datasets", name).label_files(folder, registry.options("datasets", name)())
-        except (Refusal, OSError):
+        except (UserError, OSError):
             continue
         if name != archive and all(file.is_relative_to(folder) for file in files):
             yield Finding(severity="note", what=f"the tables of {name} lie here", count=1, remedy="name that archive")
 
 
-def _refused(refusal: Refusal) -> Finding:
+def _refused(refusal: UserError) -> Finding:
     """A plug-in's refusal, without what it says of cases."""
     where = f"{Path(refusal.file).name}: " if refusal.file else ""
     if refusal.nameless:
@@ -245,7 +245,7 @@ def _listing(plugin: ModuleType, folder: Path, options: Record, catalogue: pd.Da
         return catalogue
     try:
         return _catalogue(plugin, folder, default)
-    except (Refusal, *STRANGE):
+    except (UserError, *STRANGE):
         return catalogue
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data.tables import SPLITS, TARGET, labels_of
 
 
@@ -47,7 +47,7 @@ def refuse_strange_splits(catalogue: pd.DataFrame) -> None:
     """Refuse a catalogue that names a split which there is not."""
     strange = set(catalogue["split"]) - {"", *SPLITS}
     if strange:
-        raise Refusal(f"{min(strange)!r} is no split", remedy="the archive's plug-in may say train, validation, test")
+        raise UserError(f"{min(strange)!r} is no split", remedy="the archive's plug-in may say train, validation, test")
 
 
 def refuse_shared_patients(catalogue: pd.DataFrame, *, files: Mapping[str, Path]) -> None:
@@ -57,7 +57,7 @@ def refuse_shared_patients(catalogue: pd.DataFrame, *, files: Mapping[str, Path]
     if len(shared):
         patient, (one, other, *_) = min(shared.items())
         places = [str(files.get(name, name or "no split")) for name in (one, other)]
-        raise Refusal(
+        raise UserError(
             f"patient {patient} is in {one or 'no split'} and in {other}, which {places[0]} and {places[1]} say"
             f" ({len(shared)} such patients)",
             remedy="move all images of a patient to one of the two, or leave it to the ledger: patients_apart: false",
@@ -69,7 +69,7 @@ def refuse_empty_split(catalogue: pd.DataFrame) -> None:
     patients = catalogue["patient"].nunique()
     for name in SPLITS:
         if not (catalogue["split"] == name).any():
-            raise Refusal(
+            raise UserError(
                 f"no case is left for the {name} split of {len(catalogue)} cases, {patients} patients",
                 remedy="give more patients or another share" if name != "train" else "give more patients",
             )

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data import store, tables
 from headwater.study.ct_windows import Window
 
@@ -69,7 +69,7 @@ def read(cases: Path, *, images: Path, seen: Window | None = None) -> Prepared:
     """Cases and images, Hounsfield units with the window that they are seen through; refuses what does not fit."""
     prepared = Prepared(cases=tables.read_table(cases, "cases"), images=_images(images, seen=seen))
     if len(prepared.cases) != len(prepared.images):
-        raise Refusal(
+        raise UserError(
             f"has {len(prepared.images)} images, {cases} has {len(prepared.cases)} cases",
             file=images,
             remedy="delete both and run prepare again",
@@ -82,7 +82,7 @@ def _images(path: Path, *, seen: Window | None) -> np.ndarray | Scans:
     images = store.read_images(path)
     if (images.dtype == np.int16) != (seen is not None):
         held, lacks = ("shades", "no Hounsfield units") if seen else ("Hounsfield units", "and no window is said")
-        raise Refusal(f"holds {held}, {lacks}", file=path, remedy="prepare it by the config that it is used by")
+        raise UserError(f"holds {held}, {lacks}", file=path, remedy="prepare it by the config that it is used by")
     return images if seen is None else Scans(values=images, window=seen)
 
 
@@ -91,9 +91,9 @@ def read_hashes(path: Path) -> np.ndarray:
     try:
         hashes = np.load(path)
     except (OSError, ValueError, EOFError) as error:
-        raise Refusal(f"cannot be read: {error}", file=path, remedy="delete it and run prepare again") from None
+        raise UserError(f"cannot be read: {error}", file=path, remedy="delete it and run prepare again") from None
     if hashes.ndim != 2 or hashes.dtype != np.uint64:
-        raise Refusal(f"is {hashes.dtype} {hashes.shape}, not uint64 (cases, words)", file=path)
+        raise UserError(f"is {hashes.dtype} {hashes.shape}, not uint64 (cases, words)", file=path)
     return hashes
 
 
@@ -102,9 +102,9 @@ def read_features(path: Path) -> np.ndarray:
     try:
         features = np.load(path, mmap_mode="r")
     except (OSError, ValueError, EOFError) as error:
-        raise Refusal(f"cannot be read: {error}", file=path, remedy="delete it and run embed again") from None
+        raise UserError(f"cannot be read: {error}", file=path, remedy="delete it and run embed again") from None
     if features.ndim != 2 or features.dtype != np.float16:
-        raise Refusal(f"is {features.dtype} {features.shape}, not float16 (training images, width)", file=path)
+        raise UserError(f"is {features.dtype} {features.shape}, not float16 (training images, width)", file=path)
     return features
 
 
@@ -113,8 +113,8 @@ def read_images(path: Path) -> np.ndarray:
     try:
         images = np.load(path, mmap_mode="r")
     except (OSError, ValueError, EOFError) as error:
-        raise Refusal(f"cannot be read: {error}", file=path, remedy="delete it and run prepare again") from None
+        raise UserError(f"cannot be read: {error}", file=path, remedy="delete it and run prepare again") from None
     if images.ndim != 4 or images.dtype not in (np.uint8, np.int16):
         what = f"is {images.dtype} {images.shape}, not uint8 or int16 (cases, channels, height, width)"
-        raise Refusal(what, file=path)
+        raise UserError(what, file=path)
     return images

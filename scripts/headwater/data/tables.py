@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 from pyarrow import parquet
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.files import whole
 
 TARGET = "target:"
@@ -418,7 +418,7 @@ def check(frame: pd.DataFrame, table: str, *, file: Path | str = "table") -> pd.
     strange = [column for column in frame.columns if column not in columns and column not in targets]
     if absent or strange:
         wrong = [f"column {name!r} is missing" for name in absent] + [f"column {name!r} is unknown" for name in strange]
-        raise Refusal(f"not a table of {table}: " + ", ".join(wrong), file=file, remedy="make it again")
+        raise UserError(f"not a table of {table}: " + ", ".join(wrong), file=file, remedy="make it again")
     formed = pd.DataFrame({name: _column(frame[name], kind, file) for name, kind in columns.items()})
     if targets:
         values = {name: _column(frame[name], NUMBER, file).astype("float32") for name in targets}
@@ -426,7 +426,9 @@ def check(frame: pd.DataFrame, table: str, *, file: Path | str = "table") -> pd.
     keys = KEYS.get(table)
     if keys and formed.duplicated(keys).any():
         twice = formed.loc[formed.duplicated(keys), keys].iloc[0].tolist()
-        raise Refusal(f"{', '.join(keys)} {twice} occurs more than once", file=file, remedy="each may stand there once")
+        raise UserError(
+            f"{', '.join(keys)} {twice} occurs more than once", file=file, remedy="each may stand there once"
+        )
     return formed
 
 
@@ -434,7 +436,7 @@ def _column(values: pd.Series, kind: str, file: Path | str) -> pd.Series:
     """One column as its kind."""
     values = values.reset_index(drop=True)
     if kind != NUMBER and values.isna().any():
-        raise Refusal(f"column {values.name!r} has empty cells", file=file, remedy="fill them in")
+        raise UserError(f"column {values.name!r} has empty cells", file=file, remedy="fill them in")
     try:
         if kind == TEXT:
             return values.astype(str)
@@ -443,10 +445,10 @@ def _column(values: pd.Series, kind: str, file: Path | str) -> pd.Series:
         numbers = pd.to_numeric(values)
         formed = numbers.astype("int64" if kind == WHOLE else "bool")
     except (ValueError, TypeError) as error:
-        raise Refusal(f"column {values.name!r} is no {kind}: {error}", file=file, remedy="make it again") from None
+        raise UserError(f"column {values.name!r} is no {kind}: {error}", file=file, remedy="make it again") from None
     if (formed != numbers).any():
         wrong = values[formed != numbers].iloc[0]
-        raise Refusal(f"column {values.name!r} is no {kind}: {wrong}", file=file, remedy="make it again")
+        raise UserError(f"column {values.name!r} is no {kind}: {wrong}", file=file, remedy="make it again")
     return formed
 
 
@@ -455,7 +457,7 @@ def read_table(path: Path, table: str, *, where: tuple[str, str] | None = None) 
     try:
         frame = pd.read_parquet(path, filters=where and [(where[0], "==", where[1])])
     except (OSError, ValueError) as error:
-        raise Refusal(
+        raise UserError(
             f"cannot be read: {error}", file=path, remedy="delete it and run the rule that makes it again"
         ) from None
     return check(frame, table, file=path)
@@ -466,7 +468,7 @@ def read_column(path: Path, column: str) -> pd.Series:
     try:
         return pd.read_parquet(path, columns=[column])[column]
     except (OSError, ValueError, KeyError) as error:
-        raise Refusal(
+        raise UserError(
             f"cannot be read: {error}", file=path, remedy="delete it and run the rule that makes it again"
         ) from None
 
@@ -476,7 +478,7 @@ def told(path: Path) -> dict[str, str]:
     try:
         kept = (parquet.read_schema(path).metadata or {}).get(b"PANDAS_ATTRS", b"{}")
     except (OSError, ValueError) as error:
-        raise Refusal(
+        raise UserError(
             f"cannot be read: {error}", file=path, remedy="delete it and run the rule that makes it again"
         ) from None
     return json.loads(kept)

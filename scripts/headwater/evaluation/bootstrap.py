@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from headwater.core import registry
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.progress import bar
 from headwater.data.tables import MACRO
 from headwater.evaluation import eligibility as labels_of
@@ -107,15 +107,15 @@ def _columns(
         metric = registry.load("metrics", name)
         lacking = [column for column in getattr(metric, "EVIDENCE", SCORED) if column not in SCORED]
         if lacking:
-            raise Refusal(
+            raise UserError(
                 f"{name} needs {', '.join(lacking)}, but predictions hold {' and '.join(SCORED)}",
                 file=run.file,
                 remedy="take it out of comparison.metrics",
             )
         try:
             yield replication.column(metric, evidence, patient, patients=patients, ranks=ranks)
-        except Refusal as refusal:
-            raise Refusal(str(refusal), file=run.file) from None
+        except UserError as refusal:
+            raise UserError(str(refusal), file=run.file) from None
 
 
 def _evidence(run: Predictions, position: int, known: np.ndarray) -> dict[str, np.ndarray]:

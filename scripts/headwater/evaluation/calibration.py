@@ -13,7 +13,7 @@ import pandas as pd
 from scipy.special import expit
 from scipy.stats import binomtest
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data.tables import MACRO
 from headwater.evaluation import eligibility as labels_of
 from headwater.evaluation.bootstrap import Runs
@@ -128,7 +128,7 @@ def settled(cell: Cell, *, specificity: float) -> Settled:
 def _position(validation: Predictions, label: str) -> int:
     found = np.flatnonzero(validation.labels == label)
     if not len(found):
-        raise Refusal(f"has no scores of {label!r}", file=validation.file, remedy="predict it again")
+        raise UserError(f"has no scores of {label!r}", file=validation.file, remedy="predict it again")
     return int(found[0])
 
 

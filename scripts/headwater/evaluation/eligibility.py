@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from headwater.core.errors import Refusal, did_you_mean
+from headwater.core.errors import UserError, did_you_mean
 from headwater.data.tables import MACRO, OF_SUBSET
 from headwater.evaluation.predictions import Predictions
 from headwater.study.grid import Comparison
@@ -48,7 +48,7 @@ def untaught(counts: pd.DataFrame, labels: np.ndarray, *, file: Path) -> dict[st
     reasons = {}
     for label in map(str, labels):
         if label not in train.index:
-            raise Refusal(f"counts no label {label!r}", file=file, remedy="run prepare again")
+            raise UserError(f"counts no label {label!r}", file=file, remedy="run prepare again")
         absent = [kind for kind in ("positive", "negative") if train.loc[label, f"{kind}s"] == 0]
         if absent:
             reasons[label] = f"no {' and no '.join(absent)} case in train"
@@ -97,7 +97,7 @@ def subsets(run: Predictions, labels: list[Label], *, comparison: Comparison) ->
     for name in comparison.subsets:
         chosen = comparison.subset(name)
         for label in sorted(set(chosen) - {label.name for label in labels}):
-            raise Refusal(
+            raise UserError(
                 f"has no label {label!r}, which comparison.subsets.{name} names",
                 file=run.file,
                 remedy=did_you_mean(label, [label.name for label in labels]),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data.tables import MACRO, read_column, read_table
 from headwater.evaluation import bootstrap, pairwise, predictions
 from headwater.evaluation import eligibility as labels_of
@@ -38,7 +38,7 @@ def by_dataset(files: list[Path], fitted_to: Exchanges) -> dict[str, list[Path]]
     for file in files:
         dataset = str(read_column(file, "dataset").iloc[0])
         if dataset not in found:
-            raise Refusal(
+            raise UserError(
                 f"is of networks fitted to {dataset}, which is not asked for", file=file, remedy="leave it out"
             )
         found[dataset].append(file)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from headwater.core import text
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data.tables import CHANCE, MACRO
 from headwater.evaluation.statistics import corrections
 from headwater.study.grid import Grid
@@ -56,7 +56,7 @@ def judged(rows: pd.DataFrame, *, grid: Grid, order: dict[str, list[str]], repli
 def _place(row: pd.Series, grid: Grid, order: dict[str, list[str]]) -> tuple:
     """Where a row stands: datasets, metrics, recipes, labels and sources as in the config, lone sources first."""
     if row["label"] not in order[row["dataset"]]:
-        raise Refusal(
+        raise UserError(
             f"{row['dataset']}: label {row['label']!r} is compared, but its archive has none",
             remedy="run compare again",
         )
@@ -93,7 +93,7 @@ def _max_t(rows: pd.DataFrame, replicates: pd.DataFrame) -> pd.DataFrame:
     drawn_of = {test: part.set_index("replicate")["difference"] for test, part in replicates.groupby(TEST)}
     tests = list(rows[TEST].itertuples(index=False, name=None))
     for dataset, *_, source, reference in [test for test in tests if test not in drawn_of]:
-        raise Refusal(f"{dataset}: no replicates of {source} against {reference}", remedy="run compare again")
+        raise UserError(f"{dataset}: no replicates of {source} against {reference}", remedy="run compare again")
     drawn = pd.concat([drawn_of[test] for test in tests], axis=1).to_numpy() if tests else np.empty((0, 0))
     adjusted = corrections.max_t(rows["p"].to_numpy(), drawn)
     return pd.DataFrame({"p_adjusted": adjusted, "resamples": len(corrections.whole_replicates(drawn))})

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data.tables import MACRO, read_table
 from headwater.study.grid import Comparison
 from headwater.study.shared_labels import Exchange
@@ -61,11 +61,11 @@ def _all(
     for file in sorted(files):
         read = read_one(file)
         if read.run not in declared:
-            raise Refusal(
+            raise UserError(
                 f"run {_spelt(read.run)} is not declared", file=file, remedy="leave it out or add it to the config"
             )
         if read.run in runs:
-            raise Refusal(
+            raise UserError(
                 f"run {_spelt(read.run)} is also in {runs[read.run].file}", file=file, remedy="give each run once"
             )
         if first is None:
@@ -76,7 +76,7 @@ def _all(
             read = replace(read, cases=first.cases, patients=first.patients, labels=first.labels, target=first.target)
         runs[read.run] = read
     for run in sorted(declared - set(runs)):
-        raise Refusal(f"{comparison.dataset}: no predictions of run {_spelt(run)}", remedy="predict it first")
+        raise UserError(f"{comparison.dataset}: no predictions of run {_spelt(run)}", remedy="predict it first")
     return dict(sorted(runs.items()))
 
 
@@ -90,7 +90,7 @@ def _read(file: Path, *, dataset: str) -> Predictions:
     frame = read_table(file, "predictions")
     _of_one_run(frame, file)
     if frame["dataset"][0] != dataset:
-        raise Refusal(
+        raise UserError(
             f"is about {frame['dataset'][0]}, not {dataset}", file=file, remedy="give this dataset's runs only"
         )
     return _as_arrays(frame, file)
@@ -102,7 +102,7 @@ def _read_elsewhere(file: Path, *, dataset: str, fitted_to: Exchange) -> Predict
     _of_one_run(frame, file)
     asked = set(frame[["label", "asked"]].drop_duplicates().itertuples(index=False, name=None))
     if frame["dataset"][0] != fitted_to.dataset or asked != set(fitted_to.labels):
-        raise Refusal(
+        raise UserError(
             f"is not what networks fitted to {fitted_to.dataset} are asked of {dataset}",
             file=file,
             remedy="run transport again",
@@ -115,7 +115,7 @@ def _of_one_run(frame: pd.DataFrame, file: Path) -> None:
     for column in ("dataset", "source", "recipe", "seed"):
         values = frame[column].unique()
         if len(values) != 1:
-            raise Refusal(f"holds {len(values)} values of {column}, not one", file=file, remedy="predict it again")
+            raise UserError(f"holds {len(values)} values of {column}, not one", file=file, remedy="predict it again")
 
 
 def _as_arrays(frame: pd.DataFrame, file: Path) -> Predictions:
@@ -124,7 +124,7 @@ def _as_arrays(frame: pd.DataFrame, file: Path) -> Predictions:
     at_label, labels = pd.factorize(frame["label"], sort=True)
     if len(frame) != len(cases) * len(labels):
         seen = np.bincount(at_case, minlength=len(cases))
-        raise Refusal(
+        raise UserError(
             f"case {cases[seen.argmin()]!r} has {seen.min()} of {len(labels)} labels",
             file=file,
             remedy="predict it again",
@@ -151,7 +151,7 @@ def _patients(frame: pd.DataFrame, at_case: np.ndarray, file: Path) -> np.ndarra
     patient[at_case] = at_patient
     if (patient[at_case] != at_patient).any():
         case = frame["case"][np.flatnonzero(patient[at_case] != at_patient)[0]]
-        raise Refusal(f"case {case!r} belongs to two patients", file=file, remedy="predict it again")
+        raise UserError(f"case {case!r} belongs to two patients", file=file, remedy="predict it again")
     return np.asarray(names, dtype=object)[patient]
 
 
@@ -160,7 +160,7 @@ def _usable(frame: pd.DataFrame, file: Path) -> None:
     unusable = ~np.isfinite(frame["score"])
     if unusable.any():
         row = frame[unusable].iloc[0]
-        raise Refusal(
+        raise UserError(
             f"{unusable.sum()} scores are not finite, such as {row['score']} for case {row['case']!r}, {row['label']}",
             file=file,
             remedy="the training diverged: lower its learning rate",
@@ -168,16 +168,18 @@ def _usable(frame: pd.DataFrame, file: Path) -> None:
     strange = ~frame["target"].isin([0, 1]) & frame["target"].notna()
     if strange.any():
         row = frame[strange].iloc[0]
-        raise Refusal(f"target {row['target']} of case {row['case']!r} is neither 0, 1 nor unknown", file=file)
+        raise UserError(f"target {row['target']} of case {row['case']!r} is neither 0, 1 nor unknown", file=file)
     if (frame["label"] == MACRO).any():
-        raise Refusal(f"a label is called {MACRO!r}, as the mean over labels is", file=file, remedy="rename the label")
+        raise UserError(
+            f"a label is called {MACRO!r}, as the mean over labels is", file=file, remedy="rename the label"
+        )
 
 
 def _agree(one: Predictions, other: Predictions) -> None:
     """Refuse two runs that are not about the same cases."""
 
     def refuse(what: str) -> None:
-        raise Refusal(f"differs from {one.file}: {what}", file=other.file, remedy="predict both again")
+        raise UserError(f"differs from {one.file}: {what}", file=other.file, remedy="predict both again")
 
     for noun, here, there in (("case", one.cases, other.cases), ("label", one.labels, other.labels)):
         if not np.array_equal(here, there):

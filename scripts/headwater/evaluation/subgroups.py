@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from headwater.core import registry
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data.tables import MACRO
 from headwater.evaluation import bootstrap as measured
 from headwater.evaluation import eligibility as labels_of
@@ -66,7 +66,7 @@ def of_cases(cases: pd.DataFrame, wanted: np.ndarray, *, file: object) -> pd.Dat
     told = cases.set_index("case")
     absent = sorted(set(wanted) - set(told.index))
     if absent:
-        raise Refusal(f"has no case {absent[0]!r}, which is predicted", file=file, remedy="predict it again")
+        raise UserError(f"has no case {absent[0]!r}, which is predicted", file=file, remedy="predict it again")
     told = told.loc[wanted]
     starts, names = zip(*AGE_BANDS, strict=True)
     band = pd.cut(told["age"], [*starts, np.inf], right=False, labels=list(names)).astype(object)

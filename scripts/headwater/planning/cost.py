@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from headwater.core import text
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.planning import preflight
 from headwater.planning.runtime_estimate import Kind, Reckoning, explained, kind_of, reckoned
 from headwater.study import config as study_config
@@ -21,7 +21,7 @@ def cost(*, config: Path, trainings: int = 1, folder: Path = Path()) -> None:
     --folder     where Snakemake was started: its records of finished jobs lie there
     """
     if trainings < 1:
-        raise Refusal(f"--trainings: {trainings} cannot train anything", remedy="say 1 or more")
+        raise UserError(f"--trainings: {trainings} cannot train anything", remedy="say 1 or more")
     plan = study_config.read(config)
     preflight.check(plan)
     known = reckoned(plan, folder=folder)

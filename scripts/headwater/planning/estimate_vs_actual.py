@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from headwater.core import text
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.planning import cost, runtime_estimate, timing_profile
 from headwater.planning.runtime_estimate import Reckoning
 from headwater.study import config as study_config
@@ -39,11 +39,11 @@ def hindsight(*, config: Path, held_out: list[int] | None = None, folder: Path =
     plan = study_config.read(config)
     seeds = list(held_out) if held_out else sorted(plan.seeds)[(len(plan.seeds) + 1) // 2 :]
     if strange := sorted(set(seeds) - set(plan.seeds)):
-        raise Refusal(f"--held-out: {strange} are no seeds of the study", remedy=f"choose of {list(plan.seeds)}")
+        raise UserError(f"--held-out: {strange} are no seeds of the study", remedy=f"choose of {list(plan.seeds)}")
     known = runtime_estimate.reckoned(plan, folder=folder)
     told = foretold(plan, known, seeds=seeds, folder=folder)
     if not told:
-        raise Refusal("no training job of the study has finished", file=config, remedy="run some of it first")
+        raise UserError("no training job of the study has finished", file=config, remedy="run some of it first")
     print(f"Process-hours of finished jobs; held out: seeds {', '.join(map(str, seeds))} and all pre-trainings\n")
     print(text.as_text(as_table(told)), end="\n\n")
     for way, name in (("by_others", "the other seeds"), ("by_calibration", "the calibration")):

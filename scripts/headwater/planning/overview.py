@@ -10,7 +10,7 @@ from statistics import mean
 import pandas as pd
 
 from headwater.core import registry, text
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data import cards
 from headwater.planning import cost, preflight, runtime_estimate, timing_profile
 from headwater.planning.runtime_estimate import Reckoning
@@ -51,7 +51,7 @@ def study(*, config: Path = DEMO, trainings: int = 1, folder: Path = Path()) -> 
     --folder     where Snakemake is started
     """
     if trainings < 1:
-        raise Refusal(f"--trainings: {trainings} cannot train anything", remedy="say 1 or more")
+        raise UserError(f"--trainings: {trainings} cannot train anything", remedy="say 1 or more")
     plan = study_config.read(config)
     missing = preflight.wanting(plan)
     known = runtime_estimate.reckoned(plan, folder=folder)
@@ -67,7 +67,7 @@ def study(*, config: Path = DEMO, trainings: int = 1, folder: Path = Path()) -> 
         print("\n".join(["Findings that a dataset shares with others:", *shared]), end="\n\n")
     print("Missing: nothing" if not missing else "Missing:\n" + "\n".join(f"  {line}" for line in missing))
     if missing:
-        raise Refusal(f"{len(missing)} things are missing", file=config, remedy="the page above names each remedy")
+        raise UserError(f"{len(missing)} things are missing", file=config, remedy="the page above names each remedy")
 
 
 def _size(plan: Config) -> str:

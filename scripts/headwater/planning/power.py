@@ -9,7 +9,7 @@ import pandas as pd
 import pydantic
 
 from headwater.core import files, registry, text
-from headwater.core.errors import Refusal, did_you_mean
+from headwater.core.errors import UserError, did_you_mean
 from headwater.core.progress import bar
 from headwater.data import tables
 from headwater.evaluation import eligibility
@@ -61,7 +61,7 @@ def power(
             power=power,
         )
     except pydantic.ValidationError as error:
-        raise Refusal("; ".join(registry.mistakes(error, Assumed, prefix="power"))) from None
+        raise UserError("; ".join(registry.mistakes(error, Assumed, prefix="power"))) from None
     trainings = [(number, spread) for number in _numbers(seeds, plan) for spread in _spreads(seed_spread)]
     at_hand = {dataset: _test_cases(plan.datasets[dataset], plan, config=config) for dataset in plan.datasets}
     rows = []
@@ -80,7 +80,7 @@ def _numbers(seeds: list[int] | None, plan: Config) -> list[int]:
     """The numbers of seeds, rising."""
     asked = seeds or [len(plan.seeds), *SEEDS]
     if min(asked) < 1:
-        raise Refusal(f"--seeds: {min(asked)} trainings cannot be planned", remedy="say 1 or more")
+        raise UserError(f"--seeds: {min(asked)} trainings cannot be planned", remedy="say 1 or more")
     return sorted(set(asked))
 
 
@@ -88,7 +88,7 @@ def _spreads(asked: list[float] | None) -> list[float]:
     """The standard deviations over trainings, rising."""
     spreads = sorted(set(asked or SEED_SPREADS))
     if not 0 <= spreads[0] <= spreads[-1] < 0.5:
-        raise Refusal(f"--seed-spread: {asked} is no spread of an AUROC", remedy="say numbers from 0 to 0.5")
+        raise UserError(f"--seed-spread: {asked} is no spread of an AUROC", remedy="say numbers from 0 to 0.5")
     return spreads
 
 
@@ -103,7 +103,7 @@ def _test_cases(dataset: Dataset, plan: Config, *, config: Path) -> tuple[Predic
         if not product.is_file():
             # the target first: --configfile takes all words that follow it
             remedy = f"prepare it first: snakemake {product} --configfile {config}"
-            raise Refusal(f"dataset {dataset.name} is not prepared", file=product, remedy=remedy)
+            raise UserError(f"dataset {dataset.name} is not prepared", file=product, remedy=remedy)
     run = _without_scores(tables.read_table(file, "cases"), dataset, file=file)
     untaught = eligibility.untaught(tables.read_table(counted, "labels"), run.labels, file=counted)
     comparison = plan.grid().comparison(dataset.name)
@@ -116,7 +116,7 @@ def _without_scores(cases: pd.DataFrame, dataset: Dataset, *, file: Path) -> Pre
     for label in dataset.labels:
         if label not in known:
             thing = f"there is no label {label!r} (datasets.{dataset.name})"
-            raise Refusal(thing, file=file, remedy=did_you_mean(label, known))
+            raise UserError(thing, file=file, remedy=did_you_mean(label, known))
     test = cases[cases["split"] == "test"]
     names = dataset.labels or tuple(known)
     target = test[[tables.TARGET + label for label in names]].to_numpy(float).T

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from headwater.core import registry
-from headwater.core.errors import Refusal, did_you_mean
+from headwater.core.errors import UserError, did_you_mean
 from headwater.models import backbones
 from headwater.study.config import Config
 from headwater.study.grid import Archive, Source
@@ -19,7 +19,7 @@ EVIDENCE = ("target", "score")
 def check(config: Config) -> None:
     """Refuse a plan that must fail for want of something; one refusal tells all that is wanting."""
     if wrong := wanting(config):
-        raise Refusal((f"{len(wrong)} mistakes: " if len(wrong) > 1 else "") + "; ".join(wrong))
+        raise UserError((f"{len(wrong)} mistakes: " if len(wrong) > 1 else "") + "; ".join(wrong))
 
 
 def wanting(config: Config) -> list[str]:
@@ -56,7 +56,7 @@ def _archives(config: Config) -> Iterable[str]:
             continue
         try:
             _label_files(archive)
-        except Refusal as refusal:
+        except UserError as refusal:
             yield f"archives.{name}: {refusal}"
 
 
@@ -94,7 +94,7 @@ def _known_labels(archive: Archive) -> tuple[str, ...] | None:
     plugin = registry.load("datasets", kind)
     if not hasattr(plugin, "labels"):
         return plugin.CARD.labels
-    with suppress(Refusal):
+    with suppress(UserError):
         return plugin.labels(Path(archive.folder), registry.chosen("datasets", archive.kind))
     return None
 
@@ -117,7 +117,7 @@ def _methods(config: Config) -> Iterable[str]:
             try:
                 size = config.archives[source.corpus].size
                 methods.check(source.method.name, backbone=source.backbone, size=size)
-            except Refusal as refusal:
+            except UserError as refusal:
                 yield f"sources.{name}.method: {refusal}"
             yield from _batches(config, source)
 

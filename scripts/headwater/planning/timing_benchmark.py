@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from headwater.core import files as core_files
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.progress import bar
 from headwater.planning import preflight, timing_profile
 from headwater.planning.runtime_estimate import file_of
@@ -30,7 +30,7 @@ def calibrate(*, config: Path, folder: Path = Path(), seconds: float = 15.0) -> 
     --seconds  how long the steps of each kind are timed, at least (15); scoring as long at most
     """
     if seconds <= 0:
-        raise Refusal(f"--seconds: {seconds} is no time", remedy="say 15")
+        raise UserError(f"--seconds: {seconds} is no time", remedy="say 15")
     plan = study_config.read(config)
     preflight.check(plan)
     rehearsals = _rehearsals(plan)
@@ -87,7 +87,7 @@ def _timed(
     wall = time.monotonic() - began
     if process.returncode:
         last = (process.stderr.strip().splitlines() or ["no word"])[-1]
-        raise Refusal(f"{rehearsal.key} cannot be timed: {last}", remedy="mend what it says, and calibrate again")
+        raise UserError(f"{rehearsal.key} cannot be timed: {last}", remedy="mend what it says, and calibrate again")
     told = json.loads(measured.read_text())
     busy = told.pop("busy")
     return {**told, "start": max(0.0, wall - busy)}

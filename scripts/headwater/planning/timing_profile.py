@@ -16,7 +16,7 @@ import pydantic
 from pydantic import Field
 
 from headwater.core import registry
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.records import Record
 from headwater.data import tables
 from headwater.data.datasets import Card
@@ -87,7 +87,7 @@ def read(plan: Config, *, folder: Path) -> Calibration | None:
     try:
         return Calibration.from_json(file.read_text())
     except (OSError, pydantic.ValidationError) as error:
-        raise Refusal(f"is no calibration: {error}", file=file, remedy="delete it and calibrate again") from None
+        raise UserError(f"is no calibration: {error}", file=file, remedy="delete it and calibrate again") from None
 
 
 # what a study would rehearse

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from headwater.core import text
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.evaluation import multiplicity
 from headwater.reporting import formatting, pivot
 from headwater.study.grid import Grid
@@ -34,7 +34,7 @@ def numbers(rows: pd.DataFrame, *, grid: Grid) -> dict[str, tuple[float | int, s
     for words, number, told in _named(rows, grid):
         name = ".".join(map(part_of_name, words))
         if name in whose:
-            raise Refusal(
+            raise UserError(
                 f"two numbers would be called {name}: {' / '.join(whose[name])} and {' / '.join(words)}",
                 remedy="rename one of their labels",
             )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.fingerprints import LENGTH, NOT_RECORDED, sha256
 from headwater.data.tables import read_table, told
 from headwater.study.grid import Grid
@@ -48,7 +48,7 @@ def gathered(files: list[Path]) -> "Book":
     if len(twice):
         file, run = twice["file"].iloc[0], twice["run"].iloc[0]
         remedy = "delete them and run snakemake again"
-        raise Refusal(f"disagree about {file} of {run}", file=", ".join(map(str, files)), remedy=remedy)
+        raise UserError(f"disagree about {file} of {run}", file=", ".join(map(str, files)), remedy=remedy)
     return Book(whole)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from headwater.core import registry, text, timing
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.records import Choice
 from headwater.data import tables
 from headwater.data.tables import MACRO
@@ -45,7 +45,7 @@ def costs(manifests: list[Path], *, encoders: Path, grid: Grid) -> pd.DataFrame:
     for source in sources:
         if (source.corpus, source.reduction) not in found:
             thing = f"no manifest of {source.corpus}, {source.reduction}"
-            raise Refusal(thing, remedy="run reduce first")
+            raise UserError(thing, remedy="run reduce first")
     kept = {place: tables.read_column(file, "kept") for place, file in found.items()}
     return pd.DataFrame([_cost(source, found, kept, encoders=encoders, grid=grid) for source in sources])
 

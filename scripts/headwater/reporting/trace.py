@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from headwater.core import files as core_files
 from headwater.core import text as core_text
-from headwater.core.errors import Refusal, did_you_mean
+from headwater.core.errors import UserError, did_you_mean
 from headwater.core.fingerprints import NOT_RECORDED, RANDOM, sha256, short
 from headwater.data import cards, splits, tables
 from headwater.reporting import pivot, prose
@@ -78,10 +78,10 @@ class Report:
         """provenance.json."""
         file = self.folder / "provenance.json"
         if not file.exists():
-            raise Refusal("there is no such file", file=file, remedy=AGAIN)
+            raise UserError("there is no such file", file=file, remedy=AGAIN)
         told = core_files.read_json(file)
         if not isinstance(told, dict) or not told.keys() >= TOLD:
-            raise Refusal(f"does not tell {', '.join(sorted(TOLD))}", file=file, remedy=AGAIN)
+            raise UserError(f"does not tell {', '.join(sorted(TOLD))}", file=file, remedy=AGAIN)
         return told
 
     @cached_property
@@ -90,7 +90,9 @@ class Report:
         try:
             return Grid.model_validate(self.told["grid"])
         except pydantic.ValidationError:
-            raise Refusal("tells of another kind of grid", file=self.folder / "provenance.json", remedy=AGAIN) from None
+            raise UserError(
+                "tells of another kind of grid", file=self.folder / "provenance.json", remedy=AGAIN
+            ) from None
 
     @cached_property
     def sets(self) -> pd.DataFrame:
@@ -144,15 +146,17 @@ def _file(table: str, *, config: Path | None) -> Path:
         return given
     known = [*(file.stem for file in given.parent.glob("*.csv") if file.stem != "provenance"), "numbers"]
     if not given.parent.is_dir():
-        raise Refusal("there is no such file", file=given, remedy="give the path of a table, or its name and --config")
-    raise Refusal("there is no such table", file=given, remedy=did_you_mean(given.stem, known))
+        raise UserError(
+            "there is no such file", file=given, remedy="give the path of a table, or its name and --config"
+        )
+    raise UserError("there is no such table", file=given, remedy=did_you_mean(given.stem, known))
 
 
 def _words(row: list[str]) -> list[str]:
     """What was asked for, word by word, quoted or not."""
     words = [word for part in row for word in part.split()]
     if not words:
-        raise Refusal("which row?", remedy="give its number, or words that only it has")
+        raise UserError("which row?", remedy="give its number, or words that only it has")
     return words
 
 
@@ -163,7 +167,7 @@ def _number(report: Report, file: Path, words: list[str]) -> Number:
     rows = _table(file)
     if not {"provenance", "dataset"} <= set(rows):
         known = ["significance", "macro", *(f"labelwise_{dataset.name}" for dataset in report.grid.datasets), *PRODUCTS]
-        raise Refusal("has no rows that come from runs", file=file, remedy=f"choose one of {', '.join(known)}")
+        raise UserError("has no rows that come from runs", file=file, remedy=f"choose one of {', '.join(known)}")
     at = _chosen(rows, words, file=file)
     row = rows.iloc[at].to_dict()
     return Number(
@@ -180,7 +184,7 @@ def _table(file: Path) -> pd.DataFrame:
     try:
         frame = pd.read_csv(file)
     except (OSError, ValueError) as error:
-        raise Refusal(f"cannot be read: {error}", file=file, remedy="run snakemake again") from None
+        raise UserError(f"cannot be read: {error}", file=file, remedy="run snakemake again") from None
     words = [column for column in ("reference", "note") if column in frame]
     return frame.assign(**{column: frame[column].fillna("") for column in words})
 
@@ -214,7 +218,7 @@ def _chosen(rows: pd.DataFrame, words: list[str], *, file: Path) -> int:
     """The position of the one row that a number or words mean."""
     if len(words) == 1 and words[0].isdecimal():
         if not 1 <= int(words[0]) <= len(rows):
-            raise Refusal(f"has no row {words[0]}", file=file, remedy=f"give one from 1 to {len(rows)}")
+            raise UserError(f"has no row {words[0]}", file=file, remedy=f"give one from 1 to {len(rows)}")
         return int(words[0]) - 1
     own = [name for name in TOLD_BY if name in rows]
     found = _having(rows, words, own)
@@ -227,10 +231,10 @@ def _chosen(rows: pd.DataFrame, words: list[str], *, file: Path) -> int:
         known = set().union(*(_spelt(row, [*own, "reference"]) for row in rows.to_dict("records")))
         strange = next((word for word in words if word.casefold() not in known), None)
         remedy = did_you_mean(strange, known) if strange else "leave one of them out"
-        raise Refusal(f"no row has the words {' '.join(words)}", file=file, remedy=remedy)
+        raise UserError(f"no row has the words {' '.join(words)}", file=file, remedy=remedy)
     listed = [f"{at + 1} ({_place(rows.iloc[at].to_dict())})" for at in found[:MOST_SHOWN]]
     more = [f"and {len(found) - MOST_SHOWN} more"] if len(found) > MOST_SHOWN else []
-    raise Refusal(
+    raise UserError(
         f"{len(found)} rows have the words {' '.join(words)}",
         file=file,
         remedy="say which: " + ", ".join(listed + more),
@@ -253,13 +257,13 @@ def _by_name(report: Report, file: Path, name: str) -> Number:
     """A number of numbers.json: of a pair, of one source, or of all that a place has."""
     known = core_files.read_json(file)
     if name not in known:
-        raise Refusal(f"there is no number called {name!r}", file=file, remedy=did_you_mean(name, known))
+        raise UserError(f"there is no number called {name!r}", file=file, remedy=did_you_mean(name, known))
     for prefix, row, sources in sorted(_prefixes(report), key=lambda one: -len(one[0])):
         if name.startswith(f"{prefix}."):
             runs = report.sets[report.sets[["dataset", "recipe"]].eq([row["dataset"], row["recipe"]]).all(axis=1)]
             runs = runs[runs["source"].isin(sources) & (runs["file"] == AT_HOME)].drop_duplicates("run")
             return Number(title=f"{file}, {name}", lines=[f"{known[name]!r}"], dataset=row["dataset"], runs=runs)
-    raise Refusal(f"{name} is counted over the whole study, and comes from no single run", file=file)
+    raise UserError(f"{name} is counted over the whole study, and comes from no single run", file=file)
 
 
 def _prefixes(report: Report) -> Iterator[tuple[str, dict[str, Any], list[str]]]:
@@ -337,7 +341,7 @@ def _splits(report: Report, file: Path, recorded: str) -> Node:
         return Node(f"splits: {short(recorded)} {GONE}")
     try:
         now = splits.digests(tables.read_table(file, "cases"))[splits.ALL]
-    except Refusal as refusal:
+    except UserError as refusal:
         # its bytes are told already; here is why nothing more can be said
         return Node(f"splits: {refusal}")
     unknown = recorded in ("", NOT_RECORDED)

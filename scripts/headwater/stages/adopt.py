@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from headwater.core import registry
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.files import write_json
 from headwater.core.fingerprints import sha256
 from headwater.models import backbones
@@ -27,9 +27,9 @@ def adopt(*, source: grid.Source, size: int, encoder: Path, coverage: Path) -> N
     Refuses weights that fill less of the network than the source demands; the report is printed and kept even then.
     """
     if source.weights is None:
-        raise Refusal(f"source {source.name!r} has no weights", remedy="give it weights, or leave adopt out")
+        raise UserError(f"source {source.name!r} has no weights", remedy="give it weights, or leave adopt out")
     if source.misfit:
-        raise Refusal(f"source {source.name!r}: {source.misfit}", remedy="name a layout and a backbone of one kind")
+        raise UserError(f"source {source.name!r}: {source.misfit}", remedy="name a layout and a backbone of one kind")
     found, metadata = _found(source)
     mean, std = _normalisation(source, metadata)
     network = backbones.build(source.backbone, size=size, mean=mean, std=std, seed=source.seed)
@@ -46,7 +46,7 @@ def adopt(*, source: grid.Source, size: int, encoder: Path, coverage: Path) -> N
         # Snakemake deletes what a failed job declared; this copy stays
         refused = coverage.with_suffix(".refused.json")
         write_json(report, refused)
-        raise Refusal(
+        raise UserError(
             f"coverage {covered.summary()} is below {100 * source.weights.coverage:g} %{_met(found, covered)}",
             file=source.weights.path or source.backbone,
             remedy=_remedy(source, found=found, covered=covered, network=network, report=refused),
@@ -88,7 +88,7 @@ def _found(source: grid.Source) -> tuple[dict[str, Tensor], dict[str, str]]:
         return _files.read(Path(source.weights.path), wrapper=registry.chosen("weights", source.weights.layout).wrapper)
     layout = registry.load("weights", source.weights.layout.name)
     if not hasattr(layout, "download"):
-        raise Refusal(
+        raise UserError(
             f"sources.{source.name}.weights: {source.weights.layout.name} weights cannot be fetched by themselves",
             remedy=f"download the file from {layout.CARD.where} and set path",
         )

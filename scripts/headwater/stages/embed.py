@@ -8,7 +8,7 @@ import numpy as np
 import torch.nn.functional as F
 
 from headwater.core import files
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.fingerprints import RANDOM, sha256
 from headwater.core.progress import bar
 from headwater.data import store
@@ -66,7 +66,7 @@ def embed(
 def _encoder(source: grid.Source, *, size: int, encoder: Path | None) -> Encoder:
     """The source's encoder for images of `size` pixels, drawn anew where it is a random start."""
     if (source.kind == "random") != (encoder is None):
-        raise Refusal(
+        raise UserError(
             f"source {source.name!r} is {source.kind}",
             file=encoder,
             remedy="give --encoder the encoder of an adopted or pre-trained source, and of no other",
@@ -80,13 +80,13 @@ def _encoder(source: grid.Source, *, size: int, encoder: Path | None) -> Encoder
 def _pieces(network: Encoder, corpus: store.Prepared, rows: np.ndarray, *, world: ddp.World) -> Iterator[np.ndarray]:
     """The features of some images at a time, each at length one."""
     if not len(rows):
-        raise Refusal("no image is in the train split", remedy="look at the archive's splits")
+        raise UserError("no image is in the train split", remedy="look at the archive's splits")
     begins = range(0, len(rows), PIECE)
     for begin in bar(begins, total=len(begins), what="features") if world.first else begins:
         told = {"images": corpus.images, "batch": BATCH, "world": world, "precision": "fp32"}
         found = scoring.score(network, rows=rows[begin : begin + PIECE], **told)
         if not found.isfinite().all():
-            raise Refusal(f"{network.name} gives features that are no numbers", remedy="make its encoder again")
+            raise UserError(f"{network.name} gives features that are no numbers", remedy="make its encoder again")
         yield F.normalize(found, dim=1).half().numpy()
 
 

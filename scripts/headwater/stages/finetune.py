@@ -14,7 +14,7 @@ import torch
 
 from headwater import __version__
 from headwater.core import files
-from headwater.core.errors import Refusal, did_you_mean
+from headwater.core.errors import UserError, did_you_mean
 from headwater.core.fingerprints import RANDOM, sha256
 from headwater.data import splits, store, subsample
 from headwater.evaluation.metrics import auroc
@@ -114,17 +114,17 @@ def _material(run: grid.Run, data: store.Prepared, *, file: Path) -> Material:
         targets = {split: _shuffled(rows, split, seed=run.stream) for split, rows in targets.items()}
     whole = data.targets(np.flatnonzero(data.cases["split"].isin(["train", "validation"])), data.labels)
     if not _both_classes(targets["train"]).any():
-        raise Refusal(
+        raise UserError(
             "no label has both classes in the train split", file=file, remedy="choose other labels, or raise fraction"
         )
     if run.recipe.select == "auroc" and not _both_classes(targets["validation"]).any():
-        raise Refusal(
+        raise UserError(
             "no label has both classes in the validation split, so no AUROC can pick a step",
             file=file,
             remedy="raise the archive's validation share, or set select: loss",
         )
     if not len(validation):
-        raise Refusal("has no validation cases", file=file, remedy="raise the archive's validation share")
+        raise UserError("has no validation cases", file=file, remedy="raise the archive's validation share")
     return Material(
         images=data.images,
         labels=labels,
@@ -149,9 +149,9 @@ def _labels(run: grid.Run, known: list[str], *, file: Path) -> list[str]:
     """The run's labels, or all that the cases have."""
     for label in run.dataset.labels:
         if label not in known:
-            raise Refusal(f"has no label {label!r}", file=file, remedy=did_you_mean(label, known))
+            raise UserError(f"has no label {label!r}", file=file, remedy=did_you_mean(label, known))
     if not known:
-        raise Refusal("has no labels", file=file, remedy="fit to another archive")
+        raise UserError("has no labels", file=file, remedy="fit to another archive")
     return list(run.dataset.labels) or known
 
 
@@ -181,7 +181,7 @@ def _network(run: grid.Run, *, size: int, encoder: Path | None) -> tuple[Encoder
     source = run.source
     if (source.kind == "random") != (encoder is None):
         needs = "no encoder" if source.kind == "random" else "an encoder"
-        raise Refusal(f"source {source.name!r} is {source.kind} and takes {needs}", remedy="mend --encoder")
+        raise UserError(f"source {source.name!r} is {source.kind} and takes {needs}", remedy="mend --encoder")
     if encoder is None:
         seed = _number("encoder", source.name, run.seed)
         network = backbones.build(source.backbone, size=size, mean=source.mean, std=source.std, seed=seed)
@@ -189,7 +189,7 @@ def _network(run: grid.Run, *, size: int, encoder: Path | None) -> tuple[Encoder
     tensors, metadata = checkpoint.load_weights(encoder)
     original = source.original
     if metadata.get("digest") != original.digest:
-        raise Refusal(
+        raise UserError(
             f"is not the encoder of source {original.name!r} ({original.digest})",
             file=encoder,
             remedy="delete it and run its rule again",

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.files import write_text
 from headwater.core.text import many
 from headwater.data.neighbours.hamming import neighbours
@@ -55,7 +55,7 @@ def ledger(*, overlaps: Overlaps, cases: list[Path], hashes: list[Path], ledger:
     if len(bad):
         # Snakemake deletes what a failed job declared; this copy stays
         write_text(bad.to_csv(index=False), refused)
-        raise Refusal(f"{len(bad)} leaks into test splits: {_told(bad.iloc[0])}", file=refused, remedy=_remedy(bad))
+        raise UserError(f"{len(bad)} leaks into test splits: {_told(bad.iloc[0])}", file=refused, remedy=_remedy(bad))
     write_table(found, ledger, "ledger")
     # names of cases may hold patients' numbers, and this file is made to be shown
     write_text(found.drop(columns=["example", "other_example"]).to_csv(index=False), readable)
@@ -92,7 +92,7 @@ def _all_cases(
     for learned in overlaps.archives:
         table, words = read_table(cases[learned.archive], "cases"), read_hashes(hashes[learned.archive])
         if len(table) != len(words):
-            raise Refusal(
+            raise UserError(
                 f"has {len(words)} hashes, {cases[learned.archive]} has {len(table)} cases",
                 file=hashes[learned.archive],
                 remedy="delete both and run prepare again",

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data import splits, store, tables
 from headwater.study import grid
 from headwater.training import checkpoint, ddp, predictor
@@ -32,7 +32,7 @@ def predict(
         data = store.read(cases, images=images, seen=run.dataset.seen)
         network = predictor.read(run, model)
         if network.size != data.size:
-            raise Refusal(
+            raise UserError(
                 f"was fitted to images of {network.size} pixels, these have {data.size}",
                 file=model,
                 remedy="run finetune again",
@@ -51,7 +51,7 @@ def _origin(network: predictor.Fitted, data: store.Prepared) -> dict[str, str]:
     """What the scores come from; refuses a model that was fitted to other splits than it is tested on."""
     split = splits.digests(data.cases)[splits.ALL]
     if network.metadata.get("split", split) != split:
-        raise Refusal(
+        raise UserError(
             "was fitted to other splits of these cases", file=network.file, remedy="delete it and run finetune again"
         )
     return {**network.origin, "split": split}

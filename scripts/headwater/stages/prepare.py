@@ -14,7 +14,7 @@ import pandas as pd
 from PIL import Image
 
 from headwater.core import registry
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.files import whole, write_json, write_text
 from headwater.core.process_pool import in_order
 from headwater.core.progress import bar
@@ -83,8 +83,8 @@ def _catalogue(listed: pd.DataFrame, *, archive: grid.Archive, files: Mapping[st
             files=files,
             apart=archive.patients_apart,
         )
-    except Refusal as refusal:
-        raise Refusal(f"archives.{archive.name}: {refusal}") from None
+    except UserError as refusal:
+        raise UserError(f"archives.{archive.name}: {refusal}") from None
 
 
 def _read_all(
@@ -164,7 +164,7 @@ def _write_rejects(refused: pd.DataFrame, path: Path, *, archive: grid.Archive, 
     if len(refused) <= archive.rejects * total:
         return
     write_text(refused.to_csv(index=False), kept)
-    raise Refusal(
+    raise UserError(
         f"archives.{archive.name}: {len(refused)} of {total} images cannot be read (all of them: {kept}),"
         f" more than the share of {archive.rejects:g} that is allowed; the first: {refused['reason'].iloc[0]}",
         remedy=f"mend them, or raise archives.{archive.name}.rejects",
@@ -190,7 +190,7 @@ def _read(chunk: list[dict[str, Any]], *, kind: str, folder: str, size: int, res
             decoded = plugin.read_pixels(Path(folder), case)
             told = plugin.read_person(Path(folder), case) if hasattr(plugin, "read_person") else {}
             results.append(_prepared(decoded, told, case=case, size=size, resize=resize))
-        except Refusal as refusal:
+        except UserError as refusal:
             results.append(Prepared(None, {}, reason=str(refusal)))
     return results
 
@@ -214,7 +214,7 @@ def _read_scan(
                 told = {**slice_.person, **slice_.place._asdict()}
                 result = _prepared(slice_.pixels, told, case=rows[place], size=size, resize=resize)
             made.append((place, result))
-    except Refusal as refusal:
+    except UserError as refusal:
         return [(place, Prepared(None, {}, reason=str(refusal))) for place in range(len(rows))]
     return made
 

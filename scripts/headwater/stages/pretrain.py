@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from headwater.core import registry, timing
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.fingerprints import RANDOM, sha256
 from headwater.data import splits, store, tables
 from headwater.models import backbones, tasks
@@ -37,7 +37,7 @@ def pretrain(
 ) -> None:
     """Write the encoder that a source's method learns from the chosen rows of its corpus."""
     if source.method is None:
-        raise Refusal(f"source {source.name!r} has no method", remedy="give it method, corpus and training")
+        raise UserError(f"source {source.name!r} has no method", remedy="give it method, corpus and training")
     methods.check(source.method.name, backbone=source.backbone, size=size)
     identity = _identity(source, size, [cases, rows, start, probe_cases])
     with (
@@ -93,7 +93,7 @@ def _corpus(cases: Path, images: Path, *, size: int, seen: Window | None) -> sto
     """The corpus; refuses one of another image size than the network is built for."""
     corpus = store.read(cases, images=images, seen=seen)
     if corpus.size != size:
-        raise Refusal(f"has images of {corpus.size} pixels, not {size}", file=images, remedy="run prepare again")
+        raise UserError(f"has images of {corpus.size} pixels, not {size}", file=images, remedy="run prepare again")
     return corpus
 
 
@@ -102,22 +102,24 @@ def _rows(corpus: store.Prepared, path: Path) -> np.ndarray:
     kept = tables.read_table(path, "rows")
     rows = kept["row"].to_numpy()
     if not len(rows):
-        raise Refusal("keeps no image", file=path, remedy="choose a reduction that keeps some")
+        raise UserError("keeps no image", file=path, remedy="choose a reduction that keeps some")
     if (
         rows.min() < 0
         or rows.max() >= len(corpus.cases)
         or (corpus.cases["case"].to_numpy()[rows] != kept["case"]).any()
     ):
-        raise Refusal("was made for another table of cases", file=path, remedy="delete it and run reduce again")
+        raise UserError("was made for another table of cases", file=path, remedy="delete it and run reduce again")
     if (corpus.cases["split"].to_numpy()[rows] == "test").any():
-        raise Refusal("holds test images, which no network may see", file=path, remedy="delete it and run reduce again")
+        raise UserError(
+            "holds test images, which no network may see", file=path, remedy="delete it and run reduce again"
+        )
     return rows
 
 
 def _first_weights(source: grid.Source, *, size: int, start: Path | None) -> Encoder:
     """The encoder that is continued from, with its own normalisation, or one drawn under the source's seed."""
     if (source.start is None) != (start is None):
-        raise Refusal(
+        raise UserError(
             f"source {source.name!r} starts from {source.start or 'random weights'}",
             remedy="give --start the encoder of that source, and of no other",
         )
@@ -130,7 +132,7 @@ def _first_weights(source: grid.Source, *, size: int, start: Path | None) -> Enc
 def _probe(source: grid.Source, cases: Path | None, images: Path | None, *, size: int) -> Probed | None:
     """What chooses the source's step, if anything does."""
     if (source.probe is None) == bool(cases or images) or bool(cases) != bool(images):
-        raise Refusal(
+        raise UserError(
             f"source {source.name!r} has {'a' if source.probe else 'no'} probe",
             remedy="give --probe-cases and --probe-images of that archive, and of no other",
         )

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from headwater.core import registry, timing
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.fingerprints import sha256
 from headwater.core.records import Choice, Record
 from headwater.data import store, tables
@@ -64,7 +64,7 @@ def _reduce(
     kept = registry.load("reductions", reduction.name).keep(seen, looked_at, options=options)
     positions = kept.positions
     if not len(positions):
-        raise Refusal(
+        raise UserError(
             f"{reduction.name} keeps none of {len(corpus)} images", file=cases, remedy="choose a milder reduction"
         )
     origin = {"features": sha256(features)} if features else None
@@ -79,16 +79,16 @@ def _corpus(cases: Path, *, images: Path, hashes: Path) -> tuple[pd.DataFrame, n
     table, pixels, words = tables.read_table(cases, "cases"), store.read_images(images), store.read_hashes(hashes)
     for file, told in ((images, pixels), (hashes, words)):
         if len(told) != len(table):
-            raise Refusal(
+            raise UserError(
                 f"holds {len(told)} images, but {cases} lists {len(table)}", file=file, remedy="run prepare again"
             )
     if words.shape[1] != WORDS:
-        raise Refusal(
+        raise UserError(
             f"has {words.shape[1]} words for each image, not {WORDS}", file=hashes, remedy="run prepare again"
         )
     corpus = _ordered(table[table["split"] == "train"])
     if corpus.empty:
-        raise Refusal("no image is in the train split", file=cases, remedy="look at the archive's splits")
+        raise UserError("no image is in the train split", file=cases, remedy="look at the archive's splits")
     short = words[corpus["row"].to_numpy(), LEDGER:]
     return corpus.assign(volume=_volumes(corpus), **dict(zip(KINDS, short.T, strict=True))), pixels
 
@@ -99,7 +99,7 @@ def _seen(
     """What a reduction looks at: the pixels; or features, with `row` pointing to the image's place among them."""
     source = getattr(options, "source", None)
     if (source is None) != (features is None):
-        raise Refusal(
+        raise UserError(
             f"this reduction looks at {'pixels' if source is None else f'what {source} sees'}",
             file=features,
             remedy="leave --features out" if source is None else "give --features what that source's encoder sees",
@@ -109,7 +109,7 @@ def _seen(
     found = store.read_features(features)
     if len(found) != len(corpus):
         thing = f"holds features of {len(found)} images, the train split has {len(corpus)}"
-        raise Refusal(thing, file=features, remedy="delete it and run embed again")
+        raise UserError(thing, file=features, remedy="delete it and run embed again")
     return corpus.assign(row=np.argsort(np.argsort(corpus["row"].to_numpy()))), found
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.files import write_json
 from headwater.data import index
 from headwater.data.index import label_counts, one_class_notes, refuse_unusable_labels
@@ -44,7 +44,7 @@ def _refuse_more(
     """Refuse a reading that lists images which the first one never prepared."""
     more = catalogue.loc[~catalogue["case"].isin({*known["case"], *refused["case"]}), "case"]
     if len(more):
-        raise Refusal(
+        raise UserError(
             f"has no image {more.iloc[0]}, which archives.{archive.name} lists ({len(more)} such images)",
             file=file,
             remedy=f"archives.{archive.images_of} must take in all that its other readings do",

@@ -10,7 +10,7 @@ import pandas as pd
 
 from headwater import __version__
 from headwater.core import fingerprints, text
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.files import write_json, write_text
 from headwater.data.tables import MACRO, OF_SUBSET, read_table
 from headwater.evaluation import multiplicity
@@ -96,7 +96,7 @@ def _by_archive(files: list[Path], table: str, grid: Grid) -> dict[str, pd.DataF
     found = {file.parent.name: read_table(file, table) for file in sorted(set(files))}
     for dataset in grid.datasets:
         if dataset.archive not in found:
-            raise Refusal(f"no table of {table} in a folder called {dataset.archive}", remedy="run prepare first")
+            raise UserError(f"no table of {table} in a folder called {dataset.archive}", remedy="run prepare first")
     return found
 
 
@@ -107,14 +107,14 @@ def _by_dataset(files: list[Path], table: str, grid: Grid) -> pd.DataFrame:
     for file, frame in frames.items():
         for name in frame["dataset"].unique():
             if name in whose:
-                raise Refusal(f"{name} is also in {whose[name]}", file=file, remedy="give each dataset once")
+                raise UserError(f"{name} is also in {whose[name]}", file=file, remedy="give each dataset once")
             if name not in [dataset.name for dataset in grid.datasets]:
-                raise Refusal(f"{name} is no dataset of the grid", file=file, remedy="leave the file out")
+                raise UserError(f"{name} is no dataset of the grid", file=file, remedy="leave the file out")
             whose[name] = file
     for dataset in grid.datasets:
         # a dataset whose labels all lack a class has comparisons, but no curve
         if dataset.name not in whose and table == "comparisons":
-            raise Refusal(f"no table of {table} for {dataset.name}", remedy="run compare first")
+            raise UserError(f"no table of {table} for {dataset.name}", remedy="run compare first")
     return pd.concat(frames.values(), ignore_index=True)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from headwater.core.errors import Refusal, did_you_mean
+from headwater.core.errors import UserError, did_you_mean
 from headwater.data import store, tables
 from headwater.study import grid
 from headwater.study.shared_labels import Exchange, Exchanges
@@ -45,7 +45,7 @@ def _known(one: Exchange, fitted_labels: list[str], tested_labels: list[str], *,
     for label, asked in one.labels:
         for name, known, file in ((asked, fitted_labels, files[0]), (label, tested_labels, files[1])):
             if name not in known:
-                raise Refusal(f"has no label {name!r}", file=file, remedy=did_you_mean(name, known))
+                raise UserError(f"has no label {name!r}", file=file, remedy=did_you_mean(name, known))
 
 
 def _of_findings(one: Exchange, fitted_labels: list[str], scores: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pydantic
 
 from headwater.core import files, registry
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data.twins import _folder
 from headwater.study.grid import Twin
 
@@ -16,7 +16,7 @@ def twin(archive: str, folder: Path, *, cases: int, seed: int = 0, first_patient
     try:
         record = Twin(cases=cases, seed=seed, first_patient=first_patient, size=size)
     except pydantic.ValidationError as error:
-        raise Refusal("; ".join(registry.mistakes(error, Twin))) from None
+        raise UserError("; ".join(registry.mistakes(error, Twin))) from None
     if _folder.occupied(folder):
         _check_same(folder, _folder.stamp(archive, record))
         print(f"twin: {folder} holds this twin of {archive} already; nothing to do")
@@ -29,7 +29,7 @@ def _check_same(folder: Path, wanted: dict) -> None:
     """Refuse a folder that holds anything but the wanted twin."""
     file = folder / _folder.STAMP
     if not file.is_file():
-        raise Refusal(
+        raise UserError(
             "something that is no twin lies here", file=folder, remedy="it is left alone; name a folder of its own"
         )
     found = files.read_json(file)
@@ -38,7 +38,7 @@ def _check_same(folder: Path, wanted: dict) -> None:
         other = ", ".join(
             f"{key} {known.get(key)}, not {value}" for key, value in wanted.items() if known.get(key) != value
         )
-        raise Refusal(
+        raise UserError(
             f"another twin lies here ({other or 'its stamp says more than ours'})",
             file=folder,
             remedy="it is left alone; delete it or name another folder",

@@ -11,7 +11,7 @@ import yaml
 from pydantic import Field
 
 from headwater.core import registry
-from headwater.core.errors import Refusal, did_you_mean
+from headwater.core.errors import UserError, did_you_mean
 from headwater.core.records import Choice, Record
 from headwater.study import lineage
 from headwater.study import source_matrix as source_grids
@@ -152,9 +152,9 @@ def read(path: Path) -> Config:
     try:
         content = yaml.safe_load(path.read_text())
     except (OSError, yaml.YAMLError) as error:
-        raise Refusal(f"the config cannot be read: {error}", file=path, remedy="mend the YAML") from None
+        raise UserError(f"the config cannot be read: {error}", file=path, remedy="mend the YAML") from None
     if not isinstance(content, dict):
-        raise Refusal("the config is not a list of `key: value`", file=path, remedy="see config/README.md")
+        raise UserError("the config is not a list of `key: value`", file=path, remedy="see config/README.md")
     return load(content, file=path)
 
 
@@ -195,9 +195,9 @@ def load(content: dict[str, Any], *, file: Path | str = "config") -> Config:
     return config
 
 
-def _many(wrong: list[str], file: Path | str) -> Refusal:
+def _many(wrong: list[str], file: Path | str) -> UserError:
     many = f"{len(wrong)} mistakes: " if len(wrong) > 1 else ""
-    return Refusal(many + "; ".join(wrong), file=file)
+    return UserError(many + "; ".join(wrong), file=file)
 
 
 def _filled_in(content: dict[str, Any]) -> dict[str, Any]:
@@ -271,7 +271,7 @@ def _unknown_plugins(config: Config) -> Iterable[str]:
     for place, family, choice in _choices(config):
         try:
             registry.chosen(family, choice)
-        except Refusal as refusal:
+        except UserError as refusal:
             yield f"{place}: {refusal}"
     for name, source in config.sources.items():
         library, slash, model = source.backbone.partition("/")
@@ -358,7 +358,7 @@ def _other_images(archive: Archive, first: Archive) -> Iterable[str]:
         return
     try:
         ours, theirs = registry.chosen("datasets", archive.kind), registry.chosen("datasets", first.kind)
-    except Refusal:
+    except UserError:
         # `_unknown_plugins` tells what is wrong with them
         return
     free = registry.constant("datasets", kind, "LABEL_OPTIONS", default=())

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from headwater.core import registry
-from headwater.core.errors import Refusal, did_you_mean
+from headwater.core.errors import UserError, did_you_mean
 
 TABLE = Path(__file__).with_suffix(".csv")
 
@@ -34,7 +34,7 @@ class Findings:
         """An archive's own label of each finding that others have, too."""
         known = sorted(set(self.rows["archive"]))
         if archive not in known:
-            raise Refusal(f"the table of findings has no archive {archive!r}", remedy=did_you_mean(archive, known))
+            raise UserError(f"the table of findings has no archive {archive!r}", remedy=did_you_mean(archive, known))
         here = self.rows[(self.rows["archive"] == archive) & (self.rows["how"] == "same")]
         return dict(zip(here["finding"], here["label"], strict=True))
 
@@ -49,7 +49,7 @@ class Findings:
         here = same[same["finding"] == finding]
         if here.empty:
             remedy = did_you_mean(finding, sorted(set(same["finding"])))
-            raise Refusal(f"the table of findings has no {finding!r}", remedy=remedy)
+            raise UserError(f"the table of findings has no {finding!r}", remedy=remedy)
         return dict(zip(here["archive"], here["label"], strict=True))
 
 
@@ -69,16 +69,16 @@ def read(file: Path) -> Findings:
     first, _, rest = file.read_text(encoding="utf-8").partition("\n")
     version = re.fullmatch(r"# version (\d+)", first)
     if not version:
-        raise Refusal(f"begins with {first!r}", file=file, remedy="begin with a line such as: # version 1")
+        raise UserError(f"begins with {first!r}", file=file, remedy="begin with a line such as: # version 1")
     try:
         rows = pd.read_csv(StringIO(rest), dtype=str, keep_default_na=False)
     except ValueError as error:
-        raise Refusal(f"is no table: {error}", file=file, remedy="put what holds a comma into quotes") from None
+        raise UserError(f"is no table: {error}", file=file, remedy="put what holds a comma into quotes") from None
     if tuple(rows.columns) != COLUMNS:
-        raise Refusal(f"has the columns {', '.join(rows.columns)}", file=file, remedy=f"have {', '.join(COLUMNS)}")
+        raise UserError(f"has the columns {', '.join(rows.columns)}", file=file, remedy=f"have {', '.join(COLUMNS)}")
     wrong = [*_strange(rows), *_twice(rows), *_lonely(rows), *_forgotten(rows)]
     if wrong:
-        raise Refusal("; ".join(wrong), file=file)
+        raise UserError("; ".join(wrong), file=file)
     return Findings(version=int(version[1]), rows=rows)
 
 

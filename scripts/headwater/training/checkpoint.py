@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import save as serialised
 from torch import Tensor
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.files import whole
 from headwater.training.ddp import World, any_rank
 
@@ -51,7 +51,7 @@ def load(progress: Path, *, identity: str) -> dict[str, Any] | None:
         contents = torch.load(progress, map_location="cpu", weights_only=True)
         theirs = contents.pop("identity")
     except (OSError, RuntimeError, EOFError, LookupError, TypeError, AttributeError, pickle.UnpicklingError) as error:
-        raise Refusal(
+        raise UserError(
             f"is no progress of a training, or not all of it ({type(error).__name__})",
             file=progress,
             remedy="delete it, and the training starts from its first step",
@@ -135,7 +135,7 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         with safetensors.safe_open(path, framework="pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (OSError, safetensors.SafetensorError) as error:
-        raise Refusal(
+        raise UserError(
             f"holds no weights: {error}", file=path, remedy="delete it and run the rule that makes it again"
         ) from None
 

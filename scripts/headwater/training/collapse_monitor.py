@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from headwater.core.errors import Refusal, did_you_mean
+from headwater.core.errors import UserError, did_you_mean
 from headwater.data import store
 from headwater.models.backbones._encoder import Encoder
 from headwater.study import grid
@@ -45,11 +45,11 @@ def probed(probe: grid.Probe, data: store.Prepared, *, file: Path) -> Probed:
 
     for label in probe.labels:
         if label not in data.labels:
-            raise Refusal(f"has no label {label!r}", file=file, remedy=did_you_mean(label, data.labels))
+            raise UserError(f"has no label {label!r}", file=file, remedy=did_you_mean(label, data.labels))
     rows = [evenly(data.rows(split), most=probe.images) for split in grid.PROBED]
     targets = tuple(data.targets(one, list(probe.labels) or data.labels) for one in rows)
     if not feature_probe.asked(targets):
-        raise Refusal(
+        raise UserError(
             "no label has both classes in the train and in the validation split",
             file=file,
             remedy="probe with another archive, or raise probe.images",
@@ -98,7 +98,7 @@ class Watch:
             value = measured[f"features/{what}"]
             # exactly one direction may come out as a little less than one
             if len(self.rows) > 1 and not value >= floor * (1 - 1e-9):
-                raise Refusal(
+                raise UserError(
                     f"source {name!r} collapsed: at step {step} the {what} of its features is {value:.3g}, below"
                     f" {floor:g}: images are hardly told apart",
                     remedy=f"lower lr, raise batch or warmup_steps, or lower sources.{name}.collapse.{what}",

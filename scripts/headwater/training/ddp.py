@@ -18,7 +18,7 @@ import torch.distributed as dist
 from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 
 Wanted = Literal["auto", "cpu", "cuda"]
 """What shall compute: `auto` takes GPUs where there are any."""
@@ -77,14 +77,14 @@ def _device(wanted: Wanted, *, local: int, here: int) -> torch.device:
     given = [gpu for gpu in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu.strip() not in ("", "-1")]
     if not torch.cuda.is_available():
         if given or wanted == "cuda":
-            raise Refusal(
+            raise UserError(
                 f"torch finds no GPU, though {'this job was given ' + ','.join(given) if given else 'one is wanted'}",
                 remedy="look at nvidia-smi and at torch.version.cuda, or set compute.device: cpu",
             )
         return torch.device("cpu")
     found = torch.cuda.device_count()
     if found < here:
-        raise Refusal(
+        raise UserError(
             f"{here} ranks on this machine need {here} GPUs: there are {found}",
             remedy="lower compute.ranks, or ask for more GPUs",
         )
@@ -153,7 +153,7 @@ def stop_signals() -> Iterator[Callable[[], bool]]:
 def precision(wanted: str, device: torch.device) -> torch.dtype | None:
     """The number format of autocast on a device, None for plain float32; `auto` is bf16 where a GPU has it."""
     if wanted == "fp16" and device.type == "cpu":
-        raise Refusal("precision fp16 needs a GPU", remedy="set precision: auto")
+        raise UserError("precision fp16 needs a GPU", remedy="set precision: auto")
     if wanted == "auto":
         has_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         return torch.bfloat16 if has_bf16 else None

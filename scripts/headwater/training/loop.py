@@ -16,7 +16,7 @@ import torch
 from timm.optim import param_groups_weight_decay
 from torch import Tensor, nn
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.progress import bar
 from headwater.study.grid import Training
 from headwater.training import augment as views
@@ -48,7 +48,7 @@ class Learner(nn.Module):
     def parameter_groups(self, training: Training) -> list[dict]:
         """What is optimised: all that asks for gradients, without weight decay on biases and norms."""
         if training.layer_decay is not None:
-            raise Refusal("layer_decay means nothing to what is trained here", remedy="leave it out")
+            raise UserError("layer_decay means nothing to what is trained here", remedy="leave it out")
         return param_groups_weight_decay(self, training.weight_decay)
 
     def pace(self, *, step: int) -> float:
@@ -146,9 +146,9 @@ def fit(
 def _check(rows: np.ndarray, training: Training, world: World) -> None:
     """Refuse what cannot be trained."""
     if not len(rows):
-        raise Refusal("there is no image to train on", remedy="look at the splits, the reduction and the fraction")
+        raise UserError("there is no image to train on", remedy="look at the splits, the reduction and the fraction")
     if training.batch % world.size:
-        raise Refusal(f"batch {training.batch} is no multiple of {world.size} ranks", remedy="make it one")
+        raise UserError(f"batch {training.batch} is no multiple of {world.size} ranks", remedy="make it one")
 
 
 def _learn(state: State, batch: Batch, *, seed: int) -> tuple[float, Tensor]:
@@ -186,7 +186,7 @@ def _note(noted: list[tuple[float, Tensor]], *, step: int, tracker: Tracker, wor
     first = step - len(noted) + 1
     for at, ((rate, _), loss) in enumerate(zip(noted, means.tolist(), strict=True), start=first):
         if not math.isfinite(loss):
-            raise Refusal(
+            raise UserError(
                 f"the loss became {loss} at step {at} with learning rate {rate:.3g}",
                 remedy="lower lr, raise warmup_steps, or set clip: 1",
             )

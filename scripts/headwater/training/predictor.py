@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.fingerprints import NOT_RECORDED, sha256
 from headwater.data.store import Prepared
 from headwater.models.backbones._encoder import draw, normalisation
@@ -41,7 +41,7 @@ class Fitted:
         """(rows, scores) of a split, scores (rows, labels); images of another size are brought to its own."""
         rows = data.rows(split)
         if not len(rows):
-            raise Refusal(f"has no {split} cases", file=cases, remedy="mend the split of the archive")
+            raise UserError(f"has no {split} cases", file=cases, remedy="mend the split of the archive")
         training = self.run.recipe.training
         network = self.network if data.size == self.size else Resizing(self.network, size=self.size)
         logits = scoring.score(
@@ -53,7 +53,7 @@ class Fitted:
             precision=training.precision,
         )
         if not torch.isfinite(logits).all():
-            raise Refusal("gives scores that are no numbers", file=self.file, remedy="fit it again with a lower lr")
+            raise UserError("gives scores that are no numbers", file=self.file, remedy="fit it again with a lower lr")
         return rows, classification.evidence(logits, self.kind)
 
 
@@ -74,7 +74,7 @@ def read(run: grid.Run, model: Path) -> Fitted:
     """The network in a model file; refuses the model of another run."""
     tensors, metadata = checkpoint.load_weights(model)
     if metadata.get("run") != run.as_json():
-        raise Refusal(
+        raise UserError(
             f"is not the model of run {run.path} ({run.digest})", file=model, remedy="delete it and run finetune again"
         )
     mean, std = normalisation(metadata, file=model)
@@ -83,7 +83,7 @@ def read(run: grid.Run, model: Path) -> Fitted:
     network = classification.Classifier(encoder, labels=len(labels), seed=0)
     absent = network.state_dict().keys() ^ tensors.keys()
     if absent:
-        raise Refusal(
+        raise UserError(
             f"does not fit its network: {', '.join(sorted(absent)[:3])}", file=model, remedy="run finetune again"
         )
     network.load_state_dict(tensors)

@@ -6,7 +6,7 @@ import torch
 from timm.optim import create_optimizer_v2
 from timm.scheduler import CosineLRScheduler
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.study.grid import Recipe, Training
 
 
@@ -14,7 +14,7 @@ def length(training: Training, *, cases: int) -> int:
     """Optimiser steps of a training on so many cases."""
     steps = training.steps or math.ceil(training.epochs * cases / training.batch)
     if training.warmup_steps >= steps:
-        raise Refusal(
+        raise UserError(
             f"warmup_steps ({training.warmup_steps}) must be smaller than the training,"
             f" and {training.epochs} epochs of {cases} cases are {steps} steps",
             remedy="lower warmup_steps or batch, or raise epochs",
@@ -26,7 +26,7 @@ def frozen(recipe: Recipe, *, cases: int) -> int:
     """First steps of a recipe on so many cases in which the encoder is frozen; refused where no step is left."""
     held = recipe.frozen_steps or math.ceil((recipe.frozen_epochs or 0) * cases / recipe.training.batch)
     if held and held >= (steps := length(recipe.training, cases=cases)):
-        raise Refusal(
+        raise UserError(
             f"the encoder is frozen for {held} steps, and the training on {cases} cases has {steps}",
             remedy="lower frozen_steps or frozen_epochs, or train for longer",
         )

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data.store import Scans
 from headwater.training.augment import as_float
 from headwater.training.batches import scoring_batches
@@ -26,7 +26,7 @@ def score(
     `images`: uint8 (cases, channels, h, w), or scans; the network gets float (at most `batch`, 3, h, w) in [0, 1].
     """
     if not len(rows):
-        raise Refusal("there is no image to score", remedy="look at the splits of the cases")
+        raise UserError("there is no image to score", remedy="look at the splits of the cases")
     own = share(len(rows), world)
     # with fewer images than ranks an idle rank scores one too, to know how many outputs there are
     asked = rows[own] if len(own) else rows[:1]

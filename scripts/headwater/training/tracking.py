@@ -13,7 +13,7 @@ from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.files import whole
 from headwater.core.records import Record
 from headwater.study.grid import Tracking
@@ -125,7 +125,7 @@ class Tracker:
         try:
             import wandb
         except ImportError:
-            raise Refusal(
+            raise UserError(
                 "tracking.wandb needs the package wandb", remedy="pip install -e '.[wandb]', or say disabled"
             ) from None
         self._keep_below_folder()

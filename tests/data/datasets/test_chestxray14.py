@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from archives_made import HEADER, SAMPLES, edit, make_chestxray14
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.records import Record
 from headwater.data.datasets import chestxray14
 from headwater.data.datasets.chestxray14 import label_files, read_cases, read_pixels
@@ -22,7 +22,7 @@ def cases_of(folder):
 
 
 def refusal_of(folder):
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(UserError) as refused:
         read_cases(folder, Record())
     assert "\n" not in str(refused.value)
     return str(refused.value)
@@ -85,7 +85,7 @@ def test_images_may_lie_in_any_of_the_folders(tmp_path, images):
 def test_an_image_that_is_absent_is_refused_when_it_is_read(folder):
     (folder / "images_001/images/00000001_000.png").unlink()
     case = cases_of(folder).iloc[0].to_dict()
-    with pytest.raises(Refusal, match=r"00000001_000\.png: is not there"):
+    with pytest.raises(UserError, match=r"00000001_000\.png: is not there"):
         read_pixels(folder, case)
 
 
@@ -93,7 +93,7 @@ def test_an_image_that_is_absent_is_refused_when_it_is_read(folder):
 def test_an_absent_file_is_refused(folder, name):
     (folder / name).unlink()
     assert f"{folder / name}: is not there" in refusal_of(folder)
-    with pytest.raises(Refusal, match=name):
+    with pytest.raises(UserError, match=name):
         label_files(folder, Record())
 
 

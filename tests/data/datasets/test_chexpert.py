@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from archives_made import chexpert_cells, edit, make_chexpert, picture, write_picture
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data.datasets import chexpert
 from headwater.data.datasets.chexpert import CARD, Options, label_files, read_cases, read_pixels
 from headwater.data.tables import TARGET, check
@@ -23,7 +23,7 @@ def cases_of(folder, **options):
 
 
 def refusal_of(folder):
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(UserError) as refused:
         read_cases(folder, Options())
     assert "\n" not in str(refused.value)
     return str(refused.value)
@@ -116,7 +116,7 @@ def test_images_that_no_table_names_are_left_alone_and_absent_ones_refused_when_
     cases = cases_of(folder)
     assert not cases["study"].str.endswith("study9").any()
     (folder / cases["file"][0]).unlink()
-    with pytest.raises(Refusal, match=r"view1_frontal\.jpg: is not there"):
+    with pytest.raises(UserError, match=r"view1_frontal\.jpg: is not there"):
         read_pixels(folder, cases.iloc[0].to_dict())
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data import tables
 from headwater.data.datasets.covid_ct import CARD, LISTS, Options, label_files, read_cases, read_pixels
 from headwater.data.twins import covid_ct as twins
@@ -96,21 +96,21 @@ def test_grouped_lists_share_no_patient_and_drawn_ones_are_none(folder):
 )
 def test_broken_tables_of_patients_are_refused(folder, text, said):
     table(folder, text)
-    with pytest.raises(Refusal, match=said):
+    with pytest.raises(UserError, match=said):
         read_cases(folder, Options())
 
 
 def test_what_stands_in_two_lists_or_nowhere_is_refused(folder):
     (folder / "COVID-CT-MetaInfo.xlsx").write_bytes(b"a workbook")
-    with pytest.raises(Refusal, match=r"xlsx: tells the patients, .* save its sheet as COVID-CT-MetaInfo\.csv"):
+    with pytest.raises(UserError, match=r"xlsx: tells the patients, .* save its sheet as COVID-CT-MetaInfo\.csv"):
         label_files(folder, Options())
     table(folder, "File name,Patient ID\n2.png,A\n")
     listed = folder / LISTS["NonCOVID", "test"]
     listed.write_text(listed.read_text() + "2.png\n")
-    with pytest.raises(Refusal, match=r"2\.png also stands in trainCT_NonCOVID\.txt"):
+    with pytest.raises(UserError, match=r"2\.png also stands in trainCT_NonCOVID\.txt"):
         read_cases(folder, Options())
     listed.unlink()
-    with pytest.raises(Refusal, match=r"testCT_NonCOVID\.txt: is not there"):
+    with pytest.raises(UserError, match=r"testCT_NonCOVID\.txt: is not there"):
         label_files(folder, Options())
 
 
@@ -142,7 +142,7 @@ def test_the_parted_patient_of_the_official_lists_is_named_grouped_or_excused(tm
     twins.make(tmp_path / "twin", cases=120, seed=1, size=32)
     shared = cases_of(tmp_path / "twin").groupby("patient")["split"].agg(set)
     (parted,) = shared.index[shared.map(len) > 1]
-    with pytest.raises(Refusal, match=rf"patient {parted} is in test and in train.*testCT_COVID.*1 such patients"):
+    with pytest.raises(UserError, match=rf"patient {parted} is in test and in train.*testCT_COVID.*1 such patients"):
         prepared(tmp_path / "twin", tmp_path / "refused")
 
     apart = prepared(tmp_path / "twin", tmp_path / "grouped", splits="grouped")
@@ -152,7 +152,7 @@ def test_the_parted_patient_of_the_official_lists_is_named_grouped_or_excused(tm
     assert set(drawn["split"]) == set(tables.SPLITS)
 
     prepared(tmp_path / "twin", tmp_path / "told", apart=False)
-    with pytest.raises(Refusal, match=r"leaks into test splits: ct train and ct test share patients: \d case"):
+    with pytest.raises(UserError, match=r"leaks into test splits: ct train and ct test share patients: \d case"):
         looked_at(tmp_path / "told")
     why = "the authors' lists part this patient; see their issue 11"
     excuses = [Excuse(kind=kind, between=("ct train", "ct test"), reason=why) for kind in ("patients", "studies")]

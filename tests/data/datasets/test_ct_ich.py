@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.records import Record
 from headwater.data.datasets import ct_ich
 from headwater.data.datasets.ct_ich import CARD, PERSONS, READINGS
@@ -75,7 +75,7 @@ def test_other_messes_of_that_table(folder):
     pd.testing.assert_frame_equal(cases_of(folder), cases_of(folder))
     assert cases_of(folder)["age"].notna().all()
     (folder / PERSONS).write_text(table.replace(" Gender", "Whatever"))
-    with pytest.raises(Refusal, match=f"{PERSONS}: has no column 'sex'"):
+    with pytest.raises(UserError, match=f"{PERSONS}: has no column 'sex'"):
         cases_of(folder)
 
 
@@ -97,7 +97,7 @@ def test_readings_beyond_a_volume_become_rejects(folder):
     found = dict(ct_ich.read_scan(folder, rows))
     assert [place for place, slice_ in found.items() if slice_.pixels is None] == [12]
     assert found[12].reason.endswith("049.nii: has no slice for 049/0040")
-    with pytest.raises(Refusal, match="has no slice 40, but 12"):
+    with pytest.raises(UserError, match="has no slice 40, but 12"):
         ct_ich.read_pixels(folder, rows[12])
 
 
@@ -117,7 +117,7 @@ def test_a_damaged_volume_is_one_case_that_will_be_rejected(folder):
     (folder / "ct_scans/051.nii").write_bytes(b"nothing")
     cases = cases_of(folder)
     assert cases.loc[cases["series"] == "051", "case"].tolist() == ["051/0001"]
-    with pytest.raises(Refusal, match=r"051\.nii"):
+    with pytest.raises(UserError, match=r"051\.nii"):
         list(ct_ich.read_scan(folder, cases[cases["series"] == "051"].to_dict("records")))
 
 
@@ -131,9 +131,9 @@ def test_a_volume_that_is_not_made_of_axial_slices_has_no_readings_and_is_reject
     assert len(turned) == 12
     assert turned[[TARGET + label for label in CARD.labels]].isna().all(axis=None)
     assert cases.loc[cases["series"] != "051", TARGET + "Epidural"].notna().all()
-    with pytest.raises(Refusal, match=r"051\.nii: is not made of axial slices"):
+    with pytest.raises(UserError, match=r"051\.nii: is not made of axial slices"):
         list(ct_ich.read_scan(folder, turned.to_dict("records")))
-    with pytest.raises(Refusal, match=r"051\.nii: is not made of axial slices"):
+    with pytest.raises(UserError, match=r"051\.nii: is not made of axial slices"):
         ct_ich.read_pixels(folder, turned.iloc[0])
 
 
@@ -141,7 +141,7 @@ def test_the_older_release_is_refused_by_name(tmp_path):
     (tmp_path / "Patients_CT/049/brain").mkdir(parents=True)
     (tmp_path / "hemorrhage_diagnosis.csv").write_text("PatientNumber,SliceNumber\n")
     with pytest.raises(
-        Refusal, match=r"older release, of JPEG pictures without Hounsfield units; fetch release 1\.3\.1"
+        UserError, match=r"older release, of JPEG pictures without Hounsfield units; fetch release 1\.3\.1"
     ):
         cases_of(tmp_path)
 
@@ -160,11 +160,11 @@ def test_a_broken_reading_is_refused(folder, change, complaint):
     for name, value in change.items():
         table.loc[0, name] = value
     rewrite(folder, table)
-    with pytest.raises(Refusal, match=complaint):
+    with pytest.raises(UserError, match=complaint):
         cases_of(folder)
 
 
 def test_a_folder_without_volumes_is_refused(folder):
     shutil.rmtree(folder / "ct_scans")
-    with pytest.raises(Refusal, match="has no ct_scans"):
+    with pytest.raises(UserError, match="has no ct_scans"):
         cases_of(folder)

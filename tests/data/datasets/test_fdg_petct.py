@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data.datasets import fdg_petct
 from headwater.data.datasets.fdg_petct import CARD, Options
 from headwater.data.io.nifti import read_nifti
@@ -105,7 +105,7 @@ def test_patients_with_several_diagnoses_are_unknown_where_no_location_tells(fol
 @pytest.mark.parametrize("column", ["Subject ID", "diagnosis", "age", "sex"])
 def test_a_missing_column_is_named(folder, column):
     rewrite(folder, table_of(folder).drop(columns=column))
-    with pytest.raises(Refusal, match=f"fdg_metadata.csv: has no column '{column}'"):
+    with pytest.raises(UserError, match=f"fdg_metadata.csv: has no column '{column}'"):
         cases_of(folder)
 
 
@@ -114,7 +114,7 @@ def test_other_spellings_of_a_diagnosis_and_unknown_ones(folder):
     rewrite(folder, table.assign(diagnosis=table["diagnosis"].str.lower().str.replace("_", " ")))
     pd.testing.assert_frame_equal(cases_of(folder), whole)
     rewrite(folder, table.assign(diagnosis="LYMFOMA"))
-    with pytest.raises(Refusal, match="line 2 says 'LYMFOMA' for 'diagnosis'; did you mean 'LYMPHOMA'"):
+    with pytest.raises(UserError, match="line 2 says 'LYMFOMA' for 'diagnosis'; did you mean 'LYMPHOMA'"):
         cases_of(folder)
 
 
@@ -122,7 +122,7 @@ def test_two_diagnoses_of_one_examination_are_refused(folder):
     table = table_of(folder)
     table.loc[0, "diagnosis"] = "MELANOMA" if table["diagnosis"][0] != "MELANOMA" else "LYMPHOMA"
     rewrite(folder, table)
-    with pytest.raises(Refusal, match="tells two things of one examination"):
+    with pytest.raises(UserError, match="tells two things of one examination"):
         cases_of(folder)
 
 
@@ -133,11 +133,11 @@ def test_a_volume_that_is_absent_or_broken_is_one_case_that_will_be_rejected(fol
     cases = cases_of(folder)
     assert len(cases) == CASES - 22
     assert cases["position"].isna().sum() == 2
-    with pytest.raises(Refusal, match="is not there"):
+    with pytest.raises(UserError, match="is not there"):
         fdg_petct.read_pixels(folder, cases[cases["file"] == str(gone.relative_to(folder))].iloc[0])
 
 
 def test_a_folder_without_examinations_is_refused(tmp_path, made):
     shutil.copy(made / "fdg_metadata.csv", tmp_path)
-    with pytest.raises(Refusal, match="has no PETCT_"):
+    with pytest.raises(UserError, match="has no PETCT_"):
         cases_of(tmp_path)

@@ -4,7 +4,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.records import Record
 from headwater.data.datasets import lidc
 from headwater.data.tables import check
@@ -97,12 +97,12 @@ def test_the_folder_may_be_that_of_the_patients(made):
 
 def test_a_folder_without_series_is_refused(tmp_path):
     for read in (lidc.label_files, lidc.read_cases):
-        with pytest.raises(Refusal, match="has no LIDC-IDRI-"):
+        with pytest.raises(UserError, match="has no LIDC-IDRI-"):
             read(tmp_path, Record())
 
 
 def test_a_folder_of_radiographs_alone_is_refused(folder):
     for file in cases_of(folder)["file"]:
         (folder / file).unlink()
-    with pytest.raises(Refusal, match="no series of CT"):
+    with pytest.raises(UserError, match="no series of CT"):
         lidc.read_cases(folder, Record())

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from archives_made import chexpert_cells, edit, edit_compressed, make_mimic_cxr, write_compressed
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data.datasets.mimic_cxr import CARD, FILES, Options, label_files, read_cases, read_pixels
 from headwater.data.tables import TARGET, check
 
@@ -24,7 +24,7 @@ def cases_of(folder, **options):
 
 
 def refusal_of(folder, **options):
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(UserError) as refused:
         read_cases(folder, Options(**options))
     assert "\n" not in str(refused.value)
     return str(refused.value)
@@ -153,14 +153,14 @@ def test_views_are_told_as_they_are_and_may_be_empty(folder):
 def test_an_absent_table_is_refused(folder, name):
     (folder / name).unlink()
     assert f"{folder / name}: is not there; fetch it from PhysioNet" in refusal_of(folder)
-    with pytest.raises(Refusal, match="is not there"):
+    with pytest.raises(UserError, match="is not there"):
         label_files(folder, Options())
 
 
 def test_a_folder_without_labels_is_refused(folder):
     for name in ("chexpert", "negbio"):
         (folder / f"{FILES[name]}.gz").unlink()
-        with pytest.raises(Refusal, match=rf"{name}\.csv\.gz: is not there"):
+        with pytest.raises(UserError, match=rf"{name}\.csv\.gz: is not there"):
             label_files(folder, Options(labeller=name))
 
 

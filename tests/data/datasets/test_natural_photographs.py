@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data import tables
 from headwater.data.datasets import natural_photographs
 from headwater.data.datasets.natural_photographs import CARD, LABELS, Options, label_files, read_cases, read_pixels
@@ -51,12 +51,12 @@ def test_crop_and_stride_are_choosable():
 
 @pytest.mark.parametrize("options", [Options(crop=400), Options(crop=64, stride=300), Options(crop=1000)])
 def test_options_that_leave_a_region_empty_are_refused(options):
-    with pytest.raises(Refusal, match="hold no crop's centre"):
+    with pytest.raises(UserError, match="hold no crop's centre"):
         read_cases(NOWHERE, options)
 
 
 def test_a_strange_case_is_refused():
-    with pytest.raises(Refusal, match="names no crop"):
+    with pytest.raises(UserError, match="names no crop"):
         read_pixels(NOWHERE, {"case": "../../secret"})
 
 
@@ -64,7 +64,7 @@ def test_a_broken_photograph_is_refused(tmp_path, monkeypatch):
     (tmp_path / "china.jpg").write_bytes(b"no picture")
     monkeypatch.setattr(natural_photographs, "_file", lambda name: tmp_path / f"{name}.jpg")
     natural_photographs._photograph.cache_clear()
-    with pytest.raises(Refusal, match=r"china\.jpg: cannot be read"):
+    with pytest.raises(UserError, match=r"china\.jpg: cannot be read"):
         read_cases(NOWHERE, Options())
     natural_photographs._photograph.cache_clear()
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data.datasets.organsmnist import CARD, Options, label_files, read_cases, read_pixels
 from headwater.data.tables import TARGET, check
 from headwater.models.tasks import kind_of
@@ -63,13 +63,13 @@ def test_cut_outs_in_colour_are_read(tmp_path):
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(tmp_path, changes, said):
-    with pytest.raises(Refusal, match=said):
+    with pytest.raises(UserError, match=said):
         read_cases(archive(tmp_path, **changes), Options())
 
 
 def test_absent_sizes_and_strange_cases_are_refused(tmp_path):
-    with pytest.raises(Refusal, match=r"organsmnist_64\.npz: is not there; .* the option `pixels`"):
+    with pytest.raises(UserError, match=r"organsmnist_64\.npz: is not there; .* the option `pixels`"):
         read_cases(archive(tmp_path), Options(pixels=64))
     for name in ("train", "train-x", "other-00001"):
-        with pytest.raises(Refusal, match="names no image of an array"):
+        with pytest.raises(UserError, match="names no image of an array"):
             read_pixels(tmp_path, {"case": name, "file": "organsmnist.npz"})

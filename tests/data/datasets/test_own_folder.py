@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from archives_made import write_dicom
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data import cards
 from headwater.data.datasets.own_folder import Options, card, labels, read_cases, read_pixels
 from headwater.data.tables import TARGET, check
@@ -79,7 +79,7 @@ def test_one_column_may_name_the_class(folder):
     assert labels(folder, Options(classes="kind")) == ("knee", "wrist")
     assert cases[[TARGET + "knee", TARGET + "wrist"]].to_numpy().tolist() == [[0, 1], [1, 0], [1, 0]]
     assert cases_of(folder, classes="kind", labels=["wrist", "knee", "hip"])[TARGET + "hip"].sum() == 0
-    with pytest.raises(Refusal, match=r"line 2, column 'kind': 'wrist'; say knee, hip"):
+    with pytest.raises(UserError, match=r"line 2, column 'kind': 'wrist'; say knee, hip"):
         cases_of(folder, classes="kind", labels=["knee", "hip"])
 
 
@@ -98,7 +98,7 @@ def test_pictures_of_several_pages_or_of_floats_are_refused(folder):
     pages[0].save(folder / "pages.tif", save_all=True, append_images=pages[1:])
     Image.fromarray(GREY.astype(np.float32)).save(folder / "floats.tif")
     for name, said in (("pages", "2 pages of mode L"), ("floats", "1 pages of mode F")):
-        with pytest.raises(Refusal, match=said):
+        with pytest.raises(UserError, match=said):
             read_pixels(folder, {"file": f"{name}.tif"})
 
 
@@ -123,7 +123,7 @@ BROKEN = [
 def test_a_mistake_in_the_table_is_told_in_one_line(folder, old, new, said):
     assert old in ROWS
     (folder / "cases.csv").write_text(ROWS.replace(old, new, 1))
-    with pytest.raises(Refusal, match=said) as refused:
+    with pytest.raises(UserError, match=said) as refused:
         read_cases(folder, Options())
     assert "cases.csv" in str(refused.value) and "\n" not in str(refused.value)
 
@@ -137,14 +137,14 @@ def test_a_mistake_in_the_table_is_told_in_one_line(folder, old, new, said):
     ],
 )
 def test_a_column_that_an_option_names_must_be_there(folder, options, said):
-    with pytest.raises(Refusal, match=said):
+    with pytest.raises(UserError, match=said):
         read_cases(folder, Options(**options))
 
 
 def test_a_table_whose_paths_start_elsewhere_is_refused(folder, tmp_path):
     for name in ("a/one.png", "a/two.JPG", "three.tif", "four.dcm"):
         (folder / name).unlink()
-    with pytest.raises(Refusal, match=r"line 2, column 'file': 'a/one.png' is not there, nor any of the 4 images"):
+    with pytest.raises(UserError, match=r"line 2, column 'file': 'a/one.png' is not there, nor any of the 4 images"):
         read_cases(folder, Options())
 
 
@@ -180,5 +180,5 @@ def test_one_file_in_two_spellings_is_one_file(folder):
     (folder / "cases.csv").write_text(lines)
     assert cases_of(folder)["case"].tolist()[0] == cases_of(folder)["file"].tolist()[0] == "a/one.png"
     (folder / "cases.csv").write_text(lines + "a/one.png,7,s1,9,train,F,61,Ulm,PA,1,0\n")
-    with pytest.raises(Refusal, match="stands there more than once"):
+    with pytest.raises(UserError, match="stands there more than once"):
         cases_of(folder)

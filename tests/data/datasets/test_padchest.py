@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from archives_made import PADCHEST, edit, make_padchest, picture, write_picture
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data.datasets import padchest
 from headwater.data.datasets.padchest import CARD, Options, label_files, read_cases, read_pixels
 from headwater.data.tables import TARGET, check
@@ -51,7 +51,7 @@ def cases_of(folder, **options):
 
 
 def refusal_of(folder, **options):
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(UserError) as refused:
         read_cases(folder, Options(**options))
     assert "\n" not in str(refused.value)
     return str(refused.value)
@@ -136,9 +136,9 @@ def test_a_damaged_an_absent_and_an_unlisted_image(folder):
     cases = cases_of(folder)
     assert len(cases) == 10
     assert cases["file"][1] == "1/image1.png"
-    with pytest.raises(Refusal, match=r"image0\.png: is no whole PNG"):
+    with pytest.raises(UserError, match=r"image0\.png: is no whole PNG"):
         read_pixels(folder, cases.iloc[0].to_dict())
-    with pytest.raises(Refusal, match=r"image1\.png: is not there"):
+    with pytest.raises(UserError, match=r"image1\.png: is not there"):
         read_pixels(folder, cases.iloc[1].to_dict())
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pydicom
 import pytest
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.records import Record
 from headwater.data.datasets import rsna_ich
 from headwater.data.datasets.rsna_ich import CARD, TABLE
@@ -77,20 +77,20 @@ def test_an_image_without_a_readable_header_is_a_case_of_its_own(folder):
     for name in whole["case"][[3, 4]]:
         assert cases.loc[name, ["patient", "series"]].tolist() == [name, name]
         assert np.isnan(cases.loc[name, "position"])
-        with pytest.raises(Refusal):
+        with pytest.raises(UserError):
             rsna_ich.read_pixels(folder, {"file": cases.loc[name, "file"]})
 
 
 def test_rows_that_say_two_things_are_refused(folder):
     table = table_of(folder)
     rewrite(folder, pd.concat([table, table.iloc[[5]].assign(Label=1 - table["Label"][5])]))
-    with pytest.raises(Refusal, match=r"says both 0 and 1 \(1 such rows\): ID_.*_any"):
+    with pytest.raises(UserError, match=r"says both 0 and 1 \(1 such rows\): ID_.*_any"):
         cases_of(folder)
 
 
 def test_a_table_that_is_cut_off_is_refused(folder):
     rewrite(folder, table_of(folder).iloc[:-1])
-    with pytest.raises(Refusal, match="has not six rows of each image"):
+    with pytest.raises(UserError, match="has not six rows of each image"):
         cases_of(folder)
 
 
@@ -98,17 +98,17 @@ def test_a_label_that_nobody_knows_is_refused(folder):
     table = table_of(folder)
     table.loc[1, "ID"] = "ID_000000000_subdual"
     rewrite(folder, table)
-    with pytest.raises(Refusal, match="line 3 names the label 'subdual'; did you mean 'subdural'"):
+    with pytest.raises(UserError, match="line 3 names the label 'subdual'; did you mean 'subdural'"):
         cases_of(folder)
     rewrite(folder, table_of(folder).rename(columns={"Label": "Target"}))
-    with pytest.raises(Refusal, match="has no column 'Label'"):
+    with pytest.raises(UserError, match="has no column 'Label'"):
         cases_of(folder)
 
 
 def test_of_many_one_image_is_cut_off(tmp_path):
     twin.make(tmp_path / "many", cases=240, seed=1, size=32)
     cases = cases_of(tmp_path / "many").sort_values("case", ignore_index=True)
-    with pytest.raises(Refusal, match="is cut off"):
+    with pytest.raises(UserError, match="is cut off"):
         rsna_ich.read_pixels(tmp_path / "many", cases.iloc[199])
 
 

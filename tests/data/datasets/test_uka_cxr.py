@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from archives_made import edit, make_uka_cxr
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data.datasets.uka_cxr import BOTH_SIDES, CARD, GRADED, Options, label_files, read_cases, read_pixels
 from headwater.data.tables import TARGET, check
 
@@ -21,7 +21,7 @@ def cases_of(folder, **options):
 
 
 def refusal_of(folder):
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(UserError) as refused:
         read_cases(folder, Options())
     assert "\n" not in str(refused.value)
     return str(refused.value)

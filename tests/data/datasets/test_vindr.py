@@ -8,7 +8,7 @@ import pytest
 
 from archives_made import edit, make_vindr, picture, write_dicom
 from headwater.core import registry
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.records import Choice
 from headwater.data.datasets import vindr
 from headwater.data.datasets.vindr import Options, label_files, read_cases, read_person, read_pixels
@@ -27,7 +27,7 @@ def cases_of(folder, readers="majority"):
 
 
 def refusal_of(folder):
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(UserError) as refused:
         read_cases(folder, Options())
     assert "\n" not in str(refused.value)
     return str(refused.value)
@@ -82,9 +82,9 @@ def test_one_reader_counts_where_that_reader_has_read(folder):
 
 
 def test_a_reader_who_is_not_there_is_refused(folder):
-    with pytest.raises(Refusal, match=r"train\.csv: holds no reading by R12; did you mean 'R2'\?"):
+    with pytest.raises(UserError, match=r"train\.csv: holds no reading by R12; did you mean 'R2'\?"):
         cases_of(folder, "R12")
-    with pytest.raises(Refusal, match=r"vindr\.readers: .*\(got 'R18'\); did you mean 'R\d+'\?"):
+    with pytest.raises(UserError, match=r"vindr\.readers: .*\(got 'R18'\); did you mean 'R\d+'\?"):
         registry.chosen("datasets", Choice(name="vindr", options={"readers": "R18"}))
 
 
@@ -123,7 +123,7 @@ def test_pixels_and_person_come_from_the_dicom_file(folder):
     assert read_pixels(folder, case).shape == (24, 20)
     assert read_person(folder, case) == {"sex": "M", "age": 45.0}
     (folder / case["file"]).unlink()
-    with pytest.raises(Refusal, match=r"train01\.dicom: is not there"):
+    with pytest.raises(UserError, match=r"train01\.dicom: is not there"):
         read_pixels(folder, case)
 
 
@@ -131,7 +131,7 @@ def test_pixels_and_person_come_from_the_dicom_file(folder):
 def test_an_absent_label_file_is_refused(folder, name):
     (folder / name).unlink()
     assert f"{folder / name}: is not there" in refusal_of(folder)
-    with pytest.raises(Refusal, match="is not there"):
+    with pytest.raises(UserError, match="is not there"):
         label_files(folder, Options())
 
 

@@ -19,7 +19,7 @@ from PIL import Image
 from pydicom import dcmread
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, JPEGBaseline8Bit, JPEGLSLossless, RLELossless
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data.io.codestreams import JPEG_2000
 from headwater.data.io.dicom import read_form, read_radiograph, read_tags
 from headwater.data.io.frames import read_frames
@@ -134,7 +134,7 @@ def read_all(path: Path, *, beside: list[Path]) -> tuple[Counter, float, float]:
         try:
             read()
             told["read"] += 1
-        except Refusal as refusal:
+        except UserError as refusal:
             assert str(path.parent) in str(refusal), refusal
             assert "\n" not in str(refusal)
             told["refused"] += 1

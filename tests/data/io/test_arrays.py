@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data.io import arrays
 
 KINDS = {np.savez: "stored", np.savez_compressed: "compressed"}
@@ -62,7 +62,7 @@ def test_a_file_that_changed_is_read_anew(tmp_path):
     ],
 )
 def test_what_is_not_in_it_is_refused(file, member, position, said):
-    with pytest.raises(Refusal, match=said):
+    with pytest.raises(UserError, match=said):
         arrays.read_one(file, member, position=position)
 
 
@@ -78,8 +78,8 @@ def test_broken_archives_are_refused(file, tmp_path):
     damaged[at : at + 64] = bytes(64)
     (tmp_path / "damaged.npz").write_bytes(damaged)
     for name in ("cut", "none", "objects", "short", "damaged"):
-        with pytest.raises(Refusal, match=f"{name}.npz: array 'images' cannot be read"):
+        with pytest.raises(UserError, match=f"{name}.npz: array 'images' cannot be read"):
             for position in range(40):
                 arrays.read_one(tmp_path / f"{name}.npz", "images", position=position)
-    with pytest.raises(Refusal, match="is not there"):
+    with pytest.raises(UserError, match="is not there"):
         arrays.shape_of(tmp_path / "absent.npz", "images")

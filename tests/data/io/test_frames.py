@@ -14,7 +14,7 @@ from pydicom import Dataset, dcmread
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, JPEG2000Lossless, RLELossless
 
 from archives_made import SAMPLES, write_dicom
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data.io import codestreams, decoding, limits, modality
 from headwater.data.io.frames import read_frames
 
@@ -26,7 +26,7 @@ LOSSY_12_BIT = "JPGExtended.dcm"
 
 
 def refusal_of(path):
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(UserError) as refused:
         read_frames(path)
     line = str(refused.value)
     assert str(path) in line

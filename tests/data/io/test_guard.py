@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data.io import guard
 
 
@@ -29,14 +29,14 @@ def die(path):
 
 
 def refuse(path):
-    raise Refusal("is what it is", file=path, remedy="leave it", nameless="nameless")
+    raise UserError("is what it is", file=path, remedy="leave it", nameless="nameless")
 
 
 def fill(path):
     try:
         return np.ones(2**29).sum()
     except MemoryError:
-        raise Refusal("needs too much memory", file=path) from None
+        raise UserError("needs too much memory", file=path) from None
 
 
 def room(path):
@@ -72,7 +72,7 @@ def test_what_hangs_or_crashes_costs_itself_only(one, path, work, wanted, monkey
     monkeypatch.setattr(guard, "SECONDS", 1)
     if work is hang:
         monkeypatch.setattr(guard, "PATIENCE", 1)
-    with pytest.raises(Refusal, match=wanted) as refused:
+    with pytest.raises(UserError, match=wanted) as refused:
         one.run(work, path)
     assert str(path) in str(refused.value)
     monkeypatch.undo()
@@ -80,7 +80,7 @@ def test_what_hangs_or_crashes_costs_itself_only(one, path, work, wanted, monkey
 
 
 def test_a_refusal_comes_back_whole(one, path):
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(UserError) as refused:
         one.run(refuse, path)
     assert str(refused.value) == f"{path}: is what it is; leave it"
     assert (refused.value.file, refused.value.nameless) == (path, "nameless")
@@ -105,7 +105,7 @@ def test_a_forked_process_has_a_guard_of_its_own():
 
 
 def test_memory_has_an_end(one, path):
-    with pytest.raises(Refusal, match="too much memory"):
+    with pytest.raises(UserError, match="too much memory"):
         one.run(fill, path)
 
 

@@ -11,7 +11,7 @@ from nifti_made import write_mgh, write_nifti
 from scipy.spatial.transform import Rotation
 
 from archives_made import SAMPLES
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data.io import nifti
 from headwater.data.io.nifti import read_header, read_nifti
 
@@ -20,7 +20,7 @@ AFFINE = np.array([[0.7, 0, 0, -30], [0, 0.8, 0, 20], [0, 0, 2.5, -7], [0, 0, 0,
 
 
 def refusal_of(path, **options):
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(UserError) as refused:
         read_nifti(path, **options)
     line = str(refused.value)
     assert str(path) in line
@@ -132,7 +132,7 @@ def test_what_is_no_number_is_refused_or_filled(tmp_path):
 def test_a_pair_of_header_and_image_is_read(tmp_path):
     whole = write_nifti(tmp_path / "x.nii", VALUES, affine=AFFINE, magic=b"ni1\0").read_bytes()
     (tmp_path / "x.hdr").write_bytes(whole[:348].replace(b"\0\0\xb0\x43", bytes(4)))
-    with pytest.raises(Refusal, match=r"x\.img: is not there"):
+    with pytest.raises(UserError, match=r"x\.img: is not there"):
         read_nifti(tmp_path / "x.hdr")
     (tmp_path / "x.img").write_bytes(whole[352:])
     np.testing.assert_array_equal(read_nifti(tmp_path / "x.hdr").voxels, VALUES.transpose(2, 1, 0))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data.io.raster import read_picture
 
 GREY = np.arange(60, dtype=np.uint8).reshape(6, 10) * 4
@@ -58,7 +58,7 @@ def test_a_grey_jpeg_in_three_channels_is_grey(tmp_path):
 
 
 def refusal_of(path):
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(UserError) as refused:
         read_picture(path)
     line = str(refused.value)
     assert str(path) in line
@@ -107,5 +107,5 @@ def test_damaged_bytes_give_pixels_or_a_refusal(tmp_path_factory, data):
         warnings.simplefilter("error")
         try:
             assert read_picture(path).dtype == np.uint8
-        except Refusal as refusal:
+        except UserError as refusal:
             assert str(path) in str(refusal)

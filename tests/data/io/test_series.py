@@ -11,7 +11,7 @@ from pydicom import dcmread
 from pydicom.uid import SecondaryCaptureImageStorage
 
 from archives_made import SAMPLES
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data.io import series as series_module
 from headwater.data.io.frames import read_frames
 from headwater.data.io.nifti import read_nifti
@@ -40,7 +40,7 @@ def only(folder):
 
 
 def refusal_of(series, **options):
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(UserError) as refused:
         read_volume(series, **options)
     return str(refused.value)
 
@@ -103,7 +103,7 @@ def test_a_mask_that_others_made_lies_where_its_series_lies():
 def test_a_mask_on_another_grid_than_its_image_is_refused():
     folder = SAMPLES / "ct_totalsegmentator" / "pulmonary_case"
     image = read_nifti(folder / "ct_cropped.nii.gz")
-    with pytest.raises(Refusal, match=r"heart\.nii\.gz: has .* voxels, its image"):
+    with pytest.raises(UserError, match=r"heart\.nii\.gz: has .* voxels, its image"):
         refuse_other_grid(read_nifti(folder / "heart.nii.gz"), image=image, file=folder / "heart.nii.gz")
     refuse_other_grid(read_nifti(folder / "pul_annulus.nii.gz"), image=image, file="pul_annulus")
 
@@ -172,7 +172,7 @@ def test_what_is_no_slice_is_named_with_its_reason(tmp_path):
 
 
 def test_a_folder_that_is_none_is_refused(tmp_path):
-    with pytest.raises(Refusal, match="is no folder"):
+    with pytest.raises(UserError, match="is no folder"):
         sort_folder(tmp_path / "absent")
     assert sort_folder(tmp_path) == ((), ())
 
@@ -315,5 +315,5 @@ def test_a_fan_of_planes_ends(tmp_path, monkeypatch):
 
 def test_positions_far_apart_claim_no_memory(tmp_path):
     write_stack(tmp_path, [0, 0.02, 0.04, 90000])
-    with pytest.raises(Refusal, match="slices at a step of"):
+    with pytest.raises(UserError, match="slices at a step of"):
         read_volume(only(tmp_path), gaps="resample", step=1e-5)

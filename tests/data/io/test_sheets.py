@@ -3,7 +3,7 @@ import gzip
 import pandas as pd
 import pytest
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data.io.sheets import first_there, read_lines, read_sheet, refuse_other
 
 
@@ -34,7 +34,7 @@ def test_rows_longer_than_the_header_do_not_shift(tmp_path):
 def test_a_broken_sheet_is_refused(tmp_path, content, wanted):
     file = tmp_path / "x.csv"
     file.write_bytes(content)
-    with pytest.raises(Refusal, match=r"x\.csv") as refused:
+    with pytest.raises(UserError, match=r"x\.csv") as refused:
         read_sheet(file, columns={"case": ("id",), "other": ("b",)})
     assert wanted in str(refused.value)
 
@@ -45,7 +45,7 @@ def test_a_column_that_may_be_absent_is_empty(tmp_path):
     columns = {"age": ("Age",), "case": ("id",), "sex": ("Sex", "sex")}
     sheet = read_sheet(file, columns=columns, optional=["age", "sex"])
     assert sheet.to_dict("list") == {"age": ["", ""], "case": ["a", "b"], "sex": ["F", ""]}
-    with pytest.raises(Refusal, match="no column 'Age'"):
+    with pytest.raises(UserError, match="no column 'Age'"):
         read_sheet(file, columns=columns)
 
 
@@ -56,7 +56,7 @@ def test_a_compressed_sheet_is_read_and_one_that_is_cut_off_refused(tmp_path):
     assert len(read_sheet(file, columns={"case": ("0",)})) == 2999
     for broken in (whole[: len(whole) // 2], whole[:2000] + b"????" + whole[2004:], b"id\n1\n"):
         file.write_bytes(broken)
-        with pytest.raises(Refusal, match=r"x\.csv\.gz: is no readable CSV"):
+        with pytest.raises(UserError, match=r"x\.csv\.gz: is no readable CSV"):
             read_sheet(file, columns={"case": ("0",)})
 
 
@@ -64,14 +64,14 @@ def test_the_first_name_that_is_there_is_taken(tmp_path):
     for name in ("b", "c"):
         (tmp_path / name).write_text("")
     assert first_there(tmp_path, names=["a", "b", "c"], remedy="fetch it") == tmp_path / "b"
-    with pytest.raises(Refusal, match="/x: is not there; fetch it"):
+    with pytest.raises(UserError, match="/x: is not there; fetch it"):
         first_there(tmp_path, names=["x", "y"], remedy="fetch it")
 
 
 def test_a_word_that_is_not_known_is_refused_with_its_line(tmp_path):
     sheet = pd.DataFrame({"split": ["train", "tset"]})
     refuse_other(sheet, columns=["split"], known=["train", "test", "tset"], file=tmp_path / "x.csv")
-    with pytest.raises(Refusal, match=r"x\.csv: line 3 says 'tset' for 'split'; did you mean 'test'\?"):
+    with pytest.raises(UserError, match=r"x\.csv: line 3 says 'tset' for 'split'; did you mean 'test'\?"):
         refuse_other(sheet, columns=["split"], known=["train", "test"], file=tmp_path / "x.csv")
 
 
@@ -80,5 +80,5 @@ def test_a_list_keeps_its_order_and_refuses_a_line_twice(tmp_path):
     file.write_text("b\r\n\r\n a \n")
     assert read_lines(file) == ["b", "a"]
     file.write_text("b\na\nb\n")
-    with pytest.raises(Refusal, match="b stands there more than once"):
+    with pytest.raises(UserError, match="b stands there more than once"):
         read_lines(file)

@@ -6,7 +6,7 @@ import pytest
 from dicom_made import hounsfield as stored
 from dicom_made import write_slice, write_stack
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data.io import nifti, slices
 from headwater.data.io.nifti_writing import write_nifti
 
@@ -37,13 +37,13 @@ def test_what_is_no_slice_comes_last_with_its_reason(tmp_path):
     assert [one.pixels is None for one in found] == [False] * 3 + [True] * 2
     assert all(str(one.file) in one.reason and one.reason.count(str(one.file)) == 1 for one in found[3:])
     assert "does not tell where it lies" in found[4].reason
-    with pytest.raises(Refusal, match="does not tell where it lies"):
+    with pytest.raises(UserError, match="does not tell where it lies"):
         slices.read_slice(nowhere)
 
 
 def test_what_is_not_in_hounsfield_units_is_refused(tmp_path):
     file = write_slice(tmp_path / "mr.dcm", stored(1), position=(0, 0, 0), Modality="MR")
-    with pytest.raises(Refusal, match="does not tell Hounsfield units"):
+    with pytest.raises(UserError, match="does not tell Hounsfield units"):
         slices.read_slice(file)
 
 
@@ -79,7 +79,7 @@ def test_a_header_is_enough_to_list_slices(tmp_path):
     content = (tmp_path / "a.nii").read_bytes()
     (tmp_path / "a.nii").write_bytes(content[:352])
     assert len(slices.nifti_places(tmp_path / "a.nii")) == 4
-    with pytest.raises(Refusal, match="cut off"):
+    with pytest.raises(UserError, match="cut off"):
         list(slices.nifti_slices(tmp_path / "a.nii"))
 
 
@@ -100,7 +100,7 @@ def test_words_are_read_from_the_beginning_of_a_file(tmp_path):
     told = slices.read_words(file, ["PatientID", "ImagePositionPatient", "StudyInstanceUID"])
     assert told == {"PatientID": "P1", "ImagePositionPatient": "1\\2\\3.5", "StudyInstanceUID": ""}
     (tmp_path / "b.dcm").write_bytes(b"nothing of the kind" * 100)
-    with pytest.raises(Refusal):
+    with pytest.raises(UserError):
         slices.read_words(tmp_path / "b.dcm", ["PatientID"])
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data.io.volumes import Volume, refuse_other_grid
 
 LETTERS = ["".join(ends) for order in itertools.permutations(["LR", "AP", "SI"]) for ends in itertools.product(*order)]
@@ -59,9 +59,9 @@ def test_an_oblique_scan_too(angles, letters):
 def test_a_mask_lies_on_its_image_whichever_way_it_faces():
     image = towards("SPL")
     refuse_other_grid(image.turned("ARI"), image=image, file="mask")
-    with pytest.raises(Refusal, match=r"mask: has 3 x 3 x 4 voxels, its image 2 x 3 x 4"):
+    with pytest.raises(UserError, match=r"mask: has 3 x 3 x 4 voxels, its image 2 x 3 x 4"):
         refuse_other_grid(image._replace(voxels=np.zeros((3, 3, 4))), image=image, file="mask")
-    with pytest.raises(Refusal, match=r"mask: lies 0\.5 mm beside its image"):
+    with pytest.raises(UserError, match=r"mask: lies 0\.5 mm beside its image"):
         refuse_other_grid(towards("SPL", origin=(1, 2.5, 3)), image=image, file="mask")
-    with pytest.raises(Refusal, match="beside"):
+    with pytest.raises(UserError, match="beside"):
         refuse_other_grid(towards("SPL", spacing=(2.0, 0.5, 0.3)), image=image, file="mask")

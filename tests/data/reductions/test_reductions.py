@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import normalized_mutual_info_score
 
 from headwater.core import registry
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.records import Choice
 from headwater.data.reductions import Kept
 
@@ -97,7 +97,7 @@ def test_random_depends_on_its_seed_only_and_nests():
     ],
 )
 def test_impossible_options_are_refused(name, options, told):
-    with pytest.raises(Refusal, match=told):
+    with pytest.raises(UserError, match=told):
         kept(name, 5, **options)
 
 

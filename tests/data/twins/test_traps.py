@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from headwater.core import registry
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.records import Choice
 from headwater.data import store
 from headwater.data import tables as data_tables
@@ -156,7 +156,7 @@ def test_padchest_lists_are_as_python_prints_them(twin):
 
 def test_the_damaged_picture_of_padchest_is_refused(twin):
     cases = read("padchest", twin("padchest"))
-    with pytest.raises(Refusal, match="is no whole PNG"):
+    with pytest.raises(UserError, match="is no whole PNG"):
         registry.load("datasets", "padchest").read_pixels(twin("padchest"), cases.iloc[_files.DAMAGED_EVERY - 1])
 
 

@@ -6,7 +6,7 @@ from hypothesis.extra import numpy as arrays
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score, roc_curve
 
 from headwater.core import registry
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.evaluation.metrics import (
     auroc,
     average_precision,
@@ -116,7 +116,7 @@ def test_brier_agrees_with_scikit_learn(drawn, scale):
 
 
 def test_brier_refuses_what_is_no_probability():
-    with pytest.raises(Refusal, match=r"needs probabilities, but scores go from -1 to 3"):
+    with pytest.raises(UserError, match=r"needs probabilities, but scores go from -1 to 3"):
         brier.measure(np.array([0.0, 1.0]), np.array([-1.0, 3.0]), np.ones((1, 2)))
 
 

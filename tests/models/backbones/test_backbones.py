@@ -6,7 +6,7 @@ import timm
 import torch
 
 from headwater.core import registry
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.models import backbones
 from headwater.models.backbones._encoder import restore
 
@@ -116,7 +116,7 @@ def test_features_of_dinov3_are_the_class_token():
     ],
 )
 def test_refusals_say_the_remedy(name, size, said):
-    with pytest.raises(Refusal, match=said):
+    with pytest.raises(UserError, match=said):
         build(name, size=size)
 
 
@@ -152,11 +152,11 @@ def test_no_tensor_stays_random_in_silence(change, said):
     encoder = build("timm/test_resnet")
     tensors = encoder.tensors()
     change(tensors)
-    with pytest.raises(Refusal, match=said):
+    with pytest.raises(UserError, match=said):
         restore(tensors, encoder.metadata(), name="timm/test_resnet", size=32, file="encoder")
 
 
 def test_weights_of_another_network_are_refused():
     encoder = build("timm/test_resnet")
-    with pytest.raises(Refusal, match="holds a timm/test_resnet"):
+    with pytest.raises(UserError, match="holds a timm/test_resnet"):
         restore(encoder.tensors(), encoder.metadata(), name="timm/test_vit", size=32, file="encoder")

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.models import backbones, tasks
 from headwater.models.tasks import classification
 from headwater.study.grid import Training, Views
@@ -145,5 +145,5 @@ def test_a_frozen_encoder_is_neither_trained_nor_in_training():
     assert learner.classifier.head.training
     trained = [p for group in learner.parameter_groups(Training(steps=1)) for p in group["params"]]
     assert {id(p) for p in trained} == {id(p) for p in learner.classifier.head.parameters()}
-    with pytest.raises(Refusal, match="layer_decay"):
+    with pytest.raises(UserError, match="layer_decay"):
         learner.parameter_groups(Training(steps=1, layer_decay=0.5))

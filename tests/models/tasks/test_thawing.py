@@ -16,7 +16,7 @@ from thawing_made import HELD, SHARED, STEPS, Thawing, training
 from torch.nn.modules.batchnorm import _BatchNorm
 
 import headwater
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.study.grid import Recipe, Training
 from headwater.training import checkpoint, schedule
 from training_made import losses, pictures, products, train
@@ -139,7 +139,7 @@ def test_lengths_are_steps_or_epochs():
     # the published study: 425 images in batches of 64
     assert schedule.frozen(recipe(frozen_epochs=10), cases=425) == 67
     assert schedule.frozen(recipe(frozen_steps=12), cases=425) == 12
-    with pytest.raises(Refusal, match="is frozen for 20 steps, and the training on 64 cases has 5"):
+    with pytest.raises(UserError, match="is frozen for 20 steps, and the training on 64 cases has 5"):
         schedule.frozen(recipe({"epochs": 5}, frozen_steps=20), cases=64)
 
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 import prepared_made
 from headwater.core import registry
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.models.backbones._encoder import restore
 from headwater.models.weights import IMAGENET_MEAN, IMAGENET_STD, _coverage
 from headwater.stages.adopt import adopt
@@ -110,19 +110,19 @@ def test_no_tensor_of_it_may_be_missing(tmp_path, published):
         covered = _coverage.match(rest, expected=expected, layout=layout, prefix="", resample=resample)
         assert covered.share < 1 and covered.missing, gone
     del tensors[next(key for key in needed if "norm" in key.lower())]
-    with pytest.raises(Refusal, match=r"coverage 99.* tensors\) is below 100 %; check backbone, layout and wrapper"):
+    with pytest.raises(UserError, match=r"coverage 99.* tensors\) is below 100 %; check backbone, layout and wrapper"):
         adopted(tmp_path, published, tensors)
 
 
 def test_another_width_is_refused(tmp_path, published):
     wide = {**vars(published.form), "width": 48, "widths": (16, 24, 32, 40)}
-    with pytest.raises(Refusal, match=r"is below 100 %; check backbone, layout and wrapper"):
+    with pytest.raises(UserError, match=r"is below 100 %; check backbone, layout and wrapper"):
         adopted(tmp_path, published, published.tensors(form=Form(**wide)))
 
 
 def test_a_forgotten_prefix_is_told(tmp_path, published):
     tensors = {f"backbone.{key}": tensor for key, tensor in published.tensors().items()}
-    with pytest.raises(Refusal, match=r"coverage 0 % .*; set prefix: backbone\.$"):
+    with pytest.raises(UserError, match=r"coverage 0 % .*; set prefix: backbone\.$"):
         adopted(tmp_path, published, tensors)
     assert adopted(tmp_path, published, tensors, prefix="backbone.")[1]["share"] == 1
 
@@ -140,7 +140,7 @@ def test_under_another_layout_it_is_the_same_or_refused(tmp_path, published, lay
     tensors = published.tensors()
     try:
         encoder, _ = adopted(tmp_path, published, tensors, layout=layout)
-    except Refusal as refusal:
+    except UserError as refusal:
         assert layout != published.layout
         told = re.search(r"did you mean layout: (\w+)\?$", str(refusal))
         assert told and told[1] == published.layout
@@ -180,7 +180,7 @@ def test_rotary_positions_fit_every_size(tmp_path, monkeypatch):
 def test_the_bias_of_the_key_must_be_masked(tmp_path, monkeypatch):
     published = a_kind(monkeypatch, "dinov3")
     tensors = {key: tensor for key, tensor in published.tensors().items() if not key.endswith("bias_mask")}
-    with pytest.raises(Refusal, match=r"the key part of the checkpoint's blocks\.0\.attn\.qkv\.bias is not zero"):
+    with pytest.raises(UserError, match=r"the key part of the checkpoint's blocks\.0\.attn\.qkv\.bias is not zero"):
         adopted(tmp_path, published, tensors)
     zero = {key: tensor * ("qkv.bias" not in key) for key, tensor in tensors.items()}
     assert adopted(tmp_path, published, zero)[1]["share"] == 1
@@ -190,7 +190,7 @@ def test_the_bias_of_the_key_must_be_masked(tmp_path, monkeypatch):
 def test_biases_without_a_place_must_be_zero(tmp_path, monkeypatch, layout):
     published = a_kind(monkeypatch, layout)
     with pytest.raises(
-        Refusal, match=r"blocks\.0\.attn\.q_bias is not zero.*use the backbone whose name ends in _qkvb"
+        UserError, match=r"blocks\.0\.attn\.q_bias is not zero.*use the backbone whose name ends in _qkvb"
     ):
         adopted(tmp_path, published, published.tensors(), backbone="timm/vit_base_patch16_dinov3")
 
@@ -198,7 +198,7 @@ def test_biases_without_a_place_must_be_zero(tmp_path, monkeypatch, layout):
 @pytest.mark.parametrize("layout", ["dinov2", "dinov2_huggingface"])
 def test_registers_without_a_place_are_refused(tmp_path, monkeypatch, layout):
     published = a_kind(monkeypatch, f"{layout} registers")
-    with pytest.raises(Refusal, match=r"has register tokens.*use a backbone with registers"):
+    with pytest.raises(UserError, match=r"has register tokens.*use a backbone with registers"):
         adopted(tmp_path, published, published.tensors(), backbone="timm/vit_base_patch14_dinov2")
 
 
@@ -221,7 +221,7 @@ def test_jaxs_gelu_is_another(tmp_path, monkeypatch):
 def test_patches_are_resampled_only_when_asked_for(tmp_path, monkeypatch, layout):
     published = a_kind(monkeypatch, layout)
     tensors, other = published.tensors(), {"backbone": "timm/vit_base_patch16_224", "size": 32}
-    with pytest.raises(Refusal, match=r"patches are as large as the checkpoint's, or set patch: resample$"):
+    with pytest.raises(UserError, match=r"patches are as large as the checkpoint's, or set patch: resample$"):
         adopted(tmp_path, published, tensors, **other)
     encoder, report = adopted(tmp_path, published, tensors, patch="resample", **other)
     assert report["share"] == 1 and not report["unexpected"]
@@ -248,7 +248,7 @@ def test_patches_are_resampled_only_when_asked_for(tmp_path, monkeypatch, layout
 def test_a_layout_and_a_prefix_are_told_together(tmp_path, monkeypatch):
     published = a_kind(monkeypatch, "dinov2_huggingface")
     tensors = {f"dinov2.{key}": tensor for key, tensor in published.tensors().items()}
-    with pytest.raises(Refusal, match=r"did you mean layout: dinov2_huggingface\? then set prefix: dinov2\.$"):
+    with pytest.raises(UserError, match=r"did you mean layout: dinov2_huggingface\? then set prefix: dinov2\.$"):
         adopted(tmp_path, published, tensors, layout="convnext")
 
 

@@ -7,7 +7,7 @@ import torch
 import torchvision
 
 from headwater.core import registry
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.models.backbones._encoder import restore
 from headwater.planning import preflight
 from headwater.stages.adopt import adopt
@@ -97,7 +97,7 @@ def test_slices_of_ct_are_normalised_as_in_the_studys_pretraining():
 @pytest.mark.parametrize("spelling", [name for name in SPELLINGS if name != "torchvision"])
 def test_a_wrong_layout_fills_nothing_and_names_keys_and_the_one_that_fits(tmp_path, network, spelling):
     path = saved(tmp_path, network, spelling)
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(UserError) as refused:
         adopted(tmp_path, path, "torchvision")
     told = str(refused.value)
     assert "coverage 0 % (0 of 100 tensors) is below 100 %: the file has " in told
@@ -109,7 +109,7 @@ def test_a_wrong_layout_fills_nothing_and_names_keys_and_the_one_that_fits(tmp_p
 def test_a_file_without_signs_is_told_its_prefix(tmp_path, network):
     bare = {f"model.{key}": tensor for key, tensor in network.state_dict().items()}
     torch.save({"state_dict": bare}, tmp_path / "x.pth")
-    with pytest.raises(Refusal, match=r"; set prefix: model\.$"):
+    with pytest.raises(UserError, match=r"; set prefix: model\.$"):
         adopted(tmp_path, tmp_path / "x.pth", "torchvision")
 
 
@@ -126,13 +126,13 @@ def study(layout, path="x.pth"):
 
 
 def test_a_misspelt_layout_is_told_when_the_config_is_read():
-    with pytest.raises(Refusal, match="there is no 'less_is_more_swaw'; did you mean 'less_is_more_swav'"):
+    with pytest.raises(UserError, match="there is no 'less_is_more_swaw'; did you mean 'less_is_more_swav'"):
         config.load(study("less_is_more_swaw"))
 
 
 def test_networks_for_volumes_are_refused_for_slices_before_anything_runs():
     with pytest.raises(
-        Refusal, match=r"sources\.theirs.*suprem holds networks for volumes, and timm/resnet50 takes slices"
+        UserError, match=r"sources\.theirs.*suprem holds networks for volumes, and timm/resnet50 takes slices"
     ):
         config.load(study("suprem"))
 
@@ -140,7 +140,7 @@ def test_networks_for_volumes_are_refused_for_slices_before_anything_runs():
 def test_a_network_for_volumes_is_refused_where_datasets_are_of_slices():
     for weights in ({}, {"weights": {"layout": "suprem", "path": "x.pth"}}):
         content = study("suprem") | {"sources": {"random": {}, "theirs": {"backbone": "monai/segresnet", **weights}}}
-        with pytest.raises(Refusal, match=r"theirs\.backbone: monai/segresnet takes volumes, .*scripts/adopt\.py"):
+        with pytest.raises(UserError, match=r"theirs\.backbone: monai/segresnet takes volumes, .*scripts/adopt\.py"):
             config.load(content)
 
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from monai.networks.nets import SegResNet, SwinUNETR
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.models import backbones
 from headwater.models.backbones import genesis
 from headwater.models.backbones._encoder import restore
@@ -165,7 +165,7 @@ def test_what_was_adopted_is_adopted_again_as_our_own(tmp_path):
 def test_another_network_s_checkpoint_fills_nothing_and_both_sides_are_named(tmp_path):
     path = saved(tmp_path / "x.pth", unet(), prefix="module.backbone.")
     with pytest.raises(
-        Refusal, match=r"coverage 0 % \(0 of 81 tensors\).*has module\.backbone\.down_tr64.*for convInit"
+        UserError, match=r"coverage 0 % \(0 of 81 tensors\).*has module\.backbone\.down_tr64.*for convInit"
     ):
         adopted(tmp_path, path, "monai/segresnet")
 
@@ -179,25 +179,25 @@ def test_another_network_s_checkpoint_fills_nothing_and_both_sides_are_named(tmp
     ],
 )
 def test_slices_and_volumes_are_told_apart_before_the_file_is_opened(tmp_path, backbone, layout, said):
-    with pytest.raises(Refusal, match=said):
+    with pytest.raises(UserError, match=said):
         adopted(tmp_path, tmp_path / "none.pth", backbone, layout=layout)
 
 
 def test_three_colours_are_refused_for_grey_volumes():
-    with pytest.raises(Refusal, match=r"mean has 3 values; give one, as its images are grey"):
+    with pytest.raises(UserError, match=r"mean has 3 values; give one, as its images are grey"):
         backbones.build("genesis/unet", size=16, mean=(0.5, 0.5, 0.5), std=(1.0,), seed=0)
 
 
 def test_slices_are_refused_by_a_network_for_volumes():
     unet = backbones.build("genesis/unet", size=16, mean=(0.0,), std=(1.0,), seed=0)
-    with pytest.raises(Refusal, match="genesis/unet takes images of 3 dimensions, not 2"):
+    with pytest.raises(UserError, match="genesis/unet takes images of 3 dimensions, not 2"):
         unet(torch.rand(1, 3, 16, 16))
 
 
 def test_a_library_that_is_not_there_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "monai.networks.nets", None)
     monkeypatch.delitem(sys.modules, "headwater.models.backbones.monai", raising=False)
-    with pytest.raises(Refusal, match=r"needs a library that is not installed: .*monai.*; run make setup"):
+    with pytest.raises(UserError, match=r"needs a library that is not installed: .*monai.*; run make setup"):
         backbones.build("monai/segresnet", size=16, mean=(0.0,), std=(1.0,), seed=0)
 
 

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from headwater.core import registry
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.models import backbones
 from headwater.models.weights import _coverage, _files, _nearest
 
@@ -139,11 +139,11 @@ def test_wrappers_are_unwrapped(tmp_path, content):
 def test_a_named_wrapper_decides(tmp_path):
     other = {"a.weight": torch.ones(3)}
     torch.save({"student": TENSORS, "teacher": other}, tmp_path / "x.pt")
-    with pytest.raises(Refusal, match="wrapper: teacher"):
+    with pytest.raises(UserError, match="wrapper: teacher"):
         _files.read(tmp_path / "x.pt")
     tensors, _ = _files.read(tmp_path / "x.pt", wrapper="teacher")
     assert torch.equal(tensors["a.weight"], other["a.weight"])
-    with pytest.raises(Refusal, match="did you mean 'teacher'"):
+    with pytest.raises(UserError, match="did you mean 'teacher'"):
         _files.read(tmp_path / "x.pt", wrapper="teachers")
 
 
@@ -168,7 +168,7 @@ class Reach:
 
 def test_no_code_in_a_checkpoint_is_run(tmp_path):
     torch.save({"state_dict": TENSORS, "bad": Reach(str(tmp_path / "ran"))}, tmp_path / "x.pth")
-    with pytest.raises(Refusal, match="holds more than tensors"):
+    with pytest.raises(UserError, match="holds more than tensors"):
         _files.read(tmp_path / "x.pth")
     assert not (tmp_path / "ran").exists()
 
@@ -176,10 +176,10 @@ def test_no_code_in_a_checkpoint_is_run(tmp_path):
 @pytest.mark.parametrize("name", ["x.pth", "x.safetensors", "x.npz"])
 def test_broken_files_are_refused(tmp_path, name):
     path = tmp_path / name
-    with pytest.raises(Refusal, match="no such file"):
+    with pytest.raises(UserError, match="no such file"):
         _files.read(path)
     path.write_bytes(b"PK\x03\x04 truncated")
-    with pytest.raises(Refusal, match=name):
+    with pytest.raises(UserError, match=name):
         _files.read(path)
 
 
@@ -193,11 +193,11 @@ def test_broken_files_are_refused(tmp_path, name):
 )
 def test_files_without_tensors_are_refused(tmp_path, content, said):
     torch.save(content, tmp_path / "x.pth")
-    with pytest.raises(Refusal, match=said):
+    with pytest.raises(UserError, match=said):
         _files.read(tmp_path / "x.pth")
 
 
 def test_a_plain_pickle_is_refused(tmp_path):
     (tmp_path / "x.pth").write_bytes(pickle.dumps({"a": Namespace()}))
-    with pytest.raises(Refusal, match=r"x\.pth"):
+    with pytest.raises(UserError, match=r"x\.pth"):
         _files.read(tmp_path / "x.pth")

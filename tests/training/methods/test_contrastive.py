@@ -11,7 +11,7 @@ from scipy.special import logsumexp
 from timm.layers import BatchNormAct2d
 from torch import nn
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.study.grid import Training
 from headwater.training.augment import keys
 from headwater.training.methods import _group_norm, _queues, moco
@@ -188,11 +188,11 @@ def test_grouped_batch_norm_keeps_timms_activation():
 
 def test_groups_that_do_not_come_out_are_refused(monkeypatch):
     module, why = learner("moco"), r"batch (10|12) is not as many .* make groups of 4; mend batch or moco\.group"
-    with pytest.raises(Refusal, match=why):
+    with pytest.raises(UserError, match=why):
         module.parameter_groups(Training(steps=1, batch=10))
     assert module.parameter_groups(Training(steps=1, batch=12))
     monkeypatch.setattr(moco, "world_size", lambda: 2)
-    with pytest.raises(Refusal, match=why):
+    with pytest.raises(UserError, match=why):
         module.parameter_groups(Training(steps=1, batch=12))
 
 
@@ -202,19 +202,19 @@ def test_one_group_is_said(capsys):
 
 
 def test_a_queue_shorter_than_the_batch_is_refused():
-    with pytest.raises(Refusal, match="queue 8 is shorter than batch 16; make it a few batches long"):
+    with pytest.raises(UserError, match="queue 8 is shorter than batch 16; make it a few batches long"):
         learner("moco", queue=8).parameter_groups(Training(steps=1, batch=16))
 
 
 @pytest.mark.parametrize("method", ["byol", "moco", "simclr"])
 def test_a_single_image_is_refused(method):
-    with pytest.raises(Refusal, match=f"batch 1 is too small: {method}.*; make it 2 or more"):
+    with pytest.raises(UserError, match=f"batch 1 is too small: {method}.*; make it 2 or more"):
         learner(method).parameter_groups(Training(steps=1, batch=1))
 
 
 @pytest.mark.parametrize("method", ["byol", "moco"])
 def test_a_second_moving_average_is_refused(method):
-    with pytest.raises(Refusal, match=r"already is a moving average; leave training\.ema out"):
+    with pytest.raises(UserError, match=r"already is a moving average; leave training\.ema out"):
         learner(method).parameter_groups(Training(steps=1, batch=16, ema=0.9))
 
 

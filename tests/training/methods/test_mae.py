@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from headwater.core import registry
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.models import backbones
 from headwater.study.grid import Views
 from headwater.training import methods
@@ -109,9 +109,9 @@ def test_no_global_chance_and_no_second_name_of_a_weight():
 
 
 def test_other_networks_and_images_of_one_patch_are_refused():
-    with pytest.raises(Refusal, match=r"mae trains networks of timm/vision_transformer, and timm/resnet50 is none"):
+    with pytest.raises(UserError, match=r"mae trains networks of timm/vision_transformer, and timm/resnet50 is none"):
         methods.check("mae", backbone="timm/resnet50", size=224)
-    with pytest.raises(Refusal, match="prepare larger images"):
+    with pytest.raises(UserError, match="prepare larger images"):
         learner(size=16)
     assert backbones.family("timm/vit_base_patch16_224.augreg_in21k") == "timm/vision_transformer"
     for method in registry.names("methods"):

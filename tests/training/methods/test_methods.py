@@ -10,7 +10,7 @@ import torch
 
 import prepared_made
 from headwater.core import registry
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data import store
 from headwater.models import backbones, tasks
 from headwater.models.backbones._encoder import restore
@@ -63,7 +63,7 @@ def takes(method, backbone):
     """Whether a method trains networks of this kind."""
     try:
         methods.check(method, backbone=backbone, size=SIDE.get(method, 32))
-    except Refusal:
+    except UserError:
         return False
     return True
 
@@ -243,12 +243,12 @@ def test_dinos_teacher_warms_up_in_steps():
 
 
 def test_dino_has_one_moving_average_and_no_second():
-    with pytest.raises(Refusal, match=r"leave training\.ema out"):
+    with pytest.raises(UserError, match=r"leave training\.ema out"):
         learner("dino").parameter_groups(Training(steps=1, ema=0.9))
 
 
 def test_supervised_needs_labels(tmp_path):
-    with pytest.raises(Refusal, match="needs labels"):
+    with pytest.raises(UserError, match="needs labels"):
         registry.load("methods", "supervised").learner(
             learner("dino").encoder,
             options=None,

@@ -6,7 +6,7 @@ import timm
 import torch
 from torch import nn
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.models import backbones
 from headwater.models.backbones._sparse import Shown, features, through
 from headwater.study.grid import Views
@@ -147,11 +147,11 @@ def test_twenty_of_49_squares_are_seen_as_published():
 
 
 def test_networks_that_look_at_the_whole_image_at_once_are_refused():
-    with pytest.raises(Refusal, match=r"spark trains networks of timm/resnet and timm/convnext, and timm/vit_tiny"):
+    with pytest.raises(UserError, match=r"spark trains networks of timm/resnet and timm/convnext, and timm/vit_tiny"):
         methods.check("spark", backbone="timm/vit_tiny_patch16_224", size=224)
-    with pytest.raises(Refusal, match=r"hides squares of 32 pixels.*; prepare the corpus with size 96"):
+    with pytest.raises(UserError, match=r"hides squares of 32 pixels.*; prepare the corpus with size 96"):
         methods.check("spark", backbone="timm/resnet50", size=100)
-    with pytest.raises(Refusal, match="SEModule mixes what is seen"):
+    with pytest.raises(UserError, match="SEModule mixes what is seen"):
         learner(backbone="timm/seresnet50")
-    with pytest.raises(Refusal, match="GlobalResponseNormMlp mixes what is seen"):
+    with pytest.raises(UserError, match="GlobalResponseNormMlp mixes what is seen"):
         learner(backbone="timm/convnextv2_atto")

@@ -8,7 +8,7 @@ import torch
 from lightly.loss.swav_loss import sinkhorn
 from scipy.special import log_softmax
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.study.grid import Training
 from headwater.training import schedule
 from headwater.training.augment import keys
@@ -157,12 +157,12 @@ def test_views_are_large_then_small():
 
 
 def test_what_cannot_work_is_refused(monkeypatch):
-    with pytest.raises(Refusal, match=r"batch 1 is too small: swav .*; make it 2 or more"):
+    with pytest.raises(UserError, match=r"batch 1 is too small: swav .*; make it 2 or more"):
         learner("swav").parameter_groups(Training(steps=1, batch=1))
-    with pytest.raises(Refusal, match="queue 32 is shorter than batch 64; make it a few batches long"):
+    with pytest.raises(UserError, match="queue 32 is shorter than batch 64; make it a few batches long"):
         learner("swav").parameter_groups(Training(steps=1, batch=64))
-    with pytest.raises(Refusal, match=r"swav\.small_crop: 0\.4 to 0\.1 are no shares"):
+    with pytest.raises(UserError, match=r"swav\.small_crop: 0\.4 to 0\.1 are no shares"):
         learner("swav", small_crop=(0.4, 0.1))
     monkeypatch.setattr(swav, "world_size", lambda: 3)
-    with pytest.raises(Refusal, match=r"swav\.queue 32 is no multiple of 3 ranks; make it one"):
+    with pytest.raises(UserError, match=r"swav\.queue 32 is no multiple of 3 ranks; make it one"):
         learner("swav")

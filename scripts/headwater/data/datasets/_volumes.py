@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data.io.nifti import read_nifti
 from headwater.data.io.slices import Slice, hounsfield, nifti_places, nifti_slices
 
@@ -25,7 +25,7 @@ def _slices(folder: Path, volume: Mapping[str, Any]) -> Iterator[dict[str, Any]]
     """The rows of one volume."""
     try:
         places = nifti_places(folder / volume["file"])
-    except Refusal:
+    except UserError:
         yield {**volume, "case": name(volume["series"], 1), "position": np.nan}
         return
     for number, place in enumerate(places, start=1):
@@ -42,7 +42,7 @@ def read_pixels(folder: Path, case: Mapping[str, Any]) -> np.ndarray:
     file, number = folder / case["file"], int(case["case"].rpartition("/")[2])
     voxels = read_nifti(file).turned().voxels
     if number > len(voxels):
-        raise Refusal(f"has no slice {number}, but {len(voxels)}", file=file, nameless="has fewer slices than listed")
+        raise UserError(f"has no slice {number}, but {len(voxels)}", file=file, nameless="has fewer slices than listed")
     return hounsfield(voxels[number - 1])
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from headwater.core.errors import Refusal, did_you_mean
+from headwater.core.errors import UserError, did_you_mean
 from headwater.core.records import Record
 from headwater.data.datasets import Card
 from headwater.data.io.ages import in_years
@@ -112,7 +112,7 @@ def _targets(findings: pd.Series, *, table: Path) -> dict[str, pd.Series]:
             lines = named[finding].to_numpy()
             what = f"line {int(lines.argmax()) + 2} names an unknown finding"
             many, remedy = f"{what} ({lines.sum()} such lines)", did_you_mean(finding, known)
-            raise Refusal(f"{what} {finding!r}", file=table, remedy=remedy, nameless=many)
+            raise UserError(f"{what} {finding!r}", file=table, remedy=remedy, nameless=many)
     return {TARGET + label: named.get(label, pd.Series(0, named.index)).astype("float32") for label in CARD.labels}
 
 
@@ -125,18 +125,18 @@ def _splits(cases: pd.Series, *, table: Path, lists: list[Path]) -> pd.Series:
         if both:
             also = f"also stands in {lists[0].name}"
             nameless, remedy = f"an image of it {also}", f"an image belongs to one of them ({len(both)} in both)"
-            raise Refusal(f"{both[0]} {also}", file=file, remedy=remedy, nameless=nameless)
+            raise UserError(f"{both[0]} {also}", file=file, remedy=remedy, nameless=nameless)
         unknown = sorted(set(listed) - set(cases))
         if unknown:
             what = f"is not in {table.name} ({len(unknown)} such lines)"
             remedy, nameless = "use the lists and the table of one release", f"an image of it {what}"
-            raise Refusal(f"{unknown[0]} {what}", file=file, remedy=remedy, nameless=nameless)
+            raise UserError(f"{unknown[0]} {what}", file=file, remedy=remedy, nameless=nameless)
         split |= dict.fromkeys(listed, name)
     unlisted = cases[~cases.isin(split.keys())]
     if len(unlisted):
         what = f"stands in neither {lists[0].name} nor {lists[1].name} ({len(unlisted)} such lines)"
         remedy, nameless = "use the lists and the table of one release", f"an image of it {what}"
-        raise Refusal(f"{unlisted.iloc[0]} {what}", file=table, remedy=remedy, nameless=nameless)
+        raise UserError(f"{unlisted.iloc[0]} {what}", file=table, remedy=remedy, nameless=nameless)
     return cases.map(split)
 
 

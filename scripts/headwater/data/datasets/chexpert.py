@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.records import Record
 from headwater.data.datasets import Card, _mentions
 from headwater.data.io.ages import in_years
@@ -141,7 +141,7 @@ def _places(paths: pd.Series, *, table: Path) -> pd.DataFrame:
         remedy = "a path ends in train/patientNNNNN/studyN/viewN_frontal.jpg or the like"
         nameless = f"line {line + 2} has a path of another form ({int(strange.sum())} such lines)"
         what = f"line {line + 2} has the path {paths.iloc[line]!r}"
-        raise Refusal(what, file=table, remedy=remedy, nameless=nameless)
+        raise UserError(what, file=table, remedy=remedy, nameless=nameless)
     lateral = place["file"].str.contains("_lateral")
     return place.assign(view=np.where(lateral, "Lateral", "Frontal"))
 

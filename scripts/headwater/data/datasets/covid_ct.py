@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.records import Record
 from headwater.data.datasets import Card
 from headwater.data.io.ages import in_years
@@ -114,7 +114,7 @@ def _listed(folder: Path) -> pd.DataFrame:
             if case in first:
                 also = f"also stands in {first[case].name}"
                 remedy = "an image belongs to one of them"
-                raise Refusal(f"{case} {also}", file=folder / name, remedy=remedy, nameless=f"an image of it {also}")
+                raise UserError(f"{case} {also}", file=folder / name, remedy=remedy, nameless=f"an image of it {also}")
             first[case] = folder / name
             rows.append({"case": case, "label": label, "split": split})
     return pd.DataFrame(rows, columns=["case", "label", "split"], dtype=str)
@@ -129,7 +129,7 @@ def _patient_tables(folder: Path) -> Iterator[tuple[str, Path]]:
         elif table.with_suffix(".xlsx").is_file():
             what = "tells the patients, and only its CSV is read"
             remedy = f"save its sheet as {table.name} beside it"
-            raise Refusal(what, file=table.with_suffix(".xlsx"), remedy=remedy, nameless=what)
+            raise UserError(what, file=table.with_suffix(".xlsx"), remedy=remedy, nameless=what)
 
 
 def _told(cases: pd.DataFrame, *, folder: Path) -> pd.DataFrame:
@@ -148,7 +148,7 @@ def _table(file: Path) -> dict[str, dict[str, str]]:
     patients = sheet.groupby("image")["patient"].nunique()
     if (patients > 1).any():
         many = f"names two patients for one image ({int((patients > 1).sum())} such images)"
-        raise Refusal(f"{patients.idxmax()}: {many}", file=file, remedy="leave one of them", nameless=many)
+        raise UserError(f"{patients.idxmax()}: {many}", file=file, remedy="leave one of them", nameless=many)
     return sheet.drop_duplicates("image").set_index("image")[["patient", "age", "sex"]].to_dict("index")
 
 

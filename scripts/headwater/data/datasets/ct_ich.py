@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.records import Record
 from headwater.data.datasets import Card, _volumes
 from headwater.data.io.ages import in_years
@@ -58,7 +58,7 @@ def label_files(folder: Path, options: Record) -> list[Path]:
     """The readings, and the table of patients; an older release is refused by name."""
     if not (folder / READINGS).is_file() and any((folder / name).exists() for name in OLDER):
         older = "is the older release, of JPEG pictures without Hounsfield units"
-        raise Refusal(older, file=folder, remedy="fetch release 1.3.1 from PhysioNet", nameless=older)
+        raise UserError(older, file=folder, remedy="fetch release 1.3.1 from PhysioNet", nameless=older)
     remedy = "fetch release 1.3.1 from PhysioNet, or mend the archive's folder"
     return [first_there(folder, names=[name], remedy=remedy) for name in (READINGS, PERSONS)]
 
@@ -76,7 +76,7 @@ def read_cases(folder: Path, options: Record) -> pd.DataFrame:
     files = sorted((folder / VOLUMES).glob("*.nii*"))
     if not files:
         nothing = f"has no {VOLUMES}/*.nii"
-        raise Refusal(nothing, file=folder, remedy="fetch release 1.3.1 from PhysioNet", nameless=nothing)
+        raise UserError(nothing, file=folder, remedy="fetch release 1.3.1 from PhysioNet", nameless=nothing)
     listed = _volumes.listed(folder, [_volume(file, folder=folder) for file in files])
     names = pd.concat([_names(file, readings[readings["patient"] == _number(file)]) for file in files])
     told = readings.loc[names.index, list(CARD.labels)].set_axis(names.to_numpy())
@@ -118,7 +118,7 @@ def _names(file: Path, readings: pd.DataFrame) -> pd.Series:
             many = len(nifti_places(file))
             # what lies beyond the volume stays beyond it
             numbers = numbers.where(numbers > many, many + 1 - numbers)
-    except Refusal:
+    except UserError:
         # nobody can tell which slice was read, and all slices of this file will be rejects
         numbers = numbers[:0]
     return numbers.map(lambda number: _volumes.name(series, number)).astype(str)
@@ -150,7 +150,7 @@ def _whole(cells: pd.Series, *, file: Path, what: str) -> pd.Series:
     wrong = ~spelt.str.fullmatch(r"\d+")
     if wrong.any():
         line = f"line {int(wrong.to_numpy().argmax()) + 2} has no {what} that is a number from 1 on"
-        raise Refusal(line, file=file, remedy="fetch it again", nameless=line)
+        raise UserError(line, file=file, remedy="fetch it again", nameless=line)
     return spelt
 
 

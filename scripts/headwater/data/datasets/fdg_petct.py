@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.records import Record
 from headwater.data.datasets import Card, _volumes
 from headwater.data.io.ages import in_years
@@ -91,7 +91,7 @@ def _examinations(folder: Path) -> pd.DataFrame:
     places = sorted(place for place in home.glob("PETCT_*/*") if place.is_dir())
     if not places:
         nothing = "has no PETCT_*/STUDY folders"
-        raise Refusal(nothing, file=home, remedy="fetch the NIfTI release", nameless=nothing)
+        raise UserError(nothing, file=home, remedy="fetch the NIfTI release", nameless=nothing)
     told = [
         {"patient": place.parent.name, "study": place.name, "series": f"{place.parent.name}/{place.name}"}
         for place in places
@@ -121,7 +121,7 @@ def _told(sheet: pd.DataFrame, examinations: pd.DataFrame, *, file: Path) -> pd.
     if by_study.index.duplicated().any():
         twice = by_study.index[by_study.index.duplicated()][0]
         what = "tells two things of one examination"
-        raise Refusal(f"{what}, {twice}", file=file, remedy="leave the one that is right", nameless=what)
+        raise UserError(f"{what}, {twice}", file=file, remedy="leave the one that is right", nameless=what)
     rows = {}
     for one in examinations.itertuples():
         known = one.series in by_study.index

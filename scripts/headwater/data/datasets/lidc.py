@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.records import Record
 from headwater.data.datasets import Card
 from headwater.data.io.ages import in_years
@@ -48,7 +48,7 @@ def label_files(folder: Path, options: Record) -> list[Path]:
             return [file]
     nothing = f"has no {PATIENTS}/STUDY/SERIES/*.dcm"
     remedy = "fetch it from TCIA as DICOM, or mend the archive's folder"
-    raise Refusal(nothing, file=folder, remedy=remedy, nameless=nothing)
+    raise UserError(nothing, file=folder, remedy=remedy, nameless=nothing)
 
 
 def read_cases(folder: Path, options: Record) -> pd.DataFrame:
@@ -56,7 +56,7 @@ def read_cases(folder: Path, options: Record) -> pd.DataFrame:
     label_files(folder, options)
     rows = [row for series in _series(folder) for row in _files(series, folder=folder)]
     if not rows:
-        raise Refusal("holds no series of CT", file=folder, remedy="fetch it again", nameless="holds no series of CT")
+        raise UserError("holds no series of CT", file=folder, remedy="fetch it again", nameless="holds no series of CT")
     unknown = {"site": "", "split": "", "sex": "", "age": np.nan, "view": "", "position": np.nan}
     return pd.DataFrame(rows).assign(**unknown)
 
@@ -114,6 +114,6 @@ def _modality(files: Sequence[Path]) -> str:
     for file in files:
         try:
             return read_words(file, ["Modality"])["Modality"].upper()
-        except Refusal:
+        except UserError:
             continue
     return ""

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.records import Record
 from headwater.data.datasets import Card, _mentions
 from headwater.data.io.raster import read_picture
@@ -154,7 +154,7 @@ def _refuse_other_images(listed: pd.Series, described: pd.Series, *, table: Path
         if len(absent):
             there = f"in {other.name} ({len(absent)} such images)"
             what, nameless = f"lacks {absent.iloc[0]}, which is {there}", f"lacks an image which is {there}"
-            raise Refusal(what, file=file, remedy="use the tables of one release", nameless=nameless)
+            raise UserError(what, file=file, remedy="use the tables of one release", nameless=nameless)
 
 
 def _targets(table: Path, *, studies: pd.Series, uncertain: str, missing: str) -> pd.DataFrame:
@@ -165,5 +165,5 @@ def _targets(table: Path, *, studies: pd.Series, uncertain: str, missing: str) -
     told = _mentions.targets(sheet, labels=CARD.labels, uncertain=uncertain, missing=missing, file=table)
     if not sheet["study"].isin(studies).any():
         what = "labels no study of these images"
-        raise Refusal(what, file=table, remedy="use the tables of one release", nameless=what)
+        raise UserError(what, file=table, remedy="use the tables of one release", nameless=what)
     return told.set_index(sheet["study"]).reindex(studies).set_index(studies.index)

@@ -18,7 +18,7 @@ import pandas as pd
 from PIL import Image
 from pydantic import Field
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.records import Record
 from headwater.data.datasets import Card
 from headwater.data.tables import TARGET
@@ -58,7 +58,7 @@ def read_cases(folder: Path, options: Options) -> pd.DataFrame:
     """The catalogue of all crops, photograph by photograph; `folder` is not used: the pictures come with software."""
     rows = [row for name in PHOTOGRAPHS for row in _crops(name, crop=options.crop, stride=options.stride)]
     if absent := set(LABELS) - {row["label"] for row in rows}:
-        raise Refusal(
+        raise UserError(
             f"natural_photographs: {len(absent)} of {len(LABELS)} regions hold no crop's centre",
             remedy="use smaller crops or a smaller stride",
         )
@@ -72,7 +72,7 @@ def read_pixels(folder: Path, case: Mapping[str, Any]) -> np.ndarray:
     """One crop, uint8 (height, width, 3)."""
     found = re.fullmatch(r"(\w+)-x(\d+)-y(\d+)-(\d+)", case["case"])
     if not found or found[1] not in PHOTOGRAPHS:
-        raise Refusal(f"{case['case']!r} names no crop of a photograph", remedy="prepare the archive again")
+        raise UserError(f"{case['case']!r} names no crop of a photograph", remedy="prepare the archive again")
     x, y, crop = (int(number) for number in found.groups()[1:])
     return _photograph(found[1])[y : y + crop, x : x + crop]
 
@@ -109,12 +109,14 @@ def _photograph(name: str) -> np.ndarray:
         with Image.open(file) as picture:
             return np.asarray(picture.convert("RGB"))
     except OSError as error:
-        raise Refusal(f"cannot be read: {error}", file=file, remedy="install scikit-learn again") from None
+        raise UserError(f"cannot be read: {error}", file=file, remedy="install scikit-learn again") from None
 
 
 def _file(name: str) -> Path:
     """Where scikit-learn keeps a photograph; found without importing it."""
     library = find_spec("sklearn")
     if library is None or library.origin is None:
-        raise Refusal("scikit-learn is not installed, and its photographs come with it", remedy="install scikit-learn")
+        raise UserError(
+            "scikit-learn is not installed, and its photographs come with it", remedy="install scikit-learn"
+        )
     return Path(library.origin).parent / "datasets" / "images" / f"{name}.jpg"

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.records import Record
 from headwater.data.datasets import Card
 from headwater.data.io.arrays import read_one, read_whole, shape_of
@@ -77,7 +77,7 @@ def read_pixels(folder: Path, case: Mapping[str, Any]) -> np.ndarray:
     """One cut-out: uint8 (height, width)."""
     part, _, number = case["case"].rpartition("-")
     if part not in PARTS or not number.isdecimal():
-        raise Refusal(f"{case['case']!r} names no image of an array", remedy="prepare the archive again")
+        raise UserError(f"{case['case']!r} names no image of an array", remedy="prepare the archive again")
     return grey_if_equal(np.atleast_3d(read_one(folder / case["file"], f"{part}_images", position=int(number))))
 
 
@@ -86,15 +86,15 @@ def _of_split(file: Path, part: str, *, split: str) -> pd.DataFrame:
     shape, kind = shape_of(file, f"{part}_images")
     if kind != np.uint8 or len(shape) not in (3, 4) or shape[3:] not in ((), (3,)):
         what = f"array '{part}_images' is {kind} {shape}, not uint8 (images, height, width)"
-        raise Refusal(what, file=file, remedy="fetch it again", nameless=what)
+        raise UserError(what, file=file, remedy="fetch it again", nameless=what)
     organs = read_whole(file, f"{part}_labels").reshape(-1)
     if len(organs) != shape[0]:
         what = f"has {shape[0]} images and {len(organs)} labels in {split}"
-        raise Refusal(what, file=file, remedy="fetch it again", nameless=what)
+        raise UserError(what, file=file, remedy="fetch it again", nameless=what)
     strange = ~np.isin(organs, np.arange(len(CARD.labels)))
     if strange.any():
         what = f"'{part}_labels' names no organ in row {int(strange.argmax())} ({int(strange.sum())} such rows)"
-        raise Refusal(what, file=file, remedy=f"0 to {len(CARD.labels) - 1}", nameless=what)
+        raise UserError(what, file=file, remedy=f"0 to {len(CARD.labels) - 1}", nameless=what)
     names = pd.Series([f"{part}-{number:05d}" for number in range(len(organs))], dtype=str)
     known = pd.DataFrame({"case": names, "patient": names, "file": file.name, "split": split})
     targets = {TARGET + label: (organs == number).astype("float32") for number, label in enumerate(CARD.labels)}

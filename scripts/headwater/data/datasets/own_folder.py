@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from headwater.core.errors import Refusal, did_you_mean
+from headwater.core.errors import UserError, did_you_mean
 from headwater.core.records import Record
 from headwater.data.datasets import Card
 from headwater.data.io.ages import in_years
@@ -157,7 +157,7 @@ def _named(options: Options, table: Path) -> dict[str, str]:
         if column and asked and column not in header:
             what = f"line 1 has no column {column!r}, which the option `{place}` names"
             remedy = f"say {place}: COLUMN; {did_you_mean(column, header)}"
-            raise Refusal(what, file=table, remedy=remedy, nameless=what)
+            raise UserError(what, file=table, remedy=remedy, nameless=what)
         if column in header:
             named[place] = column
     return named
@@ -211,7 +211,7 @@ def _targets(sheet: pd.DataFrame, known: tuple[str, ...], *, options: Options, t
     return pd.DataFrame({TARGET + label: column.astype("float32") for label, column in read.items()}, index=sheet.index)
 
 
-def _wrong(table: Path, line: int, column: str, what: str, *, remedy: str) -> Refusal:
+def _wrong(table: Path, line: int, column: str, what: str, *, remedy: str) -> UserError:
     """A cell that makes no sense."""
     where = f"line {line}, column {column!r}"
-    return Refusal(f"{where}: {what}", file=table, remedy=remedy, nameless=f"{where} makes no sense")
+    return UserError(f"{where}: {what}", file=table, remedy=remedy, nameless=f"{where} makes no sense")

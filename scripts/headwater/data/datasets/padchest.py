@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.records import Record
 from headwater.data.datasets import Card
 from headwater.data.io.ages import in_years
@@ -172,7 +172,7 @@ def _counted(labelled_by: pd.Series, *, options: Options, table: Path) -> pd.Ser
     if not counted.any():
         said = ", ".join(sorted(set(labelled_by)))
         what = "has no row whose MethodLabel is Physician"
-        raise Refusal(f"{what} (but {said})", file=table, remedy="labelled_by: all", nameless=what)
+        raise UserError(f"{what} (but {said})", file=table, remedy="labelled_by: all", nameless=what)
     return counted
 
 
@@ -198,7 +198,7 @@ def _targets(findings: pd.Series, *, table: Path) -> pd.DataFrame:
     strange = findings.map(lambda text: lists[text] is None).to_numpy()
     if strange.any():
         line = int(strange.argmax())
-        raise Refusal(
+        raise UserError(
             f"line {line + 2} has no list of findings but {findings.iloc[line][:60]!r}",
             file=table,
             remedy="it may be cut off; fetch it again",

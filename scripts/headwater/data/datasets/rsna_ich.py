@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from headwater.core.errors import Refusal, did_you_mean
+from headwater.core.errors import UserError, did_you_mean
 from headwater.core.progress import bar
 from headwater.core.records import Record
 from headwater.data.datasets import Card
@@ -109,12 +109,12 @@ def _targets(file: Path) -> pd.DataFrame:
     if twice.any():
         what = f"says both 0 and 1 ({int(twice.sum())} such rows)"
         row = "_".join(rows.loc[twice, ["case", "label"]].iloc[0])
-        raise Refusal(f"{what}: {row}", file=file, remedy="fetch it again", nameless=what)
+        raise UserError(f"{what}: {row}", file=file, remedy="fetch it again", nameless=what)
     targets = rows.set_index(["case", "label"])["target"].unstack().reindex(columns=list(CARD.labels))  # noqa: PD010
     if targets.isna().any(axis=None):
         lacking = targets.isna().any(axis=1)
         what = f"has not six rows of each image ({int(lacking.sum())} such images)"
-        raise Refusal(f"{what}: {targets.index[lacking][0]}", file=file, remedy="it may be cut off", nameless=what)
+        raise UserError(f"{what}: {targets.index[lacking][0]}", file=file, remedy="it may be cut off", nameless=what)
     return targets.astype("float32").add_prefix(TARGET)
 
 
@@ -125,7 +125,7 @@ def _refuse_other_labels(rows: pd.DataFrame, *, file: Path) -> None:
         line, word = int(strange.argmax()) + 2, rows["label"][strange].iloc[0]
         nameless = f"line {line} names no label that we know ({int(strange.sum())} such lines)"
         remedy = did_you_mean(word, CARD.labels)
-        raise Refusal(f"line {line} names the label {word!r}", file=file, remedy=remedy, nameless=nameless)
+        raise UserError(f"line {line} names the label {word!r}", file=file, remedy=remedy, nameless=nameless)
 
 
 def _header(path: Path, *, case: str) -> dict[str, str | float]:
@@ -135,7 +135,7 @@ def _header(path: Path, *, case: str) -> dict[str, str | float]:
 
     try:
         told = read_words(path, HEADER)
-    except Refusal:
+    except UserError:
         told = dict.fromkeys(HEADER, "")
     position, orientation, spacing = (_numbers(told[name]) for name in HEADER[3:])
     placed = len(position) == 3 and len(orientation) == 6

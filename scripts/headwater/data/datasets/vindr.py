@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from headwater.core.errors import Refusal, did_you_mean
+from headwater.core.errors import UserError, did_you_mean
 from headwater.core.records import Record
 from headwater.data.datasets import Card
 from headwater.data.io.sheets import first_there, read_sheet, refuse_empty, refuse_other, refuse_twice
@@ -113,7 +113,7 @@ def read_cases(folder: Path, options: Options) -> pd.DataFrame:
         case = targets.loc[twice, "case"].iloc[0]
         also = f"also stands in {train.name}"
         nameless, remedy = f"an image of it {also} ({int(twice.sum())} such images)", "an image belongs to one of them"
-        raise Refusal(f"{case} {also}", file=test, remedy=remedy, nameless=nameless)
+        raise UserError(f"{case} {also}", file=test, remedy=remedy, nameless=nameless)
     known = {"case": targets["case"], "patient": targets["case"]}
     file = targets["split"] + "/" + targets["case"] + ".dicom"
     unknown = {"study": "", "site": "", "sex": "", "age": np.nan, "view": ""}
@@ -153,7 +153,7 @@ def _joined(readings: pd.DataFrame, *, file: Path, readers: str) -> pd.DataFrame
         case = many.index[many != READERS][0]
         remedy = "the file may be cut off; fetch it again"
         nameless = f"{int((many != READERS).sum())} images have not {READERS} readings"
-        raise Refusal(f"{case} has {many[case]} readings, not {READERS}", file=file, remedy=remedy, nameless=nameless)
+        raise UserError(f"{case} has {many[case]} readings, not {READERS}", file=file, remedy=remedy, nameless=nameless)
     votes = by_case[list(CARD.labels)].sum()
     if readers in ("majority", "any"):
         return votes >= (1 if readers == "any" else READERS // 2 + 1)
@@ -164,7 +164,7 @@ def _of_one(readings: pd.DataFrame, *, reader: str, file: Path) -> pd.DataFrame:
     """The readings of one reader, by image."""
     if reader not in set(readings["reader"]):
         remedy, what = did_you_mean(reader, set(readings["reader"])), f"holds no reading by {reader}"
-        raise Refusal(what, file=file, remedy=remedy, nameless=what)
+        raise UserError(what, file=file, remedy=remedy, nameless=what)
     return readings.loc[readings["reader"] == reader].set_index("case")[list(CARD.labels)]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 """Who reads the beginning of an array, by the version that it names."""
@@ -77,13 +77,13 @@ def _of(path: Path, member: str, *, first: int, count: int | None) -> tuple[Stac
         return stack, stack.read(first, count)
     except FileNotFoundError:
         remedy = "give the folder as the archive lays it out"
-        raise Refusal("is not there", file=path, remedy=remedy, nameless="is not there") from None
+        raise UserError("is not there", file=path, remedy=remedy, nameless="is not there") from None
     except KeyError:
         what = f"holds no array {member!r}"
-        raise Refusal(what, file=path, remedy="fetch the archive again", nameless=what) from None
+        raise UserError(what, file=path, remedy="fetch the archive again", nameless=what) from None
     except BROKEN as error:
         broken = f"array {member!r} cannot be read"
-        raise Refusal(f"{broken}: {error}", file=path, remedy="fetch it again", nameless=broken) from None
+        raise UserError(f"{broken}: {error}", file=path, remedy="fetch it again", nameless=broken) from None
 
 
 @lru_cache(maxsize=OPEN)

@@ -30,7 +30,7 @@ from pydicom.uid import (
     JPEGExtended12Bit,
 )
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data.io import codestreams, limits
 from headwater.data.io.guard import guard
 
@@ -73,11 +73,11 @@ def refusing(path: Path, *, what: str) -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     except FileNotFoundError:
-        raise Refusal("is not there", file=path, remedy="fetch it, or take it off the list") from None
+        raise UserError("is not there", file=path, remedy="fetch it, or take it off the list") from None
     except BROKEN as error:
         reason = textwrap.shorten(str(error).replace(str(path), "file"), 200) or type(error).__name__
         broken = f"is no readable {what}"
-        raise Refusal(f"{broken}: {reason}", file=path, remedy="fetch it again", nameless=broken) from None
+        raise UserError(f"{broken}: {reason}", file=path, remedy="fetch it again", nameless=broken) from None
 
 
 def opened(path: Path, *, tags: Sequence[str] | None = None) -> pydicom.Dataset:
@@ -87,7 +87,7 @@ def opened(path: Path, *, tags: Sequence[str] | None = None) -> pydicom.Dataset:
         return pydicom.dcmread(BytesIO(content), force=True, stop_before_pixels=True, specific_tags=list(tags))
     dataset = pydicom.dcmread(BytesIO(content), force=True)
     if len(dataset) == 0:
-        raise Refusal("is no DICOM file", file=path, remedy="fetch it again", nameless="is no DICOM file")
+        raise UserError("is no DICOM file", file=path, remedy="fetch it again", nameless="is no DICOM file")
     return dataset
 
 
@@ -118,10 +118,10 @@ def refuse_without_picture(dataset: pydicom.Dataset, path: Path) -> None:
     """Refuse what holds no pixels or no size."""
     if not any(name in dataset for name in PIXELS):
         remedy = "it may be cut off or a report; fetch it again"
-        raise Refusal("holds no pixels", file=path, remedy=remedy, nameless="holds no pixels")
+        raise UserError("holds no pixels", file=path, remedy=remedy, nameless="holds no pixels")
     for name in ("Rows", "Columns"):
         if not dataset.get(name):
-            raise Refusal(f"says nothing of its {name}", file=path, remedy="fetch it again")
+            raise UserError(f"says nothing of its {name}", file=path, remedy="fetch it again")
 
 
 def frames_of(dataset: pydicom.Dataset) -> int:
@@ -148,7 +148,7 @@ def stored_values(dataset: pydicom.Dataset, path: Path) -> np.ndarray:
     samples = int(dataset.get("SamplesPerPixel") or 1)
     expected = shape if samples == 1 else (*shape, samples)
     if stored.size != np.prod(expected, dtype=np.int64):
-        raise Refusal(f"decodes to {stored.shape}, its header says {expected}", file=path, remedy="fetch it again")
+        raise UserError(f"decodes to {stored.shape}, its header says {expected}", file=path, remedy="fetch it again")
     return stored.reshape(expected)
 
 
@@ -158,7 +158,7 @@ def _name_syntax(dataset: pydicom.Dataset, path: Path) -> None:
         return
     implicit, little = dataset.original_encoding
     if dataset.get("PixelData", b"")[:4] == ITEM:
-        raise Refusal("names no transfer syntax for its compressed pixels", file=path, remedy="export it again")
+        raise UserError("names no transfer syntax for its compressed pixels", file=path, remedy="export it again")
     uncompressed = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
     dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else uncompressed
 
@@ -167,16 +167,16 @@ def _refuse_wrong_size(dataset: pydicom.Dataset, path: Path, *, shape: tuple[int
     """Refuse a header whose size is absurd or does not fit the bytes that follow, before anything is allocated."""
     samples = int(dataset.get("SamplesPerPixel") or 1)
     if samples not in (1, 3):
-        raise Refusal(f"has {samples} values per pixel", file=path, remedy="a picture is grey or has three colours")
+        raise UserError(f"has {samples} values per pixel", file=path, remedy="a picture is grey or has three colours")
     limits.refuse_size(shape, samples=samples, file=path)
     if dataset.file_meta.TransferSyntaxUID.is_compressed:
         if not dataset.PixelData.startswith(ITEM):
-            raise Refusal("has pixels that are not packed as its transfer syntax says", file=path)
+            raise UserError("has pixels that are not packed as its transfer syntax says", file=path)
         return
     allocated = int(dataset.BitsAllocated)
     if allocated not in (1, 8, 16, 32, 64):
         packed = f"keeps each pixel in {allocated} bits"
-        raise Refusal(packed, file=path, remedy="export it with 8 or 16", nameless=packed)
+        raise UserError(packed, file=path, remedy="export it with 8 or 16", nameless=packed)
     bits = int(np.prod(shape, dtype=np.int64)) * samples * allocated
     if dataset.get("PhotometricInterpretation") == "YBR_FULL_422":
         bits = bits * 2 // 3
@@ -185,7 +185,7 @@ def _refuse_wrong_size(dataset: pydicom.Dataset, path: Path, *, shape: tuple[int
     if there < needed:
         size = f"{shape[1]} x {shape[2]} pixels" + (f" in {shape[0]} frames" if shape[0] > 1 else "")
         what = f"is cut off: {size} need {needed} bytes, {there} are there"
-        raise Refusal(what, file=path, remedy="fetch it again", nameless="is cut off")
+        raise UserError(what, file=path, remedy="fetch it again", nameless="is cut off")
 
 
 def _refuse_other_streams(dataset: pydicom.Dataset, path: Path, *, shape: tuple[int, int, int]) -> None:
@@ -195,15 +195,15 @@ def _refuse_other_streams(dataset: pydicom.Dataset, path: Path, *, shape: tuple[
         size = codestreams.size_of(stream)
         if size is not None and size != shape[1:]:
             what = f"frame {number} is {size[0]} x {size[1]}, its header says {shape[1]} x {shape[2]}"
-            raise Refusal(what, file=path, remedy="fetch it again", nameless="holds a frame of another size")
+            raise UserError(what, file=path, remedy="fetch it again", nameless="holds a frame of another size")
         if not codestreams.is_whole(stream):
             cut = "is cut off: its compressed pixels have no end"
-            raise Refusal(cut, file=path, remedy="fetch it again", nameless="is cut off")
+            raise UserError(cut, file=path, remedy="fetch it again", nameless="is cut off")
         if number == shape[0]:
             break
     if number < shape[0]:
         what = f"is cut off: it says {shape[0]} frames and holds {number}"
-        raise Refusal(what, file=path, remedy="fetch it again", nameless="is cut off")
+        raise UserError(what, file=path, remedy="fetch it again", nameless="is cut off")
 
 
 def _is_known(dataset: pydicom.Dataset) -> bool:
@@ -225,7 +225,7 @@ def _refuse_without_decoder(dataset: pydicom.Dataset, path: Path) -> None:
     try:
         import gdcm  # noqa: F401
     except ImportError:
-        raise Refusal(
+        raise UserError(
             f"is compressed as {syntax.name}",
             file=path,
             remedy="to read that: pip install -e '.[dicom]'",
@@ -256,7 +256,7 @@ def _unpacked_by_gdcm(path: Path, *, syntax: str) -> np.ndarray:
     reader = gdcm.ImageReader()
     reader.SetFileName(str(path))
     if not reader.Read():
-        raise Refusal(
+        raise UserError(
             f"cannot be decompressed from {syntax}", file=path, remedy="convert it to Explicit VR Little Endian"
         )
     image = reader.GetImage()

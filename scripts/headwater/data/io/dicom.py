@@ -7,7 +7,7 @@ import numpy as np
 import pydicom
 from pydicom.pixels import apply_color_lut, apply_windowing
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data.io.ages import in_years
 from headwater.data.io.decoding import frames_of, opened, refuse_without_picture, refusing, stored_values
 from headwater.data.io.modality import has_table, looked_up, of_file, table_of
@@ -36,7 +36,7 @@ def read_radiograph(path: Path) -> np.ndarray:
         if stored.ndim == 3:
             return _grey_of_colour(stored, path)
         if not np.isfinite(stored).all():
-            raise Refusal("has pixels that are no numbers", file=path)
+            raise UserError("has pixels that are no numbers", file=path)
         return _as_grey(stored, dataset)
 
 
@@ -61,7 +61,7 @@ def _refuse_frames(dataset: pydicom.Dataset, path: Path) -> None:
     """Refuse what holds several frames."""
     if frames_of(dataset) != 1:
         frames, remedy = frames_of(dataset), "a radiograph has one; export it as a single frame"
-        raise Refusal(f"holds {frames} frames", file=path, remedy=remedy, nameless="holds more frames than one")
+        raise UserError(f"holds {frames} frames", file=path, remedy=remedy, nameless="holds more frames than one")
 
 
 def _grey_of_colour(pixels: np.ndarray, path: Path) -> np.ndarray:
@@ -69,7 +69,7 @@ def _grey_of_colour(pixels: np.ndarray, path: Path) -> np.ndarray:
     grey = grey_if_equal(pixels)
     if grey.ndim == 3:
         remedy = "a radiograph is grey; take it off the list"
-        raise Refusal("is in colour", file=path, remedy=remedy, nameless="is in colour")
+        raise UserError("is in colour", file=path, remedy=remedy, nameless="is in colour")
     return _stretched(grey, black=0, white=np.iinfo(grey.dtype).max)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data.io import raster
 from headwater.data.io.nifti import read_header
 
@@ -41,7 +41,7 @@ def _of_dicom(path: Path) -> tuple[str, bool]:
 
     try:
         return read_form(path)
-    except Refusal:
+    except UserError:
         return "", False
 
 
@@ -49,7 +49,7 @@ def _of_nifti(path: Path) -> str:
     """The form of a volume."""
     try:
         return f"NIfTI {read_header(path).kind.name}"
-    except Refusal:
+    except UserError:
         return ""
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pydicom
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data.io.decoding import frames_of, opened, refuse_without_picture, refusing, stored_values
 from headwater.data.io.modality import measured
 from headwater.data.io.places import Place, places_of
@@ -32,7 +32,7 @@ def read_frames(path: Path) -> Frames:
         refuse_without_picture(dataset, path)
         pixels = measured(stored_values(dataset, path), dataset)
         if not np.isfinite(pixels).all():
-            raise Refusal("has pixels that are no numbers", file=path, remedy="take it off the list")
+            raise UserError("has pixels that are no numbers", file=path, remedy="take it off the list")
         places = tuple(places_of(dataset, frames=frames_of(dataset)))
         return Frames(pixels, places, _word(dataset, "PhotometricInterpretation"), _word(dataset, "Modality"))
 

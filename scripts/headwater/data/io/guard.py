@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 
 SECONDS = 8
 """Seconds of a processor that one file may take, besides one for each `PACE` bytes of it.
@@ -129,9 +129,11 @@ def _guard_of(process: int) -> Guard:
     return one
 
 
-def _fallen(what: str, path: Path) -> Refusal:
+def _fallen(what: str, path: Path) -> UserError:
     """The refusal of a file that was the end of the process."""
-    return Refusal(what, file=path, remedy="fetch it again, or convert it to Explicit VR Little Endian", nameless=what)
+    return UserError(
+        what, file=path, remedy="fetch it again, or convert it to Explicit VR Little Endian", nameless=what
+    )
 
 
 def serve(pipe: Connection) -> None:
@@ -149,7 +151,7 @@ def serve(pipe: Connection) -> None:
         _lower(resource.RLIMIT_CPU, math.ceil(time.process_time() + seconds))
         try:
             answer = (True, work(path, **arguments))
-        except Refusal as refusal:
+        except UserError as refusal:
             answer = (False, refusal)
         pipe.send(answer)
 

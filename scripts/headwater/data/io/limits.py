@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import BinaryIO
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 
 MOST_BYTES = 2**30
 """Bytes of a file, or of what it unpacks to, above which it is refused."""
@@ -24,7 +24,7 @@ PIECE = 2**22
 def whole_file(path: Path) -> bytes:
     """What a file holds; refused if that is too much."""
     if path.stat().st_size > MOST_BYTES:
-        raise Refusal(f"is larger than {MOST_BYTES >> 20} MiB", file=path, remedy="split it", nameless="is too large")
+        raise UserError(f"is larger than {MOST_BYTES >> 20} MiB", file=path, remedy="split it", nameless="is too large")
     return path.read_bytes()
 
 
@@ -44,6 +44,6 @@ def refuse_size(shape: tuple[int, int, int], *, samples: int, file: Path) -> Non
     frames, rows, columns = shape
     claims = f"claims {frames} x {rows} x {columns} pixels" if frames != 1 else f"claims {rows} x {columns} pixels"
     if min(shape) < 1:
-        raise Refusal(claims, file=file, remedy="fetch it again")
+        raise UserError(claims, file=file, remedy="fetch it again")
     if rows * columns > MOST_PIXELS or frames > MOST_FRAMES or frames * rows * columns * samples > MOST_VOXELS:
-        raise Refusal(claims, file=file, remedy="no image is that large; fetch it again")
+        raise UserError(claims, file=file, remedy="no image is that large; fetch it again")

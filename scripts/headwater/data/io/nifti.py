@@ -18,7 +18,7 @@ from nibabel import Nifti1Header, Nifti2Header
 from nibabel.freesurfer.mghformat import MGHHeader
 from nibabel.spatialimages import HeaderDataError
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data.io.limits import MOST_BYTES, MOST_VOXELS, PIECE, exactly
 from headwater.data.io.volumes import Volume
 
@@ -112,7 +112,7 @@ def read_header(path: Path) -> Header:
                 if length in NIFTI:
                     content = start + exactly(stream, length - 4)
                     return _of_nifti(NIFTI[length](content, endianness=order, check=False), path=path)
-        raise Refusal("is no NIfTI", file=path, remedy="fetch it again", nameless="is no NIfTI")
+        raise UserError("is no NIfTI", file=path, remedy="fetch it again", nameless="is no NIfTI")
 
 
 def _of_nifti(told: Nifti1Header, *, path: Path) -> Header:
@@ -128,7 +128,7 @@ def _of_nifti(told: Nifti1Header, *, path: Path) -> Header:
     datatype = int(told["datatype"])
     if datatype not in KINDS:
         kind = OTHER_KINDS.get(datatype, f"an unknown kind ({datatype})")
-        raise Refusal(f"holds {kind}", file=path, remedy="convert it to grey values", nameless=f"holds {kind}")
+        raise UserError(f"holds {kind}", file=path, remedy="convert it to grey values", nameless=f"holds {kind}")
     start = float(told["vox_offset"])
     # in one file the voxels come after the header and its four bytes of extensions
     least = 0 if apart else told.sizeof_hdr + 4
@@ -151,7 +151,7 @@ def _affine(told: Nifti1Header, *, path: Path) -> np.ndarray:
         affine = _turned(told)
     else:
         lost = "does not tell how it lies in the patient (no sform, no qform)"
-        raise Refusal(lost, file=path, remedy="set one of them, or take it off the list", nameless=lost)
+        raise UserError(lost, file=path, remedy="set one of them, or take it off the list", nameless=lost)
     affine[:3] *= MILLIMETRES.get(int(told["xyzt_units"]) & 7, 1.0)
     return affine
 
@@ -208,9 +208,9 @@ def _chosen(path: Path, header: Header, *, number: int | None) -> int:
     """The volume that is asked for, or the only one."""
     if number is None and header.volumes > 1:
         remedy = f"say which: 0 to {header.volumes - 1}"
-        raise Refusal(f"holds {header.volumes} volumes", file=path, remedy=remedy, nameless="holds several volumes")
+        raise UserError(f"holds {header.volumes} volumes", file=path, remedy=remedy, nameless="holds several volumes")
     if not 0 <= (number or 0) < header.volumes:
-        raise Refusal(f"has no volume {number}", file=path, remedy=f"it holds {header.volumes}, counted from 0")
+        raise UserError(f"has no volume {number}", file=path, remedy=f"it holds {header.volumes}, counted from 0")
     return number or 0
 
 
@@ -242,7 +242,7 @@ def _fill(voxels: np.ndarray, path: Path, *, fill: float | None) -> None:
     if not holes.any():
         return
     if fill is None:
-        raise Refusal(
+        raise UserError(
             f"has {int(holes.sum())} voxels that are no numbers",
             file=path,
             remedy="say what shall stand there (fill), or take it off the list",
@@ -270,8 +270,8 @@ def _refusing(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise Refusal("is not there", file=error.filename, remedy="fetch it, or take it off the list") from None
+        raise UserError("is not there", file=error.filename, remedy="fetch it, or take it off the list") from None
     except BROKEN as error:
         reason = textwrap.shorten(str(error).replace(str(path), "file"), 200) or type(error).__name__
         broken = "is no readable volume"
-        raise Refusal(f"{broken}: {reason}", file=path, remedy="fetch it again", nameless=broken) from None
+        raise UserError(f"{broken}: {reason}", file=path, remedy="fetch it again", nameless=broken) from None

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 
 BROKEN = (OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, OverflowError, MemoryError)
 """What Pillow raises on files that are cut off, damaged or no picture at all."""
@@ -31,21 +31,21 @@ def read_picture(path: Path, *, formats: Sequence[str] = ("PNG", "JPEG")) -> np.
                 return _eight_bits(picture)
     except FileNotFoundError:
         remedy = "fetch it, or take it off the list"
-        raise Refusal("is not there", file=path, remedy=remedy, nameless="is not there") from None
+        raise UserError("is not there", file=path, remedy=remedy, nameless="is not there") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         too_large = "is too large for a picture"
-        raise Refusal(f"{too_large}: {error}", file=path, nameless=too_large) from None
+        raise UserError(f"{too_large}: {error}", file=path, nameless=too_large) from None
     except (*BROKEN, struct.error, zlib.error) as error:
         reason = textwrap.shorten(str(error).replace(str(path), "file"), 160)
         broken = f"is no whole {' or '.join(formats)}"
-        raise Refusal(f"{broken}: {reason}", file=path, remedy="fetch it again", nameless=broken) from None
+        raise UserError(f"{broken}: {reason}", file=path, remedy="fetch it again", nameless=broken) from None
 
 
 def pictures_below(folder: Path, *, pattern: str, remedy: str) -> dict[str, str]:
     """Where each picture lies below the folder, by its file name; refused if there is none."""
     found = {file.name: str(file.relative_to(folder)) for file in sorted(folder.glob(pattern))}
     if not found:
-        raise Refusal("has no images", file=folder, remedy=remedy, nameless="has no images")
+        raise UserError("has no images", file=folder, remedy=remedy, nameless="has no images")
     return found
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pydicom
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data.io.decoding import PIXELS, frames_of, opened, refusing
 from headwater.data.io.frames import IMAGE
 from headwater.data.io.limits import MOST_FRAMES
@@ -148,7 +148,7 @@ class _Image(NamedTuple):
 def sort_folder(folder: Path) -> Sorted:
     """The series of all files below a folder, and what was set aside; refused if there is no such folder."""
     if not folder.is_dir():
-        raise Refusal("is no folder", file=folder, remedy="name the folder that holds the DICOM files")
+        raise UserError("is no folder", file=folder, remedy="name the folder that holds the DICOM files")
     return sort_files(sorted(path for path in folder.rglob("*") if path.is_file()))
 
 
@@ -173,7 +173,7 @@ def _looked_at(path: Path) -> _Image | SetAside:
             dataset = opened(path)
             kind, reason = _other_kind(dataset)
             return SetAside(path, kind, reason) if kind else _image(dataset, path)
-    except Refusal as refusal:
+    except UserError as refusal:
         return SetAside(path, "unreadable", str(refusal))
 
 

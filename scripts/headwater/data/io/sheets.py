@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from headwater.core.errors import Refusal, did_you_mean
+from headwater.core.errors import UserError, did_you_mean
 
 
 def first_there(folder: Path, *, names: Sequence[str], remedy: str) -> Path:
     """The first of several names under which a file may lie in the folder; refused if none is there."""
     found = [folder / name for name in names if (folder / name).is_file()]
     if not found:
-        raise Refusal("is not there", file=folder / names[0], remedy=remedy, nameless="is not there")
+        raise UserError("is not there", file=folder / names[0], remedy=remedy, nameless="is not there")
     return found[0]
 
 
@@ -32,10 +32,10 @@ def read_sheet(path: Path, *, columns: Mapping[str, tuple[str, ...]], optional: 
             sheet = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig")
     except FileNotFoundError:
         remedy = "give the folder as the archive lays it out"
-        raise Refusal("is not there", file=path, remedy=remedy, nameless="is not there") from None
+        raise UserError("is not there", file=path, remedy=remedy, nameless="is not there") from None
     except (OSError, ValueError, EOFError, zlib.error) as error:
         no_sheet = "is no readable CSV"
-        raise Refusal(f"{no_sheet}: {error}", file=path, remedy="fetch it again", nameless=no_sheet) from None
+        raise UserError(f"{no_sheet}: {error}", file=path, remedy="fetch it again", nameless=no_sheet) from None
     sheet.columns = sheet.columns.str.strip()
     found = {name: [spelling for spelling in spellings if spelling in sheet] for name, spellings in columns.items()}
     absent = [spellings for name, spellings in columns.items() if not found[name] and name not in optional]
@@ -44,10 +44,10 @@ def read_sheet(path: Path, *, columns: Mapping[str, tuple[str, ...]], optional: 
         known = [spelling for spellings in found.values() for spelling in spellings]
         # where no column is known, the first line may be a case
         remedy = did_you_mean(absent[0][0], sheet.columns) if known else "its first line is no header that we know"
-        raise Refusal(f"has no column {wanted}", file=path, remedy=remedy, nameless=f"has no column {wanted}")
+        raise UserError(f"has no column {wanted}", file=path, remedy=remedy, nameless=f"has no column {wanted}")
     if sheet.empty:
         no_row = "has a header and no row"
-        raise Refusal(no_row, file=path, remedy="it may be cut off; fetch it again", nameless=no_row)
+        raise UserError(no_row, file=path, remedy="it may be cut off; fetch it again", nameless=no_row)
     held = {name: sheet[spellings[0]] if spellings else "" for name, spellings in found.items()}
     return pd.DataFrame(held, index=sheet.index, dtype=str).fillna("").apply(lambda cells: cells.str.strip())
 
@@ -69,7 +69,7 @@ def refuse_empty(sheet: pd.DataFrame, *, columns: list[str], file: Path) -> None
         if empty.any():
             lacks = f"line {int(empty.argmax()) + 2} has no {name}"
             many = f"{lacks} ({int(empty.sum())} such lines)"
-            raise Refusal(lacks, file=file, remedy="it may be cut off; fetch it again", nameless=many)
+            raise UserError(lacks, file=file, remedy="it may be cut off; fetch it again", nameless=many)
 
 
 def refuse_other(
@@ -83,7 +83,7 @@ def refuse_other(
             word = sheet[name].iloc[line]
             nameless = f"line {line + 2} says an unknown word for {name!r} ({int(strange.sum())} such lines)"
             remedy = remedy or did_you_mean(word, known)
-            raise Refusal(f"line {line + 2} says {word!r} for {name!r}", file=file, remedy=remedy, nameless=nameless)
+            raise UserError(f"line {line + 2} says {word!r} for {name!r}", file=file, remedy=remedy, nameless=nameless)
 
 
 def refuse_twice(sheet: pd.DataFrame, *, columns: list[str], file: Path) -> None:
@@ -93,7 +93,7 @@ def refuse_twice(sheet: pd.DataFrame, *, columns: list[str], file: Path) -> None
         name, many = " of ".join(sheet.loc[twice, columns].iloc[0]), int(twice.sum())
         what = f"{name} stands there more than once ({many} in all)"
         nameless = f"lines that name what another line names: {many}"
-        raise Refusal(what, file=file, remedy="leave one of each", nameless=nameless)
+        raise UserError(what, file=file, remedy="leave one of each", nameless=nameless)
 
 
 def read_lines(path: Path) -> list[str]:
@@ -102,9 +102,9 @@ def read_lines(path: Path) -> list[str]:
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except FileNotFoundError:
         remedy = "give the folder as the archive lays it out"
-        raise Refusal("is not there", file=path, remedy=remedy, nameless="is not there") from None
+        raise UserError("is not there", file=path, remedy=remedy, nameless="is not there") from None
     except (OSError, ValueError) as error:
         no_text = "is no readable text"
-        raise Refusal(f"{no_text}: {error}", file=path, remedy="fetch it again", nameless=no_text) from None
+        raise UserError(f"{no_text}: {error}", file=path, remedy="fetch it again", nameless=no_text) from None
     refuse_twice(pd.DataFrame({"line": lines}, dtype=str), columns=["line"], file=path)
     return lines

@@ -14,7 +14,7 @@ import pydicom
 from pydicom.filereader import read_partial
 from pydicom.tag import BaseTag, Tag
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data.io.decoding import DEFLATED, PIXELS, opened, refusing
 from headwater.data.io.frames import IMAGE
 from headwater.data.io.nifti import outline, read_nifti
@@ -60,7 +60,7 @@ def read_slice(path: Path) -> np.ndarray:
     """The one slice of a DICOM file: int16 (rows, columns), Hounsfield units; refused if it is no slice of a CT."""
     (found,) = dicom_slices([path])
     if found.pixels is None:
-        raise Refusal(found.reason, nameless="is no readable slice of a CT")
+        raise UserError(found.reason, nameless="is no readable slice of a CT")
     return found.pixels
 
 
@@ -102,7 +102,7 @@ def _read(series: Series, number: int) -> Slice:
         return Slice(one.file, 0, reason=f"{one.file}: {NOT_HOUNSFIELD}")
     try:
         pixels = next(read_slices(series._replace(slices=(one,))))
-    except Refusal as refusal:
+    except UserError as refusal:
         return Slice(one.file, 0, reason=str(refusal))
     place = Place(series.name, float(series.heights[number]), *map(float, one.place.spacing))
     return Slice(one.file, 0, hounsfield(pixels), place)
@@ -120,7 +120,7 @@ def counted_from_feet(path: Path) -> bool:
     """Whether the slices of a NIfTI volume lie in its file from the feet to the head; refused if they are not axial."""
     letters = outline(path).orientation
     if letters[0] not in "IS":
-        raise Refusal("is not made of axial slices", file=path, nameless="is not made of axial slices")
+        raise UserError("is not made of axial slices", file=path, nameless="is not made of axial slices")
     return letters[0] == "S"
 
 
@@ -141,7 +141,7 @@ def read_words(path: Path, names: Sequence[str]) -> dict[str, str]:
         except (EOFError, ValueError, LookupError):
             told = opened(path, tags=names)
         if not len(told.file_meta) and not len(told):
-            raise Refusal("is no DICOM file", file=path, remedy="fetch it again", nameless="is no DICOM file")
+            raise UserError("is no DICOM file", file=path, remedy="fetch it again", nameless="is no DICOM file")
         return {name: _text(told.get(name)) for name in names}
 
 

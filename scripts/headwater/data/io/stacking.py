@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from scipy.ndimage import shift
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.data.io.frames import read_frames
 from headwater.data.io.limits import MOST_VOXELS
 from headwater.data.io.series import Series
@@ -57,22 +57,22 @@ def _refuse_no_stack(series: Series) -> None:
     """Refuse what is no stack of slices, whatever is resampled."""
     file = series.slices[0].file
     if len(series.slices) == 1:
-        raise Refusal("is the only slice of its series", file=file, remedy="a volume takes two or more; read slices")
+        raise UserError("is the only slice of its series", file=file, remedy="a volume takes two or more; read slices")
     if series.repeated:
         first = int(np.diff(series.heights).argmin())
         both = f"lies where {series.slices[first + 1].file.name} lies ({series.repeated} such slices)"
         nameless = f"slices that lie where another lies: {series.repeated}"
         remedy = "nothing tells them apart; take one of each out"
-        raise Refusal(both, file=series.slices[first].file, remedy=remedy, nameless=nameless)
+        raise UserError(both, file=series.slices[first].file, remedy=remedy, nameless=nameless)
     if len(series.slices) * np.prod(series.slices[0].shape) > MOST_VOXELS:
-        raise Refusal(f"belongs to a series of {len(series.slices)} slices, too many for one volume", file=file)
+        raise UserError(f"belongs to a series of {len(series.slices)} slices, too many for one volume", file=file)
 
 
 def _refuse_tilt(series: Series) -> None:
     """Refuse slices that do not lie behind each other."""
     what = f"begins a series whose slices do not lie behind each other: tilted by {series.tilt:.1f} degrees"
     remedy = "move them by tilt='resample', or read slices"
-    raise Refusal(what, file=series.slices[0].file, remedy=remedy, nameless="slices do not lie behind each other")
+    raise UserError(what, file=series.slices[0].file, remedy=remedy, nameless="slices do not lie behind each other")
 
 
 def _refuse_gaps(series: Series) -> None:
@@ -85,7 +85,7 @@ def _refuse_gaps(series: Series) -> None:
         f"({series.slices[after + 1].file.name} is next)"
     )
     remedy = "fetch what is missing, or resample by gaps='resample', or read slices"
-    raise Refusal(what, file=series.slices[after].file, remedy=remedy, nameless="slices at uneven distances")
+    raise UserError(what, file=series.slices[after].file, remedy=remedy, nameless="slices at uneven distances")
 
 
 def _even(series: Series, *, step: float | None) -> np.ndarray:
@@ -98,7 +98,7 @@ def _even(series: Series, *, step: float | None) -> np.ndarray:
         raise ValueError(f"a step of {wide} mm, wider than the series")
     if many * np.prod(series.slices[0].shape) > MOST_VOXELS:
         what = f"would take {many} slices at a step of {wide:g} mm"
-        raise Refusal(what, file=series.slices[0].file, remedy="its positions may be wrong; take a wider step")
+        raise UserError(what, file=series.slices[0].file, remedy="its positions may be wrong; take a wider step")
     return series.heights[0] + np.arange(many) * wide
 
 

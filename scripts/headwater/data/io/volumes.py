@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 
 AXES = ("RL", "AP", "IS")
 """For x, y and z: the letters of the end that they come from, and of the end that they grow to."""
@@ -73,11 +73,11 @@ def refuse_other_grid(mask: Volume, *, image: Volume, file: Path) -> None:
     mask, image = mask.turned(), image.turned()
     if mask.voxels.shape != image.voxels.shape:
         shapes = f"has {_by(mask)} voxels, its image {_by(image)}"
-        raise Refusal(shapes, file=file, remedy="bring it to the grid of its image", nameless="lies on another grid")
+        raise UserError(shapes, file=file, remedy="bring it to the grid of its image", nameless="lies on another grid")
     corners = np.array([[0, 0, 0, 1], [*mask.voxels.shape, 1]]).T
     apart = np.linalg.norm(((mask.affine - image.affine) @ corners)[:3], axis=0).max()
     if apart > min(image.spacing) / 10:
-        raise Refusal(
+        raise UserError(
             f"lies {apart:.1f} mm beside its image",
             file=file,
             remedy="bring it to the grid of its image",

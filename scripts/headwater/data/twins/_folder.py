@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from headwater.core import files
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.study.grid import Twin
 
 STAMP = "twin.json"
@@ -43,4 +43,4 @@ def whole_folder(folder: Path, *, archive: str, twin: Twin) -> Iterator[Path]:
 def refuse_if_occupied(folder: Path) -> None:
     """Refuse to write where something lies already."""
     if occupied(folder):
-        raise Refusal("something lies here already", file=folder, remedy="name a folder that does not exist yet")
+        raise UserError("something lies here already", file=folder, remedy="name a folder that does not exist yet")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.evaluation.statistics import means
 
 TITLE = "Brier score"
@@ -14,7 +14,7 @@ PROBABILITIES = True
 def per_case(target: np.ndarray, score: np.ndarray) -> np.ndarray:
     """The squared distance of each case (cases,); scores must be probabilities (Brier 1950)."""
     if len(score) and not (score.min() >= 0 and score.max() <= 1):
-        raise Refusal(
+        raise UserError(
             f"the Brier score needs probabilities, but scores go from {score.min():g} to {score.max():g}",
             remedy="take brier out of comparison.metrics, or predict probabilities",
         )

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headwater.core import registry
-from headwater.core.errors import Refusal, did_you_mean
+from headwater.core.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from headwater.models.backbones._encoder import Encoder
@@ -47,7 +47,7 @@ def _files(library: str) -> dict[str, str]:
         return {name: name for name in listed}
     package = importlib.util.find_spec(library)
     if package is None or not package.submodule_search_locations:
-        raise Refusal(f"{library} is not installed", remedy=f"pip install {library}")
+        raise UserError(f"{library} is not installed", remedy=f"pip install {library}")
     files = [file for folder in package.submodule_search_locations for file in Path(folder).rglob("*.py")]
     return {name: file.stem for file in files for name in REGISTERED.findall(file.read_text(encoding="utf-8"))}
 
@@ -62,7 +62,7 @@ def check(backbone: str) -> None:
     known = models(library)
     # what comes after a dot names a set of weights, where the library has such names
     if model not in known and (_listed(library) or model.partition(".")[0] not in known):
-        raise Refusal(f"backbone {backbone!r}: {library} has no such model", remedy=did_you_mean(model, known))
+        raise UserError(f"backbone {backbone!r}: {library} has no such model", remedy=did_you_mean(model, known))
 
 
 def build(name: str, *, size: int, mean: tuple[float, ...], std: tuple[float, ...], seed: int) -> "Encoder":

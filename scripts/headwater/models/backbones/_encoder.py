@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from headwater.core import registry
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 
 NO_WEIGHTS = ("num_batches_tracked", "relative_position_index")
 """What ends so counts batches or numbers places: no weight, and in no one's way when it is absent."""
@@ -52,7 +52,7 @@ class Encoder(nn.Module):
     def normalised(self, images: Tensor) -> Tensor:
         """Images in [0, 1] in the units that the weights expect; refuses slices for volumes, and volumes for slices."""
         if images.ndim != self.dimensions + 2:
-            raise Refusal(f"{self.name} takes images of {self.dimensions} dimensions, not {images.ndim - 2}")
+            raise UserError(f"{self.name} takes images of {self.dimensions} dimensions, not {images.ndim - 2}")
         sides = [1] * self.dimensions
         return (images - self.mean.view(1, -1, *sides)) / self.std.view(1, -1, *sides)
 
@@ -92,7 +92,7 @@ class Encoder(nn.Module):
             listed = ", ".join(f"{key} is missing" for key in absent[:3]) or ", ".join(
                 f"{key} is unknown" for key in strange[:3]
             )
-            raise Refusal(
+            raise UserError(
                 f"not the weights of {self.name}: {len(absent)} tensors missing, {len(strange)} unknown ({listed})",
                 file=file,
                 remedy="make it again",
@@ -101,7 +101,7 @@ class Encoder(nn.Module):
             if taken[key].shape != place.shape:
                 fitting = self.resample(key, taken[key])
                 if fitting is None:
-                    raise Refusal(f"{key} is {_shape(taken[key])}, {self.name} has {_shape(place)}", file=file)
+                    raise UserError(f"{key} is {_shape(taken[key])}, {self.name} has {_shape(place)}", file=file)
                 taken[key] = fitting
                 interpolated.append(key)
         own = {key: tensor for key, tensor in self.backbone.state_dict().items() if key.endswith(NO_WEIGHTS)}
@@ -131,7 +131,7 @@ class Encoder(nn.Module):
             with torch.no_grad():
                 features = self(torch.zeros(1, self.colours, *[side] * self.dimensions))
         except (RuntimeError, ValueError, AssertionError) as error:
-            raise Refusal(
+            raise UserError(
                 f"{self.name} does not take images of {self.size} pixels: {error}", remedy="use another size"
             ) from None
         self.train()
@@ -150,7 +150,7 @@ def draw(name: str, *, size: int, mean: tuple[float, ...], std: tuple[float, ...
         return Encoder(backbone, name=name, size=size, multiple=multiple, mean=mean, std=std, **looks_at)
     except ImportError as error:
         told = str(error).strip().splitlines()[0]
-        raise Refusal(f"{name} needs a library that is not installed: {told}", remedy="run make setup") from None
+        raise UserError(f"{name} needs a library that is not installed: {told}", remedy="run make setup") from None
 
 
 def restore(
@@ -161,7 +161,7 @@ def restore(
     Refuses the weights of another network.
     """
     if metadata.get("backbone") != name:
-        raise Refusal(
+        raise UserError(
             f"holds a {metadata.get('backbone', 'network without a name')}, not a {name}",
             file=file,
             remedy="make it again",
@@ -176,7 +176,7 @@ def normalisation(metadata: Mapping[str, str], *, file: object) -> tuple[tuple[f
     try:
         return tuple(json.loads(metadata["mean"])), tuple(json.loads(metadata["std"]))
     except (KeyError, ValueError):
-        raise Refusal(
+        raise UserError(
             "does not say which mean and std its network expects", file=file, remedy="make it again"
         ) from None
 
@@ -190,7 +190,7 @@ def _per_colour(values: tuple[float, ...], colours: int, what: str) -> Tensor:
     """One value per channel; a single one counts for all."""
     if len(values) not in (1, colours):
         remedy = f"give one, or one per channel ({colours})" if colours > 1 else "give one, as its images are grey"
-        raise Refusal(f"{what} has {len(values)} values", remedy=remedy)
+        raise UserError(f"{what} has {len(values)} values", remedy=remedy)
     return torch.tensor(values, dtype=torch.float32).expand(colours).clone()
 
 

@@ -15,7 +15,7 @@ from timm.models.convnext import ConvNeXt, ConvNeXtBlock, ConvNeXtStage
 from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from torch import Tensor, nn
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 
 CELL = 32
 """Side of a square in pixels: one place of the deepest features."""
@@ -69,13 +69,13 @@ def _parts(network: nn.Module) -> tuple[list[nn.Module], list[nn.Module], nn.Mod
         return stem, [network.layer1, network.layer2, network.layer3, network.layer4], nn.Identity()
     if isinstance(network, ConvNeXt):
         return [network.stem], list(network.stages), network.norm_pre
-    raise Refusal(f"{type(network).__name__} cannot look at a part of an image", remedy="use a ResNet or a ConvNeXt")
+    raise UserError(f"{type(network).__name__} cannot look at a part of an image", remedy="use a ResNet or a ConvNeXt")
 
 
 @singledispatch
 def through(layer: nn.Module, x: Tensor, shown: Shown) -> Tensor:
     """What a layer makes of visible places; refuses layers of which that is not known, such as attention."""
-    raise Refusal(
+    raise UserError(
         f"{type(layer).__name__} mixes what is seen with what is hidden", remedy="use a plain ResNet or ConvNeXt"
     )
 

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 
 
 def pooled(x: Tensor) -> Tensor:
@@ -14,6 +14,6 @@ def check(name: str, *, size: int, multiple: int) -> None:
     """Refuse a side length in voxels that the network cannot halve as often as it must."""
     if size < multiple or size % multiple:
         nearest = max(1, round(size / multiple)) * multiple
-        raise Refusal(
+        raise UserError(
             f"{name} takes volumes of multiples of {multiple} voxels, not {size}", remedy=f"use size {nearest}"
         )

@@ -9,7 +9,7 @@ from timm.layers import resample_abs_pos_embed, resample_patch_embed
 from timm.models import ConvNeXt
 from torch import Tensor, nn
 
-from headwater.core.errors import Refusal, did_you_mean
+from headwater.core.errors import UserError, did_you_mean
 
 
 def create(model: str, *, size: int) -> tuple[nn.Module, int | None]:
@@ -30,7 +30,7 @@ def create(model: str, *, size: int) -> tuple[nn.Module, int | None]:
     patch = network.patch_embed.patch_size[0]
     if size % patch:
         nearest = max(1, round(size / patch)) * patch
-        raise Refusal(
+        raise UserError(
             f"timm/{model} cuts images into patches of {patch} pixels; {size} is no multiple of it",
             remedy=f"use size {nearest}",
         )
@@ -66,7 +66,7 @@ def _check_tag(model: str) -> None:
     architecture, _, tag = model.partition(".")
     known = [name.partition(".")[2] for name in timm.list_pretrained(f"{architecture}.*")]
     if tag and tag not in known:
-        raise Refusal(f"timm/{model}: timm knows no {tag!r} weights", remedy=did_you_mean(tag, known))
+        raise UserError(f"timm/{model}: timm knows no {tag!r} weights", remedy=did_you_mean(tag, known))
 
 
 def _cut(network: nn.Module) -> int:

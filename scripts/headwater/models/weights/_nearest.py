@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from headwater.core import registry
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.models.weights._coverage import Coverage, Tensors, spell
 
 
@@ -44,7 +44,7 @@ def layout(
             # a layout that needs to be told the normalisation by the file fits none but its own files
             module.normalisation(backbone, {"mean": "[0]", "std": "[1]"} if name == chosen else {})
             covered = match(name, best)
-        except Refusal:
+        except UserError:
             continue
         signed = not best and _bears(found, getattr(module, "SIGNS", ()))
         rank = (covered.share, signed, name == chosen, -len(covered.unexpected), name == backbone.partition("/")[0])

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 
 FOLDED = "layer scale; multiplied into the layer before it, as the network has none: the outputs are the same"
 JOINED = "joined into attn.qkv"
@@ -51,7 +51,7 @@ def take_position_along(tensors: dict[str, Tensor], expected: Collection[str]) -
     if "reg_token" not in tensors or not {"cls_token", "pos_embed"} <= tensors.keys() & expected:
         return tensors
     if "reg_token" not in expected:
-        raise Refusal(
+        raise UserError(
             "the checkpoint has register tokens, and the backbone has no place for them",
             remedy="use a backbone with registers, such as timm/vit_base_patch14_reg4_dinov2",
         )
@@ -81,7 +81,7 @@ def leave_zero_biases(tensors: dict[str, Tensor], expected: Collection[str]) -> 
         if f"{block}.qkv.weight" not in expected or f"{block}.qkv.bias" in expected:
             continue
         if left.pop(key).any():
-            raise Refusal(
+            raise UserError(
                 f"the checkpoint's {key} is not zero, and the backbone has no place for it",
                 remedy="use the backbone whose name ends in _qkvb",
             )

@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from torch import Tensor
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.models.weights import IMAGENET_MEAN, IMAGENET_STD, Card, _convnexts, _transformers
 
 CARD = Card(
@@ -53,7 +53,7 @@ def arrange(tensors: dict[str, Tensor], expected: Collection[str]) -> dict[str, 
             bias = bias * cut.pop(f"{key}_mask").to(bias.dtype)
         query, own, value = bias.chunk(3)
         if own.any():
-            raise Refusal(
+            raise UserError(
                 f"the key part of the checkpoint's {key} is not zero, and no backbone has a place for it",
                 remedy="check that the file is one of DINOv3",
             )

@@ -3,7 +3,7 @@
 import timm
 from torch import Tensor
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.models.weights import Card
 
 CARD = Card(
@@ -22,7 +22,7 @@ def normalisation(backbone: str, metadata: dict[str, str]) -> tuple[tuple[float,
     """(mean, std) that timm notes for the model and tag."""
     configuration = timm.get_pretrained_cfg(backbone.partition("/")[2])
     if configuration is None:
-        raise Refusal(f"{backbone} is none of timm's models", remedy="name another layout")
+        raise UserError(f"{backbone} is none of timm's models", remedy="name another layout")
     return tuple(configuration.mean), tuple(configuration.std)
 
 
@@ -32,7 +32,7 @@ def download(backbone: str) -> dict[str, Tensor]:
     try:
         return timm.create_model(model, pretrained=True, num_classes=0).state_dict()
     except (RuntimeError, OSError) as error:
-        raise Refusal(
+        raise UserError(
             f"timm could not load weights for {model}: {error}",
             remedy="check the name and the connection, or download the file by hand and set path",
         ) from None

@@ -16,7 +16,7 @@ Nothing here needs torch until a method is loaded, so that a plan can be checked
 """
 
 from headwater.core import registry
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.models import backbones
 
 
@@ -25,13 +25,13 @@ def check(method: str, *, backbone: str, size: int) -> None:
     taken = registry.constant("methods", method, "BACKBONES", default=None)
     if taken is not None and backbones.family(backbone) not in taken:
         others = [name for name in registry.names("methods") if _takes(name, backbone)]
-        raise Refusal(
+        raise UserError(
             f"{method} trains networks of {' and '.join(taken)}, and {backbone} is none of them",
             remedy=f"choose another backbone, or one of {', '.join(others)}",
         )
     cell = registry.constant("methods", method, "CELL", default=1)
     if size % cell or size < 2 * cell:
-        raise Refusal(
+        raise UserError(
             f"{method} hides squares of {cell} pixels, and images of {size} are no multiple of it, or but one",
             remedy=f"prepare the corpus with size {max(2, round(size / cell)) * cell}",
         )

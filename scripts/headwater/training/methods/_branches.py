@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.models.backbones._encoder import Encoder
 from headwater.study.grid import Training
 
@@ -45,10 +45,10 @@ def in_full(device: torch.device) -> torch.autocast:
 def check_batch(training: Training, *, least: int, why: str) -> None:
     """Refuse a batch with fewer images than a method needs."""
     if training.batch < least:
-        raise Refusal(f"batch {training.batch} is too small: {why}", remedy=f"make it {least} or more")
+        raise UserError(f"batch {training.batch} is too small: {why}", remedy=f"make it {least} or more")
 
 
 def check_one_average(training: Training, *, which: str) -> None:
     """Refuse a second moving average beside the method's own."""
     if training.ema is not None:
-        raise Refusal(f"{which} already is a moving average", remedy="leave training.ema out")
+        raise UserError(f"{which} already is a moving average", remedy="leave training.ema out")

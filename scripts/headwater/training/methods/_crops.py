@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.study.grid import Views
 from headwater.training.augment import augment, uniform
 
@@ -55,6 +55,6 @@ def check_shares(shares: tuple[float, float], *, option: str) -> None:
     """Refuse a smallest and a largest share of an area that are none."""
     least, most = shares
     if not 0 < least <= most <= 1:
-        raise Refusal(
+        raise UserError(
             f"{option}: {least:g} to {most:g} are no shares of an image", remedy="say the smaller first, both up to 1"
         )

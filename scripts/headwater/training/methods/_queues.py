@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.study.grid import Training
 from headwater.training.methods import _ranks
 
@@ -28,4 +28,4 @@ class Queue(nn.Module):
 def check_queue(training: Training, *, size: int) -> None:
     """Refuse a queue that does not even hold one batch."""
     if size < training.batch:
-        raise Refusal(f"queue {size} is shorter than batch {training.batch}", remedy="make it a few batches long")
+        raise UserError(f"queue {size} is shorter than batch {training.batch}", remedy="make it a few batches long")

@@ -12,7 +12,7 @@ from lightly.models.modules.masked_vision_transformer_timm import MaskedVisionTr
 from pydantic import Field
 from torch import Tensor, nn
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.records import Record
 from headwater.models.backbones._encoder import Encoder
 from headwater.models.tasks import Kind
@@ -47,7 +47,7 @@ class MaskedAutoencoder(Learner):
         self.patch, self.prefix = network.patch_embed.patch_size[0], network.num_prefix_tokens
         self.patches = network.patch_embed.num_patches
         if self.patches < 2:
-            raise Refusal("an image of one patch is seen whole or not at all", remedy="prepare larger images")
+            raise UserError("an image of one patch is seen whole or not at all", remedy="prepare larger images")
         self.seen = _masking.seen(self.patches, mask=options.mask)
         # the global random state is left alone
         with torch.random.fork_rng(devices=[]):

@@ -14,7 +14,7 @@ from lightly.utils.dist import world_size
 from pydantic import Field
 from torch import Tensor
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.records import Record
 from headwater.models.backbones._encoder import Encoder
 from headwater.models.tasks import Kind
@@ -86,7 +86,7 @@ class Moco(Learner):
         _branches.check_one_average(training, which="moco's key network")
         _queues.check_queue(training, size=self.options.queue)
         if self.shuffled and training.batch % (self.options.group * world_size()):
-            raise Refusal(
+            raise UserError(
                 f"batch {training.batch} is not as many images per rank as make groups of {self.options.group}",
                 remedy="mend batch or moco.group",
             )

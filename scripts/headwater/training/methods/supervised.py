@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.records import Record
 from headwater.models.backbones._encoder import Encoder
 from headwater.models.tasks import Kind, classification
@@ -31,7 +31,7 @@ def learner(
 ) -> Learner:
     """A learner of the corpus' labels."""
     if labels == 0 or not (targets == 1).any():
-        raise Refusal(
+        raise UserError(
             "supervised pre-training needs labels, and no image of the corpus bears any",
             remedy="use another method or corpus",
         )

@@ -14,7 +14,7 @@ from lightly.utils.dist import world_size
 from pydantic import Field
 from torch import Tensor, nn
 
-from headwater.core.errors import Refusal
+from headwater.core.errors import UserError
 from headwater.core.records import Record
 from headwater.models.backbones._encoder import Encoder
 from headwater.models.tasks import Kind
@@ -65,7 +65,7 @@ class Swav(Learner):
         _crops.check_shares(options.large_crop, option="swav.large_crop")
         _crops.check_shares(options.small_crop, option="swav.small_crop")
         if options.queue % world_size():
-            raise Refusal(f"swav.queue {options.queue} is no multiple of {world_size()} ranks", remedy="make it one")
+            raise UserError(f"swav.queue {options.queue} is no multiple of {world_size()} ranks", remedy="make it one")
         self.options, self.changes, self.steps = options, changes, steps
         with _branches.drawn():
             head = SwaVProjectionHead(encoder.width, options.hidden_dimension, options.dimension)
