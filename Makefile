@@ -8,7 +8,7 @@ VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 READY := $(VENV)/ready
 
-.PHONY: help setup demo test fast cluster coverage soak lint format generate lock clean
+.PHONY: help setup demo test fast cluster coverage soak lint format docs generate lock clean
 
 help:
 	@echo "make demo      the whole river on synthetic archives, within ten minutes on two cores"
@@ -17,6 +17,7 @@ help:
 	@echo "make coverage  all tests, and how much of the library they run; weekly"
 	@echo "make soak      more kills, faults on SLURM and benchmarks than the daily tests have; weekly"
 	@echo "make lint      ruff, codespell, snakefmt, snakemake --lint;  make format: mend what they can"
+	@echo "make docs      the documentation as a site, in site/"
 	@echo "make generate  envs/, the config schema and the key table of config/README.md, from their sources"
 	@echo "make lock      requirements.lock from pyproject.toml (needs uv)"
 
@@ -90,12 +91,15 @@ format: $(READY)
 	ruff format .
 	snakefmt Snakefile workflow
 
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict
+
 generate: $(READY)
 	python scripts/generate.py
 
 lock:
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-	  --extra test --extra wandb --extra dicom --extra slurm pyproject.toml -o requirements.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-strip-extras \
+	  --extra test --extra docs --extra wandb --extra dicom --extra slurm pyproject.toml -o requirements.lock
 
 clean:
 	rm -rf results/demo data/twins
