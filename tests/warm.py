@@ -82,44 +82,37 @@ def python() -> str:
 
 def serve(listener: socket.socket) -> dict:
     """In each process that was asked for: what it was asked. In the server: no return."""
+    running: dict[int, tuple[int, socket.socket]] = {}
     while True:
-        ready, _, _ = select.select([listener, sys.stdin], [], [])
+        clients = {client: process for process, client in running.values()}
+        ready, _, _ = select.select([listener, sys.stdin, *running, *clients], [], [])
         if sys.stdin in ready:
             leave(0)
-        connection, _ = listener.accept()
-        if not os.fork():
-            listener.close()
-            return accompany(connection)
-        connection.close()
-        reap()
+        for client in clients.keys() & set(ready):
+            # it says nothing more, so it is gone, and what it has started goes with it
+            os.kill(clients[client], signal.SIGKILL)
+        for handle in running.keys() & set(ready):
+            take_leave(handle, *running.pop(handle))
+        if listener in ready:
+            client, _ = listener.accept()
+            _, files, _, _ = socket.recv_fds(client, 1, 3)
+            asked = json.loads(client.makefile("rb").readline())
+            process = os.fork()
+            if not process:
+                return {**asked, "files": files}
+            for file in files:
+                os.close(file)
+            client.sendall(f"{process}\n".encode())
+            running[os.pidfd_open(process)] = process, client
 
 
-def reap() -> None:
-    """Take leave of the processes that have ended."""
-    with suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-
-
-def accompany(connection: socket.socket) -> dict:
-    """In a fork: what was asked. In its parent: no return; the fork's end is told, and it dies when nobody listens."""
-    _, files, _, _ = socket.recv_fds(connection, 1, 3)
-    asked = json.loads(connection.makefile("rb").readline())
-    process = os.fork()
-    if not process:
-        connection.close()
-        return {**asked, "files": files}
-    for file in files:
-        os.close(file)
-    connection.sendall(f"{process}\n".encode())
-    ended = os.pidfd_open(process)
-    ready, _, _ = select.select([ended, connection], [], [])
-    if ended not in ready:
-        os.kill(process, signal.SIGKILL)
+def take_leave(handle: int, process: int, client: socket.socket) -> None:
+    """Tell the client how its process has ended."""
+    os.close(handle)
     code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-    with suppress(BrokenPipeError):
-        connection.sendall(f"{code}\n".encode())
-    os._exit(0)
+    # nobody listens where the client was killed
+    with suppress(BrokenPipeError, ConnectionResetError), client:
+        client.sendall(f"{code}\n".encode())
 
 
 def become(asked: dict, *, program: str, libraries: list[str]) -> None:
