@@ -35,9 +35,11 @@ def test_killed_at_random_steps_it_ends_in_the_same_bytes(tmp_path, method, kill
     made = {name: str(path) for name, path in asdict(prepared_made.archive(tmp_path / "made", size=size)).items()}
     folders = [tmp_path / str(number) for number in range(kills)]
     same = {"source": wanted.as_json(), "made": made, "size": size}
+    # anywhere in the training, but as often in each part of it
+    steps = [1 + (number * STEPS + int(chance.integers(STEPS))) // kills for number in range(kills)]
     deaths = [
-        {"folder": str(folder), **same, "at": int(chance.integers(1, STEPS + 1)), "place": str(chance.choice(PLACES))}
-        for folder in folders
+        {"folder": str(folder), **same, "at": step, "place": str(chance.choice(PLACES))}
+        for folder, step in zip(folders, steps, strict=True)
     ]
     assert trainings(deaths) == [-signal.SIGKILL] * kills
     # some lost all, some the steps since the last save, and some nothing
