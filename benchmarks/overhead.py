@@ -22,7 +22,7 @@ SCRIPTS = ROOT / "scripts"
 # this folder holds a file with the name of a standard module, which nobody else may meet
 sys.path[0] = str(SCRIPTS)
 
-from headwater import settings
+from headwater.study import config as study_config
 
 MOST_SECONDS = 1.0
 """What a job of ours may take beyond an empty Snakefile's job and the import of torch."""
@@ -84,7 +84,7 @@ def laid_out(folder: Path) -> dict[str, list[str]]:
     archive = f"results/archives/{CELL['dataset']}"
     made = [sys.executable, "-m", "snakemake", *ours, "--cores", "2", f"{archive}/images.npy"]
     subprocess.run(made, cwd=folder, check=True, capture_output=True)
-    run = settings.load(STUDY).grid().run(**CELL).as_json()
+    run = study_config.load(STUDY).grid().run(**CELL).as_json()
     training = ["--run", run, "--cases", f"{archive}/cases.parquet", "--images", f"{archive}/images.npy"]
     products = {"model": "model.safetensors", "fit": "fit.json", "progress": "progress.pt"}
     training += [word for name, file in products.items() for word in (f"--{name}", f"fitted/{file}")]

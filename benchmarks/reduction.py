@@ -68,7 +68,7 @@ def made(kind: str, count: int) -> np.ndarray:
 
 def ours(hashes: np.ndarray) -> np.ndarray:
     """Our search, index included, on one thread."""
-    from headwater.statistics import leaders
+    from headwater.data.neighbours import leaders
 
     return leaders.by_hash(hashes, distance=DISTANCE) == np.arange(len(hashes))
 
@@ -153,7 +153,7 @@ def faiss_bands(hashes: np.ndarray) -> np.ndarray:
 
 def ours_by_volume(hashes: np.ndarray) -> np.ndarray:
     """Our search within each volume."""
-    from headwater.statistics import leaders
+    from headwater.data.neighbours import leaders
 
     volumes = np.arange(len(hashes)) // VOLUME
     return leaders.by_hash(hashes, distance=DISTANCE, groups=volumes) == np.arange(len(hashes))
@@ -230,7 +230,7 @@ def measure(way: str, kind: str, size: int) -> dict | None:
 
 def hashing(rounds: int) -> pd.DataFrame:
     """Slices of 512 x 512 pixels hashed a second, by us and by ImageHash in turns; best of the rounds."""
-    from headwater import hashes
+    from headwater.data import perceptual_hash as hashes
 
     draw = np.random.default_rng(0)
     coarse = draw.integers(0, 256, (SLICES, 24, 24), dtype=np.uint8)

@@ -62,8 +62,8 @@ def ours(data: dict, *, replicates: int) -> dict:
 
 
 def _columns(data: dict) -> tuple[list, int]:
-    from headwater.metrics import auroc
-    from headwater.statistics import replication
+    from headwater.evaluation.metrics import auroc
+    from headwater.evaluation.statistics import replication
 
     patients = int(data["patient"].max()) + 1
     return [
@@ -80,13 +80,13 @@ def _columns(data: dict) -> tuple[list, int]:
 
 def _warm(columns: list, patients: int) -> None:
     """Load the compiled kernels once, as they lie in the cache after a first run."""
-    from headwater.statistics import replication
+    from headwater.evaluation.statistics import replication
 
     replication.replicates(columns, patients=patients, resamples=64, seed=0)
 
 
 def _replicated(columns: list, patients: int, replicates: int, threads: int = THREADS) -> np.ndarray:
-    from headwater.statistics import replication
+    from headwater.evaluation.statistics import replication
 
     return replication.replicates(columns, patients=patients, resamples=replicates, seed=0, threads=threads)
 
@@ -232,8 +232,8 @@ def child(way: str, file: Path) -> None:
 def _import_for(way: str) -> None:
     """Load what a way needs before its memory and time are counted."""
     if way.startswith("ours"):
-        from headwater.metrics import auroc
-        from headwater.statistics import replication
+        from headwater.evaluation.metrics import auroc
+        from headwater.evaluation.statistics import replication
 
         column = replication.column(
             auroc, {"target": np.array([0, 1]), "score": np.array([0.1, 0.2])}, np.arange(2), patients=2
@@ -275,8 +275,8 @@ def bound(data: dict) -> dict[str, float]:
     """The kernel beside the same walk through the counts with nothing but one addition per image, on one thread."""
     import numba
 
-    from headwater.statistics import resampling
-    from headwater.statistics.ranked import LANES
+    from headwater.evaluation.statistics import resampling
+    from headwater.evaluation.statistics.ranked import LANES
 
     @numba.njit(nogil=True, boundscheck=False)
     def walk(counts, patient, out):

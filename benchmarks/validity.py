@@ -23,10 +23,10 @@ from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
-from headwater.figures import drawing
-from headwater.metrics import auroc
-from headwater.progress import bar
-from headwater.statistics import corrections, published, readers, replication, resampling, significance
+from headwater.core.progress import bar
+from headwater.evaluation.metrics import auroc
+from headwater.evaluation.statistics import corrections, published, readers, replication, resampling, significance
+from headwater.reporting.figures import drawing
 
 PATIENTS = 500
 RESAMPLES = 512

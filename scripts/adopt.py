@@ -1,7 +1,7 @@
 """Bring published weights into our spelling, with an account of every tensor."""
 
-from headwater.adopt import adopt
-from headwater.cli import door
+from headwater.core.command_line import door
+from headwater.stages.adopt import adopt
 
 if __name__ == "__main__":
     door(adopt)

@@ -1,7 +1,7 @@
 """Compare all sources on one dataset."""
 
-from headwater.cli import door
-from headwater.compare import compare
+from headwater.core.command_line import door
+from headwater.stages.compare import compare
 
 if __name__ == "__main__":
     door(compare)

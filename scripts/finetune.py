@@ -1,7 +1,7 @@
 """Fit a source's network to a dataset."""
 
-from headwater.cli import door
-from headwater.finetune import finetune
+from headwater.core.command_line import door
+from headwater.stages.finetune import finetune
 
 if __name__ == "__main__":
     door(finetune)

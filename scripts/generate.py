@@ -11,12 +11,12 @@ import yaml
 from packaging.requirements import Requirement
 from pydantic.fields import FieldInfo
 
-from headwater import grid, settings, source_grids
-from headwater.cli import door
-from headwater.formats import write_text
-from headwater.records import Choice, Record
-from headwater.refusals import Refusal
-from headwater.windows import Window
+from headwater.core.command_line import door
+from headwater.core.errors import UserError
+from headwater.core.files import write_text
+from headwater.core.records import Choice, Record
+from headwater.study import config, grid, source_matrix
+from headwater.study.ct_windows import Window
 
 ROOT = Path(__file__).parent.parent
 
@@ -36,13 +36,13 @@ BEGIN = "<!-- keys: written by scripts/generate.py -->"
 END = "<!-- /keys -->"
 
 SECTIONS: dict[str, type[Record]] = {
-    "(top)": settings.Config,
+    "(top)": config.Config,
     "archives.NAME": grid.Archive,
     "archives.NAME.twin": grid.Twin,
     "sources.NAME": grid.Source,
     "sources.NAME.weights": grid.Weights,
     "collapse": grid.Collapse,
-    "source_grids.NAME": source_grids.SourceGrid,
+    "source_grids.NAME": source_matrix.SourceGrid,
     "probe": grid.Probe,
     "controls": grid.Controls,
     "datasets.NAME": grid.Dataset,
@@ -53,7 +53,7 @@ SECTIONS: dict[str, type[Record]] = {
     "leaks": grid.Leaks,
     "leaks.excused": grid.Excuse,
     "tracking": grid.Tracking,
-    "compute": settings.Compute,
+    "compute": config.Compute,
     "recipes.NAME.compute": grid.Processes,
 }
 """The parts of a config file, in the order of the tables, and the record that each is read into."""
@@ -71,7 +71,7 @@ def generate(*, check: bool = False) -> None:
     """Write each generated file; with `check`, refuse if one of them is not what would be written."""
     stale = [str(path.relative_to(ROOT)) for path, text in generated().items() if _text(path) != text]
     if check and stale:
-        raise Refusal(f"not fresh: {', '.join(stale)}", remedy="run python scripts/generate.py and commit")
+        raise UserError(f"not fresh: {', '.join(stale)}", remedy="run python scripts/generate.py and commit")
     for path, text in generated().items():
         if str(path.relative_to(ROOT)) in stale:
             write_text(text, path)
@@ -82,7 +82,7 @@ def generated() -> dict[Path, str]:
     readme = ROOT / "config" / "README.md"
     return {
         ROOT / "envs" / "headwater.yaml": environment((ROOT / "requirements.lock").read_text()),
-        ROOT / "workflow" / "schemas" / "config.schema.json": json.dumps(settings.schema(), indent=2) + "\n",
+        ROOT / "workflow" / "schemas" / "config.schema.json": json.dumps(config.schema(), indent=2) + "\n",
         readme: between_markers(readme.read_text(), "\n".join(keys()), file=readme),
     }
 
@@ -118,7 +118,7 @@ def between_markers(text: str, inner: str, *, file: Path) -> str:
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise Refusal(f"has no {BEGIN} ... {END}", file=file, remedy="put both lines back")
+        raise UserError(f"has no {BEGIN} ... {END}", file=file, remedy="put both lines back")
     return f"{before}{BEGIN}\n{inner}\n{END}{after}"
 
 
@@ -130,7 +130,7 @@ def keys() -> Iterator[str]:
         yield "| key | holds | default | meaning |"
         yield "|---|---|---|---|"
         # an entry's name is its key, not a key of its own
-        for key in [key for key in record.model_fields if key not in settings.UNWRITTEN]:
+        for key in [key for key in record.model_fields if key not in config.UNWRITTEN]:
             field = record.model_fields[key]
             default = FILLED_IN.get((place, key)) or _default(field)
             yield f"| `{key}` | {_kind(field)} | {default} | {_meaning(field)} |"

@@ -1,6 +1,6 @@
 """Starts a training's processes, on this machine or inside a SLURM job: `python scripts/launch.py --help`."""
 
-from headwater.launch import main
+from headwater.cluster.launch import main
 
 if __name__ == "__main__":
     main()

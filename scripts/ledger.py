@@ -1,7 +1,7 @@
 """Writes which patients, examinations and images the parts of a grid share: `python scripts/ledger.py --help`."""
 
-from headwater.cli import door
-from headwater.ledger import ledger
+from headwater.core.command_line import door
+from headwater.stages.ledger import ledger
 
 if __name__ == "__main__":
     door(ledger)

@@ -1,11 +1,11 @@
 """Tells, before a GPU is asked for, what a study asks for, costs and could find: `python scripts/plan.py --help`."""
 
-from headwater.calibrate import calibrate
-from headwater.cli import doors
-from headwater.cost import cost
-from headwater.hindsight import hindsight
-from headwater.plan import power
-from headwater.study import study
+from headwater.core.command_line import doors
+from headwater.planning.cost import cost
+from headwater.planning.estimate_vs_actual import hindsight
+from headwater.planning.overview import study
+from headwater.planning.power import power
+from headwater.planning.timing_benchmark import calibrate
 
 if __name__ == "__main__":
     commands = {"study": study, "cost": cost, "calibrate": calibrate, "compare": hindsight, "power": power}

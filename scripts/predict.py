@@ -1,7 +1,7 @@
 """Score the test and validation images of a dataset with a fitted network."""
 
-from headwater.cli import door
-from headwater.predict import predict
+from headwater.core.command_line import door
+from headwater.stages.predict import predict
 
 if __name__ == "__main__":
     door(predict)

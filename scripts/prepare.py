@@ -1,7 +1,7 @@
 """Reads an archive's images and labels once: `python scripts/prepare.py --help`."""
 
-from headwater.cli import door
-from headwater.prepare import prepare
+from headwater.core.command_line import door
+from headwater.stages.prepare import prepare
 
 if __name__ == "__main__":
     door(prepare)

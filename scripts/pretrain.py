@@ -1,7 +1,7 @@
 """Pre-train a network on the images of a corpus."""
 
-from headwater.cli import door
-from headwater.pretrain import pretrain
+from headwater.core.command_line import door
+from headwater.stages.pretrain import pretrain
 
 if __name__ == "__main__":
     door(pretrain)

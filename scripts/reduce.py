@@ -1,7 +1,7 @@
 """Picks the images of a corpus that a pre-training shall see."""
 
-from headwater.cli import door
-from headwater.reduce import reduce
+from headwater.core.command_line import door
+from headwater.stages.reduce import reduce
 
 if __name__ == "__main__":
     door(reduce)

@@ -1,7 +1,7 @@
 """Tells how every job of a study stands: `python scripts/status.py --help`."""
 
-from headwater.cli import door
-from headwater.status import status
+from headwater.core.command_line import door
+from headwater.planning.status import status
 
 if __name__ == "__main__":
     door(status)

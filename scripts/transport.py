@@ -1,7 +1,7 @@
 """Score the test images of other datasets with a fitted network."""
 
-from headwater.cli import door
-from headwater.transport import transport
+from headwater.core.command_line import door
+from headwater.stages.transport import transport
 
 if __name__ == "__main__":
     door(transport)

@@ -1,7 +1,7 @@
 """Makes a small synthetic archive in the byte layout of a real one."""
 
-from headwater.cli import door
-from headwater.twin import twin
+from headwater.core.command_line import door
+from headwater.stages.twin import twin
 
 if __name__ == "__main__":
     door(twin)

@@ -11,7 +11,7 @@ from PIL import Image
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
-from headwater.datasets import chexpert, mimic_cxr, uka_cxr, vindr
+from headwater.data.datasets import chexpert, mimic_cxr, uka_cxr, vindr
 
 SAMPLES = Path(__file__).parents[2] / "shared" / "data"
 

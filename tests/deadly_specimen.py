@@ -2,7 +2,7 @@
 
 import os
 
-from headwater.specimens import Specimen
+from headwater.data.image_sample import Specimen
 
 
 def work(chunk: list[dict]) -> list[Specimen]:

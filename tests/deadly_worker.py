@@ -2,7 +2,7 @@
 
 import os
 
-from headwater.prepare import Prepared
+from headwater.stages.prepare import Prepared
 
 
 def work(chunk: list[dict], *, deadly: set[str]) -> list[Prepared]:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from headwater.exchanges import Exchange, Exchanges
-from headwater.formats import write_table
-from headwater.grid import Comparison
+from headwater.data.tables import write_table
+from headwater.study.grid import Comparison
+from headwater.study.shared_labels import Exchange, Exchanges
 from predictions_made import cohort, comparison, counted, scored, written
 
 LABELS = {"Effusion": 0.4, "Mass": 0.3, "Hernia": 0.2}

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from headwater.formats import write_table
-from headwater.grid import Comparison
+from headwater.data.tables import write_table
+from headwater.study.grid import Comparison
 
 
 def cohort(*, patients: int, images: int, labels: dict[str, float], seed: int = 0) -> pd.DataFrame:

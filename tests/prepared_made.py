@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from headwater import formats
+from headwater.data import tables
 
 LABELS = ("bright left", "bright right", "stripes")
 
@@ -33,8 +33,8 @@ def archive(
     folder.mkdir(parents=True, exist_ok=True)
     np.save(made.images, pictures(targets, size=size, random=random))
     frame = _table(np.where(random.random(targets.shape) < unknown, np.nan, targets))
-    formats.write_table(frame, made.cases, "cases")
-    formats.write_table(frame.loc[frame["split"] == "train", ["row", "case"]], made.rows, "rows")
+    tables.write_table(frame, made.cases, "cases")
+    tables.write_table(frame.loc[frame["split"] == "train", ["row", "case"]], made.rows, "rows")
     return made
 
 
@@ -56,4 +56,4 @@ def _table(targets: np.ndarray) -> pd.DataFrame:
     frame = pd.DataFrame({"row": range(count), "case": [f"case{row:03d}" for row in range(count)]})
     frame = frame.assign(patient=[f"patient{number}" for number in patients], file="x.png", split=split)
     frame = frame.assign(study="", site="", sex="", age=np.nan, view="", pixels=[f"{row:064x}" for row in range(count)])
-    return frame.assign(**{formats.TARGET + label: targets[:, column] for column, label in enumerate(LABELS)})
+    return frame.assign(**{tables.TARGET + label: targets[:, column] for column, label in enumerate(LABELS)})

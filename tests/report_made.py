@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from headwater import families
-from headwater.compare import compare
-from headwater.examine import examine
-from headwater.formats import MACRO, read_table, write_table
-from headwater.grid import Archive, Comparing, Comparison, Dataset, Grid, Recipe, Source, Training, Twin, Weights
-from headwater.records import Choice
+from headwater.core.records import Choice
+from headwater.data.tables import MACRO, read_table, write_table
+from headwater.evaluation import multiplicity
+from headwater.stages.compare import compare
+from headwater.stages.examine import examine
+from headwater.study.grid import Archive, Comparing, Comparison, Dataset, Grid, Recipe, Source, Training, Twin, Weights
 from predictions_made import cohort, of_validation, told, written
 
 PATIENT_DATA = {"Atelectasis": 0.4, "Effusion": 0.3, "Hernia": 0.0, "Edema": 0.03}
@@ -131,7 +131,7 @@ def judged(made: Study, *, rows=None, replicates=None, **comparing) -> pd.DataFr
     grid = changed(made.grid, **comparing)
     order = {name: [MACRO, *sorted(set(part["label"]) - {MACRO})] for name, part in rows.groupby("dataset")}
     replicates = read(made, "replicates") if replicates is None else replicates
-    return families.judged(rows, grid=grid, order=order, replicates=replicates)
+    return multiplicity.judged(rows, grid=grid, order=order, replicates=replicates)
 
 
 def changed(grid: Grid, **comparing) -> Grid:

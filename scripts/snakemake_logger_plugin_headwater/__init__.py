@@ -35,12 +35,12 @@ class LogHandler(LogHandlerBase):
         """Print the price, once; Snakemake closes its handlers last of all."""
         if self.plan is not None and self.planned and self.common_settings.dryrun:
             # only here, because Snakemake imports every plugin at every start
-            from headwater import reckoning
-            from headwater.refusals import Refusal
+            from headwater.core.errors import UserError
+            from headwater.planning import runtime_estimate
 
             try:
-                said = reckoning.price(reckoning.reckoned(self.plan, folder=Path()), self.planned)
-            except Refusal as refusal:
+                said = runtime_estimate.price(runtime_estimate.reckoned(self.plan, folder=Path()), self.planned)
+            except UserError as refusal:
                 said = f"The plan cannot be priced: {refusal}"
             print("\n" + textwrap.fill(said, width=WIDTH, break_on_hyphens=False), flush=True)
         self.planned = set()

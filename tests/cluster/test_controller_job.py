@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from headwater import claims, slurm
-from headwater.snakemake_log import SnakemakeLog
-from headwater.waiting import Waiting
+from headwater.cluster import controller_lock, slurm
+from headwater.cluster.snakemake_log import SnakemakeLog
+from headwater.cluster.watchdog import Waiting
 from workflow_made import ROOT, environment, small_config, snakemake
 
 pytestmark = pytest.mark.cluster
@@ -77,7 +77,7 @@ def test_the_controller_outlives_its_own_time(tmp_path: Path):
     until(lambda: starts_of(job)[-1:] == ["COMPLETED"], seconds=30)
     assert starts_of(job).count("REQUEUED") >= 2, ended
     assert (by_slurm / TABLE).read_bytes() == (local / TABLE).read_bytes()
-    assert claims.read(by_slurm) is None
+    assert controller_lock.read(by_slurm) is None
     assert_one_at_a_time(by_slurm / "results" / "progress" / "leases.jsonl")
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from headwater import reckoning, settings, status
-from headwater.jobs import jobs
-from headwater.status import Standing
+from headwater.planning import runtime_estimate, status
+from headwater.planning.status import Standing
+from headwater.study import config as study_config
+from headwater.study.job_graph import jobs
 from workflow_made import ROOT, command, environment, small_config
 
 pytestmark = pytest.mark.cluster
@@ -22,7 +23,7 @@ def config() -> dict:
     return {**small, "compute": {"device": "cpu"}}
 
 
-PLAN = settings.load(config())
+PLAN = study_config.load(config())
 JOBS = list(jobs(PLAN))
 BROKEN = next(job for job in JOBS if job.title == "finetune chestxray14/random/finetune/0")
 
@@ -58,6 +59,6 @@ def test_a_partly_failed_grid(cluster, tmp_path: Path):
     fitted = [job for job in JOBS if job.rule == "finetune" and job != BROKEN]
     assert all("running" in seen[job.title] for job in fitted), seen
     # Snakemake's records of jobs in SLURM would say nothing, or nought
-    taken = reckoning.reckoned(PLAN, folder=tmp_path).finished
+    taken = runtime_estimate.reckoned(PLAN, folder=tmp_path).finished
     assert all(2 < taken[job.product] < 600 for job in fitted), taken
     assert all(seconds for seconds in taken.values()), taken

@@ -133,7 +133,7 @@ rule ledger:
     conda:
         ENVIRONMENT
     params:
-        overlaps=quote(origins.overlaps(GRID).as_json()),
+        overlaps=quote(lineage.overlaps(GRID).as_json()),
     shell:
         door("ledger") + "--overlaps {params.overlaps} --cases {input.cases} --hashes {input.hashes}"
         " --ledger {output.ledger} --readable {output.readable} 2>&1 | tee {log}"

@@ -19,17 +19,19 @@ os.environ |= {"PATH": os.pathsep.join([str(Path(sys.executable).parent), *os.ge
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
-from headwater import origins, preflight, settings, slurm
-from headwater.grid import Processes
-from headwater.refusals import Refusal
+from headwater.cluster import slurm
+from headwater.core.errors import UserError
+from headwater.planning import preflight
+from headwater.study import config as study_config, lineage
+from headwater.study.grid import Processes
 
 try:
-    CONFIG = settings.load(config, file=", ".join(map(str, workflow.configfiles)))
+    CONFIG = study_config.load(config, file=", ".join(map(str, workflow.configfiles)))
     # what the grid needs was looked for when it was started; each of its jobs reads this file twice
     if workflow.is_main_process:
         preflight.check(CONFIG)
-except Refusal as refusal:
-    print(f"headwater: {refusal}", file=sys.stderr)
+except UserError as error:
+    print(f"headwater: {error}", file=sys.stderr)
     sys.exit(2)
 
 # `snakemake -n` ends with the price of what it plans
@@ -176,7 +178,7 @@ def hashes_at(archive):
 
 def looking_at(archive, *, source):
     """A source that looks at the images of an archive, through that archive's window."""
-    return GRID.source(source).model_copy(update={"seen": settings.window_of(GRID.archive(archive))})
+    return GRID.source(source).model_copy(update={"seen": study_config.window_of(GRID.archive(archive))})
 
 
 def rows_alike(wildcards):
@@ -253,9 +255,9 @@ def progress_of(wildcards):
 def exchanged(way, dataset):
     """What a dataset shares with others: `abroad` for what its networks are asked, `guests` for who is asked of it."""
     # reading labels takes a moment, which a study without external validation need not wait for
-    from headwater import exchanges
+    from headwater.study import shared_labels
 
-    return getattr(exchanges, way)(GRID, dataset)
+    return getattr(shared_labels, way)(GRID, dataset)
 
 
 @cache
@@ -270,10 +272,10 @@ def of_guests(wildcards, *, product):
     """A product of all runs that were fitted to other datasets and predict on a dataset's test cases."""
     if not CONFIG.comparison.external:
         return []
-    from headwater import exchanges
+    from headwater.study import shared_labels
 
     others = exchanged("guests", wildcards.dataset).others
-    runs = chain.from_iterable(exchanges.runs(GRID, other.dataset) for other in others)
+    runs = chain.from_iterable(shared_labels.runs(GRID, other.dataset) for other in others)
     return [f"{RESULTS}/runs/{run.path}/{product}" for run in runs]
 
 

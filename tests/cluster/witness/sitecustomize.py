@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-LOOP = "headwater.engine.loop"
+LOOP = "headwater.training.loop"
 
 
 class Witness:

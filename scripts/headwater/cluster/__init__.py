@@ -1,0 +1,1 @@
+"""Jobs on SLURM: how they are launched, watched, restarted and looked up."""

@@ -1,0 +1,93 @@
+"""By hand: one run of a grid, in this shell, to see where it fails; the grid itself is not disturbed."""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from itertools import takewhile
+from pathlib import Path
+
+from headwater.cluster import run_lock
+from headwater.core.errors import UserError, did_you_mean
+from headwater.study import config as study_config
+from headwater.study.grid import Grid, Run
+
+ROOT = Path(__file__).parents[3]
+
+
+def one(run: str, *, config: Path) -> None:
+    """Fit one run by hand, in this shell or in its `salloc`: DATASET/SOURCE/RECIPE/seedN.
+
+    The command is the grid's own and is printed. It writes to RESULTS/by_hand and begins with a copy of the run's saved
+    progress, so that the grid is not disturbed and a failure at some step is met again.
+    """
+    plan = study_config.read(config)
+    chosen = _run_named(plan.grid(), run)
+    progress = Path(plan.results) / "progress" / f"{chosen.digest}.pt"
+    _refuse_an_owned(chosen, progress=progress)
+    by_hand = Path(plan.results) / "by_hand"
+    command = _moved(_planned(config, plan.results, chosen), results=plan.results, run=chosen, to=by_hand)
+    for folder in (by_hand / chosen.path, by_hand / "progress"):
+        folder.mkdir(parents=True, exist_ok=True)
+    if progress.exists():
+        shutil.copy(progress, by_hand / "progress" / progress.name)
+    print(shlex.join(command), flush=True)
+    path = os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()])
+    sys.exit(subprocess.run(command, env={**os.environ, "PATH": path}).returncode)
+
+
+def _run_named(grid: Grid, name: str) -> Run:
+    """The run with a path; the refusal of an unknown one names the nearest."""
+    runs = {run.path: run for dataset in grid.datasets for run in grid.runs(dataset.name)}
+    if name.strip("/") not in runs:
+        raise UserError(f"the grid has no run {name!r}", remedy=did_you_mean(name, runs))
+    return runs[name.strip("/")]
+
+
+def _refuse_an_owned(run: Run, *, progress: Path) -> None:
+    """Refuse a run that a living job of the grid trains."""
+    try:
+        owner = run_lock.owner(progress)
+    except FileNotFoundError:
+        raise UserError(
+            f"{run.path} may be trained now, and there is no SLURM here to ask", remedy="try a login node"
+        ) from None
+    if owner:
+        raise UserError(
+            f"job {owner} trains {run.path} now", remedy="wait for it, or copy the config with another `results`"
+        )
+
+
+def _planned(config: Path, results: str, run: Run) -> list[str]:
+    """The grid's own command for a run, without its log."""
+    model = f"{results}/runs/{run.path}/model.safetensors"
+    options = ["-n", "-p", "--nolock", "--force", "--allowed-rules", "finetune", "--"]
+    command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--configfile", str(config)]
+    said = subprocess.run([*command, *options, model], capture_output=True, text=True)
+    printed = (said.stdout + said.stderr).splitlines()
+    commands = [line.partition(": ")[2] for line in printed if line.startswith("Shell command: ")]
+    if len(commands) != 1:
+        raise UserError(
+            f"{run.path} cannot be planned: {_missing(printed)}", remedy="the grid makes what comes before it"
+        )
+    words = shlex.split(commands[0])
+    return words[: words.index(">")] if ">" in words else words
+
+
+def _missing(printed: list[str]) -> str:
+    """The files that Snakemake misses, or its last line."""
+    if (files := "    affected files:") not in printed:
+        return printed[-1] if printed else "Snakemake said nothing"
+    listed = takewhile(lambda line: line.startswith(" "), printed[printed.index(files) + 1 :])
+    return f"{', '.join(map(str.strip, listed))} missing"
+
+
+def _moved(words: list[str], *, results: str, run: Run, to: Path) -> list[str]:
+    """A command that writes to other places, and draws no curves into the grid's."""
+    places = {f"{results}/runs/{run.path}": f"{to}/{run.path}", f"{results}/progress/": f"{to}/progress/"}
+    for before, after in places.items():
+        words = [after + word.removeprefix(before) if word.startswith(before) else word for word in words]
+    if "--tracking" in words:
+        words[words.index("--tracking") + 1] = "{}"
+    return words

@@ -1,0 +1,194 @@
+"""Chronicle: what Snakemake wrote down, below the folder in which it was started, of jobs that ran, run and failed."""
+
+import json
+import os
+import re
+from base64 import urlsafe_b64encode
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from headwater.core.errors import UserError
+
+LONGEST_NAME = 254
+"""Snakemake cuts the names of its records into pieces of that length, one below the other."""
+
+STARTED = re.compile(r"^(?: {4})?(?:local)?(?:rule|checkpoint) \w+:$")
+FAILED = re.compile(r"^Error in rule \w+:$")
+FAILED_IN_GROUP = re.compile(r"^ {8}rule \w+:$")
+AGAIN = re.compile(r"^Trying to restart job (\S+)\.$")
+FIELD = re.compile(r"^ +(message|jobid|output|log): (.*)$")
+SHOWN = re.compile(r"^Logfile .*:$")
+COMPLAINT = re.compile(r"^(?:headwater[ \w]*: |[\w.]*(?:Error|Exception|Interrupt)\b)")
+"""What a line begins with that says why a job failed."""
+
+AT_NO_WORK = {"-n", "--dry-run", "--dryrun", "--mode"}
+"""Arguments of a Snakemake that only plans, or that is part of a job."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """A job that Snakemake started and has not ended: since when, and its SLURM job if that is known."""
+
+    since: float
+    slurm: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A job's last attempt that failed and was not repeated: what Snakemake heard, and where it told of it."""
+
+    message: str
+    logs: tuple[str, ...]
+    told_in: Path
+
+
+def record(product: str, *, folder: Path) -> dict[str, Any] | None:
+    """What Snakemake keeps of the last attempt at a product, good or not; none if there was none."""
+    file = _record_file("metadata", product, folder=folder)
+    try:
+        return json.loads(file.read_text())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise UserError(f"Snakemake's record cannot be read: {error}", file=file, remedy="delete it") from None
+
+
+def seconds(product: str, *, folder: Path) -> float | None:
+    """Seconds that the last attempt at a product took; none where no record tells."""
+    kept = record(product, folder=folder) or {}
+    start, end = kept.get("starttime"), kept.get("endtime")
+    # of a SLURM job whose own Snakemake took the mark away, both are the time at which its end was heard of
+    return end - start if start and end and end > start and not kept.get("incomplete") else None
+
+
+def mark(product: str, *, folder: Path) -> Mark | None:
+    """The mark of a job that was started and is not known to have ended."""
+    file = _record_file("incomplete", product, folder=folder)
+    try:
+        since, content = file.stat().st_mtime, file.read_text()
+        return Mark(since=since, slurm=json.loads(content or "{}").get("external_jobid"))
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        return Mark(since=since, slurm=None)
+
+
+def _record_file(kind: str, product: str, *, folder: Path) -> Path:
+    name = urlsafe_b64encode(product.encode()).decode()
+    pieces = [name[at : at + LONGEST_NAME] for at in range(0, len(name), LONGEST_NAME)]
+    return folder.joinpath(".snakemake", kind, *(f"@{piece}" for piece in pieces[:-1]), pieces[-1])
+
+
+def locked(folder: Path) -> bool:
+    """Whether a Snakemake holds its lock on the folder, or died with it."""
+    return any((folder / ".snakemake" / "locks").glob("*.lock"))
+
+
+def lives_here(folder: Path, *, processes: Path = Path("/proc")) -> bool | None:
+    """Whether a Snakemake works in the folder on this machine; none where processes cannot be looked at."""
+    if not processes.is_dir():
+        return None
+    here = folder.resolve()
+    return any(_works_in(process, here) for process in processes.glob("[0-9]*") if process.name != str(os.getpid()))
+
+
+def _works_in(process: Path, folder: Path) -> bool:
+    """Whether a process is a Snakemake that stands in the folder; another user's cannot be looked at."""
+    try:
+        words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
+        started = any(Path(word).name == "snakemake" for word in words[:3])
+        return started and not AT_NO_WORK & set(words) and (process / "cwd").resolve() == folder
+    except OSError:
+        return False
+
+
+def logs(folder: Path) -> list[Path]:
+    """Snakemake's own logs, oldest first."""
+    return sorted((folder / ".snakemake" / "log").glob("*.snakemake.log"))
+
+
+def used_slurm(folder: Path) -> bool:
+    """Whether Snakemake's SLURM plugin was at work in the folder."""
+    return (folder / ".snakemake" / "slurm_logs").is_dir()
+
+
+def begun(folder: Path) -> float:
+    """When Snakemake was first started here, as far as its logs tell; else long ago."""
+    return min((file.stat().st_mtime for file in logs(folder)), default=0.0) - 86400 * 30
+
+
+def failures(folder: Path) -> dict[str, Failure]:
+    """The failures by product that no later attempt has followed."""
+    found: dict[str, Failure] = {}
+    for file in logs(folder):
+        _read(file, found)
+    return found
+
+
+def _read(file: Path, found: dict[str, Failure]) -> None:
+    """Bring `found` up to date with one of Snakemake's logs."""
+    by_job: dict[str, list[str]] = {}
+    in_group: list[str] = []
+    message = ""
+    for head, fields in _blocks(file):
+        products = fields.get("output", "").split(", ") if fields.get("output") else []
+        if again := AGAIN.match(head):
+            # the number of a group of jobs stands nowhere in its error
+            for product in by_job.pop(again[1], in_group):
+                found.pop(product, None)
+        elif STARTED.match(head):
+            for product in products:
+                found.pop(product, None)
+        elif FAILED.match(head) or FAILED_IN_GROUP.match(head):
+            if FAILED.match(head):
+                message = fields.get("message", "")
+                by_job[fields.get("jobid", "")] = products
+            else:
+                in_group = [*in_group, *products]
+            named = fields.get("log", "").partition(" (check")[0]
+            failure = Failure(message=_said(message), logs=tuple(filter(None, named.split(", "))), told_in=file)
+            found.update(dict.fromkeys(products, failure))
+        elif "message" in fields:
+            in_group, message = [], fields["message"]
+
+
+def _said(message: str) -> str:
+    return "" if message == "None" else message
+
+
+def _blocks(file: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """(first line, fields below it) of each block of a log, without the logs of jobs that it shows."""
+    head, fields = "", {}
+    for line in _without_shown(file.read_text(errors="replace").splitlines()):
+        if not line.startswith(" ") or STARTED.match(line) or FAILED_IN_GROUP.match(line):
+            yield head, fields
+            head, fields = line, {}
+        elif field := FIELD.match(line):
+            fields.setdefault(field[1], field[2])
+    yield head, fields
+
+
+def _without_shown(lines: list[str]) -> Iterator[str]:
+    """The lines without those of jobs' logs, each of which stands between two equal rulers and may show another."""
+    rulers: list[str] = []
+    after_title = False
+    for line in lines:
+        if after_title and line and set(line) == {"="}:
+            rulers.append(line)
+        elif rulers and line == rulers[-1]:
+            rulers.pop()
+        elif not rulers:
+            yield line
+        after_title = bool(SHOWN.match(line))
+
+
+def last_word(log: Path) -> str:
+    """The line of a job's log that says why it failed: the last complaint, else the last line of all."""
+    try:
+        lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    except OSError:
+        return ""
+    complaints = [line for line in lines if COMPLAINT.match(line)]
+    return (complaints or lines or [""])[-1]

@@ -1,0 +1,161 @@
+"""Plug-ins: a file in a family's folder is an entry that the config can name; nothing else registers it.
+
+Listing names and reading an entry's options never imports it, so that planning stays quick and needs no torch.
+"""
+
+import ast
+import contextlib
+import importlib
+import re
+import typing
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+import pydantic
+
+from headwater.core.errors import UserError, did_you_mean
+from headwater.core.records import Choice, Record
+
+HOME = Path(__file__).parents[1]
+ROOMS = {
+    "datasets": "data",
+    "twins": "data",
+    "reductions": "data",
+    "backbones": "models",
+    "weights": "models",
+    "tasks": "models",
+    "methods": "training",
+    "metrics": "evaluation",
+}
+"""Every family of plug-ins, and the room whose folder holds it."""
+
+FAMILIES = tuple(ROOMS)
+
+
+def folder(family: str) -> Path:
+    """The folder of a family."""
+    return HOME / ROOMS[family] / family
+
+
+def names(family: str) -> list[str]:
+    """The entries of a family: its files, less those whose name begins with an underscore."""
+    return sorted(file.stem for file in folder(family).glob("*.py") if not file.stem.startswith("_"))
+
+
+def check(family: str, name: str) -> None:
+    """Refuse a name that the family does not hold."""
+    if name not in names(family):
+        raise UserError(f"{family}: there is no {name!r}", remedy=did_you_mean(name, names(family)))
+
+
+def load(family: str, name: str) -> ModuleType:
+    """The module of one entry."""
+    check(family, name)
+    return importlib.import_module(f"headwater.{ROOMS[family]}.{family}.{name}")
+
+
+@cache
+def options(family: str, name: str) -> type[Record]:
+    """The `Options` record of an entry, read from its source without importing it; else its family's; else empty.
+
+    `Options` may use `Record`, `Field`, `Literal` and built-in types only.
+    """
+    check(family, name)
+    for file in (folder(family) / f"{name}.py", folder(family) / "__init__.py"):
+        for node in ast.parse(file.read_text()).body:
+            if isinstance(node, ast.ClassDef) and node.name == "Options":
+                scope = {
+                    "Record": Record,
+                    "Field": pydantic.Field,
+                    "Literal": typing.Literal,
+                    "__name__": f"{family}.{name}",
+                }
+                # the file's own text, run without the imports around it
+                exec(compile(ast.Module([node], []), file, "exec"), scope)
+                return scope["Options"]
+    return type("Options", (Record,), {})
+
+
+def constant(family: str, name: str, which: str, *, default: typing.Any) -> typing.Any:
+    """A plain value at the top of an entry's file, read from its source without importing it; else `default`.
+
+    `CARD.labels` is what the call that makes `CARD` gives as `labels`; `default` where that is no plain value.
+    """
+    check(family, name)
+    which, _, argument = which.partition(".")
+    for node in _text(folder(family) / f"{name}.py").body:
+        if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == [which]:
+            return _argument(node.value, argument, default=default) if argument else ast.literal_eval(node.value)
+    return default
+
+
+@cache
+def _text(file: Path) -> ast.Module:
+    return ast.parse(file.read_text())
+
+
+def _argument(call: ast.expr, name: str, *, default: typing.Any) -> typing.Any:
+    """A plain value that a call in source text gives by that name; else `default`."""
+    for keyword in call.keywords if isinstance(call, ast.Call) else []:
+        if keyword.arg == name:
+            with contextlib.suppress(ValueError):
+                return ast.literal_eval(keyword.value)
+    return default
+
+
+def chosen(family: str, choice: Choice) -> Record:
+    """The options of a choice, checked; every mistake in them is told in one refusal."""
+    form = options(family, choice.name)
+    try:
+        return form.model_validate(choice.options)
+    except pydantic.ValidationError as error:
+        raise UserError("; ".join(mistakes(error, form, prefix=choice.name))) from None
+
+
+def mistakes(error: pydantic.ValidationError, form: type[pydantic.BaseModel], *, prefix: str = "") -> list[str]:
+    """One line for each thing that pydantic found wrong, with the nearest known key for an unknown one."""
+    lines = []
+    for found in error.errors(include_url=False):
+        place = ".".join(str(part) for part in ([prefix] if prefix else []) + list(found["loc"]))
+        if found["type"] == "extra_forbidden":
+            known = _keys_beside(form, found["loc"])
+            lines.append(f"{place}: unknown key; {did_you_mean(str(found['loc'][-1]), known)}")
+        elif found["loc"][-1:] == ("[key]",):
+            section = ".".join(map(str, found["loc"][:-2]))
+            lines.append(f"{section}: a name must be text (got {found['input']!r}); put it in quotes")
+        elif found["type"] == "missing":
+            lines.append(f"{place}: missing; give it a value")
+        else:
+            got = "" if found["type"] == "value_error" else f" (got {found['input']!r})"
+            lines.append(f"{place or 'config'}: {found['msg'].removeprefix('Value error, ')}{got}{_nearest(found)}")
+    return lines
+
+
+def _nearest(found: typing.Any) -> str:
+    """The word that may have been meant, where one of several is asked for."""
+    if found["type"] != "literal_error" or not isinstance(found["input"], str):
+        return ""
+    remedy = did_you_mean(found["input"], re.findall(r"'([^']*)'", found["ctx"]["expected"]))
+    return f"; {remedy}" if remedy.startswith("did you mean") else ""
+
+
+def _keys_beside(form: type[pydantic.BaseModel], place: tuple) -> list[str]:
+    """The keys that were allowed where an unknown one stood."""
+    here, in_section = form, False
+    for part in place[:-1]:
+        if in_section:
+            # this part is the name of an entry, which may be spelt like a key
+            in_section = False
+            continue
+        annotation = here.model_fields[part].annotation
+        here = (_models_within(annotation) or [here])[0]
+        in_section = typing.get_origin(annotation) in (dict, tuple)
+    return list(here.model_fields)
+
+
+def _models_within(annotation: typing.Any) -> list[type[pydantic.BaseModel]]:
+    """The record types inside an annotation such as `dict[str, Source]` or `Twin | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
+        return [annotation]
+    return [model for inner in typing.get_args(annotation) for model in _models_within(inner)]

@@ -1,0 +1,1 @@
+"""From archives to arrays: reading, splitting, reducing and checking images."""

@@ -1,0 +1,58 @@
+"""Lists the slices of volumes in NIfTI files by their headers, and reads them, a volume at a time or one slice."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from headwater.core.errors import UserError
+from headwater.data.io.nifti import read_nifti
+from headwater.data.io.slices import Slice, hounsfield, nifti_places, nifti_slices
+
+
+def listed(folder: Path, volumes: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """A row for each axial slice of each volume, from the feet to the head, with all that is said of the volume.
+
+    Each names its `file` and its `series`; of a file that cannot be read there is one row, so that it is a reject.
+    """
+    rows = [row for volume in volumes for row in _slices(folder, volume)]
+    return pd.DataFrame(rows).assign(view="")
+
+
+def _slices(folder: Path, volume: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The rows of one volume."""
+    try:
+        places = nifti_places(folder / volume["file"])
+    except UserError:
+        yield {**volume, "case": name(volume["series"], 1), "position": np.nan}
+        return
+    for number, place in enumerate(places, start=1):
+        yield {**volume, "case": name(volume["series"], number), "position": place.position}
+
+
+def name(series: str, number: int) -> str:
+    """What the slice of that number, counted from the feet and from 1, is called."""
+    return f"{series}/{number:04d}"
+
+
+def read_pixels(folder: Path, case: Mapping[str, Any]) -> np.ndarray:
+    """One slice: int16 (rows, columns), Hounsfield units."""
+    file, number = folder / case["file"], int(case["case"].rpartition("/")[2])
+    voxels = read_nifti(file).turned().voxels
+    if number > len(voxels):
+        raise UserError(f"has no slice {number}, but {len(voxels)}", file=file, nameless="has fewer slices than listed")
+    return hounsfield(voxels[number - 1])
+
+
+def read_scan(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, Slice]]:
+    """What became of each listed slice of a volume, by its place among the rows; from the feet to the head."""
+    file, series = folder / rows[0]["file"], rows[0]["series"]
+    left = {row["case"]: place for place, row in enumerate(rows)}
+    for slice_ in nifti_slices(file):
+        place = left.pop(name(series, slice_.number + 1), None)
+        if place is not None:
+            yield place, slice_._replace(place=slice_.place._replace(series=series))
+    for case, place in left.items():
+        yield place, Slice(file, 0, reason=f"{file}: has no slice for {case}")

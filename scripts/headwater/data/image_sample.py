@@ -1,0 +1,72 @@
+"""Specimens: a sample of an archive's images, spread over all of it, and what is told of each by reading it."""
+
+import hashlib
+import warnings
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from headwater.core import registry
+from headwater.core.errors import UserError
+from headwater.core.process_pool import in_order
+from headwater.core.progress import bar
+from headwater.data.io.forms import form_of, is_known
+
+CRASHED = "crashes its decoder"
+UNREADABLE = "cannot be read"
+
+
+class Specimen(NamedTuple):
+    """What is told of one image, or of what kind its problem is; no word of it names a case or a patient."""
+
+    problem: str = ""
+    form: str = ""
+    """How the file keeps its pixels."""
+    shape: tuple[int, ...] = ()
+    """(height, width) or (height, width, 3)"""
+    digest: str = ""
+    """Of the pixels as they are read."""
+    blank: bool = False
+    """Whether all pixels are alike."""
+    strange_age: bool = False
+    """Whether the header tells an age that makes no sense."""
+
+
+def spread(many: int, *, sample: int) -> list[int]:
+    """Positions of at most `sample` of so many things, evenly from the first to the last; the same at every call."""
+    return np.unique(np.linspace(0, many - 1, min(sample, many)).round().astype(int)).tolist()
+
+
+def examined(rows: list[dict[str, Any]], *, archive: str, folder: Path, workers: int) -> list[Specimen]:
+    """What is told of each of these cases of an archive; needs their files and, for some archives, their names."""
+    work = partial(_examined, archive=archive, folder=folder)
+    results = in_order(work, rows, lost=_lost, workers=workers)
+    return list(bar(results, total=len(rows), what=f"doctor {archive}"))
+
+
+def _examined(chunk: list[dict[str, Any]], *, archive: str, folder: Path) -> list[Specimen]:
+    """The specimens of a chunk; runs in a worker."""
+    plugin = registry.load("datasets", archive)
+    with warnings.catch_warnings():
+        # readers may warn with the names of files
+        warnings.simplefilter("ignore")
+        return [_specimen(plugin, folder, case) for case in chunk]
+
+
+def _specimen(plugin: Any, folder: Path, case: Mapping[str, Any]) -> Specimen:
+    form, age_told = form_of(folder / case["file"])
+    try:
+        pixels = plugin.read_pixels(folder, case)
+        age = plugin.read_person(folder, case).get("age") if age_told and hasattr(plugin, "read_person") else 0.0
+    except UserError as refusal:
+        return Specimen(problem=refusal.nameless or UNREADABLE, form=form)
+    digest = hashlib.blake2b(f"{pixels.shape}".encode() + pixels.tobytes(), digest_size=16).hexdigest()
+    blank = bool((pixels == pixels.flat[0]).all())
+    return Specimen(form=form, shape=pixels.shape, digest=digest, blank=blank, strange_age=not is_known(age))
+
+
+def _lost(case: Mapping[str, Any]) -> Specimen:
+    return Specimen(problem=CRASHED)

@@ -1,0 +1,125 @@
+"""Reads DICOM radiographs as grey pictures in which bright means dense, and the patient's sex and age beside them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from pydicom.pixels import apply_color_lut, apply_windowing
+
+from headwater.core.errors import UserError
+from headwater.data.io.ages import in_years
+from headwater.data.io.decoding import frames_of, opened, refuse_without_picture, refusing, stored_values
+from headwater.data.io.modality import has_table, looked_up, of_file, table_of
+from headwater.data.io.raster import grey_if_equal
+
+RADIOGRAPH = "DICOM radiograph"
+
+PHOTOMETRIC = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+
+
+def read_radiograph(path: Path) -> np.ndarray:
+    """The picture of a single-frame grey DICOM file: uint8 (height, width), 255 = white.
+
+    Stored values go through the modality LUT or rescale, then through the VOI LUT or the first window if there is
+    one that spans at least a grey value; else the lowest value becomes 0 and the highest 255. MONOCHROME1 is inverted
+    (DICOM PS3.3 C.7.6.3.1.2, C.11.1, C.11.2). Refuses, by name, what is absent, damaged, cut off, of several frames,
+    in colour or without pixels.
+    """
+    with refusing(path, what=RADIOGRAPH):
+        dataset = opened(path)
+        refuse_without_picture(dataset, path)
+        _refuse_frames(dataset, path)
+        stored = stored_values(dataset, path)[0]
+        if dataset.get("PhotometricInterpretation") == "PALETTE COLOR":
+            stored = apply_color_lut(stored, dataset)
+        if stored.ndim == 3:
+            return _grey_of_colour(stored, path)
+        if not np.isfinite(stored).all():
+            raise UserError("has pixels that are no numbers", file=path)
+        return _as_grey(stored, dataset)
+
+
+def read_tags(path: Path) -> dict[str, str | float]:
+    """`sex` ("F", "M" or "") and `age` (years or NaN) of the patient, without reading pixels."""
+    with refusing(path, what=RADIOGRAPH):
+        dataset = opened(path, tags=["PatientSex", "PatientAge"])
+        sex = str(dataset.get("PatientSex") or "").strip().upper()[:1]
+        return {"sex": sex if sex in ("F", "M") else "", "age": in_years(dataset.get("PatientAge") or "")}
+
+
+def read_form(path: Path) -> tuple[str, bool]:
+    """How the pixels of a DICOM file are kept, in words, and whether its header tells an age, sensible or not."""
+    with refusing(path, what=RADIOGRAPH):
+        dataset = opened(path, tags=["PhotometricInterpretation", "BitsStored", "PatientAge"])
+        photometric = str(dataset.get("PhotometricInterpretation") or "")
+        told = photometric if photometric in PHOTOMETRIC else "unknown colours"
+        return f"DICOM {told}, {dataset.get('BitsStored') or 'unknown'} bits", bool(dataset.get("PatientAge"))
+
+
+def _refuse_frames(dataset: pydicom.Dataset, path: Path) -> None:
+    """Refuse what holds several frames."""
+    if frames_of(dataset) != 1:
+        frames, remedy = frames_of(dataset), "a radiograph has one; export it as a single frame"
+        raise UserError(f"holds {frames} frames", file=path, remedy=remedy, nameless="holds more frames than one")
+
+
+def _grey_of_colour(pixels: np.ndarray, path: Path) -> np.ndarray:
+    """One channel of a colour picture (height, width, 3) whose channels are equal."""
+    grey = grey_if_equal(pixels)
+    if grey.ndim == 3:
+        remedy = "a radiograph is grey; take it off the list"
+        raise UserError("is in colour", file=path, remedy=remedy, nameless="is in colour")
+    return _stretched(grey, black=0, white=np.iinfo(grey.dtype).max)
+
+
+def _as_grey(stored: np.ndarray, dataset: pydicom.Dataset) -> np.ndarray:
+    """Stored values as display values 0..255."""
+    lowest, highest = stored.min(), stored.max()
+    if stored.dtype.kind == "f" or int(highest) - int(lowest) >= 2**16:
+        return _shades(stored, dataset)
+    # up to 65,536 levels stand for millions of pixels: shade each level once
+    place = (stored.astype(np.int64) - int(lowest)).astype(np.uint16)
+    levels = np.flatnonzero(np.bincount(place.ravel()))
+    table = np.zeros(levels[-1] + 1, np.uint8)
+    table[levels] = _shades((levels + int(lowest)).astype(np.int32), dataset)
+    return table[place]
+
+
+def _shades(values: np.ndarray, dataset: pydicom.Dataset) -> np.ndarray:
+    """Display values 0..255 of stored values, one by one."""
+    values = of_file(values, dataset)
+    if has_table(dataset, "VOILUTSequence"):
+        table = table_of(dataset.VOILUTSequence[0], dataset)
+        values, black, white = looked_up(values, table=table), table[1].min(), table[1].max()
+    elif _has_window(dataset):
+        # what pydicom makes of the window's two ends, whatever range it maps them to
+        black, white = apply_windowing(np.array([-np.inf, np.inf]), dataset)
+        values = apply_windowing(values, dataset)
+    else:
+        black, white = values.min(), values.max()
+    shades = _stretched(values, black=float(black), white=float(white))
+    return 255 - shades if dataset.get("PhotometricInterpretation") == "MONOCHROME1" else shades
+
+
+def _has_window(dataset: pydicom.Dataset) -> bool:
+    """Whether the header gives a window that spans anything; the first of several counts."""
+    center, width = (dataset.get(name) for name in ("WindowCenter", "WindowWidth"))
+    first = [
+        value[0] if isinstance(value, Sequence) and not isinstance(value, str) and len(value) else value
+        for value in (center, width)
+    ]
+    if any(value in (None, "") or isinstance(value, Sequence) for value in first):
+        return False
+    if dataset.get("BitsStored") is None:
+        # pixels of floating point have none; pydicom asks for it, the shades do not depend on it
+        dataset.BitsStored, dataset.PixelRepresentation = 16, 0
+    linear = str(dataset.get("VOILUTFunction") or "LINEAR").upper() == "LINEAR"
+    return bool(np.isfinite(float(first[0]))) and (float(first[1]) > 1 if linear else float(first[1]) > 0)
+
+
+def _stretched(values: np.ndarray, *, black: float, white: float) -> np.ndarray:
+    """Values as uint8, `black` as 0 and `white` as 255; 0 throughout where the two are one."""
+    if black == white:
+        return np.zeros(values.shape, np.uint8)
+    return np.rint(np.clip((values - black) / (white - black), 0, 1) * 255).astype(np.uint8)

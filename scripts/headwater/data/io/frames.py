@@ -1,0 +1,42 @@
+"""Reads a DICOM file of any kind as what was measured, such as Hounsfield units, frame by frame, with its place."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pydicom
+
+from headwater.core.errors import UserError
+from headwater.data.io.decoding import frames_of, opened, refuse_without_picture, refusing, stored_values
+from headwater.data.io.modality import measured
+from headwater.data.io.places import Place, places_of
+
+IMAGE = "DICOM image"
+
+
+class Frames(NamedTuple):
+    """The frames of a DICOM file."""
+
+    pixels: np.ndarray
+    """float32 (frames, rows, columns), or (frames, rows, columns, 3) in colour, after the modality LUT or rescale"""
+    places: tuple[Place, ...]
+    photometric: str
+    """MONOCHROME1 is not inverted, PALETTE COLOR gives the numbers of colours."""
+    modality: str
+
+
+def read_frames(path: Path) -> Frames:
+    """All frames of a DICOM file; refused, by name, if it is absent, damaged, cut off or holds no image."""
+    with refusing(path, what=IMAGE):
+        dataset = opened(path)
+        refuse_without_picture(dataset, path)
+        pixels = measured(stored_values(dataset, path), dataset)
+        if not np.isfinite(pixels).all():
+            raise UserError("has pixels that are no numbers", file=path, remedy="take it off the list")
+        places = tuple(places_of(dataset, frames=frames_of(dataset)))
+        return Frames(pixels, places, _word(dataset, "PhotometricInterpretation"), _word(dataset, "Modality"))
+
+
+def _word(dataset: pydicom.Dataset, name: str) -> str:
+    """An element as plain text."""
+    return str(dataset.get(name) or "").strip().upper()

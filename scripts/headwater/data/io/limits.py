@@ -1,0 +1,49 @@
+"""Says how large a file and an image may be, so that no header can claim more memory than there is."""
+
+from pathlib import Path
+from typing import BinaryIO
+
+from headwater.core.errors import UserError
+
+MOST_BYTES = 2**30
+"""Bytes of a file, or of what it unpacks to, above which it is refused."""
+
+MOST_PIXELS = 2**26
+"""Pixels of one frame above which a header is taken for broken; the largest detectors have a third of it."""
+
+MOST_VOXELS = 2**28
+"""Pixels of all frames or slices together: a gibibyte of values, five times a fine CT of the trunk."""
+
+MOST_FRAMES = 2**16
+"""Frames of one file above which a header is taken for broken."""
+
+PIECE = 2**22
+"""Bytes that are asked for at a time: what a file claims and does not hold is never set aside."""
+
+
+def whole_file(path: Path) -> bytes:
+    """What a file holds; refused if that is too much."""
+    if path.stat().st_size > MOST_BYTES:
+        raise UserError(f"is larger than {MOST_BYTES >> 20} MiB", file=path, remedy="split it", nameless="is too large")
+    return path.read_bytes()
+
+
+def exactly(stream: BinaryIO, count: int) -> bytearray:
+    """The next `count` bytes of a stream that may be packed; EOFError where it ends before."""
+    content = bytearray()
+    while len(content) < count:
+        piece = stream.read(min(PIECE, count - len(content)))
+        if not piece:
+            raise EOFError(f"is cut off: {count} bytes are needed, {len(content)} are there")
+        content += piece
+    return content
+
+
+def refuse_size(shape: tuple[int, int, int], *, samples: int, file: Path) -> None:
+    """Refuse a claimed (frames, rows, columns) of so many values per pixel that is nothing, or beyond all reason."""
+    frames, rows, columns = shape
+    claims = f"claims {frames} x {rows} x {columns} pixels" if frames != 1 else f"claims {rows} x {columns} pixels"
+    if min(shape) < 1:
+        raise UserError(claims, file=file, remedy="fetch it again")
+    if rows * columns > MOST_PIXELS or frames > MOST_FRAMES or frames * rows * columns * samples > MOST_VOXELS:
+        raise UserError(claims, file=file, remedy="no image is that large; fetch it again")

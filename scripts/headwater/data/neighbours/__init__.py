@@ -1,0 +1,1 @@
+"""Which images are alike: hashes, directions and similarities searched for near pairs."""

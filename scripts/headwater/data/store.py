@@ -1,0 +1,120 @@
+"""Prepared images and what is known of each: the two files that `prepare` leaves, read together."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from headwater.core.errors import UserError
+from headwater.data import store, tables
+from headwater.study.ct_windows import Window
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scans:
+    """Slices in Hounsfield units, int16 (cases, 1, size, size), and the window that they are to be seen through.
+
+    Rows of it are Hounsfield units still; where batches are made the window is applied to them.
+    """
+
+    values: np.ndarray
+    window: Window
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of the values."""
+        return self.values.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        """That of the values."""
+        return self.values.dtype
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, rows: np.ndarray | int | slice) -> np.ndarray:
+        return self.values[rows]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """Cases (one row each) and their images, uint8 (cases, channels, size, size) or scans, in one order."""
+
+    cases: pd.DataFrame
+    images: np.ndarray | Scans
+
+    @property
+    def size(self) -> int:
+        """Width and height of the images in pixels."""
+        return self.images.shape[-1]
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels that the cases have targets for."""
+        return tables.labels_of(self.cases)
+
+    def rows(self, split: str) -> np.ndarray:
+        """The rows of one split, in order."""
+        return np.flatnonzero(self.cases["split"].to_numpy() == split)
+
+    def targets(self, rows: np.ndarray, labels: list[str]) -> np.ndarray:
+        """Targets float32 (rows, labels): 1 present, 0 absent, NaN unknown."""
+        columns = [tables.TARGET + label for label in labels]
+        return self.cases[columns].to_numpy(dtype=np.float32)[rows]
+
+
+def read(cases: Path, *, images: Path, seen: Window | None = None) -> Prepared:
+    """Cases and images, Hounsfield units with the window that they are seen through; refuses what does not fit."""
+    prepared = Prepared(cases=tables.read_table(cases, "cases"), images=_images(images, seen=seen))
+    if len(prepared.cases) != len(prepared.images):
+        raise UserError(
+            f"has {len(prepared.images)} images, {cases} has {len(prepared.cases)} cases",
+            file=images,
+            remedy="delete both and run prepare again",
+        )
+    return prepared
+
+
+def _images(path: Path, *, seen: Window | None) -> np.ndarray | Scans:
+    """Images, or scans with their window; refuses Hounsfield units without a window, and a window for shades."""
+    images = store.read_images(path)
+    if (images.dtype == np.int16) != (seen is not None):
+        held, lacks = ("shades", "no Hounsfield units") if seen else ("Hounsfield units", "and no window is said")
+        raise UserError(f"holds {held}, {lacks}", file=path, remedy="prepare it by the config that it is used by")
+    return images if seen is None else Scans(values=images, window=seen)
+
+
+def read_hashes(path: Path) -> np.ndarray:
+    """Hashes of prepared images, as hashes.every gives them: uint64 (cases, words)."""
+    try:
+        hashes = np.load(path)
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"cannot be read: {error}", file=path, remedy="delete it and run prepare again") from None
+    if hashes.ndim != 2 or hashes.dtype != np.uint64:
+        raise UserError(f"is {hashes.dtype} {hashes.shape}, not uint64 (cases, words)", file=path)
+    return hashes
+
+
+def read_features(path: Path) -> np.ndarray:
+    """What an encoder sees in each training image, memory-mapped: float16 (training images, width)."""
+    try:
+        features = np.load(path, mmap_mode="r")
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"cannot be read: {error}", file=path, remedy="delete it and run embed again") from None
+    if features.ndim != 2 or features.dtype != np.float16:
+        raise UserError(f"is {features.dtype} {features.shape}, not float16 (training images, width)", file=path)
+    return features
+
+
+def read_images(path: Path) -> np.ndarray:
+    """Prepared pixels, memory-mapped: shades uint8, or Hounsfield units int16, (cases, channels, height, width)."""
+    try:
+        images = np.load(path, mmap_mode="r")
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"cannot be read: {error}", file=path, remedy="delete it and run prepare again") from None
+    if images.ndim != 4 or images.dtype not in (np.uint8, np.int16):
+        what = f"is {images.dtype} {images.shape}, not uint8 or int16 (cases, channels, height, width)"
+        raise UserError(what, file=path)
+    return images

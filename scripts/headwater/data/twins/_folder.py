@@ -1,0 +1,46 @@
+"""A twin's folder: it appears whole or not at all, stamped with its origin, and never in place of other data."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from headwater.core import files
+from headwater.core.errors import UserError
+from headwater.study.grid import Twin
+
+STAMP = "twin.json"
+
+
+def stamp(archive: str, twin: Twin) -> dict:
+    """What the stamp of a twin says."""
+    return {"archive": archive, **twin.model_dump(mode="json")}
+
+
+def occupied(folder: Path) -> bool:
+    """Whether anything lies at `folder` already; an empty folder does not count."""
+    return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+
+
+@contextmanager
+def whole_folder(folder: Path, *, archive: str, twin: Twin) -> Iterator[Path]:
+    """A temporary folder beside `folder` that takes its place, stamped, when the block ends well."""
+    folder = Path(folder)
+    refuse_if_occupied(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        yield temporary
+        files.write_json(stamp(archive, twin), temporary / STAMP)
+        temporary.chmod(0o755)
+        refuse_if_occupied(folder)
+        temporary.replace(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def refuse_if_occupied(folder: Path) -> None:
+    """Refuse to write where something lies already."""
+    if occupied(folder):
+        raise UserError("something lies here already", file=folder, remedy="name a folder that does not exist yet")

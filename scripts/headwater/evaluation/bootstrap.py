@@ -1,0 +1,188 @@
+"""Measured: every label and the macro of a test set, for all runs at once, with how they vary with the patients."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from headwater.core import registry
+from headwater.core.errors import UserError
+from headwater.core.progress import bar
+from headwater.data.tables import MACRO
+from headwater.evaluation import eligibility as labels_of
+from headwater.evaluation.eligibility import Label
+from headwater.evaluation.predictions import Predictions
+from headwater.evaluation.statistics import delong, readers, replication
+from headwater.evaluation.statistics.ranked import LANES, ranked
+from headwater.study.grid import Comparison
+
+SCORED = ("target", "score")
+"""What a classification tells of each case and label."""
+
+Runs = dict[tuple[str, str, int], Predictions]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statistic:
+    """A label or the macro by one metric, for all runs of one recipe: sources in their order, seeds rising."""
+
+    label: Label
+    metric: str
+    recipe: str
+    observed: np.ndarray
+    """(runs,): over all cases."""
+    replicates: np.ndarray
+    """(runs, resamples): patients resampled; NaN where undefined."""
+    covariance: np.ndarray
+    """(runs, runs): of the observed values under other patients."""
+
+
+def statistics(runs: Runs, labels: list[Label], *, comparison: Comparison, threads: int) -> Iterator[Statistic]:
+    """For each metric and recipe: each label, then the macro and those of subsets."""
+    chosen = {recipe: of_recipe(runs, recipe, comparison) for recipe in comparison.recipes}
+    drawn = _replicates(chosen, labels, comparison=comparison, threads=threads)
+    for at_metric, metric in enumerate(comparison.metrics):
+        for at_recipe, recipe in enumerate(comparison.recipes):
+            replicates = drawn[at_recipe, :, :, at_metric].swapaxes(0, 1)  # (measured labels, runs, resamples)
+            yield from _of_labels(chosen[recipe], labels, replicates, metric=metric, recipe=recipe, plan=comparison)
+
+
+def of_recipe(runs: Runs, recipe: str, comparison: Comparison) -> list[Predictions]:
+    """The runs of a recipe: sources in their order, each with its seeds in rising order."""
+    return [runs[source, recipe, seed] for source in comparison.sources for seed in sorted(comparison.seeds)]
+
+
+def _replicates(
+    chosen: dict[str, list[Predictions]], labels: list[Label], *, comparison: Comparison, threads: int
+) -> np.ndarray:
+    """All replicates from one draw of patients: (recipes, runs, measured labels, metrics, resamples)."""
+    names, patient = np.unique(next(iter(chosen.values()))[0].patients, return_inverse=True)
+    return _drawn(chosen, labels, patient, len(names), comparison=comparison, threads=threads)
+
+
+def image_replicates(
+    chosen: dict[str, list[Predictions]], labels: list[Label], *, comparison: Comparison, threads: int
+) -> np.ndarray:
+    """The same with images drawn as if each were a patient of its own, as the published study did."""
+    cases = len(next(iter(chosen.values()))[0].cases)
+    return _drawn(chosen, labels, np.arange(cases), cases, comparison=comparison, threads=threads)
+
+
+def _drawn(
+    chosen: dict[str, list[Predictions]],
+    labels: list[Label],
+    unit: np.ndarray,
+    units: int,
+    *,
+    comparison: Comparison,
+    threads: int,
+) -> np.ndarray:
+    """All replicates from one draw of `units`; `unit` (cases,) says which a case belongs to."""
+    measured = [(position, label.known) for position, label in enumerate(labels) if label.measured]
+    columns = [
+        column
+        for runs in chosen.values()
+        for run in runs
+        for position, known in measured
+        for column in _columns(run, position, known, comparison.metrics, unit[known], units)
+    ]
+    runs = len(next(iter(chosen.values())))
+    return replication.replicates(
+        columns,
+        patients=units,
+        resamples=comparison.resamples,
+        seed=comparison.seed,
+        threads=threads,
+        watch=lambda blocks: bar(blocks, total=-(-comparison.resamples // LANES), what=f"{comparison.dataset}: drawn"),
+    ).reshape(len(chosen), runs, len(measured), len(comparison.metrics), comparison.resamples)
+
+
+def _columns(
+    run: Predictions, position: int, known: np.ndarray, metrics: tuple[str, ...], patient: np.ndarray, patients: int
+) -> Iterator[replication.Column]:
+    """One column per metric; all of them share one ranking of the cases."""
+    evidence = _evidence(run, position, known)
+    ranks = ranked(evidence["target"], evidence["score"], patient)
+    for name in metrics:
+        metric = registry.load("metrics", name)
+        lacking = [column for column in getattr(metric, "EVIDENCE", SCORED) if column not in SCORED]
+        if lacking:
+            raise UserError(
+                f"{name} needs {', '.join(lacking)}, but predictions hold {' and '.join(SCORED)}",
+                file=run.file,
+                remedy="take it out of comparison.metrics",
+            )
+        try:
+            yield replication.column(metric, evidence, patient, patients=patients, ranks=ranks)
+        except UserError as refusal:
+            raise UserError(str(refusal), file=run.file) from None
+
+
+def _evidence(run: Predictions, position: int, known: np.ndarray) -> dict[str, np.ndarray]:
+    return {"target": run.target[position, known], "score": run.score[position, known]}
+
+
+def _of_labels(
+    runs: list[Predictions], labels: list[Label], replicates: np.ndarray, *, metric: str, recipe: str, plan: Comparison
+) -> Iterator[Statistic]:
+    """The statistics of all labels and of their means; `replicates` (measured labels, runs, resamples)."""
+    inside: dict[str, tuple[np.ndarray, np.ndarray]] = {}  # of the tested labels
+    at = iter(replicates)
+    for position, label in enumerate(labels):
+        if not label.measured:
+            yield nothing(label, len(runs), metric=metric, recipe=recipe)
+            continue
+        observed, drawn = _observed(runs, position, label, metric), next(at)
+        if label.tested:
+            inside[label.name] = observed, drawn
+        together = covariance(drawn, runs, label, [position], plan)
+        yield Statistic(
+            label=label, metric=metric, recipe=recipe, observed=observed, replicates=drawn, covariance=together
+        )
+    means = {MACRO: labels} | labels_of.subsets(runs[0], labels, comparison=plan)
+    for name, members in means.items():
+        macro = labels_of.macro(runs[0], labels, inside=members, name=name)
+        if not macro.tested:
+            yield nothing(macro, len(runs), metric=metric, recipe=recipe)
+            continue
+        # a replicate that lacks one label has no macro: a mean over other labels would be another quantity
+        parts = [inside[label.name] for label in members if label.tested]
+        observed, drawn = (np.mean(part, axis=0) for part in zip(*parts, strict=True))
+        names = {label.name for label in members if label.tested}
+        positions = [position for position, label in enumerate(labels) if label.name in names]
+        together = covariance(drawn, runs, macro, positions, plan)
+        yield Statistic(
+            label=macro, metric=metric, recipe=recipe, observed=observed, replicates=drawn, covariance=together
+        )
+
+
+def nothing(label: Label, runs: int, *, metric: str, recipe: str) -> Statistic:
+    """What is said of a label that has no number."""
+    return Statistic(
+        label=label,
+        metric=metric,
+        recipe=recipe,
+        observed=np.full(runs, np.nan),
+        replicates=np.empty((runs, 0)),
+        covariance=np.full((runs, runs), np.nan),
+    )
+
+
+def _observed(runs: list[Predictions], position: int, label: Label, metric: str) -> np.ndarray:
+    """The metric of each run over all cases: (runs,)."""
+    measure = registry.load("metrics", metric).measure
+    once = np.ones((1, len(label.known)), dtype=np.int64)
+    return np.array([measure(**_evidence(run, position, label.known), weights=once)[0] for run in runs])
+
+
+def covariance(
+    replicates: np.ndarray, runs: list[Predictions], label: Label, positions: list[int], plan: Comparison
+) -> np.ndarray:
+    """How the runs' values vary together with the patients: by their replicates, or by DeLong's components.
+
+    `positions`: the labels behind `label`, which are several for the macro.
+    """
+    if plan.method == "delong":
+        scores = np.array([run.score[positions] for run in runs])
+        return delong.mean_areas(runs[0].target[positions], scores, patients=runs[0].patients)[1]
+    return readers.covariance(replicates, patients=label.smaller_class)

@@ -1,0 +1,138 @@
+"""Labels: which of them take part in a comparison, decided from who bears them before any score is looked at."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from headwater.core.errors import UserError, did_you_mean
+from headwater.data.tables import MACRO, OF_SUBSET
+from headwater.evaluation.predictions import Predictions
+from headwater.study.grid import Comparison
+
+
+@dataclass(frozen=True, kw_only=True)
+class Label:
+    """One label's part in the comparison, decided from the targets alone."""
+
+    name: str
+    known: np.ndarray
+    """Positions of the cases whose target is known."""
+    patients: int
+    positives: int
+    positive_patients: int
+    negative_patients: int
+    measured: bool
+    """Whether it has a number: both classes in test, and something to learn in train."""
+    tested: bool
+    """Whether it is in its family of tests and in the macro."""
+    few: bool
+    """Whether so few patients bear it, or do not, that it is tested with caution."""
+    note: str
+
+    @property
+    def smaller_class(self) -> int:
+        """How many patients bear it, or do not, whichever are fewer."""
+        return min(self.positive_patients, self.negative_patients)
+
+    @property
+    def most_degrees_of_freedom(self) -> float:
+        """With few patients, one less than the smaller class has; else without bound."""
+        return self.smaller_class - 1 if self.few else np.inf
+
+
+def untaught(counts: pd.DataFrame, labels: np.ndarray, *, file: Path) -> dict[str, str]:
+    """Why a label could not be learned, for those without positive or without negative cases in train."""
+    train = counts[counts["split"] == "train"].set_index("label")
+    reasons = {}
+    for label in map(str, labels):
+        if label not in train.index:
+            raise UserError(f"counts no label {label!r}", file=file, remedy="run prepare again")
+        absent = [kind for kind in ("positive", "negative") if train.loc[label, f"{kind}s"] == 0]
+        if absent:
+            reasons[label] = f"no {' and no '.join(absent)} case in train"
+    return reasons
+
+
+def parts(run: Predictions, *, comparison: Comparison, untaught: dict[str, str]) -> list[Label]:
+    """What part each label of a run takes, in their order."""
+    return [of(run, position, comparison=comparison, untaught=untaught) for position in range(len(run.labels))]
+
+
+def of(run: Predictions, position: int, *, comparison: Comparison, untaught: dict[str, str]) -> Label:
+    """What part a label takes, by how many patients bear it and how many do not."""
+    name = str(run.labels[position])
+    target, patients = run.target[position], run.patients
+    with_finding, without = set(patients[target == 1]), set(patients[target == 0])
+    missing = "positive" if not with_finding else "negative" if not without else ""
+    fewer, kind = min((len(with_finding), "positive"), (len(without), "negative"))
+    out = f"no {missing} case in test" if missing else untaught.get(name, "")
+    tested = fewer >= comparison.fewest_positive and not out
+    few = tested and fewer < comparison.few_positive
+    described = f"described only: {_many(fewer, kind)} in test, fewer than {comparison.fewest_positive}"
+    cautious = f"few patients: {_many(fewer, kind)} in test, t with {fewer - 1} degrees of freedom at most"
+    return Label(
+        name=name,
+        known=np.flatnonzero(~np.isnan(target)),
+        patients=len(with_finding | without),
+        positives=int((target == 1).sum()),
+        positive_patients=len(with_finding),
+        negative_patients=len(without),
+        measured=not out,
+        tested=tested,
+        few=few,
+        note=f"left out: {out}" if out else cautious if few else "" if tested else described,
+    )
+
+
+def _many(count: int, kind: str) -> str:
+    return f"{count} {kind} patient{'' if count == 1 else 's'}"
+
+
+def subsets(run: Predictions, labels: list[Label], *, comparison: Comparison) -> dict[str, list[Label]]:
+    """The labels of each declared subset, by the name of its macro; none that would only repeat the macro."""
+    tested = {label.name for label in labels if label.tested}
+    found = {}
+    for name in comparison.subsets:
+        chosen = comparison.subset(name)
+        for label in sorted(set(chosen) - {label.name for label in labels}):
+            raise UserError(
+                f"has no label {label!r}, which comparison.subsets.{name} names",
+                file=run.file,
+                remedy=did_you_mean(label, [label.name for label in labels]),
+            )
+        if set() < tested & set(chosen) < tested:
+            found[OF_SUBSET + name] = [label for label in labels if label.name in chosen]
+    return found
+
+
+def macro(run: Predictions, labels: list[Label], *, inside: list[Label] | None = None, name: str = MACRO) -> Label:
+    """The mean over those of the labels that are inside and tested; its positives bear at least one of them.
+
+    Without `inside` all are.
+    """
+    inside = labels if inside is None else inside
+    outside = [f"{label.name} ({label.note.partition(': ')[2]})" for label in inside if not label.tested]
+    inside = [label for label in inside if label.tested]
+    names = {label.name for label in inside}
+    target = run.target[[label.name in names for label in labels]]
+    known = np.flatnonzero(~np.isnan(target).all(axis=0)) if inside else np.array([], dtype=np.int64)
+    bearing = np.flatnonzero((target == 1).any(axis=0)) if inside else known
+    mean = (
+        f"mean of {len(inside)} label{'' if len(inside) == 1 else 's'}"
+        if inside
+        else "left out: no label can be tested"
+    )
+    return Label(
+        name=name,
+        known=known,
+        patients=len(set(run.patients[known])),
+        positives=len(bearing),
+        positive_patients=len(set(run.patients[bearing])),
+        negative_patients=len(set(run.patients[(target == 0).any(axis=0)])) if inside else 0,
+        measured=bool(inside),
+        tested=bool(inside),
+        few=False,
+        note="; ".join([mean, *(["without " + ", ".join(outside)] if outside else [])]),
+    )

@@ -1,0 +1,26 @@
+"""Brier score: the mean squared distance between what a network believes and what is there."""
+
+import numpy as np
+
+from headwater.core.errors import UserError
+from headwater.evaluation.statistics import means
+
+TITLE = "Brier score"
+BETTER = "lower"
+RANGE = (0.0, 1.0)
+PROBABILITIES = True
+
+
+def per_case(target: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """The squared distance of each case (cases,); scores must be probabilities (Brier 1950)."""
+    if len(score) and not (score.min() >= 0 and score.max() <= 1):
+        raise UserError(
+            f"the Brier score needs probabilities, but scores go from {score.min():g} to {score.max():g}",
+            remedy="take brier out of comparison.metrics, or predict probabilities",
+        )
+    return (score - target) ** 2
+
+
+def measure(target: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The weighted Brier score of each replicate (replicates,)."""
+    return means.weighted(per_case(target, score), weights)

@@ -1,0 +1,239 @@
+"""Verdicts: what one statistic says of one pair of sources, in the columns of the table of comparisons."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from headwater.core import registry
+from headwater.data.tables import CHANCE
+from headwater.evaluation.bootstrap import Statistic
+from headwater.evaluation.statistics import intervals, published, readers, resampling, significance
+from headwater.evaluation.statistics.readers import UNKNOWN, Estimate
+from headwater.study.grid import Comparison
+
+
+def rows(statistic: Statistic, *, comparison: Comparison) -> Iterator[dict]:
+    """One row per declared pair and control; a source that no pair names first has a row without a reference."""
+    pairs = pairs_of(statistic.metric, comparison)
+    named = {source for source, _ in pairs}
+    alone = [(source, "") for source in comparison.sources if source not in named]
+    told = facts(statistic, comparison=comparison) | dict.fromkeys(published.COLUMNS, np.nan)
+    for source, reference in [*pairs, *alone]:
+        yield told | _row(statistic, source, reference, comparison=comparison)
+
+
+def facts(statistic: Statistic, *, comparison: Comparison) -> dict:
+    """What a row is about, and how many patients are behind it."""
+    label = statistic.label
+    return {
+        "dataset": comparison.dataset,
+        "metric": statistic.metric,
+        "recipe": statistic.recipe,
+        "label": label.name,
+        "patients": label.patients,
+        "cases": len(label.known),
+        "positives": label.positives,
+        "positive_patients": label.positive_patients,
+        "negative_patients": label.negative_patients,
+        "seeds": len(comparison.seeds),
+        "resamples": comparison.resamples,
+        "few": label.few,
+    }
+
+
+def _controls(metric: str, comparison: Comparison) -> list[tuple[str, str]]:
+    """(control, what it must not differ from); guessing is known for some metrics only."""
+    guessed = hasattr(registry.load("metrics", metric), "CHANCE")
+    return [*comparison.again.items(), *((source, CHANCE) for source in comparison.shuffled if guessed)]
+
+
+def pairs_of(metric: str, comparison: Comparison) -> list[tuple[str, str]]:
+    """All (source, reference) that have a difference."""
+    return [*comparison.pairs, *_controls(metric, comparison)]
+
+
+def _row(statistic: Statistic, source: str, reference: str, *, comparison: Comparison) -> dict:
+    """Values, intervals and p of one source against another, against chance, or alone."""
+    label = statistic.label
+    tested = bool(reference) and label.tested
+    difference = _difference(statistic, source, reference, comparison)
+    replicates = resampled_difference(statistic, source, reference, comparison) if reference else np.array([])
+    notes = [label.note, "one seed: training noise is not in it" if _one_seed(comparison) and label.measured else ""]
+    return {
+        "source": source,
+        "reference": reference,
+        **reached(statistic, source, comparison=comparison, called="value", prefix="value"),
+        **reached(statistic, reference, comparison=comparison, called="reference_value", prefix="reference"),
+        **_told(difference, replicates, comparison),
+        **_significance(difference, replicates, tested=tested, comparison=comparison),
+        **_against_margin(difference, replicates, metric=statistic.metric, tested=tested, comparison=comparison),
+        **_effects(statistic, source, reference, comparison),
+        "dropped": int(np.isnan(statistic.replicates).any(axis=0).sum()),
+        "tested": tested,
+        "note": "; ".join(note for note in notes if note),
+    }
+
+
+def reached(statistic: Statistic, source: str, *, comparison: Comparison, called: str, prefix: str) -> dict[str, float]:
+    """What a source reaches, its standard error and its interval, in columns of these names."""
+    value = _value(statistic, source, comparison)
+    return {
+        called: value.value,
+        **_uncertainty(prefix, value, _interval_of_value(value, statistic, source, comparison)),
+    }
+
+
+def apart(statistic: Statistic, source: str, reference: str, *, comparison: Comparison) -> dict[str, float]:
+    """How far a source lies from another: the difference with its interval, degrees of freedom and p."""
+    difference = _difference(statistic, source, reference, comparison)
+    replicates = resampled_difference(statistic, source, reference, comparison)
+    judged = _significance(difference, replicates, tested=statistic.label.tested, comparison=comparison)
+    return {**_told(difference, replicates, comparison), "p": judged["p"]}
+
+
+def _told(difference: Estimate, replicates: np.ndarray, comparison: Comparison) -> dict[str, float]:
+    """A difference with its interval and degrees of freedom as columns."""
+    return {
+        "difference": difference.value,
+        **_uncertainty("difference", difference, _interval(difference, replicates, comparison)),
+        "degrees_of_freedom": difference.degrees_of_freedom,
+    }
+
+
+def _one_seed(comparison: Comparison) -> bool:
+    return len(comparison.seeds) == 1
+
+
+def _uncertainty(name: str, estimate: Estimate, interval: tuple[float, float]) -> dict[str, float]:
+    """An estimate's standard error and interval as columns."""
+    low, high = interval
+    return {f"{name}_se": estimate.standard_error, f"{name}_low": low, f"{name}_high": high}
+
+
+# estimates
+
+
+def _at(source: str, comparison: Comparison) -> slice:
+    """Where a source's runs stand."""
+    seeds = len(comparison.seeds)
+    first = comparison.sources.index(source) * seeds
+    return slice(first, first + seeds)
+
+
+def _value(statistic: Statistic, source: str, comparison: Comparison) -> Estimate:
+    """What a source reaches; guessing is known exactly."""
+    if source == "":
+        return UNKNOWN
+    if source == CHANCE:
+        return Estimate(registry.load("metrics", statistic.metric).CHANCE, 0.0, np.inf)
+    at = _at(source, comparison)
+    found = readers.of_source(
+        statistic.observed[at], statistic.covariance[at, at], patients=statistic.label.smaller_class
+    )
+    return found.cautious(statistic.label.most_degrees_of_freedom)
+
+
+def _difference(statistic: Statistic, source: str, reference: str, comparison: Comparison) -> Estimate:
+    """How far a source lies from its reference."""
+    if reference == "":
+        return UNKNOWN
+    if reference == CHANCE:
+        value, chance = (_value(statistic, name, comparison) for name in (source, reference))
+        return value.above(chance.value)
+    one, other = _at(source, comparison), _at(reference, comparison)
+    both = np.r_[one, other]
+    # a control repeats a training with other random numbers: its seeds are nobody's pair
+    paired = comparison.pairing == "paired" and source not in comparison.again
+    found = readers.of_difference(
+        statistic.observed[one],
+        statistic.observed[other],
+        statistic.covariance[np.ix_(both, both)],
+        paired=paired,
+        patients=statistic.label.smaller_class,
+    )
+    return found.cautious(statistic.label.most_degrees_of_freedom)
+
+
+def _resampled(statistic: Statistic, source: str, comparison: Comparison) -> np.ndarray:
+    """A source's value with patients and seeds resampled: (resamples,)."""
+    if source == CHANCE:
+        return np.full(statistic.replicates.shape[1], registry.load("metrics", statistic.metric).CHANCE)
+    values = statistic.replicates[_at(source, comparison)].T
+    # trainings of one source on two datasets are different trainings
+    named = f"{comparison.dataset}/{source}"
+    counts = resampling.seed_counts(values.shape[1], resamples=len(values), seed=comparison.seed, source=named)
+    return resampling.over_seeds(values, counts)
+
+
+def resampled_difference(statistic: Statistic, source: str, reference: str, comparison: Comparison) -> np.ndarray:
+    """A difference with patients and seeds resampled: (resamples,); NaN where it is undefined."""
+    return _resampled(statistic, source, comparison) - _resampled(statistic, reference, comparison)
+
+
+# columns
+
+
+def _interval_of_value(
+    value: Estimate, statistic: Statistic, source: str, comparison: Comparison
+) -> tuple[float, float]:
+    bounds = registry.load("metrics", statistic.metric).RANGE
+    if comparison.method == "percentile" and source not in ("", CHANCE):
+        return intervals.percentile(_resampled(statistic, source, comparison).clip(*bounds), level=comparison.level)
+    return value.interval_inside(comparison.level, bounds=bounds)
+
+
+def _interval(difference: Estimate, replicates: np.ndarray, comparison: Comparison) -> tuple[float, float]:
+    if comparison.method == "percentile":
+        return intervals.percentile(replicates, level=comparison.level)
+    return difference.interval(comparison.level)
+
+
+def _significance(
+    difference: Estimate, replicates: np.ndarray, *, tested: bool, comparison: Comparison
+) -> dict[str, float]:
+    """p by the chosen method, and by the replicates alone."""
+    defined = int((~np.isnan(replicates)).sum())
+    percentile = significance.two_sided(replicates, observed=difference.value) if tested else np.nan
+    p = percentile if _by_replicates(difference, comparison) and difference.value != 0 else difference.p()
+    return {
+        "p": p if tested else np.nan,
+        "p_percentile": percentile,
+        "smallest_p": significance.smallest(defined) if tested and defined else np.nan,
+    }
+
+
+def _by_replicates(difference: Estimate, comparison: Comparison) -> bool:
+    """Whether the replicates judge: as declared, or because nothing varies, so that there is no t."""
+    return comparison.method == "percentile" or difference.constant
+
+
+def _against_margin(
+    difference: Estimate, replicates: np.ndarray, *, metric: str, tested: bool, comparison: Comparison
+) -> dict[str, float]:
+    """One-sided p of a difference that is worse, or larger either way, than the margin; NaN without one."""
+    if comparison.margin is None or not tested:
+        return dict.fromkeys(("p_noninferior", "p_equivalent", "margin_low", "margin_high"), np.nan)
+    margin = comparison.margin
+    if _by_replicates(difference, comparison):
+        worse, better = (significance.above(drawn, bound=-margin) for drawn in (replicates, -replicates))
+        low, high = intervals.percentile(replicates, level=2 * comparison.level)
+    else:
+        worse, better = difference.p_above(-margin), difference.mirrored().p_above(-margin)
+        low, high = difference.interval(2 * comparison.level)
+    noninferior = worse if registry.load("metrics", metric).BETTER == "higher" else better
+    return {
+        "p_noninferior": noninferior,
+        "p_equivalent": max(worse, better),
+        "margin_low": low,
+        "margin_high": high,
+    }
+
+
+def _effects(statistic: Statistic, source: str, reference: str, comparison: Comparison) -> dict[str, float]:
+    """How much better the source is in units of one training, and how often its training is the better one."""
+    if reference in ("", CHANCE):
+        return {"effect": np.nan, "superiority": np.nan}
+    one, other = (statistic.observed[_at(name, comparison)] for name in (source, reference))
+    if registry.load("metrics", statistic.metric).BETTER == "lower":
+        one, other = other, one
+    return {"effect": readers.standardised(one, other), "superiority": readers.superiority(one, other)}

@@ -1,0 +1,195 @@
+"""Predictions: what all runs say of the same test cases, read together and refused where they disagree."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from headwater.core.errors import UserError
+from headwater.data.tables import MACRO, read_table
+from headwater.study.grid import Comparison
+from headwater.study.shared_labels import Exchange
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """What one run says of each test case; cases and labels in alphabetical order."""
+
+    file: Path
+    run: tuple[str, str, int]
+    """Source, recipe, seed."""
+    cases: np.ndarray
+    patients: np.ndarray
+    labels: np.ndarray
+    target: np.ndarray  # (labels, cases): 1, 0, or NaN where unknown
+    score: np.ndarray  # (labels, cases)
+
+
+def read_all(comparison: Comparison, files: list[Path]) -> dict[tuple[str, str, int], Predictions]:
+    """The predictions of each declared run, in alphabetical order, all about the same cases."""
+    return _all(comparison, files, partial(_read, dataset=comparison.dataset))
+
+
+def read_elsewhere(
+    comparison: Comparison, files: list[Path], *, fitted_to: Exchange, home: Predictions
+) -> dict[tuple[str, str, int], Predictions]:
+    """What the declared runs, fitted to another dataset, say of the cases of `home`, for the labels that both have."""
+    read = partial(_read_elsewhere, dataset=comparison.dataset, fitted_to=fitted_to)
+    return _all(comparison, files, read, first=narrowed(home, [label for label, _ in fitted_to.labels]))
+
+
+def narrowed(run: Predictions, labels: list[str]) -> Predictions:
+    """The same of some labels only."""
+    at = np.isin(run.labels, labels)
+    return replace(run, labels=run.labels[at], target=run.target[at], score=run.score[at])
+
+
+def _all(
+    comparison: Comparison, files: list[Path], read_one: Callable[[Path], Predictions], first: Predictions | None = None
+) -> dict[tuple[str, str, int], Predictions]:
+    """Each declared run once, all about the cases of the first."""
+    declared = {
+        (source, recipe, seed)
+        for source in comparison.sources
+        for recipe in comparison.recipes
+        for seed in comparison.seeds
+    }
+    runs: dict[tuple[str, str, int], Predictions] = {}
+    for file in sorted(files):
+        read = read_one(file)
+        if read.run not in declared:
+            raise UserError(
+                f"run {_spelt(read.run)} is not declared", file=file, remedy="leave it out or add it to the config"
+            )
+        if read.run in runs:
+            raise UserError(
+                f"run {_spelt(read.run)} is also in {runs[read.run].file}", file=file, remedy="give each run once"
+            )
+        if first is None:
+            first = read
+        else:
+            _agree(first, read)
+            # what all runs share is held once
+            read = replace(read, cases=first.cases, patients=first.patients, labels=first.labels, target=first.target)
+        runs[read.run] = read
+    for run in sorted(declared - set(runs)):
+        raise UserError(f"{comparison.dataset}: no predictions of run {_spelt(run)}", remedy="predict it first")
+    return dict(sorted(runs.items()))
+
+
+def _spelt(run: tuple[str, str, int]) -> str:
+    source, recipe, seed = run
+    return f"{source}/{recipe}/seed{seed}"
+
+
+def _read(file: Path, *, dataset: str) -> Predictions:
+    """One run's predictions as arrays."""
+    frame = read_table(file, "predictions")
+    _of_one_run(frame, file)
+    if frame["dataset"][0] != dataset:
+        raise UserError(
+            f"is about {frame['dataset'][0]}, not {dataset}", file=file, remedy="give this dataset's runs only"
+        )
+    return _as_arrays(frame, file)
+
+
+def _read_elsewhere(file: Path, *, dataset: str, fitted_to: Exchange) -> Predictions:
+    """What one run says of the test cases of another dataset."""
+    frame = read_table(file, "elsewhere", where=("tested_on", dataset))
+    _of_one_run(frame, file)
+    asked = set(frame[["label", "asked"]].drop_duplicates().itertuples(index=False, name=None))
+    if frame["dataset"][0] != fitted_to.dataset or asked != set(fitted_to.labels):
+        raise UserError(
+            f"is not what networks fitted to {fitted_to.dataset} are asked of {dataset}",
+            file=file,
+            remedy="run transport again",
+        )
+    return _as_arrays(frame, file)
+
+
+def _of_one_run(frame: pd.DataFrame, file: Path) -> None:
+    """Refuse a table of several runs, or of none."""
+    for column in ("dataset", "source", "recipe", "seed"):
+        values = frame[column].unique()
+        if len(values) != 1:
+            raise UserError(f"holds {len(values)} values of {column}, not one", file=file, remedy="predict it again")
+
+
+def _as_arrays(frame: pd.DataFrame, file: Path) -> Predictions:
+    """A run's table as arrays; refuses one with holes, or with what is no score or target."""
+    at_case, cases = pd.factorize(frame["case"], sort=True)
+    at_label, labels = pd.factorize(frame["label"], sort=True)
+    if len(frame) != len(cases) * len(labels):
+        seen = np.bincount(at_case, minlength=len(cases))
+        raise UserError(
+            f"case {cases[seen.argmin()]!r} has {seen.min()} of {len(labels)} labels",
+            file=file,
+            remedy="predict it again",
+        )
+    target, score = np.empty((2, len(labels), len(cases)))
+    target[at_label, at_case], score[at_label, at_case] = frame["target"], frame["score"]
+    _usable(frame, file)
+    run = (str(frame["source"][0]), str(frame["recipe"][0]), int(frame["seed"][0]))
+    return Predictions(
+        file=file,
+        run=run,
+        cases=np.asarray(cases, dtype=object),
+        patients=_patients(frame, at_case, file),
+        labels=np.asarray(labels, dtype=object),
+        target=target,
+        score=score,
+    )
+
+
+def _patients(frame: pd.DataFrame, at_case: np.ndarray, file: Path) -> np.ndarray:
+    """The patient of each case, in the order of the cases."""
+    at_patient, names = pd.factorize(frame["patient"], sort=True)
+    patient = np.empty(at_case.max() + 1, dtype=np.int64)
+    patient[at_case] = at_patient
+    if (patient[at_case] != at_patient).any():
+        case = frame["case"][np.flatnonzero(patient[at_case] != at_patient)[0]]
+        raise UserError(f"case {case!r} belongs to two patients", file=file, remedy="predict it again")
+    return np.asarray(names, dtype=object)[patient]
+
+
+def _usable(frame: pd.DataFrame, file: Path) -> None:
+    """Refuse scores that are no number and targets that are neither 0, 1 nor unknown."""
+    unusable = ~np.isfinite(frame["score"])
+    if unusable.any():
+        row = frame[unusable].iloc[0]
+        raise UserError(
+            f"{unusable.sum()} scores are not finite, such as {row['score']} for case {row['case']!r}, {row['label']}",
+            file=file,
+            remedy="the training diverged: lower its learning rate",
+        )
+    strange = ~frame["target"].isin([0, 1]) & frame["target"].notna()
+    if strange.any():
+        row = frame[strange].iloc[0]
+        raise UserError(f"target {row['target']} of case {row['case']!r} is neither 0, 1 nor unknown", file=file)
+    if (frame["label"] == MACRO).any():
+        raise UserError(
+            f"a label is called {MACRO!r}, as the mean over labels is", file=file, remedy="rename the label"
+        )
+
+
+def _agree(one: Predictions, other: Predictions) -> None:
+    """Refuse two runs that are not about the same cases."""
+
+    def refuse(what: str) -> None:
+        raise UserError(f"differs from {one.file}: {what}", file=other.file, remedy="predict both again")
+
+    for noun, here, there in (("case", one.cases, other.cases), ("label", one.labels, other.labels)):
+        if not np.array_equal(here, there):
+            alone = sorted(set(here) ^ set(there))[0]
+            refuse(f"{noun} {alone!r} is only in {one.file if alone in here else other.file}")
+    if not np.array_equal(one.patients, other.patients):
+        at = np.flatnonzero(one.patients != other.patients)[0]
+        refuse(f"patient of case {one.cases[at]!r} is {one.patients[at]!r} there and {other.patients[at]!r} here")
+    if not np.array_equal(one.target, other.target, equal_nan=True):
+        unlike = (one.target != other.target) & ~(np.isnan(one.target) & np.isnan(other.target))
+        label, at = np.argwhere(unlike)[0]
+        there, here = one.target[label, at], other.target[label, at]
+        refuse(f"{one.labels[label]} of case {one.cases[at]!r} is {there} there and {here} here")

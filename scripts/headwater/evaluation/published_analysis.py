@@ -1,0 +1,38 @@
+"""As published: the comparisons made once more the way of the chest radiograph study, beside ours."""
+
+import numpy as np
+
+from headwater.data.tables import CHANCE, MACRO, OF_SUBSET
+from headwater.evaluation.bootstrap import Runs, image_replicates, of_recipe
+from headwater.evaluation.eligibility import Label
+from headwater.evaluation.statistics import published
+from headwater.study.grid import Comparison
+
+
+def beside(rows: list[dict], runs: Runs, labels: list[Label], *, comparison: Comparison, threads: int) -> list[dict]:
+    """The rows of comparisons with the study's numbers: one training per source, images resampled 1,000 times."""
+    once = comparison.model_copy(update={"seeds": (min(comparison.seeds),), "resamples": published.RESAMPLES})
+    chosen = {recipe: of_recipe(runs, recipe, once) for recipe in comparison.recipes}
+    drawn = image_replicates(chosen, labels, comparison=once, threads=threads)
+    names = [label.name for label in labels if label.measured]
+    means = {MACRO: names} | {OF_SUBSET + name: comparison.subset(name) for name in comparison.subsets}
+
+    def replicates(row: dict, source: str) -> np.ndarray | None:
+        """(labels, resamples) behind a row: one label, or all of them for the macro, or those of a subset."""
+        of = means.get(row["label"], [row["label"]])
+        inside = [names.index(name) for name in of if name in names]
+        if source in ("", CHANCE) or not inside:
+            return None
+        at = comparison.recipes.index(row["recipe"]), comparison.sources.index(source)
+        of_run = drawn[at][:, comparison.metrics.index(row["metric"])]
+        return of_run[inside]
+
+    return [row | _numbers(replicates(row, row["source"]), replicates(row, row["reference"])) for row in rows]
+
+
+def _numbers(one: np.ndarray | None, other: np.ndarray | None) -> dict[str, float]:
+    """The study's columns of one row."""
+    numbers = [*(published.mean_and_sd(part) if part is not None else (np.nan, np.nan) for part in (one, other))]
+    pair = one is not None and other is not None
+    p = published.p(one.mean(axis=0), other.mean(axis=0)) if pair else np.nan
+    return dict(zip(published.COLUMNS, (*numbers[0], *numbers[1], p), strict=True))

@@ -1,0 +1,286 @@
+"""Subgroups: for whom a network works less well, by sex, age, projection and site of the test patients.
+
+The difference between the best and the worst group is never zero, not even of networks that work equally well for
+everyone: it is the largest of several numbers that vary by chance. Each group is held against all others instead.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from headwater.core import registry
+from headwater.core.errors import UserError
+from headwater.data.tables import MACRO
+from headwater.evaluation import bootstrap as measured
+from headwater.evaluation import eligibility as labels_of
+from headwater.evaluation.bootstrap import Runs
+from headwater.evaluation.eligibility import Label
+from headwater.evaluation.predictions import Predictions
+from headwater.evaluation.statistics import readers, replication
+from headwater.evaluation.statistics.readers import Estimate
+from headwater.study.grid import Comparison
+
+UNTOLD = "not told"
+"""What stands for what an archive does not tell of a case."""
+
+CHARACTERISTICS = ("sex", "age", "view", "site")
+"""What test cases are parted by."""
+
+AGE_BANDS = ((0, "<40"), (40, "40-59"), (60, "60-79"), (80, "80+"))
+"""From which year of age on a case belongs to which band."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """Some of the test cases, and what part each label takes in them."""
+
+    inside: np.ndarray
+    """(cases,): whether a case is one of them."""
+    labels: tuple[Label, ...]
+    cases: int
+    patients: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """One group of a characteristic, and the cases of all other groups."""
+
+    characteristic: str
+    name: str
+    side: Side
+    rest: Side
+
+    def measured(self, at: int) -> bool:
+        """Whether the label at a position has a number in this group; those of whom nothing is told are but counted."""
+        return self.name != UNTOLD and self.side.labels[at].tested
+
+    def compared(self, at: int) -> bool:
+        """Whether it has one among the others, too."""
+        return self.measured(at) and self.rest.labels[at].tested
+
+
+def of_cases(cases: pd.DataFrame, wanted: np.ndarray, *, file: object) -> pd.DataFrame:
+    """The group of each wanted case by each characteristic, from a table of cases: (cases, characteristics)."""
+    told = cases.set_index("case")
+    absent = sorted(set(wanted) - set(told.index))
+    if absent:
+        raise UserError(f"has no case {absent[0]!r}, which is predicted", file=file, remedy="predict it again")
+    told = told.loc[wanted]
+    starts, names = zip(*AGE_BANDS, strict=True)
+    band = pd.cut(told["age"], [*starts, np.inf], right=False, labels=list(names)).astype(object)
+    parted = told[list(CHARACTERISTICS)].assign(age=band.fillna(UNTOLD)).astype(str)
+    return parted.replace("", UNTOLD).reset_index(drop=True)
+
+
+def groups(
+    run: Predictions, parted: pd.DataFrame, *, comparison: Comparison, untaught: dict[str, str]
+) -> Iterator[Group]:
+    """The groups of all characteristics in their order."""
+    sides: dict[bytes, Side] = {}
+
+    def side(inside: np.ndarray) -> Side:
+        # the others of two groups are the other group
+        key = inside.tobytes()
+        if key not in sides:
+            sides[key] = _side(run, inside, comparison=comparison, untaught=untaught)
+        return sides[key]
+
+    for characteristic in CHARACTERISTICS:
+        values = parted[characteristic].to_numpy()
+        told = values != UNTOLD
+        for name in sorted(set(values), key=lambda name: place(characteristic, name)):
+            inside = values == name
+            rest = side(told & ~inside)
+            yield Group(characteristic=characteristic, name=name, side=side(inside), rest=rest)
+
+
+def place(characteristic: str, name: str) -> tuple[int, bool, int, str]:
+    """Where a group stands among all: bands of age as they follow each other, those of whom nothing is told last."""
+    bands = [band for _, band in AGE_BANDS]
+    rank = bands.index(name) if characteristic == "age" and name in bands else 0
+    return CHARACTERISTICS.index(characteristic), name == UNTOLD, rank, name
+
+
+def _side(run: Predictions, inside: np.ndarray, *, comparison: Comparison, untaught: dict[str, str]) -> Side:
+    part = _part(run, inside)
+    labels = [
+        labels_of.of(part, position, comparison=comparison, untaught=untaught) for position in range(len(run.labels))
+    ]
+    return Side(inside=inside, labels=tuple(labels), cases=int(inside.sum()), patients=len(set(part.patients)))
+
+
+def _part(run: Predictions, inside: np.ndarray) -> Predictions:
+    chosen = {"cases": run.cases[inside], "patients": run.patients[inside]}
+    return replace(run, **chosen, target=run.target[:, inside], score=run.score[:, inside])
+
+
+# numbers
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Number:
+    """What the runs of a source reach in some cases: (runs,), and with patients drawn anew (runs, resamples)."""
+
+    observed: np.ndarray
+    replicates: np.ndarray
+
+    def minus(self, other: "_Number") -> "_Number":
+        return _Number(observed=self.observed - other.observed, replicates=self.replicates - other.replicates)
+
+    def estimate(self, *labels: Label) -> Estimate:
+        """The mean over seeds, with seeds as readers; of several labels the one with fewest patients counts."""
+        fewest = min(label.smaller_class for label in labels)
+        spread = readers.covariance(self.replicates, patients=fewest)
+        found = readers.of_source(self.observed, spread, patients=fewest)
+        return found.cautious(min(label.most_degrees_of_freedom for label in labels))
+
+
+def _mean(numbers: list[_Number]) -> _Number:
+    observed, replicates = (
+        np.mean([getattr(one, name) for one in numbers], axis=0) for name in ("observed", "replicates")
+    )
+    return _Number(observed=observed, replicates=replicates)
+
+
+_Numbers = dict[tuple[bytes, int], _Number]
+"""By which cases, and by the position of the label."""
+
+
+def rows(runs: Runs, found: list[Group], *, comparison: Comparison, threads: int) -> Iterator[dict]:
+    """Each recipe, source, label and group by the study's first metric: rows of `subgroups`."""
+    for recipe in comparison.recipes:
+        of_recipe = measured.of_recipe(runs, recipe, comparison)
+        for number, source in enumerate(comparison.sources):
+            seeds = len(comparison.seeds)
+            chosen = of_recipe[number * seeds : (number + 1) * seeds]
+            numbers = _numbers(chosen, found, comparison=comparison, threads=threads)
+            named = {"dataset": comparison.dataset, "metric": comparison.metrics[0], "recipe": recipe, "source": source}
+            told = [
+                named | row for group in found for row in _of_group(group, numbers, chosen[0], comparison=comparison)
+            ]
+            yield from _with_largest(told)
+
+
+def _numbers(runs: list[Predictions], found: list[Group], *, comparison: Comparison, threads: int) -> _Numbers:
+    """Each measured label in each group, and in its others: all runs of a source, in one draw of the patients."""
+    metric = registry.load("metrics", comparison.metrics[0])
+    names, patient = np.unique(runs[0].patients, return_inverse=True)
+    asked: dict[tuple[bytes, int], tuple[np.ndarray, int]] = {}
+    for group in found:
+        for at in range(len(runs[0].labels)):
+            for side in [group.side] * group.measured(at) + [group.rest] * group.compared(at):
+                asked[side.inside.tobytes(), at] = side.inside & ~np.isnan(runs[0].target[at]), at
+    evidence = [
+        ({"target": run.target[at, cases], "score": run.score[at, cases]}, patient[cases])
+        for cases, at in asked.values()
+        for run in runs
+    ]
+    observed = [metric.measure(**one, weights=np.ones((1, len(whose)), np.int64))[0] for one, whose in evidence]
+    replicates = replication.replicates(
+        [replication.column(metric, one, whose, patients=len(names)) for one, whose in evidence],
+        patients=len(names),
+        resamples=comparison.resamples,
+        seed=comparison.seed,
+        threads=threads,
+    )
+    shape = (len(asked), len(runs))
+    parts = zip(np.reshape(observed, shape), replicates.reshape(*shape, comparison.resamples), strict=True)
+    return {key: _Number(observed=seen, replicates=drawn) for key, (seen, drawn) in zip(asked, parts, strict=True)}
+
+
+def _of_group(group: Group, numbers: _Numbers, run: Predictions, *, comparison: Comparison) -> Iterator[dict]:
+    """The macro of one group, then each of its labels."""
+    positions = range(len(run.labels))
+    compared = [at for at in positions if group.compared(at)]
+    inside = compared or [at for at in positions if group.measured(at)]
+    here, there = group.side.inside.tobytes(), group.rest.inside.tobytes()
+    counted = inside or list(positions)
+    parts = [labels_of.macro(_part(run, side.inside), _only(side.labels, counted)) for side in (group.side, group.rest)]
+    value = _mean([numbers[here, at] for at in inside]) if inside else None
+    others = _mean([numbers[there, at] for at in compared]) if compared else None
+    many = f"mean of {len(inside)} of {len(positions)} labels" if inside else "no label has enough patients"
+    many = "counted only" if group.name == UNTOLD else many
+    yield _row(group, MACRO, parts, value, others, comparison=comparison, note=many)
+    for at in positions:
+        both = [group.side.labels[at], group.rest.labels[at]]
+        value = numbers[here, at] if group.measured(at) else None
+        others = numbers[there, at] if group.compared(at) else None
+        note = _too_few(group, at, comparison=comparison)
+        yield _row(group, str(run.labels[at]), both, value, others, comparison=comparison, note=note)
+
+
+def _only(labels: tuple[Label, ...], inside: list[int]) -> list[Label]:
+    return [replace(label, tested=at in inside) for at, label in enumerate(labels)]
+
+
+def _too_few(group: Group, at: int, *, comparison: Comparison) -> str:
+    """Why a label has no number in a group, or none to hold it against."""
+    if group.name == UNTOLD or group.compared(at):
+        return ""
+    label, who = (group.rest.labels[at], " among the others") if group.measured(at) else (group.side.labels[at], "")
+    if label.smaller_class >= comparison.fewest_positive:
+        return label.note
+    kind = "positive" if label.positive_patients <= label.negative_patients else "negative"
+    patients = f"patient{'' if label.smaller_class == 1 else 's'}"
+    return f"described only: {label.smaller_class} {kind} {patients}{who}, fewer than {comparison.fewest_positive}"
+
+
+def _row(
+    group: Group,
+    name: str,
+    labels: list[Label],
+    value: _Number | None,
+    others: _Number | None,
+    *,
+    comparison: Comparison,
+    note: str,
+) -> dict:
+    """One row of counts, and of numbers where there are any."""
+    bounds = registry.load("metrics", comparison.metrics[0]).RANGE
+    found = value.estimate(labels[0]) if value else readers.UNKNOWN
+    apart = value.minus(others).estimate(*labels) if value and others else readers.UNKNOWN
+    low, high = found.interval_inside(comparison.level, bounds=bounds)
+    least, most = apart.interval(comparison.level)
+    label = labels[0]
+    whole = name == MACRO
+    return {
+        "label": name,
+        "characteristic": group.characteristic,
+        "group": group.name,
+        "value": found.value,
+        "value_se": found.standard_error,
+        "value_low": low,
+        "value_high": high,
+        "rest": float(others.observed.mean()) if others else np.nan,
+        "difference": apart.value,
+        "difference_se": apart.standard_error,
+        "difference_low": least,
+        "difference_high": most,
+        "patients": group.side.patients if whole else label.patients,
+        "cases": group.side.cases if whole else len(label.known),
+        "positives": label.positives,
+        "positive_patients": label.positive_patients,
+        "negative_patients": label.negative_patients,
+        "seeds": len(comparison.seeds),
+        "resamples": comparison.resamples,
+        "note": note,
+    }
+
+
+def _with_largest(told: list[dict]) -> Iterator[dict]:
+    """The rows, of each label and characteristic the one marked whose group lies furthest from all others."""
+    furthest: dict[tuple[str, str], dict] = {}
+    for row in told:
+        among = row["label"], row["characteristic"]
+        best = furthest.get(among)
+        # of two groups as far from each other the lower one is meant
+        if not np.isnan(row["difference"]) and (best is None or _distance(row) > _distance(best)):
+            furthest[among] = row
+    marked = {id(row) for row in furthest.values()}
+    yield from (row | {"largest": id(row) in marked} for row in told)
+
+
+def _distance(row: dict) -> tuple[float, float]:
+    return abs(row["difference"]), -row["difference"]

@@ -1,0 +1,1 @@
+"""Networks and what they answer: encoders, published weights and tasks."""

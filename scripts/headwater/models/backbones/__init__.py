@@ -1,0 +1,73 @@
+"""Backbones: the networks that turn an image into features; one file per library that has them.
+
+A plug-in holds
+    create(model, *, size) -> (Module, multiple)   a network with random weights whose forward gives pooled features
+                                                   (batch, width), and the number that side lengths must be a multiple
+                                                   of (None: only `size` itself fits)
+    resample(key, tensor, network) -> Tensor|None (optional)   a position embedding brought to this network's grid;
+                                                   None for tensors that belong to no grid
+    resample_patch(key, tensor, network) -> Tensor|None (optional)   likewise a patch embedding, to its patch size
+    MODELS: tuple of names (optional)              its models; else those that the library's source text registers
+    DIMENSIONS: int (optional)                     of the images that it takes: 3 for volumes; else 2, slices
+    COLOURS: int (optional)                        channels of the images that it takes, else 3
+    FOOTNOTE: text (optional)                      in what its networks differ from those whose weights are published
+Nothing here needs torch until a network is built, so that a plan can be checked in a moment.
+"""
+
+import importlib.util
+import re
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headwater.core import registry
+from headwater.core.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from headwater.models.backbones._encoder import Encoder
+
+REGISTERED = re.compile(r"^@register_model(?:\([^\n]*\))?\s*\ndef (\w+)\(", re.MULTILINE)
+
+
+def models(library: str) -> list[str]:
+    """The models of an installed library."""
+    return sorted(_files(library))
+
+
+def family(backbone: str) -> str:
+    """Library and file of a network, such as `timm/vision_transformer`: networks of one file are built alike."""
+    library, _, model = backbone.partition("/")
+    return f"{library}/{_files(library).get(model.partition('.')[0], '')}"
+
+
+@cache
+def _files(library: str) -> dict[str, str]:
+    """The file that holds each model of an installed library, read from its source text without importing it."""
+    if listed := _listed(library):
+        return {name: name for name in listed}
+    package = importlib.util.find_spec(library)
+    if package is None or not package.submodule_search_locations:
+        raise UserError(f"{library} is not installed", remedy=f"pip install {library}")
+    files = [file for folder in package.submodule_search_locations for file in Path(folder).rglob("*.py")]
+    return {name: file.stem for file in files for name in REGISTERED.findall(file.read_text(encoding="utf-8"))}
+
+
+def _listed(library: str) -> tuple[str, ...]:
+    return registry.constant("backbones", library, "MODELS", default=())
+
+
+def check(backbone: str) -> None:
+    """Refuse a backbone, such as `timm/resnet50` or `timm/resnet50.a1_in1k`, that its library does not have."""
+    library, _, model = backbone.partition("/")
+    known = models(library)
+    # what comes after a dot names a set of weights, where the library has such names
+    if model not in known and (_listed(library) or model.partition(".")[0] not in known):
+        raise UserError(f"backbone {backbone!r}: {library} has no such model", remedy=did_you_mean(model, known))
+
+
+def build(name: str, *, size: int, mean: tuple[float, ...], std: tuple[float, ...], seed: int) -> "Encoder":
+    """The encoder of that name, such as `timm/resnet50`, with random weights drawn under `seed`."""
+    check(name)
+    from headwater.models.backbones._encoder import draw
+
+    return draw(name, size=size, mean=mean, std=std, seed=seed)

@@ -1,0 +1,78 @@
+"""Nearest: the layout and prefix under which a checkpoint would fit a network best, for those who named another."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from types import ModuleType
+
+from headwater.core import registry
+from headwater.core.errors import UserError
+from headwater.models.weights._coverage import Coverage, Tensors, spell
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spelling:
+    """A layout and a prefix, and how much of the network they would fill."""
+
+    layout: str
+    prefix: str
+    share: float
+
+
+def layout(
+    found: Tensors,
+    *,
+    chosen: str,
+    backbone: str,
+    expected: Tensors,
+    match: Callable[[str, str], Coverage],
+) -> Spelling | None:
+    """The spelling that fills most of a backbone; None where none fills anything.
+
+    Of several that fill as much: the one whose signs the file bears, then the chosen layout, then the one that leaves
+    fewest tensors over, then that of the backbone's own library. `match` tells what a layout and a prefix cover.
+    """
+    ranked = []
+    looks_at = registry.constant("backbones", backbone.partition("/")[0], "DIMENSIONS", default=2)
+    for name in registry.names("weights"):
+        if looks_at not in registry.constant("weights", name, "DIMENSIONS", default=(2,)):
+            continue
+        module = registry.load("weights", name)
+        best = prefix(found, expected=expected, layout=module)
+        try:
+            # a layout that needs to be told the normalisation by the file fits none but its own files
+            module.normalisation(backbone, {"mean": "[0]", "std": "[1]"} if name == chosen else {})
+            covered = match(name, best)
+        except UserError:
+            continue
+        signed = not best and _bears(found, getattr(module, "SIGNS", ()))
+        rank = (covered.share, signed, name == chosen, -len(covered.unexpected), name == backbone.partition("/")[0])
+        ranked.append((rank, Spelling(layout=name, prefix=best, share=covered.share)))
+    best = max(ranked, key=lambda pair: pair[0], default=None)
+    return best[1] if best and best[1].share else None
+
+
+def _bears(found: Tensors, signs: tuple[str, ...]) -> bool:
+    """Whether there are signs, and the checkpoint has a key for each."""
+    return bool(signs) and all(any(re.search(sign, key) for key in found) for sign in signs)
+
+
+def prefix(found: Tensors, *, expected: Collection[str], layout: ModuleType) -> str:
+    """The prefix under which most tensors would find a place."""
+    most, best = _fits(found, expected, layout, ""), ""
+    for candidate, keys in sorted(_prefixes(found).items(), key=lambda pair: (-pair[1], pair[0])):
+        if keys <= most:
+            break
+        if (fits := _fits(found, expected, layout, candidate)) > most:
+            most, best = fits, candidate
+    return best
+
+
+def _fits(found: Tensors, expected: Collection[str], layout: ModuleType, prefix: str) -> int:
+    return sum(spell(key, layout, prefix) in expected for key in found)
+
+
+def _prefixes(found: Tensors) -> Counter[str]:
+    """Every beginning of a key that ends in a dot or a slash, and how many keys begin with it."""
+    return Counter(key[: end.end()] for key in found for end in re.finditer(r"[./]", key))

@@ -1,0 +1,27 @@
+"""3D networks for CT as SuPreM publishes them, such as supervised_suprem_unet_2100.pth: for volumes, not for slices.
+
+Its U-Net and Swin UNETR lie under `module.backbone.` beside a head that is told organs by words; its SegResNet lies
+under `module.` and ends in a plain head (as the publisher's target_applications read them).
+"""
+
+from headwater.models.weights import Card
+
+CARD = Card(
+    title="SuPreM (ICLR 2024): U-Net, SegResNet and Swin UNETR, trained on CT volumes with organs outlined",
+    licence="differs from file to file; see its page",
+    where="https://huggingface.co/MrGiovanni/SuPreM",
+    trained_on=("abdomenatlas",),
+)
+DIMENSIONS = (3,)
+RULES = ((r"^module\.(backbone\.)?", ""),)
+HEAD = "head that outlined organs; every dataset gets a fresh one"
+DROPPED = {
+    r"^(organ_embedding|precls_conv|GAP|controller|text_to_vision)(\.|$)": HEAD,
+    r"^(conv_final\.2|out|out_tr)\.": HEAD,
+}
+SIGNS = (r"^module\.(backbone\.)?(down_tr64|swinViT|convInit)\.",)
+
+
+def normalisation(backbone: str, metadata: dict[str, str]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """(mean, std) that leave grey values as they are: a window from -175 to 250 HU became [0, 1]."""
+    return (0.0,), (1.0,)

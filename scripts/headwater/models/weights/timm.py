@@ -1,0 +1,38 @@
+"""Checkpoints in timm's own spelling, from a file or from timm's hub."""
+
+import timm
+from torch import Tensor
+
+from headwater.core.errors import UserError
+from headwater.models.weights import Card
+
+CARD = Card(
+    title="timm checkpoints",
+    licence="differs from model to model; see the model's page",
+    where="https://huggingface.co/timm",
+)
+RULES: tuple[tuple[str, str], ...] = ()
+DROPPED = {
+    r"^(fc|head|head_dist|classifier|last_linear|logits)\.": "classifier of the old labels; datasets get a fresh head",
+    r"^pre_logits\.": "representation layer of the old classifier; timm itself leaves it out",
+}
+
+
+def normalisation(backbone: str, metadata: dict[str, str]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """(mean, std) that timm notes for the model and tag."""
+    configuration = timm.get_pretrained_cfg(backbone.partition("/")[2])
+    if configuration is None:
+        raise UserError(f"{backbone} is none of timm's models", remedy="name another layout")
+    return tuple(configuration.mean), tuple(configuration.std)
+
+
+def download(backbone: str) -> dict[str, Tensor]:
+    """The weights from timm's hub, on the grid that they were trained on."""
+    model = backbone.partition("/")[2]
+    try:
+        return timm.create_model(model, pretrained=True, num_classes=0).state_dict()
+    except (RuntimeError, OSError) as error:
+        raise UserError(
+            f"timm could not load weights for {model}: {error}",
+            remedy="check the name and the connection, or download the file by hand and set path",
+        ) from None

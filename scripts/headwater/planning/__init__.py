@@ -1,0 +1,1 @@
+"""What a study will take, takes and took: prices, power, status."""

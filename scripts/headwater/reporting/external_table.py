@@ -1,0 +1,143 @@
+"""Matrix: what each source reaches on every dataset's test cases, by the dataset that its networks were fitted to."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from headwater.core import text
+from headwater.data.tables import MACRO
+from headwater.reporting import formatting
+from headwater.reporting.pivot import Wide
+from headwater.study import label_map, shared_labels
+from headwater.study.grid import Grid
+
+PLACE = ["metric", "recipe", "fitted_to", "source"]
+"""What a line is about."""
+
+NUMBERS = (
+    *("findings", "value", "value_se", "value_low", "value_high", "home_value", "home_se", "home_low", "home_high"),
+    *("difference", "difference_se", "difference_low", "difference_high", "degrees_of_freedom", "p"),
+    *("patients", "cases"),
+)
+"""The numbers of a cell."""
+
+
+def ordered(crossed: pd.DataFrame, *, grid: Grid) -> pd.DataFrame:
+    """All cells in reading order: lines, datasets and labels as in the config, the macro before its labels."""
+    datasets = [dataset.name for dataset in grid.datasets]
+    words = {
+        "metric": grid.comparing.metrics,
+        "recipe": [recipe.name for recipe in grid.recipes],
+        "fitted_to": datasets,
+        "source": [source.name for source in grid.sources],
+        "dataset": datasets,
+    }
+    keys = {name: crossed[name].map({word: at for at, word in enumerate(known)}) for name, known in words.items()}
+    listed = [_place_of_label(row, grid) for row in crossed.itertuples()]
+    order = pd.DataFrame({**keys, "listed": listed, "label": crossed["label"]}, index=crossed.index)
+    return crossed.loc[order.sort_values(list(order.columns)).index].reset_index(drop=True)
+
+
+def _place_of_label(row: Any, grid: Grid) -> int:
+    """Where a label stands among those that the config lists for its dataset; the macro before all."""
+    listed = grid.dataset(row.dataset).labels
+    return -1 if row.label == MACRO else listed.index(row.label) if row.label in listed else len(listed)
+
+
+def table(crossed: pd.DataFrame, *, grid: Grid) -> Wide:
+    """The macro of every cell: a line for each dataset that was fitted to and source, a column for each tested on."""
+    macro = ordered(crossed[crossed["label"] == MACRO], grid=grid)
+    tested = [dataset.name for dataset in grid.datasets if dataset.name in set(macro["dataset"])]
+    lines = [
+        (dict(zip(PLACE, place, strict=True)), {row.dataset: row for row in part.itertuples()})
+        for place, part in macro.groupby(PLACE, sort=False)
+    ]
+    shown = pd.DataFrame([_shown(place, cells, tested, grid) for place, cells in lines])
+    at_home = pd.DataFrame(False, index=shown.index, columns=shown.columns)
+    for position, (place, _) in enumerate(lines):
+        at_home.loc[position, place["fitted_to"]] = True
+    return Wide(
+        title="Tested elsewhere",
+        shown=shown.drop(columns=formatting.single(grid)),
+        bold=at_home.drop(columns=formatting.single(grid)),
+        exact=pd.DataFrame([place | _exact(cells, tested) for place, cells in lines]),
+    )
+
+
+def _shown(place: dict[str, str], cells: dict[str, Any], tested: list[str], grid: Grid) -> dict[str, str]:
+    """One line in words."""
+    named = {
+        "Metric": formatting.titles(grid)[place["metric"]],
+        "Recipe": place["recipe"],
+        "Fitted to": place["fitted_to"],
+        "Source": place["source"],
+    }
+    return named | {name: said(cells[name]) if name in cells else text.NONE for name in tested}
+
+
+def said(cell: Any) -> str:
+    """A cell as a reader wants it: its value with its interval, what is reached at home, and over how many findings."""
+    value = formatting.estimate(cell.value, cell.value_low, cell.value_high)
+    if value == text.NONE:
+        return value
+    if cell.dataset == cell.fitted_to:
+        return f"{value} (home, {cell.findings})"
+    return f"{value} vs {text.three(cell.home_value)} ({cell.findings})"
+
+
+def _exact(cells: dict[str, Any], tested: list[str]) -> dict[str, Any]:
+    """One line in full precision: `tested_on.name`."""
+    return {
+        f"{name}.{number}": getattr(cells[name], number) if name in cells else None
+        for name in tested
+        for number in NUMBERS
+    }
+
+
+def footnotes(crossed: pd.DataFrame, *, grid: Grid) -> list[str]:
+    """What a reader must know of the matrix."""
+    return [
+        "A line: the dataset that the networks were fitted to; a column: the dataset whose test cases they were shown. "
+        "Below each: the mean over findings "
+        f"{formatting.covers(grid)}. (home, n): fitted to that very dataset, over its n "
+        "labels, as in the table of macros. Elsewhere (n): over the n findings that both datasets have and that can be "
+        "tested; vs: what networks of the same source reach over the same n when they were fitted at home. Cells over "
+        "different findings cannot be compared with each other.",
+        f"Which labels of two archives are the same finding says version {label_map.table().version} of the table of "
+        "findings (scripts/headwater/study/label_map.csv); what is only near is not shared. "
+        "Two readings or copies of one archive share the labels that are "
+        "spelt alike; readings of the same images have the same test images.",
+        "One draw of patients serves all cells of a column. Networks fitted elsewhere and at home learned from "
+        "different images, so that their seeds are nobody's pair. Differences from home, their intervals and p are in "
+        "crossed.csv, and finding by finding in crossed_labelwise.csv: exploratory, in no declared family, not "
+        "corrected.",
+        *_controls(grid),
+        *_sizes(crossed, grid),
+        *_alone(grid),
+    ]
+
+
+def _controls(grid: Grid) -> Iterator[str]:
+    """The controls, which have no line."""
+    controls = [source.name for source in grid.sources if source.control]
+    if controls:
+        yield f"Controls stay at home: {', '.join(controls)}."
+
+
+def _sizes(crossed: pd.DataFrame, grid: Grid) -> Iterator[str]:
+    """Datasets whose images are brought to the size that a network was fitted to."""
+    size = {dataset.name: grid.archive(dataset.archive).size for dataset in grid.datasets}
+    if len({size[name] for name in crossed["dataset"].unique()}) > 1:
+        told = ", ".join(f"{name} {size[name]}" for name in size)
+        yield (
+            f"Images are prepared at different sizes ({told} pixels); those of another size are brought to that which "
+            "a network was fitted to, bilinearly with antialiasing."
+        )
+
+
+def _alone(grid: Grid) -> Iterator[str]:
+    """Datasets that take no part."""
+    alone = [dataset.name for dataset in grid.datasets if not shared_labels.guests(grid, dataset.name).others]
+    if alone:
+        yield f"No finding is shared with another dataset, so these take no part: {', '.join(alone)}."

@@ -1,0 +1,61 @@
+"""Drawing: how all figures look, and how one becomes the same SVG each time."""
+
+import io
+import re
+
+from matplotlib.figure import Figure
+
+from headwater.study.grid import Grid
+
+INK, RULE = "#1b2430", "#c8ced8"
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
+"""Okabe and Ito's colours, told apart by colour-blind readers, too."""
+DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.2)))
+
+LOOK = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 9.0,
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.6,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": RULE,
+    "grid.linewidth": 0.6,
+}
+
+
+def palette(sources: list[str]) -> dict[str, str]:
+    """A colour for each source, the same in all figures."""
+    return {source: COLOURS[position % len(COLOURS)] for position, source in enumerate(sources)}
+
+
+def behind(recipe: str, grid: Grid) -> str:
+    """The recipe, said where there are several."""
+    return f", {recipe}" if len(grid.recipes) > 1 else ""
+
+
+def as_svg(figure: Figure) -> str:
+    """The drawing as SVG without date or maker, on no ground of its own."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"
+
+
+def inlined(svg: str, *, name: str, title: str) -> str:
+    """An SVG for the inside of a page: its own ids, colours that follow the page's light or dark, a spoken title."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
+    svg = re.sub(r'(url\(#|href="#)', rf"\g<1>{name}-", svg)
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = svg.replace(INK, "currentColor").replace(RULE, "var(--rule)").replace("#ffffff", "var(--ground)")
+    # the page's width decides, not the drawing's
+    svg = re.sub(r'<svg ([^>]*?)width="([\d.]+)pt"', r'<svg \1style="max-width: \2pt"', svg, count=1)
+    svg = re.sub(r'height="[\d.]+pt" ', "", svg, count=1)
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{title}" ', 1)

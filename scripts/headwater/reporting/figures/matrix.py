@@ -1,0 +1,69 @@
+"""Matrix: how well a source's networks do on every dataset, seen at once, by the dataset that they were fitted to."""
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from headwater.core import registry, text
+from headwater.reporting import formatting
+from headwater.reporting.figures.drawing import COLOURS, INK, LOOK, as_svg, behind
+from headwater.study.grid import Grid
+
+SHADES = LinearSegmentedColormap.from_list("shades", ["#f2f6fa", COLOURS[0]])
+"""From the worst to the best value of all sources."""
+
+# a cell's ground does not follow the page's light or dark, so neither may its words
+ON_LIGHT, ON_DARK = "#111111", "#fefefe"
+
+
+def drawn(cells: pd.DataFrame, *, source: str, grid: Grid) -> str:
+    """An SVG with a panel for each metric and recipe: rows fitted to, columns tested on, a frame around home.
+
+    `cells` are the macro cells of all sources, which share one scale of shades.
+    """
+    panels = list(dict.fromkeys(zip(cells["metric"], cells["recipe"], strict=True)))
+    shown = {*cells["dataset"], *cells["fitted_to"]}
+    datasets = [dataset.name for dataset in grid.datasets if dataset.name in shown]
+    titles = formatting.titles(grid)
+    with mpl.rc_context(LOOK | {"svg.hashsalt": "matrix"}):
+        figure = Figure(
+            figsize=((2.0 + 0.9 * len(datasets)) * len(panels), 1.2 + 0.5 * len(datasets)), layout="constrained"
+        )
+        for (metric, recipe), ax in zip(panels, figure.subplots(1, len(panels), squeeze=False)[0], strict=True):
+            _panel(ax, cells[(cells["metric"] == metric) & (cells["recipe"] == recipe)], source, datasets, metric)
+            ax.set_title(
+                f"{source}: {titles[metric]}" + behind(recipe, grid), fontsize=9, fontweight="bold", loc="left"
+            )
+        return as_svg(figure)
+
+
+def _panel(ax: Axes, cells: pd.DataFrame, source: str, datasets: list[str], metric: str) -> None:
+    """One panel, from the cells of all sources by one metric and recipe."""
+    better = -1 if registry.load("metrics", metric).BETTER == "lower" else 1
+    worst, best = (better * cells["value"]).min(), (better * cells["value"]).max()
+    # one value alone has no scale
+    scale = Normalize(worst, best) if worst != best else Normalize(worst - 1, best)
+    for row in cells[cells["source"] == source].itertuples():
+        _cell(ax, row, (datasets.index(row.dataset), datasets.index(row.fitted_to)), scale(better * row.value))
+    ax.set_xlim(-0.5, len(datasets) - 0.5)
+    ax.set_ylim(len(datasets) - 0.5, -0.5)
+    ax.set_xticks(range(len(datasets)), datasets, rotation=30, ha="right")
+    ax.set_yticks(range(len(datasets)), datasets)
+    ax.set_xlabel("tested on")
+    ax.set_ylabel("fitted to")
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+
+
+def _cell(ax: Axes, row: tuple, place: tuple[int, int], shade: float) -> None:
+    """A cell with its value and the number of findings behind it; empty where there is none."""
+    if pd.isna(row.value):
+        return
+    x, y = place
+    home = row.dataset == row.fitted_to
+    ax.add_patch(Rectangle((x - 0.47, y - 0.45), 0.94, 0.9, facecolor=SHADES(shade), edgecolor=INK if home else "none"))
+    words = f"{text.three(row.value)} ({row.findings})"
+    ax.text(x, y, words, ha="center", va="center", fontsize=8, color=ON_DARK if shade > 0.6 else ON_LIGHT)

@@ -1,0 +1,63 @@
+"""Reductions: what networks come to by the share of a corpus that their pre-training saw."""
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from headwater.reporting import formatting
+from headwater.reporting.figures.drawing import LOOK, RULE, as_svg, behind, palette
+from headwater.study.grid import Grid
+
+MARKS = "osD^vP*X<>"
+"""A mark for each way of reducing."""
+
+
+def drawn(values: pd.DataFrame, *, grid: Grid) -> str:
+    """An SVG for one dataset, a row for each metric and recipe: by the share kept, and by the distance of hashes.
+
+    `values` are the measured sources (share empty for those that learned from no corpus) with the columns `arm`, what
+    they share but the reduction; `way`, the name of its plug-in; and `distance`, of hashes, else empty.
+    """
+    panels = list(dict.fromkeys(zip(values["metric"], values["recipe"], strict=True)))
+    swept = len(set(values["distance"].dropna())) > 1
+    titles = formatting.titles(grid)
+    with mpl.rc_context(LOOK | {"svg.hashsalt": "reductions"}):
+        figure = Figure(figsize=(7.4, 3.2 * len(panels)), layout="constrained")
+        axes = figure.subplots(len(panels), 1 + swept, squeeze=False)
+        for (metric, recipe), row in zip(panels, axes, strict=True):
+            part = values[(values["metric"] == metric) & (values["recipe"] == recipe)]
+            _panel(row[0], part, by="share")
+            row[0].set_xscale("log")
+            row[0].set_xlabel("share of the corpus that is kept")
+            row[0].set_title(titles[metric] + behind(recipe, grid), fontsize=9, fontweight="bold", loc="left")
+            if swept:
+                _panel(row[1], part[part["distance"].notna()], by="distance")
+                row[1].set_xlabel("bits in which hashes may differ")
+        axes[0, 0].legend(fontsize=7, frameon=False)
+        return as_svg(figure)
+
+
+def _panel(ax: Axes, values: pd.DataFrame, *, by: str) -> None:
+    """One panel: a line for each arm, a mark for each way of reducing, and levels of what learned from no corpus."""
+    learned = values[values["share"].notna()]
+    colours = palette(sorted(set(learned["arm"])))
+    marks = {way: MARKS[position % len(MARKS)] for position, way in enumerate(sorted(set(learned["way"])))}
+    for arm, of_arm in learned.sort_values(by).groupby("arm"):
+        if by == "distance":
+            ax.plot(of_arm[by], of_arm["value"], color=colours[arm], linewidth=1.0, zorder=2)
+        for way, part in of_arm.groupby("way"):
+            # an interval can miss its value by a rounding
+            low = (part["value"] - part["value_low"]).clip(lower=0)
+            high = (part["value_high"] - part["value"]).clip(lower=0)
+            look = {
+                "color": colours[arm],
+                "marker": marks[way],
+                "linestyle": "none",
+                "markersize": 4.5,
+                "linewidth": 0.8,
+            }
+            ax.errorbar(part[by], part["value"], yerr=[low, high], label=f"{arm}: {way}", **look)
+    for row in values[values["share"].isna()].itertuples():
+        ax.axhline(row.value, color=RULE, zorder=1)
+        ax.annotate(row.source, (0.01, row.value), xycoords=("axes fraction", "data"), fontsize=7, va="bottom")

@@ -1,0 +1,67 @@
+"""Reliability: how often a finding is there, against how often the scores promise it, a curve for each source."""
+
+import math
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.figure import Figure
+
+from headwater.evaluation.calibration import RAW, SCALED
+from headwater.reporting.figures.drawing import COLOURS, DASHES, LOOK, RULE, as_svg, behind
+from headwater.study.grid import Grid
+
+COLUMNS = 4
+"""Panels side by side: the raw and the scaled scores of two labels."""
+
+
+def panels_of(points: pd.DataFrame, *, grid: Grid) -> list[tuple[str, pd.DataFrame]]:
+    """(title, points) of each panel: label by label as the points have them, raw scores beside scaled ones."""
+    labels = list(dict.fromkeys(points["label"]))
+    asked = [(recipe.name, label, kind) for recipe in grid.recipes for label in labels for kind in (RAW, SCALED)]
+    panels = []
+    for recipe, label, kind in asked:
+        here = points[(points["recipe"] == recipe) & (points["label"] == label) & (points["scores"] == kind)]
+        if not here.empty:
+            panels.append((f"{label}, {kind}{behind(recipe, grid)}", here))
+    return panels
+
+
+def drawn(panels: list[tuple[str, pd.DataFrame]], *, colours: dict[str, str]) -> str:
+    """An SVG with one panel for each (title, points): a curve per source, with the intervals of its points."""
+    across = min(COLUMNS, len(panels))
+    down = math.ceil(len(panels) / across)
+    with mpl.rc_context(LOOK | {"svg.hashsalt": "reliability"}):
+        figure = Figure(figsize=(2.35 * across + 0.3, 2.45 * down + 0.5), layout="constrained")
+        axes = figure.subplots(down, across, squeeze=False).ravel()
+        for ax in axes[len(panels) :]:
+            ax.set_visible(False)
+        for (title, points), ax in zip(panels, axes[: len(panels)], strict=True):
+            _panel(ax, points, colours=colours)
+            ax.set_title(title, fontsize=9, fontweight="bold", loc="left")
+        figure.supxlabel("mean predicted probability", fontsize=9)
+        figure.supylabel("observed share", fontsize=9)
+        handles, names = axes[0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside upper left", ncols=max(2, across * 5 // 4), frameon=False)
+        return as_svg(figure)
+
+
+def _panel(ax: mpl.axes.Axes, points: pd.DataFrame, *, colours: dict[str, str]) -> None:
+    """The curves of one panel over the line on which promises are kept; rare findings get a corner of their own."""
+    furthest = min(1.0, 1.05 * max(points["predicted"].max(), points["high"].max()))
+    ax.plot([0, 1], [0, 1], color=RULE, linewidth=0.8)
+    ax.set(xlim=(0, furthest), ylim=(0, furthest), aspect="equal")
+    ax.locator_params(nbins=4)
+    for position, (source, colour) in enumerate(colours.items()):
+        curve = points[points["source"] == source].sort_values("bin")
+        dashes = DASHES[position // len(COLOURS) % len(DASHES)]
+        ax.vlines(curve["predicted"], curve["low"], curve["high"], color=colour, linewidth=0.7, alpha=0.4)
+        ax.plot(
+            curve["predicted"],
+            curve["observed"],
+            color=colour,
+            linewidth=1.2,
+            linestyle=dashes,
+            marker="o",
+            markersize=2.5,
+            label=source,
+        )

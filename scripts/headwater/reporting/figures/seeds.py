@@ -1,0 +1,56 @@
+"""Seeds: what each training of each source reached, so that the eye sees how much is luck."""
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from headwater.reporting import formatting
+from headwater.reporting.figures.drawing import LOOK, RULE, as_svg, behind
+from headwater.study.grid import Grid
+
+
+def drawn(values: pd.DataFrame, *, colours: dict[str, str], grid: Grid) -> str:
+    """An SVG with a panel for each metric and recipe: a dot for each training, a bar for each source's mean.
+
+    `values` are what the runs of one dataset reached, macro. Where seed k means the same data order and first head
+    weights for every source, its dots are joined.
+    """
+    panels = [
+        (metric, recipe.name, part)
+        for metric in grid.comparing.metrics
+        for recipe in grid.recipes
+        if not (part := values[(values["metric"] == metric) & (values["recipe"] == recipe.name)]).empty
+    ]
+    sources = [source.name for source in grid.sources]
+    titles = formatting.titles(grid)
+    with mpl.rc_context(LOOK | {"svg.hashsalt": "seeds"}):
+        figure = Figure(figsize=((1.2 + 0.65 * len(sources)) * len(panels), 3.6), layout="constrained")
+        for (metric, recipe, part), ax in zip(panels, figure.subplots(1, len(panels), squeeze=False)[0], strict=True):
+            of_seeds = part.pivot_table(index="seed", columns="source", values="value")[sources]
+            _panel(ax, of_seeds, colours, joined=_joined(grid))
+            ax.set_title(titles[metric] + behind(recipe, grid), fontsize=9, fontweight="bold", loc="left")
+        return as_svg(figure)
+
+
+def _joined(grid: Grid) -> list[str]:
+    """The sources whose seeds are pairs; an A/A control draws other random numbers."""
+    if grid.comparing.pairing == "nested":
+        return []
+    return [source.name for source in grid.sources if source.control != "again"]
+
+
+def _panel(ax: Axes, values: pd.DataFrame, colours: dict[str, str], *, joined: list[str]) -> None:
+    """One panel, from values with a row for each seed and a column for each source."""
+    places = {source: position for position, source in enumerate(values.columns)}
+    for seed in values.index if joined else ():
+        line = values.loc[seed].where(values.columns.isin(joined))  # broken where a source is nobody's pair
+        ax.plot(list(places.values()), line, color=RULE, linewidth=0.8, zorder=1)
+    for source, place in places.items():
+        colour, reached = colours[source], values[source]
+        ax.plot([place] * len(reached), reached, "o", color=colour, markersize=4.5, zorder=3)
+        ax.plot([place - 0.25, place + 0.25], [reached.mean()] * 2, color=colour, linewidth=1.6, zorder=2)
+    ax.set_xticks(list(places.values()), list(places), rotation=35, ha="right", rotation_mode="anchor")
+    ax.set_xlim(-0.6, len(places) - 0.4)
+    ax.grid(axis="y")
+    ax.set_axisbelow(True)

@@ -1,0 +1,288 @@
+"""Tables: comparisons as a reader wants them, in plain text, Markdown, LaTeX and for the page."""
+
+import math
+import re
+from typing import Any
+
+import pandas as pd
+
+from headwater.core import registry
+from headwater.core.text import LEFT, NONE, align, p_value, plain, three
+from headwater.study.grid import Grid
+
+CONTROL_FAILED, FEW = " †", " ‡"
+"""Behind a dataset on which a control failed, and a label that few patients bear."""
+
+
+DETAILS = ("df", "Percentile p", "Effect", "Superiority")
+"""Columns that only the whole table shows."""
+
+LATEX = {
+    **{"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_"},
+    **{"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$", "–": "--", "−": "$-$"},
+    **{"≤": r"$\leq$", "×": r"$\times$", "±": r"$\pm$", "√": r"$\surd$", "†": r"$\dagger$", "‡": r"$\ddagger$"},
+    "∞": r"$\infty$",
+}
+"""How LaTeX spells what it reserves, and the signs that its fonts lack."""
+
+
+def titles(grid: Grid) -> dict[str, str]:
+    """The words for each metric."""
+    return {metric: registry.load("metrics", metric).TITLE for metric in grid.comparing.metrics}
+
+
+def covers(grid: Grid) -> str:
+    """What the brackets behind a number are."""
+    return f"[{100 * (1 - grid.comparing.level):g}% CI]"
+
+
+def readable(rows: pd.DataFrame, *, grid: Grid) -> pd.DataFrame:
+    """The judged comparisons as words and rounded numbers, one column per thing that a reader looks for.
+
+    Metric and recipe are shown where there is more than one; the note stands in the first row of its label.
+    """
+    lines = list(rows.itertuples())
+    metrics = titles(grid)
+    columns = {
+        "Dataset": [dataset_of(row) for row in lines],
+        "Metric": [metrics[row.metric] for row in lines],
+        "Recipe": rows["recipe"].tolist(),
+        "Label": [label_of(row) for row in lines],
+        "Source": rows["source"].tolist(),
+        "Compared with": [row.reference or NONE for row in lines],
+        **_numbers(lines, grid),
+        **(_margin(lines, grid.comparing.margin) if grid.comparing.margin else {}),
+        **(_published(lines) if grid.comparing.method == "published" else {}),
+        "Patients": rows["patients"].astype(str).tolist(),
+        "Seeds": rows["seeds"].astype(str).tolist(),
+        "Resamples": rows["resamples"].astype(str).tolist(),
+        "Note": rows["note"].where(opens_group(rows), "").tolist(),
+    }
+    return pd.DataFrame(columns).drop(columns=single(grid))
+
+
+def single(grid: Grid) -> list[str]:
+    """Columns of which the study has one value only, so that no table shows them."""
+    return [name for name, of in (("Metric", grid.comparing.metrics), ("Recipe", grid.recipes)) if len(of) == 1]
+
+
+def dataset_of(row: Any) -> str:
+    """The dataset of a judged row, marked where a control failed."""
+    return row.dataset + (CONTROL_FAILED if row.controls.startswith("failed") else "")
+
+
+def label_of(row: Any) -> str:
+    """The label of a judged row, marked where few patients bear it."""
+    return row.label + (FEW if row.few else "")
+
+
+def _numbers(lines: list[Any], grid: Grid) -> dict[str, list[str]]:
+    """Value, difference and what they are worth."""
+    metrics = titles(grid)
+    value = next(iter(metrics.values())) if len(metrics) == 1 else "Value"
+    return {
+        f"{value} ± SE {covers(grid)}": [
+            with_error(row.value, row.value_se, row.value_low, row.value_high) for row in lines
+        ],
+        f"Difference ± SE {covers(grid)}": [
+            with_error(row.difference, row.difference_se, row.difference_low, row.difference_high, sign="+")
+            for row in lines
+        ],
+        "df": [NONE if math.isnan(row.difference) else degrees(row.degrees_of_freedom) for row in lines],
+        "p": [p_value(row.p, floor=floored(row, "p")) for row in lines],
+        "Adjusted p": [adjusted(row) + (" *" if row.significant else "") for row in lines],
+        "Percentile p": [p_value(row.p_percentile, floor=floored(row, "p_percentile")) for row in lines],
+        "Effect": [plain(row.effect, sign="+", digits=2) for row in lines],
+        "Superiority": [plain(row.superiority, digits=2) for row in lines],
+    }
+
+
+def _margin(lines: list[Any], margin: float) -> dict[str, list[str]]:
+    """Adjusted p against the margin, and in words what they prove."""
+    return {
+        "Non-inferiority p": [
+            p_value(row.p_noninferior_adjusted) + (f", not worse by {margin:g}" if row.noninferior else "")
+            for row in lines
+        ],
+        "Equivalence p": [
+            p_value(row.p_equivalent_adjusted) + (f", equivalent within {margin:g}" if row.equivalent else "")
+            for row in lines
+        ],
+    }
+
+
+def _published(lines: list[Any]) -> dict[str, list[str]]:
+    """The same by the published study's way."""
+    return {
+        "Published: value ± SD": [mean_and_sd(row.published_value, row.published_sd) for row in lines],
+        "Published: reference ± SD": [
+            mean_and_sd(row.published_reference, row.published_reference_sd) for row in lines
+        ],
+        "Published: p": [published_p(row.published_p) for row in lines],
+    }
+
+
+def opens_group(rows: pd.DataFrame) -> pd.Series:
+    """Whether a row is the first of its dataset, metric, recipe and label."""
+    group = rows[["dataset", "metric", "recipe", "label"]]
+    return (group != group.shift()).any(axis=1)
+
+
+# numbers
+
+
+def estimate(value: float, low: float, high: float, *, sign: str = "") -> str:
+    """A number to three digits with its interval."""
+    if math.isnan(value):
+        return NONE
+    return f"{three(value, sign=sign)} {_interval(low, high, sign)}"
+
+
+def with_error(value: float, error: float, low: float, high: float, *, sign: str = "") -> str:
+    """A number to three digits with its standard error and its interval."""
+    if math.isnan(value):
+        return NONE
+    return f"{three(value, sign=sign)} ± {three(error)} {_interval(low, high, sign)}"
+
+
+def _interval(low: float, high: float, sign: str) -> str:
+    return f"[{three(low, sign=sign)}, {three(high, sign=sign)}]"
+
+
+def mean_and_sd(mean: float, sd: float) -> str:
+    """A mean and a standard deviation to three digits."""
+    return NONE if math.isnan(mean) else f"{three(mean)} ± {three(sd)}"
+
+
+def degrees(value: float) -> str:
+    """Degrees of freedom to one digit; many are as good as infinitely many."""
+    return NONE if math.isnan(value) else "∞" if value > 9999 else f"{value:.1f}"
+
+
+def published_p(p: float) -> str:
+    """A p as the published study tells it: a share of 1,000, which may be 0."""
+    return NONE if math.isnan(p) else f"{p:.3f}"
+
+
+def adjusted(row: Any) -> str:
+    """The adjusted p of a judged comparison."""
+    if row.correction == "max-T":
+        return p_value(row.p_adjusted, floor=row.p_adjusted <= 1 / (row.correction_resamples + 1))
+    return p_value(row.p_adjusted, floor=floored(row, "p") and row.p_adjusted < 1)
+
+
+def floored(row: Any, column: str) -> bool:
+    """Whether a p comes from the replicates, and they could give none smaller."""
+    p = getattr(row, column)
+    return p == row.p_percentile and p <= row.smallest_p
+
+
+# forms
+
+
+def strong(table: pd.DataFrame, significant: list[bool]) -> pd.DataFrame:
+    """Which cells of the table of all comparisons are bold: the differences that are significant."""
+    bold = pd.DataFrame(False, index=table.index, columns=table.columns)
+    bold[next(column for column in table.columns if column.startswith("Difference"))] = significant
+    return bold
+
+
+def as_markdown(table: pd.DataFrame, *, bold: pd.DataFrame) -> str:
+    """The table in Markdown; `bold` says of each cell whether it is."""
+    shown = table.replace(r"\|", r"\\|", regex=True)
+    # a star belongs behind the bold: three of them would be read as bold and italics
+    shown = shown.where(~bold, shown.replace(r"^(.*?)( \*)?$", r"**\1**\2", regex=True))
+    shown.columns = [column.replace("|", r"\|") for column in shown.columns]
+    return shown.to_markdown(index=False, colalign=align(table), disable_numparse=True) + "\n"
+
+
+def in_latex(text: str) -> str:
+    """Plain text as LaTeX."""
+    return "".join(LATEX.get(letter, letter) for letter in text)
+
+
+BREAKS = re.compile(r",? (?=\[|vs |published way|not worse|equivalent)")
+"""Where a cell may go on in a further line."""
+
+
+def _in_cell(text: str) -> str:
+    """Plain text as LaTeX in a cell as narrow as can be: an interval stands below its number."""
+    return _stacked(BREAKS.split(text))
+
+
+def _in_head(text: str) -> str:
+    """The same of a column's heading."""
+    return _stacked(_lines_of_head(text))
+
+
+def _lines_of_head(text: str) -> list[str]:
+    """The lines of a column's heading, which may break before its last word, too."""
+    lines = BREAKS.split(text)
+    return lines if len(lines) > 1 else text.rsplit(" ", 1)
+
+
+def _stacked(lines: list[str]) -> str:
+    if len(lines) == 1:
+        return in_latex(lines[0])
+    # the braces keep a bracket from being read as the length of a gap
+    return "\\shortstack[r]{" + r"\\{}".join(map(in_latex, lines)) + "}"
+
+
+PAGE = 540.0
+"""Points that a table may take: a little less than article's text is long on letter paper, which lies across."""
+
+LETTER, SIGN, GAP, NOTE, BOLD = 4.1, 6.6, 6.0, 114.0, 1.14
+"""Points of a letter and of a mathematical sign at scriptsize, between columns, of a column of notes; bold to plain."""
+
+FURTHER = "\\noindent Further columns of the same rows:\\par\n"
+
+
+def as_latex(table: pd.DataFrame, *, bold: pd.DataFrame, name: str, before: list[str], after: list[str]) -> str:
+    """The table as LaTeX longtables with booktabs rules, with warnings before and footnotes after them.
+
+    What is too wide for a page stands in several, one after the other, each with the columns that say what a row is.
+    `name` is that of the file, for the line that says how to include it.
+    """
+    parts = [_longtable(table[columns], bold=bold[columns]) for columns in _pages(table, bold)]
+    said = "".join(f"\\noindent\\textbf{{{in_latex(line)}}}\\par\n" for line in before)
+    notes = "".join(f"\\noindent {in_latex(line)}\\par\n" for line in after)
+    return (
+        "% \\usepackage{booktabs, longtable, pdflscape}; "
+        f"\\begin{{landscape}} \\input{{{name}}} \\end{{landscape}}\n"
+        "{\\scriptsize\\setlength{\\tabcolsep}{3pt}\\renewcommand{\\arraystretch}{1.7}\n"
+        f"{said}{FURTHER.join(parts)}{notes}}}\n"
+    )
+
+
+def _longtable(table: pd.DataFrame, *, bold: pd.DataFrame) -> str:
+    """One table that may go on over pages."""
+    layout = "".join("p{4cm}" if column == "Note" else "l" if column in LEFT else "r" for column in table.columns)
+    shown = table.map(_in_cell).rename(columns=_in_head)
+    weights = pd.DataFrame("", index=shown.index, columns=shown.columns).mask(bold.to_numpy(), "font-weight: bold")
+    styled = shown.style.hide(axis="index").apply(lambda _: weights, axis=None)
+    return styled.to_latex(environment="longtable", hrules=True, convert_css=True, column_format=layout)
+
+
+def _pages(table: pd.DataFrame, bold: pd.DataFrame) -> list[list[str]]:
+    """The columns of each table that fits a page; the words that tell a row stand in all of them."""
+    widths = {column: _width(column, table[column], strong=bool(bold[column].any())) for column in table.columns}
+    telling = [column for column in table.columns if column in LEFT and column != "Note"]
+    pages, left = [[*telling]], PAGE - sum(widths[column] for column in telling)
+    room = left
+    for column in [column for column in table.columns if column not in telling]:
+        if widths[column] > room and len(pages[-1]) > len(telling):
+            pages.append([*telling])
+            room = left
+        pages[-1].append(column)
+        room -= widths[column]
+    return pages
+
+
+def _width(head: str, cells: pd.Series, *, strong: bool) -> float:
+    """About how many points a column takes: as many as the longest line of a cell or of its heading."""
+    if head == "Note":
+        return NOTE + GAP
+    lines = [line for cell in set(cells) for line in BREAKS.split(cell)]
+    widths = (sum(SIGN if LATEX.get(sign, "").startswith("$") else LETTER for sign in line) for line in lines)
+    longest = max(widths, default=0)
+    return max(longest * (BOLD if strong else 1.0), *(LETTER * len(line) for line in _lines_of_head(head))) + GAP

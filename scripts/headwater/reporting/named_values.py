@@ -1,0 +1,107 @@
+"""Numbers: every number of the tables under a name of its own, so that a text can quote it without copying it."""
+
+import math
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from headwater.core import text
+from headwater.core.errors import UserError
+from headwater.evaluation import multiplicity
+from headwater.reporting import formatting, pivot
+from headwater.study.grid import Grid
+
+SHORT = {f"{whose}_{part}": part for whose in ("value", "difference") for part in ("se", "low", "high")}
+"""What is called shorter in a name than in the table of comparisons."""
+
+FLOORED = ("p", "p_percentile")
+"""What the number of resamples may keep from being smaller."""
+
+WITH_SIGN = ("difference", "difference_low", "difference_high", "margin_low", "margin_high", "effect")
+
+
+def numbers(rows: pd.DataFrame, *, grid: Grid) -> dict[str, tuple[float | int, str]]:
+    """For each name the number in full, and as the tables round it.
+
+    A name is dataset.metric.recipe.label.source.value for a source, ...source.vs.reference.p for a pair, and
+    dataset.metric.recipe.label.patients for a count; signs other than letters, digits, points, hyphens and underscores
+    become hyphens.
+    """
+    found: dict[str, tuple[float | int, str]] = {}
+    whose: dict[str, tuple[str, ...]] = {}
+    for words, number, told in _named(rows, grid):
+        name = ".".join(map(part_of_name, words))
+        if name in whose:
+            raise UserError(
+                f"two numbers would be called {name}: {' / '.join(whose[name])} and {' / '.join(words)}",
+                remedy="rename one of their labels",
+            )
+        whose[name], found[name] = words, (number, told)
+    return dict(sorted(found.items()))
+
+
+def part_of_name(word: str) -> str:
+    """A word as it stands in a name."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", word)
+
+
+def _named(rows: pd.DataFrame, grid: Grid) -> Iterator[tuple[tuple[str, ...], float | int, str]]:
+    """(words of its name, number, rounded) of every number."""
+    for size in ("sources", "datasets", "recipes", "seeds"):
+        many = len([part for part in getattr(grid, size) if not getattr(part, "control", None)])
+        yield (size,), many, str(many)
+    yield ("resamples",), grid.comparing.resamples, str(grid.comparing.resamples)
+    for family in (multiplicity.CONFIRMATORY, multiplicity.EXPLORATORY, multiplicity.CONTROL):
+        inside = rows["family"] == family
+        for what, where in (("tests", inside), ("significant", inside & rows["significant"])):
+            yield (family, what), int(where.sum()), str(int(where.sum()))
+    sources = [source.name for source in grid.sources]
+    for place, part in rows.groupby(pivot.PLACE, sort=False):
+        line = list(part.itertuples())
+        for name in pivot.COUNTS:
+            count = int(getattr(line[0], name))
+            yield (*place, name), count, str(count)
+        for who, name, number in pivot.quantities(line, sources):
+            row = next((row for row in line if (row.source, row.reference) == who), None)
+            short = SHORT.get(name, name)
+            yield (*place, *_who(*who), short), float(number), rounded(name, number, row=row)
+
+
+def _who(source: str, reference: str = "") -> tuple[str, ...]:
+    return (source, "vs", reference) if reference else (source,)
+
+
+def rounded(name: str, number: float, *, row: Any) -> str:
+    """A number as the tables show it; `row` is the judged comparison that it comes from, if it is one."""
+    if name == "p_adjusted":
+        return formatting.adjusted(row)
+    if name == "published_p":
+        return formatting.published_p(number)
+    if name.startswith("p_") or name == "p":
+        return text.p_value(number, floor=name in FLOORED and formatting.floored(row, name))
+    if name == "degrees_of_freedom":
+        return formatting.degrees(number)
+    digits = 2 if name in ("effect", "superiority") else 3
+    return text.plain(number, sign="+" if name in WITH_SIGN else "", digits=digits)
+
+
+def as_json(found: dict[str, tuple[float | int, str]]) -> dict[str, float | int]:
+    """The numbers in full, by name."""
+    # infinitely many degrees of freedom have no spelling in JSON
+    return {name: number for name, (number, _) in found.items() if math.isfinite(number)}
+
+
+def as_latex(found: dict[str, tuple[float | int, str]]) -> str:
+    """What makes \\headwater{name} print a number as the tables round it, and an unknown name an error."""
+    lines = [
+        "% \\input{numbers}, then \\headwater{NAME} prints the number of that NAME in numbers.json, rounded",
+        r"\newcommand{\headwater}[1]{\ifcsname hw@#1\endcsname\csname hw@#1\endcsname\else"
+        r"\PackageError{headwater}{There is no number called #1}{The names are in numbers.json.}\fi}",
+        *(
+            f"\\expandafter\\def\\csname hw@{name}\\endcsname{{{formatting.in_latex(told)}}}"
+            for name, (_, told) in found.items()
+        ),
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,149 @@
+"""Wide tables: a line per finding or per test set and a column per source, as papers print them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from headwater.data.tables import MACRO, is_mean
+from headwater.evaluation import multiplicity
+from headwater.reporting import formatting
+from headwater.study.grid import Grid
+
+PLACE = ["dataset", "metric", "recipe", "label"]
+"""What a line is about."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wide:
+    """One wide table."""
+
+    title: str
+    shown: pd.DataFrame
+    """Words and rounded numbers."""
+    bold: pd.DataFrame
+    """Which of them stand for a significant difference."""
+    exact: pd.DataFrame
+    """The numbers in full precision, one a column."""
+
+
+def all_tables(rows: pd.DataFrame, *, grid: Grid) -> dict[str, Wide]:
+    """The macro of every dataset, and each dataset label by label, by the name of the file."""
+    without = [] if grid.comparing.subsets else ["Label"]
+    means = rows[rows["label"].map(is_mean)]
+    found = {"macro": _wide(means, title="Macro by test set", without=without, grid=grid)}
+    for dataset in grid.datasets:
+        here = rows[rows["dataset"] == dataset.name]
+        title = f"{formatting.dataset_of(next(here.itertuples()))}, label by label"
+        found[f"labelwise_{dataset.name}"] = _wide(here, title=title, without=["Dataset"], grid=grid)
+    return found
+
+
+def _wide(rows: pd.DataFrame, *, title: str, without: list[str], grid: Grid) -> Wide:
+    """The rows of one table, the controls aside, put side by side."""
+    lines = [list(part.itertuples()) for _, part in rows.groupby(PLACE, sort=False)]
+    sources = [source.name for source in grid.sources if not source.control]
+    pairs = grid.comparison(grid.datasets[0].name).pairs
+    shown = pd.DataFrame([_shown(line, sources, pairs, grid) for line in lines]).drop(
+        columns=[*without, *formatting.single(grid)]
+    )
+    bold = pd.DataFrame(False, index=shown.index, columns=shown.columns)
+    for position, line in enumerate(lines):
+        for row in line:
+            if row.significant and row.family != multiplicity.CONTROL:
+                bold.loc[position, _p_of(row.source, row.reference)] = True
+    return Wide(title=title, shown=shown, bold=bold, exact=pd.DataFrame([_exact(line, sources) for line in lines]))
+
+
+def _p_of(source: str, reference: str) -> str:
+    return f"p: {source} vs {reference}"
+
+
+def _shown(line: list[Any], sources: list[str], pairs: list[tuple[str, str]], grid: Grid) -> dict[str, str]:
+    """One line in words: its place, each source's value, and each pair's adjusted p."""
+    first = line[0]
+    cells = {
+        "Dataset": formatting.dataset_of(first),
+        "Metric": formatting.titles(grid)[first.metric],
+        "Recipe": first.recipe,
+        # without a column for the dataset the mark of a failed control stands here
+        "Label": formatting.label_of(first) + formatting.dataset_of(first).removeprefix(first.dataset),
+    }
+    published = grid.comparing.method == "published"
+    for source in sources:
+        values = value_of(line, source)
+        numbers = [values[key] for key in ("value", "value_se", "value_low", "value_high")]
+        cells[source] = formatting.with_error(*numbers)
+        if published:
+            spread = formatting.mean_and_sd(values["published_value"], values["published_sd"])
+            cells[f"{source}, published way"] = spread
+    tests = {(row.source, row.reference): row for row in line}
+    for pair in pairs:
+        row = tests[pair]
+        cells[_p_of(*pair)] = formatting.adjusted(row) + (" *" if row.significant else "")
+        if published:
+            cells[f"{_p_of(*pair)}, published way"] = formatting.published_p(row.published_p)
+    return cells
+
+
+VALUE = ("value", "value_se", "value_low", "value_high", "published_value", "published_sd")
+"""The numbers of a source."""
+
+
+def value_of(line: list[Any], source: str) -> dict[str, float]:
+    """What a source reaches, from the rows of one line: each source is the first of a pair there, or stands alone."""
+    row = next(row for row in line if row.source == source)
+    return {name: getattr(row, name) for name in VALUE}
+
+
+PAIR = (
+    *("difference", "difference_se", "difference_low", "difference_high", "degrees_of_freedom", "p", "p_adjusted"),
+    *("p_percentile", "effect", "superiority", "p_noninferior", "p_noninferior_adjusted", "p_equivalent"),
+    *("p_equivalent_adjusted", "margin_low", "margin_high", "published_p"),
+)
+"""The numbers of a pair."""
+
+COUNTS = ("patients", "cases", "positives", "positive_patients", "negative_patients", "dropped")
+"""The numbers of a label."""
+
+
+def quantities(line: list[Any], sources: list[str]) -> Iterator[tuple[tuple[str, ...], str, float]]:
+    """(source or source and reference, name, number) of one line, where there is a number."""
+    for source in sources:
+        for name, number in value_of(line, source).items():
+            if not np.isnan(number):
+                yield (source,), name, number
+    for row in line:
+        for name in PAIR if row.reference and not np.isnan(row.difference) else ():
+            if not np.isnan(getattr(row, name)):
+                yield (row.source, row.reference), name, getattr(row, name)
+
+
+def _exact(line: list[Any], sources: list[str]) -> dict[str, Any]:
+    """One line in full precision: its place, its counts, and `source.name` or `source.vs.reference.name`."""
+    first = line[0]
+    place = {name: getattr(first, name) for name in (*PLACE, *COUNTS, "few", "controls")}
+    return place | {f"{'.vs.'.join(who)}.{name}": number for who, name, number in quantities(line, sources)}
+
+
+FEWEST_RANKED = 3, 2
+"""Sources and test sets from which on ranks can be compared."""
+
+
+def ranked(rows: pd.DataFrame, *, grid: Grid) -> pd.DataFrame:
+    """Each source's macro on each test set, for the metrics and recipes that have enough of both to be ranked."""
+    sources = [source.name for source in grid.sources if not source.control]
+    lines = [list(part.itertuples()) for _, part in rows[rows["label"] == MACRO].groupby(PLACE, sort=False)]
+    values = pd.DataFrame(
+        [
+            {**{name: getattr(line[0], name) for name in PLACE}, "source": source, **value_of(line, source)}
+            for line in lines
+            for source in sources
+        ]
+    )
+    values = values[values["value"].notna()]
+    of_panel = values.groupby(["metric", "recipe"])
+    enough = [of_panel[name].transform("nunique") for name in ("source", "dataset")]
+    return values[(enough[0] >= FEWEST_RANKED[0]) & (enough[1] >= FEWEST_RANKED[1])]

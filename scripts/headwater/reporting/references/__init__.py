@@ -1,0 +1,1 @@
+"""References: what published studies reached, to stand beside what is found here."""

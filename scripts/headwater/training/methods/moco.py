@@ -1,0 +1,127 @@
+"""MoCo v2: a view of an image shall look like the image's other view, and unlike thousands of earlier images.
+
+He et al. 2020, arXiv 1911.05722 (v1), and Chen et al. 2020, arXiv 2003.04297 (v2); the head is lightly's. The loss is
+lightly's NTXentLoss with a memory bank, written out, because that bank is not saved. The paper's changes of hue and
+saturation mean nothing on grey images; `views` says the other ones.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from lightly.models.modules import MoCoProjectionHead
+from lightly.models.utils import update_momentum
+from lightly.utils.dist import world_size
+from pydantic import Field
+from torch import Tensor
+
+from headwater.core.errors import UserError
+from headwater.core.records import Record
+from headwater.models.backbones._encoder import Encoder
+from headwater.models.tasks import Kind
+from headwater.study import grid
+from headwater.training.augment import as_float
+from headwater.training.checkpoint import say
+from headwater.training.loop import Learner
+from headwater.training.methods import _branches, _crops, _group_norm, _queues, _ranks
+
+SMALLEST_BATCH = 2
+"""Images that can be shuffled."""
+
+
+class Options(Record):
+    """The values of v2 (section 3), and of v1 (sections 3 and 4) where that leaves them."""
+
+    dimension: int = Field(128, ge=2)
+    hidden_dimension: int = Field(2048, ge=1)
+    temperature: float = Field(0.2, gt=0)
+    """What divides cosines: v2's; v1 has 0.07."""
+    queue: int = Field(65_536, ge=2)
+    """Answers to earlier images to be unlike; of a corpus with fewer images some would be to the image itself."""
+    momentum: float = Field(0.999, ge=0, le=1)
+    """Momentum of the key network (v1, section 4.1)."""
+    group: int = Field(32, ge=2)
+    """Images that share BatchNorm statistics (v1: 32 on each of 8 GPUs); images per rank must be a multiple of it."""
+    crop: float = Field(0.2, gt=0, le=1)
+    """Smallest share of the image area in a view."""
+
+
+class Moco(Learner):
+    """The query network, the key network that follows it, and the queue of keys; the query encoder is kept."""
+
+    def __init__(self, encoder: Encoder, *, options: Options, changes: grid.Views):
+        super().__init__()
+        self.options, self.changes = options, changes
+        self.shuffled = _group_norm.in_groups(encoder, group=options.group)
+        with _branches.drawn():
+            head = MoCoProjectionHead(encoder.width, options.hidden_dimension, options.dimension)
+            self.query = _branches.Branch(encoder, head)
+            self.queue = _queues.Queue(options.queue, options.dimension)
+        self.key = self.query.follower()
+        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
+
+    @property
+    def encoder(self) -> Encoder:
+        """The query network's encoder."""
+        return self.query.encoder
+
+    def views(self, images: Tensor, keys: Tensor) -> list[Tensor]:
+        """What is asked for, and what is found."""
+        size, least = self.encoder.size, self.options.crop
+        return _crops.wide(as_float(images), keys, self.changes, least=least, size=size, count=2)
+
+    def forward(self, views: list[Tensor], targets: Tensor) -> Tensor:
+        """Mean cross-entropy of finding the image's own key among it and the queue (v1, equation 1)."""
+        keys = self._keys(views[1])
+        queries = self.query(views[0])
+        with _branches.in_full(queries.device):
+            queries = F.normalize(queries.float(), dim=1)
+            own = (queries * keys).sum(dim=1, keepdim=True)
+            found = torch.cat([own, queries @ self.queue.answers.T], dim=1) / self.options.temperature
+            self.queue.push(keys)
+            return F.cross_entropy(found, torch.zeros(len(found), dtype=torch.int64, device=found.device))
+
+    def parameter_groups(self, training: grid.Training) -> list[dict]:
+        """The query network's parameters."""
+        _branches.check_batch(training, least=SMALLEST_BATCH, why="moco shuffles the images of a batch")
+        _branches.check_one_average(training, which="moco's key network")
+        _queues.check_queue(training, size=self.options.queue)
+        if self.shuffled and training.batch % (self.options.group * world_size()):
+            raise UserError(
+                f"batch {training.batch} is not as many images per rank as make groups of {self.options.group}",
+                remedy="mend batch or moco.group",
+            )
+        if self.shuffled and training.batch == self.options.group:
+            say("moco: the batch is one group, so a key shares BatchNorm with its query; make batch larger")
+        return super().parameter_groups(training)
+
+    def after_step(self, *, step: int, steps: int) -> None:
+        """Draw the key network after the query network (v1, equation 2)."""
+        update_momentum(self.query, self.key, self.options.momentum)
+        self.step.fill_(step + 1)
+
+    @torch.no_grad()
+    def _keys(self, images: Tensor) -> Tensor:
+        """Keys (batch, dimension) of length 1; each was normalised among other images than its query was."""
+        if not self.shuffled:
+            return F.normalize(self.key(images).float(), dim=1)
+        images = _ranks.whole(images)
+        # from the step, so that a training that goes on shuffles as it would have
+        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(int(self.step)))
+        order = order.to(images.device)
+        keys = _ranks.whole(self.key(images[_ranks.share(order)]).float())
+        return F.normalize(_ranks.share(keys[order.argsort()]), dim=1)
+
+
+def learner(
+    encoder: Encoder,
+    *,
+    options: Options,
+    views: grid.Views,
+    size: int,
+    labels: int,
+    task: Kind,
+    targets: np.ndarray,
+    steps: int,
+) -> Learner:
+    """A learner that needs no labels."""
+    return Moco(encoder, options=options, changes=views)

@@ -1,0 +1,65 @@
+"""Progress is told as lines in a log, and the items pass through untouched."""
+
+import io
+import sys
+
+import pytest
+
+from headwater.core import progress
+
+
+@pytest.fixture
+def seconds(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A clock that stands still until a test moves it."""
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_a_log_gets_the_time_left_and_then_the_time_taken(seconds: list[float], capsys: pytest.CaptureFixture):
+    passed = []
+    for item in progress.bar("abcd", total=4, what="prepare"):
+        passed.append(item)
+        seconds[0] += 20
+    assert passed == list("abcd")
+    assert capsys.readouterr().err.splitlines() == [
+        "prepare: 2 of 4, 0:00:40 left",
+        "prepare: 4 of 4 in 0:01:20",
+    ]
+
+
+def test_work_that_was_done_before_is_counted_but_not_timed(seconds: list[float], capsys: pytest.CaptureFixture):
+    for _ in progress.bar(range(3), total=10, what="pretrain", done=7):
+        seconds[0] += 31
+    assert capsys.readouterr().err.splitlines()[:2] == [
+        "pretrain: 8 of 10, 0:01:02 left",
+        "pretrain: 9 of 10, 0:00:31 left",
+    ]
+
+
+def test_quick_work_says_one_line(seconds: list[float], capsys: pytest.CaptureFixture):
+    assert list(progress.bar(range(1000), total=1000, what="reduce")) == list(range(1000))
+    assert capsys.readouterr().err == "reduce: 1000 of 1000 in 0:00:00\n"
+
+
+def test_no_work_is_told_as_well(capsys: pytest.CaptureFixture):
+    assert list(progress.bar([], total=0, what="reduce")) == []
+    assert "0 of 0" in capsys.readouterr().err
+
+
+def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch):
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    assert list(progress.bar(iter("ab"), total=2, what="predict")) == ["a", "b"]
+    assert "predict: 100%" in terminal.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(0, "0:00:00"), (59.6, "0:01:00"), (3599, "0:59:59"), (360_000, "100:00:00")]
+)
+def test_clock(seconds: float, told: str):
+    assert progress.clock(seconds) == told

@@ -1,0 +1,184 @@
+"""A folder of one's own: columns under any name, four kinds of files, and a line for every mistake in the table."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from archives_made import write_dicom
+from headwater.core.errors import UserError
+from headwater.data import cards
+from headwater.data.datasets.own_folder import Options, card, labels, read_cases, read_pixels
+from headwater.data.tables import TARGET, check
+from headwater.planning import preflight
+from headwater.study import config
+from headwater.study.grid import Archive
+
+GREY = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5
+
+ROWS = """file,patient,series,position,split,sex,age,site,view,Fracture,Cast
+a/one.png,7,s1,1.5,train,F,061Y,Ulm,PA,1,0
+a/two.JPG,7,s1,-2,train,f,61,Ulm,PA,0,
+three.tif,8,,,val,male,,Aachen,AP,1.0,1
+four.dcm,9,,,test,,30,,,0.0,0
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "a").mkdir()
+    Image.fromarray(GREY).save(tmp_path / "a" / "one.png")
+    Image.fromarray(GREY).save(tmp_path / "a" / "two.JPG", quality=100)
+    Image.fromarray(GREY.astype(np.uint16) * 257).save(tmp_path / "three.tif")
+    write_dicom(tmp_path / "four.dcm", GREY)
+    (tmp_path / "cases.csv").write_text(ROWS)
+    return tmp_path
+
+
+def cases_of(folder, **options):
+    return check(read_cases(folder, Options(**options)), "catalogue")
+
+
+def test_columns_of_the_usual_names_are_read(folder):
+    cases = cases_of(folder)
+    assert cases["case"].tolist() == ["a/one.png", "a/two.JPG", "three.tif", "four.dcm"]
+    assert cases["patient"].tolist() == ["7", "7", "8", "9"]
+    assert cases["series"].tolist() == ["s1", "s1", "", ""]
+    assert cases["position"].tolist()[:2] == [1.5, -2] and cases["position"].isna().tolist()[2:] == [True, True]
+    assert cases["split"].tolist() == ["train", "train", "validation", "test"]
+    assert cases["sex"].tolist() == ["F", "F", "M", ""]
+    assert cases["age"].fillna(-1).tolist() == [61, 61, -1, 30]
+    assert (cases["site"].tolist(), cases["view"].tolist()) == (["Ulm", "Ulm", "Aachen", ""], ["PA", "PA", "AP", ""])
+    assert labels(folder, Options()) == ("Fracture", "Cast")
+    assert cases[TARGET + "Fracture"].tolist() == [1, 0, 1, 0]
+    assert cases[TARGET + "Cast"].fillna(-1).tolist() == [0, -1, 1, 0]
+
+
+def test_columns_may_have_any_name(folder):
+    table = pd.read_csv(folder / "cases.csv", dtype=str, keep_default_na=False)
+    spelt = {"file": "path", "patient": "MRN", "sex": "gender", "split": "fold", "series": "uid", "position": "z"}
+    table.rename(columns=spelt).assign(note="of no use").to_csv(folder / "mine.csv", index=False)
+    told = cases_of(folder, table="mine.csv", labels=["Cast", "Fracture"], **spelt)
+    usual = cases_of(folder)
+    pd.testing.assert_frame_equal(told[usual.columns], usual)
+    assert cases_of(folder, labels=["Cast"]).columns[-1] == TARGET + "Cast"
+
+
+def test_nobody_may_know_the_patients(folder):
+    cases = cases_of(folder, patient="", labels=["Cast"])
+    assert cases["patient"].tolist() == cases["file"].tolist()
+    assert not card(Options(patient="")).patients and card(Options()).patients
+    mine = Archive(name="mine", kind={"name": "own_folder", "patient": "", "title": "Ulm, 2019", "modality": "CT"})
+    told = cards.card(mine)
+    assert (told.title, told.modality, told.patients, told.hosted_logging) == ("Ulm, 2019", "CT", False, False)
+
+
+def test_one_column_may_name_the_class(folder):
+    (folder / "cases.csv").write_text("file,patient,kind\na/one.png,1,wrist\na/two.JPG,2,knee\nthree.tif,3,knee\n")
+    cases = cases_of(folder, classes="kind")
+    assert labels(folder, Options(classes="kind")) == ("knee", "wrist")
+    assert cases[[TARGET + "knee", TARGET + "wrist"]].to_numpy().tolist() == [[0, 1], [1, 0], [1, 0]]
+    assert cases_of(folder, classes="kind", labels=["wrist", "knee", "hip"])[TARGET + "hip"].sum() == 0
+    with pytest.raises(UserError, match=r"line 2, column 'kind': 'wrist'; say knee, hip"):
+        cases_of(folder, classes="kind", labels=["knee", "hip"])
+
+
+def test_pixels_are_those_of_the_files(folder):
+    read = [read_pixels(folder, case) for case in cases_of(folder).to_dict("records")]
+    assert [pixels.dtype for pixels in read] == [np.uint8] * 4
+    assert np.array_equal(read[0], GREY) and np.array_equal(read[2], GREY)
+    assert np.abs(read[1].astype(int) - GREY).max() <= 4
+    # without a window the lowest value becomes black and the highest white
+    stretched = np.rint(GREY.astype(float) / GREY.max() * 255)
+    assert np.abs(read[3] - stretched).max() <= 1
+
+
+def test_pictures_of_several_pages_or_of_floats_are_refused(folder):
+    pages = [Image.fromarray(GREY), Image.fromarray(GREY)]
+    pages[0].save(folder / "pages.tif", save_all=True, append_images=pages[1:])
+    Image.fromarray(GREY.astype(np.float32)).save(folder / "floats.tif")
+    for name, said in (("pages", "2 pages of mode L"), ("floats", "1 pages of mode F")):
+        with pytest.raises(UserError, match=said):
+            read_pixels(folder, {"file": f"{name}.tif"})
+
+
+BROKEN = [
+    ("a/one.png,7", "/etc/one.png,7", "line 2, column 'file': '/etc/one.png' leads out of"),
+    ("a/one.png,7", "../one.png,7", r"line 2, column 'file': '\.\./one.png' leads out of"),
+    ("four.dcm", "four.bmp", r"line 5, column 'file': 'four.bmp' is no image by its ending; \.png, "),
+    ("four.dcm", "", "line 5 has no file"),
+    ("three.tif,8", "three.tif,", "line 4 has no patient"),
+    ("three.tif", "four.dcm", r"four.dcm stands there more than once"),
+    (",val,", ",dev,", "line 4, column 'split': 'dev'; say 'test', 'train', 'val', 'valid', 'validation'"),
+    (",val,", ",,", "line 4 has no split"),
+    ("male", "unknown", "line 4, column 'sex': 'unknown'; say 'f', 'female', 'm', 'male', 'w' or nothing at all"),
+    (",30,", ",300,", "line 5, column 'age': '300'; say a number that makes sense, or nothing"),
+    (",-2,", ",top,", "line 3, column 'position': 'top'"),
+    ("Ulm,PA,0", "Ulm,PA,2", "line 3, column 'Fracture': '2'; say 1, 0 or nothing, or list the columns"),
+    ("file,patient", "path,patient", r"line 1 has no column 'file', which the option `file` names; say file: COLUMN"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "said"), BROKEN)
+def test_a_mistake_in_the_table_is_told_in_one_line(folder, old, new, said):
+    assert old in ROWS
+    (folder / "cases.csv").write_text(ROWS.replace(old, new, 1))
+    with pytest.raises(UserError, match=said) as refused:
+        read_cases(folder, Options())
+    assert "cases.csv" in str(refused.value) and "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"sex": "gender"}, r"has no column 'gender', which the option `sex` names; say sex: COLUMN"),
+        ({"labels": ["Fractur"]}, r"has no column 'Fractur'; did you mean 'Fracture'\?"),
+        ({"table": "mine.csv"}, r"mine\.csv: is not there; name your CSV by the option `table`"),
+    ],
+)
+def test_a_column_that_an_option_names_must_be_there(folder, options, said):
+    with pytest.raises(UserError, match=said):
+        read_cases(folder, Options(**options))
+
+
+def test_a_table_whose_paths_start_elsewhere_is_refused(folder, tmp_path):
+    for name in ("a/one.png", "a/two.JPG", "three.tif", "four.dcm"):
+        (folder / name).unlink()
+    with pytest.raises(UserError, match=r"line 2, column 'file': 'a/one.png' is not there, nor any of the 4 images"):
+        read_cases(folder, Options())
+
+
+def test_labels_are_checked_before_the_first_job(folder):
+    def wanting(*asked):
+        content = {
+            "seeds": [0],
+            "archives": {"mine": {"kind": "own_folder", "folder": str(folder)}},
+            "sources": {"random": {}, "other": {}},
+            "datasets": {"mine": {"labels": list(asked)}},
+            "recipes": {"full": {"training": {"steps": 2}}},
+        }
+        return preflight.wanting(config.load(content))
+
+    assert wanting("Cast") == []
+    assert wanting("Cost") == ["datasets.mine.labels: mine has no 'Cost'; did you mean 'Cast'?"]
+
+
+def test_two_folders_share_patients_unless_they_are_numbered_apart():
+    one, other = ({"name": "own_folder"}, {"name": "own_folder", "numbering": "Ulm"})
+    assert Archive(name="a", kind=one).numbering == "own_folder"
+    assert Archive(name="b", kind=other).numbering == "Ulm"
+
+
+def test_a_column_that_an_option_is_called_like_is_no_label_by_itself(folder):
+    assert labels(folder, Options(patient="")) == labels(folder, Options(site="view")) == ("Fracture", "Cast")
+    assert TARGET + "patient" not in cases_of(folder, patient="")
+    assert labels(folder, Options(patient="", labels=["patient"])) == ("patient",)
+
+
+def test_one_file_in_two_spellings_is_one_file(folder):
+    lines = ROWS.replace("a/one.png", "./a//one.png")
+    (folder / "cases.csv").write_text(lines)
+    assert cases_of(folder)["case"].tolist()[0] == cases_of(folder)["file"].tolist()[0] == "a/one.png"
+    (folder / "cases.csv").write_text(lines + "a/one.png,7,s1,9,train,F,61,Ulm,PA,1,0\n")
+    with pytest.raises(UserError, match="stands there more than once"):
+        cases_of(folder)

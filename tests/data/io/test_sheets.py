@@ -1,0 +1,84 @@
+import gzip
+
+import pandas as pd
+import pytest
+
+from headwater.core.errors import UserError
+from headwater.data.io.sheets import first_there, read_lines, read_sheet, refuse_other
+
+
+def test_columns_are_found_by_name_in_any_spelling_and_order(tmp_path):
+    file = tmp_path / "x.csv"
+    file.write_text("\ufeffother, Sex ,id\n1, F ,007\n2,,\n", encoding="utf-8")
+    sheet = read_sheet(file, columns={"case": ("id",), "sex": ("Gender", "Sex")})
+    assert sheet.to_dict("list") == {"case": ["007", ""], "sex": ["F", ""]}
+
+
+def test_rows_longer_than_the_header_do_not_shift(tmp_path):
+    file = tmp_path / "x.csv"
+    file.write_text("id,sex\na,F,\nb,M,\n")
+    sheet = read_sheet(file, columns={"case": ("id",), "sex": ("sex",)})
+    assert sheet.to_dict("list") == {"case": ["a", "b"], "sex": ["F", "M"]}
+
+
+@pytest.mark.parametrize(
+    ("content", "wanted"),
+    [
+        (b"", "no readable CSV"),
+        (b"\x89PNG\xff\xfe\x00", "no readable CSV"),
+        (b"idd,b\n1,2\n", "did you mean 'idd'?"),
+        (b"idd,c\n1,2\n", "its first line is no header"),
+        (b"id,b\n", "has a header and no row"),
+    ],
+)
+def test_a_broken_sheet_is_refused(tmp_path, content, wanted):
+    file = tmp_path / "x.csv"
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=r"x\.csv") as refused:
+        read_sheet(file, columns={"case": ("id",), "other": ("b",)})
+    assert wanted in str(refused.value)
+
+
+def test_a_column_that_may_be_absent_is_empty(tmp_path):
+    file = tmp_path / "x.csv"
+    file.write_text("id,sex\na,F\nb,\n")
+    columns = {"age": ("Age",), "case": ("id",), "sex": ("Sex", "sex")}
+    sheet = read_sheet(file, columns=columns, optional=["age", "sex"])
+    assert sheet.to_dict("list") == {"age": ["", ""], "case": ["a", "b"], "sex": ["F", ""]}
+    with pytest.raises(UserError, match="no column 'Age'"):
+        read_sheet(file, columns=columns)
+
+
+def test_a_compressed_sheet_is_read_and_one_that_is_cut_off_refused(tmp_path):
+    file = tmp_path / "x.csv.gz"
+    whole = gzip.compress("".join(f"{number},{number**9}\n" for number in range(3000)).encode())
+    file.write_bytes(whole)
+    assert len(read_sheet(file, columns={"case": ("0",)})) == 2999
+    for broken in (whole[: len(whole) // 2], whole[:2000] + b"????" + whole[2004:], b"id\n1\n"):
+        file.write_bytes(broken)
+        with pytest.raises(UserError, match=r"x\.csv\.gz: is no readable CSV"):
+            read_sheet(file, columns={"case": ("0",)})
+
+
+def test_the_first_name_that_is_there_is_taken(tmp_path):
+    for name in ("b", "c"):
+        (tmp_path / name).write_text("")
+    assert first_there(tmp_path, names=["a", "b", "c"], remedy="fetch it") == tmp_path / "b"
+    with pytest.raises(UserError, match="/x: is not there; fetch it"):
+        first_there(tmp_path, names=["x", "y"], remedy="fetch it")
+
+
+def test_a_word_that_is_not_known_is_refused_with_its_line(tmp_path):
+    sheet = pd.DataFrame({"split": ["train", "tset"]})
+    refuse_other(sheet, columns=["split"], known=["train", "test", "tset"], file=tmp_path / "x.csv")
+    with pytest.raises(UserError, match=r"x\.csv: line 3 says 'tset' for 'split'; did you mean 'test'\?"):
+        refuse_other(sheet, columns=["split"], known=["train", "test"], file=tmp_path / "x.csv")
+
+
+def test_a_list_keeps_its_order_and_refuses_a_line_twice(tmp_path):
+    file = tmp_path / "x.txt"
+    file.write_text("b\r\n\r\n a \n")
+    assert read_lines(file) == ["b", "a"]
+    file.write_text("b\na\nb\n")
+    with pytest.raises(UserError, match="b stands there more than once"):
+        read_lines(file)

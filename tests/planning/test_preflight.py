@@ -1,0 +1,143 @@
+"""What must be there before the first job, and what is said when it is not."""
+
+import copy
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from headwater.core.errors import UserError
+from headwater.planning import preflight
+from headwater.study import config as study_config
+from workflow_made import small_config
+
+
+def told(change) -> str:
+    """What the check says of the small grid after a change."""
+    config = copy.deepcopy(small_config())
+    change(config)
+    with pytest.raises(UserError) as refusal:
+        preflight.check(study_config.load(config))
+    return str(refusal.value)
+
+
+def test_a_plan_with_all_it_needs_passes():
+    preflight.check(study_config.load(small_config()))
+
+
+def test_all_that_is_wanting_is_told_at_once(tmp_path):
+    def change(config):
+        config["archives"]["chestxray14"]["twin"] = None
+        config["archives"]["empty"] = {"kind": "vindr", "folder": str(tmp_path)}
+        config["datasets"]["chestxray14"]["labels"] = ["Efusion"]
+        config["backbone"] = "timm/resnet5O"
+        config["sources"]["own"] = {"weights": {"layout": "timm", "path": "no/weights.pth"}}
+
+    said = told(change)
+    assert "twin: there is no such folder; mend archives.chestxray14.folder" in said
+    assert "archives.empty: " in said and "image_labels_train.csv" in said
+    assert "has no 'Efusion'; did you mean 'Effusion'?" in said
+    assert "timm has no 'resnet5O'; did you mean 'resnet50'?" in said
+    assert "no/weights.pth: there is no such file; mend sources.own.weights.path" in said
+    assert "\n" not in said
+
+
+def test_a_twin_without_a_folder_has_nowhere_to_lie():
+    assert "archives.chestxray14.folder: missing" in told(
+        lambda config: config["archives"]["chestxray14"].pop("folder")
+    )
+
+
+def test_wandb_is_asked_for_only_where_it_is_installed(monkeypatch):
+    monkeypatch.setattr(preflight, "find_spec", lambda name: None)
+    assert "pip install -e '.[wandb]'" in told(lambda config: config.update(tracking={"wandb": "offline"}))
+    preflight.check(study_config.load(small_config()))
+
+
+def test_a_metric_needs_what_the_task_writes():
+    said = told(lambda config: config["comparison"].update(metrics=["auroc", "hausdorff95"]))
+    assert (
+        "comparison.metrics: hausdorff95 needs hausdorff95; classification writes target, score; choose another" in said
+    )
+    said = told(lambda config: config["comparison"].update(metrics=["auroc", "brier"]))
+    assert "comparison.metrics: brier needs probabilities; classification writes log-odds; take it out" in said
+    preflight.check(study_config.load(small_config()))
+
+
+def imported_by(program: str, *, among: set[str]) -> set[str]:
+    """Which of these libraries a fresh Python has imported after a program."""
+    told = f"{program}\nimport sys; print(*sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": str(Path(preflight.__file__).parents[2])}
+    said = subprocess.run([sys.executable, "-c", told], env=environment, check=True, capture_output=True, text=True)
+    return among & set(said.stdout.split())
+
+
+def test_planning_does_not_wait_for_the_compiler():
+    assert not imported_by("import headwater.preflight, headwater.study.config", among={"numba"})
+
+
+def test_labels_that_stand_in_an_archives_file_are_read_without_importing_it():
+    config = small_config()
+    config["archives"] = {"chestxray14": config["archives"]["chestxray14"]}
+    config["datasets"] = {"chestxray14": {"labels": ["Effusion"]}}
+    config["sources"] = {"random": {}, "other": {}}
+    check = f"from headwater import preflight, settings\npreflight.check(settings.load({config!r}))"
+    assert not imported_by(check, among={"pandas", "numpy", "torch"})
+
+
+def test_a_training_imports_nothing_heavy_that_it_does_not_use():
+    assert imported_by("import headwater.finetune", among={"torch", "numba", "scipy", "sklearn", "wandb"}) == {"torch"}
+
+
+def test_an_archive_that_comes_with_the_software_ties_no_job_to_its_place():
+    assert preflight.label_files(study_config.load(small_config()).archives["photographs"]) == []
+
+
+def test_an_archive_of_files_needs_a_folder():
+    def change(config):
+        config["archives"]["chestxray14"] = {"size": 32}
+
+    assert "archives.chestxray14: " in told(change)
+
+
+def test_a_method_trains_some_networks_only_and_images_of_some_sizes():
+    def change(config):
+        config["sources"]["own"] = {
+            "method": "mae",
+            "corpus": "chestxray14",
+            "training": {"steps": 2, "batch": 8},
+            "backbone": "timm/test_resnet",
+        }
+
+    said = told(change)
+    assert "sources.own.method: mae trains networks of timm/vision_transformer, and timm/test_resnet is none" in said
+    assert "dino" in said.partition("one of")[2]
+
+
+def test_batches_are_dealt_into_groups_and_fill_no_more_than_a_queue():
+    def moco(backbone="timm/test_resnet", **options):
+        config = copy.deepcopy(small_config()) | {"compute": {"ranks": 4}}
+        config["sources"]["own"] = {
+            "method": {"name": "moco", **options},
+            "corpus": "chestxray14",
+            "training": {"steps": 2, "batch": 64},
+            "backbone": backbone,
+        }
+        return "; ".join(preflight.wanting(study_config.load(config)))
+
+    said = moco(queue=32)
+    assert "sources.own.method.queue: 32 is shorter than batch 64; make it a few batches long" in said
+    assert "sources.own.training.batch: 64 is not as many images for each of 4 ranks as make groups of 32" in said
+    assert moco(group=16) == moco(backbone="timm/test_vit") == ""
+
+
+def test_a_probe_needs_labels_that_its_archive_has(monkeypatch):
+    def probing(config):
+        config["sources"]["photographs"]["probe"] = {"archive": "photographs", "labels": ["china r0 c99"]}
+
+    assert "sources.photographs.probe.labels: photographs has no 'china r0 c99'; did you mean 'china" in told(probing)
+    monkeypatch.setattr(preflight, "_known_labels", lambda kind: ("Cardiomegaly", "Effusion") * (kind == "chestxray14"))
+    said = told(probing)
+    assert said.endswith("sources.photographs.probe.archive: photographs has no labels; name another archive")

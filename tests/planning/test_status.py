@@ -1,0 +1,213 @@
+"""The page of a half-finished, partly failed grid is right about every run."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from headwater.planning import status
+from headwater.planning.status import Standing
+from headwater.study import config as study_config
+from headwater.study.job_graph import Job, jobs
+from records_made import failed, lock, log, mark, record, started, written
+from workflow_made import ROOT, small_config, snakemake
+
+PLAN = study_config.load(small_config())
+JOBS = {job.title: job for job in jobs(PLAN)}
+RANDOM, PHOTOGRAPHS = ("chestxray14/random/finetune", "chestxray14/photographs/finetune")
+
+
+def stands(folder: Path) -> dict[str, Standing]:
+    """How each job of the small grid stands, by its title."""
+    return {one.job.title: one for one in status.standings(list(JOBS.values()), status.hear(folder))}
+
+
+def job(title: str) -> Job:
+    return JOBS[title]
+
+
+def done(folder: Path, *titles: str) -> None:
+    for title in titles:
+        written(folder / job(title).product)
+
+
+@pytest.fixture(autouse=True)
+def no_slurm(slurm_says: Callable) -> None:
+    """No job of any folder in the queue, whatever SLURM this machine has."""
+    slurm_says(squeue=[], sacct=[])
+
+
+@pytest.fixture
+def half(tmp_path: Path) -> Path:
+    """Prepared and pre-trained; one run done, one half, one failed, one not begun; Snakemake is not at work."""
+    done(tmp_path, "twin chestxray14", "prepare chestxray14", "prepare photographs")
+    done(tmp_path, "reduce photographs/everything", "pretrain photographs")
+    done(tmp_path, f"finetune {RANDOM}/0", f"predict {RANDOM}/0", f"finetune {RANDOM}/1")
+    broken = job(f"finetune {PHOTOGRAPHS}/0")
+    written(tmp_path / broken.log, "headwater finetune: the loss became nan at step 7; lower lr\nsrun: error: exited\n")
+    log(tmp_path, started("finetune", broken.product, 4) + failed("finetune", broken.product, 4, log=broken.log))
+    return tmp_path
+
+
+def test_every_run_of_a_half_finished_grid(half: Path):
+    found = stands(half)
+    assert status.runs(list(found.values())) == {
+        tuple(f"{RANDOM}/0".split("/")): "done",
+        tuple(f"{RANDOM}/1".split("/")): "prediction queued",
+        tuple(f"{PHOTOGRAPHS}/0".split("/")): "fit failed",
+        tuple(f"{PHOTOGRAPHS}/1".split("/")): "fit queued",
+    }
+    broken = found[f"finetune {PHOTOGRAPHS}/0"]
+    assert broken.note == "headwater finetune: the loss became nan at step 7; lower lr"
+    assert broken.log == "logs/finetune/chestxray14/photographs/finetune/seed0.log"
+    for title in (f"predict {PHOTOGRAPHS}/0", "compare chestxray14", "report"):
+        assert (found[title].state, found[title].note) == ("waits", f"finetune {PHOTOGRAPHS}/0")
+
+
+def test_a_job_that_was_tried_again_has_not_failed(half: Path):
+    again = job(f"finetune {PHOTOGRAPHS}/0")
+    text = failed("finetune", again.product, 4) + "Trying to restart job 4.\n"
+    log(half, text, number=1)
+    assert stands(half)[again.title].state == "queued"
+    log(half, text + started("finetune", again.product, 4) + failed("finetune", again.product, 4), number=1)
+    assert stands(half)[again.title].state == "failed"
+    # what an earlier Snakemake said is over when a later one begins the job
+    log(half, started("finetune", again.product, 9), number=2)
+    assert stands(half)[again.title].state == "queued"
+    log(half, failed("finetune", again.product, 9), number=2)
+    done(half, again.title)
+    assert stands(half)[again.title].state == "done"
+
+
+def test_a_failed_group_of_jobs(half: Path):
+    predictions = [job(f"predict {RANDOM}/{seed}") for seed in (0, 1)]
+    members = "".join(
+        f"        rule predict:\n            jobid: {at}\n            output: {one.product}\n"
+        for at, one in enumerate(predictions)
+    )
+    text = (
+        "[Thu Jan  1 00:00:00 2026]\n    message: SLURM-job '7' failed, SLURM status is: 'TIMEOUT'\n    jobs:\n"
+        + members
+    )
+    log(half, text, number=1)
+    found = stands(half)
+    # the first had been made before the group ended
+    assert found[predictions[0].title].state == "done"
+    assert (found[predictions[1].title].state, found[predictions[1].title].note) == ("failed", "SLURM: TIMEOUT")
+    log(half, text + "Trying to restart job 8504d070-c9b1.\n", number=1)
+    assert stands(half)[predictions[1].title].state == "queued"
+
+
+def test_what_runs_here(half: Path):
+    running = job(f"finetune {PHOTOGRAPHS}/1")
+    mark(half, running.product, since=time.time() - 100)
+    lock(half)
+    # a mark and a lock alone may be those of a Snakemake that was killed
+    found = stands(half)[running.title]
+    assert (found.state, found.note) == ("queued", "was cut off")
+    # such as stands in the folder under that name
+    worker = written(half / "snakemake", "import time\ntime.sleep(60)\n")
+    process = subprocess.Popen([sys.executable, worker], cwd=half)
+    try:
+        found = stands(half)
+        assert found[running.title].state == "running"
+        assert 99 < found[running.title].seconds < 160
+        # a failure told by an earlier Snakemake is this one's to try again
+        log(half, "", number=1)
+        assert stands(half)[f"finetune {PHOTOGRAPHS}/0"].state == "queued"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_product_that_is_still_being_made_is_not_done(half: Path):
+    mark(half, job(f"predict {RANDOM}/0").product)
+    assert stands(half)[f"predict {RANDOM}/0"].state == "queued"
+
+
+def test_what_runs_in_slurm(half: Path, slurm_says: Callable):
+    runs, waits = job(f"finetune {PHOTOGRAPHS}/1"), job(f"finetune {PHOTOGRAPHS}/0")
+    first, second = (job(f"predict {RANDOM}/{seed}") for seed in (0, 1))
+    mark(half, runs.product)
+    mark(half, waits.product, slurm="12")
+    (half / first.product).unlink()
+    # the job itself takes the number out of the mark when the turn of a member comes
+    mark(half, first.product)
+    mark(half, second.product, slurm="13")
+    slurm_says(
+        squeue=[
+            f"11|RUNNING|1-01:00:10|node1|{half}|{runs.comment}",
+            f"12|PENDING|0:00|(Priority)|{half}|{waits.comment}",
+            f"13|RUNNING|1:05|node2|{half}|rule_predictions_predict",
+            f"14|RUNNING|1:05|node2|{half.parent}|{job('compare chestxray14').comment}",
+        ]
+    )
+    found = stands(half)
+    assert (found[runs.title].state, found[runs.title].seconds) == ("running", 86400 + 3610)
+    assert found[runs.title].note == "SLURM job 11 on node1"
+    assert (found[waits.title].state, found[waits.title].note) == ("queued", "SLURM job 12: Priority")
+    assert (found[first.title].state, found[first.title].note) == ("running", "SLURM job 13 on node2")
+    assert (found[second.title].state, found[second.title].note) == ("queued", "SLURM job 13: after others in it")
+    assert found["compare chestxray14"].state == "queued"
+    # put back into the queue with what it had begun
+    slurm_says(squeue=[f"13|PENDING|0:00|(BeginTime)|{half}|rule_predictions_predict"])
+    assert stands(half)[first.title].note == "SLURM job 13: BeginTime"
+
+
+def test_a_slurm_that_is_silent_is_not_guessed_about(half: Path, slurm_says: Callable):
+    slurm_says()
+    process = page(half)
+    assert process.returncode == 2
+    assert "headwater status: squeue says" in process.stderr and "Traceback" not in process.stderr
+
+
+def page(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    config = written(folder / "config.yaml", json.dumps(small_config()))
+    command = [sys.executable, ROOT / "scripts" / "status.py", "--config", config, "--folder", folder, *arguments]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_the_page_in_text_and_html(half: Path):
+    for seed, seconds in enumerate((60, 100)):
+        record(half, job(f"finetune {RANDOM}/{seed}").product, starttime=1000.0, endtime=1000.0 + seconds)
+    record(half, job(f"finetune {PHOTOGRAPHS}/0").product, starttime=1000.0, endtime=1036.0)
+    process = page(half, "--html", str(half / "page.html"))
+    said = process.stdout
+    assert process.returncode == 0, process.stderr
+    assert "Snakemake is not at work here" in said
+    assert "Spent: 0.044 process-hours" in said and "0.010 on failed ones" in " ".join(said.split())
+    # one more fitting of 80 s; of predictions no time is known
+    assert "To go: 0.022 process-hours, without 3 jobs of which no time is known" in " ".join(said.split())
+    assert re.search(r"^finetune +4 +2 +0 +1 +1 +0$", said, re.MULTILINE)
+    assert re.search(r"^photographs +fit failed +fit queued$", said, re.MULTILINE)
+    html = (half / "page.html").read_text()
+    assert "the loss became nan at step 7; lower lr" in html and "fit failed" in html
+    assert not re.search(r"(?:src|href)=", html)
+
+
+@pytest.mark.slow
+def test_a_real_grid_with_a_run_that_fails(tmp_path: Path):
+    """Snakemake's own records of a grid, while it is at work and when it has ended."""
+    config = small_config()
+    broken = job(f"finetune {RANDOM}/0")
+    # what stands in the way of one run is a folder where its progress should be
+    (tmp_path / "results" / "progress" / f"{broken.lease}.pt").mkdir(parents=True)
+    assert snakemake(tmp_path, config=config, check=False).returncode == 1
+    found = stands(tmp_path)
+    unfinished = {title: one.state for title, one in found.items() if one.state != "done"}
+    assert unfinished == {
+        broken.title: "failed",
+        f"predict {RANDOM}/0": "waits",
+        "compare chestxray14": "waits",
+        "examine chestxray14": "waits",
+        "report": "waits",
+    }
+    assert found[broken.title].note and (tmp_path / found[broken.title].log).is_file()
+    (tmp_path / "results" / "progress" / f"{broken.lease}.pt").rmdir()
+    snakemake(tmp_path, config=config)
+    assert {one.state for one in stands(tmp_path).values()} == {"done"}

@@ -1,0 +1,297 @@
+"""The ledger tells what any two parts of a grid share, and stops a grid whose test split is not apart."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from archives_made import SAMPLES
+from headwater.core.errors import UserError
+from headwater.data import tables
+from headwater.stages.ledger import ledger
+from headwater.stages.prepare import prepare
+from headwater.study.grid import Archive, Excuse, Leaks, Learned, Overlaps
+
+SAMPLE = SAMPLES / "chestxray14_64px"
+SPLITS = ("train", "validation", "test")
+
+
+def overlaps(*archives: str, distance: int = 4, excused: tuple = (), **others) -> Overlaps:
+    """All splits of these archives, each with patients of its own numbering unless said otherwise."""
+    numbering = {name: name for name in archives} | others
+    learned = [Learned(archive=name, splits=SPLITS, numbering=numbering[name]) for name in archives]
+    return Overlaps(leaks=Leaks(distance=distance, excused=excused), archives=tuple(learned))
+
+
+def archive(folder: Path, *, seed: int, changes: dict | None = None, count: int = 30) -> pd.DataFrame:
+    """An archive's cases and hashes, all different; five of ten patients train, each with three images."""
+    chance = np.random.default_rng(seed)
+    patient = np.arange(count) // 3
+    split = np.array(["train", "train", "validation", "test", "train"])[patient % 5]
+    frame = pd.DataFrame({"row": np.arange(count), "case": [f"{folder.name}{row:02d}.png" for row in range(count)]})
+    frame = frame.assign(patient=patient.astype(str), study=[f"s{row}" for row in range(count)], split=split)
+    frame = frame.assign(file=frame["case"], sex="", age=np.nan, view="", site="")
+    frame["pixels"] = [f"{seed}-{row}" for row in range(count)]
+    for (row, column), value in (changes or {}).items():
+        frame.loc[row, column] = value
+    hashes = chance.integers(0, 2**64, (count, 4), dtype=np.uint64)
+    folder.mkdir(parents=True)
+    tables.write_table(frame, folder / "cases.parquet", "cases")
+    np.save(folder / "hashes.npy", hashes)
+    return frame
+
+
+def written(root: Path, looked_at: Overlaps) -> pd.DataFrame:
+    """The ledger of the archives below `root`."""
+    names = [learned.archive for learned in looked_at.archives]
+    ledger(
+        overlaps=looked_at,
+        cases=[root / name / "cases.parquet" for name in names],
+        hashes=[root / name / "hashes.npy" for name in names],
+        ledger=root / "ledger.parquet",
+        readable=root / "ledger.csv",
+    )
+    return tables.read_table(root / "ledger.parquet", "ledger")
+
+
+def shared(found: pd.DataFrame) -> dict[tuple[str, str, str], tuple[int, int]]:
+    """What is shared, by kind and parts: cases of either."""
+    some = found[found["cases"] > 0]
+    named = zip(some["kind"], some["part"], some["other"], strict=True)
+    return dict(zip(named, zip(some["cases"], some["other_cases"], strict=True), strict=True))
+
+
+def turned(hashes: np.ndarray, bits: int) -> np.ndarray:
+    """A hash with some bits turned, spread over all its words."""
+    other = hashes.copy()
+    for bit in range(bits):
+        other[bit % 4] ^= np.uint64(1) << np.uint64(5 * (bit // 4))
+    return other
+
+
+def test_what_is_apart_is_told_too(tmp_path, capsys):
+    archive(tmp_path / "one", seed=1)
+    archive(tmp_path / "two", seed=2)
+    found = written(tmp_path, overlaps("one", "two"))
+    assert shared(found) == {}
+    # six parts: of each kind 15 pairs, and images that stand in one part twice
+    assert found["kind"].value_counts().to_dict() == {
+        "patients": 15,
+        "studies": 15,
+        "identical": 21,
+        "near-identical": 21,
+    }
+    assert found["must_be_apart"].sum() == 4 * 2 * 4
+    assert "60 cases in 6 parts, 0 excused leaks" in capsys.readouterr().out
+    shown = pd.read_csv(tmp_path / "ledger.csv", keep_default_na=False)
+    pd.testing.assert_frame_equal(shown, found.drop(columns=["example", "other_example"]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        # row 9 is the first test image, row 0 the first training image
+        (
+            {(9, "patient"): "0"},
+            "one train and one test share patients: 3 cases of 1 patient and 1 case, such as one00",
+        ),
+        (
+            {(9, "pixels"): "1-0"},
+            "share identical images: 1 case of 1 patient and 1 case, such as one00.png and one09.png",
+        ),
+        (
+            {(9, "patient"): "0", (9, "study"): "s1"},
+            "2 leaks into test splits: one train and one test share patients",
+        ),
+        ({(9, "pixels"): "1-6"}, "one validation and one test share identical"),
+    ],
+)
+def test_a_leak_into_a_test_split_is_refused_with_both_cases_named(tmp_path, changes, said):
+    archive(tmp_path / "one", seed=1, changes=changes)
+    with pytest.raises(UserError) as refused:
+        written(tmp_path, overlaps("one"))
+    assert said in str(refused.value) and "\n" not in str(refused.value)
+    assert "leaks.excused: [{kind: " in str(refused.value)
+    assert not (tmp_path / "ledger.parquet").exists()
+    assert len(pd.read_csv(tmp_path / "ledger.refused.csv")) == 1 + ("2 leaks" in said)
+
+
+def test_archives_that_tell_no_examination_are_looked_at_too(tmp_path):
+    nothing = {(row, "study"): "" for row in range(30)}
+    archive(tmp_path / "one", seed=1, changes=nothing)
+    assert shared(written(tmp_path, overlaps("one"))) == {}
+    archive(tmp_path / "two", seed=2, changes=nothing | {(9, "pixels"): "2-0"})
+    with pytest.raises(UserError, match="two train and two test share identical images"):
+        written(tmp_path, overlaps("one", "two"))
+
+
+def test_an_examination_is_one_whoever_its_patient_is_said_to_be(tmp_path):
+    archive(tmp_path / "one", seed=1, changes={(9, "study"): "s0"})
+    with pytest.raises(UserError, match="one train and one test share studies: 1 case of 1 patient and 1 case"):
+        written(tmp_path, overlaps("one"))
+
+
+def test_a_former_refusal_does_not_outlive_its_reason(tmp_path):
+    archive(tmp_path / "one", seed=1, changes={(9, "patient"): "0"})
+    with pytest.raises(UserError):
+        written(tmp_path, overlaps("one"))
+    assert (tmp_path / "ledger.refused.csv").exists()
+    excuse = Excuse(kind="patients", between=("one test", "one train"), reason="known to all who use it")
+    written(tmp_path, overlaps("one", excused=(excuse,)))
+    assert not (tmp_path / "ledger.refused.csv").exists()
+
+
+def test_images_that_look_alike_are_near_up_to_the_distance(tmp_path):
+    archive(tmp_path / "one", seed=1)
+    hashes = np.load(tmp_path / "one" / "hashes.npy")
+    hashes[9] = turned(hashes[1], 4)
+    np.save(tmp_path / "one" / "hashes.npy", hashes)
+    with pytest.raises(UserError, match=r"share near-identical images: 1 case .* such as one01\.png and one09\.png"):
+        written(tmp_path, overlaps("one"))
+    assert shared(written(tmp_path, overlaps("one", distance=3))) == {}
+
+
+def test_an_excused_leak_is_told_with_its_reason(tmp_path, capsys):
+    archive(tmp_path / "one", seed=1, changes={(9, "patient"): "0"})
+    why = "the official lists part one patient"
+    excuse = Excuse(kind="patients", between=("one test", "one train"), reason=why)
+    found = written(tmp_path, overlaps("one", excused=(excuse,)))
+    assert found.loc[found["cases"] > 0, "excuse"].tolist() == [why]
+    assert "1 excused leaks" in capsys.readouterr().out
+
+
+def test_other_overlaps_are_told_and_stop_nothing(tmp_path):
+    archive(tmp_path / "one", seed=1)
+    # the same pictures twice in training; a training image of one archive in the training of the other
+    archive(tmp_path / "two", seed=2, changes={(1, "pixels"): "2-0", (3, "pixels"): "1-3"})
+    assert shared(written(tmp_path, overlaps("one", "two"))) == {
+        ("identical", "two train", "two train"): (2, 2),
+        ("identical", "one train", "two train"): (1, 1),
+    }
+
+
+def test_a_number_is_one_patient_within_one_numbering_only(tmp_path):
+    archive(tmp_path / "one", seed=1)
+    others = {(row, "patient"): f"x{row // 3}" for row in range(30)}
+    archive(tmp_path / "two", seed=2, changes=others | {(9, "patient"): "0"})
+    assert shared(written(tmp_path, overlaps("one", "two"))) == {}
+    with pytest.raises(UserError, match="one train and two test share patients"):
+        written(tmp_path, overlaps("one", "two", two="one"))
+
+
+def test_hashes_of_another_preparation_are_refused(tmp_path):
+    archive(tmp_path / "one", seed=1)
+    np.save(tmp_path / "one" / "hashes.npy", np.zeros((2, 4), np.uint64))
+    with pytest.raises(UserError, match=r"hashes\.npy: has 2 hashes, .*cases\.parquet has 30 cases"):
+        written(tmp_path, overlaps("one"))
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32), families=st.integers(1, 12), distance=st.integers(0, 6))
+def test_near_images_are_those_that_a_comparison_of_all_finds(tmp_path_factory, seed, families, distance):
+    root = tmp_path_factory.mktemp("near")
+    chance = np.random.default_rng(seed)
+    elders = chance.integers(0, 2**64, (families, 4), dtype=np.uint64)
+    hashes = np.array([turned(elders[chance.integers(families)], chance.integers(0, 9)) for _ in range(30)])
+    pixels = {(row, "pixels"): f"p{chance.integers(20)}" for row in range(30)}
+    frame = archive(root / "one", seed=1, changes=pixels)
+    # what is identical has one hash
+    first = frame.groupby("pixels")["row"].transform("first").to_numpy()
+    np.save(root / "one" / "hashes.npy", hashes[first])
+    away = (np.unpackbits((hashes[first][:, None] ^ hashes[first][None]).view(np.uint8), axis=2)).sum(axis=2)
+    near = (away <= distance) & (first[:, None] != first[None])
+    every = tuple(
+        Excuse(kind=kind, between=(f"one {other}", "one test"), reason="to see all of it")
+        for kind in ("identical", "near-identical")
+        for other in ("train", "validation")
+    )
+    found = shared(written(root, overlaps("one", distance=distance, excused=every)))
+    split = frame["split"].to_numpy()
+    for position, one in enumerate(SPLITS):
+        for other in SPLITS[position:]:
+            both = (one, other), (other, one)
+            expected = tuple(int(near[split == here][:, split == there].any(axis=1).sum()) for here, there in both)
+            assert found.get(("near-identical", f"one {one}", f"one {other}"), (0, 0)) == expected
+
+
+def sample(folder: Path) -> Path:
+    """A copy of the real radiographs of some patients, with their table and lists."""
+    (folder / "images_001" / "images").mkdir(parents=True)
+    table = (SAMPLE / "Data_Entry_2017_v2020.csv").read_text().splitlines(keepends=True)
+    kept = table[1:401]
+    names = {line.split(",")[0] for line in kept}
+    (folder / "Data_Entry_2017_v2020.csv").write_text(table[0] + "".join(kept))
+    for name in ("train_val_list.txt", "test_list.txt"):
+        listed = [line for line in (SAMPLE / name).read_text().split() if line in names]
+        (folder / name).write_text("\n".join(listed) + "\n")
+    for name in names:
+        (folder / "images_001" / "images" / name).write_bytes((SAMPLE / "images_001" / "images" / name).read_bytes())
+    return folder
+
+
+def prepared(folder: Path, out: Path, *, name: str = "nih") -> None:
+    """What is made of an archive in the layout of the NIH."""
+    mine = Archive(name=name, kind="chestxray14", folder=str(folder), size=64, validation=0.2)
+    files = {table: out / name / f"{table}.parquet" for table in ("cases", "rejects", "labels")}
+    files |= {"images": out / name / "images.npy", "hashes": out / name / "hashes.npy"}
+    prepare(archive=mine, workers=0, split=out / name / "split.json", **files)
+
+
+def ledger_of(folder: Path, out: Path) -> pd.DataFrame:
+    """The ledger of such an archive at the default distance."""
+    prepared(folder, out)
+    return written(out, overlaps("nih", distance=Leaks().distance))
+
+
+@pytest.mark.skipif(not SAMPLE.is_dir(), reason="the sample of ChestX-ray14 is not there")
+def test_real_radiographs_of_different_patients_are_apart(tmp_path):
+    found = ledger_of(sample(tmp_path / "archive"), tmp_path / "out")
+    assert not found.loc[found["must_be_apart"], "cases"].any()
+
+
+@pytest.mark.skipif(not SAMPLE.is_dir(), reason="the sample of ChestX-ray14 is not there")
+def test_a_real_radiograph_encoded_anew_is_found_in_test(tmp_path):
+    folder = sample(tmp_path / "archive")
+    train, test = ((folder / name).read_text().split()[0] for name in ("train_val_list.txt", "test_list.txt"))
+    images = folder / "images_001" / "images"
+    picture = Image.open(images / train).convert("L")
+    picture.save(tmp_path / "again.jpg", quality=80)
+    Image.open(tmp_path / "again.jpg").save(images / test)
+    with pytest.raises(UserError) as refused:
+        ledger_of(folder, tmp_path / "out")
+    assert train in str(refused.value) and test in str(refused.value) and "near-identical" in str(refused.value)
+
+
+@pytest.mark.skipif(not SAMPLE.is_dir(), reason="the sample of ChestX-ray14 is not there")
+def test_a_real_patient_in_two_parts_is_named(tmp_path):
+    """Within an archive `prepare` says no, across two readings of one the ledger does."""
+    folder = sample(tmp_path / "archive")
+    train, test = folder / "train_val_list.txt", folder / "test_list.txt"
+    trained, tested = train.read_text().split(), test.read_text().split()
+    patient = tested[0].split("_")[0]
+    own = [name for name in tested if name.startswith(patient)]
+    assert len(own) > 1
+    train.write_text("\n".join([*trained, own[0]]))
+    test.write_text("\n".join(tested[1:]))
+    with pytest.raises(UserError, match=f"patient {int(patient)} is in test and in train"):
+        ledger_of(folder, tmp_path / "refused")
+
+    train.write_text("\n".join(trained))
+    test.write_text("\n".join(tested))
+    prepared(folder, tmp_path / "out")
+    # here the patient learns, and another tests
+    others = [name for name in trained if name.startswith(trained[0].split("_")[0])]
+    train.write_text("\n".join([*trained[len(others) :], *own]))
+    test.write_text("\n".join([*others, *tested[len(own) :]]))
+    prepared(folder, tmp_path / "out", name="again")
+    looked_at = overlaps("nih", "again", distance=Leaks().distance, nih="chestxray14", again="chestxray14")
+    with pytest.raises(UserError, match=r"ledger\.refused\.csv: 6 leaks"):
+        written(tmp_path / "out", looked_at)
+    told = pd.read_csv(tmp_path / "out" / "ledger.refused.csv").set_index(["kind", "part", "other"])
+    leak = told.loc[("patients", "nih test", "again train")]
+    assert leak["patients"] == 1 and leak["cases"] == leak["other_cases"] == len(own)
+    assert leak["example"] in own and leak["other_example"] in own

@@ -1,0 +1,46 @@
+"""Pieces of images are cut where the keys say, and hold the share of the area that was asked for."""
+
+import pytest
+import torch
+
+from headwater.core.errors import UserError
+from headwater.study.grid import Views
+from headwater.training.augment import augment
+from headwater.training.methods import _crops
+
+
+def test_a_window_is_a_cut_of_its_image():
+    images = torch.arange(2 * 1 * 8 * 8).float().view(2, 1, 8, 8)
+    cut = _crops.window(images, torch.tensor([3, 4]), share=0.25, draw=0)
+    assert cut.shape == (2, 1, 4, 4)
+    for image, piece in zip(images, cut, strict=True):
+        top, left = divmod(int(piece[0, 0, 0] - image[0, 0, 0]), 8)
+        assert torch.equal(piece, image[:, top : top + 4, left : left + 4])
+
+
+def test_a_piece_holds_a_share_of_the_area_between_the_two():
+    """Each pixel tells its place, so the extents of a view can be read from it."""
+    places = torch.linspace(0, 1, 64)
+    across, down = places.expand(64, 64), places[:, None].expand(64, 64)
+    images = torch.stack([across, down, down]).expand(200, 3, 64, 64)
+    (seen,) = _crops.pieces(images, torch.arange(200) * 977, Views(), shares=(0.1, 0.33), size=32, count=1)
+    # the outermost pixels of a view lie half a pixel within it
+    extents = [seen[:, channel].amax(dim=(1, 2)) - seen[:, channel].amin(dim=(1, 2)) for channel in (0, 1)]
+    areas = extents[0] * extents[1]
+    assert 0.07 < areas.min() < 0.13
+    assert 0.28 < areas.max() < 0.36
+
+
+def test_views_of_one_image_differ_and_follow_from_its_key():
+    images, keys = torch.rand(3, 3, 16, 16), torch.tensor([5, 6, 7])
+    one, two = _crops.wide(images, keys, Views(flip=0.5), least=0.3, size=16, count=2)
+    assert not torch.equal(one, two)
+    assert torch.equal(one, augment(images, keys, Views(flip=0.5, crop=0.3)))
+    again = _crops.wide(images[2:], keys[2:], Views(flip=0.5), least=0.3, size=16, count=2)
+    assert torch.allclose(again[1], two[2:], atol=1e-6)
+
+
+@pytest.mark.parametrize("shares", [(0.3, 0.1), (0.0, 0.5), (0.5, 1.1)])
+def test_what_is_no_share_of_an_image_is_refused(shares):
+    with pytest.raises(UserError, match=r"swav\.large_crop: .* are no shares of an image; say the smaller first"):
+        _crops.check_shares(shares, option="swav.large_crop")

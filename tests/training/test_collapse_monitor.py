@@ -1,0 +1,263 @@
+"""A pre-training that collapses is stopped while it runs, and a healthy one is not."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import torch.nn.functional as F
+
+import prepared_made
+from headwater.core import registry
+from headwater.core.errors import UserError
+from headwater.data import store, tables
+from headwater.models import backbones
+from headwater.models.backbones._encoder import restore
+from headwater.stages.pretrain import pretrain
+from headwater.study.grid import Probe, Source
+from headwater.training import checkpoint, ddp, fitting
+from headwater.training.augment import as_float
+from headwater.training.collapse_monitor import Watch, evenly, probed
+from headwater.training.loop import Learner
+from headwater.training.methods import supervised
+
+ALONE = ddp.World(rank=0, size=1, device=torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return prepared_made.archive(tmp_path_factory.mktemp("made"))
+
+
+def source(**changes):
+    training = {"steps": 60, "batch": 16, "lr": 3e-3, "validations": 6, **changes.pop("training", {})}
+    options = {"name": "supervised"}
+    return Source(
+        **{"name": "made", "backbone": "timm/test_resnet", "method": options, "corpus": "made", "training": training}
+        | changes
+    )
+
+
+def trained(folder, wanted, made, **files):
+    pretrain(
+        source=wanted,
+        size=32,
+        cases=made.cases,
+        images=made.images,
+        rows=made.rows,
+        encoder=folder / "e.safetensors",
+        history=folder / "history",
+        progress=folder / "progress.pt",
+        **files,
+    )
+    return checkpoint.load_weights(folder / "e.safetensors")
+
+
+def curve(folder, name):
+    metrics = pd.read_csv(folder / "history" / "metrics.csv")
+    return metrics.loc[metrics["name"] == name].set_index("step")["value"].astype(float)
+
+
+class Constant(Learner):
+    """Learns to give every image the same answer, as a method without its safeguards does."""
+
+    def __init__(self, encoder):
+        super().__init__()
+        self.encoder = encoder
+
+    def views(self, images, keys):
+        return [as_float(images)]
+
+    def forward(self, views, targets):
+        return 100 * F.normalize(self.encoder(views[0]), dim=1).var(dim=0, correction=0).sum()
+
+
+@pytest.fixture
+def collapsing(monkeypatch):
+    module = registry.load("methods", "supervised")
+    monkeypatch.setattr(module, "learner", lambda encoder, **_: Constant(encoder))
+
+
+def test_a_healthy_training_goes_on_and_its_curves_and_its_encoder_tell_so(tmp_path, made):
+    tensors, metadata = trained(tmp_path, source(), made)
+    for name in ("spread", "rank"):
+        assert curve(tmp_path, f"features/{name}").index.tolist() == [10, 20, 30, 40, 50, 60]
+        assert float(metadata[name]) == pytest.approx(curve(tmp_path, f"features/{name}")[60], rel=1e-5)
+    assert curve(tmp_path, "features/spread").min() > 0.05 and curve(tmp_path, "features/rank").min() > 1.1
+    encoder, _ = restore(tensors, metadata, name="timm/test_resnet", size=32, file="e")
+    corpus = store.read(made.cases, images=made.images)
+    looked_at = Watch(source=source(), images=corpus.images, rows=corpus.rows("train"), world=ALONE).features(encoder)
+    assert looked_at["spread"] == pytest.approx(float(metadata["spread"]), rel=1e-5)
+
+
+def test_looking_changes_nothing_of_what_is_learned(tmp_path, made):
+    often, seldom = tmp_path / "often", tmp_path / "seldom"
+    one, _ = trained(often, source(training={"steps": 6}), made)
+    other, _ = trained(seldom, source(training={"steps": 6, "validations": 1}), made)
+    assert all(torch.equal(tensor, other[key]) for key, tensor in one.items())
+    assert len(curve(often, "features/spread")) == 6 and len(curve(seldom, "features/spread")) == 1
+
+
+def test_a_collapse_is_stopped_in_one_line_and_leaves_no_encoder(tmp_path, made, collapsing):
+    said = r"^source 'made' collapsed: at step \d+ the spread of .* is \S+, below 0\.01: .*; lower lr.*spread$"
+    wanted = source(backbone="timm/test_vit", training={"steps": 400, "validations": 40, "lr": 1e-3})
+    with pytest.raises(UserError, match=said) as refusal:
+        trained(tmp_path, wanted, made)
+    step = int(str(refusal.value).partition("at step ")[2].partition(" ")[0])
+    spreads = curve(tmp_path, "features/spread")
+    assert spreads.index[-1] == step < 400 and spreads.iloc[-1] < 0.01 < spreads.iloc[:-1].min()
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_floors_are_the_users(tmp_path, made):
+    with pytest.raises(UserError, match=r"at step 10 the rank of its features is .*, below 50"):
+        trained(tmp_path / "rank", source(collapse={"rank": 50}), made)
+    with pytest.raises(UserError, match=r"at step 10 the spread of its features is .*, below 30"):
+        trained(tmp_path / "spread", source(collapse={"spread": 30}), made)
+    assert source(collapse={"spread": 0.01}).digest == source().digest != source(collapse={"spread": 0.1}).digest
+
+
+def test_what_is_no_number_is_a_collapse_and_one_image_is_none():
+    images = np.zeros((1, 1, 32, 32), dtype=np.uint8)
+    told = {"features/spread": float("nan"), "features/rank": float("nan")}
+    Watch(source=source(), images=images, rows=np.arange(1), world=ALONE).refuse_collapse(3, told)
+    with pytest.raises(UserError, match="at step 3 the spread of its features is nan"):
+        Watch(source=source(), images=images, rows=np.arange(2), world=ALONE).refuse_collapse(3, told)
+
+
+def test_some_rows_are_spread_evenly():
+    assert evenly(np.arange(5), most=9).tolist() == [0, 1, 2, 3, 4]
+    assert evenly(np.arange(10, 21), most=3).tolist() == [10, 15, 20]
+
+
+def test_untrained_networks_are_far_above_the_floor(made):
+    images = store.read(made.cases, images=made.images).images
+    for backbone in ("timm/test_resnet", "timm/test_vit", "timm/test_convnext"):
+        encoder = backbones.build(backbone, size=32, mean=(0.5,), std=(0.25,), seed=1)
+        watch = Watch(source=source(), images=images, rows=np.arange(len(images)), world=ALONE)
+        assert watch.features(encoder)["spread"] > 5 * watch.source.collapse.spread
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    """The archive of the probe, with some labels unknown."""
+    return prepared_made.archive(tmp_path_factory.mktemp("other"), cases=90, seed=5, unknown=0.1)
+
+
+def choosing(**changes):
+    return source(probe={"archive": "other", "neighbours": 5}, training={"steps": 36, **changes})
+
+
+def chosen(folder, wanted, made, other):
+    return trained(folder, wanted, made, probe_cases=other.cases, probe_images=other.images)
+
+
+@pytest.mark.parametrize("kind", ["knn", "linear_probe"])
+def test_the_kept_encoder_is_that_of_the_step_with_the_best_probe(tmp_path, made, other, kind):
+    wanted = choosing(lr=2e-2).model_copy(update={"probe": Probe(archive="other", kind=kind, neighbours=5)})
+    tensors, metadata = chosen(tmp_path, wanted, made, other)
+    aurocs = curve(tmp_path, "probe/auroc")
+    assert aurocs.index.tolist() == [6, 12, 18, 24, 30, 36]
+    said = json.loads(metadata["probe"])
+    best = {"archive": "other", "kind": kind, "auroc": aurocs.max(), "step": int(aurocs.idxmax()), "of": 36}
+    assert said == best and said["step"] < 36
+    encoder, _ = restore(tensors, metadata, name="timm/test_resnet", size=32, file="e")
+    data = store.read(other.cases, images=other.images)
+    watch = Watch(
+        source=wanted,
+        images=data.images,
+        rows=np.arange(2),
+        world=ALONE,
+        probed=probed(wanted.probe, data, file=other.cases),
+    )
+    assert watch.probe(encoder) == pytest.approx(aurocs.max(), abs=1e-6)
+    assert float(metadata["spread"]) == pytest.approx(curve(tmp_path, "features/spread")[said["step"]], rel=1e-5)
+    assert json.loads(metadata["origin"])["probe"] != json.loads(metadata["origin"])["cases"]
+
+
+def test_the_probe_changes_no_step_and_never_reads_a_test_image_or_label(tmp_path, made, other):
+    chosen(tmp_path / "with", choosing(), made, other)
+    trained(tmp_path / "without", choosing().model_copy(update={"probe": None}), made)
+    losses = [curve(tmp_path / name, "training/loss").tolist() for name in ("with", "without")]
+    assert losses[0] == losses[1] and len(losses[0]) == 36
+
+    frame, images = tables.read_table(other.cases, "cases"), np.load(other.images)
+    test = (frame["split"] == "test").to_numpy()
+    frame.loc[test, [name for name in frame if name.startswith(tables.TARGET)]] = 0.0
+    images[test] = 255
+    spoilt = prepared_made.Made(
+        cases=tmp_path / "cases.parquet", images=tmp_path / "images.npy", rows=tmp_path / "rows.parquet"
+    )
+    tables.write_table(frame, spoilt.cases, "cases")
+    np.save(spoilt.images, images)
+    chosen(tmp_path / "spoilt", choosing(), made, spoilt)
+    assert test.any() and curve(tmp_path / "spoilt", "probe/auroc").equals(curve(tmp_path / "with", "probe/auroc"))
+
+
+class Stopped(fitting.Fitting):
+    """Hears a signal after a step."""
+
+    at: int
+
+    def after_step(self, *, step, steps):
+        super().after_step(step=step, steps=steps)
+        if step + 1 == self.at:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("at", [7, 24, 29])
+def test_stopped_anywhere_it_chooses_the_same_step_and_writes_the_same_bytes(tmp_path, made, other, monkeypatch, at):
+    chosen(tmp_path / "alone", choosing(lr=2e-2), made, other)
+    with monkeypatch.context() as patched:
+        Stopped.at = at
+        patched.setattr(supervised.classification, "Fitting", Stopped)
+        with pytest.raises(SystemExit):
+            chosen(tmp_path / "stopped", choosing(lr=2e-2), made, other)
+    chosen(tmp_path / "stopped", choosing(lr=2e-2), made, other)
+    for file in ("e.safetensors", "history/metrics.csv"):
+        assert (tmp_path / "alone" / file).read_bytes() == (tmp_path / "stopped" / file).read_bytes()
+
+
+def test_the_progress_of_other_cases_of_the_probe_is_left_aside(tmp_path, made, other, capsys):
+    chosen(tmp_path, choosing(), made, other)
+    again = prepared_made.archive(tmp_path / "again", cases=90, seed=6)
+    chosen(tmp_path, choosing(), made, again)
+    assert "belongs to another training" in capsys.readouterr().err
+
+
+def test_what_cannot_choose_is_refused(tmp_path, made, other):
+    with pytest.raises(UserError, match="source 'made' has a probe; give --probe-cases"):
+        trained(tmp_path, choosing(), made)
+    with pytest.raises(UserError, match="source 'made' has no probe"):
+        chosen(tmp_path, source(), made, other)
+    data = store.read(other.cases, images=other.images)
+    with pytest.raises(UserError, match="has no label 'stripe'; did you mean 'stripes'"):
+        probed(Probe(archive="other", labels=("stripe",)), data, file="cases")
+    blind = store.Prepared(cases=data.cases[data.cases["split"] != "validation"], images=data.images)
+    with pytest.raises(UserError, match="no label has both classes in the train and in the validation split"):
+        probed(Probe(archive="other"), blind, file="cases")
+    large = prepared_made.archive(tmp_path / "large", size=64)
+    with pytest.raises(UserError, match="has images of 64 pixels, not 32"):
+        chosen(tmp_path, choosing(), made, large)
+
+
+@pytest.mark.slow
+def test_two_ranks_choose_as_one_does(tmp_path, made, other):
+    wanted = choosing(optimiser="sgd", lr=1e-3)
+    (tmp_path / "one").mkdir()
+    chosen(tmp_path / "one", wanted, made, other)
+    words = ["--source", wanted.as_json(), "--size", 32, "--cases", made.cases, "--images", made.images]
+    words += ["--rows", made.rows, "--encoder", tmp_path / "e.safetensors", "--history", tmp_path / "history"]
+    words += ["--progress", tmp_path / "progress.pt", "--probe-cases", other.cases, "--probe-images", other.images]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--"]
+    door = Path(__file__).parents[2] / "scripts" / "pretrain.py"
+    done = subprocess.run([*launch, door, *map(str, words)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for name in ("probe/auroc", "features/spread", "features/rank"):
+        np.testing.assert_allclose(curve(tmp_path, name), curve(tmp_path / "one", name), rtol=1e-3)

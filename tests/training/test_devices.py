@@ -1,0 +1,63 @@
+"""What a rank computes on: its own GPU, or the CPU where that is said or no GPU is given; never the CPU by accident."""
+
+import pytest
+import torch
+
+from headwater.core.errors import UserError
+from headwater.training import ddp
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch):
+    """A machine with so many GPUs, of which SLURM gave some names."""
+
+    def made(gpus: int, given: str | None = None) -> list[int]:
+        chosen: list[int] = []
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+        monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        if given is not None:
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+        return chosen
+
+    return made
+
+
+def test_a_machine_without_gpus_computes_on_the_cpu(machine):
+    machine(0)
+    assert ddp._device("auto", local=0, here=1) == torch.device("cpu")
+    machine(0, "")
+    assert ddp._device("auto", local=0, here=1) == torch.device("cpu")
+
+
+def test_a_job_that_was_given_a_gpu_never_falls_back_in_silence(machine):
+    machine(0, "3")
+    with pytest.raises(UserError, match="torch finds no GPU, though this job was given 3; look at nvidia-smi"):
+        ddp._device("auto", local=0, here=1)
+    assert ddp._device("cpu", local=0, here=1) == torch.device("cpu")
+    machine(0)
+    with pytest.raises(UserError, match="torch finds no GPU, though one is wanted"):
+        ddp._device("cuda", local=0, here=1)
+
+
+def test_each_rank_gets_its_own(machine):
+    chosen = machine(2, "0,1")
+    assert [ddp._device("auto", local=local, here=2).index for local in range(2)] == [0, 1] == chosen
+
+
+@pytest.mark.parametrize("local", [0, 1])
+def test_every_rank_refuses_too_few_so_that_the_first_can_say_it(machine, local: int):
+    machine(1, "0")
+    with pytest.raises(UserError, match="2 ranks on this machine need 2 GPUs: there are 1"):
+        ddp._device("auto", local=local, here=2)
+
+
+def test_idle_gpus_of_a_job_are_named_once(machine, capsys: pytest.CaptureFixture):
+    machine(4, "0,1,2,3")
+    for local in range(2):
+        ddp._device("auto", local=local, here=2)
+    assert capsys.readouterr().err == "2 of the 4 GPUs of this job stand idle: 2 ranks\n"
+    machine(4)
+    ddp._device("auto", local=0, here=1)
+    assert capsys.readouterr().err == ""

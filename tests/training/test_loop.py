@@ -1,0 +1,228 @@
+"""A training that was stopped anywhere ends as if it had been left alone."""
+
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+
+from headwater.core.errors import UserError
+from headwater.study import grid
+from headwater.training import checkpoint, loop
+from training_made import STEPS, Doomed, Small, losses, products, recipe, train
+
+
+class Crash(Exception):
+    pass
+
+
+def crash():
+    raise Crash
+
+
+def terminate():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.fixture(scope="module")
+def left_alone(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("left_alone")
+    fitted = train(folder, Small(dropout=0.2))
+    return folder, fitted
+
+
+FEW = (1, 5, 12, 24)
+"""The first step, the end of the warm-up, a step with a validation, the last step."""
+OTHERS = [pytest.param(step, marks=pytest.mark.slow) for step in range(1, STEPS + 1) if step not in FEW]
+
+
+@pytest.mark.parametrize("at", [*FEW, *OTHERS])
+def test_stopped_by_a_signal_at_any_step_and_resumed_it_ends_in_the_same_bytes(tmp_path, left_alone, at):
+    with pytest.raises(SystemExit) as stopped:
+        train(tmp_path, Doomed(at=at, deed=terminate, dropout=0.2))
+    assert stopped.value.code == 143
+    saved = checkpoint.load(tmp_path / "progress.pt", identity="this one")
+    assert saved["step"] == at
+    assert train(tmp_path, Small(dropout=0.2)) == left_alone[1]
+    assert products(tmp_path) == products(left_alone[0])
+
+
+@pytest.mark.parametrize("at", [3, 11, 24])
+def test_crashed_between_two_saves_it_goes_back_and_ends_in_the_same_bytes(tmp_path, left_alone, at):
+    with pytest.raises(Crash):
+        train(tmp_path, Doomed(at=at, deed=crash, dropout=0.2))
+    assert train(tmp_path, Small(dropout=0.2)) == left_alone[1]
+    assert products(tmp_path) == products(left_alone[0])
+
+
+def test_killed_while_it_saves_it_takes_back_the_metrics_that_are_ahead(tmp_path, left_alone, monkeypatch):
+    save = checkpoint.save
+
+    def full(contents, progress, *, identity):
+        if contents["step"] == 16:
+            raise Crash
+        save(contents, progress, identity=identity)
+
+    monkeypatch.setattr(checkpoint, "save", full)
+    with pytest.raises(Crash):
+        train(tmp_path, Small(dropout=0.2))
+    monkeypatch.undo()
+    assert checkpoint.load(tmp_path / "progress.pt", identity="this one")["step"] == 12
+    assert len(losses(tmp_path)) == 16
+    assert train(tmp_path, Small(dropout=0.2)) == left_alone[1]
+    assert products(tmp_path) == products(left_alone[0])
+
+
+def test_stopped_again_and_again_with_every_optimiser_it_ends_in_the_same_bytes(tmp_path):
+    for optimiser in ("adamw", "adam", "sgd", "lars", "lamb"):
+        training = recipe(optimiser=optimiser, steps=8, validations=2)
+        alone, often = tmp_path / optimiser / "alone", tmp_path / optimiser / "often"
+        train(alone, Small(), training=training)
+        for at in (3, 4):
+            with pytest.raises(SystemExit):
+                train(often, Doomed(at=at, deed=terminate), training=training)
+        train(often, Small(), training=training)
+        assert products(often) == products(alone), optimiser
+
+
+def test_the_signal_handlers_are_given_back(tmp_path):
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGUSR1)
+    train(tmp_path, Small(), training=recipe(steps=2, warmup_steps=0))
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGUSR1)) == before
+
+
+def test_a_finished_training_is_taken_up_at_its_end(tmp_path, left_alone):
+    train(tmp_path, Small(dropout=0.2))
+    (tmp_path / "weights.safetensors").unlink()
+    learner = Doomed(at=STEPS, deed=crash, dropout=0.2)
+    assert train(tmp_path, learner) == left_alone[1]
+    assert products(tmp_path) == products(left_alone[0])
+
+
+def test_the_progress_of_another_training_is_left_aside(tmp_path, left_alone, capsys):
+    train(tmp_path, Small(), training=recipe(steps=10), identity="another")
+    assert train(tmp_path, Small(dropout=0.2)) == left_alone[1]
+    assert products(tmp_path) == products(left_alone[0])
+    assert "belongs to another training" in capsys.readouterr().err
+
+
+def test_it_learns_and_the_learning_rate_rises_and_falls(left_alone):
+    folder, _ = left_alone
+    rates = [
+        float(line.rpartition(",")[2]) for line in (folder / "metrics.csv").read_text().splitlines() if "/lr," in line
+    ]
+    rise = [0.02 * step / 6 for step in range(1, 6)]
+    fall = [0.01 * (1 + np.cos(np.pi * step / 19)) for step in range(19)]
+    assert rates == pytest.approx(rise + fall)
+    trace = losses(folder)
+    assert len(trace) == STEPS
+    assert trace[-5:].mean() < trace[:5].mean()
+
+
+def selected(folder, learner, values, *, direction="max", **changes):
+    """Fit with these validation scores, one after another; (how it went, the weights that each validation saw)."""
+    scores, seen = iter(values), []
+
+    def judge(learner):
+        assert not learner.training
+        seen.append({key: tensor.clone() for key, tensor in learner.state_dict().items()})
+        return {"validation/score": next(scores)}
+
+    return train(folder, learner, validate=judge, select=("validation/score", direction), **changes), seen
+
+
+def same(one, other):
+    return all(torch.equal(tensor, other[key]) for key, tensor in one.items())
+
+
+@pytest.mark.parametrize(("direction", "best"), [("max", 2), ("min", 0)])
+def test_the_kept_weights_are_those_of_the_best_validation_and_nan_never_wins(tmp_path, direction, best):
+    values = [0.5, float("nan"), 0.9, 0.7, float("nan"), 0.8]
+    learner = Small()
+    fitted, seen = selected(tmp_path, learner, values, direction=direction)
+    assert fitted == loop.Fitted(steps=STEPS, kept_step=4 * (best + 1), score=values[best], stopped_early=False)
+    assert same(learner.state_dict(), seen[best])
+    assert not same(learner.state_dict(), seen[3])
+
+
+def test_where_every_validation_is_nan_the_last_weights_are_kept(tmp_path):
+    learner = Small()
+    fitted, seen = selected(tmp_path, learner, [float("nan")] * 6)
+    assert (fitted.kept_step, fitted.score) == (STEPS, None)
+    assert same(learner.state_dict(), seen[-1])
+
+
+def test_patience_ends_a_training_and_a_restart_knows_it(tmp_path):
+    values = [0.5, 0.6, 0.6, float("nan"), 1.0, 1.0]
+    fitted, _ = selected(tmp_path, Small(), values, training=recipe(patience=2))
+    assert fitted == loop.Fitted(steps=16, kept_step=8, score=0.6, stopped_early=True)
+    before = products(tmp_path)
+    again, seen = selected(tmp_path, Doomed(at=17, deed=crash), [], training=recipe(patience=2))
+    assert again == fitted and not seen
+    assert products(tmp_path) == before
+
+
+def test_the_moving_average_is_what_is_validated_and_kept(tmp_path):
+    training = recipe(ema=0.8, steps=8, validations=1, warmup_steps=0, clip=None)
+    plain, averaged = Small(), Small()
+    trace = []
+    plain.after_step = lambda **_: trace.append({key: value.clone() for key, value in plain.state_dict().items()})
+    train(tmp_path / "plain", plain, training=training.model_copy(update={"ema": None}), validate=None)
+    train(tmp_path / "averaged", averaged, training=training, validate=None)
+    expected = trace[0]["network.10.weight"]
+    for done, now in enumerate(trace[1:], start=2):
+        decay = min(0.8, 1 - done ** (-2 / 3))
+        expected = expected + (1 - decay) * (now["network.10.weight"] - expected)
+    torch.testing.assert_close(averaged.state_dict()["network.10.weight"], expected)
+    assert losses(tmp_path / "plain").tolist() == losses(tmp_path / "averaged").tolist()
+
+
+def test_gradients_are_clipped(tmp_path):
+    clipped, free = Small(), Small()
+    start = free.network[10].weight.detach().clone()
+    for learner, clip in ((clipped, 1e-3), (free, None)):
+        training = recipe(steps=1, warmup_steps=0, optimiser="sgd", weight_decay=0, lr=1, ema=None, clip=clip)
+        train(tmp_path / str(clip), learner, training=training, validate=None)
+    assert (clipped.network[10].weight - start).norm() < 3e-3 < (free.network[10].weight - start).norm()
+
+
+def test_a_loss_that_is_no_number_stops_the_training_and_leaves_the_progress_whole(tmp_path):
+    class Poisoned(Small):
+        poison = 1.0
+
+        def forward(self, views, targets):
+            return super().forward(views, targets) * self.poison
+
+        def after_step(self, *, step, steps):
+            self.poison = float("nan") if step == 12 else 1.0
+
+    with pytest.raises(UserError, match=r"loss became nan at step 14 with learning rate 0\.0\d+; lower lr"):
+        train(tmp_path, Poisoned())
+    saved = checkpoint.load(tmp_path / "progress.pt", identity="this one")
+    assert saved["step"] == 12
+    assert all(tensor.isfinite().all() for tensor in saved["learner"].values())
+
+
+def test_what_cannot_be_trained_is_refused(tmp_path):
+    with pytest.raises(UserError, match="no image to train on"):
+        train(tmp_path, Small(), rows=np.arange(0))
+    with pytest.raises(UserError, match="layer_decay"):
+        train(tmp_path, Small(), training=recipe(layer_decay=0.7))
+    with pytest.raises(UserError, match="fp16 needs a GPU"):
+        train(tmp_path, Small(), training=recipe(precision="fp16"))
+
+
+def test_bf16_trains_and_resumes_exactly(tmp_path):
+    training = recipe(precision="bf16", steps=12, validations=2)
+    train(tmp_path / "alone", Small(), training=training)
+    with pytest.raises(SystemExit):
+        train(tmp_path / "stopped", Doomed(at=7, deed=terminate), training=training)
+    train(tmp_path / "stopped", Small(), training=training)
+    assert products(tmp_path / "stopped") == products(tmp_path / "alone")
+
+
+def test_by_default_norms_and_biases_do_not_decay():
+    training = grid.Training(steps=1, weight_decay=0.3)
+    groups = {group["weight_decay"]: len(group["params"]) for group in Small().parameter_groups(training)}
+    assert groups == {0.0: 5, 0.3: 3}

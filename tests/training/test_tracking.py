@@ -1,0 +1,167 @@
+"""Curves as a table, in TensorBoard and in W&B, with nothing written where it does not belong."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from headwater.core.errors import UserError
+from headwater.study import grid
+from headwater.training.ddp import World
+from headwater.training.tracking import Tracker
+from training_made import ALONE
+
+RECORD = grid.Source(
+    name="s", backbone="timm/x", weights=grid.Weights(layout="timm", path="/secret/place/w.pt"), mean=(0.5,)
+)
+
+
+def tracker(folder, *, wandb="disabled", world=ALONE):
+    tracking = grid.Tracking(wandb=wandb, project="p")
+    return Tracker(folder, record=RECORD, group="d/s", name="d/s/r", job="finetune", tracking=tracking, world=world)
+
+
+def rows(folder):
+    return (folder / "metrics.csv").read_text().splitlines()
+
+
+def board(folder, name):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder / "tensorboard"))
+    events.Reload()
+    return [(event.step, event.value) for event in events.Scalars(name)]
+
+
+def test_each_value_is_a_row_that_reads_back_exactly(tmp_path):
+    with tracker(tmp_path) as one:
+        one.log(1, {"training/loss": 1 / 3, "training/lr": 1e-30})
+        one.log(2, {"validation/auroc": float("nan")})
+    assert rows(tmp_path) == [
+        "step,name,value",
+        "1,training/loss,0.3333333333333333",
+        "1,training/lr,1e-30",
+        "2,validation/auroc,nan",
+    ]
+
+
+def test_rewind_drops_later_rows_and_torn_ones(tmp_path):
+    with tracker(tmp_path) as one:
+        for step in range(1, 31):
+            one.log(step, {"training/loss": step})
+    with (tmp_path / "metrics.csv").open("a") as file:
+        file.write("31,training/lo")
+    with tracker(tmp_path) as one:
+        one.rewind(19)
+        one.log(20, {"training/loss": 0.5})
+    assert rows(tmp_path)[-2:] == ["19,training/loss,19.0", "20,training/loss,0.5"]
+    assert len(rows(tmp_path)) == 21
+    assert board(tmp_path, "training/loss") == [(10, 10.0), (20, 0.5)]
+
+
+def test_a_training_from_the_first_step_begins_an_empty_table(tmp_path):
+    with tracker(tmp_path) as one:
+        one.log(10, {"training/loss": 1.0})
+    with tracker(tmp_path) as one:
+        one.rewind(0)
+    assert rows(tmp_path) == ["step,name,value"]
+
+
+def test_tensorboard_gets_every_tenth_step_and_every_validation(tmp_path):
+    with tracker(tmp_path) as one:
+        for step in range(1, 26):
+            one.log(step, {"training/loss": step})
+        one.log(25, {"validation/auroc": 0.75})
+    assert board(tmp_path, "training/loss") == [(10, 10.0), (20, 20.0)]
+    assert board(tmp_path, "validation/auroc") == [(25, 0.75)]
+
+
+def test_what_is_flushed_outlives_a_killed_process(tmp_path):
+    one = tracker(tmp_path).__enter__()
+    one.log(1, {"training/loss": 2})
+    one.flush()
+    assert rows(tmp_path)[-1] == "1,training/loss,2.0"
+    one.finish(0)
+
+
+def test_only_the_first_rank_writes(tmp_path):
+    with tracker(tmp_path, world=World(rank=1, size=2, device=ALONE.device), wandb="offline") as one:
+        one.rewind(0)
+        one.log(10, {"training/loss": 1.0})
+        one.flush()
+        one.summary({"x": 1.0})
+    assert not list(tmp_path.iterdir())
+
+
+def test_switched_off_wandb_is_never_imported(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with tracker(tmp_path) as one:
+        one.log(10, {"training/loss": 1.0})
+        one.summary({"x": 1.0})
+    with pytest.raises(UserError, match=r"needs the package wandb; pip install -e '\.\[wandb\]'"):
+        tracker(tmp_path, wandb="offline").__enter__()
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """An empty home, from an empty folder in which a test starts."""
+    home = tmp_path / "home"
+    (home / "here").mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(home / "here")
+    for name in [name for name in os.environ if name.startswith(("WANDB_", "XDG_"))]:
+        monkeypatch.delenv(name)
+    return home
+
+
+def test_an_offline_run_of_wandb_tells_the_curves_and_nothing_of_the_machine(tmp_path, home):
+    pytest.importorskip("wandb", reason="wandb is an extra")
+    folder = tmp_path / "run"
+    with pytest.raises(SystemExit), tracker(folder, wandb="offline") as one:
+        one.log(10, {"training/loss": 0.5})
+        one.log(13, {"training/loss": 0.25})
+        one.log(13, {"validation/auroc": 0.75})
+        one.summary({"kept": 13})
+        raise SystemExit(143)
+    (file,) = folder.rglob("run-*.wandb")
+    entries = inspected(file)
+    (run,) = [entry["run"] for entry in entries if entry["type"] == "run"]
+    assert run["run_id"] == RECORD.digest and run["run_group"] == "d/s" and run["job_type"] == "finetune"
+    assert run["display_name"] == "d/s/r" and run["project"] == "p" and run["resume"]
+    assert run["config"]["update"]["backbone"] == "timm/x" and run["config"]["update"]["weights"]["path"] == "w.pt"
+    history = [entry["history"]["item"] for entry in entries if entry["type"] == "history"]
+    assert [(item["_step"], item.get("training/loss"), item.get("validation/auroc")) for item in history] == [
+        (10, 0.5, None),
+        (13, None, 0.75),
+    ]
+    assert [entry["exit"]["exit_code"] for entry in entries if entry["type"] == "exit"] == [143]
+    assert any("preempting" in str(entry) for entry in entries)
+    for secret in (socket.gethostname(), str(tmp_path), "/secret", Path(sys.argv[0]).name):
+        assert secret.encode() not in file.read_bytes(), secret
+    assert [found.name for found in home.rglob("*")] == ["here"]
+    assert not [name for name in os.environ if name.startswith("WANDB_") and name.endswith("_DIR")]
+
+
+def inspected(file):
+    """What W&B's own reader finds in the file of a run."""
+    command = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json", str(file)]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return [json.loads(line) for line in shown.splitlines()]
+
+
+def test_folders_that_the_user_chose_for_wandb_stay(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_CACHE_DIR", "mine")
+    for name in ("WANDB_DIR", "WANDB_DATA_DIR", "WANDB_CONFIG_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    one = tracker(tmp_path, wandb="online")
+    one._keep_below_folder()
+    assert os.environ["WANDB_CACHE_DIR"] == "mine"
+    assert os.environ["WANDB_DATA_DIR"] == str(tmp_path / "wandb" / "data")
+    # where the login to a server of one's own is written down
+    assert "WANDB_CONFIG_DIR" not in os.environ
+    for name in one.borrowed:
+        monkeypatch.delenv(name)
