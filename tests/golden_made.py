@@ -24,11 +24,16 @@ import pandas as pd
 import elsewhere_made
 import prepared_made
 import report_made
-from headwater import exchanges, formats, grid, origins, plugins, records, report, settings
-from headwater.compare import compare
-from headwater.cross import cross
-from headwater.finetune import finetune
-from headwater.splits import with_splits
+from headwater.core import files as core_files
+from headwater.core import records, registry
+from headwater.data import tables as data_tables
+from headwater.data.splits import with_splits
+from headwater.stages import report
+from headwater.stages.compare import compare
+from headwater.stages.cross import cross
+from headwater.stages.finetune import finetune
+from headwater.study import config as study_config
+from headwater.study import grid, lineage, shared_labels
 
 ROOT = Path(__file__).parent.parent
 HOME = Path(__file__).parent / "golden"
@@ -51,18 +56,18 @@ def sha(lines: list[str], *, digits: int = 64) -> str:
 
 def digests(config: str) -> dict[str, Any]:
     """The digest of each record that a config lays out, by what it is called; of its many runs one for each dataset."""
-    plan = settings.read(ROOT / config)
+    plan = study_config.read(ROOT / config)
     laid = plan.grid()
     return {
         "grid": laid.digest,
-        "overlaps": origins.overlaps(laid).digest,
+        "overlaps": lineage.overlaps(laid).digest,
         "archives": {one.name: one.digest for one in laid.archives},
         "reductions": {name: one.digest for name, one in laid.reductions.items()},
         "sources": {one.name: one.digest for one in laid.sources},
         "datasets": {one.name: one.digest for one in laid.datasets},
         "recipes": {one.name: one.digest for one in laid.recipes},
         "comparisons": {one.name: laid.comparison(one.name).digest for one in laid.datasets},
-        "exchanges": {one.name: exchanges.guests(laid, one.name).digest for one in laid.datasets},
+        "exchanges": {one.name: shared_labels.guests(laid, one.name).digest for one in laid.datasets},
         "runs": {one.name: _of_runs(list(laid.runs(one.name))) for one in laid.datasets},
     }
 
@@ -100,16 +105,16 @@ def _of_jobs(jobs: list[dict[str, Any]]) -> dict[str, Any]:
 
 def names() -> dict[str, Any]:
     """Fields of records with their defaults, columns of tables, plug-ins with their options."""
-    roots = (settings.Config, grid.Grid, grid.Run, grid.Comparison, grid.Overlaps, exchanges.Exchanges)
+    roots = (study_config.Config, grid.Grid, grid.Run, grid.Comparison, grid.Overlaps, shared_labels.Exchanges)
     return {
         "records": {form.__name__: _fields(form) for form in _reached(roots)},
-        "tables": {name: " ".join(columns) for name, columns in formats.TABLES.items()},
-        "kinds": {name: " ".join(columns.values()) for name, columns in formats.TABLES.items()},
-        "keys": {name: " ".join(columns) for name, columns in formats.KEYS.items()},
-        "optional": {name: " ".join(columns) for name, columns in formats.OPTIONAL.items()},
+        "tables": {name: " ".join(columns) for name, columns in data_tables.TABLES.items()},
+        "kinds": {name: " ".join(columns.values()) for name, columns in data_tables.TABLES.items()},
+        "keys": {name: " ".join(columns) for name, columns in data_tables.KEYS.items()},
+        "optional": {name: " ".join(columns) for name, columns in data_tables.OPTIONAL.items()},
         "plugins": {
-            family: {name: _fields(plugins.options(family, name)) for name in plugins.names(family)}
-            for family in plugins.FAMILIES
+            family: {name: _fields(registry.options(family, name)) for name in registry.names(family)}
+            for family in registry.FAMILIES
         },
     }
 
@@ -169,7 +174,7 @@ def _catalogue() -> pd.DataFrame:
     patients = [f"p{number}" for number in range(12) for _ in range(2)]
     cases = [f"c{number}" for number in range(24)]
     rare = [float(number < 6) for number in range(24)]
-    return pd.DataFrame({"case": cases, "patient": patients, "split": "", f"{formats.TARGET}Mass": rare})
+    return pd.DataFrame({"case": cases, "patient": patients, "split": "", f"{data_tables.TARGET}Mass": rare})
 
 
 def _fitted(source: grid.Source, made: prepared_made.Made, folder: Path) -> dict[str, Any]:
@@ -179,7 +184,7 @@ def _fitted(source: grid.Source, made: prepared_made.Made, folder: Path) -> dict
     run = grid.Run(dataset=grid.Dataset(name="made", archive="made"), source=source, recipe=recipe, seed=SEED)
     products = {"model": folder / "model.safetensors", "fit": folder / "fit.json", "progress": folder / "saved.pt"}
     finetune(run=run, cases=made.cases, images=made.images, device="cpu", **products)
-    return formats.read_json(products["fit"])
+    return core_files.read_json(products["fit"])
 
 
 @contextmanager
@@ -215,9 +220,9 @@ def _called(name: str) -> Callable[..., str]:
 def twins() -> dict[str, str]:
     """For each twin what stands for its files' names and for what its tables say."""
     told = {}
-    for name in plugins.names("twins"):
+    for name in registry.names("twins"):
         with tempfile.TemporaryDirectory() as place:
-            plugins.load("twins", name).make(Path(place) / "twin", **TWIN)
+            registry.load("twins", name).make(Path(place) / "twin", **TWIN)
             files = sorted(path for path in Path(place).rglob("*") if path.is_file())
             tables = [path.read_text() for path in files if path.suffix in (".csv", ".txt", ".json")]
             paths = [path.relative_to(place).as_posix() for path in files]
@@ -245,7 +250,7 @@ def results(folder: Path) -> dict[str, str]:
     other = elsewhere_made.made(folder / "elsewhere")
     told = {name: getattr(other, name) for name in other.__dataclass_fields__ if name != "cases"}
     cross(**told, crossed=folder / "crossed.parquet")
-    crossed = formats.read_table(folder / "crossed.parquet", "crossed")
+    crossed = data_tables.read_table(folder / "crossed.parquet", "crossed")
     return found | {"crossed": crossed.to_csv(index=False, lineterminator="\n")}
 
 
@@ -281,7 +286,7 @@ def as_csv(rows: list[list[str]]) -> str:
 
 
 def _write(name: str, content: Any) -> None:
-    formats.write_json(content, HOME / f"{name}.json")
+    core_files.write_json(content, HOME / f"{name}.json")
 
 
 def record() -> None:
@@ -290,7 +295,7 @@ def record() -> None:
     _write("seeds", seeds() | {"twins": twins()})
     with tempfile.TemporaryDirectory() as folder:
         for name, text in results(Path(folder)).items():
-            formats.write_text(as_csv(cells(text)), HOME / "report" / f"{name}.csv")
+            core_files.write_text(as_csv(cells(text)), HOME / "report" / f"{name}.csv")
     _write("configs", {config: {"digests": digests(config), "plan": plan(config)} for config in CONFIGS})
 
 
