@@ -23,7 +23,8 @@ from headwater.cluster import slurm
 from headwater.core.errors import UserError
 from headwater.planning import preflight
 from headwater.study import config as study_config, lineage
-from headwater.study.grid import Processes
+from headwater.study.archive import window_of
+from headwater.study.compute import Processes
 
 try:
     CONFIG = study_config.load(config, file=", ".join(map(str, workflow.configfiles)))
@@ -178,7 +179,7 @@ def hashes_at(archive):
 
 def looking_at(archive, *, source):
     """A source that looks at the images of an archive, through that archive's window."""
-    return GRID.source(source).model_copy(update={"seen": study_config.window_of(GRID.archive(archive))})
+    return GRID.source(source).model_copy(update={"seen": window_of(GRID.archive(archive))})
 
 
 def rows_alike(wildcards):

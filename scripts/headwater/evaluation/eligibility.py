@@ -9,7 +9,7 @@ import pandas as pd
 from headwater.core.errors import UserError, did_you_mean
 from headwater.data.tables import MACRO, OF_SUBSET
 from headwater.evaluation.predictions import Predictions
-from headwater.study.grid import Comparison
+from headwater.study.comparison import Comparison
 
 
 @dataclass(frozen=True, kw_only=True)

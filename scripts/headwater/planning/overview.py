@@ -17,8 +17,8 @@ from headwater.planning.runtime_estimate import Reckoning
 from headwater.planning.timing_profile import Calibration
 from headwater.study import config as study_config
 from headwater.study import shared_labels
+from headwater.study.archive import Archive
 from headwater.study.config import Config
-from headwater.study.grid import Archive
 from headwater.study.job_graph import Job, cases_of
 
 DEMO = Path("config/config.yaml")

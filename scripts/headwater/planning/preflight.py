@@ -8,8 +8,9 @@ from pathlib import Path
 from headwater.core import registry
 from headwater.core.errors import UserError, did_you_mean
 from headwater.models import backbones
+from headwater.study.archive import Archive
 from headwater.study.config import Config
-from headwater.study.grid import Archive, Source
+from headwater.study.source import Source
 from headwater.training import methods
 
 EVIDENCE = ("target", "score")

@@ -22,10 +22,13 @@ from headwater.data import tables
 from headwater.data.datasets import Card
 from headwater.planning.runtime_estimate import file_of
 from headwater.study import shared_labels
-from headwater.study.config import Config, window_of
+from headwater.study.archive import Archive, window_of
+from headwater.study.config import Config
 from headwater.study.ct_windows import Window
-from headwater.study.grid import Archive, Recipe, Run, Source, Training
+from headwater.study.grid import Run
 from headwater.study.job_graph import Job, cases_of
+from headwater.study.recipe import Recipe, Training
+from headwater.study.source import Source
 
 
 class Timed(Record):

@@ -13,7 +13,10 @@ from headwater.evaluation import multiplicity
 from headwater.evaluation.multiplicity import CONFIRMATORY, CONTROL, EXPLORATORY
 from headwater.evaluation.statistics.readers import FEWEST_PAIRED
 from headwater.reporting import formatting, pivot
-from headwater.study.grid import Archive, Dataset, Excuse, Grid, Source
+from headwater.study.archive import Archive, Dataset
+from headwater.study.grid import Grid
+from headwater.study.leaks import Excuse
+from headwater.study.source import Source
 
 # the grid
 

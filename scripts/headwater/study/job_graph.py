@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from headwater.study.config import Config
-from headwater.study.grid import Grid, Run, Source
+from headwater.study.grid import Grid, Run
+from headwater.study.source import Source
 
 COMPARED = {"compare": ".parquet", "examine": ".calibration.parquet", "cross": ".crossed.parquet"}
 """What is done with all runs of a dataset, and how its first product ends."""
