@@ -8,6 +8,7 @@ from pathlib import Path
 from headwater.core import registry
 from headwater.core.errors import UserError, did_you_mean
 from headwater.models import backbones
+from headwater.study import shared_labels
 from headwater.study.archive import Archive
 from headwater.study.config import Config
 from headwater.study.source import Source
@@ -166,9 +167,6 @@ def _external(config: Config) -> Iterable[str]:
     """External validation of datasets of which no two share a finding."""
     if not config.comparison.external or list(_labels(config)):
         return
-    # reading labels takes a moment, which a study without external validation need not wait for
-    from headwater.study import shared_labels
-
     grid = config.grid()
     if not any(shared_labels.abroad(grid, name).others for name in config.datasets):
         yield (

@@ -10,6 +10,7 @@ from headwater.core.records import Choice, Record
 from headwater.study.archive import Archive, Dataset
 from headwater.study.comparison import Comparing, Comparison
 from headwater.study.leaks import Leaks, Learned, Overlaps
+from headwater.study.paths import run_path
 from headwater.study.recipe import Recipe
 from headwater.study.source import PROBED, Source
 
@@ -28,7 +29,7 @@ class Run(Record):
     @property
     def path(self) -> str:
         """Where its products lie below the runs folder."""
-        return f"{self.dataset.name}/{self.source.name}/{self.recipe.name}/seed{self.seed}"
+        return run_path(self.dataset.name, self.source.name, self.recipe.name, self.seed)
 
     @property
     def stream(self) -> int:
