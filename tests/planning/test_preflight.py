@@ -75,7 +75,7 @@ def imported_by(program: str, *, among: set[str]) -> set[str]:
 
 
 def test_planning_does_not_wait_for_the_compiler():
-    assert not imported_by("import headwater.preflight, headwater.study.config", among={"numba"})
+    assert not imported_by("import headwater.planning.preflight, headwater.study.config", among={"numba"})
 
 
 def test_labels_that_stand_in_an_archives_file_are_read_without_importing_it():
