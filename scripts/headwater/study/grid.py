@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
+from headwater.core import registry
 from headwater.core.records import Choice, Record
 from headwater.study.archive import Archive, Dataset
 from headwater.study.comparison import Comparing, Comparison
@@ -79,11 +80,17 @@ class Grid(Record):
 
     def like(self, reduction: str) -> str | None:
         """The reduction that this one keeps as many images as, if it asks for that."""
-        return self.reductions[reduction].options.get("like")
+        return self._meant(reduction, "reduction")
 
     def looked_at_by(self, reduction: str) -> str | None:
         """The source whose encoder tells a reduction what images show, if it asks for one."""
-        return self.reductions[reduction].options.get("source")
+        return self._meant(reduction, "source")
+
+    def _meant(self, reduction: str, meaning: str) -> str | None:
+        """What a reduction says by the option that its plug-in declares to mean this, if it does."""
+        choice = self.reductions[reduction]
+        option = registry.option("reductions", choice.name, means=meaning)
+        return choice.options.get(option) if option else None
 
     def before(self, source: str) -> list[str]:
         """The sources whose encoders must be there before a source can be pre-trained: its start, and who looks."""
