@@ -12,8 +12,9 @@ import rounding
 from headwater.core.errors import UserError
 from headwater.data import store, tables
 from headwater.stages.transport import transport
-from headwater.study.grid import Run, Source
+from headwater.study.grid import Run
 from headwater.study.shared_labels import Exchange, Exchanges
+from headwater.study.source import Source
 from headwater.training import predictor
 from headwater.training.augment import as_float
 from test_training_verbs import fitted as fit

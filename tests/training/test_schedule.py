@@ -11,7 +11,7 @@ from timm.optim import param_groups_weight_decay
 
 import rounding
 from headwater.core.errors import UserError
-from headwater.study.grid import Training
+from headwater.study.recipe import Training
 from headwater.training import schedule
 
 

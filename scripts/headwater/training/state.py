@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from headwater.study.grid import Training
+from headwater.study.recipe import Training
 from headwater.training import schedule
 from headwater.training.checkpoint import say
 from headwater.training.ddp import World, any_rank, precision, with_shared_statistics

@@ -16,7 +16,7 @@ from headwater.models import backbones
 from headwater.models.backbones import genesis
 from headwater.models.backbones._encoder import restore
 from headwater.stages.adopt import adopt
-from headwater.study.grid import Source
+from headwater.study.source import Source
 from headwater.training import checkpoint
 
 pytestmark = pytest.mark.usefixtures("float64")

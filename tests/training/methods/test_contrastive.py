@@ -13,7 +13,7 @@ from torch import nn
 
 import rounding
 from headwater.core.errors import UserError
-from headwater.study.grid import Training
+from headwater.study.recipe import Training
 from headwater.training.augment import keys
 from headwater.training.methods import _group_norm, _queues, moco
 from test_methods import learner

@@ -5,7 +5,7 @@ import torch
 
 import rounding
 from headwater.core.errors import UserError
-from headwater.study.grid import Views
+from headwater.study.recipe import Views
 from headwater.training.augment import augment
 from headwater.training.methods import _crops
 

@@ -10,7 +10,7 @@ import rounding
 from headwater.core.errors import UserError
 from headwater.models import backbones
 from headwater.models.backbones._sparse import Shown, features, through
-from headwater.study.grid import Views
+from headwater.study.recipe import Views
 from headwater.training import methods
 from headwater.training.augment import keys
 from headwater.training.methods import spark

@@ -10,7 +10,7 @@ from scipy.special import log_softmax
 
 import rounding
 from headwater.core.errors import UserError
-from headwater.study.grid import Training
+from headwater.study.recipe import Training
 from headwater.training import schedule
 from headwater.training.augment import keys
 from headwater.training.methods import swav
