@@ -10,7 +10,7 @@ import pytest
 
 from headwater.core.command_line import door, doors
 from headwater.core.errors import UserError
-from headwater.study.grid import Views
+from headwater.study.recipe import Views
 
 got: dict = {}
 
