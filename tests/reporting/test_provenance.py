@@ -183,7 +183,7 @@ def test_a_table_that_tells_is_the_same_table_and_the_same_bytes_again(tmp_path)
     for name, origin in (("one", {"b": "2", "a": "1"}), ("two", {"a": "1", "b": "2"}), ("none", None)):
         write_table(frame, tmp_path / name, "rows", origin=origin)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
-    assert tables.told(tmp_path / "one") == {"a": "1", "b": "2"} and tables.told(tmp_path / "none") == {}
+    assert tables.read_origin(tmp_path / "one") == {"a": "1", "b": "2"} and tables.read_origin(tmp_path / "none") == {}
     pd.testing.assert_frame_equal(read_table(tmp_path / "one", "rows"), read_table(tmp_path / "none", "rows"))
 
 

@@ -101,7 +101,7 @@ def _reported(grid: Grid, files: list[Path], made: prepared_made.Made, results: 
     )  # fmt: skip
     tables.write_table(label_counts(tables.read_table(made.cases, "cases")), labels, "labels")
     for file, table in ((rejects, "rejects"), (ledger, "ledger")):
-        tables.write_table(pd.DataFrame(columns=list(tables.TABLES[table])), file, table)
+        tables.write_table(pd.DataFrame(columns=list(tables.declared(table).columns)), file, table)
     products = {"comparisons": "", "curves": ".curves", "values": ".values", "replicates": ".replicates"}
     products |= {"provenance": ".provenance"}
     made_by = {name: results / "comparisons" / f"chest{suffix}.parquet" for name, suffix in products.items()}

@@ -9,7 +9,7 @@ import pandas as pd
 
 from headwater.core.errors import UserError
 from headwater.core.fingerprints import LENGTH, NOT_RECORDED, sha256
-from headwater.data.tables import read_table, told
+from headwater.data.tables import read_origin, read_table
 from headwater.study.grid import Grid
 
 PREDICTED = ("record", "model", "encoder", "split")
@@ -28,7 +28,7 @@ RUN = ["dataset", "recipe", "source", "seed"]
 def of_predictions(file: Path, *, run: tuple[str, str, int], dataset: str) -> dict[str, Any]:
     """A row of the table of provenance: what a run predicted, and the fingerprints of what that came from."""
     source, recipe, seed = run
-    kept = told(file)
+    kept = read_origin(file)
     return {
         "dataset": dataset,
         "recipe": recipe,

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from headwater.data.tables import MACRO, TABLES, read_table, write_table
+from headwater.data.tables import MACRO, declared, read_table, write_table
 from headwater.evaluation import bootstrap, pairwise, published_analysis
 from headwater.evaluation import eligibility as labels_of
 from headwater.evaluation import predictions as predictions_of
@@ -54,7 +54,7 @@ def compare(
 
 
 def _write(rows: Iterable[dict] | pd.DataFrame, path: Path, table: str, *, keys: tuple[str, ...]) -> None:
-    frame = pd.DataFrame(rows, columns=list(TABLES[table]))
+    frame = pd.DataFrame(rows, columns=list(declared(table).columns))
     write_table(frame.sort_values(["metric", "recipe", *keys], ignore_index=True), path, table)
 
 
@@ -85,7 +85,7 @@ def _macro_replicates(statistics: list[Statistic], comparison: Comparison) -> pd
                 named = {"dataset": comparison.dataset, "metric": statistic.metric, "recipe": statistic.recipe}
                 named |= {"source": source, "reference": reference}
                 parts.append(pd.DataFrame({**named, "replicate": np.arange(len(drawn)), "difference": drawn}))
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(TABLES["replicates"]))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(declared("replicates").columns))
 
 
 def _curves(runs: Runs, labels: list[Label], *, dataset: str) -> pd.DataFrame:
@@ -98,4 +98,4 @@ def _curves(runs: Runs, labels: list[Label], *, dataset: str) -> pd.DataFrame:
                 false, true = curves_of.roc(target, score)
                 named = {"dataset": dataset, "recipe": recipe, "source": source, "seed": seed, "label": label.name}
                 parts.append(pd.DataFrame({**named, "false_positive_rate": false, "true_positive_rate": true}))
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(TABLES["curves"]))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(declared("curves").columns))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from headwater.data.tables import TABLES, read_table, write_table
+from headwater.data.tables import declared, read_table, write_table
 from headwater.evaluation import bootstrap
 from headwater.evaluation import eligibility as labels_of
 from headwater.evaluation import external as cells_of
@@ -53,7 +53,7 @@ def cross(
             comparison=comparison,
             threads=threads,
         )
-    frame = pd.DataFrame(rows, columns=list(TABLES["crossed"]))
+    frame = pd.DataFrame(rows, columns=list(declared("crossed").columns))
     order = ["fitted_to", "metric", "recipe", "label", "source"]
     write_table(frame.sort_values(order, ignore_index=True), crossed, "crossed")
 

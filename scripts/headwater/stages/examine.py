@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from headwater.data.tables import KEYS, TABLES, read_table, write_table
+from headwater.data.tables import declared, read_table, write_table
 from headwater.evaluation import calibration as evaluation_calibration
 from headwater.evaluation import eligibility as labels_of
 from headwater.evaluation import external
@@ -99,5 +99,5 @@ def _guests(
 
 def _write(rows: Iterable[dict] | pd.DataFrame, path: Path, table: str) -> None:
     """The rows as a table, in an order that is that of no file and of no config."""
-    frame = pd.DataFrame(rows, columns=list(TABLES[table]))
-    write_table(frame.sort_values(KEYS[table], kind="stable", ignore_index=True), path, table)
+    frame = pd.DataFrame(rows, columns=list(declared(table).columns))
+    write_table(frame.sort_values(list(declared(table).keys), kind="stable", ignore_index=True), path, table)
