@@ -80,8 +80,7 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr("headwater.reporting.figures.drawn", lambda *_, **__: {})
-        patch.setattr("headwater.reporting.figures.examined", lambda *_, **__: {})
+        patch.setattr("headwater.reporting.writing.draw", lambda study: {})
         torch.manual_seed(1)
         torch.save(timm.create_model("test_resnet", num_classes=0).state_dict(), "published.pth")
         results, grid = Path("results"), laid_out()
@@ -112,13 +111,7 @@ def _reported(grid: Grid, files: list[Path], made: prepared_made.Made, results: 
     validation = [file.with_name("validation.parquet") for file in files]
     given = {"predictions": files, "validation": validation, "labels": labels, "cases": made.cases}
     examine(comparison=grid.comparison("chest"), **given, **examined)
-    files = {name: [file] for name, file in made_by.items()}
-    files["provenance"].append(examined["provenance"])
-    files |= {name: [examined[name]] for name in ("calibration", "reliability", "thresholds", "subgroups")}
-    report(
-        grid=grid, **files, labels=[labels], rejects=[rejects],
-        cases=[made.cases], ledger=ledger, folder=results / "report",
-    )  # fmt: skip
+    report(grid=grid, results=results, folder=results / "report")
 
 
 @pytest.fixture

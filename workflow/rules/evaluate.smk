@@ -1,5 +1,7 @@
 # All runs of a dataset compared, and the tables and figures over all datasets.
 
+from headwater.reporting import artefacts
+
 
 rule compare:
     input:
@@ -86,10 +88,7 @@ rule cross:
         " --crossed {output.crossed} --threads {threads} > {log} 2>&1"
 
 
-TABLES = ["significance", "macro", "characteristics", "calibration", "thresholds", "subgroups"]
-TABLES += [f"labelwise_{dataset}" for dataset in CONFIG.datasets]
-TABLES += ["crossed"] if CONFIG.comparison.external else []
-TABLES += ["reductions", "reductions_measured"] if GRID.reduced else []
+TABLES = artefacts.table_files(GRID)
 
 
 rule report:
@@ -116,11 +115,11 @@ rule report:
             caption="../report/comparison.rst",
             labels={"page": "sources compared"},
         ),
-        expand(f"{REPORT}/{{table}}.{{suffix}}", table=TABLES, suffix=["csv", "md", "tex", "html"]),
+        [f"{REPORT}/{name}.{suffix}" for name in TABLES for suffix in TABLES[name] if len(TABLES[name]) > 1],
         expand(f"{REPORT}/numbers.{{suffix}}", suffix=["json", "tex"]),
         expand(f"{REPORT}/provenance.{{suffix}}", suffix=["csv", "json"]),
         f"{REPORT}/summary.txt",
-        [f"{REPORT}/crossed_labelwise.csv"] if CONFIG.comparison.external else [],
+        [f"{REPORT}/{name}.{suffix}" for name in TABLES for suffix in TABLES[name] if len(TABLES[name]) == 1],
     log:
         "logs/report.log",
     conda:
@@ -129,11 +128,4 @@ rule report:
         grid=quote(GRID.as_json()),
         folder=subpath(output[0], parent=True),
     shell:
-        door("report") + "--grid {params.grid} --comparisons {input.comparisons} --curves {input.curves}"
-        " --values {input.values} --replicates {input.replicates} --provenance {input.provenance}"
-        " --calibration {input.calibration} --reliability {input.reliability} --thresholds {input.thresholds}"
-        " --subgroups {input.subgroups} --labels {input.labels} --rejects {input.rejects}"
-        " --cases {input.cases} --ledger {input.ledger} --folder {params.folder}"
-        + (" --crossed {input.crossed}" if CONFIG.comparison.external else "")
-        + (f" --manifests {{input.manifests}} --encoders {quote(RESULTS)}/encoders" if GRID.reduced else "")
-        + " > {log} 2>&1"
+        door("report") + f"--grid {{params.grid}} --results {quote(RESULTS)} --folder {{params.folder}} > {{log}} 2>&1"

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,25 +26,6 @@ CHANCE = "chance"
 """What stands for a reference where a source is compared with guessing."""
 
 TEXT, WHOLE, NUMBER, FLAG = "text", "whole number", "number", "yes or no"
-
-COUNTED = {
-    "patients": WHOLE,
-    "cases": WHOLE,
-    "positives": WHOLE,
-    "positive_patients": WHOLE,
-    "negative_patients": WHOLE,
-    "seeds": WHOLE,
-    "resamples": WHOLE,
-    "tested": FLAG,
-    "note": TEXT,
-}
-"""Columns of what a number of a label rests on."""
-
-
-def estimated(*names: str) -> dict[str, str]:
-    """Columns of quantities, each with its standard error and its interval."""
-    return {f"{name}{suffix}": NUMBER for name in names for suffix in ("", "_se", "_low", "_high")}
-
 
 SPLITS = ("train", "validation", "test")
 
@@ -72,9 +54,13 @@ class Table:
     with_targets: bool = False
     """Whether it has a target column per label besides its own."""
 
-    def frame(self, rows: list[dict[str, Any]]) -> pd.DataFrame:
+    def frame(self, rows: Iterable[dict[str, Any]] | pd.DataFrame) -> pd.DataFrame:
         """Rows as a frame that has this table's columns even where there are no rows."""
         return pd.DataFrame(rows, columns=list(self.columns))
+
+    def sort(self, rows: Iterable[dict[str, Any]] | pd.DataFrame) -> pd.DataFrame:
+        """The same in the order of the keys, which is that of no file and of no config."""
+        return self.frame(rows).sort_values(list(self.keys), kind="stable", ignore_index=True)
 
     def check(self, frame: pd.DataFrame, *, file: Path | str = "table") -> pd.DataFrame:
         """The frame with the known columns in order, in the right kinds, with unique keys; else a `UserError`."""
@@ -302,276 +288,24 @@ TABLES = {
             },
             keys=("tested_on", "case", "label"),
         ),
-        # one row per metric, recipe, source, dataset that was fitted to, and label; `dataset` is the one tested on,
-        # `home` the same source fitted to that one, over the same findings (cross -> report)
-        Table(
-            name="crossed",
-            columns={
-                "dataset": TEXT,
-                "fitted_to": TEXT,
-                "metric": TEXT,
-                "recipe": TEXT,
-                "source": TEXT,
-                "label": TEXT,
-                "asked": TEXT,
-                "findings": WHOLE,
-                "value": NUMBER,
-                "value_se": NUMBER,
-                "value_low": NUMBER,
-                "value_high": NUMBER,
-                "home_value": NUMBER,
-                "home_se": NUMBER,
-                "home_low": NUMBER,
-                "home_high": NUMBER,
-                "difference": NUMBER,
-                "difference_se": NUMBER,
-                "difference_low": NUMBER,
-                "difference_high": NUMBER,
-                "degrees_of_freedom": NUMBER,
-                "p": NUMBER,
-                "patients": WHOLE,
-                "cases": WHOLE,
-                "positives": WHOLE,
-                "positive_patients": WHOLE,
-                "negative_patients": WHOLE,
-                "seeds": WHOLE,
-                "resamples": WHOLE,
-                "tested": FLAG,
-                "few": FLAG,
-                "note": TEXT,
-            },
-            keys=("fitted_to", "metric", "recipe", "source", "label"),
-        ),
-        # one row per metric, recipe, label, source and reference; no reference: the source alone (compare -> report)
-        Table(
-            name="comparisons",
-            columns={
-                "dataset": TEXT,
-                "metric": TEXT,
-                "recipe": TEXT,
-                "label": TEXT,
-                "source": TEXT,
-                "reference": TEXT,
-                "value": NUMBER,
-                "value_se": NUMBER,
-                "value_low": NUMBER,
-                "value_high": NUMBER,
-                "reference_value": NUMBER,
-                "reference_se": NUMBER,
-                "reference_low": NUMBER,
-                "reference_high": NUMBER,
-                "difference": NUMBER,
-                "difference_se": NUMBER,
-                "difference_low": NUMBER,
-                "difference_high": NUMBER,
-                "degrees_of_freedom": NUMBER,
-                "p": NUMBER,
-                # the same question asked of the replicates alone, and the smallest p that they can give
-                "p_percentile": NUMBER,
-                "smallest_p": NUMBER,
-                # against the margin; the interval covers 1 - 2 x level
-                "p_noninferior": NUMBER,
-                "p_equivalent": NUMBER,
-                "margin_low": NUMBER,
-                "margin_high": NUMBER,
-                # difference in standard deviations of one training; share of seed pairs in which the source is better
-                "effect": NUMBER,
-                "superiority": NUMBER,
-                # the published study's way, where it is asked for
-                "published_value": NUMBER,
-                "published_sd": NUMBER,
-                "published_reference": NUMBER,
-                "published_reference_sd": NUMBER,
-                "published_p": NUMBER,
-                "patients": WHOLE,
-                "cases": WHOLE,
-                "positives": WHOLE,
-                "positive_patients": WHOLE,
-                "negative_patients": WHOLE,
-                "seeds": WHOLE,
-                "resamples": WHOLE,
-                "dropped": WHOLE,
-                "tested": FLAG,
-                "few": FLAG,
-                "note": TEXT,
-            },
-            keys=("metric", "recipe", "label", "source", "reference"),
-        ),
-        # what each run reached, over all cases (compare -> report)
-        Table(
-            name="values",
-            columns={
-                "dataset": TEXT,
-                "metric": TEXT,
-                "recipe": TEXT,
-                "label": TEXT,
-                "source": TEXT,
-                "seed": WHOLE,
-                "value": NUMBER,
-            },
-            keys=("metric", "recipe", "label", "source", "seed"),
-        ),
-        # macro differences with patients and seeds resampled; empty where undefined (compare -> report)
-        Table(
-            name="replicates",
-            columns={
-                "dataset": TEXT,
-                "metric": TEXT,
-                "recipe": TEXT,
-                "source": TEXT,
-                "reference": TEXT,
-                "replicate": WHOLE,
-                "difference": NUMBER,
-            },
-            keys=("metric", "recipe", "source", "reference", "replicate"),
-        ),
-        # what each run predicted, and the files that came from, by their SHA-256 (compare, examine -> report)
-        Table(
-            name="provenance",
-            columns={
-                "dataset": TEXT,
-                "recipe": TEXT,
-                "source": TEXT,
-                "seed": WHOLE,
-                "run": TEXT,
-                # predictions.parquet, validation.parquet or elsewhere.parquet of the run, and its fingerprint
-                "file": TEXT,
-                "predictions": TEXT,
-                "record": TEXT,
-                "model": TEXT,
-                "encoder": TEXT,
-                "split": TEXT,
-            },
-            keys=("dataset", "recipe", "source", "seed", "file"),
-        ),
-        # what each run's validation split settles, before its test split is looked at (examine)
-        Table(
-            name="settled",
-            columns={
-                "dataset": TEXT,
-                "recipe": TEXT,
-                "source": TEXT,
-                "seed": WHOLE,
-                "label": TEXT,
-                # one for all labels, which makes the log loss of the known targets least
-                "temperature": NUMBER,
-                "log_loss": NUMBER,
-                "log_loss_scaled": NUMBER,
-                "known": WHOLE,
-                # the least score at which alarms pass over this share of the negatives
-                "specificity": NUMBER,
-                "threshold": NUMBER,
-                "cases": WHOLE,
-                "positives": WHOLE,
-                "negatives": WHOLE,
-                "note": TEXT,
-            },
-            keys=("recipe", "source", "seed", "label"),
-        ),
-        # how far scores can be read as probabilities; `scores`: raw, or scaled by temperature (examine -> report)
-        Table(
-            name="calibration",
-            columns={
-                "dataset": TEXT,
-                "fitted_to": TEXT,
-                "recipe": TEXT,
-                "source": TEXT,
-                # what the test split calls it, and what the network calls it
-                "label": TEXT,
-                "asked": TEXT,
-                "scores": TEXT,
-                **estimated("intercept", "slope", "brier", "ratio"),
-                **COUNTED,
-            },
-            keys=("fitted_to", "recipe", "source", "label", "asked", "scores"),
-        ),
-        # points of the reliability plots, seeds pooled; equal scores share a bin (examine -> report)
-        Table(
-            name="reliability",
-            columns={
-                "dataset": TEXT,
-                "fitted_to": TEXT,
-                "recipe": TEXT,
-                "source": TEXT,
-                "label": TEXT,
-                "asked": TEXT,
-                "scores": TEXT,
-                "bin": WHOLE,
-                "predicted": NUMBER,
-                "observed": NUMBER,
-                "low": NUMBER,
-                "high": NUMBER,
-                "scored": WHOLE,
-                "patients": WHOLE,
-            },
-            keys=("fitted_to", "recipe", "source", "label", "asked", "scores", "bin"),
-        ),
-        # what alarms find and miss on the test split, at the thresholds of the validation split (examine -> report)
-        Table(
-            name="thresholds",
-            columns={
-                "dataset": TEXT,
-                "fitted_to": TEXT,
-                "recipe": TEXT,
-                "source": TEXT,
-                "label": TEXT,
-                "asked": TEXT,
-                "asked_specificity": NUMBER,
-                # the mean over seeds, the lowest and the highest
-                "threshold": NUMBER,
-                "threshold_low": NUMBER,
-                "threshold_high": NUMBER,
-                **estimated("sensitivity", "specificity", "ppv", "npv"),
-                **COUNTED,
-            },
-            keys=("fitted_to", "recipe", "source", "label", "asked"),
-        ),
-        # the first metric in groups of the test patients, each held against all others (examine -> report)
-        Table(
-            name="subgroups",
-            columns={
-                "dataset": TEXT,
-                "metric": TEXT,
-                "recipe": TEXT,
-                "source": TEXT,
-                "label": TEXT,
-                "characteristic": TEXT,
-                "group": TEXT,
-                **estimated("value"),
-                "rest": NUMBER,
-                **estimated("difference"),
-                # of its characteristic the group that lies furthest from all others
-                "largest": FLAG,
-                "patients": WHOLE,
-                "cases": WHOLE,
-                "positives": WHOLE,
-                "positive_patients": WHOLE,
-                "negative_patients": WHOLE,
-                "seeds": WHOLE,
-                "resamples": WHOLE,
-                "note": TEXT,
-            },
-            keys=("recipe", "source", "label", "characteristic", "group"),
-        ),
-        # ROC curves of the runs, thinned for drawing (compare -> report)
-        Table(
-            name="curves",
-            columns={
-                "dataset": TEXT,
-                "recipe": TEXT,
-                "source": TEXT,
-                "seed": WHOLE,
-                "label": TEXT,
-                "false_positive_rate": NUMBER,
-                "true_positive_rate": NUMBER,
-            },
-        ),
     )
 }
 """Tables whose columns do not stand beside their producer yet, by name."""
 
 
-HOMES: dict[str, str] = {}
+HOMES: dict[str, str] = {
+    "crossed": "headwater.evaluation.external:CROSSED",
+    "comparisons": "headwater.evaluation.pairwise:COMPARISONS",
+    "values": "headwater.evaluation.bootstrap:VALUES",
+    "replicates": "headwater.evaluation.pairwise:REPLICATES",
+    "provenance": "headwater.evaluation.run_files:RUN_FILES",
+    "settled": "headwater.evaluation.validation_choices:SETTLED",
+    "calibration": "headwater.evaluation.calibration:CALIBRATION",
+    "reliability": "headwater.evaluation.calibration:RELIABILITY",
+    "thresholds": "headwater.evaluation.operating_points:THRESHOLDS",
+    "subgroups": "headwater.evaluation.subgroups:SUBGROUPS",
+    "curves": "headwater.evaluation.roc:CURVES",
+}
 """Where the tables that have left `TABLES` are declared: `module:CONSTANT` by name, until no caller names a table."""
 
 

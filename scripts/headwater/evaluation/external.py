@@ -1,4 +1,4 @@
-"""Crossed: how networks that were fitted to other hospitals' images do on one hospital's test images.
+"""External validation: how networks that were fitted to other hospitals' images do on one hospital's test images.
 
 The networks fitted at home are measured as `compare` measures them, bit for bit; guests on the same draw of the same
 patients, so that a guest and the network of the same source at home are compared patient by patient.
@@ -10,13 +10,53 @@ from pathlib import Path
 import numpy as np
 
 from headwater.core.errors import UserError
-from headwater.data.tables import MACRO, read_column, read_table
-from headwater.evaluation import bootstrap, pairwise, predictions
-from headwater.evaluation import eligibility as labels_of
+from headwater.data.tables import FLAG, MACRO, NUMBER, TEXT, WHOLE, Table, read_column, read_table
+from headwater.evaluation import bootstrap, eligibility, pairwise, predictions
 from headwater.evaluation.bootstrap import Runs, Statistic
 from headwater.evaluation.eligibility import Label
 from headwater.study.grid import Comparison
 from headwater.study.shared_labels import Exchange, Exchanges
+
+CROSSED = Table(
+    name="crossed",
+    columns={
+        "dataset": TEXT,
+        "fitted_to": TEXT,
+        "metric": TEXT,
+        "recipe": TEXT,
+        "source": TEXT,
+        "label": TEXT,
+        "asked": TEXT,
+        "findings": WHOLE,
+        "value": NUMBER,
+        "value_se": NUMBER,
+        "value_low": NUMBER,
+        "value_high": NUMBER,
+        "home_value": NUMBER,
+        "home_se": NUMBER,
+        "home_low": NUMBER,
+        "home_high": NUMBER,
+        "difference": NUMBER,
+        "difference_se": NUMBER,
+        "difference_low": NUMBER,
+        "difference_high": NUMBER,
+        "degrees_of_freedom": NUMBER,
+        "p": NUMBER,
+        "patients": WHOLE,
+        "cases": WHOLE,
+        "positives": WHOLE,
+        "positive_patients": WHOLE,
+        "negative_patients": WHOLE,
+        "seeds": WHOLE,
+        "resamples": WHOLE,
+        "tested": FLAG,
+        "few": FLAG,
+        "note": TEXT,
+    },
+    keys=("fitted_to", "metric", "recipe", "label", "source"),
+)
+"""One row per metric, recipe, label, source and dataset that was fitted to; `dataset` is the one tested on, `home_*` is
+the same source fitted to that one, over the same findings."""
 
 NOT_COMPARED = (
     *("home_value", "home_se", "home_low", "home_high"),
@@ -48,7 +88,7 @@ def by_dataset(files: list[Path], fitted_to: Exchanges) -> dict[str, list[Path]]
 def untaught_there(other: Exchange, counts: Path) -> dict[str, str]:
     """Why networks fitted to another dataset could not learn a label, by the tested dataset's name of it."""
     table = read_table(counts, "labels")
-    reasons = labels_of.untaught(table, [asked for _, asked in other.labels], file=counts)
+    reasons = eligibility.untaught(table, [asked for _, asked in other.labels], file=counts)
     return {label: f"{reasons[asked]} of {other.dataset}" for label, asked in other.labels if asked in reasons}
 
 
@@ -64,6 +104,31 @@ def at_home(statistics: list[Statistic], *, comparison: Comparison) -> Iterator[
                 **pairwise.reached(statistic, source, comparison=comparison, called="value", prefix="value"),
                 **dict.fromkeys(NOT_COMPARED, np.nan),
             }
+
+
+def read_guests(
+    other: Exchange,
+    files: list[Path],
+    *,
+    home: Runs,
+    statistics: list[Statistic],
+    untaught: dict[str, str],
+    comparison: Comparison,
+    threads: int,
+) -> Iterator[dict]:
+    """The rows of the networks fitted to one other dataset, from the files in which they predict this one's cases."""
+    plain = without_controls(comparison)
+    guests = predictions.read_elsewhere(plain, files, fitted_to=other, home=next(iter(home.values())))
+    labels = eligibility.parts(next(iter(guests.values())), comparison=plain, untaught=untaught)
+    return of_guests(
+        guests,
+        labels,
+        home=home,
+        statistics=statistics,
+        fitted_to=other,
+        comparison=comparison,
+        threads=threads,
+    )
 
 
 def of_guests(

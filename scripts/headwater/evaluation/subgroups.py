@@ -12,24 +12,52 @@ import pandas as pd
 
 from headwater.core import registry
 from headwater.core.errors import UserError
-from headwater.data.tables import MACRO
-from headwater.evaluation import bootstrap as measured
-from headwater.evaluation import eligibility as labels_of
+from headwater.data.tables import FLAG, MACRO, NUMBER, TEXT, WHOLE, Table
+from headwater.evaluation import bootstrap, eligibility
 from headwater.evaluation.bootstrap import Runs
 from headwater.evaluation.eligibility import Label
 from headwater.evaluation.predictions import Predictions
+from headwater.evaluation.seed_groups import estimated
 from headwater.evaluation.statistics import readers, replication
 from headwater.evaluation.statistics.readers import Estimate
 from headwater.study.grid import Comparison
 
-UNTOLD = "not told"
-"""What stands for what an archive does not tell of a case."""
+UNKNOWN_GROUP = "not told"
+"""The group of the cases of which the archive does not record a characteristic."""
 
 CHARACTERISTICS = ("sex", "age", "view", "site")
 """What test cases are parted by."""
 
 AGE_BANDS = ((0, "<40"), (40, "40-59"), (60, "60-79"), (80, "80+"))
 """From which year of age on a case belongs to which band."""
+
+SUBGROUPS = Table(
+    name="subgroups",
+    columns={
+        "dataset": TEXT,
+        "metric": TEXT,
+        "recipe": TEXT,
+        "source": TEXT,
+        "label": TEXT,
+        "characteristic": TEXT,
+        "group": TEXT,
+        **estimated("value"),
+        "rest": NUMBER,
+        **estimated("difference"),
+        # of its characteristic the group that lies furthest from all others
+        "largest": FLAG,
+        "patients": WHOLE,
+        "cases": WHOLE,
+        "positives": WHOLE,
+        "positive_patients": WHOLE,
+        "negative_patients": WHOLE,
+        "seeds": WHOLE,
+        "resamples": WHOLE,
+        "note": TEXT,
+    },
+    keys=("recipe", "source", "label", "characteristic", "group"),
+)
+"""The first metric in groups of the test patients, each compared with all others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +82,7 @@ class Group:
 
     def measured(self, at: int) -> bool:
         """Whether the label at a position has a number in this group; those of whom nothing is told are but counted."""
-        return self.name != UNTOLD and self.side.labels[at].tested
+        return self.name != UNKNOWN_GROUP and self.side.labels[at].tested
 
     def compared(self, at: int) -> bool:
         """Whether it has one among the others, too."""
@@ -70,8 +98,8 @@ def of_cases(cases: pd.DataFrame, wanted: np.ndarray, *, file: object) -> pd.Dat
     told = told.loc[wanted]
     starts, names = zip(*AGE_BANDS, strict=True)
     band = pd.cut(told["age"], [*starts, np.inf], right=False, labels=list(names)).astype(object)
-    parted = told[list(CHARACTERISTICS)].assign(age=band.fillna(UNTOLD)).astype(str)
-    return parted.replace("", UNTOLD).reset_index(drop=True)
+    parted = told[list(CHARACTERISTICS)].assign(age=band.fillna(UNKNOWN_GROUP)).astype(str)
+    return parted.replace("", UNKNOWN_GROUP).reset_index(drop=True)
 
 
 def groups(
@@ -89,7 +117,7 @@ def groups(
 
     for characteristic in CHARACTERISTICS:
         values = parted[characteristic].to_numpy()
-        told = values != UNTOLD
+        told = values != UNKNOWN_GROUP
         for name in sorted(set(values), key=lambda name: place(characteristic, name)):
             inside = values == name
             rest = side(told & ~inside)
@@ -100,13 +128,13 @@ def place(characteristic: str, name: str) -> tuple[int, bool, int, str]:
     """Where a group stands among all: bands of age as they follow each other, those of whom nothing is told last."""
     bands = [band for _, band in AGE_BANDS]
     rank = bands.index(name) if characteristic == "age" and name in bands else 0
-    return CHARACTERISTICS.index(characteristic), name == UNTOLD, rank, name
+    return CHARACTERISTICS.index(characteristic), name == UNKNOWN_GROUP, rank, name
 
 
 def _side(run: Predictions, inside: np.ndarray, *, comparison: Comparison, untaught: dict[str, str]) -> Side:
     part = _part(run, inside)
     labels = [
-        labels_of.of(part, position, comparison=comparison, untaught=untaught) for position in range(len(run.labels))
+        eligibility.of(part, position, comparison=comparison, untaught=untaught) for position in range(len(run.labels))
     ]
     return Side(inside=inside, labels=tuple(labels), cases=int(inside.sum()), patients=len(set(part.patients)))
 
@@ -148,10 +176,20 @@ _Numbers = dict[tuple[bytes, int], _Number]
 """By which cases, and by the position of the label."""
 
 
+def of_study(
+    runs: Runs, cases: pd.DataFrame, *, comparison: Comparison, untaught: dict[str, str], threads: int, file: object
+) -> Iterator[dict]:
+    """All rows of `SUBGROUPS`, from a table of cases that gives sex, age, projection and site; `file` holds it."""
+    first = next(iter(runs.values()))
+    by_case = of_cases(cases, first.cases, file=file)
+    parted = list(groups(first, by_case, comparison=comparison, untaught=untaught))
+    return rows(runs, parted, comparison=comparison, threads=threads)
+
+
 def rows(runs: Runs, found: list[Group], *, comparison: Comparison, threads: int) -> Iterator[dict]:
     """Each recipe, source, label and group by the study's first metric: rows of `subgroups`."""
     for recipe in comparison.recipes:
-        of_recipe = measured.of_recipe(runs, recipe, comparison)
+        of_recipe = bootstrap.of_recipe(runs, recipe, comparison)
         for number, source in enumerate(comparison.sources):
             seeds = len(comparison.seeds)
             chosen = of_recipe[number * seeds : (number + 1) * seeds]
@@ -197,11 +235,13 @@ def _of_group(group: Group, numbers: _Numbers, run: Predictions, *, comparison: 
     inside = compared or [at for at in positions if group.measured(at)]
     here, there = group.side.inside.tobytes(), group.rest.inside.tobytes()
     counted = inside or list(positions)
-    parts = [labels_of.macro(_part(run, side.inside), _only(side.labels, counted)) for side in (group.side, group.rest)]
+    parts = [
+        eligibility.macro(_part(run, side.inside), _only(side.labels, counted)) for side in (group.side, group.rest)
+    ]
     value = _mean([numbers[here, at] for at in inside]) if inside else None
     others = _mean([numbers[there, at] for at in compared]) if compared else None
     many = f"mean of {len(inside)} of {len(positions)} labels" if inside else "no label has enough patients"
-    many = "counted only" if group.name == UNTOLD else many
+    many = "counted only" if group.name == UNKNOWN_GROUP else many
     yield _row(group, MACRO, parts, value, others, comparison=comparison, note=many)
     for at in positions:
         both = [group.side.labels[at], group.rest.labels[at]]
@@ -217,7 +257,7 @@ def _only(labels: tuple[Label, ...], inside: list[int]) -> list[Label]:
 
 def _too_few(group: Group, at: int, *, comparison: Comparison) -> str:
     """Why a label has no number in a group, or none to hold it against."""
-    if group.name == UNTOLD or group.compared(at):
+    if group.name == UNKNOWN_GROUP or group.compared(at):
         return ""
     label, who = (group.rest.labels[at], " among the others") if group.measured(at) else (group.side.labels[at], "")
     if label.smaller_class >= comparison.fewest_positive:

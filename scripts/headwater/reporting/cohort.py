@@ -9,9 +9,9 @@ from headwater.core import text
 from headwater.core.fingerprints import short
 from headwater.data import cards, splits
 from headwater.data.tables import SPLITS, TARGET
-from headwater.evaluation.subgroups import UNTOLD
+from headwater.evaluation.subgroups import UNKNOWN_GROUP
 from headwater.reporting import prose
-from headwater.reporting.pivot import Wide
+from headwater.reporting.printed_table import PrintedTable, plain
 from headwater.study.grid import Dataset, Grid
 
 ALL = "all"
@@ -31,18 +31,24 @@ WORDS = {
 }
 """What a reader calls a characteristic; a projection and a label are called by their own names."""
 
-TOLD_OF_CASES = "Age and sex are counted once for each case, so a patient with many cases counts as often."
+COUNTED_BY_CASE = "Age and sex are counted once for each case, so a patient with many cases counts as often."
 
 
-def table(cases: dict[str, pd.DataFrame], *, grid: Grid) -> Wide:
+def table(cases: dict[str, pd.DataFrame], *, grid: Grid) -> PrintedTable:
     """All datasets in one table, from tables of cases by archive."""
     exact = pd.DataFrame(
         [row for dataset in grid.datasets for row in _of_dataset(dataset, cases[dataset.archive], grid)],
         columns=list(EXACT),
     )
     shown = pd.DataFrame(_lines(exact))
-    bold = pd.DataFrame(False, index=shown.index, columns=shown.columns)
-    return Wide(title="Characteristics of the datasets", shown=shown, bold=bold, exact=exact)
+    return PrintedTable(
+        title="Characteristics of the datasets",
+        shown=shown,
+        bold=plain(shown),
+        exact=exact,
+        warnings=warnings(grid),
+        notes=footnotes(cases, grid=grid),
+    )
 
 
 def warnings(grid: Grid) -> list[str]:
@@ -54,8 +60,8 @@ def warnings(grid: Grid) -> list[str]:
 def footnotes(cases: dict[str, pd.DataFrame], *, grid: Grid) -> list[str]:
     """What a reader must know of the columns, and of single archives and their splits."""
     return [
-        "In brackets, of age and sex: the share of cases of which the archive tells it; of projections and labels: the "
-        f"share of cases, and of cases whose label is known. {TOLD_OF_CASES}",
+        "In brackets, for age and sex: the share of cases for which the archive records it; for projections and "
+        f"labels: the share of cases, and of cases whose label is known. {COUNTED_BY_CASE}",
         *(f"{dataset.name}: {note}." for dataset in grid.datasets for note in _notes(dataset, grid)),
         *(f"{dataset.name}: {_splits(cases[dataset.archive])}." for dataset in grid.datasets),
     ]
@@ -90,7 +96,7 @@ def _of_dataset(dataset: Dataset, cases: pd.DataFrame, grid: Grid) -> Iterator[d
     labels = dataset.labels or [name.removeprefix(TARGET) for name in cases.columns if name.startswith(TARGET)]
     parts = {ALL: cases} | {split: cases[cases["split"] == split] for split in SPLITS}
     measured = {split: _measured(part, labels, patients=told) for split, part in parts.items()}
-    projections = cases["view"].replace("", UNTOLD).value_counts().index
+    projections = cases["view"].replace("", UNKNOWN_GROUP).value_counts().index
     for characteristic, name in _order(measured[ALL], projections=list(projections)):
         for split, part in parts.items():
             value = measured[split].get((characteristic, name), {"known": len(part), "value": 0})
@@ -113,7 +119,7 @@ def _measured(cases: pd.DataFrame, labels: list[str], *, patients: bool) -> dict
         found["patients", ""] = {"known": len(cases), "value": cases["patient"].nunique()}
     found["age", ""] = {"known": len(age), "value": age.mean(), "sd": age.std()}
     found["women", ""] = {"known": len(sex), "value": int((sex == WOMAN).sum())}
-    for view, count in cases["view"].replace("", UNTOLD).value_counts().items():
+    for view, count in cases["view"].replace("", UNKNOWN_GROUP).value_counts().items():
         found["projection", view] = {"known": len(cases), "value": int(count)}
     for label in labels:
         target = cases[TARGET + label].dropna()

@@ -8,6 +8,7 @@ import pandas as pd
 
 from headwater.core import registry
 from headwater.core.text import LEFT, NONE, align, p_value, plain, three
+from headwater.reporting.printed_table import PrintedTable
 from headwater.study.grid import Grid
 
 CONTROL_FAILED, FEW = " †", " ‡"
@@ -194,6 +195,13 @@ def as_markdown(table: pd.DataFrame, *, bold: pd.DataFrame) -> str:
     shown = shown.where(~bold, shown.replace(r"^(.*?)( \*)?$", r"**\1**\2", regex=True))
     shown.columns = [column.replace("|", r"\|") for column in shown.columns]
     return shown.to_markdown(index=False, colalign=align(table), disable_numparse=True) + "\n"
+
+
+def markdown_page(table: PrintedTable) -> str:
+    """A table in Markdown with its warnings before and its footnotes after it."""
+    quoted = "".join(f"> {warning}\n\n" for warning in table.warnings)
+    below = "\n\n".join(table.notes)
+    return f"{quoted}{as_markdown(table.shown, bold=table.bold)}\n{below}\n"
 
 
 def in_latex(text: str) -> str:

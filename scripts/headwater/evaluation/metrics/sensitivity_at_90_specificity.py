@@ -10,6 +10,7 @@ from headwater.evaluation.statistics import ranked, weighing
 TITLE = "sensitivity at 90 % specificity"
 BETTER = "higher"
 RANGE = (0.0, 1.0)
+EVIDENCE = ("target", "score")
 SPECIFICITY = 0.9
 KERNEL = ("sensitivity", SPECIFICITY)
 
