@@ -15,8 +15,12 @@ from headwater.reporting import artefacts
 from headwater.reporting.results import StudyResults
 from headwater.stages.compare import compare
 from headwater.stages.examine import examine
-from headwater.study.grid import Archive, Comparing, Comparison, Dataset, Grid, Recipe, Source, Training, Twin, Weights
+from headwater.study.archive import Archive, Dataset, Twin
+from headwater.study.comparison import Comparing, Comparison
+from headwater.study.grid import Grid
 from headwater.study.paths import Paths
+from headwater.study.recipe import Recipe, Training
+from headwater.study.source import Source, Weights
 from predictions_made import cohort, of_validation, told, written
 
 PATIENT_DATA = {"Atelectasis": 0.4, "Effusion": 0.3, "Hernia": 0.0, "Edema": 0.03}

@@ -96,11 +96,12 @@ def test_an_entry_has_a_name_for_a_config(family: str, name: str):
 def test_options_are_read_without_importing_anything():
     program = (
         "import sys\n"
-        "from headwater import plugins\n"
-        "for family in plugins.FAMILIES:\n"
-        "    for name in plugins.names(family):\n"
-        "        assert issubclass(plugins.options(family, name), plugins.Record)\n"
-        "print([name for name in sys.modules if name.count('.') > 1 and name.startswith('headwater')])\n"
+        "from headwater.core import registry\n"
+        "for family in registry.FAMILIES:\n"
+        "    for name in registry.names(family):\n"
+        "        assert issubclass(registry.options(family, name), registry.Record)\n"
+        "rooms = tuple(f'headwater.{room}' for room in ('data', 'models', 'training', 'evaluation'))\n"
+        "print([name for name in sys.modules if name.startswith(rooms)])\n"
         "print('torch' in sys.modules, 'pandas' in sys.modules)\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(SCRIPTS)}
@@ -234,14 +235,15 @@ def test_a_metric_of_one_class_is_undefined_where_cases_are_ranked(metric: Modul
 @pytest.fixture
 def family(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty family of metrics, in place of the real one."""
-    import headwater.metrics
+    import headwater.evaluation.metrics
 
+    folder = tmp_path / "evaluation" / "metrics"
     monkeypatch.setattr(registry, "HOME", tmp_path)
-    monkeypatch.setattr(headwater.evaluation.metrics, "__path__", [str(tmp_path / "metrics")])
+    monkeypatch.setattr(headwater.evaluation.metrics, "__path__", [str(folder)])
     registry.options.cache_clear()
-    (tmp_path / "metrics").mkdir()
-    (tmp_path / "metrics" / "__init__.py").write_text("")
-    yield tmp_path / "metrics"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text("")
+    yield folder
     registry.options.cache_clear()
     sys.modules.pop("headwater.evaluation.metrics.kappa", None)
 

@@ -14,8 +14,11 @@ from headwater.data import tables
 from headwater.reporting import reduction_results
 from headwater.reporting.references import less_is_more
 from headwater.stages.report import report
-from headwater.study.grid import Archive, Dataset, Grid, Source, Training
+from headwater.study.archive import Archive, Dataset
+from headwater.study.grid import Grid
 from headwater.study.paths import Paths
+from headwater.study.recipe import Training
+from headwater.study.source import Source
 from report_made import study
 
 REDUCTIONS = {

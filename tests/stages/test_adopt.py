@@ -11,7 +11,7 @@ from headwater.models import backbones
 from headwater.models.backbones._encoder import restore
 from headwater.models.weights import timm as timm_layout
 from headwater.stages.adopt import adopt
-from headwater.study.grid import Source
+from headwater.study.source import Source
 from headwater.training import checkpoint
 
 

@@ -19,7 +19,7 @@ from headwater.stages.reduce import reduce
 from headwater.study import config as study_config
 from headwater.study import job_graph
 from headwater.study.ct_windows import Window
-from headwater.study.grid import Source
+from headwater.study.source import Source
 from headwater.training import checkpoint
 from workflow_made import planned, small_config, snakemake
 

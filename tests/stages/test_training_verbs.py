@@ -19,7 +19,8 @@ from headwater.models.backbones._encoder import restore
 from headwater.stages.finetune import _share, finetune
 from headwater.stages.predict import predict
 from headwater.stages.pretrain import pretrain
-from headwater.study.grid import Run, Source
+from headwater.study.grid import Run
+from headwater.study.source import Source
 from headwater.training import checkpoint
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"

@@ -11,8 +11,9 @@ import prepared_made
 from headwater.core.errors import UserError
 from headwater.data import store, tables
 from headwater.stages.transport import transport
-from headwater.study.grid import Run, Source
+from headwater.study.grid import Run
 from headwater.study.shared_labels import Exchange, Exchanges
+from headwater.study.source import Source
 from headwater.training import predictor
 from headwater.training.augment import as_float
 from test_training_verbs import fitted as fit

@@ -20,7 +20,7 @@ from headwater.data import store, tables
 from headwater.models import backbones
 from headwater.models.backbones._encoder import restore
 from headwater.stages.pretrain import pretrain
-from headwater.study.grid import Probe, Source
+from headwater.study.source import Probe, Source
 from headwater.training import checkpoint, ddp, fitting
 from headwater.training.augment import as_float
 from headwater.training.collapse_monitor import Watch, evenly, probed

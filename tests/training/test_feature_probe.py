@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import minimize
 from scipy.stats import rankdata
 
-from headwater.study.grid import Probe
+from headwater.study.source import Probe
 from headwater.training.feature_probe import asked, macro_auroc
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from headwater.core.errors import UserError
-from headwater.study import grid
+from headwater.study.recipe import Training
 from headwater.training import checkpoint, loop
 from training_made import STEPS, Doomed, Small, losses, products, recipe, train
 
@@ -223,6 +223,6 @@ def test_bf16_trains_and_resumes_exactly(tmp_path):
 
 
 def test_by_default_norms_and_biases_do_not_decay():
-    training = grid.Training(steps=1, weight_decay=0.3)
+    training = Training(steps=1, weight_decay=0.3)
     groups = {group["weight_decay"]: len(group["params"]) for group in Small().parameter_groups(training)}
     assert groups == {0.0: 5, 0.3: 3}

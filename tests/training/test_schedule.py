@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from timm.optim import param_groups_weight_decay
 
 from headwater.core.errors import UserError
-from headwater.study.grid import Training
+from headwater.study.recipe import Training
 from headwater.training import schedule
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from headwater.study.grid import Views
+from headwater.study.recipe import Views
 from headwater.training.augment import BLUR, DRAWS, as_float, augment, keys, normal, uniform
 
 EVERYTHING = Views(crop=0.3, flip=0.5, rotation=20, brightness=0.4, contrast=0.4, grey=0.3, blur=0.5, noise=0.1)

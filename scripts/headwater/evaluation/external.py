@@ -14,7 +14,7 @@ from headwater.data.tables import FLAG, MACRO, NUMBER, TEXT, WHOLE, Table, read_
 from headwater.evaluation import bootstrap, eligibility, pairwise, predictions
 from headwater.evaluation.bootstrap import Runs, Statistic
 from headwater.evaluation.eligibility import Label
-from headwater.study.grid import Comparison
+from headwater.study.comparison import Comparison
 from headwater.study.shared_labels import Exchange, Exchanges
 
 CROSSED = Table(

@@ -14,7 +14,7 @@ from headwater.evaluation.statistics.means import Summed
 from headwater.evaluation.statistics.readers import Estimate
 from headwater.evaluation.statistics.replication import Column
 from headwater.evaluation.validation_choices import Choices, TestedNetwork, choose
-from headwater.study.grid import Comparison
+from headwater.study.comparison import Comparison
 
 RAW, SCALED = "raw", "scaled"
 """Scores as the network gives them, and divided by its temperature."""

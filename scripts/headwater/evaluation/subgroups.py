@@ -20,7 +20,7 @@ from headwater.evaluation.predictions import Predictions
 from headwater.evaluation.seed_groups import estimated
 from headwater.evaluation.statistics import readers, replication
 from headwater.evaluation.statistics.readers import Estimate
-from headwater.study.grid import Comparison
+from headwater.study.comparison import Comparison
 
 UNKNOWN_GROUP = "not told"
 """The group of the cases of which the archive does not record a characteristic."""

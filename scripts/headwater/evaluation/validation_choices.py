@@ -12,7 +12,7 @@ from headwater.evaluation import eligibility, external, predictions
 from headwater.evaluation.bootstrap import Runs
 from headwater.evaluation.predictions import Predictions
 from headwater.evaluation.statistics import operating, recalibration
-from headwater.study.grid import Comparison
+from headwater.study.comparison import Comparison
 from headwater.study.shared_labels import Exchange, Exchanges
 
 SETTLED = Table(

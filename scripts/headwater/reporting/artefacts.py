@@ -13,6 +13,9 @@ from headwater.study.grid import Grid
 
 FORMATS = ("csv", "md", "tex", "html")
 
+DOCUMENTS = (("numbers", "json"), ("numbers", "tex"), ("provenance", "csv"), ("provenance", "json"))
+"""Name and format of what a report holds beside its tables, figures, page and summary."""
+
 Condition = Literal["always", "external", "reduced"]
 
 CONDITIONS: dict[str, Callable[[Grid], bool]] = {

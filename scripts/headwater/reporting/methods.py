@@ -9,12 +9,13 @@ from headwater.core.text import many
 from headwater.evaluation.multiplicity import CONFIRMATORY, CONTROL, EXPLORATORY
 from headwater.evaluation.statistics.readers import FEWEST_PAIRED
 from headwater.reporting import footnotes, verdict
+from headwater.study.comparison import FEW_POSITIVE
 from headwater.study.grid import Grid
 
 
 def notes(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
     """All of them."""
-    fewest, few = grid.comparing.fewest_positive, grid.comparing.few_positive
+    fewest, few = grid.comparing.fewest_positive, FEW_POSITIVE
     return [
         f"{grid.comparing.resamples} bootstrap replicates draw patients with replacement, all images of a patient "
         "together. All sources, seeds, labels and metrics of a dataset share one draw: every difference is paired.",

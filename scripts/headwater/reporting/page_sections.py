@@ -11,7 +11,8 @@ from headwater.data.tables import MACRO, SPLITS
 from headwater.reporting import footnotes, formatting, methods, prose, verdict
 from headwater.reporting.printed_table import PrintedTable, plain
 from headwater.reporting.results import StudyResults
-from headwater.study.grid import Dataset, Grid
+from headwater.study.archive import Dataset
+from headwater.study.grid import Grid
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,10 @@ from headwater.data.cards import card
 from headwater.data.tables import CHANCE
 from headwater.evaluation import multiplicity
 from headwater.reporting import formatting
-from headwater.study.grid import Archive, Excuse, Grid, Source
+from headwater.study.archive import Archive
+from headwater.study.grid import Grid
+from headwater.study.leaks import Excuse
+from headwater.study.source import Source
 
 FEW_SEEDS = 5
 """With fewer, the tables warn of how little they tell of training noise."""

@@ -17,8 +17,9 @@ from headwater.data.tables import MACRO
 from headwater.reporting import formatting, pivot
 from headwater.reporting.printed_table import PrintedTable, plain
 from headwater.reporting.references import less_is_more
-from headwater.study.grid import Grid, Source
+from headwater.study.grid import Grid
 from headwater.study.paths import Paths, history, seconds_of_reduction, seconds_of_training
+from headwater.study.source import Source
 
 HOUR = 3600
 

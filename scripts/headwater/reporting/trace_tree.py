@@ -17,7 +17,7 @@ from headwater.reporting import prose
 from headwater.reporting.trace_number import Number
 from headwater.reporting.trace_report import AS_RECORDED, CHANGED, GONE, Report
 from headwater.study import config as study_config
-from headwater.study.grid import Source
+from headwater.study.source import Source
 
 
 @dataclass

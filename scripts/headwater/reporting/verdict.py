@@ -7,7 +7,8 @@ from headwater.core.text import many
 from headwater.data.tables import CHANCE, is_mean
 from headwater.evaluation.multiplicity import CONFIRMATORY, CONTROL
 from headwater.reporting import formatting
-from headwater.study.grid import Dataset, Grid
+from headwater.study.archive import Dataset
+from headwater.study.grid import Grid
 
 
 def correction(grid: Grid) -> str:

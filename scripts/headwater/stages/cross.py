@@ -8,7 +8,7 @@ from pathlib import Path
 from headwater.data.tables import read_table
 from headwater.evaluation import bootstrap, eligibility, external
 from headwater.evaluation import predictions as predictions_of
-from headwater.study.grid import Comparison
+from headwater.study.comparison import Comparison
 from headwater.study.shared_labels import Exchanges
 
 

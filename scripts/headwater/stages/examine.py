@@ -10,7 +10,7 @@ from headwater.evaluation import calibration as calibration_of
 from headwater.evaluation import eligibility, operating_points, run_files, seed_groups, validation_choices
 from headwater.evaluation import predictions as predictions_of
 from headwater.evaluation import subgroups as subgroups_of
-from headwater.study.grid import Comparison
+from headwater.study.comparison import Comparison
 from headwater.study.shared_labels import Exchanges
 
 

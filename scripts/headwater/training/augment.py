@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from headwater.study.ct_windows import AIR, Window
-from headwater.study.grid import Views
+from headwater.study.recipe import Views
 
 DRAWS = 16
 """Random numbers that one call of `augment` may use, from its `first_draw` on."""

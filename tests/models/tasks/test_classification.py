@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from headwater.core.errors import UserError
 from headwater.models import backbones, tasks
 from headwater.models.tasks import classification
-from headwater.study.grid import Training, Views
+from headwater.study.recipe import Training, Views
 from headwater.training import fitting as training_fitting
 
 

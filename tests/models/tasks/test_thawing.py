@@ -17,7 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 import headwater
 from headwater.core.errors import UserError
-from headwater.study.grid import Recipe, Training
+from headwater.study.recipe import Recipe, Training
 from headwater.training import checkpoint, schedule
 from training_made import losses, pictures, products, train
 

@@ -18,7 +18,7 @@ from headwater.models.backbones._encoder import restore
 from headwater.models.weights import IMAGENET_MEAN, IMAGENET_STD, _coverage
 from headwater.stages.adopt import adopt
 from headwater.stages.pretrain import pretrain
-from headwater.study.grid import Source
+from headwater.study.source import Source
 from headwater.training import checkpoint
 from weights_made import PUBLISHED, Form, Published, augreg
 

@@ -12,7 +12,7 @@ from headwater.models.backbones._encoder import restore
 from headwater.planning import preflight
 from headwater.stages.adopt import adopt
 from headwater.study import config
-from headwater.study.grid import Source
+from headwater.study.source import Source
 from headwater.training import checkpoint
 
 HEADS = {

@@ -15,7 +15,7 @@ from headwater.models import backbones
 from headwater.models.backbones import genesis
 from headwater.models.backbones._encoder import restore
 from headwater.stages.adopt import adopt
-from headwater.study.grid import Source
+from headwater.study.source import Source
 from headwater.training import checkpoint
 
 SCRIPTS = Path(__file__).parents[3] / "scripts"

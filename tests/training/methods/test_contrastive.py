@@ -12,7 +12,7 @@ from timm.layers import BatchNormAct2d
 from torch import nn
 
 from headwater.core.errors import UserError
-from headwater.study.grid import Training
+from headwater.study.recipe import Training
 from headwater.training.augment import keys
 from headwater.training.methods import _group_norm, _queues, moco
 from test_methods import learner

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from headwater.core.errors import UserError
-from headwater.study.grid import Views
+from headwater.study.recipe import Views
 from headwater.training.augment import augment
 from headwater.training.methods import _crops
 

@@ -7,7 +7,7 @@ import torch
 from headwater.core import registry
 from headwater.core.errors import UserError
 from headwater.models import backbones
-from headwater.study.grid import Views
+from headwater.study.recipe import Views
 from headwater.training import methods
 from headwater.training.augment import DRAWS, keys, order
 from headwater.training.methods import mae

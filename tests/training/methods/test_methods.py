@@ -15,7 +15,8 @@ from headwater.data import store
 from headwater.models import backbones, tasks
 from headwater.models.backbones._encoder import restore
 from headwater.stages.pretrain import pretrain
-from headwater.study.grid import Source, Training, Views
+from headwater.study.recipe import Training, Views
+from headwater.study.source import Source
 from headwater.training import checkpoint, methods
 from headwater.training.augment import keys
 

@@ -9,7 +9,7 @@ from torch import nn
 from headwater.core.errors import UserError
 from headwater.models import backbones
 from headwater.models.backbones._sparse import Shown, features, through
-from headwater.study.grid import Views
+from headwater.study.recipe import Views
 from headwater.training import methods
 from headwater.training.augment import keys
 from headwater.training.methods import spark

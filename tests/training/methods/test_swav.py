@@ -9,7 +9,7 @@ from lightly.loss.swav_loss import sinkhorn
 from scipy.special import log_softmax
 
 from headwater.core.errors import UserError
-from headwater.study.grid import Training
+from headwater.study.recipe import Training
 from headwater.training import schedule
 from headwater.training.augment import keys
 from headwater.training.methods import swav
