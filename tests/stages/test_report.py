@@ -1,3 +1,4 @@
+import json
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ from headwater.core.errors import UserError
 from headwater.core.text import p_value
 from headwater.data.tables import read_table, write_table
 from headwater.evaluation.statistics.corrections import benjamini_hochberg, holm
+from headwater.reporting import artefacts
 from headwater.reporting.formatting import estimate
 from headwater.stages.report import report
 from headwater.study.leaks import Excuse, Leaks
@@ -58,8 +60,15 @@ def table(folder) -> pd.DataFrame:
     return pd.read_csv(folder / "significance.csv").fillna({"reference": "", "note": "", "family": ""})
 
 
-def test_all_products_are_there(finished):
-    assert sorted(file.name for file in finished[1].iterdir()) == sorted(NAMES)
+def test_all_products_are_there_and_each_other_one_is_declared(finished):
+    made, folder = finished
+    files = {file.name for file in folder.iterdir()}
+    tables = {f"{name}.{suffix}" for name, formats in artefacts.table_files(made.grid).items() for suffix in formats}
+    figures = tuple(artefacts.names("figures", made.grid))
+    assert files >= tables | set(NAMES)
+    assert [name for name in files - tables - set(NAMES) if not name.startswith(figures)] == []
+    recorded = json.loads((folder / "provenance.json").read_text())["tables"]
+    assert set(recorded) == {name for name in files if name.endswith(".csv")} | {"numbers.json"}
 
 
 @pytest.mark.slow
