@@ -74,15 +74,15 @@ def without_controls(comparison: Comparison) -> Comparison:
 
 def by_dataset(files: list[Path], fitted_to: Exchanges) -> dict[str, list[Path]]:
     """The files by the dataset that their networks were fitted to."""
-    found: dict[str, list[Path]] = {other.dataset: [] for other in fitted_to.others}
+    files_of: dict[str, list[Path]] = {other.dataset: [] for other in fitted_to.others}
     for file in files:
         dataset = str(read_column(file, "dataset").iloc[0])
-        if dataset not in found:
+        if dataset not in files_of:
             raise UserError(
                 f"is of networks fitted to {dataset}, which is not asked for", file=file, remedy="leave it out"
             )
-        found[dataset].append(file)
-    return found
+        files_of[dataset].append(file)
+    return files_of
 
 
 def untaught_there(other: Exchange, counts: Path) -> dict[str, str]:
@@ -94,7 +94,7 @@ def untaught_there(other: Exchange, counts: Path) -> dict[str, str]:
 
 def at_home(statistics: list[Statistic], *, comparison: Comparison) -> Iterator[dict]:
     """One row per statistic and source that was fitted to the dataset itself, from what `compare` compares."""
-    findings = len({one.label.name for one in statistics if one.label.tested} - {MACRO})
+    findings = len({statistic.label.name for statistic in statistics if statistic.label.tested} - {MACRO})
     for statistic in statistics:
         for source in without_controls(comparison).sources:
             yield {
@@ -149,23 +149,28 @@ def of_guests(
     asked = dict(fitted_to.labels) | {MACRO: MACRO}
     tested = [label.name for label in labels if label.tested]
     hosts = _hosts(home, list(asked), plain)
-    known = {(one.metric, one.recipe, one.label.name): one for one in statistics}
-    # trainings on different images are nobody's pair, whatever their seeds
+    home_by_label = {(host.metric, host.recipe, host.label.name): host for host in statistics}
+    # trainings on different images are not paired, whatever their seeds
     both = plain.model_copy(
         update={
             "sources": (*plain.sources, *(_guest(source, fitted_to) for source in plain.sources)),
             "pairing": "nested",
         }
     )
-    for found in bootstrap.statistics(guests, labels, comparison=plain, threads=threads):
-        name = found.label.name
-        of_home = [known[found.metric, found.recipe, one] for one in (tested if name == MACRO else [name])]
-        runs = [*bootstrap.of_recipe(hosts, found.recipe, plain), *bootstrap.of_recipe(guests, found.recipe, plain)]
-        joined = _joined(found, of_home, runs, labels, comparison=comparison)
+    for statistic in bootstrap.statistics(guests, labels, comparison=plain, threads=threads):
+        name = statistic.label.name
+        home_statistics = [
+            home_by_label[statistic.metric, statistic.recipe, label] for label in (tested if name == MACRO else [name])
+        ]
+        runs = [
+            *bootstrap.of_recipe(hosts, statistic.recipe, plain),
+            *bootstrap.of_recipe(guests, statistic.recipe, plain),
+        ]
+        joined = _joined(statistic, home_statistics, runs, labels, comparison=comparison)
         for source in plain.sources:
             guest = _guest(source, fitted_to)
             yield {
-                **_facts(found, source, findings=len(tested), comparison=comparison),
+                **_facts(statistic, source, findings=len(tested), comparison=comparison),
                 "fitted_to": fitted_to.dataset,
                 "asked": asked[name],
                 **pairwise.reached(joined, guest, comparison=both, called="value", prefix="value"),
@@ -181,30 +186,32 @@ def _guest(source: str, fitted_to: Exchange) -> str:
 
 def _hosts(home: Runs, labels: list[str], plain: Comparison) -> Runs:
     """The runs at home, controls aside, with the shared labels only."""
-    return {run: predictions.narrowed(said, labels) for run, said in home.items() if run[0] in plain.sources}
+    return {run: predictions.narrowed(predicted, labels) for run, predicted in home.items() if run[0] in plain.sources}
 
 
 def _joined(
-    found: Statistic, of_home: list[Statistic], runs: list, labels: list[Label], *, comparison: Comparison
+    statistic: Statistic, home_statistics: list[Statistic], runs: list, labels: list[Label], *, comparison: Comparison
 ) -> Statistic:
     """A statistic of the runs at home, controls aside, and below them of the guests; `runs` are theirs in that order.
 
-    `of_home` are the statistics of the labels that it is the mean of.
+    `home_statistics` are the statistics of the labels that it is the mean of.
     """
-    if not found.label.measured:
-        return bootstrap.nothing(found.label, len(runs), metric=found.metric, recipe=found.recipe)
+    if not statistic.label.measured:
+        return bootstrap.nothing(statistic.label, len(runs), metric=statistic.metric, recipe=statistic.recipe)
     at = _own_runs(comparison)
-    observed = np.concatenate([np.mean([one.observed[at] for one in of_home], axis=0), found.observed])
-    replicates = np.concatenate([np.mean([one.replicates[at] for one in of_home], axis=0), found.replicates])
-    names = [one.label.name for one in of_home]
+    observed = np.concatenate([np.mean([host.observed[at] for host in home_statistics], axis=0), statistic.observed])
+    replicates = np.concatenate(
+        [np.mean([host.replicates[at] for host in home_statistics], axis=0), statistic.replicates]
+    )
+    names = [host.label.name for host in home_statistics]
     positions = [position for position, label in enumerate(labels) if label.name in names]
     return Statistic(
-        label=found.label,
-        metric=found.metric,
-        recipe=found.recipe,
+        label=statistic.label,
+        metric=statistic.metric,
+        recipe=statistic.recipe,
         observed=observed,
         replicates=replicates,
-        covariance=bootstrap.covariance(replicates, runs, found.label, positions, comparison),
+        covariance=bootstrap.covariance(replicates, runs, statistic.label, positions, comparison),
     )
 
 

@@ -229,7 +229,7 @@ def _difference(statistic: Statistic, source: str, reference: str, comparison: C
         return value.above(chance.value)
     one, other = _at(source, comparison), _at(reference, comparison)
     both = np.r_[one, other]
-    # a control repeats a training with other random numbers: its seeds are nobody's pair
+    # an A/A control repeats a training with other random numbers: its seeds are paired with none
     paired = comparison.pairing == "paired" and source not in comparison.again
     estimate = readers.of_difference(
         statistic.observed[one],

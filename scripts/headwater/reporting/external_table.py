@@ -34,7 +34,7 @@ def ordered(crossed: pd.DataFrame, *, grid: Grid) -> pd.DataFrame:
         "source": [source.name for source in grid.sources],
         "dataset": datasets,
     }
-    keys = {name: crossed[name].map({word: at for at, word in enumerate(known)}) for name, known in words.items()}
+    keys = {name: crossed[name].map({word: at for at, word in enumerate(names)}) for name, names in words.items()}
     listed = [_place_of_label(row, grid) for row in crossed.itertuples()]
     order = pd.DataFrame({**keys, "listed": listed, "label": crossed["label"]}, index=crossed.index)
     return crossed.loc[order.sort_values(list(order.columns)).index].reset_index(drop=True)
@@ -79,10 +79,10 @@ def _shown(place: dict[str, str], cells: dict[str, Any], tested: list[str], grid
         "Fitted to": place["fitted_to"],
         "Source": place["source"],
     }
-    return named | {name: said(cells[name]) if name in cells else text.NONE for name in tested}
+    return named | {name: cell_text(cells[name]) if name in cells else text.NONE for name in tested}
 
 
-def said(cell: Any) -> str:
+def cell_text(cell: Any) -> str:
     """A cell as a reader wants it: its value with its interval, what is reached at home, and over how many findings."""
     value = formatting.estimate(cell.value, cell.value_low, cell.value_high)
     if value == text.NONE:

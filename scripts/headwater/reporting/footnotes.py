@@ -32,36 +32,36 @@ def of_pivot(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
 def legend(rows: pd.DataFrame, *, grid: Grid) -> str:
     """How to read a table of differences."""
     macro = {"holm": "Holm", "max_t": "max-T"}[grid.comparing.correction]
-    said = [
+    sentences = [
         "±: standard error.",
         f"* and bold: adjusted p at most {grid.comparing.level:g} (macro: {macro}; labels: Benjamini-Hochberg; "
         "controls: Holm). No star: this study cannot tell the two apart, which does not mean that they are equal.",
         "≤: the smallest p that this number of resamples allows.",
     ]
     if rows["few"].any():
-        said.append(f"{formatting.FEW.strip()}: few patients with the label, or without it; read with caution.")
+        sentences.append(f"{formatting.FEW.strip()}: few patients with the label, or without it; read with caution.")
     if not multiplicity.failed(rows).empty:
-        said.append(
+        sentences.append(
             f"{formatting.CONTROL_FAILED.strip()}: a control failed on this test set; its stars are as computed, "
             "but do not rely on them."
         )
-    return " ".join(said)
+    return " ".join(sentences)
 
 
 def details(grid: Grid) -> str:
     """What the further columns of the whole table are."""
-    said = [
+    sentences = [
         "df: degrees of freedom of t. Percentile p: p from the bootstrap replicates alone, for comparison. Effect: the "
         "difference divided by the standard deviation between trainings. Superiority: share of pairs of trainings in "
         "which the source is better."
     ]
     if grid.comparing.margin:
-        said.append(
+        sentences.append(
             f"Non-inferiority and equivalence p: against a margin of {grid.comparing.margin:g} fixed in advance, "
             "adjusted over the family (macro: Holm; labels: Benjamini-Hochberg); only what the column states in words "
             "is shown."
         )
-    return " ".join(said)
+    return " ".join(sentences)
 
 
 def published_faults(grid: Grid) -> list[str]:
@@ -80,15 +80,15 @@ def published_faults(grid: Grid) -> list[str]:
 
 def subsets(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
     """What the macro of each subset is the mean over, and on which test sets it has no row of its own."""
-    said = []
+    sentences = []
     for name, by_dataset in grid.comparing.subsets.items():
         parts = [
             _subset(rows[rows["dataset"] == dataset], OF_SUBSET + name, labels)
             for dataset, labels in by_dataset.items()
         ]
         if present := [part for part in parts if part]:
-            said.append(f"{OF_SUBSET}{name}, exploratory, is the mean over fewer labels. {' '.join(present)}")
-    return said
+            sentences.append(f"{OF_SUBSET}{name}, exploratory, is the mean over fewer labels. {' '.join(present)}")
+    return sentences
 
 
 def _subset(rows: pd.DataFrame, label: str, labels: tuple[str, ...]) -> str:

@@ -252,13 +252,13 @@ def as_latex(table: pd.DataFrame, *, bold: pd.DataFrame, name: str, before: list
     `name` is that of the file, for the line that says how to include it.
     """
     parts = [_longtable(table[columns], bold=bold[columns]) for columns in _pages(table, bold)]
-    said = "".join(f"\\noindent\\textbf{{{in_latex(line)}}}\\par\n" for line in before)
+    warnings = "".join(f"\\noindent\\textbf{{{in_latex(line)}}}\\par\n" for line in before)
     notes = "".join(f"\\noindent {in_latex(line)}\\par\n" for line in after)
     return (
         "% \\usepackage{booktabs, longtable, pdflscape}; "
         f"\\begin{{landscape}} \\input{{{name}}} \\end{{landscape}}\n"
         "{\\scriptsize\\setlength{\\tabcolsep}{3pt}\\renewcommand{\\arraystretch}{1.7}\n"
-        f"{said}{FURTHER.join(parts)}{notes}}}\n"
+        f"{warnings}{FURTHER.join(parts)}{notes}}}\n"
     )
 
 

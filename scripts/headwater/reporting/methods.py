@@ -99,15 +99,15 @@ def _families(rows: pd.DataFrame, grid: Grid) -> list[str]:
     tests = {name: many(int((rows["family"] == name).sum()), "test") for name in (CONFIRMATORY, EXPLORATORY, CONTROL)}
     by_max_t = grid.comparing.correction == "max_t"
     of_subsets = " and the macro of every subset" if grid.comparing.subsets else ""
-    said = [
+    sentences = [
         "Families declared in advance: confirmatory, the macro of every dataset, pair, recipe and metric "
         f"({tests[CONFIRMATORY]}, {'max-T' if by_max_t else 'Holm'}); exploratory, every single label{of_subsets} "
         f"({tests[EXPLORATORY]}, Benjamini-Hochberg); controls, their macros ({tests[CONTROL]}, Holm)."
     ]
     if by_max_t and tests[CONFIRMATORY] != many(0, "test"):
         used = int(rows.loc[rows["family"] == CONFIRMATORY, "correction_resamples"].max())
-        said.append(
+        sentences.append(
             f"Step-down max-T (Westfall and Young, Romano and Wolf) uses the {used} replicates in which every test of "
             f"the family is defined; {grid.comparing.resamples - used} were dropped."
         )
-    return said
+    return sentences

@@ -49,16 +49,16 @@ def warnings(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
 
 def _failed_controls(rows: pd.DataFrame, grid: Grid) -> list[str]:
     titles = formatting.titles(grid)
-    said = []
+    sentences = []
     for row in multiplicity.failed(rows).itertuples():
         where = ", ".join([row.dataset, *([row.recipe] if len(grid.recipes) > 1 else []), titles[row.metric]])
         difference = formatting.estimate(row.difference, row.difference_low, row.difference_high, sign="+")
         against = "guessing" if row.reference == CHANCE else row.reference
-        said.append(
+        sentences.append(
             f"Do not rely on the numbers of {where}: the control {row.source} differs from {against} although it "
             f"should not ({difference}, adjusted p {formatting.adjusted(row)}). Find out why first."
         )
-    return said
+    return sentences
 
 
 def _of_leaks(rows: pd.DataFrame, grid: Grid) -> list[str]:

@@ -71,19 +71,23 @@ def _cost(source: Source, *, paths: Paths, grid: Grid) -> dict[str, Any]:
 
 
 def _seconds(file: Path) -> float:
-    told = timing.seconds(file)
-    return np.nan if told is None else told
+    seconds = timing.seconds(file)
+    return np.nan if seconds is None else seconds
 
 
 def sized(choice: Choice) -> str:
     """A reduction by its name, what it keeps so many by, and over what: `hash, distance 6, per volume`."""
-    told = registry.chosen("reductions", choice).model_dump()
-    size = next((name for name in ("share", "like") if told.get(name) is not None), None)
-    size = size or next((name for name in ("n", "distance", "similarity") if name in told), None)
-    words = [choice.name, f"{size} {told[size]}" if size else "", f"per {told['per']}" if "per" in told else ""]
+    options = registry.chosen("reductions", choice).model_dump()
+    size = next((name for name in ("share", "like") if options.get(name) is not None), None)
+    size = size or next((name for name in ("n", "distance", "similarity") if name in options), None)
+    words = [
+        choice.name,
+        f"{size} {options[size]}" if size else "",
+        f"per {options['per']}" if "per" in options else "",
+    ]
     words += [
-        f"seen by {told['source']}" if "source" in told else "",
-        "neighbours" if told.get("mode") == "neighbour" else "",
+        f"seen by {options['source']}" if "source" in options else "",
+        "neighbours" if options.get("mode") == "neighbour" else "",
     ]
     return ", ".join(filter(None, words))
 
@@ -150,7 +154,7 @@ def _measured(rows: pd.DataFrame, kept: pd.DataFrame, grid: Grid) -> Iterator[di
         pairs = {row.source: row for row in line if row.reference == grid.comparing.reference}
         for source in (source for source in grid.sources if not source.control):
             value, pair = pivot.value_of(line, source.name), pairs.get(source.name)
-            told = less_is_more.auroc(source, datasets[dataset], grid) if metric == "auroc" else None
+            published = less_is_more.auroc(source, datasets[dataset], grid) if metric == "auroc" else None
             yield {
                 **{"dataset": dataset, "metric": metric, "recipe": recipe, "source": source.name},
                 **{"corpus": source.corpus or "", "reduction": source.reduction if source.corpus else ""},
@@ -158,21 +162,23 @@ def _measured(rows: pd.DataFrame, kept: pd.DataFrame, grid: Grid) -> Iterator[di
                 **{name: value[name] for name in OURS},
                 **{name: getattr(pair, name) if pair else np.nan for name in PAIR},
                 "printed_p": formatting.adjusted(pair) + (" *" if pair.significant else "") if pair else text.NONE,
-                "study_value": told.value if told else np.nan,
-                "study_spread": told.spread if told else np.nan,
-                "differs": told.differs if told else "",
+                "study_value": published.value if published else np.nan,
+                "study_spread": published.spread if published else np.nan,
+                "differs": published.differs if published else "",
             }
 
 
 def arms(sources: pd.Series, *, grid: Grid) -> dict[str, list[Any]]:
     """For each source what it shares with others but the reduction, that reduction's kind, and a hash's distance."""
-    found = [grid.source(name) for name in sources]
-    learned = [source.kind == "pretrained" for source in found]
-    told = list(zip(found, learned, strict=True))
+    chosen = [grid.source(name) for name in sources]
+    learned = [source.kind == "pretrained" for source in chosen]
+    both = list(zip(chosen, learned, strict=True))
     return {
-        "arm": [_arm(source) if one else "" for source, one in told],
-        "way": [grid.reductions[source.reduction].name if one else "" for source, one in told],
-        "distance": [_distance(grid.reductions[source.reduction]) if one else np.nan for source, one in told],
+        "arm": [_arm(source) if pretrained else "" for source, pretrained in both],
+        "way": [grid.reductions[source.reduction].name if pretrained else "" for source, pretrained in both],
+        "distance": [
+            _distance(grid.reductions[source.reduction]) if pretrained else np.nan for source, pretrained in both
+        ],
     }
 
 
@@ -184,28 +190,28 @@ def _arm(source: Source) -> str:
 
 def _distance(choice: Choice) -> float:
     """The bits of a reduction by hash within volumes, which the study sweeps over; NaN for any other."""
-    told = registry.chosen("reductions", choice)
-    swept = choice.name == "hash" and told.share is None and told.per == "volume" and told.of == "difference"
-    return float(told.distance) if swept else np.nan
+    options = registry.chosen("reductions", choice)
+    swept = choice.name == "hash" and options.share is None and options.per == "volume" and options.of == "difference"
+    return float(options.distance) if swept else np.nan
 
 
-def notes(found: pd.DataFrame, *, grid: Grid) -> list[str]:
+def notes(costs: pd.DataFrame, *, grid: Grid) -> list[str]:
     """What a reader must know of both tables."""
-    told = [
+    sentences = [
         "Kept: of the training split, the only one learned from. To reduce: including the computation of features,"
         " where a reduction needs them. Pre-training: over all recorded attempts. Times are as the jobs recorded them,"
         " on whatever machine they ran.",
     ]
     if any(source.training and source.training.epochs for source in grid.sources):
-        told.append(
+        sentences.append(
             "At equal epochs a smaller corpus means fewer steps: a difference may come from the images or the steps."
         )
-    if found[["study_reduction_hours", "study_pretraining_hours"]].notna().any(axis=None):
-        told.append(
+    if costs[["study_reduction_hours", "study_pretraining_hours"]].notna().any(axis=None):
+        sentences.append(
             "Study: the numbers in the first author's plotting scripts of January 2023 (arXiv 2410.14524), from other "
             "machines; its error bars differ between commits, and its test sets have 203 and 29 images."
         )
-    return told
+    return sentences
 
 
 def _table(title: str, lines: list[dict[str, str]], *, exact: pd.DataFrame) -> PrintedTable:

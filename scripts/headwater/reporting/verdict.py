@@ -64,15 +64,15 @@ def controls(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
     if tested.empty:
         return ["No control was run, so nothing here checks the comparison itself."]
     titles = formatting.titles(grid)
-    said = []
+    sentences = []
     for row in tested.itertuples():
         where = ", ".join([row.dataset, *([row.recipe] if len(grid.recipes) > 1 else []), titles[row.metric]])
         against = "guessing" if row.reference == CHANCE else row.reference
         verdict = "FAILED" if row.significant else "passed"
         difference = formatting.estimate(row.difference, row.difference_low, row.difference_high, sign="+")
         numbers = f"{difference}, adjusted p {formatting.adjusted(row)}"
-        said.append(f"Control {row.source} against {against}, {where}: {verdict} ({numbers})")
-    return said
+        sentences.append(f"Control {row.source} against {against}, {where}: {verdict} ({numbers})")
+    return sentences
 
 
 def left_out(rows: pd.DataFrame, *, dataset: Dataset, counts: pd.DataFrame) -> list[str]:

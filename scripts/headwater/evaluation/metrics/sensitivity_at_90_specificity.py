@@ -27,7 +27,7 @@ def measure(target: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.nd
     alarms, negatives = sums[:, :-1], sums[:, -1]
     drawn = weights.take(with_finding, axis=1).astype(float)
     passed_over = negatives[:, None] - alarms
-    found = drawn * (passed_over >= SPECIFICITY * negatives[:, None] - ranked.ROUNDING)
+    true_alarms = drawn * (passed_over >= SPECIFICITY * negatives[:, None] - ranked.ROUNDING)
     positives = drawn.sum(axis=1)
     defined = (positives > 0) & (negatives > 0)
-    return np.divide(found.sum(axis=1), positives, out=np.full(len(weights), np.nan), where=defined)
+    return np.divide(true_alarms.sum(axis=1), positives, out=np.full(len(weights), np.nan), where=defined)
