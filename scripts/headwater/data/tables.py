@@ -58,9 +58,9 @@ class Table:
         """Rows as a frame that has this table's columns even where there are no rows."""
         return pd.DataFrame(rows, columns=list(self.columns))
 
-    def sort(self, rows: Iterable[dict[str, Any]] | pd.DataFrame) -> pd.DataFrame:
-        """The same in the order of the keys, which is that of no file and of no config."""
-        return self.frame(rows).sort_values(list(self.keys), kind="stable", ignore_index=True)
+    def sort(self, rows: Iterable[dict[str, Any]] | pd.DataFrame, *, by: tuple[str, ...] = ()) -> pd.DataFrame:
+        """The same in the order of the keys or of other columns, which is that of no file and of no config."""
+        return self.frame(rows).sort_values(list(by or self.keys), kind="stable", ignore_index=True)
 
     def check(self, frame: pd.DataFrame, *, file: Path | str = "table") -> pd.DataFrame:
         """The frame with the known columns in order, in the right kinds, with unique keys; else a `UserError`."""

@@ -53,10 +53,13 @@ CROSSED = Table(
         "few": FLAG,
         "note": TEXT,
     },
-    keys=("fitted_to", "metric", "recipe", "label", "source"),
+    keys=("fitted_to", "metric", "recipe", "source", "label"),
 )
 """One row per metric, recipe, label, source and dataset that was fitted to; `dataset` is the one tested on, `home_*` is
 the same source fitted to that one, over the same findings."""
+
+ORDER = ("fitted_to", "metric", "recipe", "label", "source")
+"""By which columns the rows of `CROSSED` are sorted."""
 
 NOT_COMPARED = (
     *("home_value", "home_se", "home_low", "home_high"),

@@ -47,4 +47,4 @@ def cross(
             comparison=comparison,
             threads=threads,
         )
-    external.CROSSED.write(external.CROSSED.sort(rows), crossed)
+    external.CROSSED.write(external.CROSSED.sort(rows, by=external.ORDER), crossed)
