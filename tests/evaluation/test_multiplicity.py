@@ -145,7 +145,7 @@ def test_no_margin_claims_no_equivalence(made):
         ({}, (0, 1, 2), "Obuchowski and Rockette (1995) with the degrees of freedom of Hillis (2007)"),
         ({}, (0, 1, 2), "Seeds are paired: seed k"),
         ({}, (0, 1), "Seeds are nested in their source (with two seeds"),
-        ({"pairing": "nested"}, (0, 1, 2), "Seeds are nested in their source: its seeds"),
+        ({"pairing": "nested"}, (0, 1, 2), "Seeds are nested in their source: they are not paired"),
         ({}, (0,), "training noise is not in it"),
         ({"method": "delong"}, (0,), "DeLong's method"),
         ({"method": "percentile"}, (0, 1, 2), "Intervals are percentiles of the replicates"),
