@@ -149,7 +149,7 @@ def test_each_product_tells_what_it_came_from(tmp_path, made):
     assert (metadata["encoder"], metadata["split"]) == (hash_of(encoder), split)
     assert (fit["model"], fit["split"], fit["encoder"]["sha256"]) == (hash_of(model), split, hash_of(encoder))
     assert fit["cases"] == hash_of(made.cases)
-    told = tables.told(tmp_path / "predictions.parquet")
+    told = tables.read_origin(tmp_path / "predictions.parquet")
     assert told == {"record": run.digest, "model": hash_of(model), "encoder": hash_of(encoder), "split": split}
 
 

@@ -27,6 +27,8 @@ ROOMS = {
     "tasks": "models",
     "methods": "training",
     "metrics": "evaluation",
+    "tables": "reporting",
+    "figures": "reporting",
 }
 """Every family of plug-ins, and the room whose folder holds it."""
 
