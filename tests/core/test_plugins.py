@@ -34,7 +34,20 @@ CONTRACTS: dict[str, dict[str, tuple[str, ...] | None]] = {
         "Options": None,
         "learner": ("encoder", "options", "views", "size", "labels", "task", "targets", "steps"),
     },
-    "tasks": {"loss": None, "evidence": None},
+    "tasks": {
+        "EVIDENCE": None,
+        "SCORE": None,
+        "NEEDS": None,
+        "form": ("targets", "partial"),
+        "targets": ("data", "rows", "labels"),
+        "eligible": ("targets",),
+        "head": ("encoder", "labels", "seed"),
+        "label_weights": ("targets", "form", "wanted"),
+        "loss": ("outputs", "targets", "weights", "form"),
+        "evidence": ("outputs", "targets", "form", "columns"),
+        "validation_score": ("evidence",),
+    },
+    "trackers": {"open": ("folder", "training", "tracking")},
     "metrics": {"TITLE": None, "BETTER": None, "RANGE": None, "measure": None},
 }
 """What each plug-in of a family holds, and the parameters of its functions."""
@@ -94,11 +107,11 @@ def test_an_entry_has_a_name_for_a_config(family: str, name: str):
 def test_options_are_read_without_importing_anything():
     program = (
         "import sys\n"
-        "from headwater import plugins\n"
+        "from headwater.core import registry as plugins\n"
         "for family in plugins.FAMILIES:\n"
         "    for name in plugins.names(family):\n"
         "        assert issubclass(plugins.options(family, name), plugins.Record)\n"
-        "print([name for name in sys.modules if name.count('.') > 1 and name.startswith('headwater')])\n"
+        "print([name for name in sys.modules if name.startswith('headwater.') and '.core' not in name])\n"
         "print('torch' in sys.modules, 'pandas' in sys.modules)\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(SCRIPTS)}
@@ -232,14 +245,15 @@ def test_a_metric_of_one_class_is_undefined_where_cases_are_ranked(metric: Modul
 @pytest.fixture
 def family(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty family of metrics, in place of the real one."""
-    import headwater.metrics
+    import headwater.evaluation.metrics
 
+    folder = tmp_path / "evaluation" / "metrics"
     monkeypatch.setattr(registry, "HOME", tmp_path)
-    monkeypatch.setattr(headwater.evaluation.metrics, "__path__", [str(tmp_path / "metrics")])
+    monkeypatch.setattr(headwater.evaluation.metrics, "__path__", [str(folder)])
     registry.options.cache_clear()
-    (tmp_path / "metrics").mkdir()
-    (tmp_path / "metrics" / "__init__.py").write_text("")
-    yield tmp_path / "metrics"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text("")
+    yield folder
     registry.options.cache_clear()
     sys.modules.pop("headwater.evaluation.metrics.kappa", None)
 

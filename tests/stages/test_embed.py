@@ -13,14 +13,13 @@ from headwater.core.errors import UserError
 from headwater.core.records import Choice
 from headwater.data import store, tables
 from headwater.data.perceptual_hash import WORDS
-from headwater.models import backbones
+from headwater.models import backbones, weight_files
 from headwater.stages.embed import embed
 from headwater.stages.reduce import reduce
 from headwater.study import config as study_config
 from headwater.study import job_graph
 from headwater.study.ct_windows import Window
 from headwater.study.source import Source
-from headwater.training import checkpoint
 from workflow_made import planned, small_config, snakemake
 
 RANDOM = Source(name="random", backbone="timm/test_resnet", mean=(0.4,), std=(0.2,), seed=3)
@@ -45,7 +44,7 @@ def embedded(folder, made, source=RANDOM, **more):
 
 def written(folder, network):
     """A weights file of ours."""
-    checkpoint.save_weights(network.tensors(), folder / "e.safetensors", network.metadata())
+    weight_files.save_weights(network.tensors(), folder / "e.safetensors", network.metadata())
     return folder / "e.safetensors"
 
 

@@ -12,6 +12,7 @@ import prepared_made
 from headwater.core import files as core_files
 from headwater.core.errors import UserError
 from headwater.data import store, tables
+from headwater.models import weight_files
 from headwater.stages.finetune import _material, _shuffled, finetune
 from headwater.stages.predict import predict
 from headwater.stages.pretrain import pretrain
@@ -19,7 +20,7 @@ from headwater.study import config as study_config
 from headwater.study.grid import Run
 from headwater.study.json_schema import schema
 from headwater.study.source import Source
-from headwater.training import checkpoint, loop
+from headwater.training import loop
 from workflow_made import planned, small_config, snakemake
 
 SEEDS = st.integers(0, 2**31)
@@ -193,10 +194,10 @@ def fitted(folder, run, made, encoder=None):
     files = {"cases": made.cases, "images": made.images, "model": folder / "model.safetensors"}
     learnt = {"fit": folder / "fit.json", "progress": folder / "x.pt"}
     finetune(run=run, encoder=encoder, **files, **learnt)
-    scores = {"predictions": folder / "predictions.parquet", "validation": folder / "validation.parquet"}
-    predict(run=run, **scores, **files)
+    scores = {"predictions": [folder / "predictions.parquet"], "validation": [folder / "validation.parquet"]}
+    predict(runs=[run], models=[files["model"]], cases=made.cases, images=made.images, **scores)
     return (
-        checkpoint.load_weights(files["model"])[0],
+        weight_files.load_weights(files["model"])[0],
         core_files.read_json(learnt["fit"]),
         tables.read_table(folder / "predictions.parquet", "predictions"),
         (folder / "metrics.csv").read_text(),

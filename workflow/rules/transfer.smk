@@ -57,8 +57,8 @@ rule predict:
     shell:
         training_door("predict")
         + f"--saved {PROGRESS} "
-        + "--run {params.run} --cases {input.cases} --images {params.images}"
-        " --model {input.model} --predictions {output.predictions} --validation {output.validation} > {log} 2>&1"
+        + "--runs {params.run} --cases {input.cases} --images {params.images}"
+        " --models {input.model} --predictions {output.predictions} --validation {output.validation} > {log} 2>&1"
 
 
 rule transport:
@@ -82,5 +82,5 @@ rule transport:
         images=lambda wildcards: asked_at(wildcards.dataset)[2],
     shell:
         training_door("transport")
-        + "--run {params.run} --asked {params.asked} --cases {input.cases} --images {params.images}"
-        " --model {input.model} --elsewhere {output.elsewhere} > {log} 2>&1"
+        + "--runs {params.run} --asked {params.asked} --cases {input.cases} --images {params.images}"
+        " --models {input.model} --elsewhere {output.elsewhere} > {log} 2>&1"

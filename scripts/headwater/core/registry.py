@@ -26,6 +26,7 @@ ROOMS = {
     "weights": "models",
     "tasks": "models",
     "methods": "training",
+    "trackers": "training",
     "metrics": "evaluation",
 }
 """Every family of plug-ins, and the room whose folder holds it."""

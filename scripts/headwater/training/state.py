@@ -3,12 +3,14 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from headwater.core.errors import UserError
 from headwater.study.recipe import Training
 from headwater.training import schedule
 from headwater.training.averaging import ModelEmaV3
@@ -86,17 +88,25 @@ class State:
             "bad_validations": self.bad_validations,
         }
 
-    def take_up(self, saved: dict[str, Any] | None) -> None:
-        """Go on from the contents of a progress file, on any number of ranks."""
+    def take_up(self, saved: dict[str, Any] | None, *, file: Path) -> None:
+        """Resume from the contents of a progress file, on any number of ranks."""
         if saved is None:
             return
-        self.learner.load_state_dict(saved["learner"])
-        self.optimiser.load_state_dict(saved["optimiser"])
-        if self.average:
-            self.average.module.load_state_dict(saved["average"])
-        self.scaler.load_state_dict(saved["scaler"])
+        try:
+            self.learner.load_state_dict(saved["learner"])
+            self.optimiser.load_state_dict(saved["optimiser"])
+            if self.average:
+                self.average.module.load_state_dict(saved["average"])
+            self.scaler.load_state_dict(saved["scaler"])
+        except (KeyError, RuntimeError, ValueError) as error:
+            # such as the checkpoint of another version, whose network is spelt otherwise
+            raise UserError(
+                f"training checkpoint does not fit this training ({str(error).splitlines()[0]})",
+                file=file,
+                remedy="delete it; the training then starts from its first step",
+            ) from None
         self.step, self.best, self.bad_validations = saved["step"], saved["best"], saved["bad_validations"]
-        say(f"training: goes on from step {self.step} of {self.steps}")
+        say(f"training: resuming from step {self.step} of {self.steps}")
 
     def conclude(self) -> tuple[int, float | None]:
         """Give the learner the kept weights; (the step they are of, their score)."""

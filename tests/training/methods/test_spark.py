@@ -8,7 +8,8 @@ from torch import nn
 
 from headwater.core.errors import UserError
 from headwater.models import backbones
-from headwater.models.backbones._sparse import Shown, features, through
+from headwater.models.sparse import Shown, features, through
+from headwater.models.tasks import Task
 from headwater.study.recipe import Views
 from headwater.training import methods
 from headwater.training.augment import keys
@@ -24,7 +25,7 @@ def learner(*, backbone="timm/test_resnet", size=96, **options):
         views=Views(),
         size=size,
         labels=0,
-        task="multilabel",
+        task=Task(name="classification", labels=(), form="multilabel"),
         targets=np.empty((4, 0), dtype=np.float32),
         steps=10,
     )

@@ -24,7 +24,7 @@ from headwater.core import registry
 from headwater.core.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
-    from headwater.models.backbones._encoder import Encoder
+    from headwater.models.encoder import Encoder
 
 REGISTERED = re.compile(r"^@register_model(?:\([^\n]*\))?\s*\ndef (\w+)\(", re.MULTILINE)
 
@@ -68,6 +68,6 @@ def check(backbone: str) -> None:
 def build(name: str, *, size: int, mean: tuple[float, ...], std: tuple[float, ...], seed: int) -> "Encoder":
     """The encoder of that name, such as `timm/resnet50`, with random weights drawn under `seed`."""
     check(name)
-    from headwater.models.backbones._encoder import draw
+    from headwater.models.encoder import draw
 
     return draw(name, size=size, mean=mean, std=std, seed=seed)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from headwater.models.backbones._encoder import NO_WEIGHTS
+from headwater.models.encoder import NO_WEIGHTS
 
 Tensors = Mapping[str, Tensor]
 Resample = Callable[[str, Tensor], Tensor | None]

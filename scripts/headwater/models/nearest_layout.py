@@ -8,7 +8,7 @@ from types import ModuleType
 
 from headwater.core import registry
 from headwater.core.errors import UserError
-from headwater.models.weights._coverage import Coverage, Tensors, spell
+from headwater.models.weight_coverage import Coverage, Tensors, spell
 
 
 @dataclass(frozen=True, kw_only=True)
