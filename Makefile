@@ -79,8 +79,8 @@ generate: $(READY)
 	python scripts/generate.py
 
 lock:
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-	  --extra test --extra wandb --extra dicom --extra slurm pyproject.toml -o requirements.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-strip-extras \
+	  --extra test --extra docs --extra wandb --extra dicom --extra slurm pyproject.toml -o requirements.lock
 
 clean:
 	rm -rf results/demo data/twins

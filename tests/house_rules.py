@@ -10,108 +10,20 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-LAYERS: tuple[tuple[str, ...], ...] = (
-    ("records", "refusals"),
-    ("plugins", "progress", "workers"),
-    ("slurm", "leases", "launch", "processes", "snakemake_log"),
-    ("claims", "waiting", "controller"),
-    (
-        *("windows", "settings", "source_grids", "grid", "origins", "cli"),
-        *("findings", "exchanges", "jobs", "chronicle", "accounts"),
-    ),
-    (
-        *("io", "formats", "hashes", "statistics", "splits", "shares", "provenance"),
-        *("prepared", "predictions", "labels", "spent"),
-    ),
-    ("datasets", "twins", "reductions", "backbones", "weights", "metrics"),
-    # the engine does not know what it trains; methods and tasks tell it, in its words
-    ("engine",),
-    ("methods", "tasks"),
-    (
-        *("measured", "probes", "as_published", "less_is_more", "verdicts", "examined", "subgroups", "crossed"),
-        *("fitted", "watched"),
-    ),
-    (
-        *("preflight", "catalogues", "specimens", "tables", "families", "wide", "characteristics", "matrix"),
-        *("soundness", "numbers", "figures", "sentences", "page", "reduced"),
-    ),
-    ("reckoning", "calibration"),
-    # by hand: no rule starts it
-    ("plan", "cost", "calibrate", "rehearse", "study", "hindsight", "status", "submit", "by_hand", "doctor", "whence"),
-    (
-        *("prepare", "relabel", "ledger", "embed", "reduce", "adopt", "pretrain", "finetune", "predict", "transport"),
-        *("compare", "examine", "cross", "report", "twin"),
-    ),
-)
-"""The parts of the library from the ground up; a part may import its own layer and those before it."""
+LIBRARY = Path("scripts/headwater")
 
-VERBS = LAYERS[-1]
-"""Parts of the top layer: they meet in files only, and each is a rule, a door and a function."""
+TORCH_FREE = ("core", "study", "data", "evaluation", "cluster", "reporting", "planning")
+"""Rooms that do without torch: planning is quick, and the Snakefile is read again in every job."""
 
-ROOMS: dict[str, tuple[str, ...]] = {
-    "pydicom": ("io",),
-    "nibabel": ("io",),
-    "wandb": ("engine.tracking",),
-    "tensorboard": ("engine.tracking",),
-    "torch.utils.tensorboard": ("engine.tracking",),
-    "timm": ("backbones", "weights", "engine", "tasks"),
-    "monai": ("backbones", "engine", "tasks"),
-    "lightly": ("methods",),
-    "matplotlib": ("report", "figures"),
-    "sklearn": ("metrics", "splits", "finetune", "probes"),
-    "statsmodels": ("statistics",),
-    "numba": ("statistics",),
-    "scikit_posthocs": ("figures",),
-    "snakemake": (),
-    "submitit": ("submit",),
-    "torch": (
-        "backbones",
-        "weights",
-        "methods",
-        "tasks",
-        "engine",
-        "adopt",
-        "embed",
-        "pretrain",
-        "finetune",
-        "fitted",
-        "rehearse",
-    ),
-    "torchvision": ("engine", "methods"),
-}
-"""Outside libraries and the only parts of the library that may import them."""
+TRAINS = {"adopt", "embed", "pretrain", "finetune", "predict", "transport"}
+"""Stages that need torch; all others do without."""
 
-TORCH_FREE = (
-    *("slurm", "leases", "launch", "processes", "snakemake_log", "claims", "waiting", "controller"),
-    *(
-        "records",
-        "refusals",
-        "plugins",
-        "progress",
-        "workers",
-        "cli",
-        "grid",
-        "origins",
-        "settings",
-        "source_grids",
-        "formats",
-        "splits",
-        "shares",
-        "preflight",
-    ),
-    *("io", "datasets", "twins", "statistics", "metrics", "reductions"),
-    *("windows", "prepared", "provenance", "predictions", "labels", "spent"),
-    *("measured", "probes", "as_published", "verdicts", "examined", "subgroups"),
-    *("exchanges", "crossed", "cross", "catalogues", "findings", "tables", "families", "wide", "characteristics"),
-    *("matrix", "soundness", "numbers", "figures", "less_is_more", "reduced"),
-    *("sentences", "page"),
-    *("prepare", "relabel", "ledger", "reduce", "compare", "examine", "report", "twin", "plan", "cost"),
-    *("jobs", "chronicle", "accounts", "reckoning", "calibration", "calibrate", "study", "hindsight", "status"),
-    *("submit", "by_hand", "specimens", "doctor", "whence"),
-)
-"""What runs, with all below it, without torch: planning is quick, and the Snakefile is parsed again in every job."""
+TIMES_TRAININGS = {"planning.rehearse"}
+"""What planning starts in a process of its own, to time real optimiser steps."""
 
 LONGEST_FUNCTION = 60
+LONGEST_MODULE = 400
+MOST_ENTRIES = 12
 LARGEST_FILE = 1_000_000
 
 # written with brackets, so that this file does not break its own rules
@@ -124,47 +36,47 @@ REGISTRY = re.compile(
 MACHINE_PATH = re.compile(r"(?<![\w.~])/(?:work|root|tmp|home/\w+|Users/\w+)/\w")
 
 
-def imports_look_down(root: Path) -> Iterator[str]:
-    """Imports of a higher layer, of another verb, or by a part that no layer holds."""
-    heights = {part: height for height, layer in enumerate(LAYERS) for part in layer}
-    for part, file in _parts(root):
-        if part not in heights:
-            yield f"{file}: {part} has no layer; say where it belongs"
-            continue
-        for module in _imports(root / file):
-            library, _, name = module.partition(".")
-            target = name.partition(".")[0]
-            if not library:
-                yield f"{file}: an import is relative"
-            elif library != "headwater" or target in (part, "__version__"):
-                continue
-            elif heights.get(target, len(LAYERS)) > heights[part]:
-                yield f"{file}: {part} imports {target}, which lies above it"
-            elif target in VERBS:
-                yield f"{file}: {part} imports {target}; verbs meet in files only"
+def contracts_hold(root: Path) -> Iterator[str]:
+    """Imports that the contracts in pyproject.toml forbid: a higher room, another stage, a library out of its place."""
+    if not (root / "pyproject.toml").is_file():
+        return
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache", "--no-logo"]
+    environment = {**os.environ, "PYTHONPATH": str(root / "scripts"), "COLUMNS": "200"}
+    process = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True)
+    if process.returncode:
+        broken = process.stdout.partition("Broken contracts")[2] or process.stdout + process.stderr
+        yield from (line.strip() for line in broken.splitlines() if line.strip(" -"))
 
 
-def libraries_keep_to_their_rooms(root: Path) -> Iterator[str]:
-    """Imports of an outside library elsewhere than in its room."""
-    for file in _python(root, "scripts"):
-        place = _module(file).removeprefix("headwater.")
-        for module in _imports(root / file):
-            rooms = _rooms(module)
-            if rooms is not None and not any(f"{place}.".startswith(f"{room}.") for room in rooms):
-                yield f"{file}: imports {module}, whose place is {', '.join(rooms) or 'nowhere'}"
+def imports_are_absolute(root: Path) -> Iterator[str]:
+    """Imports that do not say which room they reach into."""
+    for file, node in _nodes(root, ast.ImportFrom):
+        if node.level:
+            yield f"{file}:{node.lineno}: an import is relative"
 
 
-def _rooms(module: str) -> tuple[str, ...] | None:
-    """The rooms of the longest known name that a module's name begins with."""
-    names = [name for name in ROOMS if f"{module}.".startswith(f"{name}.")]
-    return ROOMS[max(names, key=len)] if names else None
+def rooms_are_few(root: Path) -> Iterator[str]:
+    """More entries in the library's root than a newcomer takes in at a glance."""
+    entries = {file.parts[2] for file in files(root) if file.parts[:2] == LIBRARY.parts}
+    if len(entries) > MOST_ENTRIES:
+        yield f"{LIBRARY} has {len(entries)} entries: {', '.join(sorted(entries))}"
 
 
 def torch_stays_out(root: Path) -> Iterator[str]:
     """What brings torch along although it must not; each module is tried alone once one of them does."""
-    modules = [_module(file) for part, file in _parts(root) if part in TORCH_FREE]
+    modules = [_module(file) for file in _python(root, "scripts") if _is_torch_free(file)]
     if modules and _loads_torch(root, modules):
         yield from (f"{module}: brings torch with it" for module in modules if _loads_torch(root, [module]))
+
+
+def _is_torch_free(file: Path) -> bool:
+    """Whether a module of the library must do without torch."""
+    if file.parts[:2] != LIBRARY.parts or len(file.parts) < 4:
+        return False
+    room, name = file.parts[2], file.stem
+    if f"{room}.{name}" in TIMES_TRAININGS:
+        return False
+    return room in TORCH_FREE or (room == "stages" and name not in TRAINS)
 
 
 def _loads_torch(root: Path, modules: list[str]) -> bool:
@@ -247,18 +159,29 @@ def functions_are_short(root: Path) -> Iterator[str]:
             yield f"{file}:{node.lineno}: {node.name} has {length} lines"
 
 
+def modules_are_short(root: Path) -> Iterator[str]:
+    """Modules that hold more than one thing."""
+    for file in _python(root, "scripts"):
+        length = len(_text(root / file).splitlines())
+        if length > LONGEST_MODULE:
+            yield f"{file}: has {length} lines"
+
+
 def verbs_are_complete(root: Path) -> Iterator[str]:
     """Verbs without their rule, door or function, and rules that are no verb."""
     workflow = "\n".join(file.read_text() for file in sorted((root / "workflow" / "rules").glob("*.smk")))
     rules = set(re.findall(r"^(?:rule|checkpoint) (\w+):", workflow, re.MULTILINE))
-    for verb in VERBS:
+    verbs = [
+        file.stem for file in _python(root, "scripts") if file.parent == LIBRARY / "stages" and file.stem != "__init__"
+    ]
+    for verb in verbs:
         if verb not in rules:
             yield f"{verb}: has no rule"
         if not re.search(rf"^\s+door\({verb}\)$", _text(root / "scripts" / f"{verb}.py"), re.MULTILINE):
             yield f"{verb}: has no door"
-        if not re.search(rf"^def {verb}\(", _text(root / "scripts" / "headwater" / f"{verb}.py"), re.MULTILINE):
+        if not re.search(rf"^def {verb}\(", _text(root / LIBRARY / "stages" / f"{verb}.py"), re.MULTILINE):
             yield f"{verb}: has no function"
-    yield from (f"{rule}: is a rule, but no verb" for rule in sorted(rules - set(VERBS)))
+    yield from (f"{rule}: is a rule, but no verb" for rule in sorted(rules - set(verbs)))
 
 
 def files_are_small(root: Path) -> Iterator[str]:
@@ -281,14 +204,6 @@ def _python(root: Path, *folders: str) -> list[Path]:
     return [file for file in files(root) if file.suffix == ".py" and file.parts[0] in folders]
 
 
-def _parts(root: Path) -> Iterator[tuple[str, Path]]:
-    """(part, file) of each module of the library: a part is a module or a folder right below it."""
-    for file in _python(root, "scripts"):
-        inside = file.parts[2:] if file.parts[1] == "headwater" else ()
-        if inside and inside != ("__init__.py",):
-            yield inside[0].removesuffix(".py"), file
-
-
 def _module(file: Path) -> str:
     return ".".join(file.with_suffix("").parts[1:]).removesuffix(".__init__")
 
@@ -296,17 +211,6 @@ def _module(file: Path) -> str:
 def _nodes(root: Path, kind: type | object, *folders: str) -> Iterator[tuple[Path, ast.AST]]:
     for file in _python(root, *(folders or ("scripts",))):
         yield from ((file, node) for node in ast.walk(_tree(root / file)) if isinstance(node, kind))
-
-
-def _imports(path: Path) -> Iterator[str]:
-    """The modules that a file imports anywhere: `headwater.x` for `from headwater import x`, `.x` for relative ones."""
-    for node in ast.walk(_tree(path)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            module = "." * node.level + (node.module or "")
-            joined = module in ("headwater", "torch.utils")
-            yield from ([f"{module}.{alias.name}" for alias in node.names] if joined else [module])
 
 
 @cache

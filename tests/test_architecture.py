@@ -1,5 +1,7 @@
 """The house keeps its rules, and each rule bites: a small tree that breaks it is found out."""
 
+import shutil
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,8 +13,9 @@ ROOT = Path(__file__).parent.parent
 Rule = Callable[[Path], Iterator[str]]
 
 RULES = [
-    house_rules.imports_look_down,
-    house_rules.libraries_keep_to_their_rooms,
+    house_rules.contracts_hold,
+    house_rules.imports_are_absolute,
+    house_rules.rooms_are_few,
     house_rules.torch_stays_out,
     house_rules.scripts_shadow_no_module,
     house_rules.modules_say_what_they_are,
@@ -22,6 +25,7 @@ RULES = [
     house_rules.failures_are_told,
     house_rules.nothing_is_loaded_loosely,
     house_rules.functions_are_short,
+    house_rules.modules_are_short,
     house_rules.verbs_are_complete,
     house_rules.files_are_small,
 ]
@@ -29,32 +33,15 @@ RULES = [
 LIBRARY = "scripts/headwater"
 
 MUTANTS: list[tuple[Rule, dict[str, str], str]] = [
-    (house_rules.imports_look_down, {"grid.py": "from headwater.engine import loop"}, "grid imports engine"),
-    (house_rules.imports_look_down, {"io/dicom.py": "from headwater import datasets"}, "io imports datasets"),
-    (house_rules.imports_look_down, {"engine/x.py": "def f():\n    import headwater.tasks.y"}, "engine imports tasks"),
-    (house_rules.imports_look_down, {"predict.py": "from headwater.finetune import fit"}, "verbs meet in files"),
-    (house_rules.imports_look_down, {"prepare.py": "import headwater.reduce as r"}, "verbs meet in files"),
-    (house_rules.imports_look_down, {"engine/loop.py": "from .views import crop"}, "is relative"),
-    (house_rules.imports_look_down, {"somewhere.py": ""}, "has no layer"),
-    (house_rules.libraries_keep_to_their_rooms, {"datasets/vindr.py": "import pydicom"}, "place is io"),
-    (house_rules.libraries_keep_to_their_rooms, {"engine/loop.py": "from wandb import init"}, "engine.tracking"),
-    (
-        house_rules.libraries_keep_to_their_rooms,
-        {"engine/loop.py": "from torch.utils import tensorboard"},
-        "engine.tracking",
-    ),
-    (house_rules.libraries_keep_to_their_rooms, {"engine/tracking_x.py": "import wandb"}, "engine.tracking"),
-    (house_rules.libraries_keep_to_their_rooms, {"methods/x.py": "import timm.layers"}, "imports timm.layers"),
-    (house_rules.libraries_keep_to_their_rooms, {"formats.py": "def f():\n    import torch"}, "imports torch"),
-    (house_rules.libraries_keep_to_their_rooms, {"settings.py": "import snakemake"}, "place is nowhere"),
-    (house_rules.libraries_keep_to_their_rooms, {"../report.py": "from sklearn.metrics import auc"}, "sklearn"),
+    (house_rules.imports_are_absolute, {"training/loop.py": "from .augment import crop"}, "is relative"),
+    (house_rules.rooms_are_few, {f"room{number}/x.py": "" for number in range(13)}, "has 13 entries"),
     (
         house_rules.torch_stays_out,
         {
             # a package: else the one that `make setup` puts on the path would be found before it
             "__init__.py": "",
-            "settings.py": "import headwater.weights",
-            "weights/__init__.py": "import torch",
+            "study/config.py": "import headwater.models.weights",
+            "models/weights/__init__.py": "import torch",
             "../torch.py": "",
         },
         "headwater.study.config: brings torch",
@@ -62,8 +49,8 @@ MUTANTS: list[tuple[Rule, dict[str, str], str]] = [
     (house_rules.scripts_shadow_no_module, {"../profile.py": ""}, "bears the name"),
     (house_rules.scripts_shadow_no_module, {"../tabulate.py": ""}, "bears the name"),
     (house_rules.modules_say_what_they_are, {"x.py": "import os"}, "opens without"),
-    (house_rules.modules_say_what_they_are, {"io/__init__.py": '"""io"""'}, "opens without"),
-    (house_rules.names_say_something, {"io/image_utils.py": ""}, "says nothing"),
+    (house_rules.modules_say_what_they_are, {"data/io/__init__.py": '"""io"""'}, "opens without"),
+    (house_rules.names_say_something, {"data/io/image_utils.py": ""}, "says nothing"),
     (house_rules.names_say_something, {"../../workflow/rules/common.smk": ""}, "says nothing"),
     (house_rules.nothing_is_left_for_later, {"x.py": "# TO" + "DO: mend this"}, "x.py:1"),
     (house_rules.no_host_and_no_machine, {"../../lock": "\n--extra-index" + "-url x"}, "lock:2"),
@@ -73,9 +60,18 @@ MUTANTS: list[tuple[Rule, dict[str, str], str]] = [
     (house_rules.nothing_is_loaded_loosely, {"x.py": "model.load_state_dict(tensors, strict=False)"}, "not strict"),
     (house_rules.nothing_is_loaded_loosely, {"x.py": "model.load_state_dict(tensors, False)"}, "not strict"),
     (house_rules.functions_are_short, {"x.py": "def f():\n" + "    pass\n" * 60}, "f has 61 lines"),
-    (house_rules.verbs_are_complete, {"prepare.py": "def prepares(): ..."}, "prepare: has no function"),
-    (house_rules.verbs_are_complete, {"../prepare.py": "    door(reduce)"}, "prepare: has no door"),
-    (house_rules.verbs_are_complete, {"../../workflow/rules/data.smk": "rule reduce:\n"}, "prepare: has no rule"),
+    (house_rules.modules_are_short, {"core/x.py": "\n" * 401}, "has 401 lines"),
+    (house_rules.verbs_are_complete, {"stages/prepare.py": "def prepares(): ..."}, "prepare: has no function"),
+    (
+        house_rules.verbs_are_complete,
+        {"stages/prepare.py": "", "../prepare.py": "    door(reduce)"},
+        "prepare: has no door",
+    ),
+    (
+        house_rules.verbs_are_complete,
+        {"stages/prepare.py": "", "../../workflow/rules/data.smk": "rule reduce:\n"},
+        "prepare: has no rule",
+    ),
     (house_rules.verbs_are_complete, {"../../workflow/rules/data.smk": "rule paint:\n"}, "paint: is a rule, but no"),
     (house_rules.files_are_small, {"../../results.csv": "0" * 1_000_001}, "is larger"),
 ]
@@ -94,15 +90,47 @@ def test_a_broken_rule_is_found(tmp_path: Path, rule: Rule, tree: dict[str, str]
 
 
 def test_each_rule_has_a_mutant():
-    assert {rule for rule, _, _ in MUTANTS} == set(RULES)
+    assert {rule for rule, _, _ in MUTANTS} | {house_rules.contracts_hold} == set(RULES)
+
+
+FORBIDDEN = {
+    "Rooms look down": ("study/x.py", "headwater.training.loop"),
+    "Stages meet in files only": ("stages/predict.py", "headwater.stages.finetune"),
+    "What a config says needs no numbers": ("study/x.py", "pandas"),
+    "The library knows no workflow engine": ("planning/x.py", "snakemake"),
+    "Medical files are read in data.io": ("data/datasets/vindr.py", "pydicom"),
+    "Dashboards have one place": ("training/loop.py", "wandb"),
+    "SLURM jobs are submitted from cluster": ("planning/x.py", "submitit"),
+    "Networks come from models, losses and heads from methods": ("stages/finetune.py", "timm"),
+    "Self-supervised losses stay in methods": ("training/loop.py", "lightly"),
+    "Only what is trained needs torch": ("data/x.py", "torch"),
+    "Figures are drawn in one place": ("evaluation/x.py", "matplotlib"),
+}
+"""For each contract an import that breaks it."""
+
+
+def test_each_contract_bites(tmp_path: Path):
+    shutil.copytree(ROOT / LIBRARY, tmp_path / LIBRARY, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    assert list(house_rules.contracts_hold(tmp_path)) == []
+    for name, forbidden in FORBIDDEN.values():
+        with (tmp_path / LIBRARY / name).open("a") as file:
+            file.write(f"\nimport {forbidden}\n")
+    found = "\n".join(house_rules.contracts_hold(tmp_path))
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    assert {contract["name"] for contract in contracts} == set(FORBIDDEN)
+    for contract, (name, forbidden) in FORBIDDEN.items():
+        importer = ".".join(Path("headwater", name).with_suffix("").parts)
+        section = found.partition(f"\n{contract}\n")[2] if not found.startswith(contract) else found
+        assert f"{importer} -> {forbidden}" in section, f"{contract}\n\n{found}"
 
 
 GOOD = {
-    "settings.py": '"""What a config says."""\nfrom headwater.records import Record\n',
-    "records.py": '"""Forms of plans."""\nRecord = dict\n',
-    "methods/x.py": '"""A way to learn."""\nfrom lightly.loss import DINOLoss\nfrom headwater.tasks import head\n',
-    "io/dicom.py": '"""Reads DICOM."""\nimport pydicom\nfrom headwater import records\n',
-    "../door.py": '"""A door for people."""\nfrom headwater.cli import door\n',
+    "__init__.py": '"""A library."""\n',
+    "study/config.py": '"""What a config says."""\nfrom headwater.core.records import Record\n',
+    "core/records.py": '"""Forms of plans."""\nRecord = dict\n',
+    "training/methods/x.py": '"""A way to learn."""\nfrom lightly.loss import DINOLoss\n',
+    "../door.py": '"""A door for people."""\nfrom headwater.core.command_line import door\n',
 }
 
 

@@ -68,8 +68,8 @@ def _same(one: str, other: str) -> dict[str, str]:
     """Labels of one archive, and what another calls the same; one that is not in the table shares with itself."""
     if one == other:
         return {label: label for label in registry.load("datasets", one).CARD.labels}
-    known = set(label_map.table().rows["archive"])
-    return label_map.shared(one, other) if {one, other} <= known else {}
+    described = set(label_map.table().described)
+    return label_map.shared(one, other) if {one, other} <= described else {}
 
 
 def runs(grid: Grid, dataset: str) -> Iterator[Run]:
