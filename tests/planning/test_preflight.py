@@ -75,7 +75,7 @@ def imported_by(program: str, *, among: set[str]) -> set[str]:
 
 
 def test_planning_does_not_wait_for_the_compiler():
-    assert not imported_by("import headwater.preflight, headwater.study.config", among={"numba"})
+    assert not imported_by("import headwater.planning.preflight, headwater.study.config", among={"numba"})
 
 
 def test_labels_that_stand_in_an_archives_file_are_read_without_importing_it():
@@ -83,12 +83,15 @@ def test_labels_that_stand_in_an_archives_file_are_read_without_importing_it():
     config["archives"] = {"chestxray14": config["archives"]["chestxray14"]}
     config["datasets"] = {"chestxray14": {"labels": ["Effusion"]}}
     config["sources"] = {"random": {}, "other": {}}
-    check = f"from headwater import preflight, settings\npreflight.check(settings.load({config!r}))"
+    modules = "from headwater.planning import preflight\nfrom headwater.study import config\n"
+    check = f"{modules}preflight.check(config.load({config!r}))"
     assert not imported_by(check, among={"pandas", "numpy", "torch"})
 
 
 def test_a_training_imports_nothing_heavy_that_it_does_not_use():
-    assert imported_by("import headwater.finetune", among={"torch", "numba", "scipy", "sklearn", "wandb"}) == {"torch"}
+    assert imported_by("import headwater.stages.finetune", among={"torch", "numba", "scipy", "sklearn", "wandb"}) == {
+        "torch"
+    }
 
 
 def test_an_archive_that_comes_with_the_software_ties_no_job_to_its_place():

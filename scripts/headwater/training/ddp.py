@@ -15,10 +15,10 @@ from typing import Literal
 import numpy as np
 import torch
 import torch.distributed as dist
-from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
 
 from headwater.core.errors import UserError
+from headwater.models.timm_library import timm
 
 Wanted = Literal["auto", "cpu", "cuda"]
 """What shall compute: `auto` takes GPUs where there are any."""
@@ -165,7 +165,7 @@ def with_shared_statistics(model: nn.Module, world: World) -> nn.Module:
     if world.size == 1:
         return model
     if world.device.type == "cuda":
-        return convert_sync_batchnorm(model)
+        return timm.layers.convert_sync_batchnorm(model)
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, nn.modules.batchnorm._BatchNorm) and not isinstance(child, SharedBatchNorm):

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
-import timm.optim
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from headwater.models.encoder import Encoder
 from headwater.models.task_network import TaskNetwork
 from headwater.models.tasks import Task
+from headwater.models.timm_library import timm
 from headwater.study.recipe import Training, Views
 from headwater.training.augment import as_float, augment
 from headwater.training.loop import Learner

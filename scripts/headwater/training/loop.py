@@ -13,11 +13,11 @@ from typing import Literal
 
 import numpy as np
 import torch
-from timm.optim import param_groups_weight_decay
 from torch import Tensor, nn
 
 from headwater.core.errors import UserError
 from headwater.core.progress import bar
+from headwater.models.timm_library import timm
 from headwater.study.recipe import Training
 from headwater.training import augment as views
 from headwater.training import checkpoint, schedule
@@ -49,7 +49,7 @@ class Learner(nn.Module):
         """What is optimised: all that asks for gradients, without weight decay on biases and norms."""
         if training.layer_decay is not None:
             raise UserError("layer_decay means nothing to what is trained here", remedy="leave it out")
-        return param_groups_weight_decay(self, training.weight_decay)
+        return timm.optim.param_groups_weight_decay(self, training.weight_decay)
 
     def pace(self, *, step: int) -> float:
         """A factor on the scheduled learning rate of a step: 1."""

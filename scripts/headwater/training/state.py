@@ -11,9 +11,9 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from headwater.core.errors import UserError
+from headwater.models.timm_library import timm
 from headwater.study.recipe import Training
 from headwater.training import schedule
-from headwater.training.averaging import ModelEmaV3
 from headwater.training.checkpoint import say
 from headwater.training.ddp import World, any_rank, precision, with_shared_statistics
 
@@ -31,7 +31,7 @@ class State:
         # only fp16 has too few exponents for small gradients
         self.scaler = torch.amp.GradScaler(world.device.type, enabled=self.format is torch.float16)
         # in the first steps the average follows closely, else a short training would keep its random start
-        self.average = ModelEmaV3(learner, decay=training.ema, use_warmup=True) if training.ema else None
+        self.average = timm.utils.ModelEmaV3(learner, decay=training.ema, use_warmup=True) if training.ema else None
         self.parallel = _parallel(learner) if world.size > 1 else learner
         self.step = 0
         self.bad_validations = 0
