@@ -8,13 +8,14 @@ VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 READY := $(VENV)/ready
 
-.PHONY: help setup demo test fast cluster lint format generate lock clean
+.PHONY: help setup demo test fast cluster lint format docs generate lock clean
 
 help:
 	@echo "make demo      the whole river on synthetic archives, within ten minutes on two cores"
 	@echo "make test      all tests;  make fast: those that take seconds"
 	@echo "make cluster   the tests on a real SLURM: the one at hand or, as root on Debian, one that they start"
 	@echo "make lint      ruff, codespell, snakefmt, snakemake --lint;  make format: mend what they can"
+	@echo "make docs      the documentation as a site, in site/"
 	@echo "make generate  envs/, the config schema and the key table of config/README.md, from their sources"
 	@echo "make lock      requirements.lock from pyproject.toml (needs uv)"
 
@@ -74,6 +75,9 @@ format: $(READY)
 	ruff check --fix .
 	ruff format .
 	snakefmt Snakefile workflow
+
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict
 
 generate: $(READY)
 	python scripts/generate.py

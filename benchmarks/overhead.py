@@ -93,7 +93,7 @@ def laid_out(folder: Path) -> dict[str, list[str]]:
         "import torch, first optimiser step": OPTIMISER,
         "the same and import timm": OPTIMISER + "import timm",
         "the same and import pandas, pyarrow": OPTIMISER + "import timm, pandas, pyarrow.parquet",
-        "import headwater.finetune": "import headwater.finetune",
+        "import headwater.stages.finetune": "import headwater.stages.finetune",
     }
     return {
         "Snakemake, empty Snakefile": in_a_job(empty),

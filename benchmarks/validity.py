@@ -315,32 +315,32 @@ def page(frame: pd.DataFrame, decided: pd.DataFrame, families: pd.DataFrame, *, 
     precision = 196 * math.sqrt(0.05 * 0.95 / sets)
     return f"""# How valid each comparison is
 
-Written by `python benchmarks/validity.py`. {sets:,} simulated test sets a row; {PATIENTS} patients with `images`
-images each on average, {100 * PREVALENCE:.0f} % positive; labels and scores of a patient's images correlate by
-{WITHIN_PATIENT}; AUROC 0.8. Each training draws its own quality with `seed SD`, in units of the score. Two sources are
-equally good on average: a way that claims a difference in 5 % of the sets is honest. *Nested*: trainings are
-independent. *Paired*: qualities under the same seed correlate by {PAIRED}, and the analysis is told so (used from three
-seeds on). Coverage of the difference is counted where one source is better by {BETTER}. With {sets:,} sets, 5 % are
-known to within {precision:.1f} points.
+Written by `python benchmarks/validity.py`. Each row is {sets:,} simulated test sets of {PATIENTS} patients with
+`images` images each on average, {100 * PREVALENCE:.0f} % positive. Labels and scores of a patient's images correlate by
+{WITHIN_PATIENT}; the AUROC is 0.8. Each training has a quality of its own with standard deviation `seed SD`, in units
+of the score. The two sources are equally good on average, so a valid method finds a difference in 5 % of the sets.
+*Nested*: trainings are independent. *Paired*: qualities under the same seed correlate by {PAIRED}, and the analysis
+uses that (from three seeds on). Coverage of the difference is counted for a source that is better by {BETTER}. With
+{sets:,} sets, 5 % are known to within {precision:.1f} points.
 
-With three seeds or more, *seeds as readers*, the default, claims a difference that is not there in
+With three seeds or more, *seeds as readers*, the default, finds a difference that does not exist in
 {judged.min():.1f} to {judged.max():.1f} % of these sets, {judged.mean():.1f} % on average.
 
-![False claims of each way](validity.svg)
+![False positive rate of each method](validity.svg)
 
 {_shown(frame, without=("patients", "analysed as"))}
 
-## Where trainings decide
+## Where the variation between trainings dominates
 
-The same with 5,000 patients, so that a test set says almost everything and a training almost nothing. Here few seeds
-show their price, above all where seeds that have nothing in common are analysed as pairs.
+The same with 5,000 patients, so that patients add little variance and trainings almost all of it. Here few seeds are
+not enough, above all if independent seeds are analysed as pairs.
 
 {_shown(decided, without=("images", "seed SD", "patients"))}
 
 ## Whole families of tests
 
-{grids:,} grids of four equally good sources on two test sets of 300 patients, three findings, paired seeds (`seed SD`
-0.05): in how many per cent at least one of the six macro differences is claimed.
+{grids:,} grids of four equally good sources on two test sets of 300 patients, three labels, paired seeds (`seed SD`
+0.05): the percentage in which at least one of the six macro differences is found significant.
 
 {errors.to_markdown(index=False, disable_numparse=True)}
 """

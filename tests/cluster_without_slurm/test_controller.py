@@ -213,8 +213,8 @@ def test_a_number_that_went_to_another_process_is_not_taken_for_the_first():
 SHELL = """
 import sys
 from pathlib import Path
-from headwater import submit
-from headwater.controller import Orders
+from headwater.cluster import submit
+from headwater.cluster.supervisor import Orders
 orders = Orders(folder=Path.cwd(), command=tuple(sys.argv[1:]), look=0.1, patience=60.0, restarts=2)
 submit._orders = lambda *_, **__: orders
 submit.watch(config=Path("config.yaml"))

@@ -172,8 +172,8 @@ def test_help_tells_what_the_function_does(capsys: pytest.CaptureFixture):
 def test_a_door_as_a_process(tmp_path: Path):
     script = tmp_path / "refuse.py"
     script.write_text(
-        "from headwater.cli import door\n"
-        "from headwater.refusals import UserError\n"
+        "from headwater.core.command_line import door\n"
+        "from headwater.core.errors import UserError\n"
         "def refuse(*, count: int):\n"
         "    'Refuse.'\n"
         "    raise UserError(f'{count} is too many')\n"

@@ -436,7 +436,7 @@ def test_delong_needs_no_more_resamples_than_any():
         ),
         (
             [("comparison", {"few_positive": 9})],
-            "comparison.few_positive: 9 is below fewest_positive (10); raise it",
+            "comparison.few_positive: unknown key; did you mean 'fewest_positive'?",
         ),
         ([("comparison.method", "bootstrap")], "comparison.method: Input should be 'obuchowski_rockette', 'delong'"),
         ([("comparison.margin", 0)], "comparison.margin: Input should be greater than 0"),

@@ -19,7 +19,8 @@ from headwater.study import config as study_config
 from headwater.study import shared_labels
 from headwater.study.archive import Archive
 from headwater.study.config import Config
-from headwater.study.job_graph import Job, cases_of
+from headwater.study.job_graph import Job
+from headwater.study.paths import Paths
 
 DEMO = Path("config/config.yaml")
 
@@ -150,7 +151,7 @@ def _archives_used(known: Reckoning, plan: Config) -> Iterator[Archive]:
 
 def _images(archive: Archive, *, plan: Config, folder: Path) -> Room:
     """An archive's prepared images: as they lie there, else reckoned from the cases that are promised."""
-    file = (folder / cases_of(archive.name, plan.results)).with_name("images.npy")
+    file = folder / Paths(plan.results).images(archive.name)
     what = f"images of {archive.name}"
     if file.is_file():
         return Room(what=what, bytes=file.stat().st_size, how="prepared")

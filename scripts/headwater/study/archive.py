@@ -61,7 +61,9 @@ class Archive(Record):
     @property
     def numbering(self) -> str:
         """Who numbers its patients: its publisher or whom its options name, or the seed of its twin."""
-        owner = str(self.kind.options.get("numbering", self.kind.name))
+        kind = self.kind.name
+        option = registry.option("datasets", kind, means="numbering") if kind in registry.names("datasets") else None
+        owner = str(self.kind.options.get(option, kind))
         return f"{owner}, twin {self.twin.seed}" if self.twin else owner
 
 

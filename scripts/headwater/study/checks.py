@@ -225,13 +225,20 @@ def _images_of(config: "Config", archive: str) -> str:
 
 def _bad_likes(config: "Config") -> Iterable[str]:
     """Reductions that keep as many images as one that is not there, or that itself looks at another."""
+    likes = list(_referring(config, "reduction"))
+    for place, like in likes:
+        yield from missing(place, like, {"everything", *config.reductions})
+        if any(other.startswith(f"reductions.{like}.") for other, _ in likes):
+            yield f"{place}: {like} itself keeps as many as another; name that, or one that measures"
+
+
+def _referring(config: "Config", meaning: str) -> Iterable[tuple[str, str]]:
+    """(place, name that it says) of each option of a reduction that its plug-in declares to mean this."""
     for name, reduction in config.reductions.items():
-        like = reduction.options.get("like")
-        if not isinstance(like, str):
-            continue
-        yield from missing(f"reductions.{name}.like", like, {"everything", *config.reductions})
-        if like in config.reductions and "like" in config.reductions[like].options:
-            yield f"reductions.{name}.like: {like} itself keeps as many as another; name that, or one that measures"
+        if reduction.name in registry.names("reductions"):
+            option = registry.option("reductions", reduction.name, means=meaning)
+            if isinstance(named := reduction.options.get(option), str):
+                yield f"reductions.{name}.{option}", named
 
 
 def _leads_nowhere(config: "Config") -> bool:
@@ -242,12 +249,10 @@ def _leads_nowhere(config: "Config") -> bool:
 
 def _bad_lookers(config: "Config") -> Iterable[str]:
     """Reductions by what the encoder of a source sees that is not there, or that itself waits for the reduction."""
-    for name, reduction in config.reductions.items():
-        looker = reduction.options.get("source")
-        if isinstance(looker, str):
-            yield from missing(f"reductions.{name}.source", looker, config.sources)
-    looking = any("source" in reduction.options for reduction in config.reductions.values())
-    if not looking or _leads_nowhere(config):
+    lookers = list(_referring(config, "source"))
+    for place, looker in lookers:
+        yield from missing(place, looker, config.sources)
+    if not lookers or _leads_nowhere(config):
         return
     grid, told = config.grid(), set()
     for name in config.sources:

@@ -6,6 +6,9 @@ from pydantic import Field
 
 from headwater.core.records import Record
 
+FEW_POSITIVE = 20
+"""Labels with fewer positive (or negative) test patients are tested with caution, and flagged."""
+
 
 class Comparing(Record):
     """How sources are compared: what is declared before any result is seen."""
@@ -29,9 +32,8 @@ class Comparing(Record):
     level: float = Field(0.05, gt=0, lt=0.5)
     """Significance level of the corrected tests; intervals cover 1 - level."""
     fewest_positive: int = Field(10, ge=2)
-    """Labels with fewer positive (or negative) test patients are described, not tested, and not in the macro."""
-    few_positive: int = Field(20, ge=2)
-    """Labels with fewer positive (or negative) test patients than this are tested with caution, and flagged."""
+    """Labels with fewer positive (or negative) test patients are described, not tested, and not in the macro. With
+    fewer than 20 they are tested with caution, and flagged."""
     external: bool = False
     """Each fitted network also predicts on the other datasets' test cases, for the findings that both have."""
     specificity: float = Field(0.9, gt=0, lt=1)

@@ -72,11 +72,6 @@ def _bad_method(config: "Config") -> Iterable[str]:
         )
     if comparison.method == "delong" and comparison.metrics != ("auroc",):
         yield f"comparison.method: delong is for auroc alone (got {', '.join(comparison.metrics)}); use percentile"
-    if comparison.few_positive < comparison.fewest_positive:
-        yield (
-            f"comparison.few_positive: {comparison.few_positive} is below fewest_positive "
-            f"({comparison.fewest_positive}); raise it"
-        )
 
 
 def _too_few_resamples(config: "Config") -> Iterable[str]:

@@ -37,3 +37,22 @@ class Compute(Record):
         return Processes(
             ranks=own.ranks or self.ranks, nodes=own.nodes or self.nodes, threads=own.threads or self.threads
         )
+
+    def asked(self, own: Processes) -> dict[str, int | str]:
+        """What a training asks of Snakemake and of SLURM."""
+        processes = self.of(own)
+        here = processes.ranks // processes.nodes
+        gpus = 0 if self.device == "cpu" else here
+        several = processes.nodes > 1
+        # several nodes get their GPUs node by node: plugin 2.8.0 would share out `gpu` as SLURM likes, and `tasks`
+        # beside `gpu` would start as many tasks for each GPU
+        by_node = "--ntasks-per-node=1" + (f" --gpus-per-node={gpus}" if gpus else "")
+        ranks, nodes, threads = processes.ranks, processes.nodes, processes.threads
+        return {
+            "threads": here * threads,
+            "nodes": nodes,
+            "gpu": 0 if several else gpus,
+            "tasks": nodes if several else 0,
+            "slurm_extra": by_node if several else "",
+            "launch": f"--ranks {ranks} --nodes {nodes} --threads {threads} --gpus {gpus}",
+        }

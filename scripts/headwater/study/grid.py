@@ -6,10 +6,12 @@ from typing import Any
 
 from pydantic import Field
 
+from headwater.core import registry
 from headwater.core.records import Choice, Record
 from headwater.study.archive import Archive, Dataset
 from headwater.study.comparison import Comparing, Comparison
 from headwater.study.leaks import Leaks, Learned, Overlaps
+from headwater.study.paths import run_path
 from headwater.study.recipe import Recipe
 from headwater.study.source import PROBED, Source
 
@@ -28,7 +30,7 @@ class Run(Record):
     @property
     def path(self) -> str:
         """Where its products lie below the runs folder."""
-        return f"{self.dataset.name}/{self.source.name}/{self.recipe.name}/seed{self.seed}"
+        return run_path(self.dataset.name, self.source.name, self.recipe.name, self.seed)
 
     @property
     def stream(self) -> int:
@@ -78,11 +80,17 @@ class Grid(Record):
 
     def like(self, reduction: str) -> str | None:
         """The reduction that this one keeps as many images as, if it asks for that."""
-        return self.reductions[reduction].options.get("like")
+        return self._meant(reduction, "reduction")
 
     def looked_at_by(self, reduction: str) -> str | None:
         """The source whose encoder tells a reduction what images show, if it asks for one."""
-        return self.reductions[reduction].options.get("source")
+        return self._meant(reduction, "source")
+
+    def _meant(self, reduction: str, meaning: str) -> str | None:
+        """What a reduction says by the option that its plug-in declares to mean this, if it does."""
+        choice = self.reductions[reduction]
+        option = registry.option("reductions", choice.name, means=meaning)
+        return choice.options.get(option) if option else None
 
     def before(self, source: str) -> list[str]:
         """The sources whose encoders must be there before a source can be pre-trained: its start, and who looks."""

@@ -24,7 +24,7 @@ def same(first, second):
 
 def test_models_are_listed_without_the_library():
     code = (
-        "import sys; from headwater import backbones; known = backbones.models('timm');"
+        "import sys; from headwater.models import backbones; known = backbones.models('timm');"
         "assert 'test_resnet' in known and 'vit_base_patch14_dinov2' in known;"
         "assert not {'torch', 'timm'} & set(sys.modules), 'imported'"
     )

@@ -35,11 +35,11 @@ class Options(Record):
     hidden_dimension: int = Field(2048, ge=1)
     temperature: float = Field(0.2, gt=0)
     """What divides cosines: v2's; v1 has 0.07."""
-    queue: int = Field(65_536, ge=2)
+    queue: int = Field(65_536, ge=2, json_schema_extra={"means": "queue"})
     """Answers to earlier images to be unlike; of a corpus with fewer images some would be to the image itself."""
     momentum: float = Field(0.999, ge=0, le=1)
     """Momentum of the key network (v1, section 4.1)."""
-    group: int = Field(32, ge=2)
+    group: int = Field(32, ge=2, json_schema_extra={"means": "group"})
     """Images that share BatchNorm statistics (v1: 32 on each of 8 GPUs); images per rank must be a multiple of it."""
     crop: float = Field(0.2, gt=0, le=1)
     """Smallest share of the image area in a view."""

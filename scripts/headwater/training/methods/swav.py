@@ -41,7 +41,7 @@ class Options(Record):
     """Rounds of Sinkhorn's algorithm that make the groups equally large (section 3.1)."""
     frozen_prototypes: float = Field(1 / 400, ge=0, lt=1)
     """Share of the steps during which the prototypes stay (313 steps, the first of 400 epochs)."""
-    queue: int = Field(0, ge=0)
+    queue: int = Field(0, ge=0, json_schema_extra={"means": "queue"})
     """Answers to earlier batches that are sorted along; 3,840 for batches of 256 (section 4.1), none for 4,096."""
     queue_starts: float = Field(15 / 200, ge=0, le=1)
     """Share of the steps after which the queue takes part (15 of 200 epochs)."""
