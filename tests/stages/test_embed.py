@@ -63,7 +63,7 @@ def directions_of(network, made):
 
 @pytest.mark.parametrize("piece", [8192, 7])
 def test_features_are_directions_of_what_the_encoder_gives(tmp_path, made, monkeypatch, piece):
-    monkeypatch.setattr("headwater.stages.embed.PIECE", piece)
+    monkeypatch.setattr("headwater.training.features.PIECE", piece)
     features, account = embedded(tmp_path, made)
     assert features.dtype == np.float16 and features.shape == (36, account["width"])
     assert np.allclose(features, directions_of(drawn(), made), atol=1e-3)

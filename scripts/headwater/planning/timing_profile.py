@@ -196,10 +196,10 @@ def foretold(job: Job, *, plan: Config, told: Calibration, folder: Path) -> floa
     if have is None:
         return None
     if job.rule == "predict":
-        return around + (have.test + have.validation) * timed.image
+        return around + len(job.runs) * (have.test + have.validation) * timed.image
     if job.rule == "transport":
         there = [counts(archive, plan=plan, folder=folder) for archive in _elsewhere(job.run, plan)]
-        return None if None in there else around + sum(one.test for one in there) * timed.image
+        return None if None in there else around + len(job.runs) * sum(one.test for one in there) * timed.image
     training = job.run.recipe.training
     steps = _steps(training, cases=round(have.train * job.run.recipe.fraction))
     looked_at = min(training.validations, steps) * have.validation / rehearsal.ranks

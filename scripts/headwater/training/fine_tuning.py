@@ -59,7 +59,7 @@ def material_of(run: Run, data: store.Prepared, *, file: Path) -> Material:
     targets = {"train": read(training), "validation": read(validation)}
     lost = subsample.lost(read(data.rows("train")), targets["train"], labels=labels)
     if run.source.control == "shuffled":
-        targets = {split: _shuffled(rows, split, seed=run.stream) for split, rows in targets.items()}
+        targets = {split: shuffled(rows, split, seed=run.stream) for split, rows in targets.items()}
     _check(run, targets, plugin, file=file)
     if not len(validation):
         raise UserError("has no validation cases", file=file, remedy="raise the archive's validation share")
@@ -107,7 +107,7 @@ def share_of(data: store.Prepared, rows: np.ndarray, *, fraction: float, seed: i
     return rows[subsample.share(patients, targets, fraction=fraction, rank=lambda patient: seed_of(patient, seed))]
 
 
-def _shuffled(targets: np.ndarray, split: str, *, seed: int) -> np.ndarray:
+def shuffled(targets: np.ndarray, split: str, *, seed: int) -> np.ndarray:
     """The same rows of targets, each at another case by chance; what is unknown of a case goes with its row."""
     chance = np.random.Generator(np.random.Philox(seed_of("shuffle", split, seed)))
     return targets[chance.permutation(len(targets))]
