@@ -82,14 +82,15 @@ def _device(wanted: Wanted, *, local: int, here: int) -> torch.device:
                 remedy="look at nvidia-smi and at torch.version.cuda, or set compute.device: cpu",
             )
         return torch.device("cpu")
-    found = torch.cuda.device_count()
-    if found < here:
+    available = torch.cuda.device_count()
+    if available < here:
         raise UserError(
-            f"{here} ranks on this machine need {here} GPUs: there are {found}",
+            f"{here} ranks on this machine need {here} GPUs: there are {available}",
             remedy="lower compute.ranks, or ask for more GPUs",
         )
-    if given and found > here and local == 0:
-        print(f"{found - here} of the {found} GPUs of this job stand idle: {here} ranks", file=sys.stderr, flush=True)
+    if given and available > here and local == 0:
+        idle = f"{available - here} of the {available} GPUs of this job are idle: {here} ranks"
+        print(idle, file=sys.stderr, flush=True)
     torch.cuda.set_device(local)
     return torch.device("cuda", local)
 

@@ -64,9 +64,9 @@ def resample_patch(key: str, tensor: Tensor, network: nn.Module) -> Tensor | Non
 def _check_tag(model: str) -> None:
     """Refuse a tag, the part after the dot, that timm has no weights for."""
     architecture, _, tag = model.partition(".")
-    known = [name.partition(".")[2] for name in timm.list_pretrained(f"{architecture}.*")]
-    if tag and tag not in known:
-        raise UserError(f"timm/{model}: timm knows no {tag!r} weights", remedy=did_you_mean(tag, known))
+    tags = [name.partition(".")[2] for name in timm.list_pretrained(f"{architecture}.*")]
+    if tag and tag not in tags:
+        raise UserError(f"timm/{model}: timm knows no {tag!r} weights", remedy=did_you_mean(tag, tags))
 
 
 def _cut(network: nn.Module) -> int:
