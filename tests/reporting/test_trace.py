@@ -69,8 +69,8 @@ def _run(run, made: prepared_made.Made, results: Path, encoder: Path | None) -> 
     )  # fmt: skip
     predictions = folder / "predictions.parquet"
     predict(
-        run=run, cases=made.cases, images=made.images, model=folder / "model.safetensors", predictions=predictions,
-        validation=folder / "validation.parquet",
+        runs=[run], cases=made.cases, images=made.images, models=[folder / "model.safetensors"],
+        predictions=[predictions], validation=[folder / "validation.parquet"],
     )  # fmt: skip
     return predictions
 

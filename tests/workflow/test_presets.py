@@ -161,8 +161,8 @@ def test_the_twins_are_planned_as_the_whole_study(tmp_path):
     jobs = planned(tmp_path, config=yaml.safe_load((CONFIGS / TWINS).read_text()))
     assert (jobs["twin"], jobs["prepare"], jobs["pretrain"], jobs["compare"], jobs["report"]) == (6, 7, 3, 6, 1)
     assert jobs["examine"] == 6
-    assert jobs["finetune"] == jobs["predict"] == 6 * (4 + 2) * 5
-    assert (jobs["transport"], jobs["cross"]) == (6 * 4 * 5, 6)
+    assert jobs["finetune"] == 5 * jobs["predict"] == 6 * (4 + 2) * 5
+    assert (jobs["transport"], jobs["cross"]) == (6 * 4, 6)
 
 
 def reduced() -> dict:

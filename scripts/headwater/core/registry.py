@@ -26,6 +26,7 @@ ROOMS = {
     "weights": "models",
     "tasks": "models",
     "methods": "training",
+    "trackers": "training",
     "metrics": "evaluation",
     "tables": "reporting",
     "figures": "reporting",
