@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     name = " ".join(_named(words))
     try:
         with exit_on_user_error(name):
-            app = _application(words)
+            app = application(words)
             if not words or words == ["submit"]:
                 app.help_print(words, console=app.error_console)
                 sys.exit(2)
@@ -81,7 +81,7 @@ def _named(words: list[str]) -> list[str]:
     return words[:2] if len(words) > 1 and words[1] in GROUPS.get(words[0], ()) else words[:1]
 
 
-def _application(words: list[str]) -> App:
+def application(words: list[str]) -> App:
     """The command with all that these words may ask for."""
     app = command_line.application(
         "headwater",

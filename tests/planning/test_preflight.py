@@ -88,7 +88,9 @@ def test_labels_that_stand_in_an_archives_file_are_read_without_importing_it():
 
 
 def test_a_training_imports_nothing_heavy_that_it_does_not_use():
-    assert imported_by("import headwater.stages.finetune", among={"torch", "numba", "scipy", "sklearn", "wandb"}) == {"torch"}
+    assert imported_by("import headwater.stages.finetune", among={"torch", "numba", "scipy", "sklearn", "wandb"}) == {
+        "torch"
+    }
 
 
 def test_an_archive_that_comes_with_the_software_ties_no_job_to_its_place():
