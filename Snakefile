@@ -32,9 +32,13 @@ rule all:
 
 # only where the grid is started, not in its jobs
 onstart:
-    before_the_first_job()
+    # only the executor of SLURM knows a name for its jobs
+    name = getattr(getattr(workflow.scheduler, "_executor", None), "run_uuid", None)
+    try:
+        session.begin(GRAPH, local=workflow.local_exec, session=name)
+    except UserError as error:
+        sys.exit(f"headwater: {error}")
 
 
 onsuccess:
-    forget_progress()
-    print_summary()
+    session.end(GRAPH)

@@ -15,8 +15,16 @@ from headwater.core.command_line import door
 from headwater.core.errors import UserError
 from headwater.core.files import write_text
 from headwater.core.records import Choice, Record
-from headwater.study import config, grid, source_matrix
+from headwater.study import config, source_matrix
+from headwater.study.archive import Archive, Dataset, Twin
+from headwater.study.comparison import Comparing
+from headwater.study.compute import Compute, Processes
 from headwater.study.ct_windows import Window
+from headwater.study.json_schema import schema
+from headwater.study.leaks import Excuse, Leaks
+from headwater.study.recipe import Recipe, Training, Views
+from headwater.study.source import Collapse, Controls, Probe, Source, Weights
+from headwater.study.tracking import Tracking
 
 ROOT = Path(__file__).parent.parent
 
@@ -37,24 +45,24 @@ END = "<!-- /keys -->"
 
 SECTIONS: dict[str, type[Record]] = {
     "(top)": config.Config,
-    "archives.NAME": grid.Archive,
-    "archives.NAME.twin": grid.Twin,
-    "sources.NAME": grid.Source,
-    "sources.NAME.weights": grid.Weights,
-    "collapse": grid.Collapse,
+    "archives.NAME": Archive,
+    "archives.NAME.twin": Twin,
+    "sources.NAME": Source,
+    "sources.NAME.weights": Weights,
+    "collapse": Collapse,
     "source_grids.NAME": source_matrix.SourceGrid,
-    "probe": grid.Probe,
-    "controls": grid.Controls,
-    "datasets.NAME": grid.Dataset,
-    "recipes.NAME": grid.Recipe,
-    "training": grid.Training,
-    "views": grid.Views,
-    "comparison": grid.Comparing,
-    "leaks": grid.Leaks,
-    "leaks.excused": grid.Excuse,
-    "tracking": grid.Tracking,
-    "compute": config.Compute,
-    "recipes.NAME.compute": grid.Processes,
+    "probe": Probe,
+    "controls": Controls,
+    "datasets.NAME": Dataset,
+    "recipes.NAME": Recipe,
+    "training": Training,
+    "views": Views,
+    "comparison": Comparing,
+    "leaks": Leaks,
+    "leaks.excused": Excuse,
+    "tracking": Tracking,
+    "compute": Compute,
+    "recipes.NAME.compute": Processes,
 }
 """The parts of a config file, in the order of the tables, and the record that each is read into."""
 
@@ -82,7 +90,7 @@ def generated() -> dict[Path, str]:
     readme = ROOT / "config" / "README.md"
     return {
         ROOT / "envs" / "headwater.yaml": environment((ROOT / "requirements.lock").read_text()),
-        ROOT / "workflow" / "schemas" / "config.schema.json": json.dumps(config.schema(), indent=2) + "\n",
+        ROOT / "workflow" / "schemas" / "config.schema.json": json.dumps(schema(), indent=2) + "\n",
         readme: between_markers(readme.read_text(), "\n".join(keys()), file=readme),
     }
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from headwater.data.tables import write_table
-from headwater.study.grid import Comparison
+from headwater.study.comparison import Comparison
 from headwater.study.shared_labels import Exchange, Exchanges
 from predictions_made import cohort, comparison, counted, scored, written
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from headwater.data.tables import write_table
-from headwater.study.grid import Comparison
+from headwater.study.comparison import Comparison
 
 
 def cohort(*, patients: int, images: int, labels: dict[str, float], seed: int = 0) -> pd.DataFrame:

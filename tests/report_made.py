@@ -11,7 +11,11 @@ from headwater.data.tables import MACRO, read_table, write_table
 from headwater.evaluation import multiplicity
 from headwater.stages.compare import compare
 from headwater.stages.examine import examine
-from headwater.study.grid import Archive, Comparing, Comparison, Dataset, Grid, Recipe, Source, Training, Twin, Weights
+from headwater.study.archive import Archive, Dataset, Twin
+from headwater.study.comparison import Comparing, Comparison
+from headwater.study.grid import Grid
+from headwater.study.recipe import Recipe, Training
+from headwater.study.source import Source, Weights
 from predictions_made import cohort, of_validation, told, written
 
 PATIENT_DATA = {"Atelectasis": 0.4, "Effusion": 0.3, "Hernia": 0.0, "Edema": 0.03}

@@ -14,7 +14,8 @@ from packaging.version import Version
 import generate
 from headwater.core.errors import UserError
 from headwater.study import config
-from headwater.study.grid import Training
+from headwater.study.json_schema import schema
+from headwater.study.recipe import Training
 
 ROOT = Path(__file__).parent.parent
 LOCK = (ROOT / "requirements.lock").read_text()
@@ -97,7 +98,7 @@ def test_each_key_of_a_config_is_explained():
 
 def test_the_tables_show_every_record_of_a_config():
     shown = {record.__name__ for record in generate.SECTIONS.values()} | {"Choice", "Window"}
-    assert shown == set(config.schema()["$defs"]) | {"Config"}
+    assert shown == set(schema()["$defs"]) | {"Config"}
 
 
 def test_the_schema_is_json_for_people():

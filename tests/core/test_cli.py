@@ -1,4 +1,4 @@
-"""A function's signature becomes a command line, a user's mistake becomes one line, and `headwater` loads what it runs."""
+"""A signature becomes a command line, a user's mistake one line, and `headwater` loads only what it runs."""
 
 import errno
 import os
@@ -14,7 +14,7 @@ import pytest
 from headwater import __version__, cli
 from headwater.core.command_line import door
 from headwater.core.errors import UserError
-from headwater.study.grid import Views
+from headwater.study.recipe import Views
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,7 +46,7 @@ def verb(
 
 def call(*arguments: str) -> dict:
     """What the function gets from these arguments."""
-    door(verb, ["folder", "--views", "{}", *arguments])
+    door(verb, ["folder", *arguments, *([] if "--views" in arguments else ["--views", "{}"])])
     return got
 
 
@@ -117,7 +117,7 @@ def test_a_first_argument_with_a_default_may_be_left_out():
         (["folder", "--views", "{}", "--rows", "2", "2.5"], "--rows must be a whole number (got '2.5')"),
         (
             ["folder", "--views", "{}", "--share", "half"],
-            'Invalid value for --share: unable to convert "half" into float',
+            'for --share: unable to convert "half" into float',
         ),
         (["folder", "--views", "{}", "--kind", "alpa"], 'Choose from: "alpha", "beta". Did you mean "alpha"?'),
         (["folder", "--views", "{}", "--start"], "--start requires an argument"),

@@ -8,7 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater.core.records import Choice, Record
-from headwater.study.grid import Archive, Recipe, Run, Source, Training, Views
+from headwater.study.archive import Archive
+from headwater.study.grid import Run
+from headwater.study.recipe import Recipe, Training, Views
+from headwater.study.source import Source
 
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,10}", fullmatch=True)
 WORDS = st.text(st.characters(codec="utf-8"), max_size=20)

@@ -17,7 +17,8 @@ from headwater.data.io.windows import windowed
 from headwater.data.reductions import _images
 from headwater.data.store import read_images
 from headwater.stages import prepare
-from headwater.study import config, grid
+from headwater.study import config
+from headwater.study.archive import Archive, Dataset
 from headwater.study.ct_windows import AIR, WINDOWS, Window
 from headwater.study.shared_labels import abroad
 from headwater.training import augment, batches
@@ -223,8 +224,8 @@ def test_reductions_compare_slices_from_lowest_to_highest():
 
 
 def test_a_record_without_hounsfield_units_is_what_it_was():
-    archive = grid.Archive(name="a", kind="chestxray14", folder="x")
+    archive = Archive(name="a", kind="chestxray14", folder="x")
     assert "window" not in archive.as_json()
-    dataset = grid.Dataset(name="d", archive="a")
+    dataset = Dataset(name="d", archive="a")
     assert hashlib.sha256(dataset.as_json().encode()).hexdigest()[:8] == dataset.digest
     assert dataset.as_json() == '{"archive":"a","name":"d"}'

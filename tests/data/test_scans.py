@@ -17,7 +17,7 @@ from headwater.data.io.slices import dicom_slices, nifti_slices
 from headwater.data.perceptual_hash import LEDGER, every
 from headwater.stages.prepare import fitted, prepare
 from headwater.stages.reduce import reduce
-from headwater.study import grid
+from headwater.study.archive import Archive
 
 CT = [name for name in registry.names("twins") if registry.load("datasets", name).CARD.window]
 CASES = 96
@@ -28,7 +28,7 @@ def prepared(name: str, folder: Path, out: Path, *, workers: int = 0, **settings
     files = {key: out / f"{key}.parquet" for key in ("cases", "rejects", "labels")}
     files |= {"images": out / "images.npy", "hashes": out / "hashes.npy", "split": out / "split.json"}
     said = {"size": 24, "rejects": 0.1} | settings
-    prepare(archive=grid.Archive(name="ct", kind=name, folder=str(folder), **said), workers=workers, **files)
+    prepare(archive=Archive(name="ct", kind=name, folder=str(folder), **said), workers=workers, **files)
     return files
 
 

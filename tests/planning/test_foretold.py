@@ -16,7 +16,8 @@ from headwater.core.errors import UserError
 from headwater.planning import cost, estimate_vs_actual, overview, runtime_estimate, timing_profile
 from headwater.planning.timing_profile import Calibration, Timed
 from headwater.study import config as study_config
-from headwater.study.job_graph import cases_of, jobs
+from headwater.study.job_graph import jobs
+from headwater.study.paths import Paths
 from records_made import record, written
 from workflow_made import ROOT, environment, small_config, snakemake
 
@@ -31,13 +32,13 @@ def calibrated(folder: Path, plan: study_config.Config = PLAN, **changed: float)
     rehearsals = [timing_profile.rehearsal_of(job, plan) for job in jobs(plan)]
     timed = {rehearsal.key: TIMED.model_copy(update=changed) for rehearsal in rehearsals if rehearsal}
     told = Calibration(device="cpu", job={"local": 1.0, "slurm": 4.0}, trainings=timed)
-    files.write_json(told.model_dump(), runtime_estimate.file_of(plan, folder=folder))
+    files.write_json(told.model_dump(), timing_profile.file_of(plan, folder=folder))
     return told
 
 
 def cases(folder: Path, **counts: int) -> None:
     """A table of which only the splits are read."""
-    file = folder / cases_of("chestxray14", "results")
+    file = folder / Paths("results").cases("chestxray14")
     file.parent.mkdir(parents=True, exist_ok=True)
     pd.DataFrame({"split": np.repeat(list(counts), list(counts.values()))}).to_parquet(file)
 
@@ -96,7 +97,7 @@ def test_finished_jobs_are_believed_before_the_calibration(tmp_path: Path):
 
 
 def test_a_calibration_that_cannot_be_read_is_refused(tmp_path: Path):
-    written(runtime_estimate.file_of(PLAN, folder=tmp_path), '{"device": "cpu"}')
+    written(timing_profile.file_of(PLAN, folder=tmp_path), '{"device": "cpu"}')
     with pytest.raises(UserError, match=r"calibration.json: is no calibration.*calibrate again"):
         runtime_estimate.reckoned(PLAN, folder=tmp_path)
 

@@ -154,7 +154,7 @@ def test_one_seed_is_about_two_networks(tmp_path: Path, capsys: pytest.CaptureFi
 
 def test_a_difference_beyond_perfection_is_none(tmp_path: Path, capsys: pytest.CaptureFixture):
     made(tmp_path, patients=80)
-    file = config(tmp_path, comparison={"reference": "source0", "fewest_positive": 2, "few_positive": 2})
+    file = config(tmp_path, comparison={"reference": "source0", "fewest_positive": 2})
     table = planned(tmp_path, file=file, auroc=0.95, seeds=[2])
     assert np.isinf(one(table, "few", seeds=2)["least_detectable"])
     assert "inf" not in capsys.readouterr().out

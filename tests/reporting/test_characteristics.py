@@ -7,7 +7,10 @@ import pytest
 from headwater.core.records import Choice
 from headwater.data.splits import digests
 from headwater.reporting import cohort
-from headwater.study.grid import Archive, Comparing, Dataset, Grid, Recipe, Training, Twin
+from headwater.study.archive import Archive, Dataset, Twin
+from headwater.study.comparison import Comparing
+from headwater.study.grid import Grid
+from headwater.study.recipe import Recipe, Training
 from report_made import PATIENT_DATA, archive_cases
 
 

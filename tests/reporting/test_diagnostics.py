@@ -7,7 +7,7 @@ from headwater.data.tables import MACRO
 from headwater.evaluation import subgroups
 from headwater.reporting import diagnostics, figures
 from headwater.reporting.formatting import with_error
-from headwater.study.grid import Comparing
+from headwater.study.comparison import Comparing
 from report_made import EXAMINED, PATIENT_DATA, changed, read, study
 
 STRENGTHS = {"random": 0.3, "image_net": 0.8, "random_again": 0.3}

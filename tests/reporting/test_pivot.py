@@ -18,16 +18,17 @@ STRENGTHS = {"random": 0.3, "wild_dino": 1.4, "image_net": 0.8, "random_again": 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A study of all pairs the published way, one label with few patients, one control."""
-    return study(
-        tmp_path_factory.mktemp("study"),
-        strengths=STRENGTHS,
-        controls=("random_again",),
-        seeds=(0, 1, 2),
-        resamples=256,
-        reference=None,
-        method="published",
-        few_positive=30,
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("headwater.evaluation.eligibility.FEW_POSITIVE", 30)
+        return study(
+            tmp_path_factory.mktemp("study"),
+            strengths=STRENGTHS,
+            controls=("random_again",),
+            seeds=(0, 1, 2),
+            resamples=256,
+            reference=None,
+            method="published",
+        )
 
 
 @pytest.fixture(scope="module")

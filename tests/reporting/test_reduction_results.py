@@ -14,7 +14,10 @@ from headwater.data import tables
 from headwater.reporting import reduction_results
 from headwater.reporting.references import less_is_more
 from headwater.stages.report import report
-from headwater.study.grid import Archive, Dataset, Grid, Source, Training
+from headwater.study.archive import Archive, Dataset
+from headwater.study.grid import Grid
+from headwater.study.recipe import Training
+from headwater.study.source import Source
 from report_made import study
 
 REDUCTIONS = {

@@ -23,7 +23,8 @@ from headwater.stages.finetune import finetune
 from headwater.stages.predict import predict
 from headwater.stages.pretrain import pretrain
 from headwater.stages.report import report
-from headwater.study.grid import Grid, Source
+from headwater.study.grid import Grid
+from headwater.study.source import Source
 
 BACKBONE = "timm/test_resnet"
 LENGTH = {"steps": 3, "batch": 16, "lr": 1e-3, "validations": 1}

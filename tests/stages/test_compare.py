@@ -398,7 +398,7 @@ def test_lower_is_better_for_an_error(tmp_path, cases):
     assert found.p_noninferior < 0.01 < 0.9 < found.p_equivalent
 
 
-def test_few_patients_are_tested_with_caution_and_said(tmp_path):
+def test_few_patients_are_tested_with_caution_and_said(tmp_path, monkeypatch):
     cases = cohort(patients=60, images=2, labels={**LABELS, "Edema": 12 / 60})
     files = written(tmp_path, cases, strengths={"random": 0.2, "dino": 0.6}, seeds=(0, 1, 2))
     frame = compared(tmp_path, files, seeds=(0, 1, 2))
@@ -406,7 +406,8 @@ def test_few_patients_are_tested_with_caution_and_said(tmp_path):
     assert edema.few and edema.tested and edema.degrees_of_freedom <= 11
     assert edema.note.startswith("few patients: 12 positive patients in test, t with 11 degrees of freedom at most")
     assert not row(frame, label="Effusion").few and not row(frame).few
-    bold = row(compared(tmp_path, files, seeds=(0, 1, 2), few_positive=10), label="Edema")
+    monkeypatch.setattr("headwater.evaluation.eligibility.FEW_POSITIVE", 10)
+    bold = row(compared(tmp_path, files, seeds=(0, 1, 2)), label="Edema")
     assert not bold.few and bold.note == "" and bold.degrees_of_freedom >= edema.degrees_of_freedom
 
 

@@ -14,7 +14,8 @@ from headwater.core.errors import UserError
 from headwater.data import tables
 from headwater.stages.ledger import ledger
 from headwater.stages.prepare import prepare
-from headwater.study.grid import Archive, Excuse, Leaks, Learned, Overlaps
+from headwater.study.archive import Archive
+from headwater.study.leaks import Excuse, Leaks, Learned, Overlaps
 
 SAMPLE = SAMPLES / "chestxray14_64px"
 SPLITS = ("train", "validation", "test")

@@ -28,7 +28,7 @@ from headwater.data.store import read_hashes, read_images
 from headwater.data.tables import read_table
 from headwater.stages import prepare
 from headwater.stages.prepare import Shelf, fitted
-from headwater.study import grid
+from headwater.study.archive import Archive
 
 NAMES = {key: f"{key}.parquet" for key in ("cases", "rejects", "labels")} | {
     "images": "images.npy",
@@ -38,7 +38,7 @@ NAMES = {key: f"{key}.parquet" for key in ("cases", "rejects", "labels")} | {
 
 
 def prepared(folder, out, *, kind="chestxray14", workers=0, **settings):
-    archive = grid.Archive(
+    archive = Archive(
         name="mine", kind=kind, folder=str(folder), **{"size": 16, "validation": 0.3, "split_seed": 3} | settings
     )
     files = {key: out / name for key, name in NAMES.items()}

@@ -11,7 +11,7 @@ from headwater.data.tables import TARGET, labels_of, read_table
 from headwater.data.twins import vindr as twin
 from headwater.stages.prepare import prepare
 from headwater.stages.relabel import relabel
-from headwater.study import grid
+from headwater.study.archive import Archive
 
 FIRST = {"size": 16, "validation": 0.3, "split_seed": 3}
 
@@ -26,7 +26,7 @@ def with_two_projections(folder):
 
 def first_reading(folder, out, **settings):
     """The cases of an archive whose images are prepared, in a folder of that name."""
-    archive = grid.Archive(name="first", folder=str(folder), **FIRST | settings)
+    archive = Archive(name="first", folder=str(folder), **FIRST | settings)
     place = out / "first"
     prepare(
         archive=archive,
@@ -43,7 +43,7 @@ def first_reading(folder, out, **settings):
 
 def second_reading(first, out, **settings):
     """The tables of another reading of it."""
-    archive = grid.Archive(**{**first.model_dump(), "name": "second", "images_of": "first", **settings})
+    archive = Archive(**{**first.model_dump(), "name": "second", "images_of": "first", **settings})
     place = out / "second"
     relabel(
         archive=archive,

@@ -17,7 +17,7 @@ from headwater.data.tables import read_table, write_table
 from headwater.evaluation.statistics.corrections import benjamini_hochberg, holm
 from headwater.reporting.formatting import estimate
 from headwater.stages.report import report
-from headwater.study.grid import Excuse, Leaks
+from headwater.study.leaks import Excuse, Leaks
 from report_made import study
 
 STRENGTHS = {"random": 0.3, "random_again": 0.3, "wild_dino": 1.4, "image_net": 0.8}

@@ -9,7 +9,7 @@ from headwater.data import tables
 from headwater.reporting import prose
 from headwater.stages.ledger import ledger
 from headwater.study import config, lineage
-from headwater.study.grid import Declared
+from headwater.study.leaks import Declared
 from test_ledger import archive
 
 SHARED = Declared(learned="suprem", test="organs test", origins=("lits",))

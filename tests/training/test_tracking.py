@@ -10,18 +10,17 @@ from pathlib import Path
 import pytest
 
 from headwater.core.errors import UserError
-from headwater.study import grid
+from headwater.study.source import Source, Weights
+from headwater.study.tracking import Tracking
 from headwater.training.ddp import World
 from headwater.training.tracking import Tracker
 from training_made import ALONE
 
-RECORD = grid.Source(
-    name="s", backbone="timm/x", weights=grid.Weights(layout="timm", path="/secret/place/w.pt"), mean=(0.5,)
-)
+RECORD = Source(name="s", backbone="timm/x", weights=Weights(layout="timm", path="/secret/place/w.pt"), mean=(0.5,))
 
 
 def tracker(folder, *, wandb="disabled", world=ALONE):
-    tracking = grid.Tracking(wandb=wandb, project="p")
+    tracking = Tracking(wandb=wandb, project="p")
     return Tracker(folder, record=RECORD, group="d/s", name="d/s/r", job="finetune", tracking=tracking, world=world)
 
 

@@ -12,12 +12,14 @@ import torch.nn.functional as F
 from torch import nn
 
 import headwater
-from headwater.study import grid
+import rounding
+from headwater.study.recipe import Training, Views
+from headwater.study.tracking import Tracking
 from headwater.training import checkpoint, ddp, loop, scoring
 from headwater.training.augment import as_float, augment
 from headwater.training.tracking import Tracker
 
-VIEWS = grid.Views(crop=0.6, flip=0.5, rotation=10, brightness=0.2, noise=0.05)
+VIEWS = Views(crop=0.6, flip=0.5, rotation=10, brightness=0.2, noise=0.05)
 ALONE = ddp.World(rank=0, size=1, device=torch.device("cpu"))
 # as many as the processes have that this one is compared with: sums of floats depend on it
 torch.set_num_threads(1)
@@ -38,7 +40,7 @@ def pictures(cases: int = 37, *, size: int = 12, seed: int = 0) -> tuple[np.ndar
 class Small(loop.Learner):
     """A few convolutions with the norm asked for."""
 
-    def __init__(self, norm: str = "batch", *, dropout: float = 0.0, views: grid.Views = VIEWS):
+    def __init__(self, norm: str = "batch", *, dropout: float = 0.0, views: Views = VIEWS):
         super().__init__()
         self.changes = views
         layer = {"batch": nn.BatchNorm2d, "layer": lambda width: nn.GroupNorm(1, width)}[norm]
@@ -69,13 +71,13 @@ class Doomed(Small):
             self.deed()
 
 
-def recipe(**changes) -> grid.Training:
+def recipe(**changes) -> Training:
     """A short training that uses everything that has a state."""
     settings = {
         "steps": STEPS, "batch": 8, "lr": 0.02, "warmup_steps": 5, "ema": 0.9, "clip": 1.0, "validations": 6,
         "save_minutes": 0,
     }  # fmt: skip
-    return grid.Training(**settings | changes)
+    return Training(**settings | changes)
 
 
 def train(folder: Path, learner: loop.Learner, *, world=ALONE, training=None, **changes) -> loop.Fitted:
@@ -88,9 +90,7 @@ def train(folder: Path, learner: loop.Learner, *, world=ALONE, training=None, **
         logits = scoring.score(learner.network, images=images, rows=held, batch=5, world=world)
         return {"validation/loss": float(F.binary_cross_entropy_with_logits(logits, torch.from_numpy(targets[held])))}
 
-    with Tracker(
-        folder, record=training, group="g", name="n", job="test", tracking=grid.Tracking(), world=world
-    ) as tracker:
+    with Tracker(folder, record=training, group="g", name="n", job="test", tracking=Tracking(), world=world) as tracker:
         settings = {
             "images": images, "rows": rows, "targets": targets[rows], "training": training, "seed": 3, "world": world,
             "progress": folder / "progress.pt", "identity": "this one", "tracker": tracker,
@@ -113,11 +113,12 @@ def losses(folder: Path) -> np.ndarray:
     return np.array([float(value) for _, name, value in lines if name == "training/loss"])
 
 
-def command(what: str, folder: Path, *, ranks: int = 1) -> tuple[list[str], dict[str, str]]:
-    """(command line, environment) of this page as a process, or under torchrun as several."""
+def command(what: str, folder: Path, *, ranks: int = 1, double: bool = False) -> tuple[list[str], dict[str, str]]:
+    """(command line, environment) of this page as a process, or under torchrun as several; `double`: in float64."""
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)] if ranks > 1 else []
     library = str(Path(headwater.__file__).parents[1])
-    return [sys.executable, *torchrun, __file__, what, str(folder)], {**os.environ, "PYTHONPATH": library}
+    script = [rounding.__file__, __file__] if double else [__file__]
+    return [sys.executable, *torchrun, *script, what, str(folder)], {**os.environ, "PYTHONPATH": library}
 
 
 def several(folder: Path, world: ddp.World) -> None:

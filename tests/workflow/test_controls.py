@@ -16,7 +16,9 @@ from headwater.stages.finetune import _material, _shuffled, finetune
 from headwater.stages.predict import predict
 from headwater.stages.pretrain import pretrain
 from headwater.study import config as study_config
-from headwater.study.grid import Run, Source
+from headwater.study.grid import Run
+from headwater.study.json_schema import schema
+from headwater.study.source import Source
 from headwater.training import checkpoint, loop
 from workflow_made import planned, small_config, snakemake
 
@@ -135,7 +137,7 @@ def test_what_makes_no_control_is_told(change: dict, said: str):
 
 @pytest.mark.parametrize("key", ["name", "control", "of"])
 def test_an_editor_is_offered_no_key_that_is_filled_in(key: str):
-    forms = study_config.schema()["$defs"]
+    forms = schema()["$defs"]
     assert key not in forms["Source"]["properties"]
     assert set(forms["Controls"]["properties"]) == {"again", "shuffled"}
 

@@ -3,9 +3,9 @@
 
 rule twin:
     output:
-        f"{RESULTS}/twins/{{archive}}.json",
+        **made("twin"),
     log:
-        "logs/twin/{archive}.log",
+        log_of("twin"),
     wildcard_constraints:
         archive=one_of(archive.name for archive in GRID.archives if archive.twin and not archive.images_of),
     conda:
@@ -25,16 +25,11 @@ rule twin:
 
 rule prepare:
     input:
-        origin_of,
+        needed("prepare"),
     output:
-        cases=f"{ARCHIVE}/cases.parquet",
-        images=f"{ARCHIVE}/images.npy",
-        hashes=f"{ARCHIVE}/hashes.npy",
-        rejects=f"{ARCHIVE}/rejects.parquet",
-        labels=f"{ARCHIVE}/labels.parquet",
-        split=f"{ARCHIVE}/split.json",
+        **made("prepare"),
     log:
-        "logs/prepare/{archive}.log",
+        log_of("prepare"),
     wildcard_constraints:
         archive=one_of(archive.name for archive in GRID.archives if not archive.images_of),
     conda:
@@ -50,16 +45,11 @@ rule prepare:
 
 rule relabel:
     input:
-        origin_of,
-        first=lambda wildcards: f"{RESULTS}/archives/{GRID.images_of(wildcards.archive)}/cases.parquet",
-        first_rejects=lambda wildcards: f"{RESULTS}/archives/{GRID.images_of(wildcards.archive)}/rejects.parquet",
+        needed("relabel"),
     output:
-        cases=f"{ARCHIVE}/cases.parquet",
-        rejects=f"{ARCHIVE}/rejects.parquet",
-        labels=f"{ARCHIVE}/labels.parquet",
-        split=f"{ARCHIVE}/split.json",
+        **made("relabel"),
     log:
-        "logs/relabel/{archive}.log",
+        log_of("relabel"),
     wildcard_constraints:
         archive=one_of(archive.name for archive in GRID.archives if archive.images_of),
     conda:
@@ -72,16 +62,19 @@ rule relabel:
         " --split {output.split} 2>&1 | tee {log}"
 
 
+def looking_at(wildcards):
+    """A source that looks at the images of an archive, through that archive's window."""
+    window = window_of(GRID.archive(wildcards.archive))
+    return GRID.source(wildcards.source).model_copy(update={"seen": window})
+
+
 rule embed:
     input:
-        cases=f"{ARCHIVE}/cases.parquet",
-        images=lambda wildcards: images_at(wildcards.archive),
-        encoder=lambda wildcards: encoder_at(wildcards.source),
+        needed("embed"),
     output:
-        features=FEATURES,
-        account=f"{RESULTS}/corpora/{{archive}}/{{source}}.features.json",
+        **made("embed"),
     log:
-        "logs/embed/{archive}/{source}.log",
+        log_of("embed"),
     conda:
         ENVIRONMENT
     threads: ASKED_TO_PREDICT["threads"]
@@ -90,27 +83,28 @@ rule embed:
         gpu=ASKED_TO_PREDICT["gpu"],
         launch=ASKED_TO_PREDICT["launch"],
     params:
-        source=lambda wildcards: quote(looking_at(wildcards.archive, source=wildcards.source).as_json()),
+        source=lambda wildcards: quote(looking_at(wildcards).as_json()),
         encoder=encoder_given,
     shell:
         training_door("embed") + "--source {params.source} --cases {input.cases} --images {input.images}"
         " {params.encoder} --features {output.features} --account {output.account} > {log} 2>&1"
 
 
+def reduced_with(wildcards, input):
+    """The part of a reduction's command that names what it needs besides the images."""
+    given = {"--like": input.like, "--features": input.features}
+    return " ".join(f"{flag} {quote(files[0])}" for flag, files in given.items() if files)
+
+
 rule reduce:
     input:
-        cases=f"{ARCHIVE}/cases.parquet",
-        images=lambda wildcards: images_at(wildcards.archive),
-        hashes=lambda wildcards: hashes_at(wildcards.archive),
-        like=rows_alike,
-        features=features_given,
+        needed("reduce"),
     output:
-        rows=CORPUS,
-        manifest=MANIFEST,
+        **made("reduce"),
     log:
-        "logs/reduce/{archive}/{reduction}.log",
+        log_of("reduce"),
     benchmark:
-        "logs/reduce/{archive}/{reduction}.tsv"
+        log_of("reduce", suffix="tsv")
     conda:
         ENVIRONMENT
     params:
@@ -123,13 +117,11 @@ rule reduce:
 
 rule ledger:
     input:
-        cases=expand(f"{ARCHIVE}/cases.parquet", archive=[learned.archive for learned in GRID.overlaps.archives]),
-        hashes=expand(f"{ARCHIVE}/hashes.npy", archive=[learned.archive for learned in GRID.overlaps.archives]),
+        needed("ledger"),
     output:
-        ledger=LEDGER,
-        readable=f"{RESULTS}/ledger.csv",
+        **made("ledger"),
     log:
-        "logs/ledger.log",
+        log_of("ledger"),
     conda:
         ENVIRONMENT
     params:

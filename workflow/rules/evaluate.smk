@@ -3,16 +3,11 @@
 
 rule compare:
     input:
-        predictions=lambda wildcards: products_of_runs(wildcards, product="predictions.parquet"),
-        labels=prepared("labels.parquet"),
+        needed("compare"),
     output:
-        comparisons=f"{COMPARED}.parquet",
-        curves=f"{COMPARED}.curves.parquet",
-        values=f"{COMPARED}.values.parquet",
-        replicates=f"{COMPARED}.replicates.parquet",
-        provenance=f"{COMPARED}.provenance.parquet",
+        **made("compare"),
     log:
-        "logs/compare/{dataset}.log",
+        log_of("compare"),
     conda:
         ENVIRONMENT
     threads: 2
@@ -28,24 +23,26 @@ rule compare:
         " --provenance {output.provenance} --threads {threads} > {log} 2>&1"
 
 
+GUESTS = ("elsewhere", "validation_elsewhere", "labels_elsewhere")
+"""Inputs of an examination that are there only where networks are tested elsewhere, too."""
+
+
+def guests_given(wildcards, input):
+    """The part of an examination's command that names those networks' products."""
+    if not input.elsewhere:
+        return ""
+    files = {name: " ".join(map(quote, input[name])) for name in GUESTS}
+    named = " ".join(f"--{name.replace('_', '-')} {given}" for name, given in files.items())
+    return f"--fitted-to {quote(GRAPH.exchanges('guests', wildcards.dataset).as_json())} {named}"
+
+
 rule examine:
     input:
-        predictions=lambda wildcards: products_of_runs(wildcards, product="predictions.parquet"),
-        validation=lambda wildcards: products_of_runs(wildcards, product="validation.parquet"),
-        labels=prepared("labels.parquet"),
-        cases=cases_of,
-        elsewhere=elsewhere_on,
-        validation_elsewhere=validation_of_guests,
-        labels_elsewhere=labels_of_guests,
+        needed("examine"),
     output:
-        calibration=f"{COMPARED}.calibration.parquet",
-        reliability=f"{COMPARED}.reliability.parquet",
-        thresholds=f"{COMPARED}.thresholds.parquet",
-        subgroups=f"{COMPARED}.subgroups.parquet",
-        settled=f"{COMPARED}.settled.parquet",
-        provenance=f"{COMPARED}.examined.parquet",
+        **made("examine"),
     log:
-        "logs/examine/{dataset}.log",
+        log_of("examine"),
     conda:
         ENVIRONMENT
     threads: 2
@@ -63,14 +60,11 @@ rule examine:
 
 rule cross:
     input:
-        predictions=lambda wildcards: products_of_runs(wildcards, product="predictions.parquet"),
-        elsewhere=elsewhere_on,
-        labels=prepared("labels.parquet"),
-        labels_elsewhere=labels_of_guests,
+        needed("cross"),
     output:
-        crossed=f"{COMPARED}.crossed.parquet",
+        **made("cross"),
     log:
-        "logs/cross/{dataset}.log",
+        log_of("cross"),
     conda:
         ENVIRONMENT
     threads: 2
@@ -78,7 +72,7 @@ rule cross:
         comparing=1,
     params:
         comparison=lambda wildcards: quote(GRID.comparison(wildcards.dataset).as_json()),
-        fitted_to=lambda wildcards: quote(exchanged("guests", wildcards.dataset).as_json()),
+        fitted_to=lambda wildcards: quote(GRAPH.exchanges("guests", wildcards.dataset).as_json()),
     shell:
         door("cross") + "--comparison {params.comparison} --fitted-to {params.fitted_to}"
         " --predictions {input.predictions} --elsewhere {input.elsewhere}"
@@ -86,43 +80,29 @@ rule cross:
         " --crossed {output.crossed} --threads {threads} > {log} 2>&1"
 
 
-TABLES = ["significance", "macro", "characteristics", "calibration", "thresholds", "subgroups"]
-TABLES += [f"labelwise_{dataset}" for dataset in CONFIG.datasets]
-TABLES += ["crossed"] if CONFIG.comparison.external else []
-TABLES += ["reductions", "reductions_measured"] if GRID.reduced else []
+FORMS = ("csv", "md", "tex", "html")
+TABLES = dict.fromkeys(["significance", "macro", "characteristics", "calibration", "thresholds", "subgroups"], FORMS)
+TABLES |= {f"labelwise_{dataset}": FORMS for dataset in CONFIG.datasets}
+TABLES |= {"crossed": FORMS} if CONFIG.comparison.external else {}
+TABLES |= {"reductions": FORMS, "reductions_measured": FORMS} if GRID.reduced else {}
+TABLES |= {"numbers": ("json", "tex"), "provenance": ("csv", "json")}
 
 
 rule report:
     input:
-        comparisons=expand(f"{COMPARED}.parquet", dataset=CONFIG.datasets),
-        curves=expand(f"{COMPARED}.curves.parquet", dataset=CONFIG.datasets),
-        values=expand(f"{COMPARED}.values.parquet", dataset=CONFIG.datasets),
-        replicates=expand(f"{COMPARED}.replicates.parquet", dataset=CONFIG.datasets),
-        calibration=expand(f"{COMPARED}.calibration.parquet", dataset=CONFIG.datasets),
-        reliability=expand(f"{COMPARED}.reliability.parquet", dataset=CONFIG.datasets),
-        thresholds=expand(f"{COMPARED}.thresholds.parquet", dataset=CONFIG.datasets),
-        subgroups=expand(f"{COMPARED}.subgroups.parquet", dataset=CONFIG.datasets),
-        provenance=expand(f"{COMPARED}.{{by}}.parquet", dataset=CONFIG.datasets, by=["provenance", "examined"]),
-        labels=[f"{RESULTS}/archives/{dataset.archive}/labels.parquet" for dataset in GRID.datasets],
-        cases=[f"{RESULTS}/archives/{dataset.archive}/cases.parquet" for dataset in GRID.datasets],
-        rejects=[f"{RESULTS}/archives/{archive}/rejects.parquet" for archive in archives_used()],
-        ledger=LEDGER,
-        crossed=lambda wildcards: crossed(),
-        manifests=manifests_of_corpora(),
+        needed("report"),
     output:
         report(
-            f"{REPORT}/index.html",
+            PATHS.page(),
             category="Comparison",
             caption="../report/comparison.rst",
             labels={"page": "sources compared"},
         ),
-        expand(f"{REPORT}/{{table}}.{{suffix}}", table=TABLES, suffix=["csv", "md", "tex", "html"]),
-        expand(f"{REPORT}/numbers.{{suffix}}", suffix=["json", "tex"]),
-        expand(f"{REPORT}/provenance.{{suffix}}", suffix=["csv", "json"]),
-        f"{REPORT}/summary.txt",
-        [f"{REPORT}/crossed_labelwise.csv"] if CONFIG.comparison.external else [],
+        [PATHS.table(name, suffix) for name, suffixes in TABLES.items() for suffix in suffixes],
+        PATHS.summary(),
+        [PATHS.table("crossed_labelwise")] if CONFIG.comparison.external else [],
     log:
-        "logs/report.log",
+        log_of("report"),
     conda:
         ENVIRONMENT
     params:
@@ -135,5 +115,5 @@ rule report:
         " --subgroups {input.subgroups} --labels {input.labels} --rejects {input.rejects}"
         " --cases {input.cases} --ledger {input.ledger} --folder {params.folder}"
         + (" --crossed {input.crossed}" if CONFIG.comparison.external else "")
-        + (f" --manifests {{input.manifests}} --encoders {quote(RESULTS)}/encoders" if GRID.reduced else "")
+        + (f" --manifests {{input.manifests}} --encoders {quote(PATHS.encoders())}" if GRID.reduced else "")
         + " > {log} 2>&1"

@@ -1,14 +1,21 @@
 # Where first weights come from: adopted from a checkpoint, or pre-trained here.
 
 
+def size_of_encoder(wildcards):
+    """Width and height that a source's network is built for: its corpus', or the largest of the datasets'."""
+    source = GRID.source(wildcards.source)
+    if source.corpus:
+        return GRID.archive(source.corpus).size
+    return max(GRID.archive(dataset.archive).size for dataset in GRID.datasets)
+
+
 rule adopt:
     input:
-        lambda wildcards: GRID.source(wildcards.source).weights.path or [],
+        needed("adopt"),
     output:
-        encoder=ENCODER,
-        coverage=f"{RESULTS}/encoders/{{source}}.coverage.json",
+        **made("adopt"),
     log:
-        "logs/adopt/{source}.log",
+        log_of("adopt"),
     wildcard_constraints:
         source=one_of(sources_of("adopted")),
     conda:
@@ -21,19 +28,22 @@ rule adopt:
         " --encoder {output.encoder} --coverage {output.coverage} > {log} 2>&1"
 
 
+def besides(wildcards, input):
+    """The part of a pre-training's command that names what only some have: first weights, and what chooses a step."""
+    start = f"--start {quote(input.start[0])}" if input.start else ""
+    probe = "--probe-cases {} --probe-images {}".format(*map(quote, input.probe)) if input.probe else ""
+    return " ".join(part for part in (start, probe) if part)
+
+
 rule pretrain:
     input:
-        cases=cases_of_corpus,
-        images=images_of_corpus,
-        rows=rows_of,
-        start=start_of,
-        probe=probed_by,
+        needed("pretrain"),
         # nothing is trained before the ledger is clean; a later ledger repeats no training
-        ledger=ancient(LEDGER),
+        ledger=ancient(PATHS.ledger()),
     output:
-        encoder=ENCODER,
+        **made("pretrain"),
     log:
-        "logs/pretrain/{source}.log",
+        log_of("pretrain"),
     wildcard_constraints:
         source=one_of(sources_of("pretrained")),
     conda:
@@ -50,8 +60,8 @@ rule pretrain:
         source=lambda wildcards: quote(GRID.source(wildcards.source).as_json()),
         size=size_of_encoder,
         besides=besides,
-        history=subpath(output.encoder, strip_suffix=".safetensors"),
-        progress=lambda wildcards: f"{PROGRESS}/{GRID.source(wildcards.source).digest}.pt",
+        history=lambda wildcards, output: paths.history(output.encoder),
+        progress=lambda wildcards: PATHS.progress_of(GRID.source(wildcards.source).digest),
     shell:
         training_door("pretrain", "--lease {params.progress}")
         + tracked()

@@ -1,15 +1,58 @@
 # Each source fitted to each dataset; its predictions on test and validation split, and elsewhere where asked for.
 
 
+@cache
+def run_at(dataset, source, recipe, seed):
+    """A run's record, ready for the shell, and its digest: made once, though several jobs and params ask."""
+    run = GRID.run(dataset, source, recipe, seed)
+    return quote(run.as_json()), run.digest
+
+
+@looked_at_once
+def run_of(wildcards):
+    """The run record of a job, ready for the shell."""
+    return run_at(wildcards.dataset, wildcards.source, wildcards.recipe, wildcards.seed)[0]
+
+
+@looked_at_once
+def progress_of(wildcards):
+    """Where the fine-tuning of a run keeps what it needs to go on."""
+    return PATHS.progress_of(run_at(wildcards.dataset, wildcards.source, wildcards.recipe, wildcards.seed)[1])
+
+
+@looked_at_once
+def group_of_training(wildcards):
+    """Small probes share a SLURM job, one after the other; every other training has its own."""
+    return "probes" if wildcards.recipe in PROBES else None
+
+
+@cache
+def images_at(dataset):
+    """The images of a dataset."""
+    return GRAPH.images(GRID.dataset(dataset).archive)
+
+
+@looked_at_once
+def images_of(wildcards):
+    """The images of a job's dataset."""
+    return images_at(wildcards.dataset)
+
+
+@cache
+def asked_at(dataset):
+    """What the networks of a dataset are asked of others, ready for the shell, and the others' images."""
+    images = [GRAPH.images(archive) for archive in GRAPH.archives_of("abroad", dataset)]
+    return quote(GRAPH.exchanges("abroad", dataset).as_json()), images
+
+
 rule finetune:
     input:
-        unpack(material_and_encoder_of),
-        ledger=ancient(LEDGER),
+        needed("finetune"),
+        ledger=ancient(PATHS.ledger()),
     output:
-        model=f"{RUN}/model.safetensors",
-        fit=f"{RUN}/fit.json",
+        **made("finetune"),
     log:
-        "logs/finetune/{dataset}/{source}/{recipe}/seed{seed}.log",
+        log_of("finetune"),
     group:
         group_of_training if PROBES else None
     conda:
@@ -36,14 +79,12 @@ rule finetune:
 
 rule predict:
     input:
-        # made by the job that made the images, which no plan of thousands of runs needs to look at again
-        cases=cases_of,
-        model=f"{RUN}/model.safetensors",
+        needed("predict"),
+        **GRAPH.rules["predict"].inputs,
     output:
-        predictions=f"{RUN}/predictions.parquet",
-        validation=f"{RUN}/validation.parquet",
+        **made("predict"),
     log:
-        "logs/predict/{dataset}/{source}/{recipe}/seed{seed}.log",
+        log_of("predict"),
     conda:
         ENVIRONMENT
     threads: ASKED_TO_PREDICT["threads"]
@@ -56,19 +97,19 @@ rule predict:
         images=images_of,
     shell:
         training_door("predict")
-        + f"--saved {PROGRESS} "
+        + f"--saved {PATHS.progress()} "
         + "--run {params.run} --cases {input.cases} --images {params.images}"
         " --model {input.model} --predictions {output.predictions} --validation {output.validation} > {log} 2>&1"
 
 
 rule transport:
     input:
-        cases=lambda wildcards: asked_at(wildcards.dataset)[1],
-        model=f"{RUN}/model.safetensors",
+        needed("transport"),
+        **GRAPH.rules["transport"].inputs,
     output:
-        elsewhere=f"{RUN}/elsewhere.parquet",
+        **made("transport"),
     log:
-        "logs/transport/{dataset}/{source}/{recipe}/seed{seed}.log",
+        log_of("transport"),
     conda:
         ENVIRONMENT
     threads: ASKED_TO_PREDICT["threads"]
@@ -79,7 +120,7 @@ rule transport:
     params:
         run=run_of,
         asked=lambda wildcards: asked_at(wildcards.dataset)[0],
-        images=lambda wildcards: asked_at(wildcards.dataset)[2],
+        images=lambda wildcards: asked_at(wildcards.dataset)[1],
     shell:
         training_door("transport")
         + "--run {params.run} --asked {params.asked} --cases {input.cases} --images {params.images}"

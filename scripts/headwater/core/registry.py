@@ -32,6 +32,15 @@ ROOMS = {
 
 FAMILIES = tuple(ROOMS)
 
+MEANINGS = {
+    "reduction": "another reduction of the config: the option `share` is set so that as many images are kept",
+    "source": "a source of the config whose encoder looks at the images",
+    "numbering": "who numbers the patients",
+    "queue": "how many earlier images a method compares with: none, or at least a batch",
+    "group": "how many images of a batch share BatchNorm: each process needs a multiple of it",
+}
+"""What an option can mean to other rooms. It declares so: `Field(json_schema_extra={"means": "queue"})`."""
+
 
 def folder(family: str) -> Path:
     """The folder of a family."""
@@ -75,6 +84,14 @@ def options(family: str, name: str) -> type[Record]:
                 exec(compile(ast.Module([node], []), file, "exec"), scope)
                 return scope["Options"]
     return type("Options", (Record,), {})
+
+
+def option(family: str, name: str, *, means: str) -> str | None:
+    """The option of an entry that declares one of MEANINGS; none if no option does."""
+    for key, field in options(family, name).model_fields.items():
+        if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("means") == means:
+            return key
+    return None
 
 
 def constant(family: str, name: str, which: str, *, default: typing.Any) -> typing.Any:

@@ -2,7 +2,7 @@
 
 from headwater.core import registry
 from headwater.data.datasets import Card
-from headwater.study.grid import Archive
+from headwater.study.archive import Archive
 
 
 def card(archive: Archive) -> Card:

@@ -8,7 +8,7 @@ import pandas as pd
 from headwater.core import registry
 from headwater.core.errors import UserError, did_you_mean
 from headwater.data.tables import SPLITS, TABLES, TARGET, check, labels_of
-from headwater.study import grid
+from headwater.study.archive import Archive
 
 FOLLOWS = {
     "train": "no network can learn it",
@@ -18,14 +18,14 @@ FOLLOWS = {
 """What follows where a split has one class only of a label."""
 
 
-def read(archive: grid.Archive) -> pd.DataFrame:
+def read(archive: Archive) -> pd.DataFrame:
     """The "catalogue" of an archive under its own options, of the projections that take part."""
     plugin, options = registry.load("datasets", archive.kind.name), registry.chosen("datasets", archive.kind)
     listed = check(plugin.read_cases(Path(archive.folder), options), "catalogue", file=archive.folder or archive.name)
     return _projected(listed, archive=archive) if archive.projections else listed
 
 
-def _projected(listed: pd.DataFrame, *, archive: grid.Archive) -> pd.DataFrame:
+def _projected(listed: pd.DataFrame, *, archive: Archive) -> pd.DataFrame:
     """The images of the projections that take part; refuses if an official split would be lost, and drawn anew."""
     place, known = f"archives.{archive.name}.projections", set(listed["view"]) - {""}
     for view in archive.projections:
@@ -42,7 +42,7 @@ def _projected(listed: pd.DataFrame, *, archive: grid.Archive) -> pd.DataFrame:
     return left.reset_index(drop=True)
 
 
-def split_files(archive: grid.Archive) -> dict[str, Path]:
+def split_files(archive: Archive) -> dict[str, Path]:
     """For each split the file that says, or from which we drew, who is in it."""
     plugin, folder = registry.load("datasets", archive.kind.name), Path(archive.folder)
     if archive.folder and not folder.is_dir():

@@ -14,7 +14,7 @@ from headwater.evaluation.eligibility import Label
 from headwater.evaluation.predictions import Predictions
 from headwater.evaluation.statistics import delong, readers, replication
 from headwater.evaluation.statistics.ranked import LANES, ranked
-from headwater.study.grid import Comparison
+from headwater.study.comparison import Comparison
 
 SCORED = ("target", "score")
 """What a classification tells of each case and label."""

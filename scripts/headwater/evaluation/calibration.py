@@ -24,7 +24,7 @@ from headwater.evaluation.statistics import means, operating, readers, recalibra
 from headwater.evaluation.statistics.means import Summed
 from headwater.evaluation.statistics.readers import Estimate
 from headwater.evaluation.statistics.replication import Column
-from headwater.study.grid import Comparison
+from headwater.study.comparison import Comparison
 from headwater.study.shared_labels import Exchange
 
 RAW, SCALED = "raw", "scaled"

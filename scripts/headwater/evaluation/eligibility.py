@@ -9,7 +9,7 @@ import pandas as pd
 from headwater.core.errors import UserError, did_you_mean
 from headwater.data.tables import MACRO, OF_SUBSET
 from headwater.evaluation.predictions import Predictions
-from headwater.study.grid import Comparison
+from headwater.study.comparison import FEW_POSITIVE, Comparison
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,7 @@ def of(run: Predictions, position: int, *, comparison: Comparison, untaught: dic
     fewer, kind = min((len(with_finding), "positive"), (len(without), "negative"))
     out = f"no {missing} case in test" if missing else untaught.get(name, "")
     tested = fewer >= comparison.fewest_positive and not out
-    few = tested and fewer < comparison.few_positive
+    few = tested and fewer < FEW_POSITIVE
     described = f"described only: {_many(fewer, kind)} in test, fewer than {comparison.fewest_positive}"
     cautious = f"few patients: {_many(fewer, kind)} in test, t with {fewer - 1} degrees of freedom at most"
     return Label(

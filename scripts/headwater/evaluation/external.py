@@ -15,7 +15,7 @@ from headwater.evaluation import bootstrap, pairwise, predictions
 from headwater.evaluation import eligibility as labels_of
 from headwater.evaluation.bootstrap import Runs, Statistic
 from headwater.evaluation.eligibility import Label
-from headwater.study.grid import Comparison
+from headwater.study.comparison import Comparison
 from headwater.study.shared_labels import Exchange, Exchanges
 
 NOT_COMPARED = (

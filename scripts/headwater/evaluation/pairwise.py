@@ -9,7 +9,7 @@ from headwater.data.tables import CHANCE
 from headwater.evaluation.bootstrap import Statistic
 from headwater.evaluation.statistics import intervals, published, readers, resampling, significance
 from headwater.evaluation.statistics.readers import UNKNOWN, Estimate
-from headwater.study.grid import Comparison
+from headwater.study.comparison import Comparison
 
 
 def rows(statistic: Statistic, *, comparison: Comparison) -> Iterator[dict]:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from headwater.core.errors import UserError
 from headwater.data.tables import MACRO, read_table
-from headwater.study.grid import Comparison
+from headwater.study.comparison import Comparison
 from headwater.study.shared_labels import Exchange
 
 

@@ -6,7 +6,7 @@ from headwater.data.tables import CHANCE, MACRO, OF_SUBSET
 from headwater.evaluation.bootstrap import Runs, image_replicates, of_recipe
 from headwater.evaluation.eligibility import Label
 from headwater.evaluation.statistics import published
-from headwater.study.grid import Comparison
+from headwater.study.comparison import Comparison
 
 
 def beside(rows: list[dict], runs: Runs, labels: list[Label], *, comparison: Comparison, threads: int) -> list[dict]:

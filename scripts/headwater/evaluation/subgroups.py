@@ -20,7 +20,7 @@ from headwater.evaluation.eligibility import Label
 from headwater.evaluation.predictions import Predictions
 from headwater.evaluation.statistics import readers, replication
 from headwater.evaluation.statistics.readers import Estimate
-from headwater.study.grid import Comparison
+from headwater.study.comparison import Comparison
 
 UNTOLD = "not told"
 """What stands for what an archive does not tell of a case."""

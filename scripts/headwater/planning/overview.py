@@ -17,9 +17,10 @@ from headwater.planning.runtime_estimate import Reckoning
 from headwater.planning.timing_profile import Calibration
 from headwater.study import config as study_config
 from headwater.study import shared_labels
+from headwater.study.archive import Archive
 from headwater.study.config import Config
-from headwater.study.grid import Archive
-from headwater.study.job_graph import Job, cases_of
+from headwater.study.job_graph import Job
+from headwater.study.paths import Paths
 
 DEMO = Path("config/config.yaml")
 
@@ -157,7 +158,7 @@ def _archives_used(runtimes: Reckoning, plan: Config) -> Iterator[Archive]:
 
 def _images(archive: Archive, *, plan: Config, folder: Path) -> DiskUse:
     """An archive's prepared images: their file if it exists, else estimated from the expected number of cases."""
-    file = (folder / cases_of(archive.name, plan.results)).with_name("images.npy")
+    file = folder / Paths(plan.results).images(archive.name)
     what = f"images of {archive.name}"
     if file.is_file():
         return DiskUse(what=what, bytes=file.stat().st_size, how="prepared")
@@ -170,7 +171,7 @@ def _images(archive: Archive, *, plan: Config, folder: Path) -> DiskUse:
 
 
 def _weights(jobs: list[Job], *, plan: Config, profile: Calibration | None, folder: Path) -> tuple[float | None, str]:
-    """(bytes of one weights file of some jobs on one network, how that is runtimes)."""
+    """(bytes of one weights file of some jobs on one network, how that is known)."""
     sizes = [file.stat().st_size for job in jobs if (file := folder / job.product).is_file()]
     if sizes:
         return mean(sizes), f"mean of the {text.many(len(sizes), 'finished job')}"

@@ -18,8 +18,9 @@ from headwater.evaluation.predictions import Predictions
 from headwater.evaluation.statistics import power as planned
 from headwater.evaluation.statistics.power import Assumed, Together
 from headwater.study import config as study_config
+from headwater.study.archive import Dataset
+from headwater.study.comparison import Comparison
 from headwater.study.config import Config
-from headwater.study.grid import Comparison, Dataset
 
 SEEDS = (3, 5, 10)
 """Numbers of seeds per source that are shown besides the config's own."""

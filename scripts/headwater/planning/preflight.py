@@ -8,8 +8,10 @@ from pathlib import Path
 from headwater.core import registry
 from headwater.core.errors import UserError, did_you_mean
 from headwater.models import backbones
+from headwater.study import shared_labels
+from headwater.study.archive import Archive
 from headwater.study.config import Config
-from headwater.study.grid import Archive, Source
+from headwater.study.source import Source
 from headwater.training import methods
 
 EVIDENCE = ("target", "score")
@@ -124,8 +126,8 @@ def _methods(config: Config) -> Iterable[str]:
 
 def _batches(config: Config, source: Source) -> Iterable[str]:
     """Queues shorter than a batch, and batches that no rank can deal into the groups that share BatchNorm."""
-    options, batch = registry.chosen("methods", source.method), source.training.batch
-    queue, group = getattr(options, "queue", 0), getattr(options, "group", None)
+    batch = source.training.batch
+    queue, group = _meant(source, "queue"), _meant(source, "group")
     if 0 < queue < batch:
         yield f"sources.{source.name}.method.queue: {queue} is shorter than batch {batch}; make it a few batches long"
     ranks = config.compute.of(source.compute).ranks
@@ -136,6 +138,12 @@ def _batches(config: Config, source: Source) -> Iterable[str]:
             f"sources.{source.name}.training.batch: {batch} is not as many images for each of {ranks} ranks as make"
             f" groups of {group}; mend it or method.group"
         )
+
+
+def _meant(source: Source, meaning: str) -> int:
+    """What the option of a source's method says that declares to mean this; 0 where none does."""
+    option = registry.option("methods", source.method.name, means=meaning)
+    return getattr(registry.chosen("methods", source.method), option) if option else 0
 
 
 def _weights(config: Config) -> Iterable[str]:
@@ -165,9 +173,6 @@ def _external(config: Config) -> Iterable[str]:
     """External validation of datasets of which no two share a finding."""
     if not config.comparison.external or list(_labels(config)):
         return
-    # reading labels takes a moment, which a study without external validation need not wait for
-    from headwater.study import shared_labels
-
     grid = config.grid()
     if not any(shared_labels.abroad(grid, name).others for name in config.datasets):
         yield (

@@ -14,7 +14,8 @@ from headwater.data import store
 from headwater.models import backbones, tasks
 from headwater.models.tasks import classification
 from headwater.planning.timing_profile import Rehearsal
-from headwater.study import grid
+from headwater.study.recipe import Training
+from headwater.study.tracking import Tracking
 from headwater.training import ddp, fitting, loop, scoring
 from headwater.training.tracking import Tracker
 
@@ -82,7 +83,7 @@ def _material(rehearsal: Rehearsal, data: store.Prepared | None) -> tuple[np.nda
     )
 
 
-def _training(rehearsal: Rehearsal) -> grid.Training:
+def _training(rehearsal: Rehearsal) -> Training:
     """The training with this process' share of the batch, and long enough to be timed."""
     training = rehearsal.recipe.training if rehearsal.recipe else rehearsal.source.training
     # early stopping would ask for a score, a save for the disk, and a rate without its warm-up may break the loss
@@ -132,7 +133,7 @@ def _steps(
     """The clock at every look, once a first stretch of steps has warmed everything up."""
     looks: list[float] = []
     folder = Path(tempfile.mkdtemp(prefix="rehearsal-"))
-    named = {"record": rehearsal, "group": "", "name": "", "job": "rehearse", "tracking": grid.Tracking()}
+    named = {"record": rehearsal, "group": "", "name": "", "job": "rehearse", "tracking": Tracking()}
     images, rows, targets = material
     try:
         with Tracker(folder, **named, world=world) as tracker:

@@ -9,8 +9,10 @@ from statistics import mean
 from headwater.cluster import accounting, snakemake_state
 from headwater.core.progress import clock
 from headwater.core.text import many
+from headwater.planning import timing_profile
 from headwater.study.config import Config
 from headwater.study.job_graph import Job, jobs
+from headwater.study.paths import Paths
 
 Kind = tuple[str, str]
 """(rule, of what): jobs of one kind are taken to last equally long."""
@@ -62,21 +64,15 @@ def reckoned(plan: Config, *, folder: Path) -> Reckoning:
     finished = taken(there, plan=plan, folder=folder)
     each = typical(found, finished)
     unknown = [job for job in found if kind_of(job) not in each]
-    calibrated = _calibrated(unknown, plan=plan, folder=folder) if file_of(plan, folder=folder).is_file() else {}
+    calibrated = _calibrated(unknown, plan=plan, folder=folder)
     return Reckoning(jobs=found, finished=finished, each=each | calibrated, calibrated=set(calibrated))
-
-
-def file_of(plan: Config, *, folder: Path) -> Path:
-    """Where a study's calibration lies."""
-    return folder / plan.results / "calibration.json"
 
 
 def _calibrated(found: list[Job], *, plan: Config, folder: Path) -> dict[Kind, float]:
     """Seconds by kind of which only a calibration tells."""
-    # a plan without one needs no tables, and is the quicker for it
-    from headwater.planning import timing_profile
-
     told = timing_profile.read(plan, folder=folder)
+    if told is None:
+        return {}
     one_each = {kind_of(job): job for job in found if job.ranks}
     each = {kind: timing_profile.foretold(job, plan=plan, told=told, folder=folder) for kind, job in one_each.items()}
     return {kind: seconds for kind, seconds in each.items() if seconds is not None}
@@ -92,7 +88,7 @@ def taken(finished: Iterable[Job], *, plan: Config, folder: Path) -> dict[str, f
     seconds = {job.product: snakemake_state.seconds(job.product, folder=folder) for job in found}
     if not snakemake_state.used_slurm(folder):
         return seconds
-    trained = accounting.trained(folder / plan.results / "progress")
+    trained = accounting.trained(folder / Paths(plan.results).progress())
     attempts = [
         one
         for one in accounting.in_books(folder, since=snakemake_state.begun(folder)) or ()

@@ -11,11 +11,10 @@ from headwater.core import files as core_files
 from headwater.core.errors import UserError, need_checkout
 from headwater.core.progress import bar
 from headwater.planning import preflight, timing_profile
-from headwater.planning.runtime_estimate import file_of
 from headwater.planning.timing_profile import Calibration, Rehearsal, Timed
 from headwater.study import config as study_config
 from headwater.study.config import Config
-from headwater.study.job_graph import cases_of, images_of, jobs
+from headwater.study.job_graph import JobGraph, jobs
 
 TRAINER = Path(__file__).parents[2] / "rehearse.py"
 EMPTY_JOBS = 20
@@ -46,7 +45,7 @@ def calibrate(config: Path, *, folder: Path = Path(), seconds: float = 15.0) -> 
             device = measured.pop("device")
             timed[rehearsal.key] = Timed(**measured)
         around = _around_a_job(Path(temporary))
-    file = file_of(plan, folder=folder)
+    file = timing_profile.file_of(plan, folder=folder)
     core_files.write_json(Calibration(device=device, job=around, trainings=timed).model_dump(), file)
     for key, each in timed.items():
         print(f"{key}: {each.start:.1f} s to start, {each.step:.4f} s/step, {each.image:.5f} s/image, {each.data}")
@@ -68,8 +67,8 @@ def _timed(
     rehearsal: Rehearsal, archive: str, *, plan: Config, folder: Path, seconds: float, place: Path
 ) -> dict[str, object]:
     """What a training process measured, with the seconds that its start took."""
-    cases = folder / cases_of(archive, plan.results)
-    images = folder / images_of(archive, plan)
+    graph = JobGraph(plan)
+    cases, images = folder / graph.paths.cases(archive), folder / graph.images(archive)
     data = ["--cases", cases, "--images", images] if cases.is_file() and images.is_file() else []
     measured = place / "measured.json"
     command = [

@@ -8,9 +8,10 @@ many were timed) and `data` (`prepared` images, or `noise` of their size).
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pydantic
 from pydantic import Field
@@ -18,14 +19,16 @@ from pydantic import Field
 from headwater.core import registry
 from headwater.core.errors import UserError
 from headwater.core.records import Record
-from headwater.data import tables
 from headwater.data.datasets import Card
-from headwater.planning.runtime_estimate import file_of
 from headwater.study import shared_labels
-from headwater.study.config import Config, window_of
+from headwater.study.archive import Archive, window_of
+from headwater.study.config import Config
 from headwater.study.ct_windows import Window
-from headwater.study.grid import Archive, Recipe, Run, Source, Training
-from headwater.study.job_graph import Job, cases_of
+from headwater.study.grid import Run
+from headwater.study.job_graph import Job
+from headwater.study.paths import Paths
+from headwater.study.recipe import Recipe, Training
+from headwater.study.source import Source
 
 
 class Timed(Record):
@@ -77,6 +80,11 @@ class Rehearsal(Record):
 def _of_any_length(training: Training) -> Training:
     changed = {"steps": 1, "epochs": None, "warmup_steps": 0, "validations": 1, "patience": None, "save_minutes": 10.0}
     return training.model_copy(update=changed)
+
+
+def file_of(plan: Config, *, folder: Path) -> Path:
+    """Where a study's calibration lies."""
+    return folder / Paths(plan.results).timing_profile()
 
 
 def read(plan: Config, *, folder: Path) -> Calibration | None:
@@ -147,9 +155,9 @@ class Counts:
 
 def counts(archive: Archive, *, plan: Config, folder: Path) -> Counts | None:
     """How many cases an archive has: those prepared, else those that a twin or its publisher promises, else none."""
-    prepared = folder / cases_of(archive.name, plan.results)
+    prepared = folder / Paths(plan.results).cases(archive.name)
     if prepared.is_file():
-        split = Counter(tables.read_column(prepared, "split"))
+        split = Counter(_column(prepared, "split"))
         return Counts(train=split["train"], validation=split["validation"], test=split["test"], counted=True)
     expected = _card(archive).expected
     cases = archive.twin.cases if archive.twin else expected.get("cases")
@@ -158,6 +166,14 @@ def counts(archive: Archive, *, plan: Config, folder: Path) -> Counts | None:
     test = expected.get("test", round(archive.test * cases)) if not archive.twin else round(archive.test * cases)
     validation = expected.get("validation", round(archive.validation * (cases - test)))
     return Counts(train=cases - test - validation, validation=validation, test=test, counted=False)
+
+
+def _column(table: Path, name: str) -> Sequence[Any]:
+    """A column of a table of the study."""
+    # pandas takes half a second to import, which a plan of which nothing is prepared need not wait for
+    from headwater.data import tables
+
+    return tables.read_column(table, name)
 
 
 # what they would take
@@ -202,8 +218,8 @@ def _steps(training: Training, *, cases: int | None) -> int | None:
 
 def _corpus(source: Source, *, plan: Config, folder: Path) -> int | None:
     """Images that a pre-training sees; none where a reduction has not yet said which."""
-    kept = folder / plan.results / "corpora" / source.corpus / f"{source.reduction}.parquet"
+    kept = folder / Paths(plan.results).rows(source.corpus, source.reduction)
     if kept.is_file():
-        return len(tables.read_column(kept, "row"))
+        return len(_column(kept, "row"))
     have = counts(plan.archives[source.corpus], plan=plan, folder=folder)
     return have.train if have and source.reduction == "everything" else None

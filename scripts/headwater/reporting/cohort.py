@@ -12,7 +12,8 @@ from headwater.data.tables import SPLITS, TARGET
 from headwater.evaluation.subgroups import UNTOLD
 from headwater.reporting import prose
 from headwater.reporting.pivot import Wide
-from headwater.study.grid import Dataset, Grid
+from headwater.study.archive import Dataset
+from headwater.study.grid import Grid
 
 ALL = "all"
 """What stands for a split where a number is of all of them."""

@@ -17,7 +17,8 @@ from headwater.reporting import cohort as about_cases
 from headwater.reporting import diagnostics, external_table, figures, formatting, prose
 from headwater.reporting import reduction_results as of_reductions
 from headwater.reporting.pivot import Wide
-from headwater.study.grid import Dataset, Grid
+from headwater.study.archive import Dataset
+from headwater.study.grid import Grid
 
 TEMPLATES = Path(__file__).parent / "pages"
 

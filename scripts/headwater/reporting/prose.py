@@ -13,7 +13,11 @@ from headwater.evaluation import multiplicity
 from headwater.evaluation.multiplicity import CONFIRMATORY, CONTROL, EXPLORATORY
 from headwater.evaluation.statistics.readers import FEWEST_PAIRED
 from headwater.reporting import formatting, pivot
-from headwater.study.grid import Archive, Dataset, Excuse, Grid, Source
+from headwater.study.archive import Archive, Dataset
+from headwater.study.comparison import FEW_POSITIVE
+from headwater.study.grid import Grid
+from headwater.study.leaks import Excuse
+from headwater.study.source import Source
 
 # the grid
 
@@ -380,7 +384,7 @@ def wide_footnotes(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
 
 def notes(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
     """How the numbers were made, and what is not in them."""
-    fewest, few = grid.comparing.fewest_positive, grid.comparing.few_positive
+    fewest, few = grid.comparing.fewest_positive, FEW_POSITIVE
     return [
         f"{grid.comparing.resamples} bootstrap replicates draw patients with replacement, all images of a patient "
         "together. One draw serves all sources, seeds, labels and metrics of a dataset: every difference is paired.",

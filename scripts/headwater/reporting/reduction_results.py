@@ -16,7 +16,8 @@ from headwater.data.tables import MACRO
 from headwater.reporting import formatting, pivot
 from headwater.reporting.pivot import Wide
 from headwater.reporting.references import less_is_more
-from headwater.study.grid import Grid, Source
+from headwater.study.grid import Grid
+from headwater.study.source import Source
 
 MANIFEST = ".manifest.parquet"
 

@@ -22,7 +22,8 @@ from headwater.reporting import pivot, prose
 from headwater.reporting.named_values import part_of_name
 from headwater.reporting.provenance import AT_HOME
 from headwater.study import config as study_config
-from headwater.study.grid import Grid, Source
+from headwater.study.grid import Grid
+from headwater.study.source import Source
 
 AS_RECORDED, CHANGED, GONE = "as recorded", "CHANGED SINCE", "gone"
 """What can be said of a file whose fingerprint was recorded."""

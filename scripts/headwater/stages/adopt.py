@@ -14,14 +14,14 @@ from headwater.models import backbones
 from headwater.models.backbones._encoder import Encoder
 from headwater.models.weights import _coverage, _files, _nearest
 from headwater.models.weights._coverage import Coverage
-from headwater.study import grid
+from headwater.study.source import Source
 from headwater.training import checkpoint
 
 SHOWN = 2
 """So many names are shown where none fits."""
 
 
-def adopt(*, source: grid.Source, size: int, encoder: Path, coverage: Path) -> None:
+def adopt(*, source: Source, size: int, encoder: Path, coverage: Path) -> None:
     """Write a source's published weights as an encoder for images of `size` pixels, and the report of what fitted.
 
     Refuses weights that fill less of the network than the source demands; the report is printed and kept even then.
@@ -82,7 +82,7 @@ def _matching(found: dict[str, Tensor], *, network: Encoder, patch: str) -> Call
     return match
 
 
-def _found(source: grid.Source) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _found(source: Source) -> tuple[dict[str, Tensor], dict[str, str]]:
     """(tensors, metadata) of the source's checkpoint file, or of its library's hub where it names none."""
     if source.weights.path:
         return _files.read(Path(source.weights.path), wrapper=registry.chosen("weights", source.weights.layout).wrapper)
@@ -95,7 +95,7 @@ def _found(source: grid.Source) -> tuple[dict[str, Tensor], dict[str, str]]:
     return layout.download(source.backbone), {}
 
 
-def _origin(source: grid.Source) -> dict[str, str]:
+def _origin(source: Source) -> dict[str, str]:
     """Which checkpoint was read, by its fingerprint, and whose it is."""
     layout, file = source.weights.layout.name, source.weights.path
     card = registry.load("weights", layout).CARD
@@ -103,7 +103,7 @@ def _origin(source: grid.Source) -> dict[str, str]:
     return {"file": file, "sha256": fingerprint, "layout": layout, "title": card.title, "licence": card.licence}
 
 
-def _normalisation(source: grid.Source, metadata: dict[str, str]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _normalisation(source: Source, metadata: dict[str, str]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """(mean, std) that the options say, else those of the layout."""
     options = registry.chosen("weights", source.weights.layout)
     if options.mean and options.std:
@@ -112,7 +112,7 @@ def _normalisation(source: grid.Source, metadata: dict[str, str]) -> tuple[tuple
     return options.mean or mean, options.std or std
 
 
-def _remedy(source: grid.Source, *, found: dict[str, Tensor], covered: Coverage, network: Encoder, report: Path) -> str:
+def _remedy(source: Source, *, found: dict[str, Tensor], covered: Coverage, network: Encoder, report: Path) -> str:
     """The prefix, layout or treatment of the patches that would fill more, if any would."""
     layout, options = source.weights.layout.name, registry.chosen("weights", source.weights.layout)
     match = _matching(found, network=network, patch=options.patch)
@@ -127,7 +127,7 @@ def _remedy(source: grid.Source, *, found: dict[str, Tensor], covered: Coverage,
     return f"check backbone, layout and wrapper; {report} lists every tensor"
 
 
-def _write(network: Encoder, *, covered: Coverage, source: grid.Source, path: Path) -> None:
+def _write(network: Encoder, *, covered: Coverage, source: Source, path: Path) -> None:
     """The network with the loaded tensors, and in its metadata the names of those that stayed as drawn."""
     own = network.backbone.state_dict()
     network.backbone.load_state_dict({**own, **covered.tensors})

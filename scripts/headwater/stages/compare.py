@@ -17,7 +17,7 @@ from headwater.evaluation.bootstrap import Runs, Statistic
 from headwater.evaluation.eligibility import Label
 from headwater.evaluation.statistics import curves as curves_of
 from headwater.reporting import provenance as provenance_of
-from headwater.study.grid import Comparison
+from headwater.study.comparison import Comparison
 
 
 def compare(

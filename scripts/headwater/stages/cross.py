@@ -14,7 +14,7 @@ from headwater.evaluation import eligibility as labels_of
 from headwater.evaluation import external as cells_of
 from headwater.evaluation import predictions as predictions_of
 from headwater.evaluation.bootstrap import Runs, Statistic
-from headwater.study.grid import Comparison
+from headwater.study.comparison import Comparison
 from headwater.study.shared_labels import Exchange, Exchanges
 
 

@@ -14,7 +14,7 @@ from headwater.core.progress import bar
 from headwater.data import store
 from headwater.models import backbones
 from headwater.models.backbones._encoder import Encoder, restore
-from headwater.study import grid
+from headwater.study.source import Source
 from headwater.training import checkpoint, ddp, scoring
 
 BATCH = 64
@@ -25,7 +25,7 @@ PIECE = 8192
 
 def embed(
     *,
-    source: grid.Source,
+    source: Source,
     cases: Path,
     images: Path,
     features: Path,
@@ -63,7 +63,7 @@ def embed(
         files.write_json(told, account)
 
 
-def _encoder(source: grid.Source, *, size: int, encoder: Path | None) -> Encoder:
+def _encoder(source: Source, *, size: int, encoder: Path | None) -> Encoder:
     """The source's encoder for images of `size` pixels, drawn anew where it is a random start."""
     if (source.kind == "random") != (encoder is None):
         raise UserError(

@@ -17,7 +17,7 @@ from headwater.evaluation import subgroups as subgroups_of
 from headwater.evaluation.calibration import Cell
 from headwater.evaluation.predictions import Predictions
 from headwater.reporting import provenance as provenance_of
-from headwater.study.grid import Comparison
+from headwater.study.comparison import Comparison
 from headwater.study.shared_labels import Exchanges
 
 

@@ -21,7 +21,9 @@ from headwater.evaluation.metrics import auroc
 from headwater.models import backbones, tasks
 from headwater.models.backbones._encoder import Encoder, count, restore
 from headwater.models.tasks import classification
-from headwater.study import grid
+from headwater.study.grid import Run
+from headwater.study.recipe import Training
+from headwater.study.tracking import Tracking
 from headwater.training import checkpoint, ddp, fitting, loop, schedule, scoring
 from headwater.training.tracking import Tracker
 
@@ -51,14 +53,14 @@ class Material:
 
 def finetune(
     *,
-    run: grid.Run,
+    run: Run,
     cases: Path,
     images: Path,
     model: Path,
     fit: Path,
     progress: Path,
     encoder: Path | None = None,
-    tracking: grid.Tracking = grid.Tracking(),  # noqa: B008
+    tracking: Tracking = Tracking(),  # noqa: B008
     threads: int = 1,
     device: ddp.Wanted = "auto",
 ) -> None:
@@ -103,7 +105,7 @@ def finetune(
                 checkpoint.forget(progress.with_name(f"{run.source.original.digest}.pt"))
 
 
-def _material(run: grid.Run, data: store.Prepared, *, file: Path) -> Material:
+def _material(run: Run, data: store.Prepared, *, file: Path) -> Material:
     """The rows and targets that the run learns from; refuses what nothing can be learnt from."""
     labels = _labels(run, data.labels, file=file)
     training = _share(data, data.rows("train"), fraction=run.recipe.fraction, seed=run.stream)
@@ -145,7 +147,7 @@ def _without(material: Material, *, fraction: float) -> str:
     return f"finetune: {len(material.training)} cases of a share of {fraction:g} of the training patients: {lacks}"
 
 
-def _labels(run: grid.Run, known: list[str], *, file: Path) -> list[str]:
+def _labels(run: Run, known: list[str], *, file: Path) -> list[str]:
     """The run's labels, or all that the cases have."""
     for label in run.dataset.labels:
         if label not in known:
@@ -172,7 +174,7 @@ def _both_classes(targets: np.ndarray) -> np.ndarray:
     return (targets == 1).any(axis=0) & (targets == 0).any(axis=0)
 
 
-def _network(run: grid.Run, *, size: int, encoder: Path | None) -> tuple[Encoder, dict[str, Any]]:
+def _network(run: Run, *, size: int, encoder: Path | None) -> tuple[Encoder, dict[str, Any]]:
     """The encoder that the run starts from, and the proof of where its weights came from.
 
     A random start is drawn from the source's name and the seed, so that two random sources differ. A control starts
@@ -200,7 +202,7 @@ def _network(run: grid.Run, *, size: int, encoder: Path | None) -> tuple[Encoder
     return network, {"file": str(encoder), "sha256": sha256(encoder), **proof}
 
 
-def _learner(run: grid.Run, *, network: Encoder, material: Material) -> fitting.Fitting:
+def _learner(run: Run, *, network: Encoder, material: Material) -> fitting.Fitting:
     """The network with a fresh head, as the recipe fits it."""
     recipe, targets = run.recipe, material.targets["train"]
     return fitting.Fitting(
@@ -215,7 +217,7 @@ def _learner(run: grid.Run, *, network: Encoder, material: Material) -> fitting.
 
 
 def _validate(
-    learner: fitting.Fitting, *, material: Material, training: grid.Training, world: ddp.World
+    learner: fitting.Fitting, *, material: Material, training: Training, world: ddp.World
 ) -> dict[str, float]:
     """Loss and macro AUROC (mean over the labels with both classes) on the validation split."""
     logits = scoring.score(
@@ -240,7 +242,7 @@ def _auroc(target: np.ndarray, score: np.ndarray) -> float:
 
 
 def _write(
-    run: grid.Run,
+    run: Run,
     *,
     learner: fitting.Fitting,
     material: Material,
@@ -255,7 +257,7 @@ def _write(
 
 
 def _account(
-    run: grid.Run,
+    run: Run,
     *,
     material: Material,
     origin: dict[str, Any],

@@ -20,7 +20,7 @@ from headwater.data.perceptual_hash import LEDGER
 from headwater.data.store import read_hashes
 from headwater.data.tables import TABLES, check, read_table, write_table
 from headwater.reporting.prose import SHARED
-from headwater.study.grid import Excuse, Overlaps
+from headwater.study.leaks import Excuse, Overlaps
 
 NEAR = "near-identical"
 

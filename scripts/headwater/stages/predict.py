@@ -7,13 +7,13 @@ import pandas as pd
 
 from headwater.core.errors import UserError
 from headwater.data import splits, store, tables
-from headwater.study import grid
+from headwater.study.grid import Run
 from headwater.training import checkpoint, ddp, predictor
 
 
 def predict(
     *,
-    run: grid.Run,
+    run: Run,
     cases: Path,
     images: Path,
     model: Path,
@@ -57,9 +57,7 @@ def _origin(network: predictor.Fitted, data: store.Prepared) -> dict[str, str]:
     return {**network.origin, "split": split}
 
 
-def _table(
-    run: grid.Run, data: store.Prepared, rows: np.ndarray, labels: list[str], scores: np.ndarray
-) -> pd.DataFrame:
+def _table(run: Run, data: store.Prepared, rows: np.ndarray, labels: list[str], scores: np.ndarray) -> pd.DataFrame:
     """Scores (rows, labels) as a table of predictions."""
     chosen = data.cases.iloc[rows]
     return pd.DataFrame(

@@ -23,7 +23,7 @@ from headwater.data.index import label_counts, one_class_notes, refuse_unusable_
 from headwater.data.perceptual_hash import WORDS, every
 from headwater.data.splits import account, origin, refuse_empty_split, with_splits
 from headwater.data.tables import SPLITS, check, labels_of, write_table
-from headwater.study import grid
+from headwater.study.archive import Archive
 from headwater.study.ct_windows import AIR
 
 
@@ -41,7 +41,7 @@ class Prepared(NamedTuple):
 
 def prepare(
     *,
-    archive: grid.Archive,
+    archive: Archive,
     cases: Path,
     images: Path,
     hashes: Path,
@@ -72,7 +72,7 @@ def prepare(
     print(f"{archive.name}: {_summary(prepared, rejected=len(refused))}", flush=True)
 
 
-def _catalogue(listed: pd.DataFrame, *, archive: grid.Archive, files: Mapping[str, Path]) -> pd.DataFrame:
+def _catalogue(listed: pd.DataFrame, *, archive: Archive, files: Mapping[str, Path]) -> pd.DataFrame:
     """All cases that the archive lists, each in a split."""
     try:
         return with_splits(
@@ -88,7 +88,7 @@ def _catalogue(listed: pd.DataFrame, *, archive: grid.Archive, files: Mapping[st
 
 
 def _read_all(
-    catalogue: pd.DataFrame, *, archive: grid.Archive, workers: int, path: Path
+    catalogue: pd.DataFrame, *, archive: Archive, workers: int, path: Path
 ) -> tuple[pd.DataFrame, np.ndarray, pd.DataFrame]:
     """Write the pixels of all cases to `path`; the "cases" table of them, their hashes, and the "rejects"."""
     rows = catalogue.to_dict("records")
@@ -110,7 +110,7 @@ def _read_all(
     return check(prepared, "cases"), np.array(hashes, np.uint64).reshape(len(kept), WORDS), rejects
 
 
-def _results(rows: list[dict[str, Any]], *, archive: grid.Archive, workers: int) -> Iterator[tuple[int, Prepared]]:
+def _results(rows: list[dict[str, Any]], *, archive: Archive, workers: int) -> Iterator[tuple[int, Prepared]]:
     """(place among the rows, what became of it): in their order, those of a scan in the order of its slices."""
     asked = {"kind": archive.kind.name, "folder": archive.folder, "size": archive.size, "resize": archive.resize}
     if not hasattr(registry.load("datasets", archive.kind.name), "read_scan"):
@@ -136,7 +136,7 @@ def _scans(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return list(scans.values())
 
 
-def _kind(archive: grid.Archive) -> type[np.generic]:
+def _kind(archive: Archive) -> type[np.generic]:
     """What the pixels of an archive are kept as."""
     return np.int16 if registry.load("datasets", archive.kind.name).CARD.window else np.uint8
 
@@ -151,7 +151,7 @@ def _with_told(cases: pd.DataFrame, told: list[dict[str, Any]]) -> pd.DataFrame:
     )
 
 
-def _write_rejects(refused: pd.DataFrame, path: Path, *, archive: grid.Archive, total: int) -> None:
+def _write_rejects(refused: pd.DataFrame, path: Path, *, archive: Archive, total: int) -> None:
     """Write and tell what cannot be read; refuse if it is more than the archive's config allows.
 
     Snakemake removes the table of a job that failed, so on refusal the list is also kept as text beside it.

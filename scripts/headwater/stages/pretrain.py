@@ -11,8 +11,9 @@ from headwater.core.fingerprints import RANDOM, sha256
 from headwater.data import splits, store, tables
 from headwater.models import backbones, tasks
 from headwater.models.backbones._encoder import Encoder, restore
-from headwater.study import grid
 from headwater.study.ct_windows import Window
+from headwater.study.source import Source
+from headwater.study.tracking import Tracking
 from headwater.training import checkpoint, ddp, loop, methods
 from headwater.training.collapse_monitor import Probed, Watch, probed
 from headwater.training.tracking import Tracker
@@ -20,7 +21,7 @@ from headwater.training.tracking import Tracker
 
 def pretrain(
     *,
-    source: grid.Source,
+    source: Source,
     size: int,
     cases: Path,
     images: Path,
@@ -31,7 +32,7 @@ def pretrain(
     start: Path | None = None,
     probe_cases: Path | None = None,
     probe_images: Path | None = None,
-    tracking: grid.Tracking = grid.Tracking(),  # noqa: B008
+    tracking: Tracking = Tracking(),  # noqa: B008
     threads: int = 1,
     device: ddp.Wanted = "auto",
 ) -> None:
@@ -74,7 +75,7 @@ def pretrain(
             _write(learner.encoder, encoder, described=_described(source, kept, fitted=fitted, origin=origin))
 
 
-def _learner(source: grid.Source, corpus: store.Prepared, rows: np.ndarray, *, encoder: Encoder) -> loop.Learner:
+def _learner(source: Source, corpus: store.Prepared, rows: np.ndarray, *, encoder: Encoder) -> loop.Learner:
     """What learns from the rows of the corpus by the source's method."""
     seen = np.flatnonzero(corpus.cases["split"].isin(["train", "validation"]))
     return registry.load("methods", source.method.name).learner(
@@ -116,7 +117,7 @@ def _rows(corpus: store.Prepared, path: Path) -> np.ndarray:
     return rows
 
 
-def _first_weights(source: grid.Source, *, size: int, start: Path | None) -> Encoder:
+def _first_weights(source: Source, *, size: int, start: Path | None) -> Encoder:
     """The encoder that is continued from, with its own normalisation, or one drawn under the source's seed."""
     if (source.start is None) != (start is None):
         raise UserError(
@@ -129,7 +130,7 @@ def _first_weights(source: grid.Source, *, size: int, start: Path | None) -> Enc
     return restore(tensors, metadata, name=source.backbone, size=size, file=start)[0]
 
 
-def _probe(source: grid.Source, cases: Path | None, images: Path | None, *, size: int) -> Probed | None:
+def _probe(source: Source, cases: Path | None, images: Path | None, *, size: int) -> Probed | None:
     """What chooses the source's step, if anything does."""
     if (source.probe is None) == bool(cases or images) or bool(cases) != bool(images):
         raise UserError(
@@ -147,7 +148,7 @@ def _write(encoder: Encoder, path: Path, *, described: dict[str, str]) -> None:
 
 
 def _described(
-    source: grid.Source, kept: dict[str, float], *, fitted: loop.Fitted, origin: dict[str, str | int]
+    source: Source, kept: dict[str, float], *, fitted: loop.Fitted, origin: dict[str, str | int]
 ) -> dict[str, str]:
     """What an encoder's file says of how it came about, and of what its features are like."""
     features = {name: f"{value:.6g}" for name, value in kept.items()}
@@ -155,7 +156,7 @@ def _described(
     return record | features | _choice(source, fitted)
 
 
-def _choice(source: grid.Source, fitted: loop.Fitted) -> dict[str, str]:
+def _choice(source: Source, fitted: loop.Fitted) -> dict[str, str]:
     """Which step is kept, and why, where a probe chose it."""
     if source.probe is None:
         return {}
@@ -177,7 +178,7 @@ def _origin(
     )
 
 
-def _identity(source: grid.Source, size: int, files: list[Path | None]) -> str:
+def _identity(source: Source, size: int, files: list[Path | None]) -> str:
     """What must be the same for a stopped pre-training to go on."""
     contents = [sha256(file) for file in files if file is not None]
     return " ".join([source.digest, str(size), *contents])

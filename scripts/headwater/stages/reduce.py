@@ -134,7 +134,8 @@ def _volumes(corpus: pd.DataFrame) -> pd.Series:
 def _as_many(reduction: Choice, *, like: Path, corpus: pd.DataFrame) -> Choice:
     """The reduction with the share of the images that another one keeps, in place of that one's name."""
     share = len(tables.read_column(like, "row")) / len(corpus)
-    options = {name: option for name, option in reduction.options.items() if name != "like"}
+    named = registry.option("reductions", reduction.name, means="reduction")
+    options = {name: option for name, option in reduction.options.items() if name != named}
     return Choice(name=reduction.name, options={**options, "share": share})
 
 

@@ -11,11 +11,11 @@ from headwater.data import index
 from headwater.data.index import label_counts, one_class_notes, refuse_unusable_labels
 from headwater.data.splits import account, refuse_empty_split
 from headwater.data.tables import TARGET, read_table, write_table
-from headwater.study import grid
+from headwater.study.archive import Archive
 
 
 def relabel(
-    *, archive: grid.Archive, first: Path, first_rejects: Path, cases: Path, rejects: Path, labels: Path, split: Path
+    *, archive: Archive, first: Path, first_rejects: Path, cases: Path, rejects: Path, labels: Path, split: Path
 ) -> None:
     """Write an archive's cases, counts of labels and splits from those of the archive whose images it takes.
 
@@ -39,7 +39,7 @@ def relabel(
 
 
 def _refuse_more(
-    catalogue: pd.DataFrame, known: pd.DataFrame, refused: pd.DataFrame, *, archive: grid.Archive, file: Path
+    catalogue: pd.DataFrame, known: pd.DataFrame, refused: pd.DataFrame, *, archive: Archive, file: Path
 ) -> None:
     """Refuse a reading that lists images which the first one never prepared."""
     more = catalogue.loc[~catalogue["case"].isin({*known["case"], *refused["case"]}), "case"]

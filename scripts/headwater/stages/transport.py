@@ -7,14 +7,14 @@ import pandas as pd
 
 from headwater.core.errors import UserError, did_you_mean
 from headwater.data import store, tables
-from headwater.study import grid
+from headwater.study.grid import Run
 from headwater.study.shared_labels import Exchange, Exchanges
 from headwater.training import ddp, predictor
 
 
 def transport(
     *,
-    run: grid.Run,
+    run: Run,
     asked: Exchanges,
     cases: list[Path],
     images: list[Path],
@@ -53,7 +53,7 @@ def _of_findings(one: Exchange, fitted_labels: list[str], scores: np.ndarray) ->
     return scores[:, [fitted_labels.index(asked) for _, asked in one.labels]]
 
 
-def _table(run: grid.Run, one: Exchange, data: store.Prepared, rows: np.ndarray, scores: np.ndarray) -> pd.DataFrame:
+def _table(run: Run, one: Exchange, data: store.Prepared, rows: np.ndarray, scores: np.ndarray) -> pd.DataFrame:
     """Scores (rows, findings) on one other dataset as a table."""
     chosen = data.cases.iloc[rows]
     labels, asked = (list(names) for names in zip(*one.labels, strict=True))

@@ -7,7 +7,7 @@ import pydantic
 from headwater.core import files, registry
 from headwater.core.errors import UserError
 from headwater.data.twins import _folder
-from headwater.study.grid import Twin
+from headwater.study.archive import Twin
 
 
 def twin(archive: str, folder: Path, *, cases: int, seed: int = 0, first_patient: int = 1, size: int = 96) -> None:

@@ -1,15 +1,26 @@
-"""Jobs: every job of a study as the rules of the workflow have it, told from the config alone."""
+"""The job graph: what the jobs of each rule need and make, for the rules of the workflow and for planning alike.
 
-from collections.abc import Iterator
+A method of `JobGraph` of a rule's name says what its jobs need. It takes only the wildcards that the answer depends on,
+so that thousands of runs share one answer.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from functools import cache, cached_property, partial
+from itertools import chain
+from typing import Any, Literal
 
+from headwater.study import shared_labels
+from headwater.study.archive import Archive
 from headwater.study.config import Config
-from headwater.study.grid import Grid, Run, Source
+from headwater.study.grid import Grid, Run
+from headwater.study.paths import Paths
+from headwater.study.rules import NAMES, TABLES, job_log, rules
+from headwater.study.source import Source
 
-COMPARED = {"compare": ".parquet", "examine": ".calibration.parquet", "cross": ".crossed.parquet"}
-"""What is done with all runs of a dataset, and how its first product ends."""
+Inputs = dict[str, str | list[str]]
+"""The files that a job needs, by the name that its command has for them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +33,7 @@ class Job:
     """What tells it from the others of its rule, in the order of the rule's first output."""
     kind: str = ""
     needs: tuple[str, ...] = ()
+    """The first products of the jobs that it waits for."""
     ranks: int = 0
     """Processes of a training job, each with a GPU where there is one; 0 for all other jobs."""
     run: Run | None = None
@@ -32,10 +44,7 @@ class Job:
     @property
     def log(self) -> str:
         """The file that its command writes to, below the folder in which Snakemake was started."""
-        *folders, last = self.wildcards or (self.rule,)
-        if self.run:
-            last = f"seed{last}"
-        return "/".join(["logs", *([self.rule] if self.wildcards else []), *folders, f"{last}.log"])
+        return job_log(self.rule, self.wildcards)
 
     @property
     def lease(self) -> str:
@@ -54,181 +63,280 @@ class Job:
         return f"{self.rule} {'/'.join(self.wildcards)}".rstrip()
 
 
-def jobs(plan: Config) -> Iterator[Job]:
-    """Every job of a study, each after those that it needs."""
-    grid = plan.grid()
-    yield from _of_archives(grid, plan.results)
-    yield from _in_order([*_of_corpora(plan), *_of_sources(plan)])
-    predictions: dict[str, tuple[str, ...]] = {}
-    for dataset in grid.datasets:
-        predicted = []
-        for run in grid.runs(dataset.name):
-            for job in _of_run(run, plan):
-                yield job
-            predicted.append(job.product)
-        predictions[dataset.name] = tuple(predicted)
-    transports = list(_transports(plan)) if plan.comparison.external else []
-    yield from (job for job, _ in transports)
-    compared = []
-    for dataset in grid.datasets:
-        foreign = tuple(job.product for job, tested in transports if dataset.name in tested)
-        needs = {"compare": (), "examine": foreign, **({"cross": foreign} if foreign else {})}
-        for rule, others in needs.items():
-            compared.append(f"{plan.results}/comparisons/{dataset.name}{COMPARED[rule]}")
-            told = {"wildcards": (dataset.name,), "kind": dataset.name}
-            yield Job(rule=rule, product=compared[-1], needs=(*predictions[dataset.name], *others), **told)
-    yield Job(rule="report", product=f"{plan.results}/report/index.html", needs=tuple(compared))
+class JobGraph:
+    """The job graph of one study: what the jobs of each rule need, and all jobs."""
 
+    def __init__(self, config: Config, *, label_files: Callable[[Archive], list[str]] = lambda archive: []):
+        """`label_files` names what an archive is read from; no job makes those files, so planning needs no names."""
+        self.config, self.grid, self.paths = config, config.grid(), Paths(config.results)
+        self.rules = rules(self.paths)
+        self.label_files = label_files
+        self.exchanges = cache(partial(_exchanges, self.grid))
+        self._look_ups = {rule: cache(getattr(self, rule)) for rule in self.rules if hasattr(self, rule)}
+        self._depends_on = {rule: tuple(inspect.signature(getattr(self, rule)).parameters) for rule in self._look_ups}
 
-def _of_archives(grid: Grid, results: str) -> Iterator[Job]:
-    """Twins, prepared archives and corpora that are trained or tested on."""
-    used = {dataset.archive for dataset in grid.datasets} | {corpus for corpus, _ in grid.corpora}
-    used |= {archive for source in grid.sources for archive in source.archives}
-    for name in sorted({grid.images_of(archive) for archive in used}):
-        twin = f"{results}/twins/{name}.json"
-        if grid.archive(name).twin:
-            yield Job(rule="twin", product=twin, wildcards=(name,), kind=name)
-        needs = (twin,) if grid.archive(name).twin else ()
-        yield Job(rule="prepare", product=cases_of(name, results), wildcards=(name,), kind=name, needs=needs)
-    for name in sorted(archive for archive in used if grid.archive(archive).images_of):
-        first = cases_of(grid.images_of(name), results)
-        yield Job(rule="relabel", product=cases_of(name, results), wildcards=(name,), kind=name, needs=(first,))
-    learned = tuple(cases_of(learned.archive, results) for learned in grid.overlaps.archives)
-    yield Job(rule="ledger", product=ledger_of(results), needs=learned)
+    def looked_up(self, rule: str, wildcards: Any) -> Inputs:
+        """What a job needs besides the templates of its rule; `wildcards` has each as an attribute."""
+        return self._look_ups[rule](*[getattr(wildcards, name) for name in self._depends_on[rule]])
 
+    # what jobs need, by rule: named as in their commands, in the order in which Snakemake prints them
 
-def _of_corpora(plan: Config) -> Iterator[Job]:
-    """What encoders see of corpora, and which images reductions keep of them."""
-    grid, results = plan.grid(), plan.results
-    for corpus, looker in grid.looked_at:
-        source = grid.source(looker)
-        encoder = () if source.kind == "random" else (encoder_of(looker, results),)
-        told = {"wildcards": (corpus, looker), "kind": f"{corpus}, {source.backbone}", "ranks": 1}
-        needs = (cases_of(corpus, results), *encoder)
-        yield Job(rule="embed", product=features_of(corpus, looker, results), needs=needs, **told)
-    for corpus, reduction in grid.corpora:
-        like, looker = grid.like(reduction), grid.looked_at_by(reduction)
-        before = [rows_of(corpus, like, results)] if like else []
-        before += [features_of(corpus, looker, results)] if looker else []
-        yield Job(
-            rule="reduce",
-            product=rows_of(corpus, reduction, results),
-            wildcards=(corpus, reduction),
-            kind=corpus,
-            needs=(cases_of(corpus, results), *before),
+    def prepare(self, archive: str) -> Inputs:
+        """What an archive's cases are read from: its label files, or the stamp of its twin."""
+        record = self.grid.archive(archive)
+        origin = [self.paths.twin(self.grid.images_of(archive))] if record.twin else self.label_files(record)
+        return {"origin": origin}
+
+    def relabel(self, archive: str) -> Inputs:
+        """The same, and the archive whose images it takes."""
+        first = self.grid.images_of(archive)
+        return {
+            **self.prepare(archive),
+            "first": self.paths.cases(first),
+            "first_rejects": self.paths.rejects(first),
+        }
+
+    def ledger(self) -> Inputs:
+        """The cases of all archives that the grid uses, and their hashes."""
+        archives = [learned.archive for learned in self.grid.overlaps.archives]
+        return {
+            "cases": [self.paths.cases(archive) for archive in archives],
+            "hashes": [self.paths.hashes(archive) for archive in archives],
+        }
+
+    def embed(self, archive: str, source: str) -> Inputs:
+        """The images of a corpus, and the encoder that looks at them."""
+        return {**self._material(archive), "encoder": self._first_weights(source)}
+
+    def reduce(self, archive: str, reduction: str) -> Inputs:
+        """A corpus, and what a reduction asks for besides: another's rows, or what an encoder sees."""
+        like, looker = self.grid.like(reduction), self.grid.looked_at_by(reduction)
+        return {
+            **self._material(archive),
+            "hashes": self.paths.hashes(self.grid.images_of(archive)),
+            "like": [self.paths.rows(archive, like)] if like else [],
+            "features": [self.paths.features(archive, looker)] if looker else [],
+        }
+
+    def adopt(self, source: str) -> Inputs:
+        """The checkpoint, unless it comes from a hub."""
+        return {"weights": self.grid.source(source).weights.path or []}
+
+    def pretrain(self, source: str) -> Inputs:
+        """The corpus and which of its images, first weights if any, and what chooses the step that is kept, if any."""
+        record = self.grid.source(source)
+        probe = self._material(record.probe.archive) if record.probe else {}
+        return {
+            **self._material(record.corpus),
+            "rows": self.paths.rows(record.corpus, record.reduction),
+            "start": [self.paths.encoder(record.start)] if record.start else [],
+            "probe": list(probe.values()),
+        }
+
+    def finetune(self, dataset: str, source: str) -> Inputs:
+        """The images of a dataset, and the weights that a run starts from."""
+        return {**self._material(self.grid.dataset(dataset).archive), "encoder": self._first_weights(source)}
+
+    def predict(self, dataset: str) -> Inputs:
+        """The cases; the job that makes them makes the images, which no plan of thousands of runs looks at again."""
+        return {"cases": self.paths.cases(self.grid.dataset(dataset).archive)}
+
+    def transport(self, dataset: str) -> Inputs:
+        """The cases of the other datasets that share a finding with this one."""
+        return {"cases": [self.paths.cases(archive) for archive in self.archives_of("abroad", dataset)]}
+
+    def compare(self, dataset: str) -> Inputs:
+        """What all runs say of a dataset's test cases, and who bears which label."""
+        return {
+            "predictions": [self.paths.predictions(run.path) for run in self.grid.runs(dataset)],
+            "labels": self.paths.labels(self.grid.dataset(dataset).archive),
+        }
+
+    def examine(self, dataset: str) -> Inputs:
+        """The same with validation cases, and of networks that were fitted to other datasets."""
+        compared, guests = self.compare(dataset), list(self._guests(dataset))
+        return {
+            "predictions": compared["predictions"],
+            "validation": [self.paths.validation(run.path) for run in self.grid.runs(dataset)],
+            "labels": compared["labels"],
+            "cases": self.paths.cases(self.grid.dataset(dataset).archive),
+            "elsewhere": [self.paths.elsewhere(run.path) for run in guests],
+            "validation_elsewhere": [self.paths.validation(run.path) for run in guests],
+            "labels_elsewhere": [self.paths.labels(archive) for archive in self.archives_of("guests", dataset)],
+        }
+
+    def cross(self, dataset: str) -> Inputs:
+        """What is needed to compare networks on a dataset that they were not fitted to."""
+        examined = self.examine(dataset)
+        return {name: examined[name] for name in ("predictions", "elsewhere", "labels", "labels_elsewhere")}
+
+    def report(self) -> Inputs:
+        """All tables of all comparisons, and what there is to say of the archives."""
+        paths, datasets = self.paths, list(self.config.datasets)
+        archives = [dataset.archive for dataset in self.grid.datasets]
+        told = (*TABLES["compare"][:-1], *TABLES["examine"][:-2])
+        tables = {NAMES.get(table, table): [paths.compared(name, table) for name in datasets] for table in told}
+        origins = [paths.compared(name, table) for name in datasets for table in ("provenance", "examined")]
+        corpora = self.grid.corpora if self.grid.reduced else ()
+        return {
+            **tables,
+            "provenance": origins,
+            "labels": [paths.labels(archive) for archive in archives],
+            "cases": [paths.cases(archive) for archive in archives],
+            "rejects": [paths.rejects(archive) for archive in self.archives_used],
+            "ledger": paths.ledger(),
+            "crossed": [paths.compared(name, "crossed") for name in datasets if self.exchanged("guests", name)],
+            "manifests": [paths.manifest(*corpus) for corpus in corpora],
+        }
+
+    # what several of them ask, and commands besides
+
+    @cached_property
+    def archives_used(self) -> list[str]:
+        """The archives that are trained or tested on, or by which a step is chosen."""
+        learned = {archive for source in self.grid.sources for archive in source.archives}
+        return sorted({dataset.archive for dataset in self.grid.datasets} | learned)
+
+    def exchanged(self, way: Literal["abroad", "guests"], dataset: str) -> tuple[Any, ...]:
+        """The other datasets of `exchanges`; none where the study asks for no external validation."""
+        return self.exchanges(way, dataset).others if self.config.comparison.external else ()
+
+    def archives_of(self, way: Literal["abroad", "guests"], dataset: str) -> list[str]:
+        """The archives of those datasets."""
+        return [self.grid.dataset(other.dataset).archive for other in self.exchanged(way, dataset)]
+
+    def progress(self) -> dict[str, str]:
+        """What each training makes, by the file of what it needs to go on after it was killed."""
+        runs = chain.from_iterable(self.grid.runs(dataset.name) for dataset in self.grid.datasets)
+        made = {source.digest: self.paths.encoder(source.name) for source in self.grid.sources}
+        made |= {run.digest: self.paths.model(run.path) for run in runs}
+        return {self.paths.progress_of(digest): product for digest, product in made.items()}
+
+    def images(self, archive: str) -> str:
+        """The prepared images of an archive, which may be those of another."""
+        return self.paths.images(self.grid.images_of(archive))
+
+    def _material(self, archive: str) -> Inputs:
+        """Cases and images of an archive."""
+        return {"cases": self.paths.cases(archive), "images": self.images(archive)}
+
+    def _first_weights(self, source: str) -> list[str]:
+        """The weights that a run starts from: for a control those of its source; none for a random start."""
+        original = self.grid.source(source).original
+        return [] if original.kind == "random" else [self.paths.encoder(original.name)]
+
+    def _guests(self, dataset: str) -> Iterator[Run]:
+        """The runs on other datasets whose networks are also tested on this one."""
+        for other in self.exchanged("guests", dataset):
+            yield from shared_labels.runs(self.grid, other.dataset)
+
+    # all jobs
+
+    def jobs(self) -> Iterator[Job]:
+        """Every job of the study, each after those that it needs."""
+        listed = [(rule, wildcards, self._named(rule, wildcards), more) for rule, wildcards, more in self._listed()]
+        maker: dict[str, str] = {}
+        for rule, _, named, _ in listed:
+            made = [template.format(**named) for template in self.rules[rule].outputs.values()]
+            maker |= dict.fromkeys(made, made[0])
+        yield from _in_order(
+            [
+                Job(
+                    rule=rule,
+                    wildcards=wildcards,
+                    product=self.rules[rule].product.format(**named),
+                    needs=tuple(dict.fromkeys(maker[file] for file in self._inputs(rule, named) if file in maker)),
+                    **more,
+                )
+                for rule, wildcards, named, more in listed
+            ]
         )
 
+    def _named(self, rule: str, wildcards: tuple[str, ...]) -> dict[str, str]:
+        """The wildcards of a job by name."""
+        return dict(zip(self.rules[rule].wildcards, wildcards, strict=True))
 
-def _in_order(found: list[Job]) -> Iterator[Job]:
-    """The jobs as they come, but each behind those of them that it needs."""
-    by_product, done = {job.product: job for job in found}, set()
+    def _inputs(self, rule: str, wildcards: dict[str, str]) -> Iterator[str]:
+        """Every file that a job needs."""
+        if rule in self._look_ups:
+            for files in self._look_ups[rule](*[wildcards[name] for name in self._depends_on[rule]]).values():
+                yield from [files] if isinstance(files, str) else files
+        for template in self.rules[rule].inputs.values():
+            yield template.format(**wildcards)
+
+    def _listed(self) -> Iterator[tuple[str, tuple[str, ...], dict[str, Any]]]:
+        """(rule, wildcards, what else there is to say) of each job, as the data run."""
+        yield from self._of_archives()
+        yield from self._of_sources()
+        for dataset in self.grid.datasets:
+            for run in self.grid.runs(dataset.name):
+                ranks = self.config.compute.of(run.recipe.compute).ranks
+                yield "finetune", *_of_run(run, ranks=ranks)
+                # a prediction is short: one process
+                yield "predict", *_of_run(run, ranks=1)
+        for dataset in self.grid.datasets if self.config.comparison.external else ():
+            for run in shared_labels.runs(self.grid, dataset.name):
+                yield "transport", *_of_run(run, ranks=1)
+        for dataset in self.config.datasets:
+            for rule in TABLES:
+                if rule != "cross" or self.exchanged("guests", dataset):
+                    yield rule, (dataset,), {"kind": dataset}
+        yield "report", (), {}
+
+    def _of_archives(self) -> Iterator[tuple[str, tuple[str, ...], dict[str, Any]]]:
+        """Twins, prepared archives and corpora that are trained or tested on."""
+        for name in sorted({self.grid.images_of(archive) for archive in self.archives_used}):
+            if self.grid.archive(name).twin:
+                yield "twin", (name,), {"kind": name}
+            yield "prepare", (name,), {"kind": name}
+        for name in self.archives_used:
+            if self.grid.archive(name).images_of:
+                yield "relabel", (name,), {"kind": name}
+        yield "ledger", (), {}
+
+    def _of_sources(self) -> Iterator[tuple[str, tuple[str, ...], dict[str, Any]]]:
+        """What encoders see of corpora, which images reductions keep, and adopted and pre-trained encoders."""
+        for corpus, looker in self.grid.looked_at:
+            kind = f"{corpus}, {self.grid.source(looker).backbone}"
+            yield "embed", (corpus, looker), {"kind": kind, "ranks": 1}
+        for corpus, reduction in self.grid.corpora:
+            yield "reduce", (corpus, reduction), {"kind": corpus}
+        for source in self.config.sources.values():
+            if source.kind == "adopted":
+                yield "adopt", (source.name,), {"kind": source.name}
+            if source.kind == "pretrained":
+                ranks = self.config.compute.of(source.compute).ranks
+                yield "pretrain", (source.name,), {"kind": source.name, "source": source, "ranks": ranks}
+
+
+def jobs(config: Config) -> Iterator[Job]:
+    """Every job of a study, each after those that it needs."""
+    return JobGraph(config).jobs()
+
+
+def _exchanges(grid: Grid, way: Literal["abroad", "guests"], dataset: str) -> Any:
+    """On which other datasets a dataset's networks are tested (`abroad`), or whose networks on it (`guests`)."""
+    return getattr(shared_labels, way)(grid, dataset)
+
+
+def _of_run(run: Run, *, ranks: int) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """(wildcards, what else there is to say) of a job of a run."""
+    wildcards = (run.dataset.name, run.source.name, run.recipe.name, str(run.seed))
+    kind = f"{run.dataset.name}, {run.recipe.name}, {run.source.backbone}"
+    return wildcards, {"kind": kind, "run": run, "ranks": ranks}
+
+
+def _in_order(listed: list[Job]) -> Iterator[Job]:
+    """The jobs as they come, but each behind those that it needs."""
+    by_product, done = {job.product: job for job in listed}, set()
 
     def behind(job: Job) -> Iterator[Job]:
         for need in job.needs:
-            if need in by_product and need not in done:
+            if need not in done:
                 yield from behind(by_product[need])
         if job.product not in done:
             done.add(job.product)
             yield job
 
-    for job in found:
+    for job in listed:
         yield from behind(job)
-
-
-def _of_sources(plan: Config) -> Iterator[Job]:
-    """Adopted and pre-trained encoders; what another continues from comes first."""
-    ordered = sorted(plan.sources.values(), key=lambda source: _generation(source.name, plan))
-    for source in ordered:
-        named = {"product": encoder_of(source.name, plan.results), "wildcards": (source.name,), "kind": source.name}
-        if source.kind == "adopted":
-            yield Job(rule="adopt", **named)
-        if source.kind == "pretrained":
-            rows = rows_of(source.corpus, source.reduction, plan.results)
-            start = (encoder_of(source.start, plan.results),) if source.start else ()
-            probed = (cases_of(source.probe.archive, plan.results),) if source.probe else ()
-            yield Job(
-                rule="pretrain",
-                **named,
-                source=source,
-                needs=(rows, *start, *probed, ledger_of(plan.results)),
-                ranks=plan.compute.of(source.compute).ranks,
-            )
-
-
-def _generation(name: str, plan: Config) -> int:
-    """How many encoders come before a source's own."""
-    start = plan.sources[name].start
-    return 1 + _generation(start, plan) if start else 0
-
-
-def _of_run(run: Run, plan: Config) -> Iterator[Job]:
-    """The fine-tuning of a run and its prediction."""
-    folder = f"{plan.results}/runs/{run.path}"
-    told = _told(run)
-    original = run.source.original
-    needs = (cases_of(run.dataset.archive, plan.results), ledger_of(plan.results))
-    if original.kind != "random":
-        needs += (encoder_of(original.name, plan.results),)
-    model = f"{folder}/model.safetensors"
-    yield Job(rule="finetune", product=model, needs=needs, ranks=plan.compute.of(run.recipe.compute).ranks, **told)
-    # a prediction is short: one process
-    yield Job(rule="predict", product=f"{folder}/predictions.parquet", needs=(model,), ranks=1, **told)
-
-
-def _transports(plan: Config) -> Iterator[tuple[Job, list[str]]]:
-    """What networks say of other datasets' test cases: each job, and those datasets."""
-    # reading labels takes a moment, which a study without external validation need not wait for
-    from headwater.study import shared_labels
-
-    grid = plan.grid()
-    for dataset in grid.datasets:
-        others = [other.dataset for other in shared_labels.abroad(grid, dataset.name).others]
-        cases = tuple(cases_of(grid.dataset(other).archive, plan.results) for other in others)
-        for run in shared_labels.runs(grid, dataset.name):
-            product = f"{plan.results}/runs/{run.path}/elsewhere.parquet"
-            model = f"{plan.results}/runs/{run.path}/model.safetensors"
-            yield Job(rule="transport", product=product, needs=(model, *cases), ranks=1, **_told(run)), others
-
-
-def _told(run: Run) -> dict[str, Any]:
-    """What a run's jobs have in common."""
-    return {
-        "wildcards": (run.dataset.name, run.source.name, run.recipe.name, str(run.seed)),
-        "kind": f"{run.dataset.name}, {run.recipe.name}, {run.source.backbone}",
-        "run": run,
-    }
-
-
-def cases_of(archive: str, results: str) -> str:
-    """The table of an archive's prepared cases."""
-    return f"{results}/archives/{archive}/cases.parquet"
-
-
-def rows_of(corpus: str, reduction: str, results: str) -> str:
-    """The table of the images that a reduction keeps."""
-    return f"{results}/corpora/{corpus}/{reduction}.parquet"
-
-
-def features_of(corpus: str, source: str, results: str) -> str:
-    """What the encoder of a source sees in the training images of a corpus."""
-    return f"{results}/corpora/{corpus}/{source}.features.npy"
-
-
-def ledger_of(results: str) -> str:
-    """The table of what the parts of the grid share."""
-    return f"{results}/ledger.parquet"
-
-
-def images_of(archive: str, plan: Config) -> str:
-    """The prepared images of an archive, which may be those of another."""
-    return f"{plan.results}/archives/{plan.archives[archive].images_of or archive}/images.npy"
-
-
-def encoder_of(source: str, results: str) -> str:
-    """A source's first weights."""
-    return f"{results}/encoders/{source}.safetensors"
-
-
-def missing(found: list[Job], *, folder: Path) -> list[Job]:
-    """The jobs whose product is not there."""
-    return [job for job in found if not (folder / job.product).is_file()]

@@ -8,7 +8,10 @@ import itertools
 from collections.abc import Iterable, Iterator
 
 from headwater.core import registry
-from headwater.study.grid import Archive, Declared, Grid, Overlaps, Source
+from headwater.study.archive import Archive
+from headwater.study.grid import Grid
+from headwater.study.leaks import Declared, Overlaps
+from headwater.study.source import Source
 
 COLLECTIONS: dict[str, tuple[str, ...]] = {
     "lits": (),

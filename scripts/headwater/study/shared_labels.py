@@ -10,8 +10,9 @@ from functools import cache
 from headwater.core import registry
 from headwater.core.records import Record
 from headwater.study import label_map
+from headwater.study.archive import Dataset
 from headwater.study.ct_windows import Window
-from headwater.study.grid import Dataset, Grid, Run
+from headwater.study.grid import Grid, Run
 
 
 class Exchange(Record):

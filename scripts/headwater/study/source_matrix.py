@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from headwater.core.errors import did_you_mean
 from headwater.core.records import Choice, Record
-from headwater.study.grid import Training
+from headwater.study.recipe import Training
 
 LISTS = {"method": "methods", "corpus": "corpora", "reduction": "reductions", "training": "trainings"}
 """What a source of a grid has one of, and the list that it stands in."""

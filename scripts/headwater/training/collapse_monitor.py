@@ -9,7 +9,7 @@ import numpy as np
 from headwater.core.errors import UserError, did_you_mean
 from headwater.data import store
 from headwater.models.backbones._encoder import Encoder
-from headwater.study import grid
+from headwater.study.source import PROBED, Probe, Source
 from headwater.training import ddp, scoring
 from headwater.training.feature_spread import effective_rank, spread
 from headwater.training.loop import Learner
@@ -38,7 +38,7 @@ class Probed:
     """Targets of the rows of either, (rows, labels)."""
 
 
-def probed(probe: grid.Probe, data: store.Prepared, *, file: Path) -> Probed:
+def probed(probe: Probe, data: store.Prepared, *, file: Path) -> Probed:
     """What a probe looks at in an archive; refuses what it cannot be asked."""
     # scikit-learn takes a moment, which a pre-training without a probe need not wait for
     from headwater.training import feature_probe
@@ -46,7 +46,7 @@ def probed(probe: grid.Probe, data: store.Prepared, *, file: Path) -> Probed:
     for label in probe.labels:
         if label not in data.labels:
             raise UserError(f"has no label {label!r}", file=file, remedy=did_you_mean(label, data.labels))
-    rows = [evenly(data.rows(split), most=probe.images) for split in grid.PROBED]
+    rows = [evenly(data.rows(split), most=probe.images) for split in PROBED]
     targets = tuple(data.targets(one, list(probe.labels) or data.labels) for one in rows)
     if not feature_probe.asked(targets):
         raise UserError(
@@ -61,7 +61,7 @@ def probed(probe: grid.Probe, data: store.Prepared, *, file: Path) -> Probed:
 class Watch:
     """Looks at a source's encoder: `images` uint8 (cases, channels, h, w), of which it learns from `rows`."""
 
-    source: grid.Source
+    source: Source
     images: np.ndarray
     rows: np.ndarray
     world: ddp.World

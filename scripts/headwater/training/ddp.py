@@ -15,10 +15,10 @@ from typing import Literal
 import numpy as np
 import torch
 import torch.distributed as dist
-from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
 
 from headwater.core.errors import UserError
+from headwater.training.quiet_timm import convert_sync_batchnorm
 
 Wanted = Literal["auto", "cpu", "cuda"]
 """What shall compute: `auto` takes GPUs where there are any."""

@@ -7,7 +7,7 @@ from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from headwater.study.grid import Probe
+from headwater.study.source import Probe
 
 Targets = tuple[np.ndarray, np.ndarray]
 """Targets (rows, labels) to learn from, and those asked for: 1 present, 0 absent, NaN unknown."""

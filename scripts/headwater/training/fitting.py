@@ -9,7 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from headwater.models.backbones._encoder import Encoder
 from headwater.models.tasks import Kind
 from headwater.models.tasks.classification import Classifier, loss
-from headwater.study import grid
+from headwater.study.recipe import Training, Views
 from headwater.training.augment import as_float, augment
 from headwater.training.loop import Learner
 
@@ -25,7 +25,7 @@ class Fitting(Learner):
         self,
         classifier: Classifier,
         *,
-        views: grid.Views,
+        views: Views,
         kind: Kind,
         class_weights: Tensor,
         frozen: bool = False,
@@ -74,7 +74,7 @@ class Fitting(Learner):
         if self.frozen:
             self.encoder.eval()
 
-    def parameter_groups(self, training: grid.Training) -> list[dict]:
+    def parameter_groups(self, training: Training) -> list[dict]:
         """All parameters, or with layer decay the backbone's by depth and the head's at the full rate."""
         if training.layer_decay is None or self.frozen:
             return super().parameter_groups(training)
@@ -88,7 +88,7 @@ def held_parameters(encoder: nn.Module) -> Iterator[nn.Parameter]:
             yield from module.parameters(recurse=False)
 
 
-def layer_groups(classifier: Classifier, *, training: grid.Training) -> list[dict]:
+def layer_groups(classifier: Classifier, *, training: Training) -> list[dict]:
     """Parameter groups whose learning rate shrinks by `layer_decay` per layer below the head (arXiv 2106.08254)."""
     backbone = classifier.encoder.backbone
     unshrunk = getattr(backbone, "no_weight_decay", set)()

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from headwater.core.errors import UserError
 from headwater.core.progress import bar
-from headwater.study.grid import Training
+from headwater.study.recipe import Training
 from headwater.training import augment as views
 from headwater.training import checkpoint, schedule
 from headwater.training.batches import Batch, training_batches

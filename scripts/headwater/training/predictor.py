@@ -14,7 +14,7 @@ from headwater.core.fingerprints import NOT_RECORDED, sha256
 from headwater.data.store import Prepared
 from headwater.models.backbones._encoder import draw, normalisation
 from headwater.models.tasks import Kind, classification
-from headwater.study import grid
+from headwater.study.grid import Run
 from headwater.training import checkpoint, ddp, scoring
 
 
@@ -22,7 +22,7 @@ from headwater.training import checkpoint, ddp, scoring
 class Fitted:
     """A run's network, what it was fitted to tell, and the size of the images that it was fitted to."""
 
-    run: grid.Run
+    run: Run
     file: Path
     network: classification.Classifier
     labels: list[str]
@@ -70,7 +70,7 @@ class Resizing(nn.Module):
         return self.network(F.interpolate(images, size=(self.size, self.size), mode="bilinear", antialias=True))
 
 
-def read(run: grid.Run, model: Path) -> Fitted:
+def read(run: Run, model: Path) -> Fitted:
     """The network in a model file; refuses the model of another run."""
     tensors, metadata = checkpoint.load_weights(model)
     if metadata.get("run") != run.as_json():

@@ -7,7 +7,7 @@ from timm.optim import create_optimizer_v2
 from timm.scheduler import CosineLRScheduler
 
 from headwater.core.errors import UserError
-from headwater.study.grid import Recipe, Training
+from headwater.study.recipe import Recipe, Training
 
 
 def length(training: Training, *, cases: int) -> int:

@@ -9,11 +9,11 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from headwater.study.grid import Training
+from headwater.study.recipe import Training
 from headwater.training import schedule
-from headwater.training.averaging import ModelEmaV3
 from headwater.training.checkpoint import say
 from headwater.training.ddp import World, any_rank, precision, with_shared_statistics
+from headwater.training.quiet_timm import ModelEmaV3
 
 
 class State:

@@ -16,7 +16,7 @@ from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from headwater.core.errors import UserError
 from headwater.core.files import whole
 from headwater.core.records import Record
-from headwater.study.grid import Tracking
+from headwater.study.tracking import Tracking
 from headwater.training.ddp import World
 
 HEADER = "step,name,value\n"

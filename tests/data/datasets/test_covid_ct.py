@@ -12,7 +12,8 @@ from headwater.data.twins import covid_ct as twins
 from headwater.models.tasks import kind_of
 from headwater.stages.ledger import ledger
 from headwater.stages.prepare import prepare
-from headwater.study.grid import Archive, Excuse, Leaks, Learned, Overlaps
+from headwater.study.archive import Archive
+from headwater.study.leaks import Excuse, Leaks, Learned, Overlaps
 
 SLICES = {
     ("COVID", "train"): ["2020.02.10.20021584-p6-52%0.png", "2020.02.10.20021584-p6-52%1.png", "kjr-21-e24-g1-l-a.jpg"],

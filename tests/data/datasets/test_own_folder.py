@@ -12,7 +12,7 @@ from headwater.data.datasets.own_folder import Options, card, labels, read_cases
 from headwater.data.tables import TARGET, check
 from headwater.planning import preflight
 from headwater.study import config
-from headwater.study.grid import Archive
+from headwater.study.archive import Archive
 
 GREY = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5
 

@@ -16,7 +16,7 @@ from headwater.data import store
 from headwater.data import tables as data_tables
 from headwater.data.twins import _files, _reports, _scan, chexpert, mimic_cxr, padchest, uka_cxr
 from headwater.stages.prepare import prepare
-from headwater.study.grid import Archive
+from headwater.study.archive import Archive
 
 CASES = 240
 

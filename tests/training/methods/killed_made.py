@@ -15,7 +15,7 @@ import torch
 
 import headwater
 from headwater.stages import pretrain
-from headwater.study.grid import Source
+from headwater.study.source import Source
 from headwater.training import loop
 
 PLACES = ("views", "forward", "after_step", "save")

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from pydantic import Field
 
 from headwater.core.errors import UserError, did_you_mean
 from headwater.core.records import Record
@@ -80,7 +81,7 @@ class Options(Record):
     """Under which terms the images may be used."""
     modality: Literal["image", "radiograph", "CT", "MRI", "photograph"] = "image"
     """What the images are."""
-    numbering: str = "own_folder"
+    numbering: str = Field("own_folder", json_schema_extra={"means": "numbering"})
     """Who numbers the patients: in archives of one numbering a number is one person."""
 
 

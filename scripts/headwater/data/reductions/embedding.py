@@ -22,7 +22,7 @@ THRESHOLDS = [0.0, *(2.0 ** (quarter / 4) for quarter in range(-80, 5)), float("
 class Options(Record):
     """What the user may choose."""
 
-    source: str
+    source: str = Field(json_schema_extra={"means": "source"})
     """Whose encoder looks at the images: a source of the config, random, adopted or pre-trained."""
     similarity: float = Field(0.95, ge=-1, le=1)
     """An image is dropped if the cosine of the angle between its features and those of a kept one is at least this."""

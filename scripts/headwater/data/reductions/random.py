@@ -13,7 +13,7 @@ class Options(Record):
 
     share: float | None = Field(None, gt=0, le=1)
     """Share of the images that is kept, rounded to whole images; either this or like."""
-    like: str | None = None
+    like: str | None = Field(None, json_schema_extra={"means": "reduction"})
     """Another reduction of the config: keep as many images as that one does."""
     seed: int = Field(0, ge=0)
     """Another seed keeps other images; with one seed a smaller share lies within a larger one."""

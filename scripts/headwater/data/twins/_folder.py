@@ -8,7 +8,7 @@ from pathlib import Path
 
 from headwater.core import files
 from headwater.core.errors import UserError
-from headwater.study.grid import Twin
+from headwater.study.archive import Twin
 
 STAMP = "twin.json"
 

@@ -9,7 +9,7 @@ from PIL import Image
 from headwater.data.twins._files import eight_bits
 from headwater.data.twins._folder import whole_folder
 from headwater.data.twins._patients import Patient, Sign, Visit, patients, reported, set_apart
-from headwater.study.grid import Twin
+from headwater.study.archive import Twin
 
 SIGNS = {
     "Atelectasis": Sign(looks="atelectasis", share=0.18),

@@ -12,7 +12,7 @@ from headwater.data.twins._files import eight_bits, write_table
 from headwater.data.twins._folder import whole_folder
 from headwater.data.twins._patients import Patient, Visit, examinations, patients, set_apart
 from headwater.data.twins._reports import NO_FINDING, SIGNS, mentions, readings
-from headwater.study.grid import Twin
+from headwater.study.archive import Twin
 
 HEADER = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", NO_FINDING, *SIGNS)
 

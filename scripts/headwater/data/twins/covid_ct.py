@@ -11,7 +11,7 @@ from headwater.data.datasets.covid_ct import CARD, LISTS
 from headwater.data.twins import _slices
 from headwater.data.twins._files import eight_bits, write_table
 from headwater.data.twins._folder import whole_folder
-from headwater.study.grid import Twin
+from headwater.study.archive import Twin
 
 SIGNS = {"COVID": "patches of ground glass", "NonCOVID": "a nodule, or nothing"}
 """The archive's classes, and what is drawn for each."""

@@ -11,7 +11,7 @@ from headwater.data.twins._files import write_table
 from headwater.data.twins._folder import whole_folder
 from headwater.data.twins._patients import Sign
 from headwater.data.twins._scans import Scan, scans
-from headwater.study.grid import Twin
+from headwater.study.archive import Twin
 
 SIGNS = {
     "LYMPHOMA": Sign(looks="swollen nodes", share=0.17),

@@ -10,7 +10,7 @@ from headwater.data.io.dicom_writing import identifier, write_radiograph, write_
 from headwater.data.twins._folder import whole_folder
 from headwater.data.twins._patients import Sign
 from headwater.data.twins._scans import Scan, scans
-from headwater.study.grid import Twin
+from headwater.study.archive import Twin
 
 SIGNS: dict[str, Sign] = {}
 """No label is read of this archive."""

@@ -9,7 +9,7 @@ from headwater.data.twins import _slices
 from headwater.data.twins._files import eight_bits
 from headwater.data.twins._folder import whole_folder
 from headwater.data.twins._slices import Organ
-from headwater.study.grid import Twin
+from headwater.study.archive import Twin
 
 SIGNS = {
     "bladder": Organ(width=0.55, height=0.50, light=0.48, grain=0.0),

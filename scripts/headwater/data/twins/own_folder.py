@@ -8,7 +8,7 @@ from PIL import Image
 from headwater.data.twins._files import eight_bits, write_table
 from headwater.data.twins._folder import whole_folder
 from headwater.data.twins._patients import Patient, Sign, patients
-from headwater.study.grid import Twin
+from headwater.study.archive import Twin
 
 SIGNS = {
     "Cardiomegaly": Sign(looks="cardiomegaly", share=0.25),

@@ -13,7 +13,7 @@ from PIL import Image
 from headwater.data.twins._files import DAMAGED_EVERY, damage, write_table
 from headwater.data.twins._folder import whole_folder
 from headwater.data.twins._patients import Patient, Sign, Visit, examinations, patients, reported
-from headwater.study.grid import Twin
+from headwater.study.archive import Twin
 
 SIGNS = {
     "COPD signs": Sign(looks="emphysema", share=0.12),

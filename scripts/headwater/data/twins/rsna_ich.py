@@ -9,7 +9,7 @@ from headwater.data.twins._files import DAMAGED_EVERY, damage, write_table
 from headwater.data.twins._folder import whole_folder
 from headwater.data.twins._patients import Sign
 from headwater.data.twins._scans import Scan, scans
-from headwater.study.grid import Twin
+from headwater.study.archive import Twin
 
 SIGNS = {
     "epidural": Sign(looks="bleeding outside the dura", share=0.25),

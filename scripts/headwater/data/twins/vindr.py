@@ -10,7 +10,7 @@ from headwater.data.io.dicom_writing import write_radiograph
 from headwater.data.twins._files import write_table
 from headwater.data.twins._folder import whole_folder
 from headwater.data.twins._patients import Patient, Sign, Visit, patients, reported
-from headwater.study.grid import Twin
+from headwater.study.archive import Twin
 
 SIGNS = {
     "Aortic enlargement": Sign(looks="aortic enlargement", share=0.18),

@@ -13,7 +13,9 @@ import pandas as pd
 
 from headwater.core import registry
 from headwater.core.records import Choice
-from headwater.study.grid import Dataset, Grid, Source
+from headwater.study.archive import Dataset
+from headwater.study.grid import Grid
+from headwater.study.source import Source
 
 TABLE = Path(__file__).with_suffix(".csv")
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from headwater.core.errors import UserError
 from headwater.models.backbones._encoder import Encoder
-from headwater.study.grid import Training
+from headwater.study.recipe import Training
 
 
 class Branch(nn.Module):

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from headwater.core.errors import UserError
-from headwater.study.grid import Views
+from headwater.study.recipe import Views
 from headwater.training.augment import augment, uniform
 
 DRAWS = 100

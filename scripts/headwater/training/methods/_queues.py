@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from headwater.core.errors import UserError
-from headwater.study.grid import Training
+from headwater.study.recipe import Training
 from headwater.training.methods import _ranks
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from headwater.core.records import Record
 from headwater.models.backbones._encoder import Encoder
 from headwater.models.tasks import Kind
-from headwater.study import grid
+from headwater.study.recipe import Training, Views
 from headwater.training.augment import as_float
 from headwater.training.loop import Learner
 from headwater.training.methods import _branches, _crops
@@ -39,7 +39,7 @@ class Options(Record):
 class Byol(Learner):
     """The online network with its predictor, and the target that follows it; the online encoder is kept."""
 
-    def __init__(self, encoder: Encoder, *, options: Options, changes: grid.Views):
+    def __init__(self, encoder: Encoder, *, options: Options, changes: Views):
         super().__init__()
         self.options, self.changes = options, changes
         with _branches.drawn():
@@ -70,7 +70,7 @@ class Byol(Learner):
             # of vectors of length 1 the squared distance is 2 - 2 cosines
             return 4 + 2 * (self.criterion(predicted[0], awaited[1]) + self.criterion(predicted[1], awaited[0]))
 
-    def parameter_groups(self, training: grid.Training) -> list[dict]:
+    def parameter_groups(self, training: Training) -> list[dict]:
         """Parameters of the online network and its predictor."""
         _branches.check_batch(training, least=SMALLEST_BATCH, why="byol's heads need a spread over images")
         _branches.check_one_average(training, which="byol's target")
@@ -86,7 +86,7 @@ def learner(
     encoder: Encoder,
     *,
     options: Options,
-    views: grid.Views,
+    views: Views,
     size: int,
     labels: int,
     task: Kind,

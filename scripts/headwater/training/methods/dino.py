@@ -17,7 +17,7 @@ from torch import Tensor
 from headwater.core.records import Record
 from headwater.models.backbones._encoder import Encoder
 from headwater.models.tasks import Kind
-from headwater.study import grid
+from headwater.study.recipe import Training, Views
 from headwater.training.augment import as_float
 from headwater.training.loop import Learner
 from headwater.training.methods import _branches, _crops
@@ -58,7 +58,7 @@ class Options(Record):
 class Dino(Learner):
     """Student, teacher and the centre of the teacher's answers; the teacher's encoder is kept."""
 
-    def __init__(self, encoder: Encoder, *, options: Options, changes: grid.Views, steps: int):
+    def __init__(self, encoder: Encoder, *, options: Options, changes: Views, steps: int):
         super().__init__()
         self.options, self.changes, self.steps = options, changes, steps
         with _branches.drawn():
@@ -98,7 +98,7 @@ class Dino(Learner):
         with torch.autocast(device_type=large[0].device.type, enabled=False):
             return self.criterion(list(teacher), list(student), teacher_temp=self._temperature())
 
-    def parameter_groups(self, training: grid.Training) -> list[dict]:
+    def parameter_groups(self, training: Training) -> list[dict]:
         """The student's parameters."""
         _branches.check_one_average(training, which="dino's teacher")
         return super().parameter_groups(training)
@@ -139,7 +139,7 @@ def learner(
     encoder: Encoder,
     *,
     options: Options,
-    views: grid.Views,
+    views: Views,
     size: int,
     labels: int,
     task: Kind,

@@ -16,7 +16,7 @@ from headwater.core.errors import UserError
 from headwater.core.records import Record
 from headwater.models.backbones._encoder import Encoder
 from headwater.models.tasks import Kind
-from headwater.study import grid
+from headwater.study.recipe import Views
 from headwater.training.augment import DRAWS, as_float, augment, order
 from headwater.training.loop import Learner
 from headwater.training.methods import _masking
@@ -40,7 +40,7 @@ class Options(Record):
 class MaskedAutoencoder(Learner):
     """An encoder of the patches that are seen, and a decoder of those that are hidden; the encoder is kept."""
 
-    def __init__(self, encoder: Encoder, *, options: Options, changes: grid.Views):
+    def __init__(self, encoder: Encoder, *, options: Options, changes: Views):
         super().__init__()
         self.encoder, self.options, self.changes = encoder, options, changes
         network = encoder.backbone
@@ -106,7 +106,7 @@ def learner(
     encoder: Encoder,
     *,
     options: Options,
-    views: grid.Views,
+    views: Views,
     size: int,
     labels: int,
     task: Kind,

@@ -18,7 +18,7 @@ from headwater.core.errors import UserError
 from headwater.core.records import Record
 from headwater.models.backbones._encoder import Encoder
 from headwater.models.tasks import Kind
-from headwater.study import grid
+from headwater.study.recipe import Training, Views
 from headwater.training.augment import as_float
 from headwater.training.checkpoint import say
 from headwater.training.loop import Learner
@@ -35,11 +35,11 @@ class Options(Record):
     hidden_dimension: int = Field(2048, ge=1)
     temperature: float = Field(0.2, gt=0)
     """What divides cosines: v2's; v1 has 0.07."""
-    queue: int = Field(65_536, ge=2)
+    queue: int = Field(65_536, ge=2, json_schema_extra={"means": "queue"})
     """Answers to earlier images to be unlike; of a corpus with fewer images some would be to the image itself."""
     momentum: float = Field(0.999, ge=0, le=1)
     """Momentum of the key network (v1, section 4.1)."""
-    group: int = Field(32, ge=2)
+    group: int = Field(32, ge=2, json_schema_extra={"means": "group"})
     """Images that share BatchNorm statistics (v1: 32 on each of 8 GPUs); images per rank must be a multiple of it."""
     crop: float = Field(0.2, gt=0, le=1)
     """Smallest share of the image area in a view."""
@@ -48,7 +48,7 @@ class Options(Record):
 class Moco(Learner):
     """The query network, the key network that follows it, and the queue of keys; the query encoder is kept."""
 
-    def __init__(self, encoder: Encoder, *, options: Options, changes: grid.Views):
+    def __init__(self, encoder: Encoder, *, options: Options, changes: Views):
         super().__init__()
         self.options, self.changes = options, changes
         self.shuffled = _group_norm.in_groups(encoder, group=options.group)
@@ -80,7 +80,7 @@ class Moco(Learner):
             self.queue.push(keys)
             return F.cross_entropy(found, torch.zeros(len(found), dtype=torch.int64, device=found.device))
 
-    def parameter_groups(self, training: grid.Training) -> list[dict]:
+    def parameter_groups(self, training: Training) -> list[dict]:
         """The query network's parameters."""
         _branches.check_batch(training, least=SMALLEST_BATCH, why="moco shuffles the images of a batch")
         _branches.check_one_average(training, which="moco's key network")
@@ -116,7 +116,7 @@ def learner(
     encoder: Encoder,
     *,
     options: Options,
-    views: grid.Views,
+    views: Views,
     size: int,
     labels: int,
     task: Kind,

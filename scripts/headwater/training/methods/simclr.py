@@ -15,7 +15,7 @@ from torch import Tensor
 from headwater.core.records import Record
 from headwater.models.backbones._encoder import Encoder
 from headwater.models.tasks import Kind
-from headwater.study import grid
+from headwater.study.recipe import Training, Views
 from headwater.training.augment import as_float
 from headwater.training.loop import Learner
 from headwater.training.methods import _branches, _crops
@@ -38,7 +38,7 @@ class Options(Record):
 class Simclr(Learner):
     """An encoder with its projection head; the encoder is kept."""
 
-    def __init__(self, encoder: Encoder, *, options: Options, changes: grid.Views):
+    def __init__(self, encoder: Encoder, *, options: Options, changes: Views):
         super().__init__()
         self.options, self.changes = options, changes
         with _branches.drawn():
@@ -63,7 +63,7 @@ class Simclr(Learner):
         with _branches.in_full(one.device):
             return self.criterion(one, other)
 
-    def parameter_groups(self, training: grid.Training) -> list[dict]:
+    def parameter_groups(self, training: Training) -> list[dict]:
         """What learns: all."""
         _branches.check_batch(training, least=SMALLEST_BATCH, why="simclr compares the images of a batch")
         return super().parameter_groups(training)
@@ -73,7 +73,7 @@ def learner(
     encoder: Encoder,
     *,
     options: Options,
-    views: grid.Views,
+    views: Views,
     size: int,
     labels: int,
     task: Kind,

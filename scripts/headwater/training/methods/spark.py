@@ -14,7 +14,7 @@ from headwater.core.records import Record
 from headwater.models.backbones._encoder import Encoder
 from headwater.models.backbones._sparse import Shown, features
 from headwater.models.tasks import Kind
-from headwater.study import grid
+from headwater.study.recipe import Views
 from headwater.training.augment import DRAWS, as_float, augment, order
 from headwater.training.ddp import sum_over_ranks
 from headwater.training.loop import Learner
@@ -80,7 +80,7 @@ class Decoder(nn.Module):
 class Spark(Learner):
     """An encoder of the squares that are seen, and a decoder of those that are hidden; the encoder is kept."""
 
-    def __init__(self, encoder: Encoder, *, options: Options, changes: grid.Views):
+    def __init__(self, encoder: Encoder, *, options: Options, changes: Views):
         super().__init__()
         self.encoder, self.options, self.changes = encoder, options, changes
         self.side = encoder.size // CELL
@@ -124,7 +124,7 @@ def learner(
     encoder: Encoder,
     *,
     options: Options,
-    views: grid.Views,
+    views: Views,
     size: int,
     labels: int,
     task: Kind,

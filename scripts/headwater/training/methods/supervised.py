@@ -6,7 +6,7 @@ from headwater.core.errors import UserError
 from headwater.core.records import Record
 from headwater.models.backbones._encoder import Encoder
 from headwater.models.tasks import Kind, classification
-from headwater.study import grid
+from headwater.study.recipe import Views
 from headwater.training import fitting
 from headwater.training.loop import Learner
 
@@ -22,7 +22,7 @@ def learner(
     encoder: Encoder,
     *,
     options: Options,
-    views: grid.Views,
+    views: Views,
     size: int,
     labels: int,
     task: Kind,

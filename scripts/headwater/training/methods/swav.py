@@ -18,7 +18,7 @@ from headwater.core.errors import UserError
 from headwater.core.records import Record
 from headwater.models.backbones._encoder import Encoder
 from headwater.models.tasks import Kind
-from headwater.study import grid
+from headwater.study.recipe import Training, Views
 from headwater.training.augment import as_float
 from headwater.training.loop import Learner
 from headwater.training.methods import _branches, _crops, _queues, _ranks
@@ -41,7 +41,7 @@ class Options(Record):
     """Rounds of Sinkhorn's algorithm that make the groups equally large (section 3.1)."""
     frozen_prototypes: float = Field(1 / 400, ge=0, lt=1)
     """Share of the steps during which the prototypes stay (313 steps, the first of 400 epochs)."""
-    queue: int = Field(0, ge=0)
+    queue: int = Field(0, ge=0, json_schema_extra={"means": "queue"})
     """Answers to earlier batches that are sorted along; 3,840 for batches of 256 (section 4.1), none for 4,096."""
     queue_starts: float = Field(15 / 200, ge=0, le=1)
     """Share of the steps after which the queue takes part (15 of 200 epochs)."""
@@ -60,7 +60,7 @@ class Options(Record):
 class Swav(Learner):
     """An encoder with its head, the prototypes of the groups, and the queues; the encoder is kept."""
 
-    def __init__(self, encoder: Encoder, *, options: Options, changes: grid.Views, steps: int):
+    def __init__(self, encoder: Encoder, *, options: Options, changes: Views, steps: int):
         super().__init__()
         _crops.check_shares(options.large_crop, option="swav.large_crop")
         _crops.check_shares(options.small_crop, option="swav.small_crop")
@@ -103,7 +103,7 @@ class Swav(Learner):
             scores = self.prototypes(answers).chunk(len(views))
             return self.criterion(list(scores[:large]), list(scores[large:]), queued)[0]
 
-    def parameter_groups(self, training: grid.Training) -> list[dict]:
+    def parameter_groups(self, training: Training) -> list[dict]:
         """The prototypes apart: as their length is fixed, a pull to zero means nothing, and would stir frozen ones."""
         _branches.check_batch(training, least=SMALLEST_BATCH, why="swav tells images of a batch apart")
         if self.queues:
@@ -156,7 +156,7 @@ def learner(
     encoder: Encoder,
     *,
     options: Options,
-    views: grid.Views,
+    views: Views,
     size: int,
     labels: int,
     task: Kind,

@@ -1,0 +1,92 @@
+"""An archive of images as its publisher lays it out, and a dataset made of it."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from headwater.core import registry
+from headwater.core.records import Choice, Record
+from headwater.study.ct_windows import Window
+
+
+class Twin(Record):
+    """A synthetic archive in the byte layout of a real one."""
+
+    cases: int = Field(ge=8)
+    """How many images to make."""
+    seed: int = Field(0, ge=0)
+    """Which synthetic patients to draw."""
+    first_patient: int = Field(1, ge=1)
+    """Number of the first patient, so that two twins of one archive can have disjoint patients."""
+    size: int = Field(96, ge=32)
+    """Width and height of the images in pixels."""
+
+
+class Archive(Record):
+    """A folder of images as its publisher lays it out, and how its pixels and splits are prepared."""
+
+    name: str
+    kind: Choice
+    """Which archive this is (a file in datasets/), with that archive's own options."""
+    folder: str = ""
+    """Where it lies; empty for archives that come with the software."""
+    images_of: str | None = None
+    """Another archive whose prepared images and splits these are; only the labels are read anew, by own options."""
+    projections: tuple[str, ...] = ()
+    """Which projections take part, in the archive's own spelling, such as [PA, AP]; empty means all."""
+    size: int = Field(224, ge=8)
+    """Width and height of the prepared images in pixels, as the published study has it; small findings need more."""
+    resize: Literal["pad", "squash"] = "pad"
+    """Keep the aspect ratio and pad, or stretch to the square as the published study does."""
+    validation: float = Field(0.1, gt=0, lt=0.5)
+    """Share of the patients that are neither test nor official validation, kept for model selection."""
+    test: float = Field(0.2, gt=0, lt=0.9)
+    """Share of patients for the test split, where the archive has no official one."""
+    split_seed: int = Field(0, ge=0)
+    """Which patients go where, where the archive has no official split. Labels are spread evenly, so another label
+    policy draws others: hold policies against each other by `images_of`."""
+    patients_apart: bool = True
+    """Refuse official splits that share a patient; `false` leaves them to the ledger, where each needs an excuse."""
+    rejects: float = Field(0.01, ge=0, le=1)
+    """Largest share of cases that may be unreadable before `prepare` stops."""
+    window: Window | None = Field(None, exclude=True)
+    """What trainings see of an archive of CT: `lung`, `chest` (soft tissue), `abdomen`, `angiography`, `bone`, `brain`,
+    `{centre: 40, width: 400}` in Hounsfield units, or `slice`, each slice from its lowest to its highest value; by
+    default what the archive is for. Another window repeats trainings, and prepares nothing anew."""
+    made_from: tuple[str, ...] = Field((), exclude=True)
+    """What its images stem from besides what its card says, such as [lits]: overlaps that no file can show."""
+    twin: Twin | None = None
+    """Make a synthetic archive at `folder` first."""
+
+    @property
+    def numbering(self) -> str:
+        """Who numbers its patients: its publisher or whom its options name, or the seed of its twin."""
+        kind = self.kind.name
+        option = registry.option("datasets", kind, means="numbering") if kind in registry.names("datasets") else None
+        owner = str(self.kind.options.get(option, kind))
+        return f"{owner}, twin {self.twin.seed}" if self.twin else owner
+
+
+class Dataset(Record):
+    """What is fine-tuned on and tested: an archive, and which of its labels."""
+
+    name: str
+    archive: str
+    """The archive's name under `archives`."""
+    labels: tuple[str, ...] = ()
+    """Which labels, in the order of the tables; empty means all that the archive has."""
+    seen: Window | None = None
+    """What networks see of images in Hounsfield units; filled in from the archive's `window`."""
+
+
+def usual_window(archive: Archive) -> str:
+    """What is seen of an archive unless its config says otherwise; "" for one that holds no Hounsfield units."""
+    if archive.kind.name not in registry.names("datasets"):
+        return ""
+    return registry.constant("datasets", archive.kind.name, "CARD.window", default="")
+
+
+def window_of(archive: Archive) -> Window | None:
+    """What is seen of an archive; none for one that holds no Hounsfield units."""
+    usual = usual_window(archive)
+    return (archive.window or Window.model_validate(usual)) if usual else None

@@ -1,0 +1,67 @@
+"""How sources are compared with each other, declared before any result is seen."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from headwater.core.records import Record
+
+FEW_POSITIVE = 20
+"""Labels with fewer positive (or negative) test patients are tested with caution, and flagged."""
+
+
+class Comparing(Record):
+    """How sources are compared: what is declared before any result is seen."""
+
+    reference: str | None = None
+    """The source that all others are compared with; none compares all pairs."""
+    metrics: tuple[str, ...] = Field(("auroc",), min_length=1)
+    """What is measured (files in metrics/); each adds to the family of tests."""
+    method: Literal["obuchowski_rockette", "delong", "percentile", "published"] = "obuchowski_rockette"
+    """Where p comes from: seeds as readers; one seed by DeLong; the replicates alone; ours beside the published way."""
+    pairing: Literal["paired", "nested"] = "paired"
+    """`paired`: seed k fixes data order and first head weights for every source, as it does here; else `nested`."""
+    correction: Literal["holm", "max_t"] = "holm"
+    """What keeps the family of macro tests below the level; max_t uses how the tests hang together."""
+    margin: float | None = Field(None, gt=0)
+    """Largest difference that does not matter, such as 0.01: tests non-inferiority and equivalence against it."""
+    resamples: int = Field(10_000, ge=100)
+    """How often the patients are drawn anew; enough that the correction can reject, which is checked."""
+    seed: int = Field(0, ge=0)
+    """Seed of the resampling."""
+    level: float = Field(0.05, gt=0, lt=0.5)
+    """Significance level of the corrected tests; intervals cover 1 - level."""
+    fewest_positive: int = Field(10, ge=2)
+    """Labels with fewer positive (or negative) test patients are described, not tested, and not in the macro. With
+    fewer than 20 they are tested with caution, and flagged."""
+    external: bool = False
+    """Each fitted network also predicts on the other datasets' test cases, for the findings that both have."""
+    specificity: float = Field(0.9, gt=0, lt=1)
+    """Share of the validation cases without a finding that its threshold passes over; what it finds is told on test."""
+    subsets: dict[str, dict[str, tuple[str, ...]]] = {}
+    """Further macros: by a name of your choice, for each dataset the labels that it is the mean over. Exploratory."""
+
+
+class Comparison(Comparing):
+    """Which runs on one dataset are compared."""
+
+    dataset: str
+    sources: tuple[str, ...]
+    recipes: tuple[str, ...]
+    seeds: tuple[int, ...]
+    again: dict[str, str] = {}
+    """A/A controls: the same source under a second name, and the first."""
+    shuffled: tuple[str, ...] = ()
+    """Sources fitted to shuffled labels, which must come out at chance."""
+
+    def subset(self, name: str) -> tuple[str, ...]:
+        """The labels of a subset on this dataset."""
+        return self.subsets[name][self.dataset]
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """(source, reference) for each declared test."""
+        compared = [source for source in self.sources if source not in {*self.again, *self.shuffled}]
+        if self.reference is not None:
+            return [(source, self.reference) for source in compared if source != self.reference]
+        return [(a, b) for position, b in enumerate(compared) for a in compared[position + 1 :]]

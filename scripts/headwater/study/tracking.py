@@ -1,0 +1,16 @@
+"""Where training curves go besides the files that every training writes."""
+
+from typing import Literal
+
+from headwater.core.records import Record
+
+
+class Tracking(Record):
+    """Where training curves go besides metrics.csv and TensorBoard."""
+
+    wandb: Literal["disabled", "offline", "online"] = "disabled"
+    """Weights & Biases: nothing, files to sync later, or live. Nothing leaves the machine unless this says online."""
+    project: str = "headwater"
+    """The project's name at Weights & Biases."""
+    entity: str | None = None
+    """The account or team at Weights & Biases; none takes the account's own."""
