@@ -2,7 +2,6 @@
 
 import errno
 import os
-import re
 import shlex
 import subprocess
 import sys
@@ -196,9 +195,7 @@ def test_an_error_of_the_software_keeps_its_traceback():
 
 
 def test_help_tells_what_the_function_does(capsys: pytest.CaptureFixture):
-    with pytest.raises(SystemExit) as exited:
-        door(verb, ["--help"])
-    assert exited.value.code == 0
+    door(verb, ["--help"])
     said = capsys.readouterr().out
     assert "Do a thing." in said
     assert "--number-of-rows" in said
@@ -265,14 +262,13 @@ PATHS += [[group, name] for group, commands in cli.GROUPS.items() for name in co
 
 
 @pytest.mark.parametrize("path", PATHS, ids=" ".join)
-def test_every_argument_of_every_command_is_explained(path: list[str], capsys: pytest.CaptureFixture):
-    with pytest.raises(SystemExit) as exited:
-        cli.main([*path, "--help"])
-    assert exited.value.code in (0, None)
-    # an argument begins a row with its name; what explains it stands on the same row
-    panel = capsys.readouterr().out.partition("Parameters")[2].splitlines()
-    rows = [re.sub(r"[│*]", " ", line) for line in panel if re.match(r"│ (?:\* )? *(?:--|[A-Z]+ --)", line)]
-    assert all(re.search(r" {2,}[A-Z`0][\w`'-]* \w", row.strip()) for row in rows), rows
+def test_every_argument_of_every_command_is_explained(path: list[str]):
+    command = cli.application(path)
+    for name in path:
+        command = command[name]
+    arguments = command.assemble_argument_collection(parse_docstring=True)
+    assert [argument.name for argument in arguments if not argument.parameter.help] == []
+    assert path[:1] == ["submit"] or arguments
 
 
 @pytest.mark.parametrize(
@@ -306,9 +302,7 @@ def test_a_command_that_is_not_named_is_asked_for(arguments: list[str], capsys: 
 
 def test_help_and_version_load_no_room():
     program = (
-        "import contextlib, sys\nfrom headwater import cli\n"
-        "for word in ('--help', '--version'):\n"
-        "    with contextlib.suppress(SystemExit):\n        cli.main([word])\n"
+        "import sys\nfrom headwater import cli\ncli.main(['--help'])\ncli.main(['--version'])\n"
         "rooms = {name.split('.')[1] for name in sys.modules if name.startswith('headwater.')}\n"
         "print(sorted(rooms - {'cli', 'core'}), {'numpy', 'pandas', 'torch', 'yaml'} & set(sys.modules))\n"
     )
@@ -343,7 +337,8 @@ def test_completion_knows_commands_and_options(shell: str):
 @pytest.mark.parametrize(("script", "command"), [("plan", "plan"), ("whence", "trace"), ("submit", "submit")])
 def test_the_old_scripts_are_the_same_commands(script: str, command: str):
     path = ROOT / "scripts" / f"{script}.py"
-    process = subprocess.run([sys.executable, path, "--help"], capture_output=True, text=True)
+    environment = {**os.environ, "COLUMNS": "100"}
+    process = subprocess.run([sys.executable, path, "--help"], env=environment, capture_output=True, text=True)
     assert process.stdout == headwater(command, "--help").stdout != ""
 
 

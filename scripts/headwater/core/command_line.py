@@ -129,7 +129,8 @@ def _in_one_line(error: CycloptsError) -> UserError:
         case cyclopts.UnusedCliTokensError():
             return UserError(f"unexpected words: {' '.join(error.unused_tokens)}", remedy="--help lists the arguments")
         case cyclopts.MissingArgumentError() if not error.keyword and not error.argument.tokens:
-            return UserError(f"{error.argument.name} is missing", remedy="--help lists the arguments")
+            name = error.argument.name if error.argument.index is None else error.argument.name.lstrip("-").upper()
+            return UserError(f"{name} is missing", remedy="--help lists the arguments")
     # the library's further errors name the option and the choices; they are meant for users
     error.verbose = False
     return UserError(str(error).rstrip("."))
