@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,10 +25,16 @@ TONES = {
 }
 """Words for states and severities, and the style class of the template that shows them."""
 
+NAMED = re.compile(r"([A-Z][\w, ]{0,11}?) {2,}(.*)")
+"""A line that begins with the name of what it is about, and so many blanks that such lines are in line."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """A title, sentences below it, and headed parts: lines of text, or a table."""
+    """A title, sentences below it, and headed parts: lines of text, or a table.
+
+    A line may be indented below the one before it, begin with a severity, or with a name and at least two blanks.
+    """
 
     title: str
     summary: list[str]
@@ -46,8 +53,10 @@ def as_text(page: Page) -> str:
 def _indented(line: str) -> str:
     """A line below its title; no word is broken, so that a path can be copied."""
     indent = " " * (len(line) - len(line.lstrip()) + 2)
+    named = NAMED.match(line)
+    deeper = indent + " " * (named.start(2) if named else 0)
     unbroken = {"break_long_words": False, "break_on_hyphens": False}
-    return textwrap.fill(line.strip(), width=WIDTH, initial_indent=indent, subsequent_indent=indent, **unbroken)
+    return textwrap.fill(line.strip(), width=WIDTH, initial_indent=indent, subsequent_indent=deeper, **unbroken)
 
 
 # as HTML
@@ -76,11 +85,13 @@ def _part(part: tuple[str, pd.DataFrame | list[str]]) -> dict[str, Any]:
 
 
 def _line(line: str) -> dict[str, str]:
-    """A line, the severity at its head apart from the rest."""
-    mark = line.partition(":")[0]
-    if mark not in TONES:
-        return {"mark": "", "tone": "", "text": line}
-    return {"mark": mark, "tone": TONES[mark], "text": line.removeprefix(mark)}
+    """A line: the severity or the name at its head apart from the rest."""
+    severity = line.partition(":")[0]
+    if severity in TONES:
+        return {"form": "", "head": severity, "tone": TONES[severity], "text": line.removeprefix(severity)}
+    if named := NAMED.match(line):
+        return {"form": "named", "head": named[1], "tone": "idle", "text": named[2]}
+    return {"form": "below" if line.startswith(" ") else "", "head": "", "tone": "", "text": line.strip()}
 
 
 def _cells(row: tuple, *, columns: list[str], sides: list[str]) -> Iterator[dict[str, str]]:

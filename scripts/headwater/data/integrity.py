@@ -7,7 +7,6 @@ about stands in no line of it, but in the file that `--list` names.
 import json
 import os
 import sys
-import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ import pandas as pd
 from headwater.core import files as core_files
 from headwater.core import registry
 from headwater.core.errors import UserError
-from headwater.core.page import WIDTH, Page, as_html, as_text
+from headwater.core.page import Page, as_html, as_text
 from headwater.core.records import Choice, Record
 from headwater.core.text import many
 from headwater.data import image_sample, tables
@@ -558,7 +557,7 @@ def _page(found: Examination, *, listed: bool) -> Page:
     verdict = ", ".join(f"{count} {name}{'s' * (count != 1)}" for name, count in counts.items())
     worst = sorted(found.findings, key=lambda finding: -SEVERITIES.index(finding.severity))
     lines = [line for finding in worst for line in _lines(finding, listed=listed)]
-    parts = [("Findings", lines or ["none"]), ("What there is", [row for line in found.seen for row in _rows(line)])]
+    parts = [("Findings", lines or ["none"]), ("What there is", found.seen)]
     parts += [("Labels: cases with a finding / cases in which it is known", found.labels)] if len(found.labels) else []
     parts += [("Not checked", found.unchecked)] if found.unchecked else []
     return Page(title=found.title, summary=[f"{verdict[0].upper()}{verdict[1:]}."], parts=parts)
@@ -569,11 +568,6 @@ def _lines(finding: Finding, *, listed: bool) -> Iterator[str]:
     where = "the list says which" if listed else "--list FILE writes which"
     yield f"{finding.severity.upper()}: {finding.what}"
     yield f"    {finding.remedy}" + (f" ({where})" if finding.names else "")
-
-
-def _rows(line: str) -> list[str]:
-    """A line of what there is, the further ones of its rows below its second word."""
-    return textwrap.wrap(line, width=WIDTH - 2, subsequent_indent=" " * 13, break_long_words=False)
 
 
 def _names(found: Examination) -> pd.DataFrame:

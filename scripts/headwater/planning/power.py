@@ -268,7 +268,7 @@ def _explained(plan: Config, *, trainings: list[tuple[int, float]], assumed: Ass
     if plan.comparison.pairing == "paired":
         sentences.append("Pairing is assumed to bring no gain.")
     if any(seeds == 1 for seeds, _ in trainings):
-        sentences.append("With one seed, two trained networks are compared, not two sources: noise is ignored.")
+        sentences.append("With one seed, two trained networks are compared, not two sources (no training noise).")
     sentences.append(
         f"{text.NONE}: not tested, or only an AUROC above 1 would be a detectable difference."
         " Once there are results, set --auroc, --correlation and --seed-spread to what they show."

@@ -197,7 +197,7 @@ def _page(
         parts.append(("Queued", [f"{status.job.title}: {status.note}" for status in queued]))
     blocked = Counter(status.note for status in statuses if status.state == "blocked")
     if blocked:
-        lines = [f"{text.many(count, 'job')} by {failed_job}" for failed_job, count in blocked.items()]
+        lines = [f"{failed_job}: {text.many(count, 'job')}" for failed_job, count in blocked.items()]
         parts.append(("Blocked by a failed job", lines))
     when = datetime.fromtimestamp(snapshot.now).strftime("%Y-%m-%d %H:%M")
     summary = [
