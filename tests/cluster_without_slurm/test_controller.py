@@ -168,7 +168,7 @@ def claimed(folder: Path, *, number: str | None = None, host: str | None = None)
 def test_a_second_controller_is_refused(folder: Path, number: str | None, host: str | None):
     claimed(folder, number=number, host=host)
     (folder / "living").write_text("7\n")
-    with pytest.raises(UserError, match=r"looks after the grid of this folder; see .*(cancel|rm )"):
+    with pytest.raises(UserError, match=r"already runs the study of this folder; see .*(cancel|rm )"):
         Controller(orders(folder, {}), job="8").run()
     assert snakemake_made.starts(folder) == 0
 
