@@ -274,12 +274,12 @@ def test_every_argument_of_every_command_is_explained(path: list[str]):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["staus"], "headwater: there is no command 'staus'; did you mean 'status'?"),
+        (["stats"], "headwater: there is no command 'stats'; did you mean 'status'?"),
         (["plan", "cots"], "headwater plan: there is no command 'cots'; did you mean 'cost'?"),
         (["plan", "--tranings", "3"], "headwater plan: unknown option --tranings; did you mean '--trainings'?"),
         (["plan", "absent.yaml"], "headwater plan: absent.yaml: there is no such config file; give the path"),
         (["plan", "cost"], "headwater plan cost: CONFIG is missing; --help lists the arguments"),
-        (["submit", "strat"], "headwater submit: there is no command 'strat'; did you mean 'start'?"),
+        (["submit", "stat"], "headwater submit: there is no command 'stat'; did you mean 'status'?"),
         (["doctor", "chestxray14", ".", "--sample", "-1"], "headwater doctor: --sample must be >= 0 (got -1)"),
         (["doctor", "chestxray41", "."], "headwater doctor: datasets: there is no 'chestxray41'; did you mean"),
     ],

@@ -98,7 +98,7 @@ def test_finished_jobs_are_believed_before_the_calibration(tmp_path: Path):
 
 def test_a_calibration_that_cannot_be_read_is_refused(tmp_path: Path):
     written(timing_profile.file_of(PLAN, folder=tmp_path), '{"device": "cpu"}')
-    with pytest.raises(UserError, match=r"calibration.json: is no calibration.*calibrate again"):
+    with pytest.raises(UserError, match=r"calibration.json: not a valid timing profile.*calibrate again"):
         runtime_estimate.reckoned(PLAN, folder=tmp_path)
 
 
