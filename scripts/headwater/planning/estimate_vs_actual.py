@@ -62,8 +62,9 @@ def compare(config: Path, *, held_out: list[int] | None = None, folder: Path = P
 def estimated(plan: Config, runtimes: Reckoning, *, seeds: list[int], folder: Path) -> list[Estimated]:
     """The held-out finished training jobs by kind, with estimates from the other finished jobs and the profile."""
     measured = [job for job in runtimes.jobs if job.ranks and runtimes.finished.get(job.product) is not None]
-    held_out = [job for job in measured if job.run is None or job.run.seed in seeds]
-    others = [job for job in measured if not (job.run is None or job.run.seed in seeds)]
+    # a prediction serves all seeds, and so is held out where all of them are
+    held_out = [job for job in measured if all(run.seed in seeds for run in job.runs)]
+    others = [job for job in measured if not all(run.seed in seeds for run in job.runs)]
     each = runtime_estimate.typical(others, runtimes.finished)
     profile = timing_profile.read(plan, folder=folder)
     jobs_of: dict[runtime_estimate.Kind, list[Job]] = {}

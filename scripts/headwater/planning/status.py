@@ -234,13 +234,12 @@ def runs(statuses: list[JobStatus]) -> dict[tuple[str, ...], str]:
     """The state of each run by its dataset, source, recipe and seed; unless done, of the first of its jobs to come."""
     state_of: dict[tuple[str, ...], str] = {}
     for status in statuses:
-        job = status.job
-        if not job.run or job.rule == "transport":
-            continue
-        if job.rule == "finetune":
-            state_of[job.wildcards] = "fitted" if status.state == "done" else f"fit {status.state}"
-        elif state_of[job.wildcards] == "fitted":
-            state_of[job.wildcards] = "done" if status.state == "done" else f"prediction {status.state}"
+        for run in status.job.runs if status.job.rule in ("finetune", "predict") else ():
+            place = (run.dataset.name, run.source.name, run.recipe.name, str(run.seed))
+            if status.job.rule == "finetune":
+                state_of[place] = "fitted" if status.state == "done" else f"fit {status.state}"
+            elif state_of[place] == "fitted":
+                state_of[place] = "done" if status.state == "done" else f"prediction {status.state}"
     return state_of
 
 
