@@ -198,7 +198,7 @@ def test_the_lock_of_a_snakemake_started_by_hand_is_left(folder: Path, before: f
         claimed(folder, number="7")
         long_ago = time.time() - before
         os.utime(folder / ".snakemake" / "controller.json", (long_ago, long_ago))
-    with pytest.raises(UserError, match=r"submit\.py did not start has locked this folder"):
+    with pytest.raises(UserError, match=r"locked by a Snakemake that `headwater submit` did not start"):
         Controller(orders(folder, {}), job="8").run()
     assert lock.exists()
 

@@ -317,7 +317,7 @@ def test_every_argument_of_every_command_is_explained(path: list[str]):
         (["plan", "--tranings", "3"], "headwater plan: unknown option --tranings; did you mean '--trainings'?"),
         (["plan", "absent.yaml"], "headwater plan: absent.yaml: there is no such config file; give the path"),
         (["plan", "cost"], "headwater plan cost: CONFIG is missing; --help lists the arguments"),
-        (["submit", "stat"], "headwater submit: there is no command 'stat'; did you mean 'status'?"),
+        (["submit", "log"], "headwater submit: there is no command 'log'; did you mean 'logs'?"),
         (["doctor", "chestxray14", ".", "--sample", "-1"], "headwater doctor: --sample must be >= 0 (got -1)"),
         (["doctor", "chestxray41", "."], "headwater doctor: datasets: there is no 'chestxray41'; did you mean"),
     ],
