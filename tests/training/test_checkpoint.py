@@ -43,7 +43,7 @@ def test_broken_weights_are_refused(tmp_path):
     cut.write_bytes(whole.read_bytes()[:-7])
     (tmp_path / "text.safetensors").write_text("no weights")
     for name in ("cut", "text", "absent"):
-        with pytest.raises(UserError, match=f"{name}.safetensors: holds no weights.*; delete it"):
+        with pytest.raises(UserError, match=f"{name}.safetensors: weight file is missing, corrupt or truncated.*; delete it"):
             weight_files.load_weights(tmp_path / f"{name}.safetensors")
 
 
@@ -77,11 +77,11 @@ def test_broken_progress_is_refused_and_nothing_in_it_is_run(tmp_path):
     whole = file.read_bytes()
     for content in (whole[: len(whole) // 2], b"", b"no progress", b"rubbish", b"cos\nsystem\n(S'touch ran'\ntR."):
         file.write_bytes(content)
-        with pytest.raises(UserError, match=r"p\.pt: is no progress of a training.*; delete it"):
+        with pytest.raises(UserError, match=r"p\.pt: training checkpoint is corrupt or truncated.*; delete it"):
             checkpoint.load(file, identity="x")
     for content in ({"step": 1}, [1, 2]):
         torch.save(content, file)
-        with pytest.raises(UserError, match="is no progress"):
+        with pytest.raises(UserError, match="training checkpoint is corrupt or truncated"):
             checkpoint.load(file, identity="x")
 
 
@@ -126,7 +126,7 @@ def test_a_second_training_waits_for_the_first_and_says_so(tmp_path, capsys, mon
             with pytest.raises(BlockingIOError):
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.close(handle)
-    assert capsys.readouterr().err.count("another job trains this run; waiting") == 1
+    assert capsys.readouterr().err.count("another job is training this run; waiting") == 1
 
 
 def test_a_file_system_without_locks_is_told(tmp_path, capsys, monkeypatch):
