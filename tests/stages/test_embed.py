@@ -158,7 +158,7 @@ def test_a_reduction_keeps_what_the_encoder_sees_as_different(tmp_path, made):
     told = json.loads((tmp_path / "kept.spent.json").read_text())
     assert (told["images"], told["kept"], told["finished"]) == (36, len(rows), True) and told["seconds"] > 0
     fingerprint = hashlib.sha256((tmp_path / "f.npy").read_bytes()).hexdigest()
-    assert tables.told(tmp_path / "kept.parquet") == {"features": fingerprint}
+    assert tables.read_origin(tmp_path / "kept.parquet") == {"features": fingerprint}
 
 
 def test_features_are_asked_for_and_must_fit(tmp_path, made):

@@ -43,7 +43,7 @@ def test_broken_weights_are_refused(tmp_path):
     cut.write_bytes(whole.read_bytes()[:-7])
     (tmp_path / "text.safetensors").write_text("no weights")
     for name in ("cut", "text", "absent"):
-        with pytest.raises(UserError, match=f"{name}.safetensors: weight file is missing, corrupt or truncated.*; delete it"):
+        with pytest.raises(UserError, match=f"{name}.safetensors: weight file is .*truncated.*; delete it"):
             weight_files.load_weights(tmp_path / f"{name}.safetensors")
 
 
@@ -81,7 +81,7 @@ def test_broken_progress_is_refused_and_nothing_in_it_is_run(tmp_path):
             checkpoint.load(file, identity="x")
     for content in ({"step": 1}, [1, 2]):
         torch.save(content, file)
-        with pytest.raises(UserError, match="training checkpoint is corrupt or truncated"):
+        with pytest.raises(UserError, match="corrupt or truncated"):
             checkpoint.load(file, identity="x")
 
 

@@ -28,6 +28,8 @@ ROOMS = {
     "methods": "training",
     "trackers": "training",
     "metrics": "evaluation",
+    "tables": "reporting",
+    "figures": "reporting",
 }
 """Every family of plug-ins, and the room whose folder holds it."""
 

@@ -1,13 +1,11 @@
 """Checkpoints: a training's private progress, as a file that is whole or absent, for one process at a time."""
 
-import errno
-import fcntl
 import os
 import pickle
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ import torch
 
 from headwater.core.errors import UserError
 from headwater.core.files import whole
+from headwater.core.locks import NoLocksError, try_lock
 from headwater.training.ddp import World, any_rank
 
 SECONDS_BETWEEN_TRIES = 1.0
@@ -69,44 +68,32 @@ def forget(progress: Path) -> None:
 @contextmanager
 def alone(progress: Path, *, world: World) -> Iterator[None]:
     """Hold the lock beside the progress file; wait, with a message, while another process holds it."""
-    lock = _lock_of(progress)
-    handle, waiting = None, False
-    # all ranks agree at each try: a rank that waited alone would run into the others' timeout
-    while any_rank(world.first and (handle := _taken(lock)) is None, world):
-        if world.first and not waiting:
-            say(f"{lock}: another job is training this run; waiting for it to end")
-        waiting = True
-        time.sleep(SECONDS_BETWEEN_TRIES)
-    try:
+    file = _lock_of(progress)
+    waits = False
+    with ExitStack() as held:
+        # all ranks agree at each try: a rank that waited alone would run into the others' timeout
+        while any_rank(world.first and not _taken(file, held), world):
+            if world.first and not waits:
+                say(f"{file}: another job is training this run; waiting for it to end")
+            waits = True
+            time.sleep(SECONDS_BETWEEN_TRIES)
         yield
-    finally:
-        if handle is not None:
-            os.close(handle)
 
 
 def _lock_of(progress: Path) -> Path:
     return progress.with_name(progress.name + ".lock")
 
 
-def _taken(lock: Path) -> int | None:
-    """The open lock file if it is ours now; None while another process holds it."""
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+def _taken(file: Path, held: ExitStack) -> bool:
+    """Whether nobody else holds the lock; it is released with `held`."""
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        return None
-    except OSError as error:
-        if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
-            raise
-        say(f"{lock}: this file system has no locks; make sure that only one job trains this run")
-        return handle
-    # the previous holder may have removed the file that we opened; the name then belongs to another file, or to none
-    if not lock.exists() or os.fstat(handle).st_ino != lock.stat().st_ino:
-        os.close(handle)
-        return None
-    return handle
+        lock = try_lock(file)
+    except NoLocksError:
+        say(f"{file}: this file system has no locks; make sure that only one job at a time trains this run")
+        return True
+    if lock is not None:
+        held.callback(lock.release)
+    return lock is not None
 
 
 def say(line: str) -> None:
