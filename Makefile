@@ -5,6 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 PYTHON ?= python3
 VENV := .venv
+OUTER_PATH := $(PATH)
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 READY := $(VENV)/ready
 
@@ -24,11 +25,12 @@ help:
 
 setup: $(READY)
 
-# `ready` is written last, so the next make continues an installation that was interrupted
+# `ready` is written last, so the next make continues an installation that was interrupted; the Python is looked for outside
+# .venv, where an old one may be left
 $(READY): requirements.lock envs/install.py
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null \
-	  || { echo "headwater needs Python 3.11 or newer, which $(PYTHON) is not; say make PYTHON=/path/to/python3.11 setup"; exit 1; }
-	@$(PYTHON) envs/install.py --venv $(VENV)
+	@export PATH="$(OUTER_PATH)"; $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null \
+	  || { echo "headwater needs Python 3.11 or newer, which $(PYTHON) is not; say make PYTHON=/path/to/python3.11 setup"; exit 1; }; \
+	$(PYTHON) envs/install.py --venv $(VENV)
 
 # the lock says that one demo runs here at a time, so a lock that a killed one left behind may be taken away
 demo: $(READY)
