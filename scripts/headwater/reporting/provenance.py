@@ -11,11 +11,12 @@ from headwater.core.errors import UserError
 from headwater.core.fingerprints import LENGTH, NOT_RECORDED, sha256
 from headwater.data.tables import read_table, told
 from headwater.study.grid import Grid
+from headwater.study.paths import ELSEWHERE, VALIDATION
+from headwater.study.paths import PREDICTIONS as AT_HOME
 
 PREDICTED = ("record", "model", "encoder", "split")
 """What predictions keep: digest of the run's record, fingerprints of model, encoder and split."""
 
-AT_HOME, VALIDATION, ELSEWHERE = "predictions.parquet", "validation.parquet", "elsewhere.parquet"
 """What a run predicts: of its dataset's test split and validation split, and of other datasets' test splits."""
 
 Place = tuple[str, str, str, str]

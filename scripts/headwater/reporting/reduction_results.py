@@ -17,9 +17,8 @@ from headwater.reporting import formatting, pivot
 from headwater.reporting.pivot import Wide
 from headwater.reporting.references import less_is_more
 from headwater.study.grid import Grid
+from headwater.study.paths import account_of_features, reduction_of, seconds_of_reduction, seconds_of_training
 from headwater.study.source import Source
-
-MANIFEST = ".manifest.parquet"
 
 COSTS, MEASURED = "reductions", "reductions_measured"
 """The two tables."""
@@ -41,7 +40,7 @@ def costs(manifests: list[Path], *, encoders: Path, grid: Grid) -> pd.DataFrame:
     `manifests` lie in a folder that bears their corpus' name; ENCODERS holds a folder for each source. Seconds that
     nobody noted are empty.
     """
-    found = {(file.parent.name, file.name.removesuffix(MANIFEST)): file for file in manifests}
+    found = {(file.parent.name, reduction_of(file)): file for file in manifests}
     sources = [source for source in grid.sources if source.kind == "pretrained" and not source.control]
     for source in sources:
         if (source.corpus, source.reduction) not in found:
@@ -61,7 +60,7 @@ def _cost(
 ) -> dict[str, Any]:
     """One source's row."""
     place = source.corpus, source.reduction
-    folder, looker = found[place].parent, grid.looked_at_by(source.reduction)
+    manifest, looker = found[place], grid.looked_at_by(source.reduction)
     images, left = len(kept[place]), int(kept[place].sum())
     training = source.training
     steps = training.steps or math.ceil(training.epochs * left / training.batch)
@@ -75,9 +74,9 @@ def _cost(
         "images": images,
         "kept": left,
         "share": left / images,
-        "reduction_seconds": _seconds(folder / f"{source.reduction}.spent.json"),
-        "features_seconds": _seconds(folder / f"{looker}.features.json") if looker else np.nan,
-        "pretraining_seconds": _seconds(encoders / source.name / "spent.json"),
+        "reduction_seconds": _seconds(seconds_of_reduction(manifest)),
+        "features_seconds": _seconds(account_of_features(manifest, looker)) if looker else np.nan,
+        "pretraining_seconds": _seconds(seconds_of_training(encoders / source.name)),
         "steps": steps,
         "epochs": steps * training.batch / left,
         "study_reduction_hours": less_is_more.hours("reduction", source, grid),

@@ -23,6 +23,7 @@ from headwater.reporting.named_values import part_of_name
 from headwater.reporting.provenance import AT_HOME
 from headwater.study import config as study_config
 from headwater.study.grid import Grid
+from headwater.study.paths import Paths
 from headwater.study.source import Source
 
 AS_RECORDED, CHANGED, GONE = "as recorded", "CHANGED SINCE", "gone"
@@ -73,6 +74,11 @@ class Report:
     def results(self) -> Path:
         """The folder of all products."""
         return self.folder.parent
+
+    @property
+    def paths(self) -> Paths:
+        """Where each of them lies."""
+        return Paths(self.results)
 
     @cached_property
     def told(self) -> dict[str, Any]:
@@ -140,7 +146,7 @@ def _file(table: str, *, config: Path | None) -> Path:
     """The file that is meant; the refusal of an unknown one names the nearest."""
     given = Path(table)
     if config is not None and given.name == table:
-        given = Path(study_config.read(config).results) / "report" / table
+        given = Path(Paths(study_config.read(config).results).report_file(table))
     if given.suffix not in (".csv", ".json"):
         given = given.with_name(given.name + (".json" if given.name == "numbers" else ".csv"))
     if given.is_file():
@@ -285,7 +291,7 @@ def _prefixes(report: Report) -> Iterator[tuple[str, dict[str, Any], list[str]]]
 
 def _tree(number: Number, report: Report, *, file: Path, config: Path | None) -> Node:
     """The number, and all that it was made from."""
-    compared = report.results / "comparisons" / f"{number.dataset}{number.product}.parquet"
+    compared = Path(report.paths.compared(number.dataset, number.product.removeprefix(".")))
     recorded = report.told["comparisons"].get(compared.name, NOT_RECORDED)
     sources = [source for source in report.grid.sources if source.name in set(number.runs["source"])]
     return Node(
@@ -322,7 +328,7 @@ def _of_config(report: Report, config: Path | None) -> str:
 def _cases(report: Report, dataset: str, *, runs: pd.DataFrame) -> Node:
     """The cases that networks were fitted to or tested on, whose they are, and their splits."""
     archive = report.grid.dataset(dataset).archive
-    file = report.results / "archives" / archive / "cases.parquet"
+    file = Path(report.paths.cases(archive))
     said = report.line(f"cases of {dataset}", file, report.told["cases"].get(archive, NOT_RECORDED))
     # guests keep the splits of the dataset that they were fitted to; these cases are told by their own fingerprint
     recorded = sorted(set(runs.loc[runs["dataset"] == dataset, "split"]))
@@ -364,9 +370,9 @@ def _source(report: Report, source: Source, runs: pd.DataFrame) -> Node:
 def _run(report: Report, files: pd.DataFrame) -> Node:
     """One training: what it predicted, and its model."""
     first = next(files.itertuples())
-    folder = report.results / "runs" / first.run
-    fit = _fit(report, folder / "fit.json", first)
-    model = Node(report.line("model", folder / "model.safetensors", first.model), fit)
+    folder = Path(report.paths.run(first.run))
+    fit = _fit(report, Path(report.paths.fit(first.run)), first)
+    model = Node(report.line("model", Path(report.paths.model(first.run)), first.model), fit)
     predicted = [
         Node(report.line(Path(row.file).stem, folder / row.file, row.predictions)) for row in files.itertuples()
     ]
@@ -396,7 +402,7 @@ def _encoder(report: Report, source: Source, recorded: str) -> Node:
     """The weights that a source brings, and what those were made from."""
     if source.kind == "random":
         return Node(f"weights: {RANDOM}, drawn anew for each seed")
-    file = report.results / "encoders" / f"{source.name}.safetensors"
+    file = Path(report.paths.encoder(source.name))
     return Node(report.line("encoder", file, recorded), list(_learned(report, source, _metadata(file))))
 
 
@@ -420,17 +426,17 @@ def _learned(report: Report, source: Source, told: dict[str, Any]) -> Iterator[N
         yield Node(f"adopted: {card}{loaded}", [_checkpoint(report, source, origin)])
         return
     kept = f", {origin['kept']} images" if "kept" in origin else ""
-    corpus = report.results / "archives" / source.corpus
-    rows = report.results / "corpora" / source.corpus / f"{source.reduction}.parquet"
+    corpus = Path(report.paths.cases(source.corpus))
+    rows = Path(report.paths.rows(source.corpus, source.reduction))
     parts = [
         Node(
-            report.line("cases", corpus / "cases.parquet", origin.get("cases", NOT_RECORDED)),
-            [_archive(report, source.corpus), _splits(report, corpus / "cases.parquet", origin.get("split", ""))],
+            report.line("cases", corpus, origin.get("cases", NOT_RECORDED)),
+            [_archive(report, source.corpus), _splits(report, corpus, origin.get("split", ""))],
         ),
         Node(report.line("rows", rows, origin.get("rows", NOT_RECORDED))),
     ]
     if source.probe:
-        probed = report.results / "archives" / source.probe.archive / "cases.parquet"
+        probed = Path(report.paths.cases(source.probe.archive))
         inner = [_archive(report, source.probe.archive)]
         parts.append(Node(report.line("step chosen on", probed, origin.get("probe", NOT_RECORDED)), inner))
     if source.start:

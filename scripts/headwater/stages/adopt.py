@@ -14,6 +14,7 @@ from headwater.models import backbones
 from headwater.models.backbones._encoder import Encoder
 from headwater.models.weights import _coverage, _files, _nearest
 from headwater.models.weights._coverage import Coverage
+from headwater.study import paths
 from headwater.study.source import Source
 from headwater.training import checkpoint
 
@@ -44,7 +45,7 @@ def adopt(*, source: Source, size: int, encoder: Path, coverage: Path) -> None:
     )
     if covered.share < source.weights.coverage or not covered.tensors:
         # Snakemake deletes what a failed job declared; this copy stays
-        refused = coverage.with_suffix(".refused.json")
+        refused = paths.refused(coverage)
         write_json(report, refused)
         raise UserError(
             f"coverage {covered.summary()} is below {100 * source.weights.coverage:g} %{_met(found, covered)}",

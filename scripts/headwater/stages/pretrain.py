@@ -12,6 +12,7 @@ from headwater.data import splits, store, tables
 from headwater.models import backbones, tasks
 from headwater.models.backbones._encoder import Encoder, restore
 from headwater.study.ct_windows import Window
+from headwater.study.paths import seconds_of_training
 from headwater.study.source import Source
 from headwater.study.tracking import Tracking
 from headwater.training import checkpoint, ddp, loop, methods
@@ -43,7 +44,7 @@ def pretrain(
     identity = _identity(source, size, [cases, rows, start, probe_cases])
     with (
         ddp.world(threads=threads, device=device) as world,
-        timing.counted(history / "spent.json", identity=identity, writes=world.first) as told,
+        timing.counted(seconds_of_training(history), identity=identity, writes=world.first) as told,
     ):
         corpus = _corpus(cases, images, size=size, seen=source.seen)
         chosen = _rows(corpus, rows)
