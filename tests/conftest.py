@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import settings
@@ -20,6 +20,16 @@ def torch_draws_the_same_each_time() -> None:
     """Bounds on rounding hold for the numbers of a test, not for any that chance could give it."""
     if torch := sys.modules.get("torch"):
         torch.manual_seed(0)
+
+
+@pytest.fixture(scope="module")
+def float64() -> Iterator[None]:
+    """What torch computes in the tests of a module is float64: see `rounding`."""
+    # most tests need no torch, whose import takes seconds
+    from rounding import in_float64
+
+    with in_float64():
+        yield
 
 
 @pytest.fixture

@@ -83,7 +83,8 @@ def test_labels_that_stand_in_an_archives_file_are_read_without_importing_it():
     config["archives"] = {"chestxray14": config["archives"]["chestxray14"]}
     config["datasets"] = {"chestxray14": {"labels": ["Effusion"]}}
     config["sources"] = {"random": {}, "other": {}}
-    check = f"from headwater.planning import preflight\nfrom headwater.study import config\npreflight.check(config.load({config!r}))"
+    imports = "from headwater.planning import preflight\nfrom headwater.study import config\n"
+    check = f"{imports}preflight.check(config.load({config!r}))"
     assert not imported_by(check, among={"pandas", "numpy", "torch"})
 
 

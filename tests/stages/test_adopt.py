@@ -5,6 +5,7 @@ import pytest
 import timm
 import torch
 
+import rounding
 from headwater.core.command_line import door
 from headwater.core.errors import UserError
 from headwater.models import backbones
@@ -109,6 +110,7 @@ def test_another_network_does_not_fit(tmp_path, network):
         adopted(tmp_path, source(published(tmp_path / "x.pth", network), backbone="timm/test_vit"))
 
 
+@rounding.in_float64()
 def test_timms_dinov2_with_a_larger_grid_gives_the_features_of_its_network(tmp_path):
     name = "vit_small_patch14_dinov2"
     torch.manual_seed(2)
@@ -121,9 +123,10 @@ def test_timms_dinov2_with_a_larger_grid_gives_the_features_of_its_network(tmp_p
     with torch.no_grad():
         normalised = (images - encoder.mean.view(3, 1, 1)) / encoder.std.view(3, 1, 1)
         # timm interpolates on the fly where the network meets a smaller image
-        assert torch.allclose(encoder(images), network(normalised), atol=1e-4)
+        torch.testing.assert_close(encoder(images), network(normalised), **rounding.NEAR)
 
 
+@rounding.in_float64()
 def test_torchvision_gives_the_features_of_its_network(tmp_path):
     from torchvision.models import resnet18
 
@@ -136,7 +139,7 @@ def test_torchvision_gives_the_features_of_its_network(tmp_path):
     images = torch.rand(2, 3, 32, 32)
     with torch.no_grad():
         normalised = (images - encoder.mean.view(3, 1, 1)) / encoder.std.view(3, 1, 1)
-        assert torch.allclose(encoder(images), network(normalised), atol=1e-5)
+        torch.testing.assert_close(encoder(images), network(normalised), **rounding.NEAR)
     assert report["share"] == 1
     assert sorted(report["dropped"]) == ["fc.bias", "fc.weight"]
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import prepared_made
+import rounding
 from headwater.core import files as core_files
 from headwater.core.errors import UserError
 from headwater.data import store, tables
@@ -381,6 +382,7 @@ def test_a_pretraining_goes_on_from_another_source(tmp_path, made):
 
 
 @pytest.mark.slow
+@rounding.in_float64()
 def test_two_ranks_predict_as_one(tmp_path, made):
     run = a_run(random_source(backbone="timm/test_vit"))
     fitted(tmp_path, run, made)
@@ -389,8 +391,10 @@ def test_two_ranks_predict_as_one(tmp_path, made):
     words += ["--model", tmp_path / "model.safetensors", "--predictions", tmp_path / "two.parquet"]
     words += ["--validation", tmp_path / "two_validation.parquet"]
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--"]
-    done = subprocess.run([*launch, SCRIPTS / "predict.py", *map(str, words)], capture_output=True, text=True)
+    done = subprocess.run(
+        [*launch, rounding.__file__, SCRIPTS / "predict.py", *map(str, words)], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     two = tables.read_table(tmp_path / "two.parquet", "predictions")
     pd.testing.assert_frame_equal(one.drop(columns="score"), two.drop(columns="score"))
-    np.testing.assert_allclose(one["score"], two["score"], atol=1e-6)
+    np.testing.assert_allclose(one["score"], two["score"], **rounding.NEAR)

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 import prepared_made
+import rounding
 from headwater.core.errors import UserError
 from headwater.data import store, tables
 from headwater.stages.transport import transport
@@ -102,6 +103,7 @@ def test_findings_keep_their_scores_whatever_they_are_called_and_in_which_order(
 
 
 @pytest.mark.parametrize("backbone", ["timm/test_resnet", "timm/test_vit"])
+@rounding.in_float64()
 def test_images_of_another_size_are_brought_to_that_of_the_network(tmp_path, backbone):
     run = a_run(backbone)
     fit(tmp_path, run, prepared_made.archive(tmp_path / "made"))
@@ -113,7 +115,7 @@ def test_images_of_another_size_are_brought_to_that_of_the_network(tmp_path, bac
     small = F.interpolate(images, size=(32, 32), mode="bilinear", antialias=True)
     with torch.no_grad():
         expected = predictor.read(run, tmp_path / "model.safetensors").network.eval()(small)[:, [2, 1, 0]]
-    np.testing.assert_allclose(table["score"].to_numpy().reshape(-1, 3), expected, atol=1e-4)
+    np.testing.assert_allclose(table["score"].to_numpy().reshape(-1, 3), expected, **rounding.NEAR)
     first = (tmp_path / "elsewhere.parquet").read_bytes()
     transported(tmp_path, network, ("larger", larger, SAME))
     assert (tmp_path / "elsewhere.parquet").read_bytes() == first

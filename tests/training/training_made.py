@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import headwater
+import rounding
 from headwater.study.recipe import Training, Views
 from headwater.study.tracking import Tracking
 from headwater.training import checkpoint, ddp, loop, scoring
@@ -112,11 +113,12 @@ def losses(folder: Path) -> np.ndarray:
     return np.array([float(value) for _, name, value in lines if name == "training/loss"])
 
 
-def command(what: str, folder: Path, *, ranks: int = 1) -> tuple[list[str], dict[str, str]]:
-    """(command line, environment) of this page as a process, or under torchrun as several."""
+def command(what: str, folder: Path, *, ranks: int = 1, double: bool = False) -> tuple[list[str], dict[str, str]]:
+    """(command line, environment) of this page as a process, or under torchrun as several; `double`: in float64."""
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)] if ranks > 1 else []
     library = str(Path(headwater.__file__).parents[1])
-    return [sys.executable, *torchrun, __file__, what, str(folder)], {**os.environ, "PYTHONPATH": library}
+    script = [rounding.__file__, __file__] if double else [__file__]
+    return [sys.executable, *torchrun, *script, what, str(folder)], {**os.environ, "PYTHONPATH": library}
 
 
 def several(folder: Path, world: ddp.World) -> None:

@@ -78,7 +78,7 @@ def _shifted(bits: Tensor, places: int) -> Tensor:
 
 def _fraction(bits: Tensor, places: int) -> Tensor:
     """The 24 bits from `places` up as a number in [0, 1): as many as float32 holds exactly."""
-    return (_shifted(bits, places) & (2**24 - 1)).to(torch.float32) / 2**24
+    return (_shifted(bits, places) & (2**24 - 1)).to(torch.get_default_dtype()) / 2**24
 
 
 def _signed(number: int) -> int:
@@ -88,9 +88,9 @@ def _signed(number: int) -> int:
 
 def as_float(images: Tensor) -> Tensor:
     """Float32 (batch, 3, h, w) in [0, 1] from uint8 (batch, 1 or 3, h, w), or from float32 that is so already."""
-    if images.dtype not in (torch.uint8, torch.float32):
+    if images.dtype not in (torch.uint8, torch.get_default_dtype()):
         raise TypeError(f"{images.dtype} are no shades: Hounsfield units go through a window first")
-    wide = images.expand(-1, 3, -1, -1).to(torch.float32)
+    wide = images.expand(-1, 3, -1, -1).to(torch.get_default_dtype())
     return wide / 255 if images.dtype == torch.uint8 else wide
 
 
@@ -101,7 +101,7 @@ def shown(images: Tensor, *, window: Window | None) -> Tensor:
     """
     if window is None:
         return images
-    values = images.to(torch.float32)
+    values = images.to(torch.get_default_dtype())
     if not window.slice:
         return ((values - (window.centre - window.width / 2)) / window.width).clamp(0, 1)
     values = values.clamp(min=AIR)

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score, roc_curve
 
+import rounding
 from headwater.core import registry
 from headwater.core.errors import UserError
 from headwater.evaluation.metrics import (
@@ -60,7 +61,7 @@ def test_weights_agree_with_copied_rows(metric, drawn):
     target, score, weights = drawn
     for value, weight in zip(metric.measure(target, score, weights), weights, strict=True):
         copied = metric.measure(target.repeat(weight), score.repeat(weight), np.ones((1, weight.sum()), int))[0]
-        assert value == pytest.approx(copied, abs=1e-15, nan_ok=True)
+        assert value == pytest.approx(copied, abs=rounding.of_sum(weights.sum()), nan_ok=True)
 
 
 @pytest.mark.parametrize("metric", RANKING)
@@ -70,7 +71,9 @@ def test_the_order_of_cases_does_not_matter(metric, drawn, order):
     shuffled = list(range(len(target)))
     order.shuffle(shuffled)
     again = metric.measure(target[shuffled], score[shuffled], weights[:, shuffled])
-    assert metric.measure(target, score, weights) == pytest.approx(again, abs=1e-15, nan_ok=True)
+    assert metric.measure(target, score, weights) == pytest.approx(
+        again, abs=rounding.of_sum(weights.sum()), nan_ok=True
+    )
 
 
 @pytest.mark.parametrize("metric", RANKING)

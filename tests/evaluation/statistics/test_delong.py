@@ -75,9 +75,9 @@ def test_it_is_the_formula_of_the_paper(seed: int, most: int, digits: int):
         return
     area, covariance = delong.areas(target, scores, patients=patients)
     expected_area, expected = by_hand(target, scores, patients)
-    assert area == pytest.approx(expected_area, abs=1e-14)
-    assert covariance == pytest.approx(expected, abs=1e-14)
-    assert np.linalg.eigvalsh(covariance).min() > -1e-14
+    assert area == pytest.approx(expected_area, abs=1e-12)
+    assert covariance == pytest.approx(expected, abs=1e-12)
+    assert np.linalg.eigvalsh(covariance).min() > -1e-12
 
 
 def test_patients_of_one_case_each_are_no_clusters():
@@ -93,7 +93,7 @@ def test_cases_that_stand_there_twice_tell_nothing_new():
     area, covariance = delong.areas(target, scores)
     twice = np.repeat(target, 2), np.repeat(scores, 2, axis=1)
     again, clustered = delong.areas(*twice, patients=np.repeat(patients, 2))
-    assert again == pytest.approx(area, abs=1e-14)
+    assert again == pytest.approx(area, abs=1e-12)
     assert clustered == pytest.approx(covariance, rel=1e-12)
     # as if each were a patient of its own, they would halve the variance
     assert np.diag(delong.areas(*twice)[1]) == pytest.approx(np.diag(covariance) / 2, rel=0.05)

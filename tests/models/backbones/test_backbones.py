@@ -5,6 +5,7 @@ import pytest
 import timm
 import torch
 
+import rounding
 from headwater.core import registry
 from headwater.core.errors import UserError
 from headwater.models import backbones
@@ -39,12 +40,13 @@ def test_listed_models_are_those_that_timm_has():
 
 
 @pytest.mark.parametrize("name", NETWORKS)
+@rounding.in_float64()
 def test_features_are_of_the_normalised_image(name):
     encoder = build(name).eval()
     images = torch.rand(3, 3, 32, 32)
     with torch.no_grad():
         features = encoder(images)
-        assert torch.allclose(features, encoder.backbone((images - 0.5) / 0.25), atol=1e-6)
+        torch.testing.assert_close(features, encoder.backbone((images - 0.5) / 0.25), **rounding.NEAR)
     assert features.shape == (3, encoder.width)
     assert features.std(dim=0).mean() > 0
 
@@ -130,6 +132,7 @@ def test_weights_come_back_whole():
     assert torch.equal(again.mean, encoder.mean)
 
 
+@rounding.in_float64()
 def test_weights_for_another_size_have_their_grid_interpolated():
     encoder = build("timm/test_vit", size=64, seed=1).eval()
     again, interpolated = restore(encoder.tensors(), encoder.metadata(), name="timm/test_vit", size=32, file="encoder")
@@ -137,7 +140,7 @@ def test_weights_for_another_size_have_their_grid_interpolated():
     assert interpolated == ["pos_embed"]
     with torch.no_grad():
         # timm interpolates in the same way where a network meets a smaller image
-        assert torch.allclose(encoder(images), again.eval()(images), atol=1e-5)
+        torch.testing.assert_close(encoder(images), again.eval()(images), **rounding.NEAR)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ from headwater.models.tasks import classification
 from headwater.study.recipe import Training, Views
 from headwater.training import fitting as training_fitting
 
+pytestmark = pytest.mark.usefixtures("float64")
+
 
 def encoder(name="timm/test_vit", seed=0):
     return backbones.build(name, size=32, mean=(0.5,), std=(0.5,), seed=seed)
@@ -51,7 +53,7 @@ def test_the_loss_of_a_batch_is_the_mean_over_its_shares(kind, seed, unknown):
     weights = torch.tensor([0.5, 1.0, 3.0])
     whole = classification.loss(logits, targets, weights, kind)
     shares = [classification.loss(logits[rank::2], targets[rank::2], weights, kind) for rank in range(2)]
-    assert torch.isclose(whole, sum(shares) / 2, rtol=1e-5)
+    assert torch.isclose(whole, sum(shares) / 2, rtol=1e-9)
 
 
 def test_without_weights_the_loss_is_torchs():

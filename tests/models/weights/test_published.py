@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 
 import prepared_made
+import rounding
 from headwater.core import registry
 from headwater.core.errors import UserError
 from headwater.models.backbones._encoder import restore
@@ -21,6 +22,8 @@ from headwater.stages.pretrain import pretrain
 from headwater.study.source import Source
 from headwater.training import checkpoint
 from weights_made import PUBLISHED, Form, Published, augreg
+
+pytestmark = pytest.mark.usefixtures("float64")
 
 KINDS = {published.name: published for published in PUBLISHED}
 CREATE = timm.create_model
@@ -74,7 +77,7 @@ def test_it_computes_what_its_publishers_network_computes(tmp_path, published):
     assert report["share"] == 1
     assert not report["missing"] and not report["unexpected"] and not report["interpolated"]
     assert all(len(what) > 10 for what in report["arranged"].values())
-    assert difference(encoder, published, tensors) < 1e-5
+    assert difference(encoder, published, tensors) < rounding.NEAR["atol"]
 
 
 def test_every_tensor_of_the_real_one_has_its_place(published, monkeypatch):
@@ -148,7 +151,7 @@ def test_under_another_layout_it_is_the_same_or_refused(tmp_path, published, lay
     else:
         mean, std = registry.load("weights", published.layout).normalisation(published.backbone, {})
         encoder.mean, encoder.std = torch.tensor(mean), torch.tensor(std)
-        assert difference(encoder, published, tensors) < 1e-5
+        assert difference(encoder, published, tensors) < rounding.NEAR["atol"]
 
 
 def a_kind(monkeypatch, name):
@@ -166,7 +169,7 @@ def test_a_larger_grid_of_positions_is_interpolated_as_its_publisher_does(tmp_pa
     encoder, report = adopted(tmp_path, published, tensors)
     assert report["share"] == 1 and list(report["interpolated"]) == ["pos_embed"]
     assert not report["footnotes"]
-    assert difference(encoder, published, tensors) < 1e-5
+    assert difference(encoder, published, tensors) < rounding.NEAR["atol"]
 
 
 def test_rotary_positions_fit_every_size(tmp_path, monkeypatch):
@@ -174,7 +177,7 @@ def test_rotary_positions_fit_every_size(tmp_path, monkeypatch):
     encoder, report = adopted(tmp_path, published, published.tensors(), size=32)
     assert not report["interpolated"]
     for size in (32, 48, 80):
-        assert difference(encoder, published, published.tensors(), size=size) < 1e-5
+        assert difference(encoder, published, published.tensors(), size=size) < rounding.NEAR["atol"]
 
 
 def test_the_bias_of_the_key_must_be_masked(tmp_path, monkeypatch):
@@ -207,7 +210,7 @@ def test_layers_may_lie_one_deeper_at_hugging_face(tmp_path, monkeypatch):
     deeper = {f"model.{key}" if key.startswith("layer.") else key: x for key, x in published.tensors().items()}
     encoder, report = adopted(tmp_path, published, deeper)
     assert report["share"] == 1 and not report["unexpected"]
-    assert difference(encoder, published, published.tensors()) < 1e-5
+    assert difference(encoder, published, published.tensors()) < rounding.NEAR["atol"]
 
 
 def test_jaxs_gelu_is_another(tmp_path, monkeypatch):
@@ -242,7 +245,7 @@ def test_patches_are_resampled_only_when_asked_for(tmp_path, monkeypatch, layout
     mean, std = (torch.tensor(each).view(3, 1, 1) for each in (IMAGENET_MEAN, IMAGENET_STD))
     with torch.no_grad():
         theirs = published.forward(tensors, (images - mean) / std, published.form)
-        assert (encoder(enlarged) - theirs).abs().max() < 1e-4
+        assert (encoder(enlarged) - theirs).abs().max() < rounding.NEAR["atol"]
 
 
 def test_a_layout_and_a_prefix_are_told_together(tmp_path, monkeypatch):
@@ -284,7 +287,7 @@ def test_torchvisions_resnet_50_computes_what_it_computes_there(tmp_path):
     )
     encoder, report = adopted(tmp_path, kind, tensors)
     assert report["share"] == 1 and sorted(report["dropped"]) == ["fc.bias", "fc.weight"]
-    assert difference(encoder, kind, tensors) < 1e-5
+    assert difference(encoder, kind, tensors) < rounding.NEAR["atol"]
 
 
 @pytest.mark.parametrize("name", ["dinov2", "dinov2 registers", "dinov3", "dinov3 zero", "augreg", "convnext"])
@@ -308,4 +311,4 @@ def test_a_pretraining_goes_on_from_each_of_them(tmp_path, monkeypatch, name):
     old, new = (checkpoint.load_weights(tmp_path / f"{file}.safetensors") for file in ("e", "more"))
     assert old[1]["mean"] == new[1]["mean"]
     encoder, _ = restore(*new, name=published.backbone, size=published.size, file="more")
-    assert difference(encoder.eval(), published, published.tensors()) < 1e-5
+    assert difference(encoder.eval(), published, published.tensors()) < rounding.NEAR["atol"]

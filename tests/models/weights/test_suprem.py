@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from monai.networks.nets import SegResNet, SwinUNETR
 
+import rounding
 from headwater.core.errors import UserError
 from headwater.models import backbones
 from headwater.models.backbones import genesis
@@ -17,6 +18,8 @@ from headwater.models.backbones._encoder import restore
 from headwater.stages.adopt import adopt
 from headwater.study.source import Source
 from headwater.training import checkpoint
+
+pytestmark = pytest.mark.usefixtures("float64")
 
 SCRIPTS = Path(__file__).parents[3] / "scripts"
 
@@ -116,9 +119,9 @@ def test_the_unet_loads_whole_and_computes_the_same(tmp_path):
     assert report["footnotes"] == [genesis.FOOTNOTE]
     with torch.no_grad():
         features, outlined = unet_computes(tensors, volumes)
-        assert features.std() > 0.1 and (encoder(volumes) - features).abs().max() < 1e-5
+        assert features.std() > 0.1 and (encoder(volumes) - features).abs().max() < rounding.NEAR["atol"]
         ours = encoder.backbone.outlined(encoder.backbone.levels(volumes))
-    assert (ours - outlined).abs().max() < 1e-4 * outlined.std()
+    assert (ours - outlined).abs().max() < rounding.NEAR["atol"] * outlined.std()
 
 
 def test_the_segresnet_loads_whole_and_computes_the_same(tmp_path):
@@ -132,7 +135,7 @@ def test_the_segresnet_loads_whole_and_computes_the_same(tmp_path):
     assert all(torch.equal(encoder.tensors()[key], tensors[key]) for key in encoder.tensors())
     with torch.no_grad():
         features = published.encode(volumes)[0].mean((2, 3, 4))
-        assert features.std() > 0.1 and (encoder(volumes) - features).abs().max() < 1e-5
+        assert features.std() > 0.1 and (encoder(volumes) - features).abs().max() < rounding.NEAR["atol"]
 
 
 def test_the_swin_unetr_loads_whole_and_computes_the_same(tmp_path):
@@ -149,7 +152,7 @@ def test_the_swin_unetr_loads_whole_and_computes_the_same(tmp_path):
     assert all(torch.equal(encoder.tensors()[key], tensors[key]) for key in encoder.tensors())
     with torch.no_grad():
         features = published.swinViT(volumes, True)[-1].mean((2, 3, 4))
-        assert features.std() > 0.1 and (encoder(volumes) - features).abs().max() < 1e-5
+        assert features.std() > 0.1 and (encoder(volumes) - features).abs().max() < rounding.NEAR["atol"]
 
 
 def test_what_was_adopted_is_adopted_again_as_our_own(tmp_path):

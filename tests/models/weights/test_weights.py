@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+import rounding
 from headwater.core import registry
 from headwater.core.errors import UserError
 from headwater.models import backbones
@@ -59,6 +60,7 @@ def test_timm_tells_the_normalisation_of_a_tag():
     assert told("timm/resnet50.a1_in1k", {})[0] == (0.485, 0.456, 0.406)
 
 
+@rounding.in_float64()
 def test_registers_take_the_position_of_the_class_token_along():
     # as published: a position for the class token too, and other names for registers
     network = encoder("timm/vit_small_patch14_reg4_dinov2", size=28)
@@ -73,7 +75,7 @@ def test_registers_take_the_position_of_the_class_token_along():
     assert covered.renamed == {"register_tokens": "reg_token"}
     assert list(covered.dropped) == ["mask_token"]
     for key, tensor in network.tensors().items():
-        assert torch.allclose(covered.tensors[key], tensor, atol=1e-6), key
+        torch.testing.assert_close(covered.tensors[key], tensor, **rounding.NEAR, msg=key)
 
 
 def test_every_tensor_is_accounted_for_once():

@@ -11,11 +11,14 @@ from scipy.special import logsumexp
 from timm.layers import BatchNormAct2d
 from torch import nn
 
+import rounding
 from headwater.core.errors import UserError
 from headwater.study.recipe import Training
 from headwater.training.augment import keys
 from headwater.training.methods import _group_norm, _queues, moco
 from test_methods import learner
+
+pytestmark = pytest.mark.usefixtures("float64")
 
 IMAGES = torch.randint(0, 255, (8, 1, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 TARGETS = torch.zeros(8, 3)
@@ -55,7 +58,7 @@ def test_simclrs_loss_is_the_papers_equation_1():
     for one in range(16):
         alike = [rows[one] @ rows[other] / 0.3 for other in range(16) if other != one]
         terms.append(logsumexp(alike) - rows[one] @ rows[(one + 8) % 16] / 0.3)
-    assert loss == pytest.approx(np.mean(terms), rel=1e-5)
+    assert loss == pytest.approx(np.mean(terms), rel=1e-9)
 
 
 def test_byols_loss_is_the_papers_equation_2_both_ways():
@@ -63,7 +66,7 @@ def test_byols_loss_is_the_papers_equation_2_both_ways():
     predicted, loss = made_by(module.predictor, lambda: module(seen(module), TARGETS))
     awaited, _ = made_by(module.target, lambda: module(seen(module), TARGETS))
     distances = [np.square(unit(predicted[one]) - unit(awaited[1 - one])).sum(axis=1).mean() for one in (0, 1)]
-    assert loss == pytest.approx(sum(distances), rel=1e-5)
+    assert loss == pytest.approx(sum(distances), rel=1e-9)
 
 
 def test_byols_target_follows_by_a_cosine_to_1_and_gets_no_gradient():
@@ -78,7 +81,7 @@ def test_byols_target_follows_by_a_cosine_to_1_and_gets_no_gradient():
         module.after_step(step=step, steps=5)
         momentum = 1 - 0.2 * (1 + math.cos(math.pi * step / 4)) / 2
         for one, old, new in zip(online, before, module.target.parameters(), strict=True):
-            torch.testing.assert_close(new, momentum * old + (1 - momentum) * one, rtol=1e-5, atol=1e-6)
+            torch.testing.assert_close(new, momentum * old + (1 - momentum) * one, **rounding.NEAR)
 
 
 def test_every_parameter_of_byols_heads_learns():
@@ -97,7 +100,7 @@ def test_mocos_loss_is_lightlys_with_a_memory_bank():
     found = copy.deepcopy(module)._keys(views[1])
     queries, loss = made_by(module.query, lambda: module(views, TARGETS))
     expected = reference(torch.from_numpy(queries[0]).float().requires_grad_(), found)
-    assert loss == pytest.approx(expected.item(), rel=1e-5)
+    assert loss == pytest.approx(expected.item(), rel=1e-9)
     torch.testing.assert_close(module.queue.answers[:8], found)
 
 
@@ -124,7 +127,7 @@ def test_mocos_keys_come_from_a_network_that_only_follows():
     assert all(parameter.grad is None for parameter in module.key.parameters())
     module.after_step(step=0, steps=10)
     for new, old in zip(module.key.parameters(), before, strict=True):
-        torch.testing.assert_close(new, old + 0.25, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(new, old + 0.25, **rounding.NEAR)
 
 
 def test_mocos_keys_are_shuffled_by_the_step_and_given_back_in_order():

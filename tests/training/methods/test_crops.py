@@ -3,10 +3,13 @@
 import pytest
 import torch
 
+import rounding
 from headwater.core.errors import UserError
 from headwater.study.recipe import Views
 from headwater.training.augment import augment
 from headwater.training.methods import _crops
+
+pytestmark = pytest.mark.usefixtures("float64")
 
 
 def test_a_window_is_a_cut_of_its_image():
@@ -37,7 +40,7 @@ def test_views_of_one_image_differ_and_follow_from_its_key():
     assert not torch.equal(one, two)
     assert torch.equal(one, augment(images, keys, Views(flip=0.5, crop=0.3)))
     again = _crops.wide(images[2:], keys[2:], Views(flip=0.5), least=0.3, size=16, count=2)
-    assert torch.allclose(again[1], two[2:], atol=1e-6)
+    torch.testing.assert_close(again[1], two[2:], **rounding.NEAR)
 
 
 @pytest.mark.parametrize("shares", [(0.3, 0.1), (0.0, 0.5), (0.5, 1.1)])

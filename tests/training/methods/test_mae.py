@@ -12,6 +12,8 @@ from headwater.training import methods
 from headwater.training.augment import DRAWS, keys, order
 from headwater.training.methods import mae
 
+pytestmark = pytest.mark.usefixtures("float64")
+
 SMALL = {"decoder_dimension": 32, "decoder_depth": 1, "decoder_heads": 2}
 
 
@@ -89,7 +91,7 @@ def test_the_loss_is_the_squared_error_of_the_hidden_patches_by_hand():
             top, left = divmod(place, 4)
             patch = image[:, 16 * top : 16 * top + 16, 16 * left : 16 * left + 16].astype(np.float64)
             squares.append((((patch - patch.mean()) / np.sqrt(patch.var(ddof=1) + 1e-6) - 0.3) ** 2).mean())
-    assert loss == pytest.approx(np.mean(squares), rel=1e-5)
+    assert loss == pytest.approx(np.mean(squares), rel=1e-9)
 
 
 @pytest.mark.parametrize(("mask", "seen"), [(0.75, 4), (0.6, 6), (0.999, 1), (0.001, 15)])

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import prepared_made
+import rounding
 from headwater.core import registry
 from headwater.core.errors import UserError
 from headwater.data import store
@@ -205,6 +206,7 @@ def test_dino_shows_the_student_small_views_and_the_teacher_large_ones():
     assert seen == [(8, 3, 32, 32)]
 
 
+@rounding.in_float64()
 def test_dinos_teacher_follows_and_ends_where_it_is():
     module = learner("dino", steps=10)
     with torch.no_grad():
@@ -213,7 +215,7 @@ def test_dinos_teacher_follows_and_ends_where_it_is():
     before = [parameter.clone() for parameter in module.teacher.parameters()]
     module.after_step(step=0, steps=10)
     for parameter, old in zip(module.teacher.parameters(), before, strict=True):
-        assert torch.allclose(parameter, old + 0.1, atol=1e-5)  # momentum 0.9 at the start
+        torch.testing.assert_close(parameter, old + 0.1, **rounding.NEAR)  # momentum 0.9 at the start
     before = [parameter.clone() for parameter in module.teacher.parameters()]
     module.after_step(step=9, steps=10)  # and 1 at the end
     assert all(torch.equal(a, b) for a, b in zip(module.teacher.parameters(), before, strict=True))
@@ -267,12 +269,13 @@ def test_supervised_needs_labels(tmp_path):
 def test_one_and_two_ranks_learn_alike(tmp_path, made, method):
     wanted = source(method, steps=10, **QUIET.get(method, {"lr": 1e-4}))
     (tmp_path / "one").mkdir()
-    _, one = trained(tmp_path / "one", wanted, made)
+    with rounding.in_float64():
+        _, one = trained(tmp_path / "one", wanted, made)
     words = ["--source", wanted.as_json(), "--size", made.size, "--cases", made.cases, "--images", made.images]
     words += ["--rows", made.rows, "--encoder", tmp_path / "e.safetensors", "--history", tmp_path / "history"]
     words += ["--progress", tmp_path / "progress.pt"]
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--"]
-    done = subprocess.run([*launch, DOOR, *map(str, words)], capture_output=True, text=True)
+    done = subprocess.run([*launch, rounding.__file__, DOOR, *map(str, words)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert len(one) == 10
-    np.testing.assert_allclose(one, losses(tmp_path), rtol=1e-5)
+    np.testing.assert_allclose(one, losses(tmp_path), **rounding.NEAR)

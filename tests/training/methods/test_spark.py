@@ -6,6 +6,7 @@ import timm
 import torch
 from torch import nn
 
+import rounding
 from headwater.core.errors import UserError
 from headwater.models import backbones
 from headwater.models.backbones._sparse import Shown, features, through
@@ -13,6 +14,8 @@ from headwater.study.recipe import Views
 from headwater.training import methods
 from headwater.training.augment import keys
 from headwater.training.methods import spark
+
+pytestmark = pytest.mark.usefixtures("float64")
 
 NETWORKS = ["timm/test_resnet", "timm/resnet18", "timm/test_convnext", "timm/convnext_atto"]
 
@@ -63,8 +66,8 @@ def test_where_everything_is_seen_it_is_timms_own_forward_pass(backbone):
     images, everything = torch.rand(4, 3, 96, 96), shown(torch.ones(4, 3, 3, dtype=torch.bool))
     for training in (True, False):
         ours, theirs = features(module.encoder.backbone.train(training), images, everything)[-1], own.train(training)
-        torch.testing.assert_close(ours, theirs.forward_features(images), rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(dict(module.encoder.backbone.state_dict()), dict(own.state_dict()), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(ours, theirs.forward_features(images), **rounding.NEAR)
+    torch.testing.assert_close(dict(module.encoder.backbone.state_dict()), dict(own.state_dict()), **rounding.NEAR)
 
 
 @pytest.mark.parametrize("momentum", [0.1, None])
@@ -79,14 +82,14 @@ def test_the_sparse_norm_is_torchs_norm_of_the_visible_places(momentum):
         place = cells.repeat_interleave(4, 1).repeat_interleave(4, 2)
         made = through(ours, x, shown(cells))
         expected = theirs(x.permute(0, 2, 3, 1)[place])  # (places, channels)
-        torch.testing.assert_close(made.permute(0, 2, 3, 1)[place], expected, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(made.permute(0, 2, 3, 1)[place], expected, **rounding.NEAR)
         assert made.permute(0, 2, 3, 1)[~place].eq(0).all()
         weights = torch.randn(expected.shape)
         gradients = [
             torch.autograd.grad((y * weights).sum(), x, retain_graph=True)[0]
             for y in (made.permute(0, 2, 3, 1)[place], expected)
         ]
-        torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(*gradients, **rounding.NEAR)
     torch.testing.assert_close(dict(ours.state_dict()), dict(theirs.state_dict()))
     x = torch.randn(2, 5, 8, 8)
     made = through(ours.eval(), x, shown(cells))
@@ -139,7 +142,7 @@ def test_the_loss_counts_hidden_squares_only():
             square = image[:, 32 * row : 32 * row + 32, 32 * column : 32 * column + 32].astype(np.float64)
             squares.append((((square - square.mean()) / np.sqrt(square.var(ddof=1) + 1e-6) - 0.3) ** 2).mean())
     assert len(squares) == 4 * (9 - module.seen)
-    assert loss == pytest.approx(np.mean(squares), rel=1e-5)
+    assert loss == pytest.approx(np.mean(squares), rel=1e-9)
 
 
 def test_twenty_of_49_squares_are_seen_as_published():

@@ -8,12 +8,15 @@ import torch
 from lightly.loss.swav_loss import sinkhorn
 from scipy.special import log_softmax
 
+import rounding
 from headwater.core.errors import UserError
 from headwater.study.recipe import Training
 from headwater.training import schedule
 from headwater.training.augment import keys
 from headwater.training.methods import swav
 from test_methods import learner
+
+pytestmark = pytest.mark.usefixtures("float64")
 
 IMAGES = torch.randint(0, 255, (8, 1, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 TARGETS = torch.zeros(8, 3)
@@ -42,12 +45,10 @@ def sorted_into_groups(scores, *, epsilon, iterations):
 
 @pytest.mark.parametrize("iterations", [1, 3, 300])
 def test_sinkhorn_is_the_plain_algorithm(iterations):
-    scores = np.random.default_rng(0).uniform(-1, 1, (24, 6)).astype(np.float32)
+    scores = np.random.default_rng(0).uniform(-1, 1, (24, 6))
     ours = sinkhorn(torch.from_numpy(scores), iterations=iterations, epsilon=0.1).numpy()
-    np.testing.assert_allclose(
-        ours, sorted_into_groups(scores, epsilon=0.1, iterations=iterations), rtol=2e-4, atol=1e-6
-    )
-    np.testing.assert_allclose(ours.sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(ours, sorted_into_groups(scores, epsilon=0.1, iterations=iterations), **rounding.NEAR)
+    np.testing.assert_allclose(ours.sum(axis=1), 1, rtol=1e-9)
     if iterations == 300:
         np.testing.assert_allclose(ours.sum(axis=0), 4, rtol=1e-3)  # all groups are equally large
 
@@ -74,7 +75,7 @@ def test_the_loss_is_the_papers_swapped_prediction(small_views):
         for telling in range(2 + small_views):
             if telling != told:
                 terms.append(-(groups * log_softmax(views[telling] / 0.1, axis=1)).sum(axis=1).mean())
-    assert loss == pytest.approx(np.mean(terms), rel=1e-4)
+    assert loss == pytest.approx(np.mean(terms), rel=1e-9)
 
 
 def test_scores_are_cosines():
@@ -85,7 +86,7 @@ def test_scores_are_cosines():
     module(module.views(IMAGES, drawn), TARGETS)
     ((answers, scores),) = scored
     expected = torch.cosine_similarity(answers[:, None], module.prototypes.weight[None], dim=2)
-    torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(scores, expected, **rounding.NEAR)
 
 
 @pytest.mark.parametrize("name", ["adamw", "adam", "sgd", "lars", "lamb"])
@@ -116,7 +117,7 @@ def test_every_parameter_is_optimised_once_and_lars_adapts_the_rate_of_the_proto
     module.prototypes.weight.grad = gradient
     optimiser.step()
     moved = 0.5 * 0.001 * before.norm() / gradient.norm() * gradient  # You et al. 2017, equation 6
-    torch.testing.assert_close(module.prototypes.weight, before - moved, rtol=1e-5, atol=1e-8)
+    torch.testing.assert_close(module.prototypes.weight, before - moved, **rounding.NEAR)
 
 
 def test_the_queue_takes_part_once_it_is_full_and_its_time_has_come():
@@ -146,7 +147,7 @@ def test_sorting_with_a_queue_is_the_sorting_of_both_together():
         view = both[8 * told : 8 * told + 8]
         groups = sorted_into_groups(np.concatenate([view, queued[told]]), epsilon=0.05, iterations=3)[:8]
         terms.append(-(groups * log_softmax(both[8 * telling : 8 * telling + 8] / 0.1, axis=1)).sum(axis=1).mean())
-    assert loss == pytest.approx(np.mean(terms), rel=1e-4)
+    assert loss == pytest.approx(np.mean(terms), rel=1e-9)
 
 
 def test_views_are_large_then_small():

@@ -191,7 +191,7 @@ def _per_colour(values: tuple[float, ...], colours: int, what: str) -> Tensor:
     if len(values) not in (1, colours):
         remedy = f"give one, or one per channel ({colours})" if colours > 1 else "give one, as its images are grey"
         raise UserError(f"{what} has {len(values)} values", remedy=remedy)
-    return torch.tensor(values, dtype=torch.float32).expand(colours).clone()
+    return torch.tensor(values, dtype=torch.get_default_dtype()).expand(colours).clone()
 
 
 def _shape(tensor: Tensor) -> str:
