@@ -8,7 +8,7 @@ import pandas as pd
 from headwater.core import text
 from headwater.core.errors import UserError
 from headwater.planning import preflight
-from headwater.planning.runtime_estimate import Kind, Reckoning, explained, kind_of, reckoned
+from headwater.planning.runtime_estimate import Estimate, Kind, estimated, explained, kind_of
 from headwater.study import config as study_config
 from headwater.study.job_graph import Job
 
@@ -24,12 +24,12 @@ def cost(*, config: Path, trainings: int = 1, folder: Path = Path()) -> None:
         raise UserError(f"--trainings: {trainings} cannot train anything", remedy="say 1 or more")
     plan = study_config.read(config)
     preflight.check(plan)
-    known = reckoned(plan, folder=folder)
+    known = estimated(plan, folder=folder)
     print(text.as_text(by_kind(known)), end="\n\n")
     print(textwrap.fill(explained(known, trainings=trainings), width=120))
 
 
-def by_kind(known: Reckoning) -> pd.DataFrame:
+def by_kind(known: Estimate) -> pd.DataFrame:
     """One row per rule and kind: its jobs, those finished, and what one, all and the rest take."""
     rows = []
     alike: dict[Kind, list[Job]] = {}

@@ -9,7 +9,7 @@ import pandas as pd
 from headwater.core import text
 from headwater.core.errors import UserError
 from headwater.planning import cost, runtime_estimate, timing_profile
-from headwater.planning.runtime_estimate import Reckoning
+from headwater.planning.runtime_estimate import Estimate
 from headwater.study import config as study_config
 from headwater.study.config import Config
 from headwater.study.job_graph import Job
@@ -40,7 +40,7 @@ def hindsight(*, config: Path, held_out: list[int] | None = None, folder: Path =
     seeds = list(held_out) if held_out else sorted(plan.seeds)[(len(plan.seeds) + 1) // 2 :]
     if strange := sorted(set(seeds) - set(plan.seeds)):
         raise UserError(f"--held-out: {strange} are no seeds of the study", remedy=f"choose of {list(plan.seeds)}")
-    known = runtime_estimate.reckoned(plan, folder=folder)
+    known = runtime_estimate.estimated(plan, folder=folder)
     told = foretold(plan, known, seeds=seeds, folder=folder)
     if not told:
         raise UserError("no training job of the study has finished", file=config, remedy="run some of it first")
@@ -50,7 +50,7 @@ def hindsight(*, config: Path, held_out: list[int] | None = None, folder: Path =
         print(textwrap.fill(verdict(told, way=way, name=name), width=120))
 
 
-def foretold(plan: Config, known: Reckoning, *, seeds: list[int], folder: Path) -> list[Foretold]:
+def foretold(plan: Config, known: Estimate, *, seeds: list[int], folder: Path) -> list[Foretold]:
     """The kinds of finished training jobs that are held out, and what the rest of the finished ones says of them."""
     measured = [job for job in known.jobs if job.ranks and known.finished.get(job.product) is not None]
     out = [job for job in measured if job.run is None or job.run.seed in seeds]
@@ -63,7 +63,7 @@ def foretold(plan: Config, known: Reckoning, *, seeds: list[int], folder: Path) 
     rows = []
     for kind, jobs in alike.items():
         processes = len(jobs) * jobs[0].ranks / 3600
-        single = timing_profile.foretold(jobs[0], plan=plan, told=machine, folder=folder) if machine else None
+        single = timing_profile.foretold(jobs[0], plan=plan, profile=machine, folder=folder) if machine else None
         rows.append(
             Foretold(
                 rule=kind[0],

@@ -13,7 +13,7 @@ from headwater.core import registry, text
 from headwater.core.errors import UserError
 from headwater.data import cards
 from headwater.planning import cost, preflight, runtime_estimate, timing_profile
-from headwater.planning.runtime_estimate import Reckoning
+from headwater.planning.runtime_estimate import Estimate
 from headwater.planning.timing_profile import Calibration
 from headwater.study import config as study_config
 from headwater.study import shared_labels
@@ -55,7 +55,7 @@ def study(*, config: Path = DEMO, trainings: int = 1, folder: Path = Path()) -> 
         raise UserError(f"--trainings: {trainings} cannot train anything", remedy="say 1 or more")
     plan = study_config.read(config)
     missing = preflight.wanting(plan)
-    known = runtime_estimate.reckoned(plan, folder=folder)
+    known = runtime_estimate.estimated(plan, folder=folder)
     print(f"{config}: {_size(plan)}\n")
     print(text.as_text(by_rule(known)), end="\n\n")
     print(textwrap.fill(runtime_estimate.explained(known, trainings=trainings), width=WIDTH), end="\n\n")
@@ -79,7 +79,7 @@ def _size(plan: Config) -> str:
     return f"{said.format(*several)} = {math.prod(several)} runs, below {plan.results}"
 
 
-def by_rule(known: Reckoning) -> pd.DataFrame:
+def by_rule(known: Estimate) -> pd.DataFrame:
     """One row per rule: its jobs, those finished, and process-hours as far as known."""
     alike: dict[str, list[Job]] = {}
     for job in known.jobs:
@@ -96,7 +96,7 @@ def by_rule(known: Reckoning) -> pd.DataFrame:
     )
 
 
-def _hours(jobs: list[Job], known: Reckoning) -> float | None:
+def _hours(jobs: list[Job], known: Estimate) -> float | None:
     """Hours of jobs by their number of processes; none where one is not known."""
     each = [known.each.get(runtime_estimate.kind_of(job)) for job in jobs]
     if None in each:
@@ -104,7 +104,7 @@ def _hours(jobs: list[Job], known: Reckoning) -> float | None:
     return sum(seconds * max(1, job.ranks) for seconds, job in zip(each, jobs, strict=True)) / 3600
 
 
-def wall_times(known: Reckoning, *, trainings: int) -> pd.DataFrame:
+def wall_times(known: Estimate, *, trainings: int) -> pd.DataFrame:
     """The least hours by how many trainings run at a time, from the beginning and from here."""
     rows = []
     for number in sorted({*SIDE_BY_SIDE, trainings}):
@@ -118,7 +118,7 @@ def wall_times(known: Reckoning, *, trainings: int) -> pd.DataFrame:
 # disk
 
 
-def disk(plan: Config, known: Reckoning, *, trainings: int, folder: Path) -> list[Room]:
+def disk(plan: Config, known: Estimate, *, trainings: int, folder: Path) -> list[Room]:
     """What the study takes on the disk in the end, and its progress files while it runs."""
     told = timing_profile.read(plan, folder=folder)
     rooms = [_images(archive, plan=plan, folder=folder) for archive in _archives_used(known, plan)]
@@ -143,7 +143,7 @@ def disk(plan: Config, known: Reckoning, *, trainings: int, folder: Path) -> lis
     return rooms
 
 
-def _archives_used(known: Reckoning, plan: Config) -> Iterator[Archive]:
+def _archives_used(known: Estimate, plan: Config) -> Iterator[Archive]:
     for job in known.jobs:
         if job.rule == "prepare":
             yield plan.archives[job.wildcards[0]]

@@ -18,7 +18,7 @@ from headwater.core import files
 from headwater.core.page import Page, as_html, as_text
 from headwater.core.progress import clock
 from headwater.planning import runtime_estimate
-from headwater.planning.runtime_estimate import Reckoning
+from headwater.planning.runtime_estimate import Estimate
 from headwater.study import config as study_config
 from headwater.study.config import Config
 from headwater.study.job_graph import Job
@@ -67,7 +67,7 @@ def status(*, config: Path = DEMO, trainings: int = 0, html: Path | None = None,
     --folder     where Snakemake was started
     """
     plan = study_config.read(config)
-    known = runtime_estimate.reckoned(plan, folder=folder)
+    known = runtime_estimate.estimated(plan, folder=folder)
     heard = hear(folder)
     found = standings(known.jobs, heard)
     page = _page(plan, known, found, heard, config=config, trainings=trainings)
@@ -170,7 +170,7 @@ def _failed(job: Job, failure: Failure, folder: Path) -> Standing:
 # what is told of them
 
 
-def _page(plan: Config, known: Reckoning, found: list[Standing], heard: Heard, *, config: Path, trainings: int) -> Page:
+def _page(plan: Config, known: Estimate, found: list[Standing], heard: Heard, *, config: Path, trainings: int) -> Page:
     """The page of a study."""
     running = [one for one in found if one.state == "running"]
     side_by_side = trainings or max(1, sum(bool(one.job.ranks) for one in running))
@@ -234,7 +234,7 @@ def _in_words(one: Standing) -> str:
     return f"{'fit' if one.job.rule == 'finetune' else 'prediction'} {one.state}"
 
 
-def _of_running(one: Standing, known: Reckoning) -> str:
+def _of_running(one: Standing, known: Estimate) -> str:
     """Since when a job runs, and how long its like took."""
     usual = known.takes(one.job)
     about = f" of about {clock(usual)}" if usual else ""
@@ -255,7 +255,7 @@ def _who_works(heard: Heard) -> str:
     return work + (f" SLURM has {many} {'job' if many == 1 else 'jobs'} of this folder." if many else "")
 
 
-def _spent(plan: Config, known: Reckoning, found: list[Standing], heard: Heard) -> str:
+def _spent(plan: Config, known: Estimate, found: list[Standing], heard: Heard) -> str:
     """What finished, failed and running attempts have cost, as far as it is noted."""
     if snakemake_state.used_slurm(heard.folder):
         attempts = accounting.in_books(heard.folder, since=snakemake_state.begun(heard.folder)) or []
@@ -277,7 +277,7 @@ def _spent(plan: Config, known: Reckoning, found: list[Standing], heard: Heard) 
     )
 
 
-def _left(known: Reckoning, found: list[Standing], heard: Heard, *, trainings: int) -> str:
+def _left(known: Estimate, found: list[Standing], heard: Heard, *, trainings: int) -> str:
     """Hours to come and when they will be over, if nobody mends what failed and so holds up others."""
     coming = [one for one in found if one.state in ("running", "queued")]
     passed = {one.job.product: one.seconds or 0.0 for one in coming}

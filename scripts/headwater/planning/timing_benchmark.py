@@ -49,13 +49,13 @@ def calibrate(*, config: Path, folder: Path = Path(), seconds: float = 15.0) -> 
 
 def _rehearsals(plan: Config) -> list[tuple[str, Rehearsal]]:
     """(archive, what is timed on it), one for each kind of training."""
-    found = {}
+    rehearsals = {}
     for job in jobs(plan):
         if job.rule in ("pretrain", "finetune"):
             rehearsal = timing_profile.rehearsal_of(job, plan)
             archive = job.run.dataset.archive if job.run else rehearsal.source.corpus
-            found.setdefault(rehearsal.key, (archive, rehearsal))
-    return list(found.values())
+            rehearsals.setdefault(rehearsal.key, (archive, rehearsal))
+    return list(rehearsals.values())
 
 
 def _timed(
