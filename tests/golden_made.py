@@ -33,7 +33,13 @@ from headwater.stages.compare import compare
 from headwater.stages.cross import cross
 from headwater.stages.finetune import finetune
 from headwater.study import config as study_config
-from headwater.study import grid, lineage, shared_labels
+from headwater.study import lineage, shared_labels
+from headwater.study.archive import Dataset
+from headwater.study.comparison import Comparison
+from headwater.study.grid import Grid, Run
+from headwater.study.leaks import Overlaps
+from headwater.study.recipe import Recipe, Training
+from headwater.study.source import Source
 
 ROOT = Path(__file__).parent.parent
 HOME = Path(__file__).parent / "golden"
@@ -72,7 +78,7 @@ def digests(config: str) -> dict[str, Any]:
     }
 
 
-def _of_runs(runs: list[grid.Run]) -> str:
+def _of_runs(runs: list[Run]) -> str:
     """How many, and what stands for their paths, their digests and the random numbers that they draw."""
     return f"{len(runs)} {sha(sorted(f'{run.path} {run.digest} {run.stream}' for run in runs), digits=16)}"
 
@@ -105,7 +111,7 @@ def _of_jobs(jobs: list[dict[str, Any]]) -> dict[str, Any]:
 
 def names() -> dict[str, Any]:
     """Fields of records with their defaults, columns of tables, plug-ins with their options."""
-    roots = (study_config.Config, grid.Grid, grid.Run, grid.Comparison, grid.Overlaps, shared_labels.Exchanges)
+    roots = (study_config.Config, Grid, Run, Comparison, Overlaps, shared_labels.Exchanges)
     return {
         "records": {form.__name__: _fields(form) for form in _reached(roots)},
         "tables": {name: " ".join(columns) for name, columns in data_tables.TABLES.items()},
@@ -157,7 +163,7 @@ def seeds() -> dict[str, Any]:
             drawn = with_splits(_catalogue(), validation=0.25, test=0.25, seed=3, files={})
         told = {"splits": sorted(heard), "drawn": dict(zip(drawn["patient"], drawn["split"], strict=True))}
         made = prepared_made.archive(folder / "made")
-        random = grid.Source(name="random", backbone="timm/test_resnet")
+        random = Source(name="random", backbone="timm/test_resnet")
         with overheard() as heard:
             for source in (random, random.as_control("again"), random.as_control("shuffled")):
                 fit = _fitted(source, made, folder / source.name)
@@ -177,11 +183,11 @@ def _catalogue() -> pd.DataFrame:
     return pd.DataFrame({"case": cases, "patient": patients, "split": "", f"{data_tables.TARGET}Mass": rare})
 
 
-def _fitted(source: grid.Source, made: prepared_made.Made, folder: Path) -> dict[str, Any]:
+def _fitted(source: Source, made: prepared_made.Made, folder: Path) -> dict[str, Any]:
     """How a source was fitted to half of the patients, in one step."""
-    training = grid.Training(steps=1, batch=8, validations=1)
-    recipe = grid.Recipe(name="half", training=training, fraction=0.5)
-    run = grid.Run(dataset=grid.Dataset(name="made", archive="made"), source=source, recipe=recipe, seed=SEED)
+    training = Training(steps=1, batch=8, validations=1)
+    recipe = Recipe(name="half", training=training, fraction=0.5)
+    run = Run(dataset=Dataset(name="made", archive="made"), source=source, recipe=recipe, seed=SEED)
     products = {"model": folder / "model.safetensors", "fit": folder / "fit.json", "progress": folder / "saved.pt"}
     finetune(run=run, cases=made.cases, images=made.images, device="cpu", **products)
     return core_files.read_json(products["fit"])

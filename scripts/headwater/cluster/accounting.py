@@ -1,4 +1,4 @@
-"""Accounts: what SLURM says of the jobs of a folder, in its queue and its books, and what the leases say."""
+"""Accounting: what SLURM says of the jobs of a folder, in its queue and its books, and what the leases say."""
 
 import json
 import re

@@ -1,13 +1,13 @@
-"""Claims: which controller looks after the grid of a folder. There is one at most; a dead one is told from a living.
+"""The lock of controllers: which one looks after the grid of a folder. There is one at most; a dead one is recognised.
 
-Standard library only. The claim is a file beside Snakemake's own; its time says when its owner was last at work.
+The claim is a file beside Snakemake's own; its time says when its owner was last at work.
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -16,6 +16,10 @@ from pathlib import Path
 from headwater.cluster import slurm
 from headwater.core import processes
 from headwater.core.errors import UserError
+from headwater.core.locks import NoLocksError, try_lock
+
+BETWEEN_TRIES = 0.05
+"""Seconds between two tries to be the only one that looks and writes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,9 +113,14 @@ def _file(folder: Path) -> Path:
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Let nobody else look and write at the same time."""
-    _file(folder).parent.mkdir(exist_ok=True)
-    with _file(folder).with_suffix(".lock").open("w") as lock:
-        # a disk that knows no locks leaves a moment open, no more
-        with contextlib.suppress(OSError):
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    file = _file(folder).with_suffix(".lock")
+    lock = None
+    # a disk that knows no locks leaves a moment open, no more
+    with contextlib.suppress(NoLocksError):
+        while (lock := try_lock(file)) is None:
+            time.sleep(BETWEEN_TRIES)
+    try:
         yield
+    finally:
+        if lock is not None:
+            lock.release()

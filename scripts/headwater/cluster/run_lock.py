@@ -1,4 +1,4 @@
-"""Leases: which SLURM job may train a run. A newcomer ends the job before it, so that no run is trained twice at once.
+"""Run lock: which SLURM job may train a run. A newcomer ends the job before it, so no run is trained twice at once.
 
 Standard library only. Each lease is a numbered file beside the progress file, made in one piece by whoever comes first;
 the highest number holds, and none is taken away, or a latecomer could make it again. `leases.jsonl` beside them is the

@@ -1,7 +1,6 @@
-"""Chronicle: what Snakemake wrote down, below the folder in which it was started, of jobs that ran, run and failed."""
+"""Snakemake's state: which jobs ran, run and failed, by what it wrote below the folder in which it was started."""
 
 import json
-import os
 import re
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from headwater.core import processes
 from headwater.core.errors import UserError
 
 LONGEST_NAME = 254
@@ -86,22 +86,15 @@ def locked(folder: Path) -> bool:
     return any((folder / ".snakemake" / "locks").glob("*.lock"))
 
 
-def lives_here(folder: Path, *, processes: Path = Path("/proc")) -> bool | None:
-    """Whether a Snakemake works in the folder on this machine; none where processes cannot be looked at."""
-    if not processes.is_dir():
-        return None
-    here = folder.resolve()
-    return any(_works_in(process, here) for process in processes.glob("[0-9]*") if process.name != str(os.getpid()))
+def lives_here(folder: Path) -> bool:
+    """Whether a Snakemake of this user works in the folder on this machine."""
+    return any(_is_at_work(words) for words in processes.standing_in(str(folder.resolve())))
 
 
-def _works_in(process: Path, folder: Path) -> bool:
-    """Whether a process is a Snakemake that stands in the folder; another user's cannot be looked at."""
-    try:
-        words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
-        started = any(Path(word).name == "snakemake" for word in words[:3])
-        return started and not AT_NO_WORK & set(words) and (process / "cwd").resolve() == folder
-    except OSError:
-        return False
+def _is_at_work(words: list[str]) -> bool:
+    """Whether a command line is that of a Snakemake that runs jobs."""
+    started = any(Path(word).name == "snakemake" for word in words[:3])
+    return started and not AT_NO_WORK & set(words)
 
 
 def logs(folder: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Controller: looks after the Snakemake that runs a grid on SLURM, and starts it again where it would wait for ever.
+"""Supervisor: looks after the Snakemake that runs a grid on SLURM, and starts it again where it would wait for ever.
 
 Snakemake may be killed at any time: its jobs go on meanwhile, and the next one ends what is left of them (they save
 their progress) and submits it anew.

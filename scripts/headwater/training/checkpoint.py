@@ -1,7 +1,5 @@
 """Checkpoints: a training's private progress, and the weights that it hands on, as files that are whole or absent."""
 
-import errno
-import fcntl
 import json
 import os
 import pickle
@@ -9,7 +7,7 @@ import struct
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from torch import Tensor
 
 from headwater.core.errors import UserError
 from headwater.core.files import whole
+from headwater.core.locks import NoLocksError, try_lock
 from headwater.training.ddp import World, any_rank
 
 SECONDS_BETWEEN_TRIES = 1.0
@@ -52,9 +51,9 @@ def load(progress: Path, *, identity: str) -> dict[str, Any] | None:
         theirs = contents.pop("identity")
     except (OSError, RuntimeError, EOFError, LookupError, TypeError, AttributeError, pickle.UnpicklingError) as error:
         raise UserError(
-            f"is no progress of a training, or not all of it ({type(error).__name__})",
+            f"training checkpoint is corrupt or truncated ({type(error).__name__})",
             file=progress,
-            remedy="delete it, and the training starts from its first step",
+            remedy="delete it; the training then starts from its first step",
         ) from None
     if theirs != identity:
         say(f"{progress}: belongs to another training (other settings or data); this one starts from its first step")
@@ -74,44 +73,32 @@ def forget(progress: Path) -> None:
 @contextmanager
 def alone(progress: Path, *, world: World) -> Iterator[None]:
     """Hold the lock beside the progress file; while another training has it, wait and say so."""
-    lock = _lock_of(progress)
-    handle, waiting = None, False
-    # the ranks ask each other at each try, because one that waited in silence would be given up
-    while any_rank(world.first and (handle := _taken(lock)) is None, world):
-        if world.first and not waiting:
-            say(f"{lock}: another job trains this run; waiting for its end")
-        waiting = True
-        time.sleep(SECONDS_BETWEEN_TRIES)
-    try:
+    file = _lock_of(progress)
+    waits = False
+    with ExitStack() as held:
+        # the ranks ask each other at each try, because one that waited in silence would be given up
+        while any_rank(world.first and not _taken(file, held), world):
+            if world.first and not waits:
+                say(f"{file}: another job trains this run; waiting for its end")
+            waits = True
+            time.sleep(SECONDS_BETWEEN_TRIES)
         yield
-    finally:
-        if handle is not None:
-            os.close(handle)
 
 
 def _lock_of(progress: Path) -> Path:
     return progress.with_name(progress.name + ".lock")
 
 
-def _taken(lock: Path) -> int | None:
-    """The open lock file if it is ours now; None while another process holds it."""
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+def _taken(file: Path, held: ExitStack) -> bool:
+    """Whether nobody else holds the lock; it is released with `held`."""
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        return None
-    except OSError as error:
-        if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
-            raise
-        say(f"{lock}: this file system has no locks; see to it that one job at a time trains this run")
-        return handle
-    # the one before may have removed the file that we opened; then its name stands for another file, or none
-    if not lock.exists() or os.fstat(handle).st_ino != lock.stat().st_ino:
-        os.close(handle)
-        return None
-    return handle
+        lock = try_lock(file)
+    except NoLocksError:
+        say(f"{file}: this file system has no locks; make sure that only one job at a time trains this run")
+        return True
+    if lock is not None:
+        held.callback(lock.release)
+    return lock is not None
 
 
 def save_weights(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:

@@ -42,8 +42,8 @@ START = """
 import sys
 from multiprocessing.connection import Connection
 sys.path[:] = sys.argv[2:]
-from headwater.io import decoding
-from headwater.io.guard import serve
+from headwater.data.io import decoding
+from headwater.data.io.guard import serve
 serve(Connection(int(sys.argv[1])))
 """
 """What the process runs; decoders are there before its memory is limited, so that a file has all that is promised.
