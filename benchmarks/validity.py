@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 from headwater.core.progress import bar
 from headwater.evaluation.metrics import auroc
 from headwater.evaluation.statistics import corrections, published, readers, replication, resampling, significance
-from headwater.reporting.figures import drawing
+from headwater.reporting import drawing
 
 PATIENTS = 500
 RESAMPLES = 512

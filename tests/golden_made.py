@@ -112,12 +112,13 @@ def _of_jobs(jobs: list[dict[str, Any]]) -> dict[str, Any]:
 def names() -> dict[str, Any]:
     """Fields of records with their defaults, columns of tables, plug-ins with their options."""
     roots = (study_config.Config, Grid, Run, Comparison, Overlaps, shared_labels.Exchanges)
+    tables = {name: data_tables.declared(name) for name in (*data_tables.TABLES, *data_tables.HOMES)}
     return {
         "records": {form.__name__: _fields(form) for form in _reached(roots)},
-        "tables": {name: " ".join(columns) for name, columns in data_tables.TABLES.items()},
-        "kinds": {name: " ".join(columns.values()) for name, columns in data_tables.TABLES.items()},
-        "keys": {name: " ".join(columns) for name, columns in data_tables.KEYS.items()},
-        "optional": {name: " ".join(columns) for name, columns in data_tables.OPTIONAL.items()},
+        "tables": {name: " ".join(table.columns) for name, table in tables.items()},
+        "kinds": {name: " ".join(table.columns.values()) for name, table in tables.items()},
+        "keys": {name: " ".join(table.keys) for name, table in tables.items() if table.keys},
+        "optional": {name: " ".join(table.optional) for name, table in tables.items() if table.optional},
         "plugins": {
             family: {name: _fields(registry.options(family, name)) for name in registry.names(family)}
             for family in registry.FAMILIES
@@ -248,7 +249,7 @@ def results(folder: Path) -> dict[str, str]:
         metrics=("auroc", "average_precision"),
     )
     # pictures take most of the time, and their bytes are matplotlib's
-    with patch.object(report.figures, "drawn", _nothing), patch.object(report.figures, "examined", _nothing):
+    with patch.object(report.writing, "draw", lambda study: {}):
         report.report(**study.arguments(), folder=folder / "report")
     found = {file.stem: file.read_text() for file in sorted((folder / "report").glob("*.csv"))}
     # names of files by their bytes, which are those of the library that writes Parquet
@@ -258,10 +259,6 @@ def results(folder: Path) -> dict[str, str]:
     cross(**told, crossed=folder / "crossed.parquet")
     crossed = data_tables.read_table(folder / "crossed.parquet", "crossed")
     return found | {"crossed": crossed.to_csv(index=False, lineterminator="\n")}
-
-
-def _nothing(*_: Any, **__: Any) -> dict[str, str]:
-    return {}
 
 
 def _compared(made: elsewhere_made.Made, folder: Path) -> None:

@@ -1,19 +1,24 @@
 """A finished little study for the report: a grid, comparisons, curves, label counts and rejects, all synthetic."""
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from headwater.core import registry
 from headwater.core.records import Choice
 from headwater.data.tables import MACRO, read_table, write_table
 from headwater.evaluation import multiplicity
+from headwater.reporting import artefacts
+from headwater.reporting.results import StudyResults
 from headwater.stages.compare import compare
 from headwater.stages.examine import examine
 from headwater.study.archive import Archive, Dataset, Twin
 from headwater.study.comparison import Comparing, Comparison
 from headwater.study.grid import Grid
+from headwater.study.paths import Paths
 from headwater.study.recipe import Recipe, Training
 from headwater.study.source import Source, Weights
 from predictions_made import cohort, of_validation, told, written
@@ -32,25 +37,29 @@ CASE_DATA = {"Cardiomegaly": 0.4, "Pleural_effusion & more": 0.3}
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """The arguments of `report`."""
+    """A study's grid, and the folder of its results."""
 
     grid: Grid
-    comparisons: list[Path]
-    curves: list[Path]
-    values: list[Path]
-    replicates: list[Path]
-    calibration: list[Path]
-    reliability: list[Path]
-    thresholds: list[Path]
-    subgroups: list[Path]
-    provenance: list[Path]
-    labels: list[Path]
-    rejects: list[Path]
-    cases: list[Path]
-    ledger: Path
+    results: Path
 
     def arguments(self, **changes) -> dict:
-        return {name: getattr(self, name) for name in self.__dataclass_fields__} | changes
+        """The arguments of `report`, but for its folder."""
+        return {"grid": self.grid, "results": self.results} | changes
+
+    def read_in(self) -> StudyResults:
+        """Its results as the report reads them."""
+        return StudyResults(self.grid, results=self.results)
+
+    def compared(self, table: str = "") -> list[Path]:
+        """A table of each dataset's comparison."""
+        return [Path(Paths(self.results).compared(dataset.name, table)) for dataset in self.grid.datasets]
+
+    def copied(self, results: Path) -> "Study":
+        """The same study in another folder, whose files may be changed."""
+        for part in ("comparisons", "archives"):
+            shutil.copytree(self.results / part, results / part)
+        shutil.copy(self.results / "ledger.parquet", results)
+        return Study(grid=self.grid, results=results)
 
 
 def study(folder: Path, *, strengths: dict[str, float], twin: bool = True, seeds=(0, 1), **comparing) -> Study:
@@ -77,16 +86,9 @@ def study(folder: Path, *, strengths: dict[str, float], twin: bool = True, seeds
             **{product: products[product][-1] for product in PRODUCTS},
         )
         _examine(folder, grid.comparison(dataset), cases, files, strengths, products)
-        products["provenance"].append(folder / "comparisons" / f"{dataset}.examined.parquet")
-    archives = sorted((folder / "archives").iterdir())
-    return Study(
-        grid=grid,
-        **products,
-        labels=[archive / "labels.parquet" for archive in archives],
-        rejects=[archive / "rejects.parquet" for archive in archives],
-        cases=[archive / "cases.parquet" for archive in archives],
-        ledger=_write_ledger(folder / "ledger.parquet", grid),
-    )
+    _write_rejects(folder / "archives" / "photographs", 0)
+    _write_ledger(folder / "ledger.parquet", grid)
+    return Study(grid=grid, results=folder)
 
 
 def _examine(
@@ -124,18 +126,29 @@ def _examine(
     )
 
 
+def drawn(results: StudyResults, *names: str) -> dict[str, str]:
+    """Figures by the name of their file: those called so, else all that the study has."""
+    chosen = names or artefacts.names("figures", results.grid)
+    return {
+        artefacts.file_name(name, part): svg
+        for name in chosen
+        for part, svg in registry.load("figures", name).make(results).items()
+    }
+
+
 def read(made: Study, table: str) -> pd.DataFrame:
     """One of its tables over all datasets."""
-    return pd.concat([read_table(file, table) for file in getattr(made, table)], ignore_index=True)
+    suffix = "" if table == "comparisons" else table
+    return pd.concat([read_table(file, table) for file in made.compared(suffix)], ignore_index=True)
 
 
-def judged(made: Study, *, rows=None, replicates=None, **comparing) -> pd.DataFrame:
-    """The study's comparisons, judged as if these settings had been declared."""
+def corrected(made: Study, *, rows=None, replicates=None, **comparing) -> pd.DataFrame:
+    """The study's comparisons, corrected as if these settings had been declared."""
     rows = read(made, "comparisons") if rows is None else rows
     grid = changed(made.grid, **comparing)
     order = {name: [MACRO, *sorted(set(part["label"]) - {MACRO})] for name, part in rows.groupby("dataset")}
     replicates = read(made, "replicates") if replicates is None else replicates
-    return multiplicity.judged(rows, grid=grid, order=order, replicates=replicates)
+    return multiplicity.corrected(rows, grid=grid, order=order, replicates=replicates)
 
 
 def changed(grid: Grid, **comparing) -> Grid:
@@ -176,7 +189,7 @@ def _control(name: str, sources: list[Source]) -> Source:
     return next(source for source in sources if source.name == of).as_control(control)
 
 
-def _write_ledger(path: Path, grid: Grid) -> Path:
+def _write_ledger(path: Path, grid: Grid) -> None:
     """What parts share: nothing, but some pictures twice in one training split, and patients where that is excused."""
     excused = {(excuse.kind, *excuse.between): excuse.reason for excuse in grid.leaks.excused}
     parts = grid.overlaps.parts
@@ -191,7 +204,6 @@ def _write_ledger(path: Path, grid: Grid) -> Path:
         for number, one in enumerate(found)
     ]
     write_table(pd.DataFrame(rows), path, "ledger")
-    return path
 
 
 SIZES = {"train": 400, "validation": 40, "test": 160}
@@ -235,5 +247,9 @@ def _write_archive(folder: Path, shares: dict[str, float]) -> None:
     ]
     write_table(pd.DataFrame(counts), folder / "labels.parquet", "labels")
     write_table(archive_cases(shares), folder / "cases.parquet", "cases")
-    rejects = [{"case": f"b{number}", "file": f"b{number}.png", "reason": "truncated file"} for number in range(2)]
-    write_table(pd.DataFrame(rejects), folder / "rejects.parquet", "rejects")
+    _write_rejects(folder, 2)
+
+
+def _write_rejects(folder: Path, many: int) -> None:
+    rows = [{"case": f"b{number}", "file": f"b{number}.png", "reason": "truncated file"} for number in range(many)]
+    write_table(pd.DataFrame(rows, columns=["case", "file", "reason"]), folder / "rejects.parquet", "rejects")

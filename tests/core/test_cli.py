@@ -12,6 +12,8 @@ from headwater.core.command_line import door, doors
 from headwater.core.errors import UserError
 from headwater.study.recipe import Views
 
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+
 got: dict = {}
 
 
@@ -239,3 +241,41 @@ def test_the_libraries_of_a_training_say_nothing_at_its_end():
     command = [sys.executable, str(Path(__file__).parents[2] / "scripts" / "finetune.py"), "--help"]
     process = subprocess.run(command, capture_output=True, text=True)
     assert (process.returncode, process.stderr) == (0, "")
+
+
+LEAVING = """
+import atexit, sys
+from headwater.core.command_line import door
+from headwater.core.errors import UserError
+
+class Left:
+    def __del__(self):
+        print("taken apart")
+
+left = Left()
+atexit.register(print, "exit function")
+
+def work(*, times: int):
+    if not times:
+        raise UserError("nothing to do")
+    print("worked")
+
+__file__ = {file!r}
+door(work, ["--times", {times!r}])
+"""
+
+
+@pytest.mark.parametrize(
+    ("file", "times", "said", "code"),
+    [
+        (SCRIPTS / "work.py", "1", ["worked", "exit function"], 0),
+        # a failed command, and one that is part of a larger program, end as usual
+        (SCRIPTS / "work.py", "0", ["exit function", "taken apart"], 2),
+        (SCRIPTS.parent / "work.py", "1", ["worked", "exit function", "taken apart"], 0),
+    ],
+)
+def test_a_door_leaves_at_once_when_its_work_is_done(file: Path, times: str, said: list[str], code: int):
+    program = LEAVING.format(file=str(file), times=times)
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPTS)}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
+    assert (done.stdout.splitlines(), done.returncode) == (said, code)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from archives_made import SAMPLES
 from headwater.data import tables
-from headwater.training import checkpoint
+from headwater.models import weight_files
 from workflow_made import small_config, snakemake
 
 SLICES = SAMPLES / "luna16_slices"
@@ -74,7 +74,7 @@ def test_the_slices_that_are_kept_are_those_found_by_hand(made):
 
 
 def test_swav_learns_from_them(made):
-    encoders = [checkpoint.load_weights(made / "encoders" / f"{name}.safetensors") for name in ("all", "different")]
+    encoders = [weight_files.load_weights(made / "encoders" / f"{name}.safetensors") for name in ("all", "different")]
     for tensors, told in encoders:
         assert float(told["spread"]) > 0.01
         assert all(tensor.isfinite().all() for tensor in tensors.values())

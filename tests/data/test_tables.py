@@ -53,21 +53,23 @@ def test_slices_may_tell_their_series_and_position(tmp_path: Path):
 def test_columns_are_put_in_order_and_rows_counted_anew():
     mixed = CASES[CASES.columns[::-1]].iloc[::-1]
     formed = tables.check(mixed, "catalogue")
-    assert list(formed.columns) == [*tables.TABLES["catalogue"], "target:Nodule"]
+    assert list(formed.columns) == [*tables.declared("catalogue").columns, "target:Nodule"]
     assert list(formed.index) == [0, 1]
     assert formed.loc[1, "case"] == "a"
     assert formed.loc[1, "target:Nodule"] == 1
 
 
-@pytest.mark.parametrize("table", list(tables.TABLES))
+@pytest.mark.parametrize("table", [*tables.TABLES, *tables.HOMES])
 def test_each_table_may_be_empty(table: str):
-    empty = pd.DataFrame({name: [] for name in tables.TABLES[table]})
+    empty = pd.DataFrame({name: [] for name in tables.declared(table).columns})
     assert len(tables.check(empty, table)) == 0
 
 
-def test_each_key_is_a_column():
-    for table, keys in tables.KEYS.items():
-        assert set(keys) <= set(tables.TABLES[table])
+@pytest.mark.parametrize("table", [*tables.TABLES, *tables.HOMES])
+def test_each_key_is_a_column(table: str):
+    declared = tables.declared(table)
+    assert declared.name == table
+    assert set(declared.keys) <= set(declared.columns)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +111,10 @@ def test_wrong_cases_are_refused(column: str, values: list, said: str):
 
 def test_yes_or_no_is_no_text():
     good = pd.DataFrame(
-        {name: [{"text": "a", "yes or no": True}.get(kind, 1)] for name, kind in tables.TABLES["comparisons"].items()}
+        {
+            name: [{"text": "a", "yes or no": True}.get(kind, 1)]
+            for name, kind in tables.declared("comparisons").columns.items()
+        }
     )
     assert tables.check(good, "comparisons")["tested"].dtype == bool
     with pytest.raises(UserError, match="'tested' is no yes or no"):
@@ -119,7 +124,7 @@ def test_yes_or_no_is_no_text():
 
 
 def test_keys_are_looked_at_together():
-    frame = pd.DataFrame({name: ["a", "a"] for name in tables.TABLES["predictions"]})
+    frame = pd.DataFrame({name: ["a", "a"] for name in tables.declared("predictions").columns})
     frame = frame.assign(seed=0, target=1.0, score=0.5, label=["Nodule", "Mass"])
     assert len(tables.check(frame, "predictions")) == 2
     with pytest.raises(UserError, match="occurs more than once"):

@@ -89,7 +89,7 @@ def test_a_label_that_is_not_there_is_refused(tmp_path, files):
 def reported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("headwater.reporting.figures.drawn", lambda *_, **__: {})
+        patch.setattr("headwater.reporting.writing.draw", lambda study: {})
         declared = {"one": {"chest": ("Atelectasis",), "vindr": ("Cardiomegaly", "Pleural_effusion & more")}}
         made = study(folder, strengths={"random": 0.3, "dino": 1.2}, subsets=declared)
         report(**made.arguments(), folder=folder / "report")

@@ -44,10 +44,10 @@ def no_slurm(slurm_says: Callable) -> None:
 
 @pytest.fixture
 def half(tmp_path: Path) -> Path:
-    """Prepared and pre-trained; one run done, one half, one failed, one not begun; Snakemake is not at work."""
+    """Prepared and pre-trained; one source done, of the other one run failed, one not begun; Snakemake not at work."""
     done(tmp_path, "twin chestxray14", "prepare chestxray14", "prepare photographs")
     done(tmp_path, "reduce photographs/everything", "pretrain photographs")
-    done(tmp_path, f"finetune {RANDOM}/0", f"predict {RANDOM}/0", f"finetune {RANDOM}/1")
+    done(tmp_path, f"finetune {RANDOM}/0", f"finetune {RANDOM}/1", f"predict {RANDOM}")
     broken = job(f"finetune {PHOTOGRAPHS}/0")
     written(tmp_path / broken.log, "headwater finetune: the loss became nan at step 7; lower lr\nsrun: error: exited\n")
     log(tmp_path, started("finetune", broken.product, 4) + failed("finetune", broken.product, 4, log=broken.log))
@@ -58,14 +58,18 @@ def test_every_run_of_a_half_finished_grid(half: Path):
     found = stands(half)
     assert status.runs(list(found.values())) == {
         tuple(f"{RANDOM}/0".split("/")): "done",
-        tuple(f"{RANDOM}/1".split("/")): "prediction queued",
+        tuple(f"{RANDOM}/1".split("/")): "done",
         tuple(f"{PHOTOGRAPHS}/0".split("/")): "fit failed",
         tuple(f"{PHOTOGRAPHS}/1".split("/")): "fit queued",
     }
+    # one job predicts for all seeds
+    (half / job(f"predict {RANDOM}").product).unlink()
+    again = status.runs(list(stands(half).values()))
+    assert {again[tuple(f"{RANDOM}/{seed}".split("/"))] for seed in (0, 1)} == {"prediction queued"}
     broken = found[f"finetune {PHOTOGRAPHS}/0"]
     assert broken.note == "headwater finetune: the loss became nan at step 7; lower lr"
     assert broken.log == "logs/finetune/chestxray14/photographs/finetune/seed0.log"
-    for title in (f"predict {PHOTOGRAPHS}/0", "compare chestxray14", "report"):
+    for title in (f"predict {PHOTOGRAPHS}", "compare chestxray14", "report"):
         assert (found[title].state, found[title].note) == ("waits", f"finetune {PHOTOGRAPHS}/0")
 
 
@@ -85,7 +89,8 @@ def test_a_job_that_was_tried_again_has_not_failed(half: Path):
 
 
 def test_a_failed_group_of_jobs(half: Path):
-    predictions = [job(f"predict {RANDOM}/{seed}") for seed in (0, 1)]
+    done(half, *(f"finetune {PHOTOGRAPHS}/{seed}" for seed in (0, 1)))
+    predictions = [job(f"predict {place}") for place in (RANDOM, PHOTOGRAPHS)]
     members = "".join(
         f"        rule predict:\n            jobid: {at}\n            output: {one.product}\n"
         for at, one in enumerate(predictions)
@@ -126,13 +131,13 @@ def test_what_runs_here(half: Path):
 
 
 def test_a_product_that_is_still_being_made_is_not_done(half: Path):
-    mark(half, job(f"predict {RANDOM}/0").product)
-    assert stands(half)[f"predict {RANDOM}/0"].state == "queued"
+    mark(half, job(f"predict {RANDOM}").product)
+    assert stands(half)[f"predict {RANDOM}"].state == "queued"
 
 
 def test_what_runs_in_slurm(half: Path, slurm_says: Callable):
     runs, waits = job(f"finetune {PHOTOGRAPHS}/1"), job(f"finetune {PHOTOGRAPHS}/0")
-    first, second = (job(f"predict {RANDOM}/{seed}") for seed in (0, 1))
+    first, second = (job(f"predict {place}") for place in (RANDOM, PHOTOGRAPHS))
     mark(half, runs.product)
     mark(half, waits.product, slurm="12")
     (half / first.product).unlink()
@@ -182,7 +187,7 @@ def test_the_page_in_text_and_html(half: Path):
     assert "Snakemake is not at work here" in said
     assert "Spent: 0.044 process-hours" in said and "0.010 on failed ones" in " ".join(said.split())
     # one more fitting of 80 s; of predictions no time is known
-    assert "To go: 0.022 process-hours, without 3 jobs of which no time is known" in " ".join(said.split())
+    assert "To go: 0.022 process-hours, without 1 jobs of which no time is known" in " ".join(said.split())
     assert re.search(r"^finetune +4 +2 +0 +1 +1 +0$", said, re.MULTILINE)
     assert re.search(r"^photographs +fit failed +fit queued$", said, re.MULTILINE)
     html = (half / "page.html").read_text()
@@ -202,7 +207,7 @@ def test_a_real_grid_with_a_run_that_fails(tmp_path: Path):
     unfinished = {title: one.state for title, one in found.items() if one.state != "done"}
     assert unfinished == {
         broken.title: "failed",
-        f"predict {RANDOM}/0": "waits",
+        f"predict {RANDOM}": "waits",
         "compare chestxray14": "waits",
         "examine chestxray14": "waits",
         "report": "waits",

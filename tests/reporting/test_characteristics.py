@@ -52,7 +52,7 @@ def test_age_sex_and_projections_are_of_the_cases_that_tell(made):
     assert (age.known, age.value) == (80, 50) and age.sd == pytest.approx(ages.std(ddof=1))
     assert (women.known, women.value) == (80, 80)
     assert (projection.cases, projection.value) == (160, 80)
-    assert number(made, "projection", cohort.UNTOLD).value == 80
+    assert number(made, "projection", cohort.UNKNOWN_GROUP).value == 80
 
 
 def test_labels_are_the_datasets_in_its_order(made):

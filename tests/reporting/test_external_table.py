@@ -1,15 +1,18 @@
 """The matrix of fitted to and tested on: every cell where it belongs, said as what it is, and only where asked for."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from headwater.data.tables import MACRO, TABLES, write_table
-from headwater.reporting import external_table, figures
+from headwater.data.tables import MACRO, declared, write_table
+from headwater.reporting import external_table
+from headwater.reporting.provenance import ProvenanceIndex
+from headwater.reporting.results import StudyResults
 from headwater.stages.report import report
-from report_made import Study, changed, study
+from report_made import Study, changed, drawn, study
 
 SOURCES = ("random", "dino")
 SHARED = {"chest": ("Effusion", "Atelectasis"), "vindr": ("Pleural effusion", "Atelectasis")}
@@ -20,7 +23,20 @@ def made(tmp_path_factory) -> Study:
     strengths = {"random": 0.3, "dino": 1.2, "dino_again": 1.2}
     folder = tmp_path_factory.mktemp("study")
     finished = study(folder, strengths=strengths, controls=("dino_again",), resamples=128)
-    return Study(**finished.arguments(grid=changed(finished.grid, external=True)))
+    return replace(finished, grid=changed(finished.grid, external=True))
+
+
+def results(made, crossed: pd.DataFrame, **changes) -> StudyResults:
+    """The study's results with these cells."""
+    read = replace(made, **changes).read_in()
+    read.crossed = crossed
+    # which runs predicted elsewhere no file of this study says: names of provenance are not asked for here
+    read.provenance = ProvenanceIndex(
+        pd.concat([read.provenance.files, read.provenance.files.assign(file="elsewhere.parquet")]).drop_duplicates(
+            ["run", "file"]
+        )
+    )
+    return read
 
 
 def cells(**lacking: str) -> pd.DataFrame:
@@ -31,16 +47,16 @@ def cells(**lacking: str) -> pd.DataFrame:
             for source in SOURCES if lacking.get(dataset) != fitted_to else ():
                 for label in (MACRO, *labels):
                     rows.append(_cell(dataset, fitted_to, source, label, value=0.5 + 0.01 * len(rows)))
-    return pd.DataFrame(rows, columns=list(TABLES["crossed"]))
+    return pd.DataFrame(rows, columns=list(declared("crossed").columns))
 
 
 def _cell(dataset: str, fitted_to: str, source: str, label: str, *, value: float) -> dict:
     home = dataset == fitted_to
-    numbers = {name: np.nan for name, kind in TABLES["crossed"].items() if kind == "number"}
+    numbers = {name: np.nan for name, kind in declared("crossed").columns.items() if kind == "number"}
     numbers |= {"value": value, "value_se": 0.01, "value_low": value - 0.02, "value_high": value + 0.02}
     if not home:
         numbers |= {"home_value": value + 0.1, "difference": -0.1, "difference_low": -0.12, "p": 0.01}
-    counts = {name: 7 for name, kind in TABLES["crossed"].items() if kind == "whole number"}
+    counts = {name: 7 for name, kind in declared("crossed").columns.items() if kind == "whole number"}
     words = {"dataset": dataset, "fitted_to": fitted_to, "metric": "auroc", "recipe": "finetune", "source": source}
     findings = {"findings": (5 if home else 2) if label == MACRO else 1}
     return {
@@ -58,7 +74,7 @@ def _cell(dataset: str, fitted_to: str, source: str, label: str, *, value: float
 
 def test_each_cell_stands_in_the_line_fitted_to_and_the_column_tested_on(made):
     crossed = cells()
-    found = external_table.table(crossed.sample(frac=1, random_state=0), grid=made.grid)
+    found = external_table.table(results(made, crossed.sample(frac=1, random_state=0)))
     assert list(found.shown) == ["Fitted to", "Source", "chest", "vindr"]
     assert list(zip(found.shown["Fitted to"], found.shown["Source"], strict=True)) == [
         ("chest", "random"), ("chest", "dino"), ("vindr", "random"), ("vindr", "dino"),
@@ -76,7 +92,7 @@ def test_each_cell_stands_in_the_line_fitted_to_and_the_column_tested_on(made):
 
 
 def test_where_nothing_is_shared_there_is_a_dash(made):
-    found = external_table.table(cells(vindr="chest"), grid=made.grid)
+    found = external_table.table(results(made, cells(vindr="chest")))
     assert found.shown.loc[0, "vindr"] == "–" and np.isnan(found.exact.loc[0, "vindr.value"])
     assert found.shown.loc[0, "chest"] != "–"
 
@@ -107,7 +123,7 @@ def test_the_notes_say_what_the_numbers_cannot(made):
 
 
 def test_the_figure_tells_each_value_and_shades_the_best_darkest(made):
-    svgs = figures.elsewhere(cells(), grid=made.grid)
+    svgs = drawn(results(made, cells()), "crossed")
     assert set(svgs) == {"crossed_random", "crossed_dino"}
     macro = cells().query("label == 'macro'")
     for source in SOURCES:
@@ -121,16 +137,16 @@ def test_the_figure_tells_each_value_and_shades_the_best_darkest(made):
 
 def test_one_value_alone_is_drawn(made):
     alone = cells().query("label == 'macro' and source == 'dino' and dataset == 'chest' and fitted_to == 'vindr'")
-    assert "nan" not in figures.elsewhere(alone, grid=made.grid)["crossed_dino"]
+    assert "nan" not in drawn(results(made, alone), "crossed")["crossed_dino"]
 
 
 def reported(made, folder, *, seed=0, **changes) -> dict[str, bytes]:
     """Every file of the report, the crossed tables in another order for another seed."""
-    crossed = []
+    copy = made.copied(folder)
     for dataset, part in cells().groupby("dataset"):
-        crossed.append(folder / f"{dataset}.crossed.parquet")
-        write_table(part.sample(frac=1, random_state=seed), crossed[-1], "crossed")
-    report(**made.arguments(folder=folder / "report", **({"crossed": crossed} | changes)))
+        file = folder / "comparisons" / f"{dataset}.crossed.parquet"
+        write_table(part.sample(frac=1, random_state=seed), file, "crossed")
+    report(**copy.arguments(**changes), folder=folder / "report")
     return {file.name: file.read_bytes() for file in sorted((folder / "report").iterdir())}
 
 
@@ -141,7 +157,7 @@ def test_the_report_has_the_matrix_the_figures_and_all_cells(made, tmp_path):
     assert '<h2 id="elsewhere">Tested elsewhere</h2>' in page and '<a href="#elsewhere">' in page
     assert page.count("By the dataset fitted to and the one tested on") == 2
     long = pd.read_csv(tmp_path / "one" / "report" / "crossed_labelwise.csv", keep_default_na=True)
-    assert len(long) == len(cells()) and list(long) == [*TABLES["crossed"], "provenance"]
+    assert len(long) == len(cells()) and list(long) == [*declared("crossed").columns, "provenance"]
     assert "version 1 of the table of findings" in files["crossed.md"].decode()
     assert re.search(r"\*\*0\.\d{3} \[[^\]]*\] \(home, 5\)\*\*", files["crossed.md"].decode())
     assert "(home, 5)" in files["crossed.html"].decode()
@@ -151,6 +167,6 @@ def test_the_report_has_the_matrix_the_figures_and_all_cells(made, tmp_path):
 
 
 def test_a_study_that_did_not_ask_has_no_word_of_it(made, tmp_path):
-    files = reported(made, tmp_path, crossed=None)
+    files = reported(made, tmp_path / "study", grid=changed(made.grid, external=False))
     assert not [name for name in files if name.startswith("crossed")]
     assert "elsewhere" not in files["index.html"].decode().lower().replace("are worth elsewhere", "")

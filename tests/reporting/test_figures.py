@@ -1,14 +1,16 @@
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from headwater.reporting import figures, pivot, prose
-from headwater.reporting.figures import palette, ranks, replicates, seeds
+from headwater.reporting import pivot
+from headwater.reporting.drawing import palette
+from headwater.reporting.figures import ranks, replicates, seeds
 from headwater.stages.report import report
-from report_made import judged, read, study
+from report_made import corrected, drawn, read, study
 
 SOURCES = ("random", "wild_dino", "image_net")
 
@@ -20,23 +22,26 @@ def made(tmp_path_factory):
     return study(folder, strengths=strengths, controls=("random_again",), seeds=(0, 1, 2), resamples=128)
 
 
-def drawn(made, *, rows=None, **tables) -> dict[str, str]:
-    """All figures of a study, from these tables or from its own."""
-    parts = {"curves": read(made, "curves"), "values": read(made, "values"), "resampled": read(made, "replicates")}
-    return figures.drawn(judged(made) if rows is None else rows, **(parts | tables), grid=made.grid)
+KINDS = ("forest", "roc", "seeds", "replicates")
+
+
+def figures(made, **tables) -> dict[str, str]:
+    """The figures of a study's comparisons, from these tables or from its own."""
+    results = made.read_in()
+    for name, table in tables.items():
+        setattr(results, name, table)
+    return drawn(results, "forest_macro", "ranks", *KINDS)
 
 
 def test_all_figures_are_drawn_and_the_order_of_rows_changes_no_byte(made):
-    svgs = drawn(made)
-    assert set(svgs) == {"forest_macro", "ranks"} | {
-        f"{kind}_{name}" for kind in ("forest", "roc", "seeds", "replicates") for name in ("chest", "vindr")
-    }
+    svgs = figures(made, comparisons=corrected(made))
+    assert set(svgs) == {"forest_macro", "ranks"} | {f"{kind}_{name}" for kind in KINDS for name in ("chest", "vindr")}
     shuffled = {
         name: read(made, table).sample(frac=1, random_state=1)
-        for name, table in (("values", "values"), ("resampled", "replicates"))
+        for name, table in (("run_values", "values"), ("replicates", "replicates"))
     }
-    rows = judged(made, rows=read(made, "comparisons").sample(frac=1, random_state=1).reset_index(drop=True))
-    assert drawn(made, rows=rows, **shuffled) == svgs
+    rows = corrected(made, rows=read(made, "comparisons").sample(frac=1, random_state=1).reset_index(drop=True))
+    assert figures(made, comparisons=rows, **shuffled) == svgs
 
 
 def test_seeds_are_a_dot_each_and_joined_only_where_they_are_pairs(made):
@@ -82,21 +87,22 @@ def test_a_bar_of_ranks_runs_from_left_to_right_in_every_process(made):
 
 
 def test_ranks_leave_controls_out(made):
-    assert set(pivot.ranked(judged(made), grid=made.grid)["source"]) == set(SOURCES)
-    assert "random_again" not in drawn(made)["ranks"] and "random_again" in drawn(made)["forest_macro"]
+    assert set(pivot.ranked(corrected(made), grid=made.grid)["source"]) == set(SOURCES)
+    assert "random_again" not in figures(made)["ranks"] and "random_again" in figures(made)["forest_macro"]
 
 
 @pytest.mark.parametrize("kept", [{"source": ("random", "wild_dino")}, {"dataset": ("chest",)}])
 def test_too_few_sources_or_test_sets_have_no_ranks_and_a_sentence_why(made, kept):
-    rows = judged(made)
+    rows = corrected(made)
     if "dataset" in kept:
         rows.loc[rows["dataset"] != "chest", ["value", "reference_value"]] = np.nan
         grid = made.grid
     else:
         grid = made.grid.model_copy(update={"sources": made.grid.sources[:2]})
     assert pivot.ranked(rows, grid=grid).empty
-    assert "they need 3 sources and 2 test sets" in prose.ranks(rows, grid=grid)
-    assert prose.ranks(judged(made), grid=made.grid) == ""
+    results = replace(made, grid=grid).read_in()
+    results.comparisons = rows
+    assert ranks.make(results) == {} and "they need 3 sources and 2 test sets" in ranks.reason_for_none(results)
 
 
 def test_ranks_are_captioned_as_description_only(made, tmp_path):
@@ -109,7 +115,7 @@ def test_ranks_are_captioned_as_description_only(made, tmp_path):
 
 
 def test_a_pair_without_replicates_still_has_its_difference_and_interval(made):
-    rows = judged(made).query("dataset == 'chest' and label == 'macro' and reference != ''")
+    rows = corrected(made).query("dataset == 'chest' and label == 'macro' and reference != ''")
     nothing = read(made, "replicates").iloc[:0]
     svg = replicates.drawn(
         rows, nothing, colours=palette([source.name for source in made.grid.sources]), grid=made.grid

@@ -29,7 +29,7 @@ PLAIN = {"strengths": {"random": 0.3, "wild_dino": 1.4}}
 def folder(request, tmp_path_factory):
     place = tmp_path_factory.mktemp("study")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("headwater.reporting.figures.drawn", lambda *_, **__: {})
+        patch.setattr("headwater.reporting.writing.draw", lambda study: {})
         report(**study(place, **request.param).arguments(), folder=place / "report")
     return place / "report"
 

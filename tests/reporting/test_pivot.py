@@ -10,7 +10,7 @@ from headwater.core.errors import UserError
 from headwater.data.tables import read_table
 from headwater.reporting import formatting, named_values
 from headwater.stages.report import report
-from report_made import judged, study
+from report_made import corrected, study
 
 STRENGTHS = {"random": 0.3, "wild_dino": 1.4, "image_net": 0.8, "random_again": 0.3}
 
@@ -35,7 +35,7 @@ def made(tmp_path_factory):
 def folder(made, tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("headwater.reporting.figures.drawn", lambda *_, **__: {})
+        patch.setattr("headwater.reporting.writing.draw", lambda study: {})
         report(**made.arguments(), folder=folder)
     return folder
 
@@ -70,8 +70,8 @@ def test_the_cells_are_the_numbers_of_the_long_table(folder):
     assert chest.loc["Hernia"].drop_duplicates().tolist() == ["–"]
 
 
-def test_the_csv_of_a_wide_table_is_in_full_precision(made, folder):
-    whole = pd.concat([read_table(file, "comparisons") for file in made.comparisons])
+def test_the_csv_of_a_pivot_table_is_in_full_precision(made, folder):
+    whole = pd.concat([read_table(file, "comparisons") for file in made.compared()])
     macro = pd.read_csv(folder / "macro.csv").set_index("dataset")
     for row in whole.query("label == 'macro' and reference == 'wild_dino'").itertuples():
         assert macro.loc[row.dataset, "image_net.vs.wild_dino.difference"] == row.difference
@@ -98,7 +98,7 @@ def test_no_star_stands_on_a_published_p(folder):
 
 def test_every_number_bears_a_name(made, folder):
     found = json.loads((folder / "numbers.json").read_text())
-    whole = pd.concat([read_table(file, "comparisons") for file in made.comparisons])
+    whole = pd.concat([read_table(file, "comparisons") for file in made.compared()])
     row = whole.query(
         "dataset == 'vindr' and label == 'macro' and source == 'image_net' and reference == 'random'"
     ).iloc[0]
@@ -124,7 +124,7 @@ def test_latex_has_the_same_names_with_the_numbers_of_the_tables(folder):
 
 
 def test_two_numbers_of_one_name_are_refused(made):
-    rows = judged(made)
+    rows = corrected(made)
     one, other = rows[rows["dataset"] == "vindr"]["label"].unique()[1:]
     rows["label"] = rows["label"].replace({one: "a b", other: "a&b"})
     with pytest.raises(UserError, match=r"two numbers would be called vindr\.auroc\.finetune\.a-b\.patients"):

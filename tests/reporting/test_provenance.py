@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -11,6 +10,7 @@ from headwater.core import fingerprints
 from headwater.core.errors import UserError
 from headwater.data import tables
 from headwater.data.tables import read_table, write_table
+from headwater.evaluation import run_files
 from headwater.reporting import provenance
 from headwater.stages.compare import compare
 from headwater.stages.report import report
@@ -24,7 +24,7 @@ STRENGTHS = {"random": 0.3, "wild_dino": 1.4, "image_net": 0.8}
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("headwater.reporting.figures.drawn", lambda *_, **__: {})
+        patch.setattr("headwater.reporting.writing.draw", lambda study: {})
         made = study(folder, strengths=STRENGTHS)
         report(**made.arguments(), folder=folder / "report")
     return made, folder
@@ -32,7 +32,7 @@ def finished(tmp_path_factory):
 
 @pytest.fixture
 def without_figures(monkeypatch):
-    monkeypatch.setattr("headwater.reporting.figures.drawn", lambda *_, **__: {})
+    monkeypatch.setattr("headwater.reporting.writing.draw", lambda study: {})
 
 
 def test_every_row_names_the_runs_behind_it(finished):
@@ -71,12 +71,11 @@ def names(report_folder) -> pd.Series:
 
 def runs_with(made, folder, change, *, of: tuple[str, ...] = ("compare", "examine")):
     """The study with other tables of provenance for chest."""
-    named = dict(zip(("compare", "examine"), made.provenance[:2], strict=True))
+    copy = made.copied(folder / "changed")
     for verb in of:
-        copy = folder / named[verb].name
-        write_table(change(read_table(named[verb], "provenance")), copy, "provenance")
-        named[verb] = copy
-    return replace(made, provenance=[*named.values(), *made.provenance[2:]])
+        file = copy.compared({"compare": "provenance", "examine": "examined"}[verb])[0]
+        write_table(change(read_table(file, "provenance")), file, "provenance")
+    return copy
 
 
 def test_tables_that_disagree_are_refused(finished, tmp_path):
@@ -106,15 +105,15 @@ def test_a_cell_of_the_matrix_rests_on_what_guests_predicted_and_on_those_at_hom
          "predictions": f"{dataset} {file}", **dict.fromkeys(("record", "model", "encoder", "split"), "x")}
         for dataset in ("chest", "vindr") for file in ("predictions.parquet", "elsewhere.parquet")
     ]  # fmt: skip
-    book = provenance.Book(pd.DataFrame(runs))
+    index = provenance.ProvenanceIndex(pd.DataFrame(runs))
     cells = pd.DataFrame(
         [("chest", "chest"), ("vindr", "chest")], columns=["fitted_to", "dataset"]
     ).assign(recipe="finetune", source="dino")  # fmt: skip
-    behind = [set(book.sets[name]["predictions"]) for name in provenance.of_cells(cells, book)["provenance"]]
+    behind = [set(index.sets[name]["predictions"]) for name in provenance.of_cells(cells, index)["provenance"]]
     assert behind == [{"chest predictions.parquet"}, {"chest predictions.parquet", "vindr elsewhere.parquet"}]
-    line = provenance.of_cells(cells.iloc[:1], book, tested_on=["chest", "vindr"])["provenance"][0]
+    line = provenance.of_cells(cells.iloc[:1], index, tested_on=["chest", "vindr"])["provenance"][0]
     tested = {"chest predictions.parquet", "vindr predictions.parquet", "chest elsewhere.parquet"}
-    assert set(book.sets[line]["predictions"]) == tested
+    assert set(index.sets[line]["predictions"]) == tested
 
 
 def test_another_hash_changes_the_names_of_its_rows_and_no_other_number(finished, tmp_path, without_figures):
@@ -148,11 +147,11 @@ def test_what_else_products_tell_changes_no_name(finished, tmp_path, without_fig
 def test_a_changed_byte_of_predictions_is_another_hash(tmp_path):
     cases = cohort(patients=40, images=1, labels={"Mass": 0.5})
     file, *_ = written(tmp_path, cases, strengths={"random": 0.4}, seeds=(0,))
-    before = provenance.of_predictions(file, run=("random", "finetune", 0), dataset="chest")
+    before = run_files.row(file, run=("random", "finetune", 0), dataset="chest")
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
-    after = provenance.of_predictions(file, run=("random", "finetune", 0), dataset="chest")
+    after = run_files.row(file, run=("random", "finetune", 0), dataset="chest")
     assert {name for name in before if before[name] != after[name]} == {"predictions"}
 
 
@@ -183,7 +182,7 @@ def test_a_table_that_tells_is_the_same_table_and_the_same_bytes_again(tmp_path)
     for name, origin in (("one", {"b": "2", "a": "1"}), ("two", {"a": "1", "b": "2"}), ("none", None)):
         write_table(frame, tmp_path / name, "rows", origin=origin)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
-    assert tables.told(tmp_path / "one") == {"a": "1", "b": "2"} and tables.told(tmp_path / "none") == {}
+    assert tables.read_origin(tmp_path / "one") == {"a": "1", "b": "2"} and tables.read_origin(tmp_path / "none") == {}
     pd.testing.assert_frame_equal(read_table(tmp_path / "one", "rows"), read_table(tmp_path / "none", "rows"))
 
 

@@ -16,6 +16,7 @@ from headwater.reporting.references import less_is_more
 from headwater.stages.report import report
 from headwater.study.archive import Archive, Dataset
 from headwater.study.grid import Grid
+from headwater.study.paths import Paths
 from headwater.study.recipe import Training
 from headwater.study.source import Source
 from report_made import study
@@ -43,12 +44,12 @@ def finished(tmp_path_factory):
         one.model_copy(update={"reduction": LEARNED[one.name]} if one.name in LEARNED else {})
         for one in made.grid.sources
     ]
-    made = replace(made, grid=made.grid.model_copy(update={"sources": tuple(sources), "reductions": REDUCTIONS}))
-    return made, noted(folder)
+    noted(folder)
+    return replace(made, grid=made.grid.model_copy(update={"sources": tuple(sources), "reductions": REDUCTIONS}))
 
 
-def noted(folder, *, names=tuple(KEPT), corpus="photographs"):
-    """Manifests and what jobs noted beside them, as the workflow leaves them; what `report` is given of them."""
+def noted(folder, *, names=tuple(KEPT), corpus="photographs") -> Paths:
+    """Manifests and what jobs noted beside them, as the workflow leaves them."""
     place = folder / "corpora" / corpus
     for name in names:
         manifest = pd.DataFrame({"row": range(40), "case": [f"c{row}" for row in range(40)]})
@@ -58,20 +59,19 @@ def noted(folder, *, names=tuple(KEPT), corpus="photographs"):
         files.write_json({"seconds": 2.5}, place / f"{name}.spent.json")
     files.write_json({"seconds": 30.0}, place / "random.features.json")
     files.write_json({"seconds": 7200.0}, folder / "encoders" / "six" / "spent.json")
-    manifests = [place / f"{name}.manifest.parquet" for name in names]
-    return {"manifests": manifests, "encoders": folder / "encoders"}
+    return Paths(folder)
 
 
 def test_costs_are_what_the_jobs_noted(finished):
-    made, told = finished
-    costs = reduction_results.costs(**told, grid=made.grid).set_index("source")
+    made = finished
+    costs = made.read_in().costs.set_index("source")
     assert costs["kept"].to_dict() == {"all": 40, "three": 20, "six": 10}
     assert costs["share"].to_dict() == {"all": 1.0, "three": 0.5, "six": 0.25}
     assert costs.loc["six", "pretraining_seconds"] == 7200 and np.isnan(costs.loc["all", "pretraining_seconds"])
     assert (costs["reduction_seconds"] == 2.5).all() and costs["features_seconds"].isna().all()
     # 100 steps of 64 images
     assert costs["epochs"].to_dict() == {"all": 160, "three": 320, "six": 640}
-    shown = reduction_results.cost_table(reduction_results.costs(**told, grid=made.grid)).shown.set_index("Source")
+    shown = reduction_results.cost_table(made.read_in().costs, warnings=[], notes=[]).shown.set_index("Source")
     assert shown.loc["six"].to_dict() == {
         **{"Corpus": "photographs", "Reduction": "hash6", "By": "hash, distance 6, per volume"},
         **{"Kept": "10 of 40", "Share": "25.0%", "To reduce": "2.5 s", "Pre-training": "2 h"},
@@ -81,32 +81,30 @@ def test_costs_are_what_the_jobs_noted(finished):
 
 def test_equal_epochs_are_fewer_steps_of_less_and_features_count_among_the_costs(finished, tmp_path):
     learned = {"backbone": "timm/resnet50", "method": "dino", "corpus": "photographs"}
-    grid = finished[0].grid
+    grid = finished.grid
     sources = [grid.source("random")] + [
         Source(name=name, **learned, reduction=name, training=Training(epochs=3, batch=16)) for name in KEPT
     ]
     grid = grid.model_copy(update={"sources": tuple(sources)})
-    costs = reduction_results.costs(**noted(tmp_path), grid=grid).set_index("source")
+    costs = reduction_results.costs(noted(tmp_path / "all"), grid=grid).set_index("source")
     assert costs["steps"].to_dict() == {"everything": 8, "hash3": 4, "hash6": 2, "unlike": 1, "as_many": 2}
     assert costs["features_seconds"].dropna().to_dict() == {"unlike": 30.0}
-    shown = reduction_results.cost_table(costs.reset_index()).shown.set_index("Source")
+    shown = reduction_results.cost_table(costs.reset_index(), warnings=[], notes=[]).shown.set_index("Source")
     assert shown["To reduce"].to_dict() == dict.fromkeys(KEPT, "2.5 s") | {"unlike": "32.5 s"}
     assert shown.loc["unlike", "By"] == "embedding, share 0.1, per corpus, seen by random, neighbours"
     assert shown.loc["as_many", "By"] == "random, like hash6"
     assert any("At equal epochs" in note for note in reduction_results.notes(costs, grid=grid))
     with pytest.raises(UserError, match="no manifest of photographs, hash6; run reduce first"):
-        reduction_results.costs(
-            noted(tmp_path, names=("everything", "hash3"))["manifests"], encoders=tmp_path, grid=grid
-        )
+        reduction_results.costs(noted(tmp_path / "some", names=("everything", "hash3")), grid=grid)
 
 
 @pytest.fixture(scope="module")
 def folders(finished, tmp_path_factory):
     """The report with reductions twice, and once without."""
-    made, told = finished
+    made = finished
     places = [tmp_path_factory.mktemp("reports") / name for name in ("first", "second", "without")]
     for place in places[:2]:
-        report(**made.arguments(), **told, folder=place)
+        report(**made.arguments(), folder=place)
     whole = made.grid.model_copy(
         update={"sources": tuple(one.model_copy(update={"reduction": "everything"}) for one in made.grid.sources)}
     )
@@ -140,8 +138,8 @@ def test_the_same_inputs_give_the_same_bytes(folders):
 def test_what_came_of_it_is_what_the_comparisons_say(folders):
     found = pd.read_csv(folders[0] / "reductions_measured.csv")
     assert len(found) == 2 * len(STRENGTHS)
-    judged = pd.read_csv(folders[0] / "significance.csv")
-    macro = judged[judged["label"] == "macro"].set_index(["dataset", "source"])
+    compared = pd.read_csv(folders[0] / "significance.csv")
+    macro = compared[compared["label"] == "macro"].set_index(["dataset", "source"])
     for row in found.itertuples():
         said = macro.loc[row.dataset, row.source]
         assert (row.value, row.value_low, row.value_high) == (said["value"], said["value_low"], said["value_high"])

@@ -69,8 +69,8 @@ def _run(run, made: prepared_made.Made, results: Path, encoder: Path | None) -> 
     )  # fmt: skip
     predictions = folder / "predictions.parquet"
     predict(
-        run=run, cases=made.cases, images=made.images, model=folder / "model.safetensors", predictions=predictions,
-        validation=folder / "validation.parquet",
+        runs=[run], cases=made.cases, images=made.images, models=[folder / "model.safetensors"],
+        predictions=[predictions], validation=[folder / "validation.parquet"],
     )  # fmt: skip
     return predictions
 
@@ -81,8 +81,7 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr("headwater.reporting.figures.drawn", lambda *_, **__: {})
-        patch.setattr("headwater.reporting.figures.examined", lambda *_, **__: {})
+        patch.setattr("headwater.reporting.writing.draw", lambda study: {})
         torch.manual_seed(1)
         torch.save(timm.create_model("test_resnet", num_classes=0).state_dict(), "published.pth")
         results, grid = Path("results"), laid_out()
@@ -102,7 +101,7 @@ def _reported(grid: Grid, files: list[Path], made: prepared_made.Made, results: 
     )  # fmt: skip
     tables.write_table(label_counts(tables.read_table(made.cases, "cases")), labels, "labels")
     for file, table in ((rejects, "rejects"), (ledger, "ledger")):
-        tables.write_table(pd.DataFrame(columns=list(tables.TABLES[table])), file, table)
+        tables.write_table(pd.DataFrame(columns=list(tables.declared(table).columns)), file, table)
     products = {"comparisons": "", "curves": ".curves", "values": ".values", "replicates": ".replicates"}
     products |= {"provenance": ".provenance"}
     made_by = {name: results / "comparisons" / f"chest{suffix}.parquet" for name, suffix in products.items()}
@@ -113,13 +112,7 @@ def _reported(grid: Grid, files: list[Path], made: prepared_made.Made, results: 
     validation = [file.with_name("validation.parquet") for file in files]
     given = {"predictions": files, "validation": validation, "labels": labels, "cases": made.cases}
     examine(comparison=grid.comparison("chest"), **given, **examined)
-    files = {name: [file] for name, file in made_by.items()}
-    files["provenance"].append(examined["provenance"])
-    files |= {name: [examined[name]] for name in ("calibration", "reliability", "thresholds", "subgroups")}
-    report(
-        grid=grid, **files, labels=[labels], rejects=[rejects],
-        cases=[made.cases], ledger=ledger, folder=results / "report",
-    )  # fmt: skip
+    report(grid=grid, results=results, folder=results / "report")
 
 
 @pytest.fixture

@@ -31,12 +31,12 @@ def results(tmp_path, monkeypatch) -> Path:
         tables.write_table(cases.assign(**named), results / "archives" / archive / "cases.parquet", "cases")
         digests[archive] = splits.digests(cases.assign(**named))[splits.ALL]
     rows = [row for dataset in grid.datasets for row in _run(results, dataset.name, digests[dataset.archive])]
-    book = provenance.Book(pd.DataFrame(rows))
+    index = provenance.ProvenanceIndex(pd.DataFrame(rows))
     cells = pd.DataFrame(CELLS, columns=["fitted_to", "dataset"])
     cells = cells.assign(metric="auroc", recipe="finetune", source="random", label="macro", value=0.7)
     table = results / "report" / "crossed_labelwise.csv"
-    core_files.write_text(provenance.of_cells(cells, book).to_csv(index=False), table)
-    core_files.write_text(book.table().to_csv(index=False), results / "report" / "provenance.csv")
+    core_files.write_text(provenance.of_cells(cells, index).to_csv(index=False), table)
+    core_files.write_text(index.table().to_csv(index=False), results / "report" / "provenance.csv")
     for name in ("chest", "vindr"):
         core_files.write_text(name, results / "comparisons" / f"{name}.crossed.parquet")
     files = [results / "archives" / archive / "cases.parquet" for archive in digests]

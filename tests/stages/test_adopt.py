@@ -8,12 +8,11 @@ import torch
 import rounding
 from headwater.core.command_line import door
 from headwater.core.errors import UserError
-from headwater.models import backbones
-from headwater.models.backbones._encoder import restore
+from headwater.models import backbones, weight_files
+from headwater.models.encoder import restore
 from headwater.models.weights import timm as timm_layout
 from headwater.stages.adopt import adopt
 from headwater.study.source import Source
-from headwater.training import checkpoint
 
 
 def source(path="", *, backbone="timm/test_resnet", layout="timm", coverage=0.95, **options):
@@ -32,7 +31,7 @@ def published(path, network, *, prefix="", head=True):
 def adopted(tmp_path, wanted, *, size=32):
     """(encoder, report) that adopt writes."""
     adopt(source=wanted, size=size, encoder=tmp_path / "e.safetensors", coverage=tmp_path / "c.json")
-    tensors, metadata = checkpoint.load_weights(tmp_path / "e.safetensors")
+    tensors, metadata = weight_files.load_weights(tmp_path / "e.safetensors")
     encoder, _ = restore(tensors, metadata, name=wanted.backbone, size=size, file="e")
     return encoder.eval(), json.loads((tmp_path / "c.json").read_text())
 
@@ -54,7 +53,7 @@ def test_a_whole_checkpoint_gives_the_same_features(tmp_path, network, capsys):
     origin = report["origin"]
     assert origin["sha256"] == hashlib.sha256(content).hexdigest() and origin["file"] == str(tmp_path / "x.pth")
     assert origin["title"] == timm_layout.CARD.title and origin["licence"] == timm_layout.CARD.licence
-    assert json.loads(checkpoint.load_weights(tmp_path / "e.safetensors")[1]["origin"]) == origin
+    assert json.loads(weight_files.load_weights(tmp_path / "e.safetensors")[1]["origin"]) == origin
     assert list(report["dropped"]) == ["fc.weight"]
     assert "fresh head" in report["dropped"]["fc.weight"]
     printed = capsys.readouterr().out
@@ -93,7 +92,7 @@ def test_what_stayed_random_is_named_in_the_file(tmp_path, network):
     _, report = adopted(tmp_path, source(tmp_path / "x.pth"))
     assert report["missing"] == ["bn1.weight"]
     assert report["parameters"]["expected"] - report["parameters"]["loaded"] == gone.numel()
-    _, metadata = checkpoint.load_weights(tmp_path / "e.safetensors")
+    _, metadata = weight_files.load_weights(tmp_path / "e.safetensors")
     assert json.loads(metadata["coverage"])["unfilled"] == ["bn1.weight"]
     with pytest.raises(UserError, match="is below 100 %"):
         adopted(tmp_path, source(tmp_path / "x.pth", coverage=1))
@@ -148,7 +147,7 @@ def test_our_own_files_bring_their_normalisation(tmp_path):
     encoder = backbones.build("timm/test_resnet", size=32, mean=(0.1, 0.2, 0.3), std=(0.4,), seed=5)
     tensors = {f"encoder.backbone.{key}": tensor for key, tensor in encoder.tensors().items()}
     tensors |= {"head.weight": torch.zeros(2, encoder.width), "head.bias": torch.zeros(2)}
-    checkpoint.save_weights(tensors, tmp_path / "model.safetensors", encoder.metadata())
+    weight_files.save_weights(tensors, tmp_path / "model.safetensors", encoder.metadata())
     again, report = adopted(tmp_path, source(tmp_path / "model.safetensors", layout="headwater"))
     assert report["share"] == 1
     assert sorted(report["dropped"]) == ["head.bias", "head.weight"]

@@ -13,14 +13,13 @@ from headwater.core.errors import UserError
 from headwater.core.records import Choice
 from headwater.data import store, tables
 from headwater.data.perceptual_hash import WORDS
-from headwater.models import backbones
+from headwater.models import backbones, weight_files
 from headwater.stages.embed import embed
 from headwater.stages.reduce import reduce
 from headwater.study import config as study_config
 from headwater.study import job_graph
 from headwater.study.ct_windows import Window
 from headwater.study.source import Source
-from headwater.training import checkpoint
 from workflow_made import planned, small_config, snakemake
 
 RANDOM = Source(name="random", backbone="timm/test_resnet", mean=(0.4,), std=(0.2,), seed=3)
@@ -47,7 +46,7 @@ def embedded(folder, made, source=RANDOM, **more):
 
 def written(folder, network):
     """A weights file of ours."""
-    checkpoint.save_weights(network.tensors(), folder / "e.safetensors", network.metadata())
+    weight_files.save_weights(network.tensors(), folder / "e.safetensors", network.metadata())
     return folder / "e.safetensors"
 
 
@@ -66,7 +65,7 @@ def directions_of(network, made):
 
 @pytest.mark.parametrize("piece", [8192, 7])
 def test_features_are_directions_of_what_the_encoder_gives(tmp_path, made, monkeypatch, piece):
-    monkeypatch.setattr("headwater.stages.embed.PIECE", piece)
+    monkeypatch.setattr("headwater.training.features.PIECE", piece)
     features, account = embedded(tmp_path, made)
     assert features.dtype == np.float16 and features.shape == (36, account["width"])
     assert np.allclose(features, directions_of(drawn(), made), atol=HALF)
@@ -159,7 +158,7 @@ def test_a_reduction_keeps_what_the_encoder_sees_as_different(tmp_path, made):
     told = json.loads((tmp_path / "kept.spent.json").read_text())
     assert (told["images"], told["kept"], told["finished"]) == (36, len(rows), True) and told["seconds"] > 0
     fingerprint = hashlib.sha256((tmp_path / "f.npy").read_bytes()).hexdigest()
-    assert tables.told(tmp_path / "kept.parquet") == {"features": fingerprint}
+    assert tables.read_origin(tmp_path / "kept.parquet") == {"features": fingerprint}
 
 
 def test_features_are_asked_for_and_must_fit(tmp_path, made):

@@ -12,9 +12,9 @@ from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from headwater.core.errors import UserError
 from headwater.data.tables import read_table, write_table
-from headwater.evaluation import calibration as examined
-from headwater.evaluation import predictions, subgroups
+from headwater.evaluation import calibration, operating_points, predictions, seed_groups, subgroups, validation_choices
 from headwater.evaluation.statistics import operating, recalibration
+from headwater.evaluation.validation_choices import TestedNetwork
 from headwater.stages.examine import examine
 from predictions_made import cohort, comparison, counted, of_validation, told, written
 
@@ -368,7 +368,7 @@ def test_ages_fall_into_their_band(age, band):
 # cells that are not at home
 
 
-def elsewhere(one: Made) -> list[examined.Cell]:
+def elsewhere(one: Made) -> list[TestedNetwork]:
     """Networks that call a label of this test set by another name, and know only that one."""
     plan = comparison(sources=tuple(STRENGTHS))
     tested, validated = (predictions.read_all(plan, files) for files in (one.test, one.validation))
@@ -378,7 +378,7 @@ def elsewhere(one: Made) -> list[examined.Cell]:
         few = replace(test, labels=test.labels[at], target=test.target[at], score=test.score[at])
         names = np.array(["Effusion" if label == "Effusion" else "Nodule/Mass" for label in test.labels], object)
         renamed = replace(validated[run], labels=names)
-        cell = examined.Cell(fitted_to="abroad", test=few, validation=renamed, asked=("Nodule/Mass",), untaught={})
+        cell = TestedNetwork(fitted_to="abroad", test=few, validation=renamed, asked=("Nodule/Mass",), untaught={})
         cells.append(cell)
     return cells
 
@@ -387,14 +387,16 @@ def test_cells_from_elsewhere_are_settled_by_their_own_validation_split(study):
     one, tables = study
     plan = comparison(sources=tuple(STRENGTHS))
     (trained,) = (
-        part for part in examined.trained(elsewhere(one), comparison=plan, threads=1) if part.place["source"] == "dino"
+        part
+        for part in seed_groups.groups(elsewhere(one), comparison=plan, threads=1)
+        if part.place["source"] == "dino"
     )
-    rows = pd.DataFrame(examined.threshold_rows(trained))
+    rows = pd.DataFrame(operating_points.rows(trained))
     found, home = row(rows, label="Mass"), row(tables["thresholds"], label="Mass")
     assert (found.dataset, found.fitted_to, found.asked) == ("chest", "abroad", "Nodule/Mass")
     same = [name for name in home.index if name not in ("fitted_to", "asked")]
     pd.testing.assert_series_equal(found[same], home[same], check_names=False, check_dtype=False)
-    raw = pd.DataFrame(examined.calibration_rows(trained)).query("scores == 'scaled'")
+    raw = pd.DataFrame(calibration.rows(trained)).query("scores == 'scaled'")
     pd.testing.assert_series_equal(
         row(raw, label="Mass")[["slope", "slope_se", "brier", "brier_se"]],
         row(tables["calibration"], label="Mass", scores="scaled")[["slope", "slope_se", "brier", "brier_se"]],
@@ -406,7 +408,7 @@ def test_cells_from_elsewhere_are_settled_by_their_own_validation_split(study):
 def test_a_label_that_the_network_was_never_asked_for_is_refused(study):
     cell = replace(elsewhere(study[0])[0], asked=("Hernia",))
     with pytest.raises(UserError, match=r"has no scores of 'Hernia'"):
-        examined.settled(cell, specificity=0.9)
+        validation_choices.choose(cell, specificity=0.9)
 
 
 # the files

@@ -16,13 +16,14 @@ from headwater.core import files as core_files
 from headwater.core.errors import UserError
 from headwater.data import store, tables
 from headwater.data.splits import digests
-from headwater.models.backbones._encoder import restore
-from headwater.stages.finetune import _share, finetune
+from headwater.models import weight_files
+from headwater.models.encoder import restore
+from headwater.stages.finetune import finetune
 from headwater.stages.predict import predict
 from headwater.stages.pretrain import pretrain
 from headwater.study.grid import Run
 from headwater.study.source import Source
-from headwater.training import checkpoint
+from headwater.training.fine_tuning import share_of
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
@@ -57,13 +58,20 @@ def fitted(folder, run, made, encoder=None):
         fit=folder / "fit.json",
         progress=folder / "progress" / f"{run.digest}.pt",
     )
-    return checkpoint.load_weights(folder / "model.safetensors")[0], core_files.read_json(folder / "fit.json")
+    return weight_files.load_weights(folder / "model.safetensors")[0], core_files.read_json(folder / "fit.json")
 
 
 def predicted(folder, run, made):
     path = folder / "predictions.parquet"
-    files = {"model": folder / "model.safetensors", "validation": folder / "validation.parquet"}
-    predict(run=run, cases=made.cases, images=made.images, predictions=path, saved=folder / "progress", **files)
+    predict(
+        runs=[run],
+        cases=made.cases,
+        images=made.images,
+        models=[folder / "model.safetensors"],
+        predictions=[path],
+        validation=[folder / "validation.parquet"],
+        saved=folder / "progress",
+    )
     return tables.read_table(path, "predictions")
 
 
@@ -95,7 +103,7 @@ def test_from_a_corpus_to_predictions(tmp_path, made, backbone):
     _, fit = fitted(tmp_path, run, made, encoder)
     table = predicted(tmp_path, run, made)
 
-    tensors, _ = checkpoint.load_weights(encoder)
+    tensors, _ = weight_files.load_weights(encoder)
     weights = {key: tensor for key, tensor in tensors.items() if not key.endswith("num_batches_tracked")}
     assert fit["encoder"]["tensors"] == len(weights)
     assert fit["encoder"]["parameters"] == sum(tensor.numel() for tensor in weights.values())
@@ -141,15 +149,15 @@ def test_each_product_tells_what_it_came_from(tmp_path, made):
     _, fit = fitted(tmp_path, run, made, encoder)
     predicted(tmp_path, run, made)
     split = digests(tables.read_table(made.cases, "cases"))["all"]
-    learned = json.loads(checkpoint.load_weights(encoder)[1]["origin"])
+    learned = json.loads(weight_files.load_weights(encoder)[1]["origin"])
     kept = {"cases": hash_of(made.cases), "rows": hash_of(made.rows), "kept": 36}
     assert learned == {"split": split, "start": "random", **kept}
     model = tmp_path / "model.safetensors"
-    metadata = checkpoint.load_weights(model)[1]
+    metadata = weight_files.load_weights(model)[1]
     assert (metadata["encoder"], metadata["split"]) == (hash_of(encoder), split)
     assert (fit["model"], fit["split"], fit["encoder"]["sha256"]) == (hash_of(model), split, hash_of(encoder))
     assert fit["cases"] == hash_of(made.cases)
-    told = tables.told(tmp_path / "predictions.parquet")
+    told = tables.read_origin(tmp_path / "predictions.parquet")
     assert told == {"record": run.digest, "model": hash_of(model), "encoder": hash_of(encoder), "split": split}
 
 
@@ -182,8 +190,8 @@ def test_what_is_thrown_away_after_the_last_step_is_made_again_without_a_step(tm
     fitted(tmp_path, run, made, encoder)
     assert (model.read_bytes(), history.read_bytes()) == first
     told = capsys.readouterr().err
-    assert "training: goes on from step 4 of 4" in told
-    assert "training: goes on from step 6 of 6" in told
+    assert "training: resuming from step 4 of 4" in told
+    assert "training: resuming from step 6 of 6" in told
 
 
 def test_one_of_many_classes(tmp_path):
@@ -207,7 +215,7 @@ def test_a_linear_probe_leaves_the_encoder_as_it_came(tmp_path, made, backbone):
     source = pretrained_source(backbone)
     encoder = encoder_of(tmp_path, source, made)
     model, _ = fitted(tmp_path, a_run(source, kind="linear_probe"), made, encoder)
-    for key, tensor in checkpoint.load_weights(encoder)[0].items():
+    for key, tensor in weight_files.load_weights(encoder)[0].items():
         assert torch.equal(model[f"encoder.backbone.{key}"], tensor), key
     other, _ = fitted(tmp_path, a_run(source), made, encoder)
     first = next(key for key in other if key.endswith("weight"))
@@ -224,7 +232,7 @@ def test_an_encoder_is_frozen_for_as_long_as_the_recipe_says(tmp_path, made):
     later, _ = fitted(
         tmp_path / "later", a_run(source, training=length, frozen_steps=2, unfrozen_lr=1e-30), made, encoder
     )
-    start = checkpoint.load_weights(encoder)[0]
+    start = weight_files.load_weights(encoder)[0]
     moved = {key for key in start if not torch.equal(frozen[f"encoder.backbone.{key}"], start[key])}
     still = {key for key in start if torch.equal(later[f"encoder.backbone.{key}"], start[key])}
     assert "conv1.0.weight" in moved & still and "bn1.running_mean" in moved - still
@@ -284,10 +292,10 @@ def test_smaller_shares_lie_within_larger_ones(tmp_path):
     made = prepared_made.archive(tmp_path)
     data = store.read(made.cases, images=made.images)
     rows = data.rows("train")
-    shares = [set(_share(data, rows, fraction=fraction, seed=1)) for fraction in (0.2, 0.5, 1.0)]
+    shares = [set(share_of(data, rows, fraction=fraction, seed=1)) for fraction in (0.2, 0.5, 1.0)]
     assert shares[0] < shares[1] < shares[2] == set(rows)
     assert len(shares[1]) == pytest.approx(len(rows) / 2, abs=2)
-    assert shares[1] != set(_share(data, rows, fraction=0.5, seed=2))
+    assert shares[1] != set(share_of(data, rows, fraction=0.5, seed=2))
     patients = data.cases["patient"].to_numpy()
     assert not {patients[row] for row in shares[1]} & {patients[row] for row in shares[2] - shares[1]}
 
@@ -342,6 +350,35 @@ def test_labels_without_both_classes_are_refused(tmp_path):
     refused(tmp_path, a_run(random_source()), made, "set select: loss")
 
 
+def test_runs_predicted_together_write_what_each_writes_alone(tmp_path, made):
+    runs = [a_run(random_source(), seed=seed) for seed in (0, 1, 2)]
+    folders = [tmp_path / str(run.seed) for run in runs]
+    for folder, run in zip(folders, runs, strict=True):
+        fitted(folder, run, made)
+        predicted(folder, run, made)
+    together = {"predictions": "together.parquet", "validation": "together_validation.parquet"}
+    predict(
+        runs=runs,
+        cases=made.cases,
+        images=made.images,
+        models=[folder / "model.safetensors" for folder in folders],
+        **{split: [folder / name for folder in folders] for split, name in together.items()},
+    )
+    for folder in folders:
+        for split, name in together.items():
+            assert (folder / name).read_bytes() == (folder / f"{split}.parquet").read_bytes()
+    assert len({(folder / "predictions.parquet").read_bytes() for folder in folders}) == len(runs)
+
+
+def test_runs_without_as_many_models_are_refused(tmp_path, made):
+    runs = [a_run(random_source(), seed=seed) for seed in (0, 1)]
+    files = [tmp_path / "model.safetensors"]
+    with pytest.raises(UserError, match="2 runs need as many models and products"):
+        predict(
+            runs=runs, cases=made.cases, images=made.images, models=files, predictions=files * 2, validation=files * 2
+        )
+
+
 def test_a_model_of_another_run_is_refused(tmp_path, made):
     run = a_run(random_source())
     fitted(tmp_path, run, made)
@@ -375,7 +412,7 @@ def test_a_pretraining_goes_on_from_another_source(tmp_path, made):
         history=tmp_path / "more",
         progress=tmp_path / "more.pt",
     )
-    old, new = (checkpoint.load_weights(path) for path in (encoder, tmp_path / "more.safetensors"))
+    old, new = (weight_files.load_weights(path) for path in (encoder, tmp_path / "more.safetensors"))
     assert torch.equal(old[0]["conv1.0.weight"], new[0]["conv1.0.weight"])
     assert old[1]["mean"] == new[1]["mean"]
     restore(*new, name="timm/test_resnet", size=32, file="more")
@@ -387,8 +424,8 @@ def test_two_ranks_predict_as_one(tmp_path, made):
     run = a_run(random_source(backbone="timm/test_vit"))
     fitted(tmp_path, run, made)
     one = predicted(tmp_path, run, made)
-    words = ["--run", run.as_json(), "--cases", made.cases, "--images", made.images]
-    words += ["--model", tmp_path / "model.safetensors", "--predictions", tmp_path / "two.parquet"]
+    words = ["--runs", run.as_json(), "--cases", made.cases, "--images", made.images]
+    words += ["--models", tmp_path / "model.safetensors", "--predictions", tmp_path / "two.parquet"]
     words += ["--validation", tmp_path / "two_validation.parquet"]
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--"]
     done = subprocess.run(

@@ -11,11 +11,11 @@ import prepared_made
 import rounding
 from headwater.core.errors import UserError
 from headwater.data import store, tables
+from headwater.models import predictor
 from headwater.stages.transport import transport
 from headwater.study.grid import Run
 from headwater.study.shared_labels import Exchange, Exchanges
 from headwater.study.source import Source
-from headwater.training import predictor
 from headwater.training.augment import as_float
 from test_training_verbs import fitted as fit
 from test_training_verbs import predicted
@@ -59,12 +59,12 @@ def transported(
     """What the network says of other archives: (name, archive, pairs of labels)."""
     home, run, _ = network
     transport(
-        run=run,
+        runs=[run],
         asked=Exchanges(others=tuple(Exchange(dataset=name, labels=labels) for name, _, labels in others)),
         cases=[made.cases for _, made, _ in others],
         images=[made.images for _, made, _ in others],
-        model=home / "model.safetensors",
-        elsewhere=folder / out,
+        models=[home / "model.safetensors"],
+        elsewhere=[folder / out],
     )
     return tables.read_table(folder / out, "elsewhere")
 

@@ -193,6 +193,9 @@ def test_an_entry_may_bear_the_name_of_a_key():
             {"kind": "natural_photographs", "twin": {"cases": 9}},
             "natural_photographs has no twin",
         ),
+        ("datasets.chestxray14", {"task": "classificaton"}, "no 'classificaton'; did you mean 'classification'?"),
+        ("tracking.also", ["tensorbord"], "tracking.also: there is no 'tensorbord'; did you mean 'tensorboard'?"),
+        ("recipes.finetune.select", "aurco", "classification is scored by no 'aurco'; did you mean 'auroc'?"),
     ],
 )
 def test_unknown_plugins_and_options_are_told(place: str, value: object, said: str):

@@ -154,7 +154,7 @@ def test_the_ledger_names_it_with_its_reason(tmp_path):
     assert (row.cases, row.other_cases, row.patients) == (len(test), 0, test["patient"].nunique())
     assert row.must_be_apart and row.excuse == excuse("suprem")["reason"]
     told = tables.read_table(tmp_path / "l.parquet", "ledger")
-    assert "share 1 such thing with what is learned from, all excused below" in prose.apart(told, grid=grid)
+    assert "1 overlap between test splits and the data learned from, all excused below" in prose.apart(told, grid=grid)
     unexcused = grid.model_copy(update={"leaks": config.load(content(trained_on=[])).leaks})
     with pytest.raises(
         UserError, match="1 leaks into test splits: organs test and suprem share the scans that they stem"
@@ -166,8 +166,8 @@ def test_tables_say_that_nobody_can_count_them():
     grid = config.load(content(excused=[excuse("suprem")])).grid()
     (said,) = prose._of_leaks(pd.DataFrame({"dataset": ["organs"]}), grid)
     assert said == (
-        "suprem and organs test stem from the same scans, under other numbers: no file can show how many of the test "
-        "patients were learned from. The study excuses it (this is what the study asks about)."
+        "suprem and organs test come from the same scans under different numbers, so no file can show how many of the "
+        "test patients were also learned from. The study excuses it (this is what the study asks about)."
     )
 
 

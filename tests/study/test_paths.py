@@ -20,6 +20,7 @@ FOLDERS = ("archives", "by_hand", "comparisons", "corpora", "encoders", "progres
 
 FILES = (
     *("cases.parquet", "images.npy", "hashes.npy", "rejects.parquet", "labels.parquet", "split.json", "fit.json"),
+    "model.safetensors",
     *("predictions.parquet", "validation.parquet", "elsewhere.parquet", "ledger.parquet", "spent.json"),
     *(".manifest.parquet", ".features.", ".coverage.", ".refused.", "calibration.json"),
 )

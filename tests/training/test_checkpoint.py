@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from headwater.core.errors import UserError
+from headwater.models import weight_files
 from headwater.training import checkpoint
 from training_made import ALONE
 
@@ -21,8 +22,8 @@ from training_made import ALONE
 def test_weights_and_what_is_said_of_them_come_back(tmp_path):
     tensors = {"b": torch.arange(6).view(2, 3).t(), "a": torch.tensor(3), "half": torch.ones(3, dtype=torch.bfloat16)}
     tensors["same"] = tensors["b"]
-    checkpoint.save_weights(tensors, tmp_path / "deep" / "w.safetensors", {"size": "32", "naïve": "µ"})
-    loaded, metadata = checkpoint.load_weights(tmp_path / "deep" / "w.safetensors")
+    weight_files.save_weights(tensors, tmp_path / "deep" / "w.safetensors", {"size": "32", "naïve": "µ"})
+    loaded, metadata = weight_files.load_weights(tmp_path / "deep" / "w.safetensors")
     assert metadata == {"size": "32", "naïve": "µ"}
     assert loaded.keys() == tensors.keys()
     assert all(torch.equal(loaded[key], tensors[key]) for key in tensors)
@@ -32,18 +33,18 @@ def test_equal_weights_are_equal_bytes(tmp_path):
     tensors = {name: torch.ones(2) for name in "abcdef"}
     metadata = {name: json.dumps({name: 1}) for name in "zyxwvut"}
     for number in range(8):
-        checkpoint.save_weights(tensors, tmp_path / f"{number}.safetensors", metadata)
+        weight_files.save_weights(tensors, tmp_path / f"{number}.safetensors", metadata)
     assert len({file.read_bytes() for file in tmp_path.iterdir()}) == 1
 
 
 def test_broken_weights_are_refused(tmp_path):
     whole, cut = tmp_path / "whole.safetensors", tmp_path / "cut.safetensors"
-    checkpoint.save_weights({"a": torch.ones(100)}, whole, {})
+    weight_files.save_weights({"a": torch.ones(100)}, whole, {})
     cut.write_bytes(whole.read_bytes()[:-7])
     (tmp_path / "text.safetensors").write_text("no weights")
     for name in ("cut", "text", "absent"):
         with pytest.raises(UserError, match=f"{name}.safetensors: holds no weights.*; delete it"):
-            checkpoint.load_weights(tmp_path / f"{name}.safetensors")
+            weight_files.load_weights(tmp_path / f"{name}.safetensors")
 
 
 def test_progress_comes_back_under_its_identity_only(tmp_path, capsys):
@@ -125,7 +126,7 @@ def test_a_second_training_waits_for_the_first_and_says_so(tmp_path, capsys, mon
             with pytest.raises(BlockingIOError):
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.close(handle)
-    assert capsys.readouterr().err.count("another job trains this run; waiting") == 1
+    assert capsys.readouterr().err.count("another job is training this run; waiting") == 1
 
 
 def test_a_file_system_without_locks_is_told(tmp_path, capsys, monkeypatch):

@@ -18,13 +18,13 @@ import rounding
 from headwater.core import registry
 from headwater.core.errors import UserError
 from headwater.data import store, tables
-from headwater.models import backbones
-from headwater.models.backbones._encoder import restore
+from headwater.models import backbones, weight_files
+from headwater.models.encoder import restore
 from headwater.stages.pretrain import pretrain
 from headwater.study.source import Probe, Source
-from headwater.training import checkpoint, ddp, fitting
+from headwater.training import ddp, fitting
 from headwater.training.augment import as_float
-from headwater.training.collapse_monitor import Watch, evenly, probed
+from headwater.training.collapse_monitor import CollapseMonitor, evenly, probe_set
 from headwater.training.loop import Learner
 from headwater.training.methods import supervised
 
@@ -57,7 +57,7 @@ def trained(folder, wanted, made, **files):
         progress=folder / "progress.pt",
         **files,
     )
-    return checkpoint.load_weights(folder / "e.safetensors")
+    return weight_files.load_weights(folder / "e.safetensors")
 
 
 def curve(folder, name):
@@ -93,7 +93,9 @@ def test_a_healthy_training_goes_on_and_its_curves_and_its_encoder_tell_so(tmp_p
     assert curve(tmp_path, "features/spread").min() > 0.05 and curve(tmp_path, "features/rank").min() > 1.1
     encoder, _ = restore(tensors, metadata, name="timm/test_resnet", size=32, file="e")
     corpus = store.read(made.cases, images=made.images)
-    looked_at = Watch(source=source(), images=corpus.images, rows=corpus.rows("train"), world=ALONE).features(encoder)
+    looked_at = CollapseMonitor(source=source(), images=corpus.images, rows=corpus.rows("train"), world=ALONE).features(
+        encoder
+    )
     assert looked_at["spread"] == pytest.approx(float(metadata["spread"]), rel=1e-5)
 
 
@@ -127,9 +129,9 @@ def test_floors_are_the_users(tmp_path, made):
 def test_what_is_no_number_is_a_collapse_and_one_image_is_none():
     images = np.zeros((1, 1, 32, 32), dtype=np.uint8)
     told = {"features/spread": float("nan"), "features/rank": float("nan")}
-    Watch(source=source(), images=images, rows=np.arange(1), world=ALONE).refuse_collapse(3, told)
+    CollapseMonitor(source=source(), images=images, rows=np.arange(1), world=ALONE).refuse_collapse(3, told)
     with pytest.raises(UserError, match="at step 3 the spread of its features is nan"):
-        Watch(source=source(), images=images, rows=np.arange(2), world=ALONE).refuse_collapse(3, told)
+        CollapseMonitor(source=source(), images=images, rows=np.arange(2), world=ALONE).refuse_collapse(3, told)
 
 
 def test_some_rows_are_spread_evenly():
@@ -141,7 +143,7 @@ def test_untrained_networks_are_far_above_the_floor(made):
     images = store.read(made.cases, images=made.images).images
     for backbone in ("timm/test_resnet", "timm/test_vit", "timm/test_convnext"):
         encoder = backbones.build(backbone, size=32, mean=(0.5,), std=(0.25,), seed=1)
-        watch = Watch(source=source(), images=images, rows=np.arange(len(images)), world=ALONE)
+        watch = CollapseMonitor(source=source(), images=images, rows=np.arange(len(images)), world=ALONE)
         assert watch.features(encoder)["spread"] > 5 * watch.source.collapse.spread
 
 
@@ -170,12 +172,12 @@ def test_the_kept_encoder_is_that_of_the_step_with_the_best_probe(tmp_path, made
     assert said == best and said["step"] < 36
     encoder, _ = restore(tensors, metadata, name="timm/test_resnet", size=32, file="e")
     data = store.read(other.cases, images=other.images)
-    watch = Watch(
+    watch = CollapseMonitor(
         source=wanted,
         images=data.images,
         rows=np.arange(2),
         world=ALONE,
-        probed=probed(wanted.probe, data, file=other.cases),
+        probed=probe_set(wanted.probe, data, file=other.cases),
     )
     assert watch.probe(encoder) == pytest.approx(aurocs.max(), abs=1e-6)
     assert float(metadata["spread"]) == pytest.approx(curve(tmp_path, "features/spread")[said["step"]], rel=1e-5)
@@ -217,7 +219,7 @@ def test_stopped_anywhere_it_chooses_the_same_step_and_writes_the_same_bytes(tmp
     chosen(tmp_path / "alone", choosing(lr=2e-2), made, other)
     with monkeypatch.context() as patched:
         Stopped.at = at
-        patched.setattr(supervised.classification, "Fitting", Stopped)
+        patched.setattr(supervised.fitting, "Fitting", Stopped)
         with pytest.raises(SystemExit):
             chosen(tmp_path / "stopped", choosing(lr=2e-2), made, other)
     chosen(tmp_path / "stopped", choosing(lr=2e-2), made, other)
@@ -239,10 +241,10 @@ def test_what_cannot_choose_is_refused(tmp_path, made, other):
         chosen(tmp_path, source(), made, other)
     data = store.read(other.cases, images=other.images)
     with pytest.raises(UserError, match="has no label 'stripe'; did you mean 'stripes'"):
-        probed(Probe(archive="other", labels=("stripe",)), data, file="cases")
+        probe_set(Probe(archive="other", labels=("stripe",)), data, file="cases")
     blind = store.Prepared(cases=data.cases[data.cases["split"] != "validation"], images=data.images)
     with pytest.raises(UserError, match="no label has both classes in the train and in the validation split"):
-        probed(Probe(archive="other"), blind, file="cases")
+        probe_set(Probe(archive="other"), blind, file="cases")
     large = prepared_made.archive(tmp_path / "large", size=64)
     with pytest.raises(UserError, match="has images of 64 pixels, not 32"):
         chosen(tmp_path, choosing(), made, large)

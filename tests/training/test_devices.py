@@ -57,7 +57,7 @@ def test_idle_gpus_of_a_job_are_named_once(machine, capsys: pytest.CaptureFixtur
     machine(4, "0,1,2,3")
     for local in range(2):
         ddp._device("auto", local=local, here=2)
-    assert capsys.readouterr().err == "2 of the 4 GPUs of this job stand idle: 2 ranks\n"
+    assert capsys.readouterr().err == "2 of the 4 GPUs of this job are idle: 2 ranks\n"
     machine(4)
     ddp._device("auto", local=0, here=1)
     assert capsys.readouterr().err == ""

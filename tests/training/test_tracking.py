@@ -6,14 +6,18 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from headwater.core import registry
 from headwater.core.errors import UserError
 from headwater.study.source import Source, Weights
 from headwater.study.tracking import Tracking
 from headwater.training.ddp import World
-from headwater.training.tracking import Tracker
+from headwater.training.trackers import Tracker
+from headwater.training.trackers.wandb import keep_below
+from headwater.training.tracking import Trackers
 from training_made import ALONE
 
 RECORD = Source(name="s", backbone="timm/x", weights=Weights(layout="timm", path="/secret/place/w.pt"), mean=(0.5,))
@@ -21,7 +25,7 @@ RECORD = Source(name="s", backbone="timm/x", weights=Weights(layout="timm", path
 
 def tracker(folder, *, wandb="disabled", world=ALONE):
     tracking = Tracking(wandb=wandb, project="p")
-    return Tracker(folder, record=RECORD, group="d/s", name="d/s/r", job="finetune", tracking=tracking, world=world)
+    return Trackers(folder, record=RECORD, group="d/s", name="d/s/r", job="finetune", tracking=tracking, world=world)
 
 
 def rows(folder):
@@ -84,7 +88,58 @@ def test_what_is_flushed_outlives_a_killed_process(tmp_path):
     one.log(1, {"training/loss": 2})
     one.flush()
     assert rows(tmp_path)[-1] == "1,training/loss,2.0"
-    one.finish(0)
+    one.close(0)
+
+
+class Recorder(Tracker):
+    """A tracker that remembers what it is asked."""
+
+    def __init__(self, calls):
+        self.calls = calls
+
+    def log(self, step, values):
+        self.calls.append((step, values))
+
+    def close(self, exit_code):
+        self.calls.append(exit_code)
+
+
+def test_a_further_tracker_is_a_file_that_the_config_names(tmp_path, monkeypatch):
+    calls = []
+    plugin = SimpleNamespace(open=lambda folder, *, training, tracking: Recorder(calls))
+    load = registry.load
+    monkeypatch.setattr(registry, "load", lambda family, name: plugin if name == "recorder" else load(family, name))
+    tracking = Tracking(also=("recorder",))
+    names = {"record": RECORD, "group": "d/s", "name": "d/s/r", "job": "finetune"}
+    with Trackers(tmp_path, **names, tracking=tracking, world=ALONE) as one:
+        for step in (9, 10):
+            one.log(step, {"training/loss": step})
+        one.rewind(9)
+    assert calls == [(10, {"training/loss": 10.0}), 0]
+    assert len(rows(tmp_path)) == 2
+    plugin.EVERY_STEP = True
+    with Trackers(tmp_path, **names, tracking=tracking, world=ALONE) as one:
+        one.log(11, {"training/loss": 0.5})
+    assert calls[-2:] == [(11, {"training/loss": 0.5}), 0]
+
+
+def test_where_one_tracker_refuses_the_others_are_closed(tmp_path, monkeypatch):
+    calls = []
+
+    def refuse(folder, *, training, tracking):
+        raise UserError("no dashboard today")
+
+    plugins = {"recorder": lambda *_, **__: Recorder(calls), "refusing": refuse}
+    load = registry.load
+    monkeypatch.setattr(
+        registry,
+        "load",
+        lambda family, name: SimpleNamespace(open=plugins[name]) if name in plugins else load(family, name),
+    )
+    names = {"record": RECORD, "group": "d/s", "name": "d/s/r", "job": "finetune"}
+    with pytest.raises(UserError, match="no dashboard today"):
+        Trackers(tmp_path, **names, tracking=Tracking(also=("recorder", "refusing")), world=ALONE).__enter__()
+    assert calls == [1]
 
 
 def test_only_the_first_rank_writes(tmp_path):
@@ -156,11 +211,10 @@ def test_folders_that_the_user_chose_for_wandb_stay(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_CACHE_DIR", "mine")
     for name in ("WANDB_DIR", "WANDB_DATA_DIR", "WANDB_CONFIG_DIR"):
         monkeypatch.delenv(name, raising=False)
-    one = tracker(tmp_path, wandb="online")
-    one._keep_below_folder()
+    unset = keep_below(tmp_path, tracking=Tracking(wandb="online"))
     assert os.environ["WANDB_CACHE_DIR"] == "mine"
     assert os.environ["WANDB_DATA_DIR"] == str(tmp_path / "wandb" / "data")
     # where the login to a server of one's own is written down
     assert "WANDB_CONFIG_DIR" not in os.environ
-    for name in one.borrowed:
+    for name in unset:
         monkeypatch.delenv(name)

@@ -13,11 +13,12 @@ from torch import nn
 
 import headwater
 import rounding
+from headwater.models import weight_files
 from headwater.study.recipe import Training, Views
 from headwater.study.tracking import Tracking
-from headwater.training import checkpoint, ddp, loop, scoring
+from headwater.training import ddp, loop, scoring
 from headwater.training.augment import as_float, augment
-from headwater.training.tracking import Tracker
+from headwater.training.tracking import Trackers
 
 VIEWS = Views(crop=0.6, flip=0.5, rotation=10, brightness=0.2, noise=0.05)
 ALONE = ddp.World(rank=0, size=1, device=torch.device("cpu"))
@@ -90,7 +91,9 @@ def train(folder: Path, learner: loop.Learner, *, world=ALONE, training=None, **
         logits = scoring.score(learner.network, images=images, rows=held, batch=5, world=world)
         return {"validation/loss": float(F.binary_cross_entropy_with_logits(logits, torch.from_numpy(targets[held])))}
 
-    with Tracker(folder, record=training, group="g", name="n", job="test", tracking=Tracking(), world=world) as tracker:
+    with Trackers(
+        folder, record=training, group="g", name="n", job="test", tracking=Tracking(), world=world
+    ) as tracker:
         settings = {
             "images": images, "rows": rows, "targets": targets[rows], "training": training, "seed": 3, "world": world,
             "progress": folder / "progress.pt", "identity": "this one", "tracker": tracker,
@@ -98,7 +101,7 @@ def train(folder: Path, learner: loop.Learner, *, world=ALONE, training=None, **
         }  # fmt: skip
         fitted = loop.fit(learner, **settings | changes)
     if world.first:
-        checkpoint.save_weights(learner.state_dict(), folder / "weights.safetensors", {"kept": str(fitted.kept_step)})
+        weight_files.save_weights(learner.state_dict(), folder / "weights.safetensors", {"kept": str(fitted.kept_step)})
     return fitted
 
 

@@ -12,14 +12,16 @@ import prepared_made
 from headwater.core import files as core_files
 from headwater.core.errors import UserError
 from headwater.data import store, tables
-from headwater.stages.finetune import _material, _shuffled, finetune
+from headwater.models import weight_files
+from headwater.stages.finetune import finetune
 from headwater.stages.predict import predict
 from headwater.stages.pretrain import pretrain
 from headwater.study import config as study_config
 from headwater.study.grid import Run
 from headwater.study.json_schema import schema
 from headwater.study.source import Source
-from headwater.training import checkpoint, loop
+from headwater.training import loop
+from headwater.training.fine_tuning import material_of, shuffled
 from workflow_made import planned, small_config, snakemake
 
 SEEDS = st.integers(0, 2**31)
@@ -145,7 +147,7 @@ def test_an_editor_is_offered_no_key_that_is_filled_in(key: str):
 def test_controls_are_planned_without_a_second_pretraining(tmp_path):
     plain = planned(tmp_path, config=small_config())
     config = small(again=["random", "photographs"], shuffled=["photographs"])
-    assert planned(tmp_path, config=config) == {**plain, "finetune": 10, "predict": 10}
+    assert planned(tmp_path, config=config) == {**plain, "finetune": 10, "predict": 5}
 
 
 @pytest.mark.slow
@@ -193,10 +195,10 @@ def fitted(folder, run, made, encoder=None):
     files = {"cases": made.cases, "images": made.images, "model": folder / "model.safetensors"}
     learnt = {"fit": folder / "fit.json", "progress": folder / "x.pt"}
     finetune(run=run, encoder=encoder, **files, **learnt)
-    scores = {"predictions": folder / "predictions.parquet", "validation": folder / "validation.parquet"}
-    predict(run=run, **scores, **files)
+    scores = {"predictions": [folder / "predictions.parquet"], "validation": [folder / "validation.parquet"]}
+    predict(runs=[run], models=[files["model"]], cases=made.cases, images=made.images, **scores)
     return (
-        checkpoint.load_weights(files["model"])[0],
+        weight_files.load_weights(files["model"])[0],
         core_files.read_json(learnt["fit"]),
         tables.read_table(folder / "predictions.parquet", "predictions"),
         (folder / "metrics.csv").read_text(),
@@ -238,7 +240,7 @@ def test_all_that_is_drawn_in_the_fitting_is_drawn_anew(tmp_path, made, encoder,
         fitted(tmp_path / run.source.name, run, made, encoder)
     assert seeds == [0, 0, runs[2].stream]
     data = store.read(made.cases, images=made.images)
-    shares = [_material(a_run(run.source, fraction=0.5), data, file=made.cases).training for run in runs]
+    shares = [material_of(a_run(run.source, fraction=0.5), data, file=made.cases).training for run in runs]
     assert np.array_equal(shares[0], shares[1]) and not np.array_equal(shares[0], shares[2])
 
 
@@ -273,9 +275,9 @@ def test_shuffled_labels_are_fitted_and_true_ones_tested(tmp_path, made):
 def test_training_and_validation_labels_are_shuffled(made, fraction):
     data = store.read(made.cases, images=made.images)
     control = RANDOM.as_control("shuffled")
-    true = _material(a_run(RANDOM, fraction=fraction), data, file=made.cases)
-    false = _material(a_run(control, fraction=fraction), data, file=made.cases)
-    other = _material(a_run(control, fraction=fraction, seed=1), data, file=made.cases)
+    true = material_of(a_run(RANDOM, fraction=fraction), data, file=made.cases)
+    false = material_of(a_run(control, fraction=fraction), data, file=made.cases)
+    other = material_of(a_run(control, fraction=fraction, seed=1), data, file=made.cases)
     np.testing.assert_array_equal(true.training, false.training)
     np.testing.assert_array_equal(true.validation, false.validation)
     for split, rows in true.targets.items():
@@ -288,15 +290,15 @@ def test_training_and_validation_labels_are_shuffled(made, fraction):
 @given(st.integers(2, 300), SEEDS)
 def test_a_shuffle_loses_no_row(cases: int, seed: int):
     rows = np.stack([np.arange(cases), 10.0 * np.arange(cases)], axis=1)
-    shuffled = _shuffled(rows, "train", seed=seed)
-    np.testing.assert_array_equal(np.sort(shuffled, axis=0), rows)
-    np.testing.assert_array_equal(shuffled[:, 1], 10 * shuffled[:, 0])
-    np.testing.assert_array_equal(shuffled, _shuffled(rows, "train", seed=seed))
+    moved = shuffled(rows, "train", seed=seed)
+    np.testing.assert_array_equal(np.sort(moved, axis=0), rows)
+    np.testing.assert_array_equal(moved[:, 1], 10 * moved[:, 0])
+    np.testing.assert_array_equal(moved, shuffled(rows, "train", seed=seed))
 
 
 def test_a_shuffle_leaves_nothing_to_learn():
     truth = np.random.default_rng(0).random((4000, 1)).round()
-    chances = [np.corrcoef(truth[:, 0], _shuffled(truth, "train", seed=seed)[:, 0])[0, 1] for seed in range(50)]
+    chances = [np.corrcoef(truth[:, 0], shuffled(truth, "train", seed=seed)[:, 0])[0, 1] for seed in range(50)]
     # of mean 0 and standard deviation 1 / sqrt(4000)
     assert abs(np.mean(chances)) < 4 / np.sqrt(4000 * 50)
     assert 0.5 < np.std(chances) * np.sqrt(4000) < 1.5

@@ -161,8 +161,8 @@ def test_the_twins_are_planned_as_the_whole_study(tmp_path):
     jobs = planned(tmp_path, config=yaml.safe_load((CONFIGS / TWINS).read_text()))
     assert (jobs["twin"], jobs["prepare"], jobs["pretrain"], jobs["compare"], jobs["report"]) == (6, 7, 3, 6, 1)
     assert jobs["examine"] == 6
-    assert jobs["finetune"] == jobs["predict"] == 6 * (4 + 2) * 5
-    assert (jobs["transport"], jobs["cross"]) == (6 * 4 * 5, 6)
+    assert jobs["finetune"] == 5 * jobs["predict"] == 6 * (4 + 2) * 5
+    assert (jobs["transport"], jobs["cross"]) == (6 * 4, 6)
 
 
 def reduced() -> dict:
@@ -184,7 +184,7 @@ def test_the_study_ends_in_its_report_on_twins(tmp_path: Path):
     page = (report / "index.html").read_text()
     for name in study["datasets"]:
         assert f"dataset-{name}" in page and (report / f"labelwise_{name}.csv").stat().st_size > 200
-    assert "mimic_supervised learned from training images of mimic_cxr" in page
+    assert "mimic_supervised was pre-trained on training images of mimic_cxr" in page
     assert "Tested elsewhere" in page and "(home, " in (report / "crossed.md").read_text()
     assert "Projection AP_horizontal" in (report / "characteristics.md").read_text()
     assert "Synthetic data: no clinical meaning" in page

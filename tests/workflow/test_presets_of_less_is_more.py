@@ -105,7 +105,7 @@ def test_the_twins_are_planned_as_the_whole_study(tmp_path):
     jobs = planned(tmp_path, config=written(TWINS))
     # of each corpus ten reductions for as many epochs, three of them for as many steps; the embedding once
     assert (jobs["reduce"], jobs["embed"], jobs["pretrain"]) == (2 * 10, 2 * 1, 2 * 13)
-    assert jobs["finetune"] == jobs["predict"] == 4 * (1 + 26 + 2) * 2
+    assert jobs["finetune"] == 2 * jobs["predict"] == 4 * (1 + 26 + 2) * 2
     assert (jobs["twin"], jobs["prepare"], jobs["report"]) == (6, 6, 1)
 
 

@@ -28,7 +28,7 @@ def test_the_plan_counts_every_rule(tmp_path):
         "reduce": 1,
         "pretrain": 1,
         "finetune": 4,
-        "predict": 4,
+        "predict": 2,
         "compare": 1,
         "examine": 1,
         "report": 1,
@@ -106,7 +106,7 @@ def test_another_comparison_repeats_no_training(finished, change):
 @pytest.mark.slow
 def test_a_control_adds_its_own_runs_and_no_encoder(finished):
     config = {**small_config(), "controls": {"again": ["photographs"], "shuffled": ["random"]}}
-    expected = {"all": 1, "finetune": 4, "predict": 4, "compare": 1, "examine": 1, "report": 1}
+    expected = {"all": 1, "finetune": 4, "predict": 2, "compare": 1, "examine": 1, "report": 1}
     assert planned(finished, config=config) == expected
 
 
@@ -129,7 +129,7 @@ def test_a_second_reading_of_the_labels_decodes_no_image_again(finished):
     config = small_config()
     config["archives"]["frontal"] = {"images_of": "chestxray14", "projections": ["PA"]}
     config["datasets"]["frontal"] = config["datasets"]["chestxray14"]
-    expected = {"all": 1, "relabel": 1, "finetune": 4, "predict": 4, "compare": 1, "examine": 1, "report": 1}
+    expected = {"all": 1, "relabel": 1, "finetune": 4, "predict": 2, "compare": 1, "examine": 1, "report": 1}
     assert planned(finished, config=config) == expected
 
 

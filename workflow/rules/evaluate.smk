@@ -1,5 +1,7 @@
 # All runs of a dataset compared, and the tables and figures over all datasets.
 
+from headwater.reporting import artefacts
+
 
 rule compare:
     input:
@@ -80,12 +82,7 @@ rule cross:
         " --crossed {output.crossed} --threads {threads} > {log} 2>&1"
 
 
-FORMS = ("csv", "md", "tex", "html")
-TABLES = dict.fromkeys(["significance", "macro", "characteristics", "calibration", "thresholds", "subgroups"], FORMS)
-TABLES |= {f"labelwise_{dataset}": FORMS for dataset in CONFIG.datasets}
-TABLES |= {"crossed": FORMS} if CONFIG.comparison.external else {}
-TABLES |= {"reductions": FORMS, "reductions_measured": FORMS} if GRID.reduced else {}
-TABLES |= {"numbers": ("json", "tex"), "provenance": ("csv", "json")}
+TABLES = artefacts.table_files(GRID)
 
 
 rule report:
@@ -98,9 +95,10 @@ rule report:
             caption="../report/comparison.rst",
             labels={"page": "sources compared"},
         ),
-        [PATHS.table(name, suffix) for name, suffixes in TABLES.items() for suffix in suffixes],
+        [PATHS.table(name, suffix) for name, suffixes in TABLES.items() if len(suffixes) > 1 for suffix in suffixes],
+        [PATHS.table(*file) for file in artefacts.DOCUMENTS],
         PATHS.summary(),
-        [PATHS.table("crossed_labelwise")] if CONFIG.comparison.external else [],
+        [PATHS.table(name, *suffixes) for name, suffixes in TABLES.items() if len(suffixes) == 1],
     log:
         log_of("report"),
     conda:
@@ -109,11 +107,4 @@ rule report:
         grid=quote(GRID.as_json()),
         folder=subpath(output[0], parent=True),
     shell:
-        door("report") + "--grid {params.grid} --comparisons {input.comparisons} --curves {input.curves}"
-        " --values {input.values} --replicates {input.replicates} --provenance {input.provenance}"
-        " --calibration {input.calibration} --reliability {input.reliability} --thresholds {input.thresholds}"
-        " --subgroups {input.subgroups} --labels {input.labels} --rejects {input.rejects}"
-        " --cases {input.cases} --ledger {input.ledger} --folder {params.folder}"
-        + (" --crossed {input.crossed}" if CONFIG.comparison.external else "")
-        + (f" --manifests {{input.manifests}} --encoders {quote(PATHS.encoders())}" if GRID.reduced else "")
-        + " > {log} 2>&1"
+        door("report") + f"--grid {{params.grid}} --results {quote(CONFIG.results)} --folder {{params.folder}} > {{log}} 2>&1"

@@ -83,8 +83,9 @@ def made(rule):
 
 
 def log_of(rule, suffix="log"):
-    """The log of a rule's jobs."""
-    return GRAPH.rules[rule].log(rule, suffix)
+    """The logs of a rule's jobs: one, or one for each seed that a job serves."""
+    logs = GRAPH.rules[rule].logs(rule, suffix)
+    return logs if GRAPH.rules[rule].seeds else logs[0]
 
 
 def door(verb):

@@ -15,6 +15,12 @@ def run_of(wildcards):
 
 
 @looked_at_once
+def runs_of(wildcards):
+    """The records of a job's runs with all seeds, ready for the shell."""
+    return " ".join(run_at(wildcards.dataset, wildcards.source, wildcards.recipe, seed)[0] for seed in GRID.seeds)
+
+
+@looked_at_once
 def progress_of(wildcards):
     """Where the fine-tuning of a run keeps what it needs to go on."""
     return PATHS.progress_of(run_at(wildcards.dataset, wildcards.source, wildcards.recipe, wildcards.seed)[1])
@@ -93,13 +99,13 @@ rule predict:
         gpu=ASKED_TO_PREDICT["gpu"],
         launch=ASKED_TO_PREDICT["launch"],
     params:
-        run=run_of,
+        runs=runs_of,
         images=images_of,
     shell:
         training_door("predict")
         + f"--saved {PATHS.progress()} "
-        + "--run {params.run} --cases {input.cases} --images {params.images}"
-        " --model {input.model} --predictions {output.predictions} --validation {output.validation} > {log} 2>&1"
+        + "--runs {params.runs} --cases {input.cases} --images {params.images} --models {input.models}"
+        " --predictions {output.predictions} --validation {output.validation} 2>&1 | tee {log} > /dev/null"
 
 
 rule transport:
@@ -118,10 +124,10 @@ rule transport:
         gpu=ASKED_TO_PREDICT["gpu"],
         launch=ASKED_TO_PREDICT["launch"],
     params:
-        run=run_of,
+        runs=runs_of,
         asked=lambda wildcards: asked_at(wildcards.dataset)[0],
         images=lambda wildcards: asked_at(wildcards.dataset)[1],
     shell:
         training_door("transport")
-        + "--run {params.run} --asked {params.asked} --cases {input.cases} --images {params.images}"
-        " --model {input.model} --elsewhere {output.elsewhere} > {log} 2>&1"
+        + "--runs {params.runs} --asked {params.asked} --cases {input.cases} --images {params.images}"
+        " --models {input.models} --elsewhere {output.elsewhere} 2>&1 | tee {log} > /dev/null"

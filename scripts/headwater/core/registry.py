@@ -26,7 +26,10 @@ ROOMS = {
     "weights": "models",
     "tasks": "models",
     "methods": "training",
+    "trackers": "training",
     "metrics": "evaluation",
+    "tables": "reporting",
+    "figures": "reporting",
 }
 """Every family of plug-ins, and the room whose folder holds it."""
 

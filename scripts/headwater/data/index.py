@@ -7,7 +7,7 @@ import pandas as pd
 
 from headwater.core import registry
 from headwater.core.errors import UserError, did_you_mean
-from headwater.data.tables import SPLITS, TABLES, TARGET, check, labels_of
+from headwater.data.tables import SPLITS, TARGET, check, declared, labels_of
 from headwater.study.archive import Archive
 
 FOLLOWS = {
@@ -74,7 +74,7 @@ def label_counts(cases: pd.DataFrame) -> pd.DataFrame:
                     "negative_patients": len(set(patient[negative])),
                 }
             )
-    return check(pd.DataFrame(rows, columns=list(TABLES["labels"])), "labels")
+    return check(pd.DataFrame(rows, columns=list(declared("labels").columns)), "labels")
 
 
 def one_class_notes(counts: pd.DataFrame, *, files: Mapping[str, Path]) -> list[str]:

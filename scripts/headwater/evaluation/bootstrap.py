@@ -1,4 +1,4 @@
-"""Measured: every label and the macro of a test set, for all runs at once, with how they vary with the patients."""
+"""The bootstrap: every label and the macro of a test set, for all runs at once, and how they vary with the patients."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ import numpy as np
 from headwater.core import registry
 from headwater.core.errors import UserError
 from headwater.core.progress import bar
-from headwater.data.tables import MACRO
-from headwater.evaluation import eligibility as labels_of
+from headwater.data.tables import MACRO, NUMBER, TEXT, WHOLE, Table
+from headwater.evaluation import eligibility
 from headwater.evaluation.eligibility import Label
 from headwater.evaluation.predictions import Predictions
 from headwater.evaluation.statistics import delong, readers, replication
@@ -17,7 +17,22 @@ from headwater.evaluation.statistics.ranked import LANES, ranked
 from headwater.study.comparison import Comparison
 
 SCORED = ("target", "score")
-"""What a classification tells of each case and label."""
+"""What predictions hold of each case and label."""
+
+VALUES = Table(
+    name="values",
+    columns={
+        "dataset": TEXT,
+        "metric": TEXT,
+        "recipe": TEXT,
+        "label": TEXT,
+        "source": TEXT,
+        "seed": WHOLE,
+        "value": NUMBER,
+    },
+    keys=("metric", "recipe", "label", "source", "seed"),
+)
+"""What each run reached, over all cases."""
 
 Runs = dict[tuple[str, str, int], Predictions]
 
@@ -45,6 +60,23 @@ def statistics(runs: Runs, labels: list[Label], *, comparison: Comparison, threa
         for at_recipe, recipe in enumerate(comparison.recipes):
             replicates = drawn[at_recipe, :, :, at_metric].swapaxes(0, 1)  # (measured labels, runs, resamples)
             yield from _of_labels(chosen[recipe], labels, replicates, metric=metric, recipe=recipe, plan=comparison)
+
+
+def values(statistics: list[Statistic], *, comparison: Comparison) -> Iterator[dict]:
+    """What each run reached, where it has a number: rows of `VALUES`."""
+    runs = [(source, seed) for source in comparison.sources for seed in sorted(comparison.seeds)]
+    for statistic in statistics:
+        for (source, seed), value in zip(runs, statistic.observed, strict=True):
+            if not np.isnan(value):
+                yield {
+                    "dataset": comparison.dataset,
+                    "metric": statistic.metric,
+                    "recipe": statistic.recipe,
+                    "label": statistic.label.name,
+                    "source": source,
+                    "seed": seed,
+                    "value": value,
+                }
 
 
 def of_recipe(runs: Runs, recipe: str, comparison: Comparison) -> list[Predictions]:
@@ -105,7 +137,7 @@ def _columns(
     ranks = ranked(evidence["target"], evidence["score"], patient)
     for name in metrics:
         metric = registry.load("metrics", name)
-        lacking = [column for column in getattr(metric, "EVIDENCE", SCORED) if column not in SCORED]
+        lacking = [column for column in metric.EVIDENCE if column not in SCORED]
         if lacking:
             raise UserError(
                 f"{name} needs {', '.join(lacking)}, but predictions hold {' and '.join(SCORED)}",
@@ -139,9 +171,9 @@ def _of_labels(
         yield Statistic(
             label=label, metric=metric, recipe=recipe, observed=observed, replicates=drawn, covariance=together
         )
-    means = {MACRO: labels} | labels_of.subsets(runs[0], labels, comparison=plan)
+    means = {MACRO: labels} | eligibility.subsets(runs[0], labels, comparison=plan)
     for name, members in means.items():
-        macro = labels_of.macro(runs[0], labels, inside=members, name=name)
+        macro = eligibility.macro(runs[0], labels, inside=members, name=name)
         if not macro.tested:
             yield nothing(macro, len(runs), metric=metric, recipe=recipe)
             continue

@@ -93,7 +93,7 @@ def _many(count: int, kind: str) -> str:
 def subsets(run: Predictions, labels: list[Label], *, comparison: Comparison) -> dict[str, list[Label]]:
     """The labels of each declared subset, by the name of its macro; none that would only repeat the macro."""
     tested = {label.name for label in labels if label.tested}
-    found = {}
+    by_macro = {}
     for name in comparison.subsets:
         chosen = comparison.subset(name)
         for label in sorted(set(chosen) - {label.name for label in labels}):
@@ -103,8 +103,8 @@ def subsets(run: Predictions, labels: list[Label], *, comparison: Comparison) ->
                 remedy=did_you_mean(label, [label.name for label in labels]),
             )
         if set() < tested & set(chosen) < tested:
-            found[OF_SUBSET + name] = [label for label in labels if label.name in chosen]
-    return found
+            by_macro[OF_SUBSET + name] = [label for label in labels if label.name in chosen]
+    return by_macro
 
 
 def macro(run: Predictions, labels: list[Label], *, inside: list[Label] | None = None, name: str = MACRO) -> Label:

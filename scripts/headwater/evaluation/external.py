@@ -1,4 +1,4 @@
-"""Crossed: how networks that were fitted to other hospitals' images do on one hospital's test images.
+"""External validation: how networks that were fitted to other hospitals' images do on one hospital's test images.
 
 The networks fitted at home are measured as `compare` measures them, bit for bit; guests on the same draw of the same
 patients, so that a guest and the network of the same source at home are compared patient by patient.
@@ -10,13 +10,56 @@ from pathlib import Path
 import numpy as np
 
 from headwater.core.errors import UserError
-from headwater.data.tables import MACRO, read_column, read_table
-from headwater.evaluation import bootstrap, pairwise, predictions
-from headwater.evaluation import eligibility as labels_of
+from headwater.data.tables import FLAG, MACRO, NUMBER, TEXT, WHOLE, Table, read_column, read_table
+from headwater.evaluation import bootstrap, eligibility, pairwise, predictions
 from headwater.evaluation.bootstrap import Runs, Statistic
 from headwater.evaluation.eligibility import Label
 from headwater.study.comparison import Comparison
 from headwater.study.shared_labels import Exchange, Exchanges
+
+CROSSED = Table(
+    name="crossed",
+    columns={
+        "dataset": TEXT,
+        "fitted_to": TEXT,
+        "metric": TEXT,
+        "recipe": TEXT,
+        "source": TEXT,
+        "label": TEXT,
+        "asked": TEXT,
+        "findings": WHOLE,
+        "value": NUMBER,
+        "value_se": NUMBER,
+        "value_low": NUMBER,
+        "value_high": NUMBER,
+        "home_value": NUMBER,
+        "home_se": NUMBER,
+        "home_low": NUMBER,
+        "home_high": NUMBER,
+        "difference": NUMBER,
+        "difference_se": NUMBER,
+        "difference_low": NUMBER,
+        "difference_high": NUMBER,
+        "degrees_of_freedom": NUMBER,
+        "p": NUMBER,
+        "patients": WHOLE,
+        "cases": WHOLE,
+        "positives": WHOLE,
+        "positive_patients": WHOLE,
+        "negative_patients": WHOLE,
+        "seeds": WHOLE,
+        "resamples": WHOLE,
+        "tested": FLAG,
+        "few": FLAG,
+        "note": TEXT,
+    },
+    keys=("fitted_to", "metric", "recipe", "source", "label"),
+)
+"""One row per metric, recipe, label, source and dataset that was fitted to; `dataset` is the one tested on, `home_*` is
+the same source fitted to that one, over the same findings."""
+
+ORDER = ("fitted_to", "metric", "recipe", "label", "source")
+"""By which columns the rows of `CROSSED` are sorted."""
 
 NOT_COMPARED = (
     *("home_value", "home_se", "home_low", "home_high"),
@@ -34,27 +77,27 @@ def without_controls(comparison: Comparison) -> Comparison:
 
 def by_dataset(files: list[Path], fitted_to: Exchanges) -> dict[str, list[Path]]:
     """The files by the dataset that their networks were fitted to."""
-    found: dict[str, list[Path]] = {other.dataset: [] for other in fitted_to.others}
+    files_of: dict[str, list[Path]] = {other.dataset: [] for other in fitted_to.others}
     for file in files:
         dataset = str(read_column(file, "dataset").iloc[0])
-        if dataset not in found:
+        if dataset not in files_of:
             raise UserError(
                 f"is of networks fitted to {dataset}, which is not asked for", file=file, remedy="leave it out"
             )
-        found[dataset].append(file)
-    return found
+        files_of[dataset].append(file)
+    return files_of
 
 
 def untaught_there(other: Exchange, counts: Path) -> dict[str, str]:
     """Why networks fitted to another dataset could not learn a label, by the tested dataset's name of it."""
     table = read_table(counts, "labels")
-    reasons = labels_of.untaught(table, [asked for _, asked in other.labels], file=counts)
+    reasons = eligibility.untaught(table, [asked for _, asked in other.labels], file=counts)
     return {label: f"{reasons[asked]} of {other.dataset}" for label, asked in other.labels if asked in reasons}
 
 
 def at_home(statistics: list[Statistic], *, comparison: Comparison) -> Iterator[dict]:
     """One row per statistic and source that was fitted to the dataset itself, from what `compare` compares."""
-    findings = len({one.label.name for one in statistics if one.label.tested} - {MACRO})
+    findings = len({statistic.label.name for statistic in statistics if statistic.label.tested} - {MACRO})
     for statistic in statistics:
         for source in without_controls(comparison).sources:
             yield {
@@ -64,6 +107,31 @@ def at_home(statistics: list[Statistic], *, comparison: Comparison) -> Iterator[
                 **pairwise.reached(statistic, source, comparison=comparison, called="value", prefix="value"),
                 **dict.fromkeys(NOT_COMPARED, np.nan),
             }
+
+
+def read_guests(
+    other: Exchange,
+    files: list[Path],
+    *,
+    home: Runs,
+    statistics: list[Statistic],
+    untaught: dict[str, str],
+    comparison: Comparison,
+    threads: int,
+) -> Iterator[dict]:
+    """The rows of the networks fitted to one other dataset, from the files in which they predict this one's cases."""
+    plain = without_controls(comparison)
+    guests = predictions.read_elsewhere(plain, files, fitted_to=other, home=next(iter(home.values())))
+    labels = eligibility.parts(next(iter(guests.values())), comparison=plain, untaught=untaught)
+    return of_guests(
+        guests,
+        labels,
+        home=home,
+        statistics=statistics,
+        fitted_to=other,
+        comparison=comparison,
+        threads=threads,
+    )
 
 
 def of_guests(
@@ -84,23 +152,28 @@ def of_guests(
     asked = dict(fitted_to.labels) | {MACRO: MACRO}
     tested = [label.name for label in labels if label.tested]
     hosts = _hosts(home, list(asked), plain)
-    known = {(one.metric, one.recipe, one.label.name): one for one in statistics}
-    # trainings on different images are nobody's pair, whatever their seeds
+    home_by_label = {(host.metric, host.recipe, host.label.name): host for host in statistics}
+    # trainings on different images are not paired, whatever their seeds
     both = plain.model_copy(
         update={
             "sources": (*plain.sources, *(_guest(source, fitted_to) for source in plain.sources)),
             "pairing": "nested",
         }
     )
-    for found in bootstrap.statistics(guests, labels, comparison=plain, threads=threads):
-        name = found.label.name
-        of_home = [known[found.metric, found.recipe, one] for one in (tested if name == MACRO else [name])]
-        runs = [*bootstrap.of_recipe(hosts, found.recipe, plain), *bootstrap.of_recipe(guests, found.recipe, plain)]
-        joined = _joined(found, of_home, runs, labels, comparison=comparison)
+    for statistic in bootstrap.statistics(guests, labels, comparison=plain, threads=threads):
+        name = statistic.label.name
+        home_statistics = [
+            home_by_label[statistic.metric, statistic.recipe, label] for label in (tested if name == MACRO else [name])
+        ]
+        runs = [
+            *bootstrap.of_recipe(hosts, statistic.recipe, plain),
+            *bootstrap.of_recipe(guests, statistic.recipe, plain),
+        ]
+        joined = _joined(statistic, home_statistics, runs, labels, comparison=comparison)
         for source in plain.sources:
             guest = _guest(source, fitted_to)
             yield {
-                **_facts(found, source, findings=len(tested), comparison=comparison),
+                **_facts(statistic, source, findings=len(tested), comparison=comparison),
                 "fitted_to": fitted_to.dataset,
                 "asked": asked[name],
                 **pairwise.reached(joined, guest, comparison=both, called="value", prefix="value"),
@@ -116,30 +189,32 @@ def _guest(source: str, fitted_to: Exchange) -> str:
 
 def _hosts(home: Runs, labels: list[str], plain: Comparison) -> Runs:
     """The runs at home, controls aside, with the shared labels only."""
-    return {run: predictions.narrowed(said, labels) for run, said in home.items() if run[0] in plain.sources}
+    return {run: predictions.narrowed(predicted, labels) for run, predicted in home.items() if run[0] in plain.sources}
 
 
 def _joined(
-    found: Statistic, of_home: list[Statistic], runs: list, labels: list[Label], *, comparison: Comparison
+    statistic: Statistic, home_statistics: list[Statistic], runs: list, labels: list[Label], *, comparison: Comparison
 ) -> Statistic:
     """A statistic of the runs at home, controls aside, and below them of the guests; `runs` are theirs in that order.
 
-    `of_home` are the statistics of the labels that it is the mean of.
+    `home_statistics` are the statistics of the labels that it is the mean of.
     """
-    if not found.label.measured:
-        return bootstrap.nothing(found.label, len(runs), metric=found.metric, recipe=found.recipe)
+    if not statistic.label.measured:
+        return bootstrap.nothing(statistic.label, len(runs), metric=statistic.metric, recipe=statistic.recipe)
     at = _own_runs(comparison)
-    observed = np.concatenate([np.mean([one.observed[at] for one in of_home], axis=0), found.observed])
-    replicates = np.concatenate([np.mean([one.replicates[at] for one in of_home], axis=0), found.replicates])
-    names = [one.label.name for one in of_home]
+    observed = np.concatenate([np.mean([host.observed[at] for host in home_statistics], axis=0), statistic.observed])
+    replicates = np.concatenate(
+        [np.mean([host.replicates[at] for host in home_statistics], axis=0), statistic.replicates]
+    )
+    names = [host.label.name for host in home_statistics]
     positions = [position for position, label in enumerate(labels) if label.name in names]
     return Statistic(
-        label=found.label,
-        metric=found.metric,
-        recipe=found.recipe,
+        label=statistic.label,
+        metric=statistic.metric,
+        recipe=statistic.recipe,
         observed=observed,
         replicates=replicates,
-        covariance=bootstrap.covariance(replicates, runs, found.label, positions, comparison),
+        covariance=bootstrap.covariance(replicates, runs, statistic.label, positions, comparison),
     )
 
 

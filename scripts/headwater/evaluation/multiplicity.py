@@ -1,4 +1,4 @@
-"""Families: which tests were declared together, how their p are corrected, and whether the controls passed.
+"""Multiplicity: which tests were declared together, how their p are corrected, and whether the controls passed.
 
 Three families were declared before any result: the macro of all datasets, pairs, recipes and metrics; all single
 labels; and the macro tests of the controls, which ask whether the comparison itself can be believed.
@@ -27,7 +27,7 @@ AGAINST_MARGIN = ("p_noninferior", "p_equivalent")
 Correct = Callable[[np.ndarray], np.ndarray]
 
 
-def judged(rows: pd.DataFrame, *, grid: Grid, order: dict[str, list[str]], replicates: pd.DataFrame) -> pd.DataFrame:
+def corrected(rows: pd.DataFrame, *, grid: Grid, order: dict[str, list[str]], replicates: pd.DataFrame) -> pd.DataFrame:
     """The comparisons in reading order, each test with its family, correction, adjusted p, verdict and controls.
 
     `order` gives each dataset's labels, the macro among them; `replicates` are what max-T corrects by.
@@ -112,12 +112,12 @@ def _against_margin(rows: pd.DataFrame, *, level: float) -> pd.DataFrame:
 
 def _controls(rows: pd.DataFrame, *, level: float) -> list[str]:
     """How the controls came out on the dataset, metric and recipe of each row."""
-    told = {}
+    outcomes = {}
     for place, part in rows[rows["family"] == CONTROL].groupby(PLACE):
         failed = part[part["p_adjusted"] <= level].itertuples()
-        said = "; ".join(f"{row.source}, p {text.p_value(row.p_adjusted)}" for row in failed)
-        told[place] = f"failed: {said}" if said else "passed"
-    return [told.get(place, "none") for place in rows[PLACE].itertuples(index=False, name=None)]
+        names = "; ".join(f"{row.source}, p {text.p_value(row.p_adjusted)}" for row in failed)
+        outcomes[place] = f"failed: {names}" if names else "passed"
+    return [outcomes.get(place, "none") for place in rows[PLACE].itertuples(index=False, name=None)]
 
 
 def failed(rows: pd.DataFrame) -> pd.DataFrame:

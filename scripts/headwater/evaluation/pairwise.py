@@ -1,15 +1,87 @@
-"""Verdicts: what one statistic says of one pair of sources, in the columns of the table of comparisons."""
+"""Pairs of sources compared: what one statistic says of each pair, in the columns of the table of comparisons."""
 
 from collections.abc import Iterator
 
 import numpy as np
+import pandas as pd
 
 from headwater.core import registry
-from headwater.data.tables import CHANCE
+from headwater.data.tables import CHANCE, FLAG, MACRO, NUMBER, TEXT, WHOLE, Table
 from headwater.evaluation.bootstrap import Statistic
 from headwater.evaluation.statistics import intervals, published, readers, resampling, significance
 from headwater.evaluation.statistics.readers import UNKNOWN, Estimate
 from headwater.study.comparison import Comparison
+
+COMPARISONS = Table(
+    name="comparisons",
+    columns={
+        "dataset": TEXT,
+        "metric": TEXT,
+        "recipe": TEXT,
+        "label": TEXT,
+        "source": TEXT,
+        "reference": TEXT,
+        "value": NUMBER,
+        "value_se": NUMBER,
+        "value_low": NUMBER,
+        "value_high": NUMBER,
+        "reference_value": NUMBER,
+        "reference_se": NUMBER,
+        "reference_low": NUMBER,
+        "reference_high": NUMBER,
+        "difference": NUMBER,
+        "difference_se": NUMBER,
+        "difference_low": NUMBER,
+        "difference_high": NUMBER,
+        "degrees_of_freedom": NUMBER,
+        "p": NUMBER,
+        # the same question asked of the replicates alone, and the smallest p that they can give
+        "p_percentile": NUMBER,
+        "smallest_p": NUMBER,
+        # against the margin; the interval covers 1 - 2 x level
+        "p_noninferior": NUMBER,
+        "p_equivalent": NUMBER,
+        "margin_low": NUMBER,
+        "margin_high": NUMBER,
+        # difference in standard deviations of one training; share of seed pairs in which the source is better
+        "effect": NUMBER,
+        "superiority": NUMBER,
+        # the published study's way, where it is asked for
+        "published_value": NUMBER,
+        "published_sd": NUMBER,
+        "published_reference": NUMBER,
+        "published_reference_sd": NUMBER,
+        "published_p": NUMBER,
+        "patients": WHOLE,
+        "cases": WHOLE,
+        "positives": WHOLE,
+        "positive_patients": WHOLE,
+        "negative_patients": WHOLE,
+        "seeds": WHOLE,
+        "resamples": WHOLE,
+        "dropped": WHOLE,
+        "tested": FLAG,
+        "few": FLAG,
+        "note": TEXT,
+    },
+    keys=("metric", "recipe", "label", "source", "reference"),
+)
+"""One row per metric, recipe, label, source and reference; no reference: the source alone."""
+
+REPLICATES = Table(
+    name="replicates",
+    columns={
+        "dataset": TEXT,
+        "metric": TEXT,
+        "recipe": TEXT,
+        "source": TEXT,
+        "reference": TEXT,
+        "replicate": WHOLE,
+        "difference": NUMBER,
+    },
+    keys=("metric", "recipe", "source", "reference", "replicate"),
+)
+"""Differences of the macro with patients and seeds resampled; empty where undefined."""
 
 
 def rows(statistic: Statistic, *, comparison: Comparison) -> Iterator[dict]:
@@ -17,9 +89,9 @@ def rows(statistic: Statistic, *, comparison: Comparison) -> Iterator[dict]:
     pairs = pairs_of(statistic.metric, comparison)
     named = {source for source, _ in pairs}
     alone = [(source, "") for source in comparison.sources if source not in named]
-    told = facts(statistic, comparison=comparison) | dict.fromkeys(published.COLUMNS, np.nan)
+    shared = facts(statistic, comparison=comparison) | dict.fromkeys(published.COLUMNS, np.nan)
     for source, reference in [*pairs, *alone]:
-        yield told | _row(statistic, source, reference, comparison=comparison)
+        yield shared | _row(statistic, source, reference, comparison=comparison)
 
 
 def facts(statistic: Statistic, *, comparison: Comparison) -> dict:
@@ -64,7 +136,7 @@ def _row(statistic: Statistic, source: str, reference: str, *, comparison: Compa
         "reference": reference,
         **reached(statistic, source, comparison=comparison, called="value", prefix="value"),
         **reached(statistic, reference, comparison=comparison, called="reference_value", prefix="reference"),
-        **_told(difference, replicates, comparison),
+        **_difference_columns(difference, replicates, comparison),
         **_significance(difference, replicates, tested=tested, comparison=comparison),
         **_against_margin(difference, replicates, metric=statistic.metric, tested=tested, comparison=comparison),
         **_effects(statistic, source, reference, comparison),
@@ -87,11 +159,11 @@ def apart(statistic: Statistic, source: str, reference: str, *, comparison: Comp
     """How far a source lies from another: the difference with its interval, degrees of freedom and p."""
     difference = _difference(statistic, source, reference, comparison)
     replicates = resampled_difference(statistic, source, reference, comparison)
-    judged = _significance(difference, replicates, tested=statistic.label.tested, comparison=comparison)
-    return {**_told(difference, replicates, comparison), "p": judged["p"]}
+    tests = _significance(difference, replicates, tested=statistic.label.tested, comparison=comparison)
+    return {**_difference_columns(difference, replicates, comparison), "p": tests["p"]}
 
 
-def _told(difference: Estimate, replicates: np.ndarray, comparison: Comparison) -> dict[str, float]:
+def _difference_columns(difference: Estimate, replicates: np.ndarray, comparison: Comparison) -> dict[str, float]:
     """A difference with its interval and degrees of freedom as columns."""
     return {
         "difference": difference.value,
@@ -108,6 +180,21 @@ def _uncertainty(name: str, estimate: Estimate, interval: tuple[float, float]) -
     """An estimate's standard error and interval as columns."""
     low, high = interval
     return {f"{name}_se": estimate.standard_error, f"{name}_low": low, f"{name}_high": high}
+
+
+def macro_replicates(statistics: list[Statistic], *, comparison: Comparison) -> pd.DataFrame:
+    """The macro's differences with patients and seeds resampled, for max-T and for figures: rows of `REPLICATES`."""
+    parts = []
+    for statistic in statistics:
+        if statistic.label.name == MACRO and statistic.label.measured:
+            for source, reference in pairs_of(statistic.metric, comparison):
+                differences = resampled_difference(statistic, source, reference, comparison)
+                named = {"dataset": comparison.dataset, "metric": statistic.metric, "recipe": statistic.recipe}
+                named |= {"source": source, "reference": reference}
+                parts.append(
+                    pd.DataFrame({**named, "replicate": np.arange(len(differences)), "difference": differences})
+                )
+    return pd.concat(parts, ignore_index=True) if parts else REPLICATES.frame([])
 
 
 # estimates
@@ -127,10 +214,10 @@ def _value(statistic: Statistic, source: str, comparison: Comparison) -> Estimat
     if source == CHANCE:
         return Estimate(registry.load("metrics", statistic.metric).CHANCE, 0.0, np.inf)
     at = _at(source, comparison)
-    found = readers.of_source(
+    estimate = readers.of_source(
         statistic.observed[at], statistic.covariance[at, at], patients=statistic.label.smaller_class
     )
-    return found.cautious(statistic.label.most_degrees_of_freedom)
+    return estimate.cautious(statistic.label.most_degrees_of_freedom)
 
 
 def _difference(statistic: Statistic, source: str, reference: str, comparison: Comparison) -> Estimate:
@@ -142,16 +229,16 @@ def _difference(statistic: Statistic, source: str, reference: str, comparison: C
         return value.above(chance.value)
     one, other = _at(source, comparison), _at(reference, comparison)
     both = np.r_[one, other]
-    # a control repeats a training with other random numbers: its seeds are nobody's pair
+    # an A/A control repeats a training with other random numbers: its seeds are paired with none
     paired = comparison.pairing == "paired" and source not in comparison.again
-    found = readers.of_difference(
+    estimate = readers.of_difference(
         statistic.observed[one],
         statistic.observed[other],
         statistic.covariance[np.ix_(both, both)],
         paired=paired,
         patients=statistic.label.smaller_class,
     )
-    return found.cautious(statistic.label.most_degrees_of_freedom)
+    return estimate.cautious(statistic.label.most_degrees_of_freedom)
 
 
 def _resampled(statistic: Statistic, source: str, comparison: Comparison) -> np.ndarray:

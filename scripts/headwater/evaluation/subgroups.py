@@ -12,24 +12,52 @@ import pandas as pd
 
 from headwater.core import registry
 from headwater.core.errors import UserError
-from headwater.data.tables import MACRO
-from headwater.evaluation import bootstrap as measured
-from headwater.evaluation import eligibility as labels_of
+from headwater.data.tables import FLAG, MACRO, NUMBER, TEXT, WHOLE, Table
+from headwater.evaluation import bootstrap, eligibility
 from headwater.evaluation.bootstrap import Runs
 from headwater.evaluation.eligibility import Label
 from headwater.evaluation.predictions import Predictions
+from headwater.evaluation.seed_groups import estimated
 from headwater.evaluation.statistics import readers, replication
 from headwater.evaluation.statistics.readers import Estimate
 from headwater.study.comparison import Comparison
 
-UNTOLD = "not told"
-"""What stands for what an archive does not tell of a case."""
+UNKNOWN_GROUP = "not told"
+"""The group of the cases of which the archive does not record a characteristic."""
 
 CHARACTERISTICS = ("sex", "age", "view", "site")
 """What test cases are parted by."""
 
 AGE_BANDS = ((0, "<40"), (40, "40-59"), (60, "60-79"), (80, "80+"))
 """From which year of age on a case belongs to which band."""
+
+SUBGROUPS = Table(
+    name="subgroups",
+    columns={
+        "dataset": TEXT,
+        "metric": TEXT,
+        "recipe": TEXT,
+        "source": TEXT,
+        "label": TEXT,
+        "characteristic": TEXT,
+        "group": TEXT,
+        **estimated("value"),
+        "rest": NUMBER,
+        **estimated("difference"),
+        # of its characteristic the group that lies furthest from all others
+        "largest": FLAG,
+        "patients": WHOLE,
+        "cases": WHOLE,
+        "positives": WHOLE,
+        "positive_patients": WHOLE,
+        "negative_patients": WHOLE,
+        "seeds": WHOLE,
+        "resamples": WHOLE,
+        "note": TEXT,
+    },
+    keys=("recipe", "source", "label", "characteristic", "group"),
+)
+"""The first metric in groups of the test patients, each compared with all others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +82,7 @@ class Group:
 
     def measured(self, at: int) -> bool:
         """Whether the label at a position has a number in this group; those of whom nothing is told are but counted."""
-        return self.name != UNTOLD and self.side.labels[at].tested
+        return self.name != UNKNOWN_GROUP and self.side.labels[at].tested
 
     def compared(self, at: int) -> bool:
         """Whether it has one among the others, too."""
@@ -63,15 +91,15 @@ class Group:
 
 def of_cases(cases: pd.DataFrame, wanted: np.ndarray, *, file: object) -> pd.DataFrame:
     """The group of each wanted case by each characteristic, from a table of cases: (cases, characteristics)."""
-    told = cases.set_index("case")
-    absent = sorted(set(wanted) - set(told.index))
+    described = cases.set_index("case")
+    absent = sorted(set(wanted) - set(described.index))
     if absent:
         raise UserError(f"has no case {absent[0]!r}, which is predicted", file=file, remedy="predict it again")
-    told = told.loc[wanted]
+    described = described.loc[wanted]
     starts, names = zip(*AGE_BANDS, strict=True)
-    band = pd.cut(told["age"], [*starts, np.inf], right=False, labels=list(names)).astype(object)
-    parted = told[list(CHARACTERISTICS)].assign(age=band.fillna(UNTOLD)).astype(str)
-    return parted.replace("", UNTOLD).reset_index(drop=True)
+    band = pd.cut(described["age"], [*starts, np.inf], right=False, labels=list(names)).astype(object)
+    parted = described[list(CHARACTERISTICS)].assign(age=band.fillna(UNKNOWN_GROUP)).astype(str)
+    return parted.replace("", UNKNOWN_GROUP).reset_index(drop=True)
 
 
 def groups(
@@ -89,10 +117,10 @@ def groups(
 
     for characteristic in CHARACTERISTICS:
         values = parted[characteristic].to_numpy()
-        told = values != UNTOLD
+        recorded = values != UNKNOWN_GROUP
         for name in sorted(set(values), key=lambda name: place(characteristic, name)):
             inside = values == name
-            rest = side(told & ~inside)
+            rest = side(recorded & ~inside)
             yield Group(characteristic=characteristic, name=name, side=side(inside), rest=rest)
 
 
@@ -100,13 +128,13 @@ def place(characteristic: str, name: str) -> tuple[int, bool, int, str]:
     """Where a group stands among all: bands of age as they follow each other, those of whom nothing is told last."""
     bands = [band for _, band in AGE_BANDS]
     rank = bands.index(name) if characteristic == "age" and name in bands else 0
-    return CHARACTERISTICS.index(characteristic), name == UNTOLD, rank, name
+    return CHARACTERISTICS.index(characteristic), name == UNKNOWN_GROUP, rank, name
 
 
 def _side(run: Predictions, inside: np.ndarray, *, comparison: Comparison, untaught: dict[str, str]) -> Side:
     part = _part(run, inside)
     labels = [
-        labels_of.of(part, position, comparison=comparison, untaught=untaught) for position in range(len(run.labels))
+        eligibility.of(part, position, comparison=comparison, untaught=untaught) for position in range(len(run.labels))
     ]
     return Side(inside=inside, labels=tuple(labels), cases=int(inside.sum()), patients=len(set(part.patients)))
 
@@ -133,13 +161,13 @@ class _Number:
         """The mean over seeds, with seeds as readers; of several labels the one with fewest patients counts."""
         fewest = min(label.smaller_class for label in labels)
         spread = readers.covariance(self.replicates, patients=fewest)
-        found = readers.of_source(self.observed, spread, patients=fewest)
-        return found.cautious(min(label.most_degrees_of_freedom for label in labels))
+        mean = readers.of_source(self.observed, spread, patients=fewest)
+        return mean.cautious(min(label.most_degrees_of_freedom for label in labels))
 
 
 def _mean(numbers: list[_Number]) -> _Number:
     observed, replicates = (
-        np.mean([getattr(one, name) for one in numbers], axis=0) for name in ("observed", "replicates")
+        np.mean([getattr(number, name) for number in numbers], axis=0) for name in ("observed", "replicates")
     )
     return _Number(observed=observed, replicates=replicates)
 
@@ -148,27 +176,39 @@ _Numbers = dict[tuple[bytes, int], _Number]
 """By which cases, and by the position of the label."""
 
 
-def rows(runs: Runs, found: list[Group], *, comparison: Comparison, threads: int) -> Iterator[dict]:
+def of_study(
+    runs: Runs, cases: pd.DataFrame, *, comparison: Comparison, untaught: dict[str, str], threads: int, file: object
+) -> Iterator[dict]:
+    """All rows of `SUBGROUPS`, from a table of cases that gives sex, age, projection and site; `file` holds it."""
+    first = next(iter(runs.values()))
+    by_case = of_cases(cases, first.cases, file=file)
+    parted = list(groups(first, by_case, comparison=comparison, untaught=untaught))
+    return rows(runs, parted, comparison=comparison, threads=threads)
+
+
+def rows(runs: Runs, all_groups: list[Group], *, comparison: Comparison, threads: int) -> Iterator[dict]:
     """Each recipe, source, label and group by the study's first metric: rows of `subgroups`."""
     for recipe in comparison.recipes:
-        of_recipe = measured.of_recipe(runs, recipe, comparison)
+        recipe_runs = bootstrap.of_recipe(runs, recipe, comparison)
         for number, source in enumerate(comparison.sources):
             seeds = len(comparison.seeds)
-            chosen = of_recipe[number * seeds : (number + 1) * seeds]
-            numbers = _numbers(chosen, found, comparison=comparison, threads=threads)
+            chosen = recipe_runs[number * seeds : (number + 1) * seeds]
+            numbers = _numbers(chosen, all_groups, comparison=comparison, threads=threads)
             named = {"dataset": comparison.dataset, "metric": comparison.metrics[0], "recipe": recipe, "source": source}
-            told = [
-                named | row for group in found for row in _of_group(group, numbers, chosen[0], comparison=comparison)
+            source_rows = [
+                named | row
+                for group in all_groups
+                for row in _of_group(group, numbers, chosen[0], comparison=comparison)
             ]
-            yield from _with_largest(told)
+            yield from _with_largest(source_rows)
 
 
-def _numbers(runs: list[Predictions], found: list[Group], *, comparison: Comparison, threads: int) -> _Numbers:
+def _numbers(runs: list[Predictions], all_groups: list[Group], *, comparison: Comparison, threads: int) -> _Numbers:
     """Each measured label in each group, and in its others: all runs of a source, in one draw of the patients."""
     metric = registry.load("metrics", comparison.metrics[0])
     names, patient = np.unique(runs[0].patients, return_inverse=True)
     asked: dict[tuple[bytes, int], tuple[np.ndarray, int]] = {}
-    for group in found:
+    for group in all_groups:
         for at in range(len(runs[0].labels)):
             for side in [group.side] * group.measured(at) + [group.rest] * group.compared(at):
                 asked[side.inside.tobytes(), at] = side.inside & ~np.isnan(runs[0].target[at]), at
@@ -177,9 +217,9 @@ def _numbers(runs: list[Predictions], found: list[Group], *, comparison: Compari
         for cases, at in asked.values()
         for run in runs
     ]
-    observed = [metric.measure(**one, weights=np.ones((1, len(whose)), np.int64))[0] for one, whose in evidence]
+    observed = [metric.measure(**values, weights=np.ones((1, len(whose)), np.int64))[0] for values, whose in evidence]
     replicates = replication.replicates(
-        [replication.column(metric, one, whose, patients=len(names)) for one, whose in evidence],
+        [replication.column(metric, values, whose, patients=len(names)) for values, whose in evidence],
         patients=len(names),
         resamples=comparison.resamples,
         seed=comparison.seed,
@@ -197,11 +237,13 @@ def _of_group(group: Group, numbers: _Numbers, run: Predictions, *, comparison: 
     inside = compared or [at for at in positions if group.measured(at)]
     here, there = group.side.inside.tobytes(), group.rest.inside.tobytes()
     counted = inside or list(positions)
-    parts = [labels_of.macro(_part(run, side.inside), _only(side.labels, counted)) for side in (group.side, group.rest)]
+    parts = [
+        eligibility.macro(_part(run, side.inside), _only(side.labels, counted)) for side in (group.side, group.rest)
+    ]
     value = _mean([numbers[here, at] for at in inside]) if inside else None
     others = _mean([numbers[there, at] for at in compared]) if compared else None
     many = f"mean of {len(inside)} of {len(positions)} labels" if inside else "no label has enough patients"
-    many = "counted only" if group.name == UNTOLD else many
+    many = "counted only" if group.name == UNKNOWN_GROUP else many
     yield _row(group, MACRO, parts, value, others, comparison=comparison, note=many)
     for at in positions:
         both = [group.side.labels[at], group.rest.labels[at]]
@@ -217,7 +259,7 @@ def _only(labels: tuple[Label, ...], inside: list[int]) -> list[Label]:
 
 def _too_few(group: Group, at: int, *, comparison: Comparison) -> str:
     """Why a label has no number in a group, or none to hold it against."""
-    if group.name == UNTOLD or group.compared(at):
+    if group.name == UNKNOWN_GROUP or group.compared(at):
         return ""
     label, who = (group.rest.labels[at], " among the others") if group.measured(at) else (group.side.labels[at], "")
     if label.smaller_class >= comparison.fewest_positive:
@@ -239,23 +281,23 @@ def _row(
 ) -> dict:
     """One row of counts, and of numbers where there are any."""
     bounds = registry.load("metrics", comparison.metrics[0]).RANGE
-    found = value.estimate(labels[0]) if value else readers.UNKNOWN
-    apart = value.minus(others).estimate(*labels) if value and others else readers.UNKNOWN
-    low, high = found.interval_inside(comparison.level, bounds=bounds)
-    least, most = apart.interval(comparison.level)
+    estimate = value.estimate(labels[0]) if value else readers.UNKNOWN
+    difference = value.minus(others).estimate(*labels) if value and others else readers.UNKNOWN
+    low, high = estimate.interval_inside(comparison.level, bounds=bounds)
+    least, most = difference.interval(comparison.level)
     label = labels[0]
     whole = name == MACRO
     return {
         "label": name,
         "characteristic": group.characteristic,
         "group": group.name,
-        "value": found.value,
-        "value_se": found.standard_error,
+        "value": estimate.value,
+        "value_se": estimate.standard_error,
         "value_low": low,
         "value_high": high,
         "rest": float(others.observed.mean()) if others else np.nan,
-        "difference": apart.value,
-        "difference_se": apart.standard_error,
+        "difference": difference.value,
+        "difference_se": difference.standard_error,
         "difference_low": least,
         "difference_high": most,
         "patients": group.side.patients if whole else label.patients,
@@ -269,17 +311,17 @@ def _row(
     }
 
 
-def _with_largest(told: list[dict]) -> Iterator[dict]:
+def _with_largest(group_rows: list[dict]) -> Iterator[dict]:
     """The rows, of each label and characteristic the one marked whose group lies furthest from all others."""
     furthest: dict[tuple[str, str], dict] = {}
-    for row in told:
+    for row in group_rows:
         among = row["label"], row["characteristic"]
         best = furthest.get(among)
         # of two groups as far from each other the lower one is meant
         if not np.isnan(row["difference"]) and (best is None or _distance(row) > _distance(best)):
             furthest[among] = row
     marked = {id(row) for row in furthest.values()}
-    yield from (row | {"largest": id(row) in marked} for row in told)
+    yield from (row | {"largest": id(row) in marked} for row in group_rows)
 
 
 def _distance(row: dict) -> tuple[float, float]:

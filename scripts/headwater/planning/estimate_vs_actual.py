@@ -53,8 +53,9 @@ def hindsight(*, config: Path, held_out: list[int] | None = None, folder: Path =
 def foretold(plan: Config, known: Estimate, *, seeds: list[int], folder: Path) -> list[Foretold]:
     """The kinds of finished training jobs that are held out, and what the rest of the finished ones says of them."""
     measured = [job for job in known.jobs if job.ranks and known.finished.get(job.product) is not None]
-    out = [job for job in measured if job.run is None or job.run.seed in seeds]
-    told = [job for job in measured if not (job.run is None or job.run.seed in seeds)]
+    # a prediction serves all seeds, and so is held out where all of them are
+    out = [job for job in measured if all(run.seed in seeds for run in job.runs)]
+    told = [job for job in measured if not all(run.seed in seeds for run in job.runs)]
     each = runtime_estimate.typical(told, known.finished)
     machine = timing_profile.read(plan, folder=folder)
     alike: dict[runtime_estimate.Kind, list[Job]] = {}

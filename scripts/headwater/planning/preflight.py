@@ -15,7 +15,7 @@ from headwater.study.source import Source
 from headwater.training import methods
 
 EVIDENCE = ("target", "score")
-"""What classification writes of each case and label; also what a metric needs that names nothing else."""
+"""What a metric needs that names nothing else."""
 
 
 def check(config: Config) -> None:
@@ -154,19 +154,22 @@ def _weights(config: Config) -> Iterable[str]:
 
 
 def _metrics(config: Config) -> Iterable[str]:
-    """Metrics that need what the task does not write."""
-    for name in config.comparison.metrics:
-        needed = registry.constant("metrics", name, "EVIDENCE", default=EVIDENCE)
-        if not set(needed) <= set(EVIDENCE):
-            yield (
-                f"comparison.metrics: {name} needs {', '.join(needed)}; classification writes {', '.join(EVIDENCE)}; "
-                "choose another metric"
-            )
-        elif registry.constant("metrics", name, "PROBABILITIES", default=False):
-            yield (
-                f"comparison.metrics: {name} needs probabilities; classification writes log-odds; take it out: "
-                "calibration.csv of the report tells it of every study"
-            )
+    """Metrics that need what a dataset's task does not write."""
+    for task in sorted({dataset.task for dataset in config.datasets.values()}):
+        written = registry.constant("tasks", task, "EVIDENCE", default=())
+        log_odds = registry.constant("tasks", task, "LOG_ODDS", default=False)
+        for name in config.comparison.metrics:
+            needed = registry.constant("metrics", name, "EVIDENCE", default=EVIDENCE)
+            if not set(needed) <= set(written):
+                yield (
+                    f"comparison.metrics: {name} needs {', '.join(needed)}; {task} writes {', '.join(written)}; "
+                    "choose another metric"
+                )
+            elif log_odds and registry.constant("metrics", name, "PROBABILITIES", default=False):
+                yield (
+                    f"comparison.metrics: {name} needs probabilities; {task} writes log-odds; take it out: "
+                    "calibration.csv of the report tells it of every study"
+                )
 
 
 def _external(config: Config) -> Iterable[str]:

@@ -12,12 +12,13 @@ import torch
 from headwater.core import files, registry
 from headwater.data import store
 from headwater.models import backbones, tasks
-from headwater.models.tasks import classification
+from headwater.models.task_network import TaskNetwork
+from headwater.models.tasks import Task
 from headwater.planning.timing_profile import Rehearsal
 from headwater.study.recipe import Training
 from headwater.study.tracking import Tracking
 from headwater.training import ddp, fitting, loop, scoring
-from headwater.training.tracking import Tracker
+from headwater.training.tracking import Trackers
 
 LOOKS = 100
 """How often the time is looked at, at most."""
@@ -52,7 +53,7 @@ def rehearse(
         learner = _learner(rehearsal, targets=targets)
         began = time.monotonic()
         looks = _steps(learner, rehearsal, (pixels, rows, targets), seconds=seconds, world=world)
-        network = learner.encoder if rehearsal.recipe is None else learner.classifier
+        network = learner.encoder if rehearsal.recipe is None else learner.network
         image, scored = _image(network, rehearsal, pixels, rows, seconds=seconds, world=world)
         steps = (len(looks) - 1) * BETWEEN_LOOKS
         told = {
@@ -101,7 +102,10 @@ def _learner(rehearsal: Rehearsal, *, targets: np.ndarray) -> loop.Learner:
     """What the study would train, with random weights."""
     source = rehearsal.source
     encoder = backbones.build(source.backbone, size=rehearsal.size, mean=source.mean, std=source.std, seed=0)
-    kind = tasks.kind_of(targets)
+    name = tasks.OF_A_CORPUS if rehearsal.recipe is None else rehearsal.task
+    plugin = registry.load("tasks", name)
+    labels = tuple(str(position) for position in range(targets.shape[1]))
+    task = Task(name=name, labels=labels, form=plugin.form(targets))
     if rehearsal.recipe is None:
         return registry.load("methods", source.method.name).learner(
             encoder,
@@ -109,15 +113,15 @@ def _learner(rehearsal: Rehearsal, *, targets: np.ndarray) -> loop.Learner:
             views=source.views,
             size=rehearsal.size,
             labels=rehearsal.labels,
-            task=kind,
+            task=task,
             targets=targets,
             steps=LOOKS * BETWEEN_LOOKS,
         )
     return fitting.Fitting(
-        classification.Classifier(encoder, labels=targets.shape[1], seed=0),
+        TaskNetwork(encoder, task=task, seed=0),
+        task=task,
         views=rehearsal.recipe.views,
-        kind=kind,
-        class_weights=classification.class_weights(targets, kind=kind, wanted=rehearsal.recipe.class_weights),
+        label_weights=plugin.label_weights(targets, form=task.form, wanted=rehearsal.recipe.class_weights),
         frozen=rehearsal.recipe.kind == "linear_probe",
     )
 
@@ -136,7 +140,7 @@ def _steps(
     named = {"record": rehearsal, "group": "", "name": "", "job": "rehearse", "tracking": Tracking()}
     images, rows, targets = material
     try:
-        with Tracker(folder, **named, world=world) as tracker:
+        with Trackers(folder, **named, world=world) as tracker:
             loop.fit(
                 learner,
                 images=images,

@@ -216,16 +216,15 @@ def _by_run(found: list[Standing]) -> Iterator[tuple[str, pd.DataFrame]]:
 
 def runs(found: list[Standing]) -> dict[tuple[str, ...], str]:
     """How each run stands, by its dataset, source, recipe and seed; and in which of its two jobs, if not done."""
-    told: dict[tuple[str, ...], str] = {}
+    states: dict[tuple[str, ...], str] = {}
     for one in found:
-        if (
-            one.job.run
-            and one.job.rule != "transport"
-            and (one.job.rule == "finetune" or told[one.job.wildcards] == "fitted")
-        ):
-            fitted = one.job.rule == "finetune" and one.state == "done"
-            told[one.job.wildcards] = "fitted" if fitted else _in_words(one)
-    return told
+        for run in one.job.runs if one.job.rule in ("finetune", "predict") else ():
+            place = (run.dataset.name, run.source.name, run.recipe.name, str(run.seed))
+            if one.job.rule == "finetune":
+                states[place] = "fitted" if one.state == "done" else _in_words(one)
+            elif states[place] == "fitted":
+                states[place] = _in_words(one)
+    return states
 
 
 def _in_words(one: Standing) -> str:

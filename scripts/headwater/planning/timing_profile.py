@@ -59,6 +59,8 @@ class Rehearsal(Record):
     size: int
     channels: int
     labels: int
+    task: str = "classification"
+    """Of a recipe: the task that is fitted."""
     seen: Window | None = None
     """What is seen of images in Hounsfield units."""
     ranks: int = 1
@@ -70,6 +72,7 @@ class Rehearsal(Record):
         if self.recipe:
             kept = {"name": "", "training": _of_any_length(self.recipe.training), "fraction": 1.0, "select": "auroc"}
             how = f"{self.recipe.kind} {self.recipe.model_copy(update=kept).digest}"
+            how += "" if self.task == "classification" else f" {self.task}"
         else:
             plain = {"name": "", "corpus": "", "reduction": "everything", "start": None, "seed": 0, "seen": None}
             of_any_length = {"training": _of_any_length(self.source.training)}
@@ -111,7 +114,7 @@ def rehearsal_of(job: Job, plan: Config) -> Rehearsal | None:
         measures |= {"seen": window_of(archive)}
         # from where its first weights came changes nothing of the time that a network takes
         alike = Source(name="any", backbone=job.run.source.backbone)
-        return Rehearsal(source=alike, recipe=job.run.recipe, **measures)
+        return Rehearsal(source=alike, recipe=job.run.recipe, task=job.run.dataset.task, **measures)
     if job.rule != "pretrain":
         return None
     source = plan.sources[job.wildcards[0]]
@@ -193,10 +196,10 @@ def foretold(job: Job, *, plan: Config, profile: Calibration, folder: Path) -> f
     if have is None:
         return None
     if job.rule == "predict":
-        return around + (have.test + have.validation) * timed.image
+        return around + len(job.runs) * (have.test + have.validation) * timed.image
     if job.rule == "transport":
         there = [counts(archive, plan=plan, folder=folder) for archive in _elsewhere(job.run, plan)]
-        return None if None in there else around + sum(archive.test for archive in there) * timed.image
+        return None if None in there else around + len(job.runs) * sum(archive.test for archive in there) * timed.image
     training = job.run.recipe.training
     steps = _steps(training, cases=round(have.train * job.run.recipe.fraction))
     looked_at = min(training.validations, steps) * have.validation / rehearsal.ranks

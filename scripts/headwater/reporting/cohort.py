@@ -9,9 +9,9 @@ from headwater.core import text
 from headwater.core.fingerprints import short
 from headwater.data import cards, splits
 from headwater.data.tables import SPLITS, TARGET
-from headwater.evaluation.subgroups import UNTOLD
+from headwater.evaluation.subgroups import UNKNOWN_GROUP
 from headwater.reporting import prose
-from headwater.reporting.pivot import Wide
+from headwater.reporting.printed_table import PrintedTable, plain
 from headwater.study.archive import Dataset
 from headwater.study.grid import Grid
 
@@ -32,18 +32,24 @@ WORDS = {
 }
 """What a reader calls a characteristic; a projection and a label are called by their own names."""
 
-TOLD_OF_CASES = "Age and sex are counted once for each case, so a patient with many cases counts as often."
+COUNTED_BY_CASE = "Age and sex are counted once for each case, so a patient with many cases counts as often."
 
 
-def table(cases: dict[str, pd.DataFrame], *, grid: Grid) -> Wide:
+def table(cases: dict[str, pd.DataFrame], *, grid: Grid) -> PrintedTable:
     """All datasets in one table, from tables of cases by archive."""
     exact = pd.DataFrame(
         [row for dataset in grid.datasets for row in _of_dataset(dataset, cases[dataset.archive], grid)],
         columns=list(EXACT),
     )
     shown = pd.DataFrame(_lines(exact))
-    bold = pd.DataFrame(False, index=shown.index, columns=shown.columns)
-    return Wide(title="Characteristics of the datasets", shown=shown, bold=bold, exact=exact)
+    return PrintedTable(
+        title="Characteristics of the datasets",
+        shown=shown,
+        bold=plain(shown),
+        exact=exact,
+        warnings=warnings(grid),
+        notes=footnotes(cases, grid=grid),
+    )
 
 
 def warnings(grid: Grid) -> list[str]:
@@ -55,8 +61,8 @@ def warnings(grid: Grid) -> list[str]:
 def footnotes(cases: dict[str, pd.DataFrame], *, grid: Grid) -> list[str]:
     """What a reader must know of the columns, and of single archives and their splits."""
     return [
-        "In brackets, of age and sex: the share of cases of which the archive tells it; of projections and labels: the "
-        f"share of cases, and of cases whose label is known. {TOLD_OF_CASES}",
+        "In brackets, for age and sex: the share of cases for which the archive records it; for projections and "
+        f"labels: the share of cases, and of cases whose label is known. {COUNTED_BY_CASE}",
         *(f"{dataset.name}: {note}." for dataset in grid.datasets for note in _notes(dataset, grid)),
         *(f"{dataset.name}: {_splits(cases[dataset.archive])}." for dataset in grid.datasets),
     ]
@@ -64,9 +70,9 @@ def footnotes(cases: dict[str, pd.DataFrame], *, grid: Grid) -> list[str]:
 
 def _splits(cases: pd.DataFrame) -> str:
     """The fingerprints by which others can tell that they have the same splits."""
-    found = splits.digests(cases)
-    parts = ", ".join(f"{name} {short(found[name])}" for name in SPLITS)
-    return f"splits {short(found[splits.ALL])} ({parts})"
+    digests = splits.digests(cases)
+    parts = ", ".join(f"{name} {short(digests[name])}" for name in SPLITS)
+    return f"splits {short(digests[splits.ALL])} ({parts})"
 
 
 def _archives(grid: Grid) -> list[Any]:
@@ -87,11 +93,11 @@ def _notes(dataset: Dataset, grid: Grid) -> Iterator[str]:
 
 def _of_dataset(dataset: Dataset, cases: pd.DataFrame, grid: Grid) -> Iterator[dict[str, Any]]:
     """The rows of one dataset: its characteristics in order, each over all splits."""
-    told = cards.card(grid.archive(dataset.archive)).patients
+    patients_known = cards.card(grid.archive(dataset.archive)).patients
     labels = dataset.labels or [name.removeprefix(TARGET) for name in cases.columns if name.startswith(TARGET)]
     parts = {ALL: cases} | {split: cases[cases["split"] == split] for split in SPLITS}
-    measured = {split: _measured(part, labels, patients=told) for split, part in parts.items()}
-    projections = cases["view"].replace("", UNTOLD).value_counts().index
+    measured = {split: _measured(part, labels, patients=patients_known) for split, part in parts.items()}
+    projections = cases["view"].replace("", UNKNOWN_GROUP).value_counts().index
     for characteristic, name in _order(measured[ALL], projections=list(projections)):
         for split, part in parts.items():
             value = measured[split].get((characteristic, name), {"known": len(part), "value": 0})
@@ -99,27 +105,27 @@ def _of_dataset(dataset: Dataset, cases: pd.DataFrame, grid: Grid) -> Iterator[d
             yield {**place, "cases": len(part), "sd": None, **value}
 
 
-def _order(found: dict[tuple[str, str], dict], *, projections: list[str]) -> list[tuple[str, str]]:
+def _order(measured: dict[tuple[str, str], dict], *, projections: list[str]) -> list[tuple[str, str]]:
     """The characteristics as they stand below each other: labels in the dataset's order, last."""
     views = [("projection", view) for view in projections]
-    others = [key for key in found if key[0] != "projection"]
+    others = [key for key in measured if key[0] != "projection"]
     return [*(key for key in others if key[0] != "label"), *views, *(key for key in others if key[0] == "label")]
 
 
 def _measured(cases: pd.DataFrame, labels: list[str], *, patients: bool) -> dict[tuple[str, str], dict[str, float]]:
     """What is known of some cases: (characteristic, name) -> known, value and, of ages, sd."""
     age, sex = cases["age"].dropna(), cases["sex"][cases["sex"] != ""]
-    found = {("cases", ""): {"known": len(cases), "value": len(cases)}}
+    measured = {("cases", ""): {"known": len(cases), "value": len(cases)}}
     if patients:
-        found["patients", ""] = {"known": len(cases), "value": cases["patient"].nunique()}
-    found["age", ""] = {"known": len(age), "value": age.mean(), "sd": age.std()}
-    found["women", ""] = {"known": len(sex), "value": int((sex == WOMAN).sum())}
-    for view, count in cases["view"].replace("", UNTOLD).value_counts().items():
-        found["projection", view] = {"known": len(cases), "value": int(count)}
+        measured["patients", ""] = {"known": len(cases), "value": cases["patient"].nunique()}
+    measured["age", ""] = {"known": len(age), "value": age.mean(), "sd": age.std()}
+    measured["women", ""] = {"known": len(sex), "value": int((sex == WOMAN).sum())}
+    for view, count in cases["view"].replace("", UNKNOWN_GROUP).value_counts().items():
+        measured["projection", view] = {"known": len(cases), "value": int(count)}
     for label in labels:
         target = cases[TARGET + label].dropna()
-        found["label", label] = {"known": len(target), "value": int((target == 1).sum())}
-    return found
+        measured["label", label] = {"known": len(target), "value": int((target == 1).sum())}
+    return measured
 
 
 # the words

@@ -1,4 +1,4 @@
-"""Matrix: what each source reaches on every dataset's test cases, by the dataset that its networks were fitted to."""
+"""External validation: what each source reaches on every dataset, by the one that its networks were fitted to."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,8 +7,9 @@ import pandas as pd
 
 from headwater.core import text
 from headwater.data.tables import MACRO
-from headwater.reporting import formatting
-from headwater.reporting.pivot import Wide
+from headwater.reporting import formatting, prose, provenance
+from headwater.reporting.printed_table import PrintedTable, plain
+from headwater.reporting.results import StudyResults
 from headwater.study import label_map, shared_labels
 from headwater.study.grid import Grid
 
@@ -33,7 +34,7 @@ def ordered(crossed: pd.DataFrame, *, grid: Grid) -> pd.DataFrame:
         "source": [source.name for source in grid.sources],
         "dataset": datasets,
     }
-    keys = {name: crossed[name].map({word: at for at, word in enumerate(known)}) for name, known in words.items()}
+    keys = {name: crossed[name].map({word: at for at, word in enumerate(names)}) for name, names in words.items()}
     listed = [_place_of_label(row, grid) for row in crossed.itertuples()]
     order = pd.DataFrame({**keys, "listed": listed, "label": crossed["label"]}, index=crossed.index)
     return crossed.loc[order.sort_values(list(order.columns)).index].reset_index(drop=True)
@@ -45,8 +46,9 @@ def _place_of_label(row: Any, grid: Grid) -> int:
     return -1 if row.label == MACRO else listed.index(row.label) if row.label in listed else len(listed)
 
 
-def table(crossed: pd.DataFrame, *, grid: Grid) -> Wide:
+def table(study: StudyResults) -> PrintedTable:
     """The macro of every cell: a line for each dataset that was fitted to and source, a column for each tested on."""
+    crossed, grid = study.crossed, study.grid
     macro = ordered(crossed[crossed["label"] == MACRO], grid=grid)
     tested = [dataset.name for dataset in grid.datasets if dataset.name in set(macro["dataset"])]
     lines = [
@@ -54,14 +56,18 @@ def table(crossed: pd.DataFrame, *, grid: Grid) -> Wide:
         for place, part in macro.groupby(PLACE, sort=False)
     ]
     shown = pd.DataFrame([_shown(place, cells, tested, grid) for place, cells in lines])
-    at_home = pd.DataFrame(False, index=shown.index, columns=shown.columns)
+    at_home = plain(shown)
     for position, (place, _) in enumerate(lines):
         at_home.loc[position, place["fitted_to"]] = True
-    return Wide(
+    exact = pd.DataFrame([place | _exact(cells, tested) for place, cells in lines])
+    about = study.comparisons[study.comparisons["dataset"].isin(crossed["dataset"])]
+    return PrintedTable(
         title="Tested elsewhere",
         shown=shown.drop(columns=formatting.single(grid)),
         bold=at_home.drop(columns=formatting.single(grid)),
-        exact=pd.DataFrame([place | _exact(cells, tested) for place, cells in lines]),
+        exact=provenance.of_cells(exact, study.provenance, tested_on=sorted(set(crossed["dataset"]))),
+        warnings=prose.warnings(about, grid=grid),
+        notes=footnotes(crossed, grid=grid),
     )
 
 
@@ -73,10 +79,10 @@ def _shown(place: dict[str, str], cells: dict[str, Any], tested: list[str], grid
         "Fitted to": place["fitted_to"],
         "Source": place["source"],
     }
-    return named | {name: said(cells[name]) if name in cells else text.NONE for name in tested}
+    return named | {name: cell_text(cells[name]) if name in cells else text.NONE for name in tested}
 
 
-def said(cell: Any) -> str:
+def cell_text(cell: Any) -> str:
     """A cell as a reader wants it: its value with its interval, what is reached at home, and over how many findings."""
     value = formatting.estimate(cell.value, cell.value_low, cell.value_high)
     if value == text.NONE:
@@ -98,18 +104,17 @@ def _exact(cells: dict[str, Any], tested: list[str]) -> dict[str, Any]:
 def footnotes(crossed: pd.DataFrame, *, grid: Grid) -> list[str]:
     """What a reader must know of the matrix."""
     return [
-        "A line: the dataset that the networks were fitted to; a column: the dataset whose test cases they were shown. "
-        "Below each: the mean over findings "
-        f"{formatting.covers(grid)}. (home, n): fitted to that very dataset, over its n "
-        "labels, as in the table of macros. Elsewhere (n): over the n findings that both datasets have and that can be "
-        "tested; vs: what networks of the same source reach over the same n when they were fitted at home. Cells over "
-        "different findings cannot be compared with each other.",
-        f"Which labels of two archives are the same finding says version {label_map.table().version} of the table of "
-        "findings (scripts/headwater/study/label_map.csv); what is only near is not shared. "
-        "Two readings or copies of one archive share the labels that are "
-        "spelt alike; readings of the same images have the same test images.",
-        "One draw of patients serves all cells of a column. Networks fitted elsewhere and at home learned from "
-        "different images, so that their seeds are nobody's pair. Differences from home, their intervals and p are in "
+        "Lines: the dataset that the networks were fitted to; columns: the dataset whose test cases they were shown. "
+        f"Each cell: the mean over findings {formatting.covers(grid)}. (home, n): fitted to that same dataset, over "
+        "its n labels, as in the table of macros. Other cells (n): over the n findings that both datasets have and "
+        "that can be tested; vs: what networks of the same source, fitted at home, reach over the same n findings. "
+        "Cells over different findings cannot be compared with each other.",
+        f"Which labels of two archives are the same finding is laid down in version {label_map.table().version} of the "
+        "table of findings (scripts/headwater/study/label_map.csv); merely similar findings are not shared. Two "
+        "readings or copies of one archive share the labels that are spelt alike; readings of the same images have the "
+        "same test images.",
+        "All cells of a column share the same draws of patients. Networks fitted elsewhere and at home learned from "
+        "different images, so their seeds are not paired. Differences from home, their intervals and p are in "
         "crossed.csv, and finding by finding in crossed_labelwise.csv: exploratory, in no declared family, not "
         "corrected.",
         *_controls(grid),
@@ -129,10 +134,10 @@ def _sizes(crossed: pd.DataFrame, grid: Grid) -> Iterator[str]:
     """Datasets whose images are brought to the size that a network was fitted to."""
     size = {dataset.name: grid.archive(dataset.archive).size for dataset in grid.datasets}
     if len({size[name] for name in crossed["dataset"].unique()}) > 1:
-        told = ", ".join(f"{name} {size[name]}" for name in size)
+        sizes = ", ".join(f"{name} {size[name]}" for name in size)
         yield (
-            f"Images are prepared at different sizes ({told} pixels); those of another size are brought to that which "
-            "a network was fitted to, bilinearly with antialiasing."
+            f"Images are prepared at different sizes ({sizes} pixels); those of another size are resized to the one "
+            "that a network was fitted to, bilinearly with antialiasing."
         )
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 
 from headwater.core import registry
 from headwater.core.text import LEFT, NONE, align, p_value, plain, three
+from headwater.reporting.printed_table import PrintedTable
 from headwater.study.grid import Grid
 
 CONTROL_FAILED, FEW = " †", " ‡"
@@ -196,6 +197,13 @@ def as_markdown(table: pd.DataFrame, *, bold: pd.DataFrame) -> str:
     return shown.to_markdown(index=False, colalign=align(table), disable_numparse=True) + "\n"
 
 
+def markdown_page(table: PrintedTable) -> str:
+    """A table in Markdown with its warnings before and its footnotes after it."""
+    quoted = "".join(f"> {warning}\n\n" for warning in table.warnings)
+    below = "\n\n".join(table.notes)
+    return f"{quoted}{as_markdown(table.shown, bold=table.bold)}\n{below}\n"
+
+
 def in_latex(text: str) -> str:
     """Plain text as LaTeX."""
     return "".join(LATEX.get(letter, letter) for letter in text)
@@ -244,13 +252,13 @@ def as_latex(table: pd.DataFrame, *, bold: pd.DataFrame, name: str, before: list
     `name` is that of the file, for the line that says how to include it.
     """
     parts = [_longtable(table[columns], bold=bold[columns]) for columns in _pages(table, bold)]
-    said = "".join(f"\\noindent\\textbf{{{in_latex(line)}}}\\par\n" for line in before)
+    warnings = "".join(f"\\noindent\\textbf{{{in_latex(line)}}}\\par\n" for line in before)
     notes = "".join(f"\\noindent {in_latex(line)}\\par\n" for line in after)
     return (
         "% \\usepackage{booktabs, longtable, pdflscape}; "
         f"\\begin{{landscape}} \\input{{{name}}} \\end{{landscape}}\n"
         "{\\scriptsize\\setlength{\\tabcolsep}{3pt}\\renewcommand{\\arraystretch}{1.7}\n"
-        f"{said}{FURTHER.join(parts)}{notes}}}\n"
+        f"{warnings}{FURTHER.join(parts)}{notes}}}\n"
     )
 
 

@@ -29,17 +29,17 @@ def numbers(rows: pd.DataFrame, *, grid: Grid) -> dict[str, tuple[float | int, s
     dataset.metric.recipe.label.patients for a count; signs other than letters, digits, points, hyphens and underscores
     become hyphens.
     """
-    found: dict[str, tuple[float | int, str]] = {}
+    values: dict[str, tuple[float | int, str]] = {}
     whose: dict[str, tuple[str, ...]] = {}
-    for words, number, told in _named(rows, grid):
+    for words, number, printed in _named(rows, grid):
         name = ".".join(map(part_of_name, words))
         if name in whose:
             raise UserError(
                 f"two numbers would be called {name}: {' / '.join(whose[name])} and {' / '.join(words)}",
                 remedy="rename one of their labels",
             )
-        whose[name], found[name] = words, (number, told)
-    return dict(sorted(found.items()))
+        whose[name], values[name] = words, (number, printed)
+    return dict(sorted(values.items()))
 
 
 def part_of_name(word: str) -> str:
@@ -87,21 +87,21 @@ def rounded(name: str, number: float, *, row: Any) -> str:
     return text.plain(number, sign="+" if name in WITH_SIGN else "", digits=digits)
 
 
-def as_json(found: dict[str, tuple[float | int, str]]) -> dict[str, float | int]:
+def as_json(values: dict[str, tuple[float | int, str]]) -> dict[str, float | int]:
     """The numbers in full, by name."""
     # infinitely many degrees of freedom have no spelling in JSON
-    return {name: number for name, (number, _) in found.items() if math.isfinite(number)}
+    return {name: number for name, (number, _) in values.items() if math.isfinite(number)}
 
 
-def as_latex(found: dict[str, tuple[float | int, str]]) -> str:
+def as_latex(values: dict[str, tuple[float | int, str]]) -> str:
     """What makes \\headwater{name} print a number as the tables round it, and an unknown name an error."""
     lines = [
         "% \\input{numbers}, then \\headwater{NAME} prints the number of that NAME in numbers.json, rounded",
         r"\newcommand{\headwater}[1]{\ifcsname hw@#1\endcsname\csname hw@#1\endcsname\else"
         r"\PackageError{headwater}{There is no number called #1}{The names are in numbers.json.}\fi}",
         *(
-            f"\\expandafter\\def\\csname hw@{name}\\endcsname{{{formatting.in_latex(told)}}}"
-            for name, (_, told) in found.items()
+            f"\\expandafter\\def\\csname hw@{name}\\endcsname{{{formatting.in_latex(printed)}}}"
+            for name, (_, printed) in values.items()
         ),
     ]
     return "\n".join(lines) + "\n"

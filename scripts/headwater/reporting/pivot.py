@@ -1,60 +1,49 @@
-"""Wide tables: a line per finding or per test set and a column per source, as papers print them."""
+"""Pivot tables: a line per finding or per test set and a column per source, as papers print them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from headwater.data.tables import MACRO, is_mean
+from headwater.data.tables import MACRO
 from headwater.evaluation import multiplicity
-from headwater.reporting import formatting
+from headwater.reporting import footnotes, formatting, prose, provenance
+from headwater.reporting.printed_table import PrintedTable, plain
+from headwater.reporting.provenance import ProvenanceIndex
 from headwater.study.grid import Grid
 
 PLACE = ["dataset", "metric", "recipe", "label"]
 """What a line is about."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Wide:
-    """One wide table."""
+def table(
+    rows: pd.DataFrame, *, about: pd.DataFrame, title: str, without: list[str], grid: Grid, index: ProvenanceIndex
+) -> PrintedTable:
+    """These comparisons with a line per label and a column per source, the controls aside.
 
-    title: str
-    shown: pd.DataFrame
-    """Words and rounded numbers."""
-    bold: pd.DataFrame
-    """Which of them stand for a significant difference."""
-    exact: pd.DataFrame
-    """The numbers in full precision, one a column."""
-
-
-def all_tables(rows: pd.DataFrame, *, grid: Grid) -> dict[str, Wide]:
-    """The macro of every dataset, and each dataset label by label, by the name of the file."""
-    without = [] if grid.comparing.subsets else ["Label"]
-    means = rows[rows["label"].map(is_mean)]
-    found = {"macro": _wide(means, title="Macro by test set", without=without, grid=grid)}
-    for dataset in grid.datasets:
-        here = rows[rows["dataset"] == dataset.name]
-        title = f"{formatting.dataset_of(next(here.itertuples()))}, label by label"
-        found[f"labelwise_{dataset.name}"] = _wide(here, title=title, without=["Dataset"], grid=grid)
-    return found
-
-
-def _wide(rows: pd.DataFrame, *, title: str, without: list[str], grid: Grid) -> Wide:
-    """The rows of one table, the controls aside, put side by side."""
+    Warnings and footnotes are those of the comparisons `about`; the columns `without` are not printed.
+    """
     lines = [list(part.itertuples()) for _, part in rows.groupby(PLACE, sort=False)]
     sources = [source.name for source in grid.sources if not source.control]
     pairs = grid.comparison(grid.datasets[0].name).pairs
     shown = pd.DataFrame([_shown(line, sources, pairs, grid) for line in lines]).drop(
         columns=[*without, *formatting.single(grid)]
     )
-    bold = pd.DataFrame(False, index=shown.index, columns=shown.columns)
+    bold = plain(shown)
     for position, line in enumerate(lines):
         for row in line:
             if row.significant and row.family != multiplicity.CONTROL:
                 bold.loc[position, _p_of(row.source, row.reference)] = True
-    return Wide(title=title, shown=shown, bold=bold, exact=pd.DataFrame([_exact(line, sources) for line in lines]))
+    exact = pd.DataFrame([_exact(line, sources) for line in lines])
+    return PrintedTable(
+        title=title,
+        shown=shown,
+        bold=bold,
+        exact=provenance.of_lines(exact, index, grid=grid),
+        warnings=prose.warnings(about, grid=grid),
+        notes=footnotes.of_pivot(about, grid=grid),
+    )
 
 
 def _p_of(source: str, reference: str) -> str:

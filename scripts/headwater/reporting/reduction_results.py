@@ -1,7 +1,8 @@
-"""Reduced: what each reduction left of its corpus, what that cost and saved, and what the networks came to."""
+"""Reductions: what each left of its corpus, what that cost and saved, and what the networks reached."""
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,56 +15,41 @@ from headwater.core.records import Choice
 from headwater.data import tables
 from headwater.data.tables import MACRO
 from headwater.reporting import formatting, pivot
-from headwater.reporting.pivot import Wide
+from headwater.reporting.printed_table import PrintedTable, plain
 from headwater.reporting.references import less_is_more
 from headwater.study.grid import Grid
-from headwater.study.paths import account_of_features, reduction_of, seconds_of_reduction, seconds_of_training
+from headwater.study.paths import Paths, history, seconds_of_reduction, seconds_of_training
 from headwater.study.source import Source
-
-COSTS, MEASURED = "reductions", "reductions_measured"
-"""The two tables."""
 
 HOUR = 3600
 
 OURS = ("value", "value_se", "value_low", "value_high")
 PAIR = ("difference", "difference_se", "difference_low", "difference_high", "p", "p_adjusted")
 
-Place = tuple[str, str]
-"""Corpus and reduction."""
-
-Manifests = dict[Place, Path]
+WORDS = ("Dataset", "Metric", "Recipe", "Source", "Corpus", "Reduction", "By", "Differs")
+"""Columns of words."""
 
 
-def costs(manifests: list[Path], *, encoders: Path, grid: Grid) -> pd.DataFrame:
+def costs(paths: Paths, *, grid: Grid) -> pd.DataFrame:
     """For each source that was pre-trained here what it learned from, how long, and what that took, in full precision.
 
-    `manifests` lie in a folder that bears their corpus' name; ENCODERS holds a folder for each source. Seconds that
-    nobody noted are empty.
+    Seconds that no job noted are empty.
     """
-    found = {(file.parent.name, reduction_of(file)): file for file in manifests}
     sources = [source for source in grid.sources if source.kind == "pretrained" and not source.control]
-    for source in sources:
-        if (source.corpus, source.reduction) not in found:
-            thing = f"no manifest of {source.corpus}, {source.reduction}"
-            raise UserError(thing, remedy="run reduce first")
-    kept = {place: tables.read_column(file, "kept") for place, file in found.items()}
-    return pd.DataFrame([_cost(source, found, kept, encoders=encoders, grid=grid) for source in sources])
+    return pd.DataFrame([_cost(source, paths=paths, grid=grid) for source in sources])
 
 
-def _cost(
-    source: Source,
-    found: dict[tuple[str, str], Path],
-    kept: dict[tuple[str, str], pd.Series],
-    *,
-    encoders: Path,
-    grid: Grid,
-) -> dict[str, Any]:
+def _cost(source: Source, *, paths: Paths, grid: Grid) -> dict[str, Any]:
     """One source's row."""
-    place = source.corpus, source.reduction
-    manifest, looker = found[place], grid.looked_at_by(source.reduction)
-    images, left = len(kept[place]), int(kept[place].sum())
+    manifest = Path(paths.manifest(source.corpus, source.reduction))
+    if not manifest.is_file():
+        raise UserError(f"no manifest of {source.corpus}, {source.reduction}", remedy="run reduce first")
+    kept, looker = tables.read_column(manifest, "kept"), grid.looked_at_by(source.reduction)
+    images, left = len(kept), int(kept.sum())
+    rows = Path(paths.rows(source.corpus, source.reduction))
     training = source.training
     steps = training.steps or math.ceil(training.epochs * left / training.batch)
+    features = Path(paths.account_of_features(source.corpus, looker)) if looker else None
     return {
         "source": source.name,
         "method": source.method.name,
@@ -74,9 +60,9 @@ def _cost(
         "images": images,
         "kept": left,
         "share": left / images,
-        "reduction_seconds": _seconds(seconds_of_reduction(manifest)),
-        "features_seconds": _seconds(account_of_features(manifest, looker)) if looker else np.nan,
-        "pretraining_seconds": _seconds(seconds_of_training(encoders / source.name)),
+        "reduction_seconds": _seconds(seconds_of_reduction(rows)),
+        "features_seconds": _seconds(features) if features else np.nan,
+        "pretraining_seconds": _seconds(seconds_of_training(Path(history(paths.encoder(source.name))))),
         "steps": steps,
         "epochs": steps * training.batch / left,
         "study_reduction_hours": less_is_more.hours("reduction", source, grid),
@@ -85,24 +71,28 @@ def _cost(
 
 
 def _seconds(file: Path) -> float:
-    told = timing.seconds(file)
-    return np.nan if told is None else told
+    seconds = timing.seconds(file)
+    return np.nan if seconds is None else seconds
 
 
 def sized(choice: Choice) -> str:
     """A reduction by its name, what it keeps so many by, and over what: `hash, distance 6, per volume`."""
-    told = registry.chosen("reductions", choice).model_dump()
-    size = next((name for name in ("share", "like") if told.get(name) is not None), None)
-    size = size or next((name for name in ("n", "distance", "similarity") if name in told), None)
-    words = [choice.name, f"{size} {told[size]}" if size else "", f"per {told['per']}" if "per" in told else ""]
+    options = registry.chosen("reductions", choice).model_dump()
+    size = next((name for name in ("share", "like") if options.get(name) is not None), None)
+    size = size or next((name for name in ("n", "distance", "similarity") if name in options), None)
+    words = [
+        choice.name,
+        f"{size} {options[size]}" if size else "",
+        f"per {options['per']}" if "per" in options else "",
+    ]
     words += [
-        f"seen by {told['source']}" if "source" in told else "",
-        "neighbours" if told.get("mode") == "neighbour" else "",
+        f"seen by {options['source']}" if "source" in options else "",
+        "neighbours" if options.get("mode") == "neighbour" else "",
     ]
     return ", ".join(filter(None, words))
 
 
-def cost_table(found: pd.DataFrame) -> Wide:
+def cost_table(costs: pd.DataFrame, *, warnings: list[str], notes: list[str]) -> PrintedTable:
     """What was kept and what it took, for readers."""
     lines = [
         {
@@ -119,18 +109,19 @@ def cost_table(found: pd.DataFrame) -> Wide:
             "Study: to reduce": _took(row.study_reduction_hours * HOUR),
             "Study: pre-training": _took(row.study_pretraining_hours * HOUR),
         }
-        for row in found.itertuples()
+        for row in costs.itertuples()
     ]
-    return _table("Reductions: what was kept, and what it took", lines, exact=found.drop(columns="looked"))
+    table = _table("Reductions: what was kept, and what it took", lines, exact=costs.drop(columns="looked"))
+    return replace(table, warnings=warnings, notes=notes)
 
 
-def measured(rows: pd.DataFrame, found: pd.DataFrame, *, grid: Grid) -> Wide:
-    """The macro of each source on each dataset, from judged comparisons, by what it learned from; and the study's."""
-    exact = pd.DataFrame(_measured(rows, found.set_index("source"), grid))
+def measured(rows: pd.DataFrame, costs: pd.DataFrame, *, grid: Grid) -> PrintedTable:
+    """The macro of each source on each dataset, from comparisons, by what it learned from; and the study's."""
+    exact = pd.DataFrame(_measured(rows, costs.set_index("source"), grid))
     lines = [_line(row, grid) for row in exact.itertuples()]
-    made = _table("Reductions: what the networks came to", lines, exact=exact.drop(columns="told_p"))
-    shown = made.shown.drop(columns=formatting.single(grid))
-    return Wide(title=made.title, shown=shown, bold=made.bold[shown.columns], exact=made.exact)
+    table = _table("Reductions: what the networks reached", lines, exact=exact.drop(columns="printed_p"))
+    shown = table.shown.drop(columns=formatting.single(grid))
+    return replace(table, shown=shown, bold=table.bold[shown.columns])
 
 
 def _line(row: Any, grid: Grid) -> dict[str, str]:
@@ -138,7 +129,7 @@ def _line(row: Any, grid: Grid) -> dict[str, str]:
     reference = grid.comparing.reference
     versus = {
         f"Difference from {reference}": formatting.with_error(*(getattr(row, name) for name in PAIR[:4]), sign="+"),
-        "Adjusted p": row.told_p,
+        "Adjusted p": row.printed_p,
     }
     return {
         "Dataset": row.dataset,
@@ -163,29 +154,31 @@ def _measured(rows: pd.DataFrame, kept: pd.DataFrame, grid: Grid) -> Iterator[di
         pairs = {row.source: row for row in line if row.reference == grid.comparing.reference}
         for source in (source for source in grid.sources if not source.control):
             value, pair = pivot.value_of(line, source.name), pairs.get(source.name)
-            told = less_is_more.auroc(source, datasets[dataset], grid) if metric == "auroc" else None
+            published = less_is_more.auroc(source, datasets[dataset], grid) if metric == "auroc" else None
             yield {
                 **{"dataset": dataset, "metric": metric, "recipe": recipe, "source": source.name},
                 **{"corpus": source.corpus or "", "reduction": source.reduction if source.corpus else ""},
                 "share": kept["share"].get(source.name, np.nan),
                 **{name: value[name] for name in OURS},
                 **{name: getattr(pair, name) if pair else np.nan for name in PAIR},
-                "told_p": formatting.adjusted(pair) + (" *" if pair.significant else "") if pair else text.NONE,
-                "study_value": told.value if told else np.nan,
-                "study_spread": told.spread if told else np.nan,
-                "differs": told.differs if told else "",
+                "printed_p": formatting.adjusted(pair) + (" *" if pair.significant else "") if pair else text.NONE,
+                "study_value": published.value if published else np.nan,
+                "study_spread": published.spread if published else np.nan,
+                "differs": published.differs if published else "",
             }
 
 
 def arms(sources: pd.Series, *, grid: Grid) -> dict[str, list[Any]]:
     """For each source what it shares with others but the reduction, that reduction's kind, and a hash's distance."""
-    found = [grid.source(name) for name in sources]
-    learned = [source.kind == "pretrained" for source in found]
-    told = list(zip(found, learned, strict=True))
+    chosen = [grid.source(name) for name in sources]
+    learned = [source.kind == "pretrained" for source in chosen]
+    both = list(zip(chosen, learned, strict=True))
     return {
-        "arm": [_arm(source) if one else "" for source, one in told],
-        "way": [grid.reductions[source.reduction].name if one else "" for source, one in told],
-        "distance": [_distance(grid.reductions[source.reduction]) if one else np.nan for source, one in told],
+        "arm": [_arm(source) if pretrained else "" for source, pretrained in both],
+        "way": [grid.reductions[source.reduction].name if pretrained else "" for source, pretrained in both],
+        "distance": [
+            _distance(grid.reductions[source.reduction]) if pretrained else np.nan for source, pretrained in both
+        ],
     }
 
 
@@ -197,34 +190,35 @@ def _arm(source: Source) -> str:
 
 def _distance(choice: Choice) -> float:
     """The bits of a reduction by hash within volumes, which the study sweeps over; NaN for any other."""
-    told = registry.chosen("reductions", choice)
-    swept = choice.name == "hash" and told.share is None and told.per == "volume" and told.of == "difference"
-    return float(told.distance) if swept else np.nan
+    options = registry.chosen("reductions", choice)
+    swept = choice.name == "hash" and options.share is None and options.per == "volume" and options.of == "difference"
+    return float(options.distance) if swept else np.nan
 
 
-def notes(found: pd.DataFrame, *, grid: Grid) -> list[str]:
+def notes(costs: pd.DataFrame, *, grid: Grid) -> list[str]:
     """What a reader must know of both tables."""
-    told = [
-        "Kept: of the training split, which alone is learned from. To reduce: with features, where an encoder looks."
-        " Pre-training: over all attempts that could note it. Both are what the jobs noted, on the machines they had.",
+    sentences = [
+        "Kept: of the training split, the only one learned from. To reduce: including the computation of features,"
+        " where a reduction needs them. Pre-training: over all recorded attempts. Times are as the jobs recorded them,"
+        " on whatever machine they ran.",
     ]
     if any(source.training and source.training.epochs for source in grid.sources):
-        told.append(
-            "At equal epochs a smaller corpus is learned from in fewer steps: a difference is of images and of steps."
+        sentences.append(
+            "At equal epochs a smaller corpus means fewer steps: a difference may come from the images or the steps."
         )
-    if found[["study_reduction_hours", "study_pretraining_hours"]].notna().any(axis=None):
-        told.append(
-            "Study: the first author's plotting scripts of January 2023 (arXiv 2410.14524), on other machines; "
-            "its error bars differ between commits, and it has one test set of 203 images and one of 29."
+    if costs[["study_reduction_hours", "study_pretraining_hours"]].notna().any(axis=None):
+        sentences.append(
+            "Study: the numbers in the first author's plotting scripts of January 2023 (arXiv 2410.14524), from other "
+            "machines; its error bars differ between commits, and its test sets have 203 and 29 images."
         )
-    return told
+    return sentences
 
 
-def _table(title: str, lines: list[dict[str, str]], *, exact: pd.DataFrame) -> Wide:
+def _table(title: str, lines: list[dict[str, str]], *, exact: pd.DataFrame) -> PrintedTable:
     shown = pd.DataFrame(lines)
     empty = [name for name in shown if name.startswith(("Study", "Differs")) and set(shown[name]) == {text.NONE}]
     shown = shown.drop(columns=empty)
-    return Wide(title=title, shown=shown, bold=pd.DataFrame(False, shown.index, shown.columns), exact=exact)
+    return PrintedTable(title=title, shown=shown, bold=plain(shown), exact=exact, words=WORDS)
 
 
 def _study(value: float, spread: float) -> str:

@@ -18,7 +18,7 @@ from headwater.core.text import many
 from headwater.data.neighbours.hamming import neighbours
 from headwater.data.perceptual_hash import LEDGER
 from headwater.data.store import read_hashes
-from headwater.data.tables import TABLES, check, read_table, write_table
+from headwater.data.tables import check, declared, read_table, write_table
 from headwater.reporting.prose import SHARED
 from headwater.study import paths
 from headwater.study.leaks import Excuse, Overlaps
@@ -50,7 +50,7 @@ def ledger(*, overlaps: Overlaps, cases: list[Path], hashes: list[Path], ledger:
     refused.unlink(missing_ok=True)
     frame, seen = _all_cases(overlaps, cases=_by_folder(cases), hashes=_by_folder(hashes))
     rows = [*_rows(frame, seen, overlaps=overlaps), *_declared(frame, overlaps=overlaps)]
-    found = check(pd.DataFrame(rows, columns=list(TABLES["ledger"])), "ledger")
+    found = check(pd.DataFrame(rows, columns=list(declared("ledger").columns)), "ledger")
     leaks = found[found["must_be_apart"] & (found["cases"] > 0)]
     bad = leaks[leaks["excuse"] == ""]
     if len(bad):

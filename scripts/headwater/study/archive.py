@@ -75,6 +75,8 @@ class Dataset(Record):
     """The archive's name under `archives`."""
     labels: tuple[str, ...] = ()
     """Which labels, in the order of the tables; empty means all that the archive has."""
+    task: str = "classification"
+    """What networks are asked about each image: the name of a file in `models/tasks`."""
     seen: Window | None = None
     """What networks see of images in Hounsfield units; filled in from the archive's `window`."""
 

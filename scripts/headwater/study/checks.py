@@ -33,6 +33,7 @@ def mistakes(config: "Config") -> Iterable[str]:
     checks = (
         _bad_names,
         _unknown_plugins,
+        _unknown_tasks,
         _dangling,
         _bad_second_readings,
         _bad_windows,
@@ -119,6 +120,21 @@ def missing(place: str, name: str, names: Iterable[str]) -> Iterable[str]:
     """The complaint about a name that is not among others, if it is not."""
     if name not in names:
         yield f"{place}: there is no {name!r}; {did_you_mean(name, names)}"
+
+
+def _unknown_tasks(config: "Config") -> Iterable[str]:
+    """Tasks and trackers that no file stands for, and steps chosen by a score that a dataset's task does not have."""
+    for tracker in config.tracking.also:
+        yield from missing("tracking.also", tracker, registry.names("trackers"))
+    for name, dataset in config.datasets.items():
+        yield from missing(f"datasets.{name}.task", dataset.task, registry.names("tasks"))
+    tasks = {dataset.task for dataset in config.datasets.values()} & set(registry.names("tasks"))
+    for task in sorted(tasks):
+        scores = ("loss", registry.constant("tasks", task, "SCORE", default=""))
+        for name, recipe in config.recipes.items():
+            if recipe.select not in scores:
+                remedy = did_you_mean(recipe.select, scores)
+                yield f"recipes.{name}.select: {task} is scored by no {recipe.select!r}; {remedy}"
 
 
 def _dangling(config: "Config") -> Iterable[str]:

@@ -5,7 +5,7 @@ so that thousands of runs share one answer.
 """
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from itertools import chain
@@ -16,7 +16,7 @@ from headwater.study.archive import Archive
 from headwater.study.config import Config
 from headwater.study.grid import Grid, Run
 from headwater.study.paths import Paths
-from headwater.study.rules import NAMES, TABLES, job_log, rules
+from headwater.study.rules import NAMES, TABLES, flat, job_logs, rules
 from headwater.study.source import Source
 
 Inputs = dict[str, str | list[str]]
@@ -36,15 +36,21 @@ class Job:
     """The first products of the jobs that it waits for."""
     ranks: int = 0
     """Processes of a training job, each with a GPU where there is one; 0 for all other jobs."""
-    run: Run | None = None
-    """The run that a fine-tuning or a prediction, at home or elsewhere, belongs to."""
+    runs: tuple[Run, ...] = ()
+    """The run of a fine-tuning; of a prediction, at home or elsewhere, those of all seeds."""
     source: Source | None = None
     """The source that a pre-training makes."""
 
     @property
+    def run(self) -> Run | None:
+        """The first of its runs."""
+        return self.runs[0] if self.runs else None
+
+    @property
     def log(self) -> str:
         """The file that its command writes to, below the folder in which Snakemake was started."""
-        return job_log(self.rule, self.wildcards)
+        seeds = tuple(run.seed for run in self.runs) if len(self.wildcards) == 3 else ()
+        return job_logs(self.rule, self.wildcards, seeds=seeds)[0]
 
     @property
     def lease(self) -> str:
@@ -69,7 +75,7 @@ class JobGraph:
     def __init__(self, config: Config, *, label_files: Callable[[Archive], list[str]] = lambda archive: []):
         """`label_files` names what an archive is read from; no job makes those files, so planning needs no names."""
         self.config, self.grid, self.paths = config, config.grid(), Paths(config.results)
-        self.rules = rules(self.paths)
+        self.rules = rules(self.paths, seeds=self.grid.seeds)
         self.label_files = label_files
         self.exchanges = cache(partial(_exchanges, self.grid))
         self._look_ups = {rule: cache(getattr(self, rule)) for rule in self.rules if hasattr(self, rule)}
@@ -239,7 +245,7 @@ class JobGraph:
         # which job makes a file: a job is known by its first product, and others may need any of them
         maker: dict[str, str] = {}
         for rule, _, named, _ in listed:
-            made = [template.format_map(named) for template in self.rules[rule].outputs.values()]
+            made = [template.format_map(named) for template in self.rules[rule].products]
             maker.update(dict.fromkeys(made, made[0]))
         yield from _in_order(
             [
@@ -263,7 +269,7 @@ class JobGraph:
         if rule in self._look_ups:
             for files in self._look_ups[rule](*[wildcards[name] for name in self._depends_on[rule]]).values():
                 yield from [files] if isinstance(files, str) else files
-        for template in self.rules[rule].inputs.values():
+        for template in flat(self.rules[rule].inputs.values()):
             yield template.format_map(wildcards)
 
     def _listed(self) -> Iterator[tuple[str, tuple[str, ...], dict[str, Any]]]:
@@ -271,14 +277,15 @@ class JobGraph:
         yield from self._of_archives()
         yield from self._of_sources()
         for dataset in self.grid.datasets:
-            for run in self.grid.runs(dataset.name):
-                ranks = self.config.compute.of(run.recipe.compute).ranks
-                yield "finetune", *_of_run(run, ranks=ranks)
-                # a prediction is short: one process
-                yield "predict", *_of_run(run, ranks=1)
+            for runs in _by_seed(self.grid.runs(dataset.name)):
+                ranks = self.config.compute.of(runs[0].recipe.compute).ranks
+                for run in runs:
+                    yield "finetune", (*_place(run), str(run.seed)), _of_runs((run,), ranks=ranks)
+                # a prediction is short: one process for all seeds
+                yield "predict", _place(runs[0]), _of_runs(runs, ranks=1)
         for dataset in self.grid.datasets if self.config.comparison.external else ():
-            for run in shared_labels.runs(self.grid, dataset.name):
-                yield "transport", *_of_run(run, ranks=1)
+            for runs in _by_seed(shared_labels.runs(self.grid, dataset.name)):
+                yield "transport", _place(runs[0]), _of_runs(runs, ranks=1)
         for dataset in self.config.datasets:
             for rule in TABLES:
                 if rule != "cross" or self.exchanged("guests", dataset):
@@ -321,11 +328,24 @@ def _exchanges(grid: Grid, way: Literal["abroad", "guests"], dataset: str) -> An
     return getattr(shared_labels, way)(grid, dataset)
 
 
-def _of_run(run: Run, *, ranks: int) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """(wildcards, what else there is to say) of a job of a run."""
-    wildcards = (run.dataset.name, run.source.name, run.recipe.name, str(run.seed))
-    kind = f"{run.dataset.name}, {run.recipe.name}, {run.source.backbone}"
-    return wildcards, {"kind": kind, "run": run, "ranks": ranks}
+def _by_seed(runs: Iterable[Run]) -> list[tuple[Run, ...]]:
+    """The runs that only their seed tells apart, together."""
+    together: dict[tuple[str, ...], list[Run]] = {}
+    for run in runs:
+        together.setdefault(_place(run), []).append(run)
+    return [tuple(some) for some in together.values()]
+
+
+def _place(run: Run) -> tuple[str, str, str]:
+    """The wildcards of a run besides its seed."""
+    return run.dataset.name, run.source.name, run.recipe.name
+
+
+def _of_runs(runs: tuple[Run, ...], *, ranks: int) -> dict[str, Any]:
+    """What there is to say of a job of runs besides its wildcards."""
+    first = runs[0]
+    kind = f"{first.dataset.name}, {first.recipe.name}, {first.source.backbone}"
+    return {"kind": kind, "runs": runs, "ranks": ranks}
 
 
 def _in_order(listed: list[Job]) -> Iterator[Job]:

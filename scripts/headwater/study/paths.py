@@ -190,16 +190,6 @@ def seconds_of_reduction(file: Path) -> Path:
     return file.with_name(f"{file.name.partition('.')[0]}.spent.json")
 
 
-def account_of_features(manifest: Path, source: str) -> Path:
-    """How the features of a source were computed, beside the manifest of a reduction that looked at them."""
-    return manifest.with_name(f"{source}.features.json")
-
-
-def reduction_of(manifest: Path) -> str:
-    """The reduction that a manifest tells of."""
-    return manifest.name.removesuffix(".manifest.parquet")
-
-
 def refused(product: Path) -> Path:
     """What a job says of a product that it refuses to make, beside where that would lie."""
     return product.with_suffix(f".refused{product.suffix}")

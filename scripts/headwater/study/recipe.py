@@ -102,8 +102,9 @@ class Recipe(Record):
     fraction: float = Field(1.0, gt=0, le=1)
     """Share of the training patients that are used; below 1 for the question of few labels. Smaller shares of a seed
     lie within larger ones, and keep every label as long as there are patients for it."""
-    select: Literal["auroc", "loss"] = "auroc"
-    """What picks the kept step on the validation split: highest macro AUROC or lowest loss."""
+    select: str = "auroc"
+    """What chooses the kept step on the validation split: the lowest `loss`, or the highest score of the dataset's
+    task, which for classification is the macro `auroc`."""
     frozen_steps: int | None = Field(None, ge=1)
     """First optimiser steps in which only the head and the BatchNorm layers learn; then all does, at the same rate."""
     frozen_epochs: float | None = Field(None, gt=0)

@@ -14,3 +14,11 @@ class Tracking(Record):
     """The project's name at Weights & Biases."""
     entity: str | None = None
     """The account or team at Weights & Biases; none takes the account's own."""
+    also: tuple[str, ...] = ()
+    """Further trackers, by the names of their files in `training/trackers`."""
+
+    @property
+    def trackers(self) -> tuple[str, ...]:
+        """All trackers by name, each once."""
+        dashboards = ("wandb",) if self.wandb != "disabled" else ()
+        return tuple(dict.fromkeys(("csv", "tensorboard", *dashboards, *self.also)))

@@ -97,9 +97,9 @@ def _order(seed: int, epoch: int, cases: int) -> np.ndarray:
 def load(images: np.ndarray | Scans, rows: np.ndarray, *, device: torch.device) -> Tensor:
     """The images of `rows`, read in the order in which they lie on the disk and given in the order asked for."""
     order = np.argsort(rows, kind="stable")
-    found = np.empty((len(rows), *images.shape[1:]), dtype=images.dtype)
-    found[order] = images[rows[order]]
-    return _tensor(found, device=device)
+    loaded = np.empty((len(rows), *images.shape[1:]), dtype=images.dtype)
+    loaded[order] = images[rows[order]]
+    return _tensor(loaded, device=device)
 
 
 def _tensor(array: np.ndarray, *, device: torch.device) -> Tensor:

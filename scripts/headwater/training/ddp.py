@@ -18,7 +18,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from headwater.core.errors import UserError
-from headwater.training.quiet_timm import convert_sync_batchnorm
+from headwater.models.timm_library import timm
 
 Wanted = Literal["auto", "cpu", "cuda"]
 """What shall compute: `auto` takes GPUs where there are any."""
@@ -82,14 +82,15 @@ def _device(wanted: Wanted, *, local: int, here: int) -> torch.device:
                 remedy="look at nvidia-smi and at torch.version.cuda, or set compute.device: cpu",
             )
         return torch.device("cpu")
-    found = torch.cuda.device_count()
-    if found < here:
+    available = torch.cuda.device_count()
+    if available < here:
         raise UserError(
-            f"{here} ranks on this machine need {here} GPUs: there are {found}",
+            f"{here} ranks on this machine need {here} GPUs: there are {available}",
             remedy="lower compute.ranks, or ask for more GPUs",
         )
-    if given and found > here and local == 0:
-        print(f"{found - here} of the {found} GPUs of this job stand idle: {here} ranks", file=sys.stderr, flush=True)
+    if given and available > here and local == 0:
+        idle = f"{available - here} of the {available} GPUs of this job are idle: {here} ranks"
+        print(idle, file=sys.stderr, flush=True)
     torch.cuda.set_device(local)
     return torch.device("cuda", local)
 
@@ -165,7 +166,7 @@ def with_shared_statistics(model: nn.Module, world: World) -> nn.Module:
     if world.size == 1:
         return model
     if world.device.type == "cuda":
-        return convert_sync_batchnorm(model)
+        return timm.layers.convert_sync_batchnorm(model)
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, nn.modules.batchnorm._BatchNorm) and not isinstance(child, SharedBatchNorm):

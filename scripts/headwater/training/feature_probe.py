@@ -36,8 +36,8 @@ def of_label(targets: Targets, label: int) -> Targets:
 
 def _auroc(probe: Probe, training: np.ndarray, validation: np.ndarray, targets: Targets) -> float:
     """AUROC of one label over the rows of which it is known."""
-    known, judged = (np.isfinite(part) for part in targets)
-    scores = SCORES[probe.kind](probe, training[known], targets[0][known], validation[judged])
+    labelled, judged = (np.isfinite(part) for part in targets)
+    scores = SCORES[probe.kind](probe, training[labelled], targets[0][labelled], validation[judged])
     return float(roc_auc_score(targets[1][judged], scores))
 
 

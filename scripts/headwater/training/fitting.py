@@ -1,50 +1,50 @@
-"""Fitting: a classifier learns the targets of a dataset, with its encoder frozen, held at first, or learning."""
+"""Fitting: a network learns a task's targets, with its encoder frozen, held at first, or learning from the start."""
 
 from collections.abc import Iterator
 
-import timm.optim
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from headwater.models.backbones._encoder import Encoder
-from headwater.models.tasks import Kind
-from headwater.models.tasks.classification import Classifier, loss
+from headwater.models.encoder import Encoder
+from headwater.models.task_network import TaskNetwork
+from headwater.models.tasks import Task
+from headwater.models.timm_library import timm
 from headwater.study.recipe import Training, Views
 from headwater.training.augment import as_float, augment
 from headwater.training.loop import Learner
 
 
 class Fitting(Learner):
-    """Fits a classifier to targets; with `frozen` only the head, and the encoder stays as it came, bit by bit.
+    """Fits a network to a task; with `frozen` only the head learns, and the encoder stays as it was, bit by bit.
 
-    In the first `held` steps the encoder's weights stay as they came while its BatchNorm layers learn; from then on the
-    learning rate is `later` times the scheduled one.
+    In the first `held` steps the encoder's weights stay as they were while its BatchNorm layers learn; from then on the
+    learning rate is `later` times the scheduled one. `label_weights` (labels,) are the task's.
     """
 
     def __init__(
         self,
-        classifier: Classifier,
+        network: TaskNetwork,
         *,
+        task: Task,
         views: Views,
-        kind: Kind,
-        class_weights: Tensor,
+        label_weights: Tensor,
         frozen: bool = False,
         held: int = 0,
         later: float = 1.0,
     ):
         super().__init__()
-        self.classifier = classifier
+        self.network = network
+        self.task = task
         self.changes = views
-        self.kind = kind
         self.frozen, self.held, self.later = frozen, held, later
-        self.register_buffer("class_weights", class_weights, persistent=False)
+        self.register_buffer("label_weights", label_weights, persistent=False)
         if frozen:
             self.encoder.requires_grad_(False)
 
     @property
     def encoder(self) -> Encoder:
         """The network below the head."""
-        return self.classifier.encoder
+        return self.network.encoder
 
     def views(self, images: Tensor, keys: Tensor) -> list[Tensor]:
         """One changed view per image."""
@@ -52,17 +52,22 @@ class Fitting(Learner):
 
     def forward(self, views: list[Tensor], targets: Tensor) -> Tensor:
         """Mean loss over the cases."""
-        return loss(self.classifier(views[0]), targets, self.class_weights, self.kind)
+        return self.loss(self.network(views[0]), targets)
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The task's loss of outputs that are on the device of the targets."""
+        weights = self.label_weights.to(targets.device)
+        return self.task.plugin.loss(outputs, targets, weights=weights, form=self.task.form)
 
     def pace(self, *, step: int) -> float:
         """1 while the encoder is held, then what the recipe says."""
         return 1.0 if step < self.held else self.later
 
     def before_update(self, *, step: int) -> None:
-        """While the encoder is held, drop its gradients.
+        """Drop the gradients of a held encoder.
 
-        A parameter without a gradient is passed over by every optimiser, weight decay included, and its moments begin
-        with its first one. It goes on asking for gradients, because ranks agree on who does before the first step.
+        Optimisers skip a parameter without a gradient, weight decay included, and start its moments with the first one.
+        `requires_grad` stays on, because DistributedDataParallel settles before the first step who has gradients.
         """
         if step < self.held:
             for parameter in held_parameters(self.encoder):
@@ -78,7 +83,7 @@ class Fitting(Learner):
         """All parameters, or with layer decay the backbone's by depth and the head's at the full rate."""
         if training.layer_decay is None or self.frozen:
             return super().parameter_groups(training)
-        return layer_groups(self.classifier, training=training)
+        return layer_groups(self.network, training=training)
 
 
 def held_parameters(encoder: nn.Module) -> Iterator[nn.Parameter]:
@@ -88,19 +93,20 @@ def held_parameters(encoder: nn.Module) -> Iterator[nn.Parameter]:
             yield from module.parameters(recurse=False)
 
 
-def layer_groups(classifier: Classifier, *, training: Training) -> list[dict]:
+def layer_groups(network: TaskNetwork, *, training: Training) -> list[dict]:
     """Parameter groups whose learning rate shrinks by `layer_decay` per layer below the head (arXiv 2106.08254)."""
-    backbone = classifier.encoder.backbone
-    unshrunk = getattr(backbone, "no_weight_decay", set)()
+    backbone = network.encoder.backbone
     below = timm.optim.param_groups_layer_decay(
         backbone,
         weight_decay=training.weight_decay,
-        no_weight_decay_list=unshrunk,
+        no_weight_decay_list=getattr(backbone, "no_weight_decay", set)(),
         layer_decay=training.layer_decay,
     )
-    head = classifier.head
+    # as everywhere, biases and the scales of norms are not decayed
+    decayed = [parameter for parameter in network.head.parameters() if parameter.ndim > 1]
+    others = [parameter for parameter in network.head.parameters() if parameter.ndim <= 1]
     return [
         *below,
-        {"params": [head.weight], "lr_scale": 1.0, "weight_decay": training.weight_decay},
-        {"params": [head.bias], "lr_scale": 1.0, "weight_decay": 0.0},
+        {"params": decayed, "lr_scale": 1.0, "weight_decay": training.weight_decay},
+        {"params": others, "lr_scale": 1.0, "weight_decay": 0.0},
     ]

@@ -13,18 +13,18 @@ from typing import Literal
 
 import numpy as np
 import torch
-from timm.optim import param_groups_weight_decay
 from torch import Tensor, nn
 
 from headwater.core.errors import UserError
 from headwater.core.progress import bar
+from headwater.models.timm_library import timm
 from headwater.study.recipe import Training
 from headwater.training import augment as views
 from headwater.training import checkpoint, schedule
 from headwater.training.batches import Batch, training_batches
 from headwater.training.ddp import World, any_rank, barrier, stop_signals, total
 from headwater.training.state import State
-from headwater.training.tracking import Tracker
+from headwater.training.tracking import Trackers
 
 RECORD = 10
 """Steps between two looks at the losses; a look makes the CPU wait for the GPU."""
@@ -49,7 +49,7 @@ class Learner(nn.Module):
         """What is optimised: all that asks for gradients, without weight decay on biases and norms."""
         if training.layer_decay is not None:
             raise UserError("layer_decay means nothing to what is trained here", remedy="leave it out")
-        return param_groups_weight_decay(self, training.weight_decay)
+        return timm.optim.param_groups_weight_decay(self, training.weight_decay)
 
     def pace(self, *, step: int) -> float:
         """A factor on the scheduled learning rate of a step: 1."""
@@ -92,7 +92,7 @@ def fit(
     world: World,
     progress: Path,
     identity: str,
-    tracker: Tracker,
+    tracker: Trackers,
     validate: Callable[[Learner], dict[str, float]] | None = None,
     select: tuple[str, Literal["max", "min"]] | None = None,
     watch: Callable[[int, dict[str, float]], None] | None = None,
@@ -108,7 +108,7 @@ def fit(
     validated = schedule.validations(training, steps=last) if validate else set()
 
     with checkpoint.alone(progress, world=world), stop_signals() as signalled:
-        state.take_up(checkpoint.load(progress, identity=identity))
+        state.take_up(checkpoint.load(progress, identity=identity), file=progress)
         tracker.rewind(state.step)
         learner.mode(True)
         noted: list[tuple[float, Tensor]] = []
@@ -180,7 +180,7 @@ def _learn(state: State, batch: Batch, *, seed: int) -> tuple[float, Tensor]:
     return max(group["lr"] for group in state.optimiser.param_groups), loss.detach().float()
 
 
-def _note(noted: list[tuple[float, Tensor]], *, step: int, tracker: Tracker, world: World) -> None:
+def _note(noted: list[tuple[float, Tensor]], *, step: int, tracker: Trackers, world: World) -> None:
     """Log the losses (means over the ranks) of the steps up to `step`; refuses one that is no number."""
     means = total(torch.stack([loss for _, loss in noted]), world) / world.size
     first = step - len(noted) + 1
@@ -200,7 +200,7 @@ def _validate(
     *,
     select: tuple[str, str] | None,
     watch: Callable[[int, dict[str, float]], None] | None,
-    tracker: Tracker,
+    tracker: Trackers,
 ) -> None:
     """Score the weights (their moving average, if there is one), and keep them if they are the best so far."""
     with state.averaged():
@@ -213,7 +213,7 @@ def _validate(
         state.judge(measured, select)
 
 
-def _save(state: State, progress: Path, *, identity: str, tracker: Tracker) -> None:
+def _save(state: State, progress: Path, *, identity: str, tracker: Trackers) -> None:
     """Save the progress, after the metrics that it must not be ahead of."""
     tracker.flush()
     if state.world.first:

@@ -3,10 +3,9 @@
 import math
 
 import torch
-from timm.optim import create_optimizer_v2
-from timm.scheduler import CosineLRScheduler
 
 from headwater.core.errors import UserError
+from headwater.models.timm_library import timm
 from headwater.study.recipe import Recipe, Training
 
 
@@ -38,7 +37,7 @@ def optimiser(groups: list[dict], training: Training) -> torch.optim.Optimizer:
 
     Lars and lamb adapt the rate of weights that decay, and leave biases and norms alone, as SimCLR and BYOL do.
     """
-    return create_optimizer_v2(
+    return timm.optim.create_optimizer_v2(
         groups,
         opt=training.optimiser,
         lr=training.lr,
@@ -47,13 +46,15 @@ def optimiser(groups: list[dict], training: Training) -> torch.optim.Optimizer:
     )
 
 
-def learning_rate(optimiser: torch.optim.Optimizer, training: Training, *, steps: int) -> CosineLRScheduler:
+def learning_rate(
+    optimiser: torch.optim.Optimizer, training: Training, *, steps: int
+) -> timm.scheduler.CosineLRScheduler:
     """Sets the rate of a step from its number alone: linear warm-up, then a cosine to `final_lr`, or constant.
 
     A group's `lr_scale` (layer decay) multiplies the whole curve.
     """
     warmup = training.warmup_steps
-    return CosineLRScheduler(
+    return timm.scheduler.CosineLRScheduler(
         optimiser,
         t_initial=steps - warmup,
         # a cosine between two equal rates is constant

@@ -3,17 +3,19 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from headwater.core.errors import UserError
+from headwater.models.timm_library import timm
 from headwater.study.recipe import Training
 from headwater.training import schedule
 from headwater.training.checkpoint import say
 from headwater.training.ddp import World, any_rank, precision, with_shared_statistics
-from headwater.training.quiet_timm import ModelEmaV3
 
 
 class State:
@@ -29,7 +31,7 @@ class State:
         # only fp16 has too few exponents for small gradients
         self.scaler = torch.amp.GradScaler(world.device.type, enabled=self.format is torch.float16)
         # in the first steps the average follows closely, else a short training would keep its random start
-        self.average = ModelEmaV3(learner, decay=training.ema, use_warmup=True) if training.ema else None
+        self.average = timm.utils.ModelEmaV3(learner, decay=training.ema, use_warmup=True) if training.ema else None
         self.parallel = _parallel(learner) if world.size > 1 else learner
         self.step = 0
         self.bad_validations = 0
@@ -86,17 +88,25 @@ class State:
             "bad_validations": self.bad_validations,
         }
 
-    def take_up(self, saved: dict[str, Any] | None) -> None:
-        """Go on from the contents of a progress file, on any number of ranks."""
+    def take_up(self, saved: dict[str, Any] | None, *, file: Path) -> None:
+        """Resume from the contents of a progress file, on any number of ranks."""
         if saved is None:
             return
-        self.learner.load_state_dict(saved["learner"])
-        self.optimiser.load_state_dict(saved["optimiser"])
-        if self.average:
-            self.average.module.load_state_dict(saved["average"])
-        self.scaler.load_state_dict(saved["scaler"])
+        try:
+            self.learner.load_state_dict(saved["learner"])
+            self.optimiser.load_state_dict(saved["optimiser"])
+            if self.average:
+                self.average.module.load_state_dict(saved["average"])
+            self.scaler.load_state_dict(saved["scaler"])
+        except (KeyError, RuntimeError, ValueError) as error:
+            # such as the checkpoint of another version, whose network is spelt otherwise
+            raise UserError(
+                f"training checkpoint does not fit this training ({str(error).splitlines()[0]})",
+                file=file,
+                remedy="delete it; the training then starts from its first step",
+            ) from None
         self.step, self.best, self.bad_validations = saved["step"], saved["best"], saved["bad_validations"]
-        say(f"training: goes on from step {self.step} of {self.steps}")
+        say(f"training: resuming from step {self.step} of {self.steps}")
 
     def conclude(self) -> tuple[int, float | None]:
         """Give the learner the kept weights; (the step they are of, their score)."""

@@ -9,7 +9,7 @@ from headwater.core.errors import UserError
 from headwater.data import tables
 from headwater.data.datasets.covid_ct import CARD, LISTS, Options, label_files, read_cases, read_pixels
 from headwater.data.twins import covid_ct as twins
-from headwater.models.tasks import kind_of
+from headwater.models.tasks.classification import form
 from headwater.stages.ledger import ledger
 from headwater.stages.prepare import prepare
 from headwater.study.archive import Archive
@@ -63,7 +63,7 @@ def test_the_catalogue(folder):
     # 1%0 of the one class and 1%1 of the other would be two figures
     assert cases.loc[["1%0.jpg", "1%1.jpg"], "patient"].tolist() == ["NonCOVID/figure 1"] * 2
     targets = cases[[tables.TARGET + label for label in CARD.labels]].to_numpy()
-    assert kind_of(targets) == "multiclass"
+    assert form(targets) == "multiclass"
     assert targets[:, 0].tolist() == [1] * 5 + [0] * 4
     for case in cases.reset_index().to_dict("records"):
         assert read_pixels(folder, case).shape == (8, 6)

@@ -6,7 +6,7 @@ import pytest
 from headwater.core.errors import UserError
 from headwater.data.datasets.organsmnist import CARD, Options, label_files, read_cases, read_pixels
 from headwater.data.tables import TARGET, check
-from headwater.models.tasks import kind_of
+from headwater.models.tasks.classification import form
 
 COUNTS = {"train": 13, "val": 11, "test": 12}
 
@@ -34,7 +34,7 @@ def test_the_catalogue_and_its_pixels_are_the_arrays(tmp_path, size):
     made = arrays(size)
     organs = np.concatenate([made[f"{part}_labels"].ravel() for part in COUNTS])
     assert np.array_equal(cases[[TARGET + label for label in CARD.labels]].to_numpy().argmax(axis=1), organs)
-    assert kind_of(cases[[TARGET + label for label in CARD.labels]].to_numpy()) == "multiclass"
+    assert form(cases[[TARGET + label for label in CARD.labels]].to_numpy()) == "multiclass"
     read = [read_pixels(tmp_path, case) for case in cases.to_dict("records")]
     assert np.array_equal(read, np.concatenate([made[f"{part}_images"] for part in COUNTS]))
 

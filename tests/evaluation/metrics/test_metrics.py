@@ -135,7 +135,7 @@ def test_dice_leaves_out_cases_where_nothing_is_and_nothing_is_shown():
 def test_each_metric_keeps_the_contract(name):
     metric = registry.load("metrics", name)
     assert metric.TITLE and metric.BETTER in ("higher", "lower") and metric.RANGE[0] < metric.RANGE[1]
-    good, bad = EVIDENCE[getattr(metric, "EVIDENCE", ("target", "score"))]
+    good, bad = EVIDENCE[metric.EVIDENCE]
     best, worst = (metric.measure(*map(np.array, case), weights=np.ones((5, 4), np.uint8)) for case in (good, bad))
     for values in (best, worst):
         assert values.shape == (5,) and ((metric.RANGE[0] <= values) & (values <= metric.RANGE[1])).all()

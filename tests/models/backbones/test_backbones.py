@@ -9,7 +9,7 @@ import rounding
 from headwater.core import registry
 from headwater.core.errors import UserError
 from headwater.models import backbones
-from headwater.models.backbones._encoder import restore
+from headwater.models.encoder import restore
 
 HALF = {"mean": (0.5,), "std": (0.25,)}
 NETWORKS = ("timm/test_resnet", "timm/test_vit", "timm/test_convnext")

@@ -8,7 +8,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[2] / "training"))
 
 from headwater.models import backbones
-from headwater.models.tasks import classification
+from headwater.models.task_network import TaskNetwork
+from headwater.models.tasks import Task
 from headwater.training import ddp, fitting
 from training_made import VIEWS, recipe, train
 
@@ -19,15 +20,12 @@ class Thawing(fitting.Fitting):
     """A small network, frozen for the first steps; at a step it may do something: what kills a training."""
 
     def __init__(self, *, at: int = 0, deed=None, held: int = HELD, later: float = 1.0, name: str = "timm/test_resnet"):
-        network = backbones.build(name, size=32, mean=(0.5,), std=(0.5,), seed=0)
+        encoder = backbones.build(name, size=32, mean=(0.5,), std=(0.5,), seed=0)
         weights = torch.ones(2)
-        classifier = classification.Classifier(network, labels=2, seed=0)
-        super().__init__(classifier, views=VIEWS, kind="multilabel", class_weights=weights, held=held, later=later)
+        task = Task(name="classification", labels=("square", "stripes"), form="multilabel")
+        chosen = {"views": VIEWS, "label_weights": weights, "held": held, "later": later}
+        super().__init__(TaskNetwork(encoder, task=task, seed=0), task=task, **chosen)
         self.at, self.deed, self.seen = at, deed, []
-
-    @property
-    def network(self):
-        return self.classifier
 
     def after_step(self, *, step, steps):
         self.seen.append({name: tensor.detach().clone() for name, tensor in self.encoder.named_parameters()})

@@ -15,12 +15,12 @@ import prepared_made
 import rounding
 from headwater.core import registry
 from headwater.core.errors import UserError
-from headwater.models.backbones._encoder import restore
-from headwater.models.weights import IMAGENET_MEAN, IMAGENET_STD, _coverage
+from headwater.models import weight_coverage, weight_files
+from headwater.models.encoder import restore
+from headwater.models.weights import IMAGENET_MEAN, IMAGENET_STD
 from headwater.stages.adopt import adopt
 from headwater.stages.pretrain import pretrain
 from headwater.study.source import Source
-from headwater.training import checkpoint
 from weights_made import PUBLISHED, Form, Published, augreg
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -55,7 +55,7 @@ def adopted(folder, published, tensors, *, layout="", backbone="", size=0, cover
     weights["path"] = str(saved(folder, published, tensors))
     source = Source(name="published", backbone=backbone or published.backbone, weights=weights)
     adopt(source=source, size=size, encoder=folder / "e.safetensors", coverage=folder / "c.json")
-    tensors, metadata = checkpoint.load_weights(folder / "e.safetensors")
+    tensors, metadata = weight_files.load_weights(folder / "e.safetensors")
     encoder, _ = restore(tensors, metadata, name=source.backbone, size=size, file="e")
     return encoder.eval(), json.loads((folder / "c.json").read_text())
 
@@ -90,7 +90,7 @@ def test_every_tensor_of_the_real_one_has_its_place(published, monkeypatch):
     library = registry.load("backbones", "timm")
     with torch.device("meta"):
         network, _ = library.create(published.backbone.partition("/")[2], size=224)
-    covered = _coverage.match(
+    covered = weight_coverage.match(
         found,
         expected=network.state_dict(),
         layout=registry.load("weights", published.layout),
@@ -110,7 +110,7 @@ def test_no_tensor_of_it_may_be_missing(tmp_path, published):
     expected, resample = encoder.expected(), encoder.resample
     for gone in needed:
         rest = {key: tensor for key, tensor in tensors.items() if key != gone}
-        covered = _coverage.match(rest, expected=expected, layout=layout, prefix="", resample=resample)
+        covered = weight_coverage.match(rest, expected=expected, layout=layout, prefix="", resample=resample)
         assert covered.share < 1 and covered.missing, gone
     del tensors[next(key for key in needed if "norm" in key.lower())]
     with pytest.raises(UserError, match=r"coverage 99.* tensors\) is below 100 %; check backbone, layout and wrapper"):
@@ -233,7 +233,7 @@ def test_patches_are_resampled_only_when_asked_for(tmp_path, monkeypatch, layout
         "the first layer is no longer the published one"
     ]
     assert sum("layer scale; multiplied" in what for what in report["arranged"].values()) == 2 * published.form.depth
-    _, metadata = checkpoint.load_weights(tmp_path / "e.safetensors")
+    _, metadata = weight_files.load_weights(tmp_path / "e.safetensors")
     assert json.loads(metadata["coverage"])["footnotes"] == report["footnotes"]
     # of enlarged patches the resampled layer makes what the published one makes of the patches
     patches = torch.rand(2, 3, 2, 2, 14, 14)
@@ -308,7 +308,7 @@ def test_a_pretraining_goes_on_from_each_of_them(tmp_path, monkeypatch, name):
         history=tmp_path / "more",
         progress=tmp_path / "more.pt",
     )
-    old, new = (checkpoint.load_weights(tmp_path / f"{file}.safetensors") for file in ("e", "more"))
+    old, new = (weight_files.load_weights(tmp_path / f"{file}.safetensors") for file in ("e", "more"))
     assert old[1]["mean"] == new[1]["mean"]
     encoder, _ = restore(*new, name=published.backbone, size=published.size, file="more")
     assert difference(encoder.eval(), published, published.tensors()) < rounding.NEAR["atol"]

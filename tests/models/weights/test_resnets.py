@@ -9,12 +9,12 @@ import torchvision
 import rounding
 from headwater.core import registry
 from headwater.core.errors import UserError
-from headwater.models.backbones._encoder import restore
+from headwater.models import weight_files
+from headwater.models.encoder import restore
 from headwater.planning import preflight
 from headwater.stages.adopt import adopt
 from headwater.study import config
 from headwater.study.source import Source
-from headwater.training import checkpoint
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -74,7 +74,7 @@ def adopted(folder, path, layout, **options):
     weights = {"layout": {"name": layout, **options}, "path": str(path)}
     source = Source(name="published", backbone="timm/resnet18", weights=weights)
     adopt(source=source, size=64, encoder=folder / "e.safetensors", coverage=folder / "c.json")
-    tensors, metadata = checkpoint.load_weights(folder / "e.safetensors")
+    tensors, metadata = weight_files.load_weights(folder / "e.safetensors")
     encoder, _ = restore(tensors, metadata, name="timm/resnet18", size=64, file="e")
     return encoder.eval(), json.loads((folder / "c.json").read_text())
 

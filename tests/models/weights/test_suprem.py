@@ -12,12 +12,11 @@ from monai.networks.nets import SegResNet, SwinUNETR
 
 import rounding
 from headwater.core.errors import UserError
-from headwater.models import backbones
+from headwater.models import backbones, weight_files
 from headwater.models.backbones import genesis
-from headwater.models.backbones._encoder import restore
+from headwater.models.encoder import restore
 from headwater.stages.adopt import adopt
 from headwater.study.source import Source
-from headwater.training import checkpoint
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -102,7 +101,7 @@ def adopted(folder, path, backbone, *, layout="suprem", size=32):
     """(encoder, report) that adopt writes."""
     source = Source(name="suprem", backbone=backbone, weights={"layout": {"name": layout}, "path": str(path)})
     adopt(source=source, size=size, encoder=folder / "e.safetensors", coverage=folder / "c.json")
-    tensors, metadata = checkpoint.load_weights(folder / "e.safetensors")
+    tensors, metadata = weight_files.load_weights(folder / "e.safetensors")
     encoder, _ = restore(tensors, metadata, name=backbone, size=size, file="e")
     return encoder.eval(), json.loads((folder / "c.json").read_text())
 

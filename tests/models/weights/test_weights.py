@@ -10,8 +10,7 @@ from safetensors.torch import save_file
 import rounding
 from headwater.core import registry
 from headwater.core.errors import UserError
-from headwater.models import backbones
-from headwater.models.weights import _coverage, _files, _nearest
+from headwater.models import backbones, checkpoint_files, nearest_layout, weight_coverage
 
 LAYOUTS = registry.names("weights")
 
@@ -21,7 +20,7 @@ def encoder(name, *, size=32, seed=0):
 
 
 def matched(found, network, layout, *, prefix=""):
-    return _coverage.match(
+    return weight_coverage.match(
         found,
         expected=network.expected(),
         layout=registry.load("weights", layout),
@@ -97,7 +96,7 @@ def test_every_tensor_is_accounted_for_once():
 
 def test_a_share_is_never_rounded_up():
     whole = {"a": torch.zeros(99_999), "b": torch.zeros(1)}
-    assert _coverage.Coverage(tensors={"a": whole["a"]}, expected=whole).summary() == "99.9 % (1 of 2 tensors)"
+    assert weight_coverage.Coverage(tensors={"a": whole["a"]}, expected=whole).summary() == "99.9 % (1 of 2 tensors)"
 
 
 @pytest.mark.parametrize("prefix", ["", "model.", "online.encoder.", "opt/target/"])
@@ -106,7 +105,7 @@ def test_the_nearest_prefix_is_found(prefix):
     found = {f"{prefix}{key}": tensor for key, tensor in network.tensors().items()}
     found |= {f"head.{key}": tensor for key, tensor in list(network.tensors().items())[:5]}
     layout = registry.load("weights", "timm")
-    assert _nearest.prefix(found, expected=network.expected(), layout=layout) == prefix
+    assert nearest_layout.prefix(found, expected=network.expected(), layout=layout) == prefix
 
 
 def test_other_networks_in_the_file_stay_outside_the_prefix():
@@ -133,7 +132,7 @@ TENSORS = {"a.weight": torch.arange(3.0)}
 )
 def test_wrappers_are_unwrapped(tmp_path, content):
     torch.save(content, tmp_path / "x.pth")
-    tensors, _ = _files.read(tmp_path / "x.pth")
+    tensors, _ = checkpoint_files.read(tmp_path / "x.pth")
     assert list(tensors) == ["a.weight"]
     assert torch.equal(tensors["a.weight"], TENSORS["a.weight"])
 
@@ -142,20 +141,20 @@ def test_a_named_wrapper_decides(tmp_path):
     other = {"a.weight": torch.ones(3)}
     torch.save({"student": TENSORS, "teacher": other}, tmp_path / "x.pt")
     with pytest.raises(UserError, match="wrapper: teacher"):
-        _files.read(tmp_path / "x.pt")
-    tensors, _ = _files.read(tmp_path / "x.pt", wrapper="teacher")
+        checkpoint_files.read(tmp_path / "x.pt")
+    tensors, _ = checkpoint_files.read(tmp_path / "x.pt", wrapper="teacher")
     assert torch.equal(tensors["a.weight"], other["a.weight"])
     with pytest.raises(UserError, match="did you mean 'teacher'"):
-        _files.read(tmp_path / "x.pt", wrapper="teachers")
+        checkpoint_files.read(tmp_path / "x.pt", wrapper="teachers")
 
 
 def test_safetensors_and_npz_are_read(tmp_path):
     save_file(TENSORS, tmp_path / "x.safetensors", metadata={"mean": "[1]"})
     np.savez(tmp_path / "x.npz", **{"a.weight": TENSORS["a.weight"].numpy()})
-    tensors, metadata = _files.read(tmp_path / "x.safetensors")
+    tensors, metadata = checkpoint_files.read(tmp_path / "x.safetensors")
     assert metadata == {"mean": "[1]"}
     assert torch.equal(tensors["a.weight"], TENSORS["a.weight"])
-    assert torch.equal(_files.read(tmp_path / "x.npz")[0]["a.weight"], TENSORS["a.weight"])
+    assert torch.equal(checkpoint_files.read(tmp_path / "x.npz")[0]["a.weight"], TENSORS["a.weight"])
 
 
 class Reach:
@@ -171,7 +170,7 @@ class Reach:
 def test_no_code_in_a_checkpoint_is_run(tmp_path):
     torch.save({"state_dict": TENSORS, "bad": Reach(str(tmp_path / "ran"))}, tmp_path / "x.pth")
     with pytest.raises(UserError, match="holds more than tensors"):
-        _files.read(tmp_path / "x.pth")
+        checkpoint_files.read(tmp_path / "x.pth")
     assert not (tmp_path / "ran").exists()
 
 
@@ -179,10 +178,10 @@ def test_no_code_in_a_checkpoint_is_run(tmp_path):
 def test_broken_files_are_refused(tmp_path, name):
     path = tmp_path / name
     with pytest.raises(UserError, match="no such file"):
-        _files.read(path)
+        checkpoint_files.read(path)
     path.write_bytes(b"PK\x03\x04 truncated")
     with pytest.raises(UserError, match=name):
-        _files.read(path)
+        checkpoint_files.read(path)
 
 
 @pytest.mark.parametrize(
@@ -196,10 +195,10 @@ def test_broken_files_are_refused(tmp_path, name):
 def test_files_without_tensors_are_refused(tmp_path, content, said):
     torch.save(content, tmp_path / "x.pth")
     with pytest.raises(UserError, match=said):
-        _files.read(tmp_path / "x.pth")
+        checkpoint_files.read(tmp_path / "x.pth")
 
 
 def test_a_plain_pickle_is_refused(tmp_path):
     (tmp_path / "x.pth").write_bytes(pickle.dumps({"a": Namespace()}))
     with pytest.raises(UserError, match=r"x\.pth"):
-        _files.read(tmp_path / "x.pth")
+        checkpoint_files.read(tmp_path / "x.pth")

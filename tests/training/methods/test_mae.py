@@ -7,6 +7,7 @@ import torch
 from headwater.core import registry
 from headwater.core.errors import UserError
 from headwater.models import backbones
+from headwater.models.tasks import Task
 from headwater.study.recipe import Views
 from headwater.training import methods
 from headwater.training.augment import DRAWS, keys, order
@@ -24,7 +25,7 @@ def learner(*, backbone="timm/test_vit", size=64, **options):
         views=Views(flip=0.5),
         size=size,
         labels=0,
-        task="multilabel",
+        task=Task(name="classification", labels=(), form="multilabel"),
         targets=np.empty((4, 0), dtype=np.float32),
         steps=10,
     )

@@ -13,12 +13,13 @@ import rounding
 from headwater.core import registry
 from headwater.core.errors import UserError
 from headwater.data import store
-from headwater.models import backbones, tasks
-from headwater.models.backbones._encoder import restore
+from headwater.models import backbones, weight_files
+from headwater.models.encoder import restore
+from headwater.models.tasks import Task
 from headwater.stages.pretrain import pretrain
 from headwater.study.recipe import Training, Views
 from headwater.study.source import Source
-from headwater.training import checkpoint, methods
+from headwater.training import methods
 from headwater.training.augment import keys
 
 METHODS = registry.names("methods")
@@ -100,7 +101,7 @@ def trained(folder, wanted, made):
         history=folder / "history",
         progress=folder / "progress.pt",
     )
-    tensors, metadata = checkpoint.load_weights(folder / "e.safetensors")
+    tensors, metadata = weight_files.load_weights(folder / "e.safetensors")
     encoder, _ = restore(tensors, metadata, name=wanted.backbone, size=made.size, file="e")
     return encoder.eval(), losses(folder)
 
@@ -120,7 +121,7 @@ def learner(method, *, backbone=None, steps=10, **options):
         views=Views(),
         size=side,
         labels=3,
-        task=tasks.kind_of(targets),
+        task=Task(name="classification", labels=("a", "b", "c"), form="multiclass"),
         targets=targets,
         steps=steps,
     )
@@ -258,7 +259,7 @@ def test_supervised_needs_labels(tmp_path):
             views=Views(),
             size=32,
             labels=0,
-            task="multilabel",
+            task=Task(name="classification", labels=(), form="multilabel"),
             targets=np.empty((4, 0), dtype=np.float32),
             steps=1,
         )

@@ -9,7 +9,8 @@ from torch import nn
 import rounding
 from headwater.core.errors import UserError
 from headwater.models import backbones
-from headwater.models.backbones._sparse import Shown, features, through
+from headwater.models.sparse import Shown, features, through
+from headwater.models.tasks import Task
 from headwater.study.recipe import Views
 from headwater.training import methods
 from headwater.training.augment import keys
@@ -27,7 +28,7 @@ def learner(*, backbone="timm/test_resnet", size=96, **options):
         views=Views(),
         size=size,
         labels=0,
-        task="multilabel",
+        task=Task(name="classification", labels=(), form="multilabel"),
         targets=np.empty((4, 0), dtype=np.float32),
         steps=10,
     )

@@ -7,6 +7,7 @@ from headwater.evaluation.statistics import weighing
 TITLE = "AUROC"
 BETTER = "higher"
 RANGE = (0.0, 1.0)
+EVIDENCE = ("target", "score")
 CHANCE = 0.5
 KERNEL = ("auroc",)
 

@@ -7,6 +7,7 @@ from headwater.evaluation.statistics import weighing
 TITLE = "average precision"
 BETTER = "higher"
 RANGE = (0.0, 1.0)
+EVIDENCE = ("target", "score")
 KERNEL = ("average_precision",)
 
 

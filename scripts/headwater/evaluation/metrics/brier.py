@@ -8,6 +8,7 @@ from headwater.evaluation.statistics import means
 TITLE = "Brier score"
 BETTER = "lower"
 RANGE = (0.0, 1.0)
+EVIDENCE = ("target", "score")
 PROBABILITIES = True
 
 

@@ -10,6 +10,7 @@ from headwater.evaluation.statistics import ranked, weighing
 TITLE = "sensitivity at 90 % specificity"
 BETTER = "higher"
 RANGE = (0.0, 1.0)
+EVIDENCE = ("target", "score")
 SPECIFICITY = 0.9
 KERNEL = ("sensitivity", SPECIFICITY)
 
@@ -26,7 +27,7 @@ def measure(target: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.nd
     alarms, negatives = sums[:, :-1], sums[:, -1]
     drawn = weights.take(with_finding, axis=1).astype(float)
     passed_over = negatives[:, None] - alarms
-    found = drawn * (passed_over >= SPECIFICITY * negatives[:, None] - ranked.ROUNDING)
+    true_alarms = drawn * (passed_over >= SPECIFICITY * negatives[:, None] - ranked.ROUNDING)
     positives = drawn.sum(axis=1)
     defined = (positives > 0) & (negatives > 0)
-    return np.divide(found.sum(axis=1), positives, out=np.full(len(weights), np.nan), where=defined)
+    return np.divide(true_alarms.sum(axis=1), positives, out=np.full(len(weights), np.nan), where=defined)

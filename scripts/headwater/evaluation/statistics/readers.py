@@ -104,8 +104,8 @@ def of_source(values: np.ndarray, covariance: np.ndarray, *, patients: float = n
     if seeds == 1:
         return these
     of_seeds = [values.var(ddof=1) / seeds]
-    found = combined(values.mean(), of_seeds, _between(covariance), seeds=seeds, patients=patients)
-    return replace(found, as_they_are=these)
+    estimate = combined(values.mean(), of_seeds, _between(covariance), seeds=seeds, patients=patients)
+    return replace(estimate, as_they_are=these)
 
 
 def of_difference(
@@ -127,8 +127,8 @@ def of_difference(
         return replace(of_pairs, value=value, as_they_are=these)
     of_seeds = [part.var(ddof=1) / seeds for part in (one, other)]
     of_patients = _between(first) + _between(second) - 2 * across.mean()
-    found = combined(value, of_seeds, of_patients, seeds=seeds, patients=patients)
-    return replace(found, as_they_are=these)
+    estimate = combined(value, of_seeds, of_patients, seeds=seeds, patients=patients)
+    return replace(estimate, as_they_are=these)
 
 
 def _between(covariance: np.ndarray) -> float:

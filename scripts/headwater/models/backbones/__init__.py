@@ -24,7 +24,7 @@ from headwater.core import registry
 from headwater.core.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
-    from headwater.models.backbones._encoder import Encoder
+    from headwater.models.encoder import Encoder
 
 REGISTERED = re.compile(r"^@register_model(?:\([^\n]*\))?\s*\ndef (\w+)\(", re.MULTILINE)
 
@@ -59,15 +59,15 @@ def _listed(library: str) -> tuple[str, ...]:
 def check(backbone: str) -> None:
     """Refuse a backbone, such as `timm/resnet50` or `timm/resnet50.a1_in1k`, that its library does not have."""
     library, _, model = backbone.partition("/")
-    known = models(library)
+    available = models(library)
     # what comes after a dot names a set of weights, where the library has such names
-    if model not in known and (_listed(library) or model.partition(".")[0] not in known):
-        raise UserError(f"backbone {backbone!r}: {library} has no such model", remedy=did_you_mean(model, known))
+    if model not in available and (_listed(library) or model.partition(".")[0] not in available):
+        raise UserError(f"backbone {backbone!r}: {library} has no such model", remedy=did_you_mean(model, available))
 
 
 def build(name: str, *, size: int, mean: tuple[float, ...], std: tuple[float, ...], seed: int) -> "Encoder":
     """The encoder of that name, such as `timm/resnet50`, with random weights drawn under `seed`."""
     check(name)
-    from headwater.models.backbones._encoder import draw
+    from headwater.models.encoder import draw
 
     return draw(name, size=size, mean=mean, std=std, seed=seed)

@@ -4,12 +4,10 @@ import inspect
 import math
 import typing
 
-import timm
-from timm.layers import resample_abs_pos_embed, resample_patch_embed
-from timm.models import ConvNeXt
 from torch import Tensor, nn
 
 from headwater.core.errors import UserError, did_you_mean
+from headwater.models.timm_library import timm
 
 
 def create(model: str, *, size: int) -> tuple[nn.Module, int | None]:
@@ -47,7 +45,9 @@ def resample(key: str, tensor: Tensor, network: nn.Module) -> Tensor | None:
     side = math.isqrt(max(0, tensor.shape[1] - prefix))
     if side == 0 or side * side + prefix != tensor.shape[1]:
         return None
-    return resample_abs_pos_embed(tensor, new_size=list(grid), old_size=[side, side], num_prefix_tokens=prefix)
+    return timm.layers.resample_abs_pos_embed(
+        tensor, new_size=list(grid), old_size=[side, side], num_prefix_tokens=prefix
+    )
 
 
 def resample_patch(key: str, tensor: Tensor, network: nn.Module) -> Tensor | None:
@@ -58,20 +58,20 @@ def resample_patch(key: str, tensor: Tensor, network: nn.Module) -> Tensor | Non
     place = network.state_dict().get(key)
     if not key.endswith("patch_embed.proj.weight") or place is None or tensor.shape[:2] != place.shape[:2]:
         return None
-    return resample_patch_embed(tensor.float(), list(place.shape[2:]))
+    return timm.layers.resample_patch_embed(tensor.float(), list(place.shape[2:]))
 
 
 def _check_tag(model: str) -> None:
     """Refuse a tag, the part after the dot, that timm has no weights for."""
     architecture, _, tag = model.partition(".")
-    known = [name.partition(".")[2] for name in timm.list_pretrained(f"{architecture}.*")]
-    if tag and tag not in known:
-        raise UserError(f"timm/{model}: timm knows no {tag!r} weights", remedy=did_you_mean(tag, known))
+    tags = [name.partition(".")[2] for name in timm.list_pretrained(f"{architecture}.*")]
+    if tag and tag not in tags:
+        raise UserError(f"timm/{model}: timm knows no {tag!r} weights", remedy=did_you_mean(tag, tags))
 
 
 def _cut(network: nn.Module) -> int:
     """The multiple of a convolutional network: ConvNeXts cut without overlap, and lose what is beyond the last cut."""
-    return network.feature_info[-1]["reduction"] if isinstance(network, ConvNeXt) else 1
+    return network.feature_info[-1]["reduction"] if isinstance(network, timm.models.ConvNeXt) else 1
 
 
 def _arguments(model: str) -> set[str]:

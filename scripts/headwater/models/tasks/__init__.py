@@ -1,17 +1,47 @@
-"""Tasks: one file per kind of answer that a network gives, with its head, its loss and its scores."""
+"""Tasks: what a network is asked about each case, from the reading of its targets to the evidence that metrics use.
 
-from typing import Literal
+A plug-in holds
+    EVIDENCE: tuple[str, ...]                the columns of evidence that its predictions hold for each case and label;
+                                             metrics name the columns that they need by a constant of the same name
+    SCORE: str                               what `validation_score` is called, such as "auroc"; recipes may `select` it
+    NEEDS: str                               what a label must have to be eligible, as the end of "no label ..."
+    LOG_ODDS: bool (optional)                whether its scores are log-odds, which calibration can scale; else False
+    form(targets, *, partial) -> str         in which of its forms the task is put, judged from all training and
+                                             validation targets; `partial`: only some of the archive's labels are asked
+    targets(data, rows, *, labels) -> array  what is to be learned of `rows` of prepared data: float32
+                                             (rows, labels) or, of masks, (rows, labels, *space); NaN where unknown
+    eligible(targets) -> array               bool (labels,): which labels these targets can teach, and can score
+    head(encoder, *, labels, seed) -> Module from the encoder's output to one output per label; drawn under `seed` only,
+                                             so that every source gets the same one
+    label_weights(targets, *, form, wanted) -> Tensor   one weight per label (labels,) for the loss; 1 unless wanted
+    loss(outputs, targets, *, weights, form) -> Tensor  the mean over cases, so that the mean over equal shares of a
+                                             batch is the loss of the batch
+    evidence(outputs, targets, *, form, columns) -> dict[str, array]   each column of EVIDENCE, float (cases, labels);
+                                             a row depends on its case alone, so that it may be computed batch by batch;
+                                             `columns`: which of the outputs the targets are for, where not for all
+    validation_score(evidence) -> float|None the higher the better; None where no label can be scored
+Nothing here needs torch until a task is loaded, so that a plan can be checked in a moment. Several targets side by side
+are several `Task`s: nothing in a plug-in knows of any other.
+"""
 
-import numpy as np
+from dataclasses import dataclass
+from types import ModuleType
 
-Kind = Literal["multilabel", "multiclass"]
+from headwater.core import registry
+
+OF_A_CORPUS = "classification"
+"""The task by which the labels of a corpus are read."""
 
 
-def kind_of(targets: np.ndarray) -> Kind:
-    """Whether labels (cases, labels) stand side by side, or each case bears exactly one of several.
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A task as it is put to a network: which plug-in, which labels, and how these stand beside each other."""
 
-    One of several is what holds for every case without an exception; anything else is answered label by label.
-    """
-    one_each = targets.shape[1] > 1 and len(targets) > 0 and bool(np.all((targets == 1).sum(axis=1) == 1))
-    known = bool(np.all(np.isfinite(targets)))
-    return "multiclass" if one_each and known else "multilabel"
+    name: str
+    labels: tuple[str, ...]
+    form: str
+
+    @property
+    def plugin(self) -> ModuleType:
+        """The functions of the task."""
+        return registry.load("tasks", self.name)

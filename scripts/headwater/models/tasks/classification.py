@@ -1,52 +1,56 @@
 """Classification: which findings an image shows, label by label or one out of several."""
 
+from collections.abc import Sequence
+from typing import Literal
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from headwater.models.backbones._encoder import Encoder
-from headwater.models.tasks import Kind
+from headwater.data.store import Prepared
+from headwater.models.encoder import Encoder
+
+EVIDENCE = ("target", "score")
+SCORE = "auroc"
+NEEDS = "has both classes"
+LOG_ODDS = True
+
+Form = Literal["multilabel", "multiclass"]
 
 
-class Classifier(nn.Module):
-    """An encoder and a linear head: float images (batch, 3, h, w) in [0, 1] to logits (batch, labels).
+def form(targets: np.ndarray, *, partial: bool = False) -> Form:
+    """Whether labels (cases, labels) stand side by side, or each case bears exactly one of several.
 
-    The head is drawn under `seed` alone, so that it is the same for every source.
+    One of several is what holds for every case without an exception; anything else is answered label by label. Some of
+    the classes do not exhaust the cases: each is told apart from the rest.
     """
-
-    def __init__(self, encoder: Encoder, *, labels: int, seed: int):
-        super().__init__()
-        self.encoder = encoder
-        self.head = nn.Linear(encoder.width, labels)
-        drawn = torch.randn(labels, encoder.width, generator=torch.Generator().manual_seed(seed))
-        with torch.no_grad():
-            self.head.weight.copy_(0.02 * drawn)
-            self.head.bias.zero_()
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits (batch, labels)."""
-        return self.head(self.encoder(images))
+    one_each = targets.shape[1] > 1 and len(targets) > 0 and bool(np.all((targets == 1).sum(axis=1) == 1))
+    complete = bool(np.all(np.isfinite(targets))) and not partial
+    return "multiclass" if one_each and complete else "multilabel"
 
 
-def loss(logits: Tensor, targets: Tensor, weights: Tensor, kind: Kind) -> Tensor:
-    """Mean over the cases of the batch; labels or cases whose target is unknown (NaN) add nothing.
-
-    The denominator is the number of cases (and labels) whatever is unknown, so that the mean over equal shares of a
-    batch is the loss of the batch. `weights` (labels,): of positives (multilabel), of classes (multiclass).
-    """
-    logits = logits.float()
-    known = targets.isfinite()
-    filled = torch.where(known, targets, 0.0)
-    if kind == "multilabel":
-        each = F.binary_cross_entropy_with_logits(logits, filled, pos_weight=weights, reduction="none")
-        return torch.where(known, each, 0.0).mean()
-    # a case with an unknown label, or with none of the classes, has weight 0
-    weighed = filled * weights * known.all(dim=1, keepdim=True)
-    return -(weighed * F.log_softmax(logits, dim=1)).sum(dim=1).mean()
+def targets(data: Prepared, rows: np.ndarray, *, labels: Sequence[str]) -> np.ndarray:
+    """Float32 (rows, labels): 1 present, 0 absent, NaN unknown."""
+    return data.targets(rows, list(labels))
 
 
-def class_weights(targets: np.ndarray, *, kind: Kind, wanted: bool) -> Tensor:
+def eligible(targets: np.ndarray) -> np.ndarray:
+    """For each label, whether it is present in some rows and absent in others."""
+    return (targets == 1).any(axis=0) & (targets == 0).any(axis=0)
+
+
+def head(encoder: Encoder, *, labels: int, seed: int) -> nn.Linear:
+    """A linear layer from features (batch, width) to logits (batch, labels), with small weights and a bias of 0."""
+    layer = nn.Linear(encoder.width, labels)
+    drawn = torch.randn(labels, encoder.width, generator=torch.Generator().manual_seed(seed))
+    with torch.no_grad():
+        layer.weight.copy_(0.02 * drawn)
+        layer.bias.zero_()
+    return layer
+
+
+def label_weights(targets: np.ndarray, *, form: Form, wanted: bool) -> Tensor:
     """One weight per label from the training rows' targets (rows, labels); all 1 unless `wanted`.
 
     Multilabel: negatives / positives. Multiclass: inverse to the class' frequency, with mean 1 over the rows.
@@ -55,7 +59,7 @@ def class_weights(targets: np.ndarray, *, kind: Kind, wanted: bool) -> Tensor:
     negatives = np.nansum(targets == 0, axis=0).astype(float)
     if not wanted:
         return torch.ones(targets.shape[1])
-    if kind == "multilabel":
+    if form == "multilabel":
         weights = np.divide(negatives, positives, out=np.ones_like(positives), where=positives > 0)
     else:
         present = np.count_nonzero(positives)
@@ -63,11 +67,53 @@ def class_weights(targets: np.ndarray, *, kind: Kind, wanted: bool) -> Tensor:
     return torch.tensor(weights, dtype=torch.float32)
 
 
-def evidence(logits: Tensor, kind: Kind) -> np.ndarray:
-    """Scores (cases, labels) as float64: the logit, or for one of several classes the log-odds of its softmax."""
-    logits = logits.double()
-    if kind == "multilabel" or logits.shape[1] == 1:
-        return logits.numpy()
+def loss(outputs: Tensor, targets: Tensor, *, weights: Tensor, form: Form) -> Tensor:
+    """Mean over the cases of the batch; labels or cases whose target is unknown (NaN) add nothing.
+
+    The denominator is the number of cases (and labels) whatever is unknown, so that the mean over equal shares of a
+    batch is the loss of the batch. `weights` (labels,): of positives (multilabel), of classes (multiclass).
+    """
+    logits = outputs.float()
+    known = targets.isfinite()
+    filled = torch.where(known, targets, 0.0)
+    if form == "multilabel":
+        each = F.binary_cross_entropy_with_logits(logits, filled, pos_weight=weights, reduction="none")
+        return torch.where(known, each, 0.0).mean()
+    # a case with an unknown label, or with none of the classes, has weight 0
+    weighed = filled * weights * known.all(dim=1, keepdim=True)
+    return -(weighed * F.log_softmax(logits, dim=1)).sum(dim=1).mean()
+
+
+def evidence(
+    outputs: Tensor, targets: np.ndarray, *, form: Form, columns: Sequence[int] | None = None
+) -> dict[str, np.ndarray]:
+    """Targets and scores (cases, labels); a score is the logit, or for one of several classes its log-odds."""
+    scores = _log_odds(outputs.double(), form=form).numpy()
+    return {"target": targets, "score": scores if columns is None else scores[:, list(columns)]}
+
+
+def _log_odds(logits: Tensor, *, form: Form) -> Tensor:
+    """Logits (cases, labels) as log-odds of the sigmoid, or of the softmax over the classes."""
+    if form == "multilabel" or logits.shape[1] == 1:
+        return logits
     own = torch.eye(logits.shape[1], dtype=torch.bool)
     others = logits[:, None, :].masked_fill(own, -torch.inf)  # (cases, class, the other classes)
-    return (logits - others.logsumexp(dim=2)).numpy()
+    return logits - others.logsumexp(dim=2)
+
+
+def validation_score(evidence: dict[str, np.ndarray]) -> float | None:
+    """Macro AUROC: the mean over the labels with both classes."""
+    target, score = evidence["target"], evidence["score"]
+    each = [_auroc(target[:, label], score[:, label]) for label in np.flatnonzero(eligible(target))]
+    return float(np.mean(each)) if each else None
+
+
+def _auroc(target: np.ndarray, score: np.ndarray) -> float:
+    """How often a case with the finding scores higher than one without, ties half; unknown targets are left out.
+
+    Wins are counted as whole numbers, so that equal rankings give equal numbers, and no rounding picks a step.
+    """
+    positives, negatives = score[target == 1], np.sort(score[target == 0])
+    lower = np.searchsorted(negatives, positives, side="left").sum()
+    not_higher = np.searchsorted(negatives, positives, side="right").sum()
+    return float((lower + not_higher) / (2 * len(positives) * len(negatives)))

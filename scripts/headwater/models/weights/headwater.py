@@ -12,6 +12,6 @@ DROPPED = {r"^head\.": "head of another run; every dataset gets a fresh one"}
 
 def normalisation(backbone: str, metadata: dict[str, str]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """(mean, std) that the file says."""
-    from headwater.models.backbones._encoder import normalisation as said
+    from headwater.models.encoder import normalisation as said
 
     return said(metadata, file="weights")

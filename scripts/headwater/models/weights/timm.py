@@ -1,9 +1,9 @@
 """Checkpoints in timm's own spelling, from a file or from timm's hub."""
 
-import timm
 from torch import Tensor
 
 from headwater.core.errors import UserError
+from headwater.models.timm_library import timm
 from headwater.models.weights import Card
 
 CARD = Card(

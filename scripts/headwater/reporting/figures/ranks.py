@@ -1,15 +1,37 @@
-"""Ranks: in which place each source comes over all test sets, and which places lie too close to be told apart."""
+"""Critical differences: the mean rank of each source over the test sets, and which ranks cannot be told apart."""
 
 import matplotlib as mpl
 import pandas as pd
-import scikit_posthocs
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from headwater.core import registry
-from headwater.reporting import formatting
-from headwater.reporting.figures.drawing import INK, LOOK, as_svg, behind
+from headwater.reporting import formatting, pivot
+from headwater.reporting.artefacts import FigureCard
+from headwater.reporting.drawing import INK, LOOK, as_svg, behind, colours_of
+from headwater.reporting.results import StudyResults
 from headwater.study.grid import Grid
+
+CARD = FigureCard(
+    section="verdict",
+    place=20,
+    title="Mean ranks over test sets",
+    caption="Description only: mean rank of each source over the test sets, best to the left; a bar joins sources that "
+    "Nemenyi's test does not tell apart. Test sets are few and not a sample of test sets, and ranks forget how large a "
+    "difference is: no claim rests on this.",
+)
+
+
+def make(study: StudyResults) -> dict[str, str]:
+    """One diagram for each metric and recipe, where there are sources and test sets enough."""
+    values = pivot.ranked(study.comparisons, grid=study.grid)
+    return {} if values.empty else {"": drawn(values, colours=colours_of(study.grid), grid=study.grid)}
+
+
+def reason_for_none(study: StudyResults) -> str:
+    """Why no ranks are drawn."""
+    sources, datasets = pivot.FEWEST_RANKED
+    return f"No ranks over test sets are drawn: they need {sources} sources and {datasets} test sets with a macro."
 
 
 def drawn(values: pd.DataFrame, *, colours: dict[str, str], grid: Grid) -> str:
@@ -33,6 +55,9 @@ def drawn(values: pd.DataFrame, *, colours: dict[str, str], grid: Grid) -> str:
 
 def _panel(ax: Axes, values: pd.DataFrame, colours: dict[str, str], better: str, grid: Grid) -> None:
     """One diagram, from values with a row for each test set and a column for each source; rank 1 is the best."""
+    # it brings seaborn with it, which takes seconds to load: only a report that draws ranks waits for it
+    import scikit_posthocs
+
     ranks = values.rank(axis=1, ascending=better == "lower").mean()
     parts = scikit_posthocs.critical_difference_diagram(
         ranks,

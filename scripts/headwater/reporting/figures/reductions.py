@@ -5,12 +5,33 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from headwater.reporting import formatting
-from headwater.reporting.figures.drawing import LOOK, RULE, as_svg, behind, palette
+from headwater.reporting import formatting, reduction_results
+from headwater.reporting.artefacts import FigureCard
+from headwater.reporting.drawing import LOOK, RULE, as_svg, behind, palette
+from headwater.reporting.results import StudyResults
 from headwater.study.grid import Grid
 
 MARKS = "osD^vP*X<>"
 """A mark for each way of reducing."""
+
+
+CARD = FigureCard(
+    section="reductions",
+    place=100,
+    title="By the share of the corpus that is kept",
+    caption="Macro by the share of the corpus that is kept, with its interval; horizontal lines are sources that "
+    "learned from no corpus here. To the right, where several distances were tried, by the bits in which hashes may "
+    "differ.",
+    when="reduced",
+)
+
+
+def make(study: StudyResults) -> dict[str, str]:
+    """A figure for each dataset that has a number."""
+    measured = reduction_results.measured(study.comparisons, study.costs, grid=study.grid).exact
+    values = measured.assign(**reduction_results.arms(measured["source"], grid=study.grid))
+    by_dataset = {dataset.name: values[values["dataset"] == dataset.name] for dataset in study.grid.datasets}
+    return {name: drawn(part, grid=study.grid) for name, part in by_dataset.items() if part["value"].notna().any()}
 
 
 def drawn(values: pd.DataFrame, *, grid: Grid) -> str:

@@ -6,12 +6,38 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
-from headwater.evaluation.calibration import RAW, SCALED
-from headwater.reporting.figures.drawing import COLOURS, DASHES, LOOK, RULE, as_svg, behind
+from headwater.evaluation.seed_groups import RAW, SCALED
+from headwater.reporting import diagnostics
+from headwater.reporting.artefacts import FigureCard
+from headwater.reporting.drawing import COLOURS, DASHES, LOOK, RULE, as_svg, behind, colours_of
+from headwater.reporting.results import StudyResults
 from headwater.study.grid import Grid
 
 COLUMNS = 4
 """Panels side by side: the raw and the scaled scores of two labels."""
+
+
+CARD = FigureCard(
+    section="datasets",
+    place=70,
+    title="Predicted and observed shares",
+    caption="Reliability on the test split: ten bins with about as many cases each, all seeds together; vertical lines "
+    "are Wilson's intervals for the patients in a bin. On the diagonal, scores are true probabilities. Scaled: divided "
+    "by the temperature chosen on the validation split.",
+)
+
+
+def make(study: StudyResults) -> dict[str, str]:
+    """The plots of each dataset that has any, of networks at home; controls are left out."""
+    colours = {source.name: colours_of(study.grid)[source.name] for source in study.grid.sources if not source.control}
+    points = diagnostics.ordered(study.reliability, study=study)
+    points = points[points["source"].isin(list(colours)) & (points["fitted_to"] == points["dataset"])]
+    svgs = {}
+    for dataset in study.grid.datasets:
+        panels = panels_of(points[points["dataset"] == dataset.name], grid=study.grid)
+        if panels:
+            svgs[dataset.name] = drawn(panels, colours=colours)
+    return svgs
 
 
 def panels_of(points: pd.DataFrame, *, grid: Grid) -> list[tuple[str, pd.DataFrame]]:

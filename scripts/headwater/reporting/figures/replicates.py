@@ -8,8 +8,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from headwater.data.tables import MACRO
 from headwater.reporting import formatting
-from headwater.reporting.figures.drawing import INK, LOOK, as_svg, behind
+from headwater.reporting.artefacts import FigureCard
+from headwater.reporting.drawing import INK, LOOK, as_svg, behind, colours_of
+from headwater.reporting.results import StudyResults
 from headwater.study.grid import Grid
 
 BINS = 60
@@ -18,10 +21,30 @@ NARROWEST = 1e-9
 """What spreads less is one number but for rounding, and has no distribution."""
 
 
+CARD = FigureCard(
+    section="datasets",
+    place=60,
+    title="Resampled differences",
+    caption="Macro differences with patients and seeds resampled, over the line of no difference; below, the "
+    "difference and its interval.",
+)
+
+
+def make(study: StudyResults) -> dict[str, str]:
+    """The macro differences of each dataset that has any."""
+    rows, svgs = study.comparisons, {}
+    pairs = rows[rows["difference"].notna() & (rows["label"] == MACRO)]
+    for dataset in study.grid.datasets:
+        compared, resampled = (part[part["dataset"] == dataset.name] for part in (pairs, study.replicates))
+        if len(compared):
+            svgs[dataset.name] = drawn(compared, resampled, colours=colours_of(study.grid), grid=study.grid)
+    return svgs
+
+
 def drawn(rows: pd.DataFrame, replicates: pd.DataFrame, *, colours: dict[str, str], grid: Grid) -> str:
     """An SVG with a column for each metric and recipe and a panel for each pair of one dataset.
 
-    `rows` are the dataset's judged macro differences. Below each distribution lie the difference and its interval.
+    `rows` are the dataset's macro differences. Below each distribution lie the difference and its interval.
     """
     columns = list(dict.fromkeys(zip(rows["metric"], rows["recipe"], strict=True)))
     pairs = list(dict.fromkeys(zip(rows["source"], rows["reference"], strict=True)))

@@ -8,11 +8,33 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from headwater.data.tables import MACRO
-from headwater.reporting.figures.drawing import COLOURS, DASHES, LOOK, RULE, as_svg, behind
+from headwater.reporting.artefacts import FigureCard
+from headwater.reporting.drawing import COLOURS, DASHES, LOOK, RULE, as_svg, behind, colours_of
+from headwater.reporting.results import StudyResults
 from headwater.study.grid import Grid
 
 COLUMNS = 4
 """Panels side by side."""
+
+
+CARD = FigureCard(
+    section="datasets",
+    place=40,
+    title="ROC curves",
+    caption="ROC curves on the test cases: the mean true positive rate over seeds, in the macro panel also over its "
+    "labels.",
+)
+
+
+def make(study: StudyResults) -> dict[str, str]:
+    """The curves of each dataset that has any."""
+    svgs = {}
+    for dataset in study.grid.datasets:
+        curves, rows = (part[part["dataset"] == dataset.name] for part in (study.curves, study.comparisons))
+        panels = panels_of(rows, curves, grid=study.grid)
+        if panels:
+            svgs[dataset.name] = drawn(curves, panels=panels, colours=colours_of(study.grid))
+    return svgs
 
 
 def panels_of(rows: pd.DataFrame, curves: pd.DataFrame, *, grid: Grid) -> list[tuple[str, str, list[str]]]:

@@ -5,9 +5,28 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from headwater.data.tables import MACRO
 from headwater.reporting import formatting
-from headwater.reporting.figures.drawing import LOOK, RULE, as_svg, behind
+from headwater.reporting.artefacts import FigureCard
+from headwater.reporting.drawing import LOOK, RULE, as_svg, behind, colours_of
+from headwater.reporting.results import StudyResults
 from headwater.study.grid import Grid
+
+CARD = FigureCard(
+    section="datasets",
+    place=50,
+    title="What each training reached",
+    caption="What each training reached, macro: a dot for each seed, a bar for their mean. Thin lines join trainings "
+    "of one seed, where a seed means the same random numbers for every source.",
+)
+
+
+def make(study: StudyResults) -> dict[str, str]:
+    """The trainings of each dataset that has a macro."""
+    macro = study.run_values[study.run_values["label"] == MACRO]
+    by_dataset = {dataset.name: macro[macro["dataset"] == dataset.name] for dataset in study.grid.datasets}
+    colours = colours_of(study.grid)
+    return {name: drawn(part, colours=colours, grid=study.grid) for name, part in by_dataset.items() if len(part)}
 
 
 def drawn(values: pd.DataFrame, *, colours: dict[str, str], grid: Grid) -> str:

@@ -39,7 +39,7 @@ BUDGET = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
+class PublishedNumber:
     """A number of the study, with its error bar where there is one, and what is otherwise here."""
 
     value: float
@@ -47,24 +47,24 @@ class Told:
     differs: str
 
 
-def auroc(source: Source, dataset: Dataset, grid: Grid) -> Told | None:
+def auroc(source: Source, dataset: Dataset, grid: Grid) -> PublishedNumber | None:
     """What the study reached with such a source on such a dataset; none where it has nothing of the kind."""
     archive = grid.archive(dataset.archive)
     task, other = TASKS.get(archive.kind.name, ("", ""))
     corpus, name, differs = _called(source, grid)
     listed = archive.kind.options.get("splits", "official") == "official"
     splits = "" if listed else "other splits than the authors' lists"
-    told = [other, _made_up(source, dataset.archive, grid), splits, *_learned_otherwise(source), differs]
-    return _row("auroc", task, "" if task == "OrganSMNIST" else corpus, name, told)
+    differences = [other, _made_up(source, dataset.archive, grid), splits, *_learned_otherwise(source), differs]
+    return _row("auroc", task, "" if task == "OrganSMNIST" else corpus, name, differences)
 
 
 def hours(quantity: str, source: Source, grid: Grid) -> float:
-    """Hours of `pretraining` or `reduction` in the study; NaN where it tells none."""
+    """Hours of `pretraining` or `reduction` in the study; NaN where it reports none."""
     if quantity == "pretraining" and _learned_otherwise(source):
         return float("nan")
     corpus, name, _ = _called(source, grid)
-    told = _row(f"{quantity}_hours", "", corpus, name, []) if corpus else None
-    return told.value if told else float("nan")
+    number = _row(f"{quantity}_hours", "", corpus, name, []) if corpus else None
+    return number.value if number else float("nan")
 
 
 def _made_up(source: Source, archive: str, grid: Grid) -> str:
@@ -79,17 +79,17 @@ def _learned_otherwise(source: Source) -> list[str]:
     differs += [f"starts from {source.start}"] if source.start else []
     if source.training and source.training.epochs != EPOCHS:
         length = source.training.steps, source.training.epochs
-        told = f"{length[0]} steps, whatever is kept" if length[0] else f"{length[1]:g} epochs"
-        differs.append(f"{told}; the study has {EPOCHS} epochs")
+        length_here = f"{length[0]} steps, whatever is kept" if length[0] else f"{length[1]:g} epochs"
+        differs.append(f"{length_here}; the study has {EPOCHS} epochs")
     return differs
 
 
-def _row(quantity: str, task: str, corpus: str, name: str, differs: list[str]) -> Told | None:
+def _row(quantity: str, task: str, corpus: str, name: str, differs: list[str]) -> PublishedNumber | None:
     place = (quantity, task, corpus, name)
     if place not in _table().index:
         return None
     row = _table().loc[place]
-    return Told(value=row["value"], spread=row["spread"], differs="; ".join(filter(None, differs)))
+    return PublishedNumber(value=row["value"], spread=row["spread"], differs="; ".join(filter(None, differs)))
 
 
 @cache
@@ -112,26 +112,26 @@ def _called(source: Source, grid: Grid) -> tuple[str, str, str]:
 
 def _reduction(choice: Choice) -> tuple[str, str]:
     """(name, what differs) of a reduction in the study's words."""
-    told = registry.chosen("reductions", choice)
-    budget = getattr(told, "share", None) == BUDGET
+    options = registry.chosen("reductions", choice)
+    budget = getattr(options, "share", None) == BUDGET
     if choice.name == "everything":
         return "AllSlices", ""
     if choice.name == "every_n":
-        return ("EveryN", "the study's n is not published") if told.per == "volume" else ("", "")
-    if choice.name == "hash" and told.of == "difference" and told.mode == "leader":
-        return _hash(told, budget=budget), ""
-    if choice.name in MEASURES and told.per == "volume" and told.mode == "leader":
+        return ("EveryN", "the study's n is not published") if options.per == "volume" else ("", "")
+    if choice.name == "hash" and options.of == "difference" and options.mode == "leader":
+        return _hash(options, budget=budget), ""
+    if choice.name in MEASURES and options.per == "volume" and options.mode == "leader":
         name = MEASURES[choice.name]
-        whole = budget or told.share is None
+        whole = budget or options.share is None
         differs = "the study's threshold is not published" if not budget else ""
         return (f"{name} (10% budget)" if budget else name, differs) if whole else ("", "")
     return "", ""
 
 
-def _hash(told: object, *, budget: bool) -> str:
+def _hash(options: object, *, budget: bool) -> str:
     """What the study calls a reduction by hash; empty where it has none such."""
     if budget:
-        return "Hash (10% budget)" if told.per == "volume" else ""
-    if told.share is not None:
+        return "Hash (10% budget)" if options.per == "volume" else ""
+    if options.share is not None:
         return ""
-    return f"Hash-{told.distance} ({'per volume' if told.per == 'volume' else 'whole dataset'})"
+    return f"Hash-{options.distance} ({'per volume' if options.per == 'volume' else 'whole dataset'})"

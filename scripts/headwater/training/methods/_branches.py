@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from headwater.core.errors import UserError
-from headwater.models.backbones._encoder import Encoder
+from headwater.models.encoder import Encoder
 from headwater.study.recipe import Training
 
 

@@ -59,10 +59,10 @@ class GroupedBatchNorm(nn.Module):
 
 def in_groups(model: nn.Module, *, group: int) -> bool:
     """Have each BatchNorm of the model computed in groups; whether there is any."""
-    found = False
+    replaced = False
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, _BatchNorm):
                 setattr(module, name, GroupedBatchNorm(child, group=group))
-                found = True
-    return found
+                replaced = True
+    return replaced

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from headwater.core.errors import UserError
 from headwater.core.records import Record
-from headwater.models.backbones._encoder import Encoder
-from headwater.models.tasks import Kind
+from headwater.models.encoder import Encoder
+from headwater.models.tasks import Task
 from headwater.study.recipe import Views
 from headwater.training.augment import DRAWS, as_float, augment, order
 from headwater.training.loop import Learner
@@ -109,7 +109,7 @@ def learner(
     views: Views,
     size: int,
     labels: int,
-    task: Kind,
+    task: Task,
     targets: np.ndarray,
     steps: int,
 ) -> Learner:

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from headwater.core.errors import UserError
 from headwater.core.records import Record
-from headwater.models.backbones._encoder import Encoder
-from headwater.models.tasks import Kind
+from headwater.models.encoder import Encoder
+from headwater.models.tasks import Task
 from headwater.study.recipe import Training, Views
 from headwater.training.augment import as_float
 from headwater.training.checkpoint import say
@@ -65,7 +65,7 @@ class Moco(Learner):
         return self.query.encoder
 
     def views(self, images: Tensor, keys: Tensor) -> list[Tensor]:
-        """What is asked for, and what is found."""
+        """What is asked for, and what is logits."""
         size, least = self.encoder.size, self.options.crop
         return _crops.wide(as_float(images), keys, self.changes, least=least, size=size, count=2)
 
@@ -76,9 +76,9 @@ class Moco(Learner):
         with _branches.in_full(queries.device):
             queries = F.normalize(queries.float(), dim=1)
             own = (queries * keys).sum(dim=1, keepdim=True)
-            found = torch.cat([own, queries @ self.queue.answers.T], dim=1) / self.options.temperature
+            logits = torch.cat([own, queries @ self.queue.answers.T], dim=1) / self.options.temperature
             self.queue.push(keys)
-            return F.cross_entropy(found, torch.zeros(len(found), dtype=torch.int64, device=found.device))
+            return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.int64, device=logits.device))
 
     def parameter_groups(self, training: Training) -> list[dict]:
         """The query network's parameters."""
@@ -119,7 +119,7 @@ def learner(
     views: Views,
     size: int,
     labels: int,
-    task: Kind,
+    task: Task,
     targets: np.ndarray,
     steps: int,
 ) -> Learner:

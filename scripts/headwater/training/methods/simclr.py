@@ -13,8 +13,8 @@ from pydantic import Field
 from torch import Tensor
 
 from headwater.core.records import Record
-from headwater.models.backbones._encoder import Encoder
-from headwater.models.tasks import Kind
+from headwater.models.encoder import Encoder
+from headwater.models.tasks import Task
 from headwater.study.recipe import Training, Views
 from headwater.training.augment import as_float
 from headwater.training.loop import Learner
@@ -76,7 +76,7 @@ def learner(
     views: Views,
     size: int,
     labels: int,
-    task: Kind,
+    task: Task,
     targets: np.ndarray,
     steps: int,
 ) -> Learner:

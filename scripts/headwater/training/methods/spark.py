@@ -11,9 +11,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from headwater.core.records import Record
-from headwater.models.backbones._encoder import Encoder
-from headwater.models.backbones._sparse import Shown, features
-from headwater.models.tasks import Kind
+from headwater.models.encoder import Encoder
+from headwater.models.sparse import Shown, features
+from headwater.models.tasks import Task
 from headwater.study.recipe import Views
 from headwater.training.augment import DRAWS, as_float, augment, order
 from headwater.training.ddp import sum_over_ranks
@@ -127,7 +127,7 @@ def learner(
     views: Views,
     size: int,
     labels: int,
-    task: Kind,
+    task: Task,
     targets: np.ndarray,
     steps: int,
 ) -> Learner:

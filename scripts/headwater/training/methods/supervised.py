@@ -4,8 +4,9 @@ import numpy as np
 
 from headwater.core.errors import UserError
 from headwater.core.records import Record
-from headwater.models.backbones._encoder import Encoder
-from headwater.models.tasks import Kind, classification
+from headwater.models.encoder import Encoder
+from headwater.models.task_network import TaskNetwork
+from headwater.models.tasks import Task
 from headwater.study.recipe import Views
 from headwater.training import fitting
 from headwater.training.loop import Learner
@@ -25,7 +26,7 @@ def learner(
     views: Views,
     size: int,
     labels: int,
-    task: Kind,
+    task: Task,
     targets: np.ndarray,
     steps: int,
 ) -> Learner:
@@ -35,6 +36,5 @@ def learner(
             "supervised pre-training needs labels, and no image of the corpus bears any",
             remedy="use another method or corpus",
         )
-    weights = classification.class_weights(targets, kind=task, wanted=options.class_weights)
-    classifier = classification.Classifier(encoder, labels=labels, seed=0)
-    return fitting.Fitting(classifier, views=views, kind=task, class_weights=weights)
+    weights = task.plugin.label_weights(targets, form=task.form, wanted=options.class_weights)
+    return fitting.Fitting(TaskNetwork(encoder, task=task, seed=0), task=task, views=views, label_weights=weights)

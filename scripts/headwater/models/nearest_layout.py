@@ -8,7 +8,7 @@ from types import ModuleType
 
 from headwater.core import registry
 from headwater.core.errors import UserError
-from headwater.models.weights._coverage import Coverage, Tensors, spell
+from headwater.models.weight_coverage import Coverage, Tensors, spell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,7 @@ class Spelling:
 
 
 def layout(
-    found: Tensors,
+    checkpoint: Tensors,
     *,
     chosen: str,
     backbone: str,
@@ -39,40 +39,40 @@ def layout(
         if looks_at not in registry.constant("weights", name, "DIMENSIONS", default=(2,)):
             continue
         module = registry.load("weights", name)
-        best = prefix(found, expected=expected, layout=module)
+        best = prefix(checkpoint, expected=expected, layout=module)
         try:
             # a layout that needs to be told the normalisation by the file fits none but its own files
             module.normalisation(backbone, {"mean": "[0]", "std": "[1]"} if name == chosen else {})
             covered = match(name, best)
         except UserError:
             continue
-        signed = not best and _bears(found, getattr(module, "SIGNS", ()))
+        signed = not best and _bears(checkpoint, getattr(module, "SIGNS", ()))
         rank = (covered.share, signed, name == chosen, -len(covered.unexpected), name == backbone.partition("/")[0])
         ranked.append((rank, Spelling(layout=name, prefix=best, share=covered.share)))
     best = max(ranked, key=lambda pair: pair[0], default=None)
     return best[1] if best and best[1].share else None
 
 
-def _bears(found: Tensors, signs: tuple[str, ...]) -> bool:
+def _bears(checkpoint: Tensors, signs: tuple[str, ...]) -> bool:
     """Whether there are signs, and the checkpoint has a key for each."""
-    return bool(signs) and all(any(re.search(sign, key) for key in found) for sign in signs)
+    return bool(signs) and all(any(re.search(sign, key) for key in checkpoint) for sign in signs)
 
 
-def prefix(found: Tensors, *, expected: Collection[str], layout: ModuleType) -> str:
+def prefix(checkpoint: Tensors, *, expected: Collection[str], layout: ModuleType) -> str:
     """The prefix under which most tensors would find a place."""
-    most, best = _fits(found, expected, layout, ""), ""
-    for candidate, keys in sorted(_prefixes(found).items(), key=lambda pair: (-pair[1], pair[0])):
+    most, best = _fits(checkpoint, expected, layout, ""), ""
+    for candidate, keys in sorted(_prefixes(checkpoint).items(), key=lambda pair: (-pair[1], pair[0])):
         if keys <= most:
             break
-        if (fits := _fits(found, expected, layout, candidate)) > most:
+        if (fits := _fits(checkpoint, expected, layout, candidate)) > most:
             most, best = fits, candidate
     return best
 
 
-def _fits(found: Tensors, expected: Collection[str], layout: ModuleType, prefix: str) -> int:
-    return sum(spell(key, layout, prefix) in expected for key in found)
+def _fits(checkpoint: Tensors, expected: Collection[str], layout: ModuleType, prefix: str) -> int:
+    return sum(spell(key, layout, prefix) in expected for key in checkpoint)
 
 
-def _prefixes(found: Tensors) -> Counter[str]:
+def _prefixes(checkpoint: Tensors) -> Counter[str]:
     """Every beginning of a key that ends in a dot or a slash, and how many keys begin with it."""
-    return Counter(key[: end.end()] for key in found for end in re.finditer(r"[./]", key))
+    return Counter(key[: end.end()] for key in checkpoint for end in re.finditer(r"[./]", key))

@@ -149,8 +149,8 @@ def draw(name: str, *, size: int, mean: tuple[float, ...], std: tuple[float, ...
         looks_at = {"dimensions": getattr(module, "DIMENSIONS", 2), "colours": getattr(module, "COLOURS", 3)}
         return Encoder(backbone, name=name, size=size, multiple=multiple, mean=mean, std=std, **looks_at)
     except ImportError as error:
-        told = str(error).strip().splitlines()[0]
-        raise UserError(f"{name} needs a library that is not installed: {told}", remedy="run make setup") from None
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"{name} needs a library that is not installed: {reason}", remedy="run make setup") from None
 
 
 def restore(

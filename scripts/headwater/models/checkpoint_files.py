@@ -31,7 +31,7 @@ WRAPPERS = (
 def read(path: Path, *, wrapper: str = "") -> tuple[dict[str, Tensor], dict[str, str]]:
     """(tensors by name, metadata) of a .pth, .pt, .safetensors or .npz file.
 
-    `wrapper` names the entry that holds the tensors; without it the only known one is taken.
+    `wrapper` names the entry that holds the tensors; without it the only known wrapper is taken.
     """
     if not path.is_file():
         raise UserError("there is no such file", file=path, remedy="mend weights.path, or leave it out to ask the hub")
@@ -87,22 +87,22 @@ def _tensors(content: Any, wrapper: str, path: Path) -> dict[str, Tensor]:
             content, wrapper = inner[wrapper], ""
             continue
         tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
-        known = [key for key in WRAPPERS if key in inner]
-        if len(known) > 1:
+        wrappers = [key for key in WRAPPERS if key in inner]
+        if len(wrappers) > 1:
             raise UserError(
-                f"holds several networks: {', '.join(known)}",
+                f"holds several networks: {', '.join(wrappers)}",
                 file=path,
-                remedy="say which by wrapper: " + " or wrapper: ".join(known),
+                remedy="say which by wrapper: " + " or wrapper: ".join(wrappers),
             )
-        if not known and tensors:
+        if not wrappers and tensors:
             return tensors
-        if not known:
+        if not wrappers:
             raise UserError(
                 "holds no tensors",
                 file=path,
                 remedy=f"set wrapper to one of: {', '.join(map(str, inner)) or 'none to choose from'}",
             )
-        content = inner[known[0]]
+        content = inner[wrappers[0]]
     raise UserError(
         f"holds a {type(content).__name__}, no tensors by name", file=path, remedy="save the state_dict of the network"
     )

@@ -36,6 +36,11 @@ def palette(sources: list[str]) -> dict[str, str]:
     return {source: COLOURS[position % len(COLOURS)] for position, source in enumerate(sources)}
 
 
+def colours_of(grid: Grid) -> dict[str, str]:
+    """The colour of each source of a study, controls included."""
+    return palette([source.name for source in grid.sources])
+
+
 def behind(recipe: str, grid: Grid) -> str:
     """The recipe, said where there are several."""
     return f", {recipe}" if len(grid.recipes) > 1 else ""

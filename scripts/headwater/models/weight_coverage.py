@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from headwater.models.backbones._encoder import NO_WEIGHTS
+from headwater.models.encoder import NO_WEIGHTS
 
 Tensors = Mapping[str, Tensor]
 Resample = Callable[[str, Tensor], Tensor | None]
@@ -97,7 +97,7 @@ class Coverage:
 
 
 def match(
-    found: Tensors,
+    checkpoint: Tensors,
     *,
     expected: Tensors,
     layout: ModuleType,
@@ -111,9 +111,9 @@ def match(
     tensor; `resample_patch` likewise brings a patch embedding to the network's patches, which is footnoted.
     """
     coverage = Coverage(tensors={}, expected=dict(expected))
-    ours = _spelt(found, layout, prefix, coverage)
+    ours = _spelt(checkpoint, layout, prefix, coverage)
     arrange = getattr(layout, "arrange", lambda tensors, _: tensors)
-    arranged = arrange({ours[key]: found[key] for key in ours}, expected.keys())
+    arranged = arrange({ours[key]: checkpoint[key] for key in ours}, expected.keys())
     _account(ours, arranged, layout, coverage)
     published = getattr(layout, "resample", lambda key, tensor, shape: None)
     for key, tensor in arranged.items():
@@ -143,9 +143,9 @@ def spell(key: str, layout: ModuleType, prefix: str) -> str | None:
     return ours
 
 
-def _spelt(found: Tensors, layout: ModuleType, prefix: str, coverage: Coverage) -> dict[str, str]:
+def _spelt(checkpoint: Tensors, layout: ModuleType, prefix: str, coverage: Coverage) -> dict[str, str]:
     """Our name for each of the checkpoint's that begins with the prefix; the others are noted as dropped."""
-    names = {key: spell(key, layout, prefix) for key in found}
+    names = {key: spell(key, layout, prefix) for key in checkpoint}
     outside = f"does not begin with the prefix {prefix!r}"
     coverage.dropped |= {key: outside for key, ours in names.items() if ours is None}
     return {key: ours for key, ours in names.items() if ours is not None}

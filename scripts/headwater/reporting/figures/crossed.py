@@ -1,4 +1,4 @@
-"""Matrix: how well a source's networks do on every dataset, seen at once, by the dataset that they were fitted to."""
+"""A matrix: how well a source's networks do on every dataset, seen at once, by the dataset that they were fitted to."""
 
 import matplotlib as mpl
 import pandas as pd
@@ -8,8 +8,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from headwater.core import registry, text
-from headwater.reporting import formatting
-from headwater.reporting.figures.drawing import COLOURS, INK, LOOK, as_svg, behind
+from headwater.data.tables import MACRO
+from headwater.reporting import external_table, formatting
+from headwater.reporting.artefacts import FigureCard
+from headwater.reporting.drawing import COLOURS, INK, LOOK, as_svg, behind
+from headwater.reporting.results import StudyResults
 from headwater.study.grid import Grid
 
 SHADES = LinearSegmentedColormap.from_list("shades", ["#f2f6fa", COLOURS[0]])
@@ -17,6 +20,24 @@ SHADES = LinearSegmentedColormap.from_list("shades", ["#f2f6fa", COLOURS[0]])
 
 # a cell's ground does not follow the page's light or dark, so neither may its words
 ON_LIGHT, ON_DARK = "#111111", "#fefefe"
+
+
+CARD = FigureCard(
+    section="elsewhere",
+    place=90,
+    title="By the dataset fitted to and the one tested on",
+    caption="Mean over findings (how many), darker where better; one scale for all sources. A frame: fitted to the "
+    "dataset itself.",
+    when="external",
+)
+
+
+def make(study: StudyResults) -> dict[str, str]:
+    """A matrix for each source that has a number."""
+    crossed = study.crossed
+    macro = external_table.ordered(crossed[crossed["label"] == MACRO], grid=study.grid)
+    sources = dict.fromkeys(macro.loc[macro["value"].notna(), "source"])
+    return {source: drawn(macro, source=source, grid=study.grid) for source in sources}
 
 
 def drawn(cells: pd.DataFrame, *, source: str, grid: Grid) -> str:

@@ -1,0 +1,78 @@
+"""Predictor: a fine-tuned network read back from its file, with what it was fitted to predict."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from headwater.core.errors import UserError
+from headwater.core.fingerprints import NOT_RECORDED, sha256
+from headwater.models.encoder import draw, normalisation
+from headwater.models.task_network import TaskNetwork
+from headwater.models.tasks import Task
+from headwater.models.weight_files import load_weights
+from headwater.study.grid import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictor:
+    """A run's network, its task, and the size of the images that it was fitted to."""
+
+    run: Run
+    file: Path
+    network: TaskNetwork
+    task: Task
+    size: int
+    metadata: dict[str, str]
+    """What the file says of itself."""
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels that it predicts, in the order of its outputs."""
+        return list(self.task.labels)
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """What its predictions come from: the run, the model's file and the encoder's."""
+        encoder = self.metadata.get("encoder", NOT_RECORDED)
+        return {"record": self.run.digest, "model": sha256(self.file), "encoder": encoder}
+
+    def taking(self, size: int) -> nn.Module:
+        """The network for images of `size` pixels, which are brought to its own size."""
+        return self.network if size == self.size else Resizing(self.network, size=self.size)
+
+
+class Resizing(nn.Module):
+    """A network in front of which images are brought to one size, smoothly and the same each time."""
+
+    def __init__(self, network: nn.Module, *, size: int):
+        super().__init__()
+        self.network = network
+        self.size = size
+
+    def forward(self, images: Tensor) -> Tensor:
+        """What the network gives for float images (batch, 3, any height, any width)."""
+        return self.network(F.interpolate(images, size=(self.size, self.size), mode="bilinear", antialias=True))
+
+
+def read(run: Run, model: Path) -> Predictor:
+    """The network in a model file; refuses the model of another run."""
+    tensors, metadata = load_weights(model)
+    if metadata.get("run") != run.as_json():
+        raise UserError(
+            f"is not the model of run {run.path} ({run.digest})", file=model, remedy="delete it and run finetune again"
+        )
+    mean, std = normalisation(metadata, file=model)
+    size = int(metadata["size"])
+    task = Task(name=run.dataset.task, labels=tuple(json.loads(metadata["labels"])), form=metadata["task"])
+    encoder = draw(run.source.backbone, size=size, mean=mean, std=std, seed=0)
+    network = TaskNetwork(encoder, task=task, seed=0)
+    different = network.state_dict().keys() ^ tensors.keys()
+    if different:
+        raise UserError(
+            f"does not fit its network: {', '.join(sorted(different)[:3])}", file=model, remedy="run finetune again"
+        )
+    network.load_state_dict(tensors)
+    return Predictor(run=run, file=model, network=network, task=task, size=size, metadata=metadata)

@@ -1,0 +1,49 @@
+"""Groups of test patients, each against all others."""
+
+import pandas as pd
+
+from headwater.data.tables import MACRO
+from headwater.reporting import diagnostics, formatting
+from headwater.reporting.artefacts import FigureCard
+from headwater.reporting.drawing import behind, colours_of
+from headwater.reporting.figures import _forest
+from headwater.reporting.results import StudyResults
+from headwater.study.grid import Grid
+
+CARD = FigureCard(
+    section="datasets",
+    place=80,
+    title="Groups of patients against all others",
+    caption="Groups of test patients, macro, each against all other patients for whom the same characteristic is "
+    "known. Nothing here is tested: all marks are hollow.",
+)
+
+
+def make(study: StudyResults) -> dict[str, str]:
+    """A forest for each dataset; controls are left out."""
+    controls = [source.name for source in study.grid.sources if source.control]
+    rows = diagnostics.ordered(study.subgroups, study=study)
+    rows = rows[~rows["source"].isin(controls) & (rows["label"] == MACRO) & rows["difference"].notna()]
+    by_dataset = {dataset.name: rows[rows["dataset"] == dataset.name] for dataset in study.grid.datasets}
+    return {name: drawn(groups, grid=study.grid) for name, groups in by_dataset.items() if len(groups)}
+
+
+def drawn(groups: pd.DataFrame, *, grid: Grid) -> str:
+    """The forest of groups of patients. No mark is filled: nothing is tested."""
+    title = formatting.titles(grid)[grid.comparing.metrics[0]]
+    marks = pd.DataFrame(
+        {
+            "panel": [title + behind(row.recipe, grid) for row in groups.itertuples()],
+            "group": [
+                f"{row.characteristic} {row.group}, {row.patients} patients ({row.note})" for row in groups.itertuples()
+            ],
+            "name": groups["source"],
+            "source": groups["source"],
+            "difference": groups["difference"],
+            "low": groups["difference_low"],
+            "high": groups["difference_high"],
+            "significant": False,
+        }
+    )
+    covers = f"{100 * (1 - grid.comparing.level):g}% CI"
+    return _forest.drawn(marks, colours=colours_of(grid), xlabel=f"difference from all others, {covers}")

@@ -1,0 +1,107 @@
+"""Footnotes: what stands below a table of differences between sources."""
+
+import pandas as pd
+
+from headwater.data.tables import OF_SUBSET
+from headwater.evaluation import multiplicity
+from headwater.reporting import formatting, verdict
+from headwater.study.grid import Grid
+
+
+def of_significance(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
+    """What stands below the table of all comparisons."""
+    return [legend(rows, grid=grid), details(grid), *subsets(rows, grid=grid), *published_faults(grid)]
+
+
+def of_pivot(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
+    """What stands below a pivot table."""
+    titles = formatting.titles(grid)
+    value = next(iter(titles.values())) if len(titles) == 1 else "the metric"
+    cells = f"In the column of a source: {value} ± standard error {formatting.covers(grid)}; of a pair: adjusted p."
+    if grid.comparing.method == "published":
+        cells += " The published way: mean ± standard deviation, and unadjusted p."
+    return [
+        cells,
+        legend(rows, grid=grid),
+        *subsets(rows, grid=grid),
+        *verdict.controls(rows, grid=grid),
+        *published_faults(grid),
+    ]
+
+
+def legend(rows: pd.DataFrame, *, grid: Grid) -> str:
+    """How to read a table of differences."""
+    macro = {"holm": "Holm", "max_t": "max-T"}[grid.comparing.correction]
+    sentences = [
+        "±: standard error.",
+        f"* and bold: adjusted p at most {grid.comparing.level:g} (macro: {macro}; labels: Benjamini-Hochberg; "
+        "controls: Holm). No star: this study cannot tell the two apart, which does not mean that they are equal.",
+        "≤: the smallest p that this number of resamples allows.",
+    ]
+    if rows["few"].any():
+        sentences.append(f"{formatting.FEW.strip()}: few patients with the label, or without it; read with caution.")
+    if not multiplicity.failed(rows).empty:
+        sentences.append(
+            f"{formatting.CONTROL_FAILED.strip()}: a control failed on this test set; its stars are as computed, "
+            "but do not rely on them."
+        )
+    return " ".join(sentences)
+
+
+def details(grid: Grid) -> str:
+    """What the further columns of the whole table are."""
+    sentences = [
+        "df: degrees of freedom of t. Percentile p: p from the bootstrap replicates alone, for comparison. Effect: the "
+        "difference divided by the standard deviation between trainings. Superiority: share of pairs of trainings in "
+        "which the source is better."
+    ]
+    if grid.comparing.margin:
+        sentences.append(
+            f"Non-inferiority and equivalence p: against a margin of {grid.comparing.margin:g} fixed in advance, "
+            "adjusted over the family (macro: Holm; labels: Benjamini-Hochberg); only what the column states in words "
+            "is shown."
+        )
+    return " ".join(sentences)
+
+
+def published_faults(grid: Grid) -> list[str]:
+    """What the published way gets wrong; nothing where it is not shown."""
+    if grid.comparing.method != "published":
+        return []
+    return [
+        "Published way: the mean ± SD and the p by the published study's own algorithm, shown beside ours; no star and "
+        "no claim rests on it. It resamples images although a patient has several, so p is too small; it takes one "
+        f"training for a source (here seed {min(grid.seeds)}); it chooses the direction of a test after looking, so 5% "
+        "are really 10%; it does not correct for multiple tests; its SD of a macro is mostly the spread between "
+        "labels, and is undefined where a label lacks a class in one resample; and its p can be 0, although 1,000 "
+        "resamples cannot support a two-sided p below 0.002."
+    ]
+
+
+def subsets(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
+    """What the macro of each subset is the mean over, and on which test sets it has no row of its own."""
+    sentences = []
+    for name, by_dataset in grid.comparing.subsets.items():
+        parts = [
+            _subset(rows[rows["dataset"] == dataset], OF_SUBSET + name, labels)
+            for dataset, labels in by_dataset.items()
+        ]
+        if present := [part for part in parts if part]:
+            sentences.append(f"{OF_SUBSET}{name}, exploratory, is the mean over fewer labels. {' '.join(present)}")
+    return sentences
+
+
+def _subset(rows: pd.DataFrame, label: str, labels: tuple[str, ...]) -> str:
+    """The labels of a subset on one test set, or why it has no row there; nothing without the test set's rows."""
+    if rows.empty:
+        return ""
+    where = rows["dataset"].iloc[0]
+    if label in set(rows["label"]):
+        return f"{where}: {', '.join(labels)}."
+    tested = set(rows.loc[rows["tested"], "label"])
+    why = (
+        "it holds every tested label, so the macro is its mean"
+        if tested & set(labels)
+        else "none of its labels is tested"
+    )
+    return f"{where}: no row of its own, as {why}."

@@ -1,0 +1,113 @@
+"""How the numbers were made, and what is not in them, in sentences for the end of the page."""
+
+import math
+
+import pandas as pd
+
+from headwater.core import text
+from headwater.core.text import many
+from headwater.evaluation.multiplicity import CONFIRMATORY, CONTROL, EXPLORATORY
+from headwater.evaluation.statistics.readers import FEWEST_PAIRED
+from headwater.reporting import footnotes, verdict
+from headwater.study.comparison import FEW_POSITIVE
+from headwater.study.grid import Grid
+
+
+def notes(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
+    """All of them."""
+    fewest, few = grid.comparing.fewest_positive, FEW_POSITIVE
+    return [
+        f"{grid.comparing.resamples} bootstrap replicates draw patients with replacement, all images of a patient "
+        "together. All sources, seeds, labels and metrics of a dataset share one draw: every difference is paired.",
+        *_method(grid),
+        _seeds(grid),
+        "One pre-training per source: its noise is not in the intervals.",
+        _percentile(rows),
+        *_families(rows, grid),
+        f"Labels with fewer than {fewest} positive or negative patients in the test split are described but not "
+        "tested; labels without a positive or negative case have no number. Neither is in the macro. This is decided "
+        f"from the test split before any score is looked at. With fewer than {few}, a label is flagged, and its t has "
+        "at most one degree of freedom less than the smaller class has patients.",
+        "The macro is the mean over the same labels in every replicate. A replicate in which a label has no positive "
+        "or no negative case is dropped for that label and for the macro, and counted "
+        f"(at most {int(rows['dropped'].max())} here).",
+        *footnotes.subsets(rows, grid=grid),
+        *verdict.controls(rows, grid=grid),
+        *footnotes.published_faults(grid),
+        "A difference without a star is no proof of equality.",
+    ]
+
+
+def _method(grid: Grid) -> list[str]:
+    """Where p and the intervals come from."""
+    one_seed = len(grid.seeds) == 1
+    if grid.comparing.method == "percentile":
+        return [
+            "Intervals are percentiles of the replicates, in which the seeds are resampled too. p is two-sided: twice "
+            "the share of replicates on the rarer side of zero, with the data themselves counted as one replicate "
+            "(Davison and Hinkley 1997, section 4.2). The ± is the standard error with seeds as readers."
+        ]
+    if grid.comparing.method == "delong":
+        return ["One training per source is compared by DeLong's method, with the images of a patient as a cluster."]
+    if one_seed:
+        return ["p and intervals come from the difference over its standard error, that of the resampled patients."]
+    return [
+        "p and intervals come from t, the difference over its standard error, with seeds as the readers of a "
+        "multi-reader multi-case study: the method of Obuchowski and Rockette (1995) with the degrees of freedom of "
+        "Hillis (2007), extended by the number of patients in the smaller class, and covariances from the resampled "
+        "patients. They generalise to new patients and new trainings. The same is computed for these trainings as "
+        "fixed, with only the patients random; standard error, interval and p are those of the more cautious of the "
+        "two. Intervals of a single value are computed on the logit scale, so that they stay in its range."
+    ]
+
+
+def _seeds(grid: Grid) -> str:
+    seeds = len(grid.seeds)
+    if seeds == 1:
+        return (
+            "Each source was fitted once: training noise is not in it, neither in the intervals nor in p; the tables "
+            "describe these trained networks, not their sources."
+        )
+    fitted = f"Each source was fitted {seeds} times (seeds {', '.join(map(str, grid.seeds))}). "
+    if grid.comparing.method == "percentile":
+        return fitted + (
+            "In each replicate a source's seeds are resampled, and their deviations scaled by √(S/(S−1)), because a "
+            "resample of S seeds has only (S−1)/S of their variance."
+        )
+    if grid.comparing.pairing == "nested" or seeds < FEWEST_PAIRED:
+        few = " (with two seeds, pairs would leave one degree of freedom)" if grid.comparing.pairing == "paired" else ""
+        return fitted + f"Seeds are nested in their source{few}: they are not paired across sources."
+    return fitted + (
+        "Seeds are paired: seed k fixes the order of the data and the first weights of the head for every source, so "
+        "that differences are taken seed by seed. An A/A control uses other random numbers; its seeds are nested."
+    )
+
+
+def _percentile(rows: pd.DataFrame) -> str:
+    """The sensitivity column, and how small it can get."""
+    smallest = rows["smallest_p"].max()
+    if math.isnan(smallest):
+        return "There is no percentile p: nothing was tested."
+    return (
+        "The percentile p comes from the replicates alone, with patients and seeds resampled; the smallest that they "
+        f"can give is {text.p_value(smallest)}."
+    )
+
+
+def _families(rows: pd.DataFrame, grid: Grid) -> list[str]:
+    """What was declared, and how it is corrected."""
+    tests = {name: many(int((rows["family"] == name).sum()), "test") for name in (CONFIRMATORY, EXPLORATORY, CONTROL)}
+    by_max_t = grid.comparing.correction == "max_t"
+    of_subsets = " and the macro of every subset" if grid.comparing.subsets else ""
+    sentences = [
+        "Families declared in advance: confirmatory, the macro of every dataset, pair, recipe and metric "
+        f"({tests[CONFIRMATORY]}, {'max-T' if by_max_t else 'Holm'}); exploratory, every single label{of_subsets} "
+        f"({tests[EXPLORATORY]}, Benjamini-Hochberg); controls, their macros ({tests[CONTROL]}, Holm)."
+    ]
+    if by_max_t and tests[CONFIRMATORY] != many(0, "test"):
+        used = int(rows.loc[rows["family"] == CONFIRMATORY, "correction_resamples"].max())
+        sentences.append(
+            f"Step-down max-T (Westfall and Young, Romano and Wolf) uses the {used} replicates in which every test of "
+            f"the family is defined; {grid.comparing.resamples - used} were dropped."
+        )
+    return sentences

@@ -1,0 +1,214 @@
+"""The sections of the page in their order, and what opens and closes each beside the tables and figures shown there."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import pandas as pd
+
+from headwater.core import text
+from headwater.data import cards
+from headwater.data.tables import MACRO, SPLITS
+from headwater.reporting import footnotes, formatting, methods, prose, verdict
+from headwater.reporting.printed_table import PrintedTable, plain
+from headwater.reporting.results import StudyResults
+from headwater.study.archive import Dataset
+from headwater.study.grid import Grid
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """A piece of a section: a heading, text, a list, a table or a figure."""
+
+    heading: str = ""
+    text: str = ""
+    small: str = ""
+    lines: tuple[str, ...] = ()
+    table: PrintedTable | None = None
+    svg: str = ""
+    caption: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A section of the page."""
+
+    name: str
+    """What tables and figures call it in their cards."""
+    title: str
+    nav: str
+    """What the links at the top of the page call it."""
+    lead: str = ""
+    dataset: str = ""
+    """The dataset that it is about, where it is about one."""
+    opening: tuple[Block, ...] = ()
+    closing: tuple[Block, ...] = ()
+    blocks: tuple[Block, ...] = field(default=())
+
+    @property
+    def id(self) -> str:
+        """What a link to it ends with."""
+        return f"dataset-{self.dataset}" if self.dataset else self.name
+
+    def around(self, blocks: list[Block]) -> "Section":
+        """The section with these blocks inside."""
+        return replace(self, blocks=(*self.opening, *blocks, *self.closing))
+
+
+def sections(study: StudyResults) -> Iterator[Section]:
+    """All sections in their order; one that has no block when all is inside is not shown."""
+    yield Section(name="verdict", title="Verdict", nav="Verdict", opening=tuple(_verdict(study)))
+    for dataset in study.grid.datasets:
+        yield _dataset(dataset, study)
+    yield Section(name="calibration", title="Can the scores be read as probabilities?", nav="Probabilities")
+    yield Section(name="thresholds", title="What alarms find and miss", nav="Alarms")
+    yield Section(name="subgroups", title="For whom does it work less well?", nav="Subgroups")
+    yield Section(
+        name="elsewhere",
+        title="Tested elsewhere",
+        nav="Elsewhere",
+        lead="Each network on the test cases of the other datasets, for the findings that both have.",
+    )
+    yield Section(
+        name="reductions",
+        title="Less of the corpus",
+        nav="Reductions",
+        lead="What each reduction kept, what that took, and what the networks reached.",
+    )
+    yield Section(name="sources", title="Sources", nav="Sources", opening=(Block(table=_sources(study.grid)),))
+    yield Section(name="archives", title="Archives", nav="Archives", opening=(Block(table=_archives(study)),))
+    yield Section(name="apart", title="Were the splits apart?", nav="Leaks", opening=tuple(_apart(study)))
+    notes = tuple(methods.notes(study.comparisons, grid=study.grid))
+    yield Section(name="method", title="How the numbers were made", nav="Method", opening=(Block(lines=notes),))
+
+
+def _verdict(study: StudyResults) -> Iterator[Block]:
+    """What is significant, and the table of the confirmatory comparisons."""
+    rows, grid = study.comparisons, study.grid
+    yield Block(text=verdict.verdict(rows, grid=grid))
+    yield Block(lines=tuple(verdict.claims(rows, grid=grid)))
+    yield Block(table=_compared(rows[rows["label"] == MACRO], study))
+    yield Block(small=footnotes.legend(rows, grid=grid))
+
+
+def _dataset(dataset: Dataset, study: StudyResults) -> Section:
+    """What the page says of one dataset."""
+    rows, counts = study.comparisons, study.counts[dataset.archive]
+    here = rows[rows["dataset"] == dataset.name]
+    about = prose.about(study.grid.archive(dataset.archive))
+    compared = _compared(here, study)
+    compared = replace(compared, shown=compared.shown.drop(columns=["Dataset"]))
+    return Section(
+        name="datasets",
+        dataset=dataset.name,
+        title=formatting.dataset_of(next(here.itertuples())),
+        nav=dataset.name,
+        lead=about[0].upper() + about[1:],
+        opening=(
+            Block(lines=tuple(verdict.left_out(rows, dataset=dataset, counts=counts))),
+            Block(heading="Label by label", table=compared),
+        ),
+        closing=(
+            Block(heading="How many cases have each label", table=_label_counts(counts, here, dataset)),
+            Block(
+                small="In each split: cases with the label / cases whose label is known, and the patients with the "
+                "label."
+            ),
+        ),
+    )
+
+
+def _compared(rows: pd.DataFrame, study: StudyResults) -> PrintedTable:
+    """Some comparisons, without the columns that only the whole table has."""
+    shown = formatting.readable(study.comparisons, grid=study.grid).drop(columns=list(formatting.DETAILS))
+    return _words(shown.loc[rows.index], comparisons=rows)
+
+
+def _words(shown: pd.DataFrame, *, words: tuple[str, ...] = text.LEFT, **more: pd.DataFrame) -> PrintedTable:
+    """A table that only the page has."""
+    return PrintedTable(title="", shown=shown, bold=plain(shown), exact=shown, words=words, **more)
+
+
+def _label_counts(counts: pd.DataFrame, rows: pd.DataFrame, dataset: Dataset) -> PrintedTable:
+    """For each label: in each split, its cases and patients; and its part in the comparison."""
+    notes = rows.drop_duplicates("label").set_index("label")["note"]
+    tested = rows.groupby("label")["tested"].any()
+    by_label = {label: part.set_index("split") for label, part in counts.groupby("label", sort=False)}
+    lines = []
+    for label in dataset.labels or by_label:
+        splits = by_label[label] if label in by_label else pd.DataFrame()
+        line = {split.capitalize(): _cases_with_label(splits, split) for split in SPLITS}
+        part = "tested" if tested.get(label, False) else notes.get(label, "not compared").split("; ")[0]
+        lines.append({"Label": label, **line, "In test": _share(splits), "Part in the comparison": part})
+    return _words(pd.DataFrame(lines), words=("Label", "Part in the comparison"))
+
+
+def _cases_with_label(splits: pd.DataFrame, split: str) -> str:
+    """Cases with the label of those known, and patients with it."""
+    if split not in splits.index:
+        return text.NONE
+    count = splits.loc[split]
+    unknown = f"; {count['unknown']} unknown" if count["unknown"] else ""
+    cases = f"{count['positives']} / {count['positives'] + count['negatives']}"
+    return f"{cases} ({text.many(count['positive_patients'], 'patient')}{unknown})"
+
+
+def _share(splits: pd.DataFrame) -> str:
+    """Share of the test cases with the label."""
+    if "test" not in splits.index:
+        return text.NONE
+    positives, negatives = splits.loc["test", ["positives", "negatives"]]
+    return f"{100 * positives / (positives + negatives):.1f}%" if positives + negatives else text.NONE
+
+
+def _sources(grid: Grid) -> PrintedTable:
+    """How each source got its weights."""
+    lines = [
+        {
+            "Source": source.name + (" (reference)" if source.name == grid.comparing.reference else ""),
+            "Weights": prose.way(source),
+            "Backbone": source.backbone,
+            "Corpus": prose.corpus(source, grid),
+            "Length": prose.length(source),
+        }
+        for source in grid.sources
+    ]
+    shown = pd.DataFrame(lines)
+    return _words(shown, words=tuple(shown))
+
+
+def _archives(study: StudyResults) -> PrintedTable:
+    """What each archive is, whose, and how many of its images could not be read."""
+    lines = [
+        {
+            "Archive": archive.name,
+            "What it is": prose.about(archive),
+            "Licence": cards.card(archive).licence,
+            "Note": f"{cards.card(archive).citation} {_unreadable(archive.name, study.rejects)}".strip(),
+        }
+        for archive in study.grid.archives
+    ]
+    shown = pd.DataFrame(lines)
+    return _words(shown, words=tuple(shown))
+
+
+def _unreadable(archive: str, rejects: dict[str, pd.DataFrame]) -> str:
+    """How many images could not be read, for archives that the study uses."""
+    return f"Unreadable images: {prose.unreadable(rejects[archive])}." if archive in rejects else ""
+
+
+def _apart(study: StudyResults) -> Iterator[Block]:
+    """What the ledger found, and what two splits share, where it is not nothing."""
+    yield Block(text=prose.apart(study.ledger, grid=study.grid))
+    some = study.ledger[study.ledger["cases"] > 0]
+    if some.empty:
+        return
+    shown = pd.DataFrame(
+        {
+            "Shared": some["kind"],
+            "By": some["part"] + " (" + some["cases"].astype(str) + ")",
+            "And": some["other"] + " (" + some["other_cases"].astype(str) + ")",
+            "Excused, because": some["excuse"].where(some["must_be_apart"], "no leak into a test split"),
+        }
+    ).reset_index(drop=True)
+    yield Block(table=_words(shown, words=tuple(shown)))
+    yield Block(small="In brackets: the cases of each split that have their like in the other.")

@@ -1,0 +1,167 @@
+"""The finished results of a study, each read when an artefact of the report asks for it."""
+
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from headwater.core.errors import UserError
+from headwater.data.tables import MACRO, OF_SUBSET, Table, declared
+from headwater.evaluation import bootstrap, calibration, external, multiplicity, operating_points, pairwise, roc
+from headwater.evaluation import subgroups as subgroups_of
+from headwater.reporting import provenance as provenance_of
+from headwater.reporting import reduction_results
+from headwater.study import shared_labels
+from headwater.study.grid import Grid
+from headwater.study.paths import Paths
+
+
+class StudyResults:
+    """What the jobs of a study have written below its folder of results."""
+
+    def __init__(self, grid: Grid, *, results: Path):
+        self.grid = grid
+        self.paths = Paths(results)
+
+    # what is compared
+
+    @cached_property
+    def comparisons(self) -> pd.DataFrame:
+        """Every comparison in reading order, with its correction, its verdict and the name of the runs behind it."""
+        compared = self._of_datasets(pairwise.COMPARISONS)
+        rows = multiplicity.corrected(compared, grid=self.grid, order=self.label_order, replicates=self.replicates)
+        return provenance_of.of_comparisons(rows, self.provenance)
+
+    @cached_property
+    def replicates(self) -> pd.DataFrame:
+        """The macro's differences with patients and seeds resampled."""
+        return self._of_datasets(pairwise.REPLICATES, "replicates")
+
+    @cached_property
+    def run_values(self) -> pd.DataFrame:
+        """What each run reached."""
+        return self._of_datasets(bootstrap.VALUES, "values")
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """ROC curves."""
+        return self._of_datasets(roc.CURVES, "curves")
+
+    @cached_property
+    def calibration(self) -> pd.DataFrame:
+        """How far scores can be read as probabilities."""
+        return self._of_datasets(calibration.CALIBRATION, "calibration")
+
+    @cached_property
+    def reliability(self) -> pd.DataFrame:
+        """The points of reliability plots."""
+        return self._of_datasets(calibration.RELIABILITY, "reliability")
+
+    @cached_property
+    def thresholds(self) -> pd.DataFrame:
+        """What alarms find and miss."""
+        return self._of_datasets(operating_points.THRESHOLDS, "thresholds")
+
+    @cached_property
+    def subgroups(self) -> pd.DataFrame:
+        """The first metric in groups of patients."""
+        return self._of_datasets(subgroups_of.SUBGROUPS, "subgroups")
+
+    @cached_property
+    def crossed(self) -> pd.DataFrame:
+        """What networks reach on the datasets that they were not fitted to, where a finding is shared."""
+        datasets = [
+            dataset.name for dataset in self.grid.datasets if shared_labels.guests(self.grid, dataset.name).others
+        ]
+        return self._of_datasets(external.CROSSED, "crossed", datasets=datasets)
+
+    @cached_property
+    def provenance(self) -> provenance_of.ProvenanceIndex:
+        """The files of predictions behind every number."""
+        made_by = "provenance", "examined"
+        files = [Path(self.paths.compared(dataset.name, verb)) for dataset in self.grid.datasets for verb in made_by]
+        return provenance_of.read(files)
+
+    # what it was made from
+
+    @cached_property
+    def cases(self) -> dict[str, pd.DataFrame]:
+        """The cases of every dataset's archive."""
+        return {archive: _read(declared("cases"), file, by="prepare") for archive, file in self.case_files.items()}
+
+    @property
+    def case_files(self) -> dict[str, Path]:
+        """The file of cases of every dataset's archive."""
+        return {dataset.archive: Path(self.paths.cases(dataset.archive)) for dataset in self.grid.datasets}
+
+    @cached_property
+    def counts(self) -> dict[str, pd.DataFrame]:
+        """How many cases and patients of each split have a label, for every dataset's archive."""
+        archives = dict.fromkeys(dataset.archive for dataset in self.grid.datasets)
+        return {name: _read(declared("labels"), Path(self.paths.labels(name)), by="prepare") for name in archives}
+
+    @cached_property
+    def rejects(self) -> dict[str, pd.DataFrame]:
+        """The unreadable images of every archive that is trained or tested on."""
+        archives = {dataset.archive for dataset in self.grid.datasets}
+        archives |= {archive for source in self.grid.sources for archive in source.archives}
+        names = sorted(archives)
+        return {name: _read(declared("rejects"), Path(self.paths.rejects(name)), by="prepare") for name in names}
+
+    @cached_property
+    def ledger(self) -> pd.DataFrame:
+        """What the splits share with each other."""
+        return _read(declared("ledger"), Path(self.paths.ledger()), by="ledger")
+
+    @cached_property
+    def costs(self) -> pd.DataFrame:
+        """What every pre-training learned from, and what that took."""
+        return reduction_results.costs(self.paths, grid=self.grid)
+
+    @cached_property
+    def label_order(self) -> dict[str, list[str]]:
+        """For each dataset the macros, then its labels as the config or else the archive orders them."""
+        return {
+            dataset.name: [
+                MACRO,
+                *(OF_SUBSET + name for name in self.grid.comparing.subsets),
+                *(dataset.labels or self.counts[dataset.archive]["label"].unique()),
+            ]
+            for dataset in self.grid.datasets
+        }
+
+    @property
+    def tables_compared(self) -> list[Path]:
+        """The files of results that provenance.json records."""
+        names = [dataset.name for dataset in self.grid.datasets]
+        tables = ["", "calibration", "thresholds", "subgroups"]
+        files = [Path(self.paths.compared(name, table)) for table in tables for name in names]
+        if self.grid.comparing.external:
+            files += [Path(self.paths.compared(name, "crossed")) for name in dict.fromkeys(self.crossed["dataset"])]
+        return files
+
+    def _of_datasets(self, table: Table, suffix: str = "", *, datasets: list[str] | None = None) -> pd.DataFrame:
+        """One table over all datasets of the grid, or over some."""
+        names = [dataset.name for dataset in self.grid.datasets] if datasets is None else datasets
+        frames = [self._of_dataset(table, Path(self.paths.compared(name, suffix)), name) for name in names]
+        return pd.concat(frames, ignore_index=True) if frames else table.frame([])
+
+    def _of_dataset(self, table: Table, file: Path, dataset: str) -> pd.DataFrame:
+        frame = _read(table, file, by=_made_by(table))
+        others = set(frame["dataset"]) - {dataset}
+        if others:
+            raise UserError(f"is about {sorted(others)[0]}, not {dataset}", file=file, remedy="delete it and rerun")
+        return frame
+
+
+def _made_by(table: Table) -> str:
+    """The rule that makes a table of a dataset's results."""
+    if table is external.CROSSED:
+        return "cross"
+    return "compare" if table.name in ("comparisons", "curves", "values", "replicates") else "examine"
+
+
+def _read(table: Table, file: Path, *, by: str) -> pd.DataFrame:
+    if not file.is_file():
+        raise UserError(f"there is no table of {table.name}", file=file, remedy=f"run {by} first")
+    return table.read(file)

@@ -1,0 +1,90 @@
+"""A finished report on disk: its record of where its numbers come from, and whether those files are still the same."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pydantic
+
+from headwater.core import files as core_files
+from headwater.core.errors import UserError
+from headwater.core.fingerprints import NOT_RECORDED, sha256, short
+from headwater.study.grid import Grid
+from headwater.study.paths import Paths
+
+AS_RECORDED, CHANGED, GONE = "as recorded", "CHANGED SINCE", "gone"
+"""What can be said of a file whose fingerprint was recorded."""
+
+REQUIRED = {"config", "grid", "cases", "comparisons", "tables"}
+"""The keys that provenance.json must have."""
+
+AGAIN = "run snakemake again: another version made this report"
+
+
+@dataclass
+class Report:
+    """A folder of a report: where it says that its numbers come from, and whether those files are still the same."""
+
+    folder: Path
+    checked: dict[Path, str] = field(default_factory=dict)
+    """The state of each file that was checked."""
+    hashes: dict[Path, str] = field(default_factory=dict)
+
+    @property
+    def paths(self) -> Paths:
+        """Where the products lie that it was made from."""
+        return Paths(self.folder.parent)
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """provenance.json."""
+        file = self.folder / "provenance.json"
+        if not file.exists():
+            raise UserError("there is no such file", file=file, remedy=AGAIN)
+        record = core_files.read_json(file)
+        if not isinstance(record, dict) or not record.keys() >= REQUIRED:
+            raise UserError(f"lacks one of {', '.join(sorted(REQUIRED))}", file=file, remedy=AGAIN)
+        return record
+
+    @cached_property
+    def grid(self) -> Grid:
+        """The grid that was reported."""
+        try:
+            return Grid.model_validate(self.record["grid"])
+        except pydantic.ValidationError:
+            raise UserError(
+                "holds another version's grid", file=self.folder / "provenance.json", remedy=AGAIN
+            ) from None
+
+    @cached_property
+    def sets(self) -> pd.DataFrame:
+        """provenance.csv: the runs behind each name."""
+        return read_table(self.folder / "provenance.csv")
+
+    def compared(self, file: Path, recorded: str) -> str:
+        """A file's fingerprint now, and whether it is the recorded one."""
+        if not file.is_file():
+            state, digest = GONE, recorded
+        else:
+            self.hashes[file] = digest = self.hashes.get(file) or sha256(file)
+            unknown = recorded in ("", NOT_RECORDED)
+            state = NOT_RECORDED if unknown else AS_RECORDED if digest == recorded else CHANGED
+        # a file may be recorded in several places, and must agree with all of them
+        self.checked[file] = CHANGED if self.checked.get(file) == CHANGED else state
+        return f"{short(digest)} {state}" if digest else state
+
+    def line(self, what: str, file: Path, recorded: str) -> str:
+        """A line about a file."""
+        return f"{what}: {file}: {self.compared(file, recorded)}"
+
+
+def read_table(file: Path) -> pd.DataFrame:
+    """A table of the report; empty cells of words are empty words."""
+    try:
+        frame = pd.read_csv(file)
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot be read: {error}", file=file, remedy="run snakemake again") from None
+    words = [column for column in ("reference", "note") if column in frame]
+    return frame.assign(**{column: frame[column].fillna("") for column in words})

@@ -1,0 +1,190 @@
+"""What a number was made from: comparison, cases, splits, predictions, models, encoders and weights, as a tree."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from safetensors import SafetensorError, safe_open
+
+from headwater.core import files as core_files
+from headwater.core.errors import UserError
+from headwater.core.fingerprints import NOT_RECORDED, RANDOM, short
+from headwater.data import cards, splits, tables
+from headwater.reporting import prose
+from headwater.reporting.trace_number import Number
+from headwater.reporting.trace_report import AS_RECORDED, CHANGED, GONE, Report
+from headwater.study import config as study_config
+from headwater.study.source import Source
+
+
+@dataclass
+class Node:
+    """A line of the tree, and what it was made from."""
+
+    text: str
+    made_from: list["Node"] = field(default_factory=list)
+
+
+def tree(number: Number, report: Report, *, file: Path, config: Path | None) -> Node:
+    """The number, and all that it was made from."""
+    compared = Path(report.paths.compared(number.dataset, number.product))
+    recorded = report.record["comparisons"].get(compared.name, NOT_RECORDED)
+    sources = [source for source in report.grid.sources if source.name in set(number.runs["source"])]
+    return Node(
+        f"{number.title}: {report.compared(file, report.record['tables'].get(file.name, NOT_RECORDED))}",
+        [
+            *(Node(line) for line in number.lines if line),
+            Node(_of_config(report, config)),
+            Node(
+                report.line("comparison", compared, recorded),
+                [
+                    *(_cases(report, name, runs=number.runs) for name in _datasets(number)),
+                    *(_source(report, source, number.runs) for source in sources),
+                ],
+            ),
+        ],
+    )
+
+
+def _datasets(number: Number) -> list[str]:
+    """The dataset that was tested on, then those that networks were fitted to."""
+    return list(dict.fromkeys([number.dataset, *sorted(number.runs["dataset"])]))
+
+
+def _of_config(report: Report, config: Path | None) -> str:
+    """The digest of the grid, and whether the config still says the same."""
+    digest = report.record["config"]
+    if config is None:
+        return f"config: grid {digest}"
+    now = study_config.read(config).grid().digest
+    report.checked[config] = said = AS_RECORDED if now == digest else CHANGED
+    return f"config: {config}: grid {now} {said}"
+
+
+def _cases(report: Report, dataset: str, *, runs: pd.DataFrame) -> Node:
+    """The cases that networks were fitted to or tested on, whose they are, and their splits."""
+    archive = report.grid.dataset(dataset).archive
+    file = Path(report.paths.cases(archive))
+    said = report.line(f"cases of {dataset}", file, report.record["cases"].get(archive, NOT_RECORDED))
+    # guests keep the splits of the dataset that they were fitted to; these cases are told by their own fingerprint
+    recorded = sorted(set(runs.loc[runs["dataset"] == dataset, "split"]))
+    return Node(said, [_archive(report, archive), _splits(report, file, recorded[0] if len(recorded) == 1 else "")])
+
+
+def _archive(report: Report, name: str) -> Node:
+    """What an archive is."""
+    archive = report.grid.archive(name)
+    card = cards.card(archive)
+    return Node(f"archive {name}: {prose.about(archive)}; licence: {card.licence}")
+
+
+def _splits(report: Report, file: Path, recorded: str) -> Node:
+    """The digest of an archive's splits now, and whether it is that of the runs."""
+    if not file.is_file():
+        return Node(f"splits: {short(recorded)} {GONE}")
+    try:
+        now = splits.digests(tables.read_table(file, "cases"))[splits.ALL]
+    except UserError as refusal:
+        # that its bytes have changed is said above; here is why nothing more can be said
+        return Node(f"splits: {refusal}")
+    unknown = recorded in ("", NOT_RECORDED)
+    said = NOT_RECORDED if unknown else AS_RECORDED if now == recorded else CHANGED
+    if said == CHANGED:
+        report.checked[file] = CHANGED
+    return Node(f"splits: {short(now)} {said}")
+
+
+def _source(report: Report, source: Source, runs: pd.DataFrame) -> Node:
+    """A source's weights, and its runs seed by seed."""
+    own = runs[runs["source"] == source.name].sort_values(["dataset", "recipe", "seed"])
+    recorded = sorted(set(own["encoder"]))
+    origin = _encoder(report, source.original, recorded[0] if len(recorded) == 1 else "")
+    trained = [_run(report, files) for _, files in own.groupby(["dataset", "recipe", "seed"], sort=False)]
+    return Node(f"source {source.name}", [origin, *trained])
+
+
+def _run(report: Report, files: pd.DataFrame) -> Node:
+    """One training: what it predicted, and its model."""
+    first = next(files.itertuples())
+    folder = Path(report.paths.run(first.run))
+    fit = _fit(report, Path(report.paths.fit(first.run)), first)
+    model = Node(report.line("model", Path(report.paths.model(first.run)), first.model), fit)
+    predicted = [
+        Node(report.line(Path(row.file).stem, folder / row.file, row.predictions)) for row in files.itertuples()
+    ]
+    return Node(f"run {first.run} (record {first.record})", [*predicted, model])
+
+
+def _fit(report: Report, file: Path, run: Any) -> list[Node]:
+    """How a model was fitted, by its own record."""
+    if not file.is_file():
+        report.checked[file] = GONE
+        return [Node(f"fit: {file}: {GONE}")]
+    fit = core_files.read_json(file)
+    archive = report.grid.dataset(run.dataset).archive
+    recorded = {"model": run.model, "split": run.split, "cases": report.record["cases"].get(archive, NOT_RECORDED)}
+    # a product of an earlier version may lack a fingerprint, which then contradicts nothing
+    comparable = {name: fit[name] for name in recorded if name in fit and recorded[name] != NOT_RECORDED}
+    other = [name for name in comparable if comparable[name] != recorded[name]]
+    report.checked[file] = agrees = CHANGED if other else AS_RECORDED if comparable else NOT_RECORDED
+    score = "" if fit.get("score") is None else f" {fit['score']:.4f}"
+    drawn = fit.get("encoder", {}).get("drawn_under")
+    first = f"; first weights drawn under {drawn}" if drawn is not None else ""
+    kept = f"step {fit.get('kept_step')} of {fit.get('steps')} kept by validation {fit.get('selected_by')}{score}"
+    return [Node(f"fit: {file}: {agrees}: {kept}{first}")]
+
+
+def _encoder(report: Report, source: Source, recorded: str) -> Node:
+    """The weights that a source brings, and what those were made from."""
+    if source.kind == "random":
+        return Node(f"weights: {RANDOM}, drawn anew for each seed")
+    file = Path(report.paths.encoder(source.name))
+    return Node(report.line("encoder", file, recorded), list(_learned(report, source, _metadata(file))))
+
+
+def _metadata(file: Path) -> dict[str, Any]:
+    """What an encoder's file keeps of its making; nothing where it is gone or broken."""
+    try:
+        with safe_open(file, framework="numpy") as opened:
+            metadata = opened.metadata() or {}
+        return {name: json.loads(metadata[name]) for name in ("origin", "coverage") if name in metadata}
+    except (OSError, ValueError, SafetensorError):
+        return {}
+
+
+def _learned(report: Report, source: Source, metadata: dict[str, Any]) -> Iterator[Node]:
+    """What an encoder was made from: a checkpoint, or a corpus and first weights."""
+    origin = metadata.get("origin", {})
+    if source.kind == "adopted":
+        share = metadata.get("coverage", {}).get("share")
+        loaded = "" if share is None else f"; {int(share * 1000) / 10:g} % of the network loaded"
+        card = f"{origin.get('title', source.weights.layout.name)}; licence: {origin.get('licence', NOT_RECORDED)}"
+        yield Node(f"adopted: {card}{loaded}", [_checkpoint(report, source, origin)])
+        return
+    kept = f", {origin['kept']} images" if "kept" in origin else ""
+    cases = Path(report.paths.cases(source.corpus))
+    rows = Path(report.paths.rows(source.corpus, source.reduction))
+    parts = [
+        Node(
+            report.line("cases", cases, origin.get("cases", NOT_RECORDED)),
+            [_archive(report, source.corpus), _splits(report, cases, origin.get("split", ""))],
+        ),
+        Node(report.line("rows", rows, origin.get("rows", NOT_RECORDED))),
+    ]
+    if source.probe:
+        probed = Path(report.paths.cases(source.probe.archive))
+        inner = [_archive(report, source.probe.archive)]
+        parts.append(Node(report.line("step chosen on", probed, origin.get("probe", NOT_RECORDED)), inner))
+    if source.start:
+        parts.append(_encoder(report, report.grid.source(source.start), origin.get("start", NOT_RECORDED)))
+    yield Node(f"pre-trained: {source.method.name} on {source.corpus} ({source.reduction}{kept})", parts)
+
+
+def _checkpoint(report: Report, source: Source, origin: dict[str, Any]) -> Node:
+    """The file that weights were read from."""
+    if not source.weights.path:
+        return Node("checkpoint: fetched by its library, which keeps no file for us")
+    return Node(report.line("checkpoint", Path(source.weights.path), origin.get("sha256", NOT_RECORDED)))

@@ -1,0 +1,90 @@
+"""The verdict in sentences: what is significant, how the controls came out, and which labels are left out."""
+
+import pandas as pd
+
+from headwater.core import registry, text
+from headwater.core.text import many
+from headwater.data.tables import CHANCE, is_mean
+from headwater.evaluation.multiplicity import CONFIRMATORY, CONTROL
+from headwater.reporting import formatting
+from headwater.study.archive import Dataset
+from headwater.study.grid import Grid
+
+
+def correction(grid: Grid) -> str:
+    """Whose correction the family of macro tests gets."""
+    return {"holm": "Holm", "max_t": "Westfall and Young"}[grid.comparing.correction]
+
+
+def verdict(rows: pd.DataFrame, *, grid: Grid) -> str:
+    """How many of the declared macro tests are significant."""
+    family = rows[rows["family"] == CONFIRMATORY]
+    if family.empty:
+        return "No macro difference could be tested: no dataset has a label with enough patients in its test split."
+    significant = int(family["significant"].sum())
+    level = f"{100 * grid.comparing.level:g}%"
+    tests, verb = many(len(family), "declared macro difference"), "is" if significant == 1 else "are"
+    claim = f"{significant} of {tests} {verb} significant"
+    doubt = "" if significant else " That is no evidence that the sources are equal."
+    return f"{claim} at {level} after {correction(grid)}'s correction.{doubt}"
+
+
+def claims(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
+    """One sentence for each macro difference that is significant, and for each proven to stay within the margin."""
+    lines = []
+    for row in rows[rows["family"] == CONFIRMATORY].itertuples():
+        metric = registry.load("metrics", row.metric)
+        better = "better" if (row.difference > 0) == (metric.BETTER == "higher") else "worse"
+        recipe = f", {row.recipe}" if len(grid.recipes) > 1 else ""
+        numbers = (row.difference, row.difference_se, row.difference_low, row.difference_high)
+        for claimed, claim, p in (
+            (row.significant, f"{better} than {row.reference}", formatting.adjusted(row)),
+            (row.equivalent, _equivalent(row.reference, grid), text.p_value(row.p_equivalent_adjusted)),
+            (
+                row.noninferior and not row.significant and not row.equivalent,
+                f"not worse than {row.reference} by more than {grid.comparing.margin or 0:g}",
+                text.p_value(row.p_noninferior_adjusted),
+            ),
+        ):
+            if claimed:
+                lines.append(
+                    f"{formatting.dataset_of(row)}{recipe}: {row.source} is {claim}, {metric.TITLE} "
+                    f"{formatting.with_error(*numbers, sign='+')}, adjusted p {p}"
+                )
+    return lines
+
+
+def _equivalent(reference: str, grid: Grid) -> str:
+    return f"equivalent to {reference} within {grid.comparing.margin:g}" if grid.comparing.margin else ""
+
+
+def controls(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
+    """One sentence on each control test, or that there is none."""
+    tested = rows[rows["family"] == CONTROL]
+    if tested.empty:
+        return ["No control was run, so nothing here checks the comparison itself."]
+    titles = formatting.titles(grid)
+    sentences = []
+    for row in tested.itertuples():
+        where = ", ".join([row.dataset, *([row.recipe] if len(grid.recipes) > 1 else []), titles[row.metric]])
+        against = "guessing" if row.reference == CHANCE else row.reference
+        verdict = "FAILED" if row.significant else "passed"
+        difference = formatting.estimate(row.difference, row.difference_low, row.difference_high, sign="+")
+        numbers = f"{difference}, adjusted p {formatting.adjusted(row)}"
+        sentences.append(f"Control {row.source} against {against}, {where}: {verdict} ({numbers})")
+    return sentences
+
+
+def left_out(rows: pd.DataFrame, *, dataset: Dataset, counts: pd.DataFrame) -> list[str]:
+    """One sentence for each label that is not tested, and why; then those that could not help to pick a step."""
+    here = rows[(rows["dataset"] == dataset.name) & ~rows["label"].map(is_mean)].drop_duplicates("label")
+    return [
+        f"{row.label}: {row.note.split('; ')[0]}; not in the macro"
+        for row in here.itertuples()
+        if row.note.startswith(("left out", "described only"))
+    ] + [
+        f"{row.label}: no {'positive' if row.positives == 0 else 'negative'} case in validation; not in the macro by "
+        "which the best step is chosen"
+        for row in counts[counts["split"] == "validation"].itertuples()
+        if row.label in set(here["label"]) and 0 in (row.positives, row.negatives)
+    ]

@@ -1,0 +1,92 @@
+"""The report as files: tables in every format, figures, numbers by name, the page, provenance and the summary."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from headwater import __version__
+from headwater.core import fingerprints, registry, text
+from headwater.core.files import write_json, write_text
+from headwater.data.tables import MACRO
+from headwater.reporting import artefacts, footnotes, formatting, named_values, page, prose, verdict
+from headwater.reporting.printed_table import PrintedTable
+from headwater.reporting.results import StudyResults
+
+Tables = dict[str, dict[str, PrintedTable]]
+"""By the table's name, then by the dataset that it is about, "" for one about all."""
+
+Figures = dict[str, dict[str, str]]
+"""SVGs by the figure's name, then by the dataset or source that it is about, "" for one about all."""
+
+
+def write(study: StudyResults, folder: Path) -> str:
+    """Write every artefact of a study's report into `folder`, and give the summary."""
+    tables: Tables = {name: registry.load("tables", name).make(study) for name in artefacts.names("tables", study.grid)}
+    figures = draw(study)
+    for name, by_part in tables.items():
+        for part, table in by_part.items():
+            formats = artefacts.table_files(study.grid)[artefacts.file_name(name, part)]
+            _write_table(artefacts.file_name(name, part), table, formats=formats, folder=folder)
+    for name, by_part in figures.items():
+        for part, svg in by_part.items():
+            write_text(svg, folder / f"{artefacts.file_name(name, part)}.svg")
+    values = named_values.numbers(study.comparisons, grid=study.grid)
+    write_json(named_values.as_json(values), folder / "numbers.json")
+    write_text(named_values.as_latex(values), folder / "numbers.tex")
+    write_text(page.index(study, tables=tables, figures=figures), folder / "index.html")
+    _write_provenance(study, folder)
+    summary = _summary(study, folder)
+    write_text(summary, folder / "summary.txt")
+    return summary
+
+
+def draw(study: StudyResults) -> Figures:
+    """Every figure of a study's report."""
+    return {name: registry.load("figures", name).make(study) for name in artefacts.names("figures", study.grid)}
+
+
+def _write_table(name: str, table: PrintedTable, *, formats: tuple[str, ...], folder: Path) -> None:
+    """One table in its formats: .csv in full precision, the others as people read it."""
+    writers = {
+        "csv": lambda: _csv(table.exact),
+        "md": lambda: formatting.markdown_page(table),
+        "tex": lambda: formatting.as_latex(
+            table.shown, bold=table.bold, name=name, before=table.warnings, after=table.notes
+        ),
+        "html": lambda: page.one_table(table),
+    }
+    for suffix in formats:
+        write_text(writers[suffix](), folder / f"{name}.{suffix}")
+
+
+def _csv(frame: pd.DataFrame) -> str:
+    return frame.to_csv(index=False, lineterminator="\n")
+
+
+def _write_provenance(study: StudyResults, folder: Path) -> None:
+    """provenance.csv, the files behind each name in the tables; and provenance.json, what all of it was made from."""
+    write_text(_csv(study.provenance.table()), folder / "provenance.csv")
+    exact = [f"{name}.csv" for name, formats in artefacts.table_files(study.grid).items() if "csv" in formats]
+    record = {
+        "headwater": __version__,
+        "config": study.grid.digest,
+        "grid": json.loads(study.grid.as_json()),
+        "cases": {archive: fingerprints.sha256(file) for archive, file in study.case_files.items()},
+        "comparisons": {file.name: fingerprints.sha256(file) for file in study.tables_compared},
+        "tables": {name: fingerprints.sha256(folder / name) for name in [*exact, "provenance.csv", "numbers.json"]},
+    }
+    write_json(record, folder / "provenance.json")
+
+
+def _summary(study: StudyResults, folder: Path) -> str:
+    """The verdict in plain text: the confirmatory table, each dataset's labels, and where the page lies."""
+    rows, grid = study.comparisons, study.grid
+    shown = formatting.readable(rows, grid=grid).drop(columns=["Note", *formatting.DETAILS])
+    macro, measured = rows["label"] == MACRO, rows["value"].notna()
+    parts = [*prose.warnings(rows, grid=grid), verdict.verdict(rows, grid=grid), text.as_text(shown[macro])]
+    for dataset in grid.datasets:
+        of_dataset = shown[(rows["dataset"] == dataset.name) & ~macro & measured].drop(columns=["Dataset"])
+        left_out = "\n".join(verdict.left_out(rows, dataset=dataset, counts=study.counts[dataset.archive]))
+        parts.append(f"{dataset.name}, label by label\n\n{text.as_text(of_dataset)}\n{left_out}".rstrip())
+    return "\n\n".join([*parts, footnotes.legend(rows, grid=grid), f"Page: {folder / 'index.html'}"]) + "\n"

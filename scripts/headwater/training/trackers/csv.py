@@ -1,0 +1,56 @@
+"""The table of all metrics: one row per step and name, without times, so that a resumed training ends in the same."""
+
+import os
+from pathlib import Path
+
+from headwater.core.files import whole
+from headwater.study.tracking import Tracking
+from headwater.training.trackers import Tracked, Tracker
+
+EVERY_STEP = True
+HEADER = "step,name,value\n"
+
+
+class Table(Tracker):
+    """Rows of metrics.csv, appended as they come."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._reopen()
+
+    def log(self, step: int, values: dict[str, float]) -> None:
+        """One row per value, with all its digits."""
+        self.file.writelines(f"{step},{name},{value!r}\n" for name, value in values.items())
+
+    def rewind(self, step: int) -> None:
+        """Drop the rows of later steps."""
+        self.file.close()
+        kept = [line for line in self.path.read_text().splitlines(keepends=True)[1:] if _up_to(line, step)]
+        with whole(self.path) as temporary:
+            temporary.write_text(HEADER + "".join(kept))
+        self._reopen()
+
+    def flush(self) -> None:
+        """Write the rows through to the disk."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+
+    def close(self, exit_code: int) -> None:
+        """Close the file."""
+        self.file.close()
+
+    def _reopen(self) -> None:
+        if not self.path.exists() or not self.path.read_text().startswith(HEADER):
+            self.path.write_text(HEADER)
+        self.file = self.path.open("a", encoding="utf-8")
+
+
+def open(folder: Path, *, training: Tracked, tracking: Tracking) -> Table:
+    """metrics.csv, open for further rows."""
+    return Table(folder / "metrics.csv")
+
+
+def _up_to(line: str, step: int) -> bool:
+    """Whether a row is whole and of no later step; a killed job may leave a torn one."""
+    first = line.partition(",")[0]
+    return line.endswith("\n") and first.isdecimal() and int(first) <= step

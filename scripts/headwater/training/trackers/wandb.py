@@ -1,0 +1,104 @@
+"""Weights & Biases: the curves as a run of its own, live or as files to sync later.
+
+Nothing leaves the machine unless the config says so, and then no host name, command line, path or code does.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from headwater.core.errors import UserError
+from headwater.study.tracking import Tracking
+from headwater.training.trackers import Tracked, Tracker
+
+LOCAL_KEYS = ("path", "folder")
+"""Keys of a record whose values name places on this machine."""
+
+STOPPED = 143
+"""The exit code of a training that was stopped and will be resumed."""
+
+
+class Dashboard(Tracker):
+    """A run of W&B; `variables` are environment variables to unset at its end."""
+
+    def __init__(self, run: Any, *, variables: list[str]):
+        self.run = run
+        self.variables = variables
+
+    def log(self, step: int, values: dict[str, float]) -> None:
+        """One point of each curve."""
+        self.run.log(values, step=step)
+
+    def summary(self, values: dict[str, float]) -> None:
+        """Numbers beside the curves."""
+        self.run.summary.update(values)
+
+    def close(self, exit_code: int) -> None:
+        """End the run, as preempted where the training was stopped."""
+        if exit_code == STOPPED:
+            self.run.mark_preempting()
+        self.run.finish(exit_code=exit_code)
+        for name in self.variables:
+            del os.environ[name]
+
+
+def open(folder: Path, *, training: Tracked, tracking: Tracking) -> Dashboard:
+    """The run of a record: another attempt at the same training adds to it."""
+    if tracking.wandb == "disabled":
+        raise UserError("tracking.wandb is disabled", remedy="set it to offline or online, and leave wandb out of also")
+    try:
+        import wandb
+    except ImportError:
+        raise UserError(
+            "tracking.wandb needs the package wandb", remedy="pip install -e '.[wandb]', or say disabled"
+        ) from None
+    variables = keep_below(folder, tracking=tracking)
+    privacy = wandb.Settings(
+        x_disable_machine_info=True,
+        x_disable_meta=True,
+        x_save_requirements=False,
+        disable_git=True,
+        disable_code=True,
+        console="off",
+        host="x",
+        silent=True,
+    )
+    run = wandb.init(
+        project=tracking.project,
+        entity=tracking.entity,
+        group=training.group,
+        name=training.name,
+        job_type=training.job,
+        id=training.record.digest,
+        resume="allow",
+        config=_without_places(training.record.model_dump(mode="json")),
+        mode=tracking.wandb,
+        settings=privacy,
+    )
+    return Dashboard(run, variables=variables)
+
+
+def keep_below(folder: Path, *, tracking: Tracking) -> list[str]:
+    """Send W&B's files, which otherwise fill home folders, below `folder`; the environment variables set for it.
+
+    Variables that the user has set stay as they are.
+    """
+    places = {"WANDB_DIR": ".", "WANDB_DATA_DIR": "wandb/data", "WANDB_CACHE_DIR": "wandb/cache"}
+    if tracking.wandb == "offline":
+        # online, the user's own file says which server was logged in to
+        places["WANDB_CONFIG_DIR"] = "wandb/config"
+    unset = [name for name in places if name not in os.environ]
+    for name in unset:
+        (folder / places[name]).mkdir(parents=True, exist_ok=True)
+        os.environ[name] = str((folder / places[name]).absolute())
+    return unset
+
+
+def _without_places(value: Any) -> Any:
+    """A record's contents with folders and files given by their last name only."""
+    if isinstance(value, dict):
+        return {
+            key: Path(inner).name if key in LOCAL_KEYS and isinstance(inner, str) else _without_places(inner)
+            for key, inner in value.items()
+        }
+    return [_without_places(inner) for inner in value] if isinstance(value, list) else value
