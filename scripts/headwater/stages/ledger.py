@@ -20,6 +20,7 @@ from headwater.data.perceptual_hash import LEDGER
 from headwater.data.store import read_hashes
 from headwater.data.tables import check, declared, read_table, write_table
 from headwater.reporting.prose import SHARED
+from headwater.study import paths
 from headwater.study.leaks import Excuse, Overlaps
 
 NEAR = "near-identical"
@@ -45,7 +46,7 @@ def ledger(*, overlaps: Overlaps, cases: list[Path], hashes: list[Path], ledger:
 
     Files of cases and of hashes lie in a folder that bears their archive's name.
     """
-    refused = readable.with_suffix(".refused.csv")
+    refused = paths.refused(readable)
     refused.unlink(missing_ok=True)
     frame, seen = _all_cases(overlaps, cases=_by_folder(cases), hashes=_by_folder(hashes))
     rows = [*_rows(frame, seen, overlaps=overlaps), *_declared(frame, overlaps=overlaps)]

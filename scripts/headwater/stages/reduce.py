@@ -16,6 +16,7 @@ from headwater.core.records import Choice, Record
 from headwater.data import store, tables
 from headwater.data.perceptual_hash import KINDS, LEDGER, WORDS
 from headwater.data.reductions import Kept
+from headwater.study.paths import seconds_of_reduction
 
 
 def reduce(
@@ -35,7 +36,7 @@ def reduce(
     training image, for a reduction that asks for it.
     """
     begun = time.perf_counter()
-    with timing.counted(rows.with_suffix(".spent.json")) as told:
+    with timing.counted(seconds_of_reduction(rows)) as told:
         made = {"rows": rows, "manifest": manifest, "like": like, "features": features}
         told |= _reduce(reduction, cases=cases, images=images, hashes=hashes, **made)
     print(
