@@ -60,8 +60,8 @@ def test_without_weights_the_loss_is_torchs():
     random = np.random.default_rng(0)
     logits = torch.from_numpy(random.normal(size=(8, 3))).float()
     ones = torch.ones(3)
-    many = torch.from_numpy(random_targets(random, "multilabel", cases=8, labels=3))
-    one = torch.from_numpy(random_targets(random, "multiclass", cases=8, labels=3))
+    many = torch.from_numpy(random_targets(random, "multilabel", cases=8, labels=3)).double()
+    one = torch.from_numpy(random_targets(random, "multiclass", cases=8, labels=3)).double()
     assert torch.isclose(
         classification.loss(logits, many, ones, "multilabel"), F.binary_cross_entropy_with_logits(logits, many)
     )

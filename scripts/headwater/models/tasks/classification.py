@@ -37,7 +37,7 @@ def loss(logits: Tensor, targets: Tensor, weights: Tensor, kind: Kind) -> Tensor
     """
     logits = logits.float()
     known = targets.isfinite()
-    filled = torch.where(known, targets, 0.0)
+    filled = torch.where(known, targets, 0.0).to(logits.dtype)
     if kind == "multilabel":
         each = F.binary_cross_entropy_with_logits(logits, filled, pos_weight=weights, reduction="none")
         return torch.where(known, each, 0.0).mean()
