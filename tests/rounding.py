@@ -23,8 +23,8 @@ UNIT = 2.0**-53
 def in_float64() -> Iterator[None]:
     """Inside, or in a function that this decorates, torch makes and computes float64 where it would float32.
 
-    A ReLU's gradient jumps at 0. In float32 the order of a sum, which differs between processors, can move an activation
-    across 0 and change a gradient by a percent. In float64 an activation that close to 0 is not to be expected.
+    A ReLU's gradient jumps at 0. In float32 the order of a sum, which differs between processors, can move an
+    activation across 0 and change a gradient by a percent. No activation lies that close to 0 in float64.
     """
     single, kind = torch.Tensor.float, torch.get_default_dtype()
     # the library says `float()` where it must be no less than float32 under autocast
