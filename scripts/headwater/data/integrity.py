@@ -18,7 +18,8 @@ from headwater.core import registry
 from headwater.core.errors import UserError
 from headwater.core.page import WIDTH, Page, as_html, as_text
 from headwater.core.records import Choice, Record
-from headwater.data import image_sample, tables
+from headwater.data import image_sample
+from headwater.data.index import CATALOGUE
 from headwater.data.integrity_checks.catalogue import check_catalogue, without_beside
 from headwater.data.integrity_checks.findings import SEVERITIES, STRANGE, Examination, Finding
 from headwater.data.integrity_checks.images import candidates, descriptions, duplicates, image_files, problems
@@ -155,7 +156,7 @@ def _of_another(archive: str, folder: Path) -> Iterator[Finding]:
 
 def _catalogue(plugin: ModuleType, folder: Path, options: Record) -> pd.DataFrame:
     """All cases that the archive lists under these options."""
-    return tables.check(plugin.read_cases(folder, options), "catalogue", file=folder)
+    return CATALOGUE.check(plugin.read_cases(folder, options), file=folder)
 
 
 def _listing(plugin: ModuleType, folder: Path, options: Record, catalogue: pd.DataFrame) -> pd.DataFrame:

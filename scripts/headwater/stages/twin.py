@@ -32,11 +32,11 @@ def _check_same(folder: Path, wanted: dict) -> None:
         raise UserError(
             "something that is no twin lies here", file=folder, remedy="it is left alone; name a folder of its own"
         )
-    found = files.read_json(file)
-    if found != wanted:
-        known = found if isinstance(found, dict) else {}
+    content = files.read_json(file)
+    if content != wanted:
+        stamp = content if isinstance(content, dict) else {}
         other = ", ".join(
-            f"{key} {known.get(key)}, not {value}" for key, value in wanted.items() if known.get(key) != value
+            f"{key} {stamp.get(key)}, not {value}" for key, value in wanted.items() if stamp.get(key) != value
         )
         raise UserError(
             f"another twin lies here ({other or 'its stamp says more than ours'})",

@@ -138,7 +138,7 @@ def _persons(catalogue: pd.DataFrame, *, patients: bool) -> Iterator[str]:
     many = len(catalogue)
     yield f"Cases        {many:,}{of}; official splits: {', '.join(splits) or 'none'}"
     sexes = catalogue["sex"]
-    told = {"F": sexes == "F", "M": sexes == "M", "unknown": sexes == "", "other": ~sexes.isin(["F", "M", ""])}
-    shares = ", ".join(f"{name} {share(int(which.sum()), many)}" for name, which in told.items() if which.any())
+    by_sex = {"F": sexes == "F", "M": sexes == "M", "unknown": sexes == "", "other": ~sexes.isin(["F", "M", ""])}
+    shares = ", ".join(f"{name} {share(int(which.sum()), many)}" for name, which in by_sex.items() if which.any())
     yield f"Sex, age     {shares}; age unknown in {share(int(catalogue['age'].isna().sum()), many)}"
     yield f"Projections  {tally(catalogue['view'].replace('', 'unknown'))}"

@@ -16,7 +16,7 @@ PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom", ".npz", 
 
 def image_files(folder: Path) -> set[str]:
     """Image files below a folder, and below what it links to, by their path in it."""
-    found, walked = set(), set()
+    images, walked = set(), set()
     for place, below, files in os.walk(folder, followlinks=True):
         here = os.path.realpath(place)
         if here in walked:
@@ -24,8 +24,8 @@ def image_files(folder: Path) -> set[str]:
             continue
         walked.add(here)
         inside = Path(place).relative_to(folder)
-        found |= {str(inside / file) for file in files if file.lower().endswith(PICTURES)}
-    return found
+        images |= {str(inside / file) for file in files if file.lower().endswith(PICTURES)}
+    return images
 
 
 def candidates(catalogue: pd.DataFrame | None, there: set[str] | None) -> list[dict[str, Any]]:
