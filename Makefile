@@ -8,12 +8,14 @@ VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 READY := $(VENV)/ready
 
-.PHONY: help setup demo test fast cluster lint format docs generate lock clean
+.PHONY: help setup demo test fast cluster coverage soak lint format docs generate lock clean
 
 help:
 	@echo "make demo      the whole river on synthetic archives, within ten minutes on two cores"
 	@echo "make test      all tests;  make fast: those that take seconds"
 	@echo "make cluster   the tests on a real SLURM: the one at hand or, as root on Debian, one that they start"
+	@echo "make coverage  all tests, and how much of the library they run; weekly"
+	@echo "make soak      more kills, faults on SLURM and benchmarks than the daily tests have; weekly"
 	@echo "make lint      ruff, codespell, snakefmt, snakemake --lint;  make format: mend what they can"
 	@echo "make docs      the documentation as a site, in site/"
 	@echo "make generate  envs/, the config schema and the key table of config/README.md, from their sources"
@@ -44,24 +46,37 @@ demo: $(READY)
 	snakemake --unlock > /dev/null 2>&1 || snakemake --unlock; \
 	snakemake
 
+# a file's tests share what is made for them, so they stay together; tests/conftest.py puts the longest first
+TESTS := python -m pytest --dist loadfile --no-loadscope-reorder --durations 15
+
 test: $(READY)
-	coverage erase
-	python -m pytest -n 2 --dist loadfile --cov --cov-report=term
+	$(TESTS) -n 2
 
 fast: $(READY)
-	python -m pytest -n 2 --dist loadfile -m "not slow"
+	$(TESTS) -n 2 -m "not slow"
 
-# the packages are installed where that can be done; elsewhere the tests use the cluster at hand, or say why they are skipped;
+coverage: $(READY)
+	coverage erase
+	$(TESTS) -n 2 --cov --cov-report=term
+
+soak: $(READY)
+	$(TESTS) -n 2 -m "soak and not cluster"
+	$(on_slurm) python -m pytest -m "soak and cluster" tests/cluster
+
+# the packages are installed where that can be done; elsewhere the tests use the cluster at hand, or say why they are skipped
+define on_slurm
+if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && ! command -v slurmctld > /dev/null; then \
+  python tests/cluster/slurm.py install || echo "SLURM's Debian packages are not to be had here"; \
+fi; \
+if ! timeout 10 scontrol ping > /dev/null 2>&1 && python tests/cluster/slurm.py start; then \
+  trap "python tests/cluster/slurm.py stop" EXIT; \
+fi;
+endef
+
 # side by side they can be in each other's way on a small machine, so what fails is tried once more alone
 cluster: $(READY)
-	if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && ! command -v slurmctld > /dev/null; then \
-	  python tests/cluster/slurm.py install || echo "SLURM's Debian packages are not to be had here"; \
-	fi
-	if ! timeout 10 scontrol ping > /dev/null 2>&1 && python tests/cluster/slurm.py start; then \
-	  trap "python tests/cluster/slurm.py stop" EXIT; \
-	fi; \
-	python -m pytest -n 3 --dist loadfile -m cluster tests/cluster || \
-	{ echo "once more, one at a time, what failed:" && python -m pytest -m cluster --last-failed tests/cluster; }
+	$(on_slurm) $(TESTS) -n 4 -m "cluster and not soak" tests/cluster || \
+	{ echo "once more, one at a time, what failed:" && python -m pytest -m "cluster and not soak" --last-failed tests/cluster; }
 
 lint: $(READY)
 	ruff check .

@@ -1,4 +1,4 @@
-"""Bring published weights into our spelling, with an account of every tensor."""
+"""Rule door, called by Snakemake: convert published weights into our format, with an account of every tensor."""
 
 from headwater.core.command_line import door
 from headwater.stages.adopt import adopt

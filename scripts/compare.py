@@ -1,4 +1,4 @@
-"""Compare all sources on one dataset."""
+"""Rule door, called by Snakemake: compare all sources on one dataset."""
 
 from headwater.core.command_line import door
 from headwater.stages.compare import compare

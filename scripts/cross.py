@@ -1,4 +1,4 @@
-"""Cross the datasets that networks were fitted to with one that they were tested on."""
+"""Rule door, called by Snakemake: compare networks on a dataset that they were not fitted to (external validation)."""
 
 from headwater.core.command_line import door
 from headwater.stages.cross import cross

@@ -1,7 +1,8 @@
-"""Checks your copy of an archive before any job reads it, and names no patient: `python scripts/doctor.py --help`."""
+"""For people: the same as `headwater doctor`, with the same arguments."""
 
-from headwater.core.command_line import door
-from headwater.data.integrity import doctor
+import sys
+
+from headwater.cli import main
 
 if __name__ == "__main__":
-    door(doctor)
+    main(["doctor", *sys.argv[1:]])

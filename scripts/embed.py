@@ -1,4 +1,4 @@
-"""Write what an encoder sees in each training image of a corpus."""
+"""Rule door, called by Snakemake: compute an encoder's features of each training image of a corpus."""
 
 from headwater.core.command_line import door
 from headwater.stages.embed import embed

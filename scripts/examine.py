@@ -1,4 +1,4 @@
-"""Examine whether the scores on one dataset can be read as probabilities, and for whom they work less well."""
+"""Rule door, called by Snakemake: check calibration and subgroups of the scores on one dataset."""
 
 from headwater.core.command_line import door
 from headwater.stages.examine import examine

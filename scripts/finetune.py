@@ -1,4 +1,4 @@
-"""Fit a source's network to a dataset."""
+"""Rule door, called by Snakemake: fit a source's network to a dataset."""
 
 from headwater.core.command_line import door
 from headwater.stages.finetune import finetune

@@ -1,4 +1,4 @@
-"""Write the files that follow from others: the conda environment, the schema of a config file, its table of keys."""
+"""For developers: write the files that follow from others: conda environment, config schema, table of keys."""
 
 import json
 import types

@@ -1,4 +1,4 @@
-"""Starts a training's processes, on this machine or inside a SLURM job: `python scripts/launch.py --help`."""
+"""Called by Snakemake in each job that trains: start the training's processes, here or inside a SLURM job."""
 
 from headwater.cluster.launch import main
 

@@ -1,4 +1,4 @@
-"""Writes which patients, examinations and images the parts of a grid share: `python scripts/ledger.py --help`."""
+"""Rule door, called by Snakemake: list the patients, examinations and images that parts of a study share."""
 
 from headwater.core.command_line import door
 from headwater.stages.ledger import ledger

@@ -1,4 +1,4 @@
-"""Score the test and validation images of a dataset with a fitted network."""
+"""Rule door, called by Snakemake: score the test and validation images of a dataset with a fitted network."""
 
 from headwater.core.command_line import door
 from headwater.stages.predict import predict

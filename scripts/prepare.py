@@ -1,4 +1,4 @@
-"""Reads an archive's images and labels once: `python scripts/prepare.py --help`."""
+"""Rule door, called by Snakemake: read an archive's images and labels once."""
 
 from headwater.core.command_line import door
 from headwater.stages.prepare import prepare

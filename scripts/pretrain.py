@@ -1,4 +1,4 @@
-"""Pre-train a network on the images of a corpus."""
+"""Rule door, called by Snakemake: pre-train a network on the images of a corpus."""
 
 from headwater.core.command_line import door
 from headwater.stages.pretrain import pretrain

@@ -1,4 +1,4 @@
-"""Picks the images of a corpus that a pre-training shall see."""
+"""Rule door, called by Snakemake: choose the images of a corpus for pre-training."""
 
 from headwater.core.command_line import door
 from headwater.stages.reduce import reduce

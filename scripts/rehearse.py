@@ -1,4 +1,4 @@
-"""Times one kind of training, for `plan.py calibrate`: `python scripts/rehearse.py --help`."""
+"""Called by headwater plan calibrate in a process of its own: time one kind of training."""
 
 from headwater.core.command_line import door
 from headwater.planning.rehearse import rehearse

@@ -1,4 +1,4 @@
-"""Reads the labels of relabeld images by another policy: `python scripts/relabel.py --help`."""
+"""Rule door, called by Snakemake: read the labels of relabelled images by another policy."""
 
 from headwater.core.command_line import door
 from headwater.stages.relabel import relabel

@@ -1,4 +1,4 @@
-"""Write the tables, figures and the page over all datasets."""
+"""Rule door, called by Snakemake: write the tables, figures and the page of the report."""
 
 from headwater.core.command_line import door
 from headwater.stages.report import report

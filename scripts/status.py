@@ -1,7 +1,8 @@
-"""Tells how every job of a study stands: `python scripts/status.py --help`."""
+"""For people: the same as `headwater status`, with the same arguments."""
 
-from headwater.core.command_line import door
-from headwater.planning.status import status
+import sys
+
+from headwater.cli import main
 
 if __name__ == "__main__":
-    door(status)
+    main(["status", *sys.argv[1:]])

@@ -1,4 +1,4 @@
-"""Score the test images of other datasets with a fitted network."""
+"""Rule door, called by Snakemake: score the test images of other datasets with a fitted network."""
 
 from headwater.core.command_line import door
 from headwater.stages.transport import transport

@@ -1,4 +1,4 @@
-"""Makes a small synthetic archive in the byte layout of a real one."""
+"""Rule door, called by Snakemake: make a synthetic archive; for people, headwater twin."""
 
 from headwater.core.command_line import door
 from headwater.stages.twin import twin

@@ -1,7 +1,8 @@
-"""Follows a number of the report back to the files that it was made from: `python scripts/whence.py --help`."""
+"""For people: the same as `headwater trace`, with the same arguments."""
 
-from headwater.core.command_line import door
-from headwater.reporting.trace import whence
+import sys
+
+from headwater.cli import main
 
 if __name__ == "__main__":
-    door(whence)
+    main(["trace", *sys.argv[1:]])

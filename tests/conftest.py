@@ -15,6 +15,21 @@ settings.register_profile("headwater", deadline=None, derandomize="CI" in os.env
 settings.load_profile("headwater")
 
 
+ON_DEMAND = {"cluster": "on a real SLURM: make cluster", "soak": "takes long: make soak"}
+"""Marks of tests that run only where -m names the mark, and how that is done."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip what was not asked for, and bring the files with slow tests to the front: what is short fills the gaps."""
+    for mark, how in ON_DEMAND.items():
+        if mark not in config.getoption("-m"):
+            for item in items:
+                if item.get_closest_marker(mark):
+                    item.add_marker(pytest.mark.skip(reason=how))
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(autouse=True)
 def torch_draws_the_same_each_time() -> None:
     """Bounds on rounding hold for the numbers of a test, not for any that chance could give it."""

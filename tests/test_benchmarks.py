@@ -30,7 +30,7 @@ def rarely_beyond(share: float, sets: int) -> tuple[float, float]:
     return low / sets, high / sets
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize(("images", "pairing"), [(1, "paired"), (4, "nested")])
 def test_seeds_as_readers_keep_the_level_where_the_published_rule_does_not(validity, images, pairing):
     sets = 400
@@ -43,7 +43,7 @@ def test_seeds_as_readers_keep_the_level_where_the_published_rule_does_not(valid
         assert 1 - high <= found[coverage] <= 1 - low
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_corrections_keep_the_family_where_none_does_not(validity):
     grids = 60
     found = validity.family_errors(grids=grids, seed=3)
@@ -69,14 +69,14 @@ def test_the_table_in_the_docs_is_that_of_the_rows(validity):
         assert f"{100 * share:.1f}" in text
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_stopwatch_runs():
     call = [sys.executable, str(BENCHMARKS / "statistics.py"), "--rounds", "1", "--ways", "ours"]
     done = subprocess.run(call, capture_output=True, text=True, check=True)
     assert done.stdout.count("x the bound") == 2 and "MB above inputs" in done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_stopwatch_of_reductions_runs_and_all_ways_keep_the_same():
     ways = ["ours", "numpy", "published loop", "published loop by volume"]
     call = [sys.executable, str(BENCHMARKS / "reduction.py"), "--rounds", "1", "--sizes", "2000", "--ways", *ways]

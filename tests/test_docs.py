@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 import workflow_made
+from headwater import cli
 from headwater.study.config import Config, load
 
 ROOT = Path(__file__).parent.parent
@@ -24,13 +25,6 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 EXEMPT = {"source .venv/bin/activate": "of the shell itself; the Makefile's .venv is checked below"}
 """Commands that are neither run nor held against a help text, and why."""
-
-GROUPS = {"plan": {"cost", "calibrate", "compare", "power"}}
-GROUPS["submit"] = {"start", "watch", "status", "logs", "cancel", "one"}
-"""Commands of `headwater` that have commands of their own."""
-
-SCRIPTS = {"trace": "whence.py"} | {name: f"{name}.py" for name in ("plan", "status", "doctor", "twin", "submit")}
-"""The script behind each command, until the package has an entry point `headwater`."""
 
 QUICK = ("plan", "plan cost", "plan power", "status", "doctor", "twin")
 """Commands of `headwater` that are run as they stand, in a folder with a small ChestX-ray14."""
@@ -60,7 +54,7 @@ def named(words: list[str]) -> list[str]:
     """The command of `headwater` that the words begin with."""
     if not words or words[0].startswith("-"):
         return []
-    return words[:2] if len(words) > 1 and words[1] in GROUPS.get(words[0], ()) else words[:1]
+    return words[:2] if len(words) > 1 and words[1] in cli.GROUPS.get(words[0], ()) else words[:1]
 
 
 def commands(page: Path) -> list[Command]:
@@ -84,12 +78,8 @@ def shown(command: Command) -> str:
 
 def program(words: list[str]) -> list[str]:
     """What starts `headwater` with these words, whether or not it is installed."""
-    if entry := PROJECT["project"].get("scripts", {}).get("headwater"):
-        module, function = entry.split(":")
-        return [sys.executable, "-c", f"from {module} import {function}; {function}()", *words]
-    name, *rest = words or ["plan"]
-    overview = ["study"] if name == "plan" and words and named(words) == ["plan"] else []
-    return [sys.executable, str(ROOT / "scripts" / SCRIPTS[name]), *overview, *rest]
+    module, function = PROJECT["project"]["scripts"]["headwater"].split(":")
+    return [sys.executable, "-c", f"from {module} import {function}; {function}()", *words]
 
 
 def environment() -> dict[str, str]:
@@ -115,7 +105,7 @@ def check(command: Command) -> None:
         return
     if first == "headwater":
         path = named(rest)
-        assert not rest or rest[0].startswith("-") or rest[0] in SCRIPTS, f"headwater has no {rest[0]}"
+        assert not rest or rest[0].startswith("-") or rest[0] in cli.COMMANDS, f"headwater has no {rest[0]}"
         assert options_used(rest) <= options(*program(path)) | {"--help"}, shown(command)
     elif first == "snakemake":
         assert options_used(rest) <= options(sys.executable, "-m", "snakemake"), shown(command)
@@ -214,7 +204,7 @@ def test_a_quick_command_runs(text, checkout):
     if text.startswith("headwater doctor chestxray14"):
         assert "0 errors" in run(text, checkout, codes=(0, 1))
     elif text.startswith("headwater plan power"):
-        assert "prepare" in run(text, checkout, codes=(2,))
+        assert "is not prepared; run snakemake" in run(text, checkout, codes=(2,))
     else:
         run(text, checkout, codes=(0,))
 

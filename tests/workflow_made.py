@@ -7,6 +7,8 @@ from pathlib import Path
 
 import yaml
 
+import warm
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -45,13 +47,25 @@ def small_config() -> dict:
 
 
 def snakemake(
-    folder: Path, *arguments: str, config: dict | None = None, check: bool = True, timeout: float = 600
+    folder: Path,
+    *arguments: str,
+    config: dict | None = None,
+    check: bool = True,
+    timeout: float = 600,
+    plain: bool = False,
 ) -> subprocess.CompletedProcess:
-    """Snakemake in `folder` on `config` (written there first), its output as text."""
+    """Snakemake in `folder` on `config` (written there first), its output as text.
+
+    It and its jobs are forks of a Python that has loaded the libraries, or `plain` processes.
+    """
+    words, given = command(folder, *arguments, config=config), environment()
+    if not plain:
+        words[0] = warm.python()
+        given["PATH"] = os.pathsep.join([str(Path(words[0]).parent), given["PATH"]])
     process = subprocess.run(
-        command(folder, *arguments, config=config),
+        words,
         cwd=folder,
-        env=environment(),
+        env=given,
         capture_output=True,
         text=True,
         timeout=timeout,

@@ -1,19 +1,16 @@
 """Tests on a real SLURM: only when asked for by `-m cluster`, on the cluster at hand or on one started for them."""
 
+import fcntl
 import importlib.util
+import os
 import subprocess
+from pathlib import Path
 
 import pytest
 import slurm
+from grids import TABLE, config
 
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip the tests marked `cluster` in a run that did not name the mark."""
-    if "cluster" in config.getoption("-m"):
-        return
-    for item in items:
-        if item.get_closest_marker("cluster"):
-            item.add_marker(pytest.mark.skip(reason="on a real SLURM: python -m pytest -m cluster"))
+from workflow_made import snakemake
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +30,16 @@ def cluster():
         pytest.skip(f"no SLURM: it does not start here: {error}")
     yield
     slurm.stop()
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The table of the small grid without SLURM; run once, by whichever of pytest's processes asks first."""
+    place = tmp_path_factory.getbasetemp()
+    folder = (place.parent if "PYTEST_XDIST_WORKER" in os.environ else place) / "undisturbed"
+    folder.mkdir(exist_ok=True)
+    with Path(f"{folder}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / TABLE).exists():
+            snakemake(folder, config=config())
+    return (folder / TABLE).read_bytes()

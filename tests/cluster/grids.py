@@ -36,6 +36,11 @@ def config(*, steps: int = 150, pretraining: int = 40, **compute: object) -> dic
     return small
 
 
+def rule_of(comment: str) -> str:
+    """The rule or group that the plugin writes into a job's comment."""
+    return comment.removeprefix("rule_").partition("_")[0]
+
+
 class Job(NamedTuple):
     """A job that SLURM runs now."""
 

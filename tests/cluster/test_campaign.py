@@ -89,6 +89,7 @@ def test_other_bytes_are_found(tmp_path: Path, theirs: str | None, found: list[s
     assert [words for words, line in zip(found, told, strict=True) if words not in line] == []
 
 
+@pytest.mark.soak
 @pytest.mark.cluster
 @pytest.mark.usefixtures("cluster")
 def test_grids_survive_what_clusters_do(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch):

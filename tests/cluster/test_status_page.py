@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from headwater.planning import runtime_estimate, status
-from headwater.planning.status import Standing
+from headwater.planning.status import JobStatus
 from headwater.study import config as study_config
 from headwater.study.job_graph import jobs
 from workflow_made import ROOT, command, environment, small_config
@@ -28,8 +28,8 @@ JOBS = list(jobs(PLAN))
 BROKEN = next(job for job in JOBS if job.title == "finetune chestxray14/random/finetune/0")
 
 
-def stands(folder: Path) -> dict[str, Standing]:
-    return {one.job.title: one for one in status.standings(JOBS, status.hear(folder))}
+def stands(folder: Path) -> dict[str, JobStatus]:
+    return {one.job.title: one for one in status.job_statuses(JOBS, status.read_snapshot(folder))}
 
 
 def test_a_partly_failed_grid(cluster, tmp_path: Path):
@@ -49,7 +49,7 @@ def test_a_partly_failed_grid(cluster, tmp_path: Path):
             time.sleep(1)
     assert process.returncode == 1, (tmp_path / "said.log").read_text()
     found = stands(tmp_path)
-    assert Counter(one.state for one in found.values()) == {"done": 12, "failed": 1, "waits": 4}
+    assert Counter(one.state for one in found.values()) == {"done": 12, "failed": 1, "blocked": 4}
     assert found[BROKEN.title].state == "failed" and BROKEN.lease in found[BROKEN.title].note
     assert found["compare chestxray14"].state == "waits"
     for title, states in seen.items():

@@ -169,7 +169,7 @@ def claimed(folder: Path, *, number: str | None = None, host: str | None = None)
 def test_a_second_controller_is_refused(folder: Path, number: str | None, host: str | None):
     claimed(folder, number=number, host=host)
     (folder / "living").write_text("7\n")
-    with pytest.raises(UserError, match=r"looks after the grid of this folder; see .*(cancel|rm )"):
+    with pytest.raises(UserError, match=r"already runs the study of this folder; see .*(cancel|rm )"):
         Controller(orders(folder, {}), job="8").run()
     assert snakemake_made.starts(folder) == 0
 
@@ -198,7 +198,7 @@ def test_the_lock_of_a_snakemake_started_by_hand_is_left(folder: Path, before: f
         claimed(folder, number="7")
         long_ago = time.time() - before
         os.utime(folder / ".snakemake" / "controller.json", (long_ago, long_ago))
-    with pytest.raises(UserError, match=r"submit\.py did not start has locked this folder"):
+    with pytest.raises(UserError, match=r"locked by a Snakemake that `headwater submit` did not start"):
         Controller(orders(folder, {}), job="8").run()
     assert lock.exists()
 

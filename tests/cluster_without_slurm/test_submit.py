@@ -1,4 +1,4 @@
-"""The commands of submit.py: what the controller's job asks of SLURM, what is refused, and one run by hand."""
+"""headwater submit: what the controller's job asks of SLURM, what is refused, and one run by hand."""
 
 import json
 import os
@@ -71,7 +71,7 @@ def test_the_controller_is_a_small_job_that_may_be_put_back(folder: Path, capsys
     said = capsys.readouterr().out
     assert "job 77" in said
     assert "logs/controller/77/77_0_log.out" in said
-    assert "submit.py cancel" in said
+    assert "headwater submit cancel" in said
 
 
 def test_the_job_finds_its_orders_and_goes_on_with_the_same(folder: Path):
@@ -88,14 +88,14 @@ def test_the_job_finds_its_orders_and_goes_on_with_the_same(folder: Path):
 def test_a_second_start_is_refused_and_submits_nothing(folder: Path):
     (folder / "living").write_text("77\n")
     submit.start(config=CONFIG)
-    with pytest.raises(UserError, match="job 77 looks after the grid of this folder"):
+    with pytest.raises(UserError, match="job 77 already runs the study of this folder"):
         submit.start(config=CONFIG)
     assert len(snakemake_made.calls(folder, "sbatch")) == 1
 
 
 def test_the_refusal_of_sbatch_is_told(folder: Path):
     (folder / "refuses").touch()
-    with pytest.raises(UserError, match=r"sbatch refuses the controller: .*Invalid account.*; see --partition"):
+    with pytest.raises(UserError, match=r"sbatch rejected the controller: .*Invalid account.*; check --partition"):
         submit.start(config=CONFIG)
     assert controller_lock.read(folder) is None
 
@@ -104,9 +104,9 @@ def test_the_refusal_of_sbatch_is_told(folder: Path):
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"minutes": 1}, "--minutes 1 is too short; say 2 or more"),
+        ({"minutes": 1}, "--minutes must be >= 2 (got 1)"),
         ({"profile": Path("profiles/slrm")}, "there is no profile profiles/slrm; did you mean 'profiles/slurm'?"),
-        ({"config": Path("missing.yaml")}, "missing.yaml: the config cannot be read"),
+        ({"config": Path("missing.yaml")}, "missing.yaml: there is no such config file"),
     ],
 )
 def test_what_cannot_work_is_refused(wrong: dict, said: str):
@@ -120,7 +120,7 @@ def test_no_slurm_is_one_line(command: list[str]):
     door = [sys.executable, str(ROOT / "scripts" / "submit.py")]
     process = subprocess.run([*door, *command], capture_output=True, text=True)
     assert process.returncode == 2
-    assert process.stderr.startswith(f"headwater {command[0]}: there is no SLURM here")
+    assert process.stderr.startswith(f"headwater submit {command[0]}: there is no SLURM here")
     assert process.stderr.count("\n") == 1
 
 
@@ -138,9 +138,9 @@ def test_status_and_logs(folder: Path, capsys: pytest.CaptureFixture):
     (folder / "logs" / "controller" / "77" / "77_0_log.out").write_text("one\ntwo\nthree\n")
     capsys.readouterr()
     submit.status()
-    assert "The controller is job 77: RUNNING 0:15 node1, put back 0 times." in capsys.readouterr().out
+    assert "The controller is job 77: RUNNING 0:15 node1, requeued 0 times." in capsys.readouterr().out
     submit.status()
-    assert "Jobs of the grid: 2 RUNNING\n" in capsys.readouterr().out
+    assert "Jobs of the study: 2 RUNNING\n" in capsys.readouterr().out
     submit.logs(lines=2)
     assert capsys.readouterr().out.endswith("77_0_log.out:\ntwo\nthree\n")
 
@@ -153,7 +153,7 @@ def test_cancel_ends_the_controller_and_then_its_jobs_alone(folder: Path, capsys
     submit.cancel()
     assert snakemake_made.calls(folder, "scancel") == ["scancel 77", "scancel 78"]
     assert (folder / "queue").read_text().startswith("80|")
-    assert "ended job 77; jobs of the grid cancelled: 1." in capsys.readouterr().out
+    assert "Ended job 77; cancelled 1 job of the study." in capsys.readouterr().out
     assert controller_lock.read(folder) is None
 
 
@@ -168,7 +168,7 @@ def test_an_unknown_run_is_refused_with_the_nearest():
 
 @pytest.mark.usefixtures("folder")
 def test_what_comes_before_a_run_is_named_where_it_is_missing():
-    with pytest.raises(UserError, match=r"cannot be planned: .*cases\.parquet.* missing; the grid makes"):
+    with pytest.raises(UserError, match=r"cannot be planned: .*cases\.parquet.* missing; run the study up to"):
         debug_run.one(RUN, config=CONFIG)
 
 
@@ -176,7 +176,7 @@ def test_a_run_that_a_living_job_trains_is_refused(folder: Path):
     run = debug_run._run_named(config.read(CONFIG).grid(), RUN)
     (folder / "living").write_text("12\n")
     progress = folder / "results" / "progress" / f"{run.digest}.pt"
-    with run_lock.held(progress, job="12"), pytest.raises(UserError, match=f"job 12 trains {RUN} now"):
+    with run_lock.held(progress, job="12"), pytest.raises(UserError, match=f"job 12 is training {RUN}"):
         debug_run.one(RUN, config=CONFIG)
 
 

@@ -514,10 +514,10 @@ def test_the_door(copy, tmp_path):
     [
         (["chexpert", "nowhere"], "there is no such folder"),
         (["chexprt", "docs"], "did you mean 'chexpert'"),
-        (["chexpert", "docs", "--options", "{"], "--options: no JSON"),
-        (["chexpert", "docs", "--options", "[]"], "--options: no names with values"),
+        (["chexpert", "docs", "--options", "{"], "--options is not valid JSON"),
+        (["chexpert", "docs", "--options", "[]"], "--options must be a JSON object"),
         (["chexpert", "docs", "--options", '{"uncertian": "positive"}'], "did you mean 'uncertain'"),
-        (["chexpert", "docs", "--sample", "-1"], "less than nothing"),
+        (["chexpert", "docs", "--sample", "-1"], "--sample must be >= 0 (got -1)"),
         (["chexpert", "docs", "--list", "README.md/x.csv"], "README.md"),
     ],
 )

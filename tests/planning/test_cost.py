@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from headwater import cli
 from headwater.cluster import snakemake_state
-from headwater.core.command_line import doors
 from headwater.planning import cost, runtime_estimate
 from headwater.planning.runtime_estimate import Reckoning
 from headwater.study import config as study_config
@@ -140,14 +140,14 @@ def test_in_slurm_the_leases_and_the_books_tell_the_seconds(tmp_path: Path, slur
 
 
 def test_the_command_says_what_it_does_not_know(tmp_path: Path, capsys: pytest.CaptureFixture):
-    doors({"cost": cost.cost}, ["cost", "--config", str(DEMO), "--folder", str(tmp_path)])
+    cli.main(["plan", "cost", str(DEMO), "--folder", str(tmp_path)])
     said = " ".join(capsys.readouterr().out.split())
     assert "54 jobs, 39 of them on GPUs" in said
-    assert "54 jobs are of kinds of which no time is known" in said
-    assert "hours from its beginning" not in said
+    assert "54 jobs of unknown duration (–) not included" in said
+    assert "process-hours" not in said
 
 
 def test_no_training_at_a_time_is_refused(capsys: pytest.CaptureFixture):
     with pytest.raises(SystemExit):
-        doors({"cost": cost.cost}, ["cost", "--config", str(DEMO), "--trainings", "0"])
-    assert "--trainings: 0 cannot train anything; say 1 or more" in capsys.readouterr().err
+        cli.main(["plan", "cost", "--config", str(DEMO), "--trainings", "0"])
+    assert "headwater plan cost: --trainings must be >= 1 (got 0)\n" in capsys.readouterr().err

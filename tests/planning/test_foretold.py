@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from headwater import cli
 from headwater.core import files, registry
-from headwater.core.command_line import doors
 from headwater.core.errors import UserError
-from headwater.planning import cost, estimate_vs_actual, overview, runtime_estimate, timing_profile
+from headwater.planning import cost, overview, runtime_estimate, timing_profile
 from headwater.planning.timing_profile import Calibration, Timed
 from headwater.study import config as study_config
 from headwater.study.job_graph import jobs
@@ -99,7 +99,7 @@ def test_finished_jobs_are_believed_before_the_calibration(tmp_path: Path):
 
 def test_a_calibration_that_cannot_be_read_is_refused(tmp_path: Path):
     written(timing_profile.file_of(PLAN, folder=tmp_path), '{"device": "cpu"}')
-    with pytest.raises(UserError, match=r"calibration.json: is no calibration.*calibrate again"):
+    with pytest.raises(UserError, match=r"calibration.json: not a valid timing profile.*calibrate again"):
         runtime_estimate.reckoned(PLAN, folder=tmp_path)
 
 
@@ -135,35 +135,32 @@ def finished(folder: Path, seconds: dict[str, tuple[float, ...]]) -> None:
 
 def compared(folder: Path, capsys: pytest.CaptureFixture, *arguments: str) -> str:
     config = written(folder / "config.yaml", json.dumps(small_config()))
-    doors(
-        {"compare": estimate_vs_actual.hindsight},
-        ["compare", "--config", str(config), "--folder", str(folder), *arguments],
-    )
+    cli.main(["plan", "compare", "--config", str(config), "--folder", str(folder), *arguments])
     return " ".join(capsys.readouterr().out.split())
 
 
 def test_the_later_seeds_are_foretold_from_the_others(tmp_path: Path, capsys: pytest.CaptureFixture):
     finished(tmp_path, {"finetune": (3600.0, 3000.0), "predict": (360.0,)})
     said = compared(tmp_path, capsys)
-    assert "held out: seeds 1 and all pre-trainings" in said
+    assert "Held out: seeds 1 and all pre-trainings." in said
     assert "finetune chestxray14, finetune, timm/test_resnet 2 1.6667 2.0000 1.20" in said
-    assert "By the other seeds: 2.0000 process-hours foretold, 1.6667 taken by 2 jobs: ratio 1.20, within ±25%." in said
-    assert "By the calibration: nothing is known of these jobs." in said
+    assert "from other seeds: 2.0000 process-hours, actual 1.6667 (2 jobs): ratio 1.20, within ±25%." in said
+    assert "Estimate from timing profile: none for these jobs." in said
 
 
 def test_what_misses_is_said_to_miss(tmp_path: Path, capsys: pytest.CaptureFixture):
     finished(tmp_path, {"finetune": (3600.0, 5000.0), "predict": (360.0,)})
     calibrated(tmp_path, step=1e-6)
     said = compared(tmp_path, capsys)
-    assert "By the other seeds" in said and "ratio 0.72, NOT within ±25%" in said
-    assert re.search(r"By the calibration: 0\.0\d+ process-hours foretold, .* ratio 0\.00, NOT within", said)
+    assert "Estimate from other seeds" in said and "ratio 0.72, NOT within ±25%" in said
+    assert re.search(r"Estimate from timing profile: 0\.0\d+ process-hours, .* ratio 0\.00, NOT within", said)
     assert "ratio 1.39, NOT within" in compared(tmp_path, capsys, "--held-out", "0")
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--held-out", "7"], "--held-out: [7] are no seeds of the study; choose of [0, 1]"),
+        (["--held-out", "7"], "--held-out: the study has no seed 7; choose from [0, 1]"),
         ([], "no training job of the study has finished"),
     ],
 )
@@ -187,12 +184,12 @@ def test_the_page_tells_jobs_hours_disk_and_licences(tmp_path: Path):
     process = whole(tmp_path, "--trainings", "3")
     said = process.stdout
     assert process.returncode == 0, process.stderr
-    assert "1 datasets x 2 sources (controls: 0) x 1 recipes x 2 seeds = 4 runs" in said
+    assert "1 dataset x 2 sources (0 controls among them) x 1 recipe x 2 seeds = 4 runs" in said
     assert re.search(r"^finetune +4 +0 +0\.027 +0\.027$", said, re.MULTILINE)
     assert re.search(r"^ +3 +0\.0\d\d +0\.0\d\d$", said, re.MULTILINE)
-    assert "160 cases x 1 x 32 x 32; promised, not counted" in said
-    assert re.search(r"4 models \(finetune\) of timm/test_resnet +0\.0  calibrated", said)
-    assert "images of photographs     –  how many cases it has is not known" in said
+    assert "160 cases x 1 x 32 x 32; expected, not counted" in said
+    assert re.search(r"4 models \(finetune\) of timm/test_resnet +0\.0  from the timing profile", said)
+    assert "images of photographs     –  number of cases unknown" in said
     assert "CC BY 2.0: china.jpg" in said and said.rstrip().endswith("Missing: nothing")
 
 
@@ -215,7 +212,7 @@ def test_no_command_is_the_page_of_the_demo(tmp_path: Path):
     command = [sys.executable, ROOT / "scripts" / "plan.py", "--folder", str(tmp_path)]
     process = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert process.returncode == 0, process.stderr
-    assert "below results/demo" in process.stdout
+    assert "in results/demo" in process.stdout
 
 
 def test_the_card_of_weights_is_read_without_importing_them():
@@ -238,14 +235,14 @@ def test_a_dry_run_ends_with_its_price(tmp_path: Path, arguments: tuple[str, ...
     assert before.rstrip().endswith("The order of jobs does not reflect the order of execution.")
     assert "1 twin, 2 prepare, 1 ledger, 1 reduce, 1 pretrain, 4 finetune, 2 predict, 1 compare, 1 examine," in price
     assert "the longest chain has 8 jobs. 0.037 process-hours" in price
-    assert "Of 8 jobs no time is known" in price
+    assert "8 jobs of unknown duration not included" in price
     # Snakemake's own words are all there
     assert "rule finetune:" in said and "Job stats:" in said
 
 
 def test_only_what_would_run_has_a_price(tmp_path: Path):
     said = snakemake(tmp_path, "-n", JOBS["prepare photographs"].product, config=small_config()).stdout
-    assert "Price of this plan: 1 prepare; the longest chain has 1 jobs." in " ".join(said.split())
+    assert "Price of this plan: 1 prepare; the longest chain has 1 job." in " ".join(said.split())
     plain = snakemake(tmp_path, JOBS["prepare photographs"].product, config=small_config())
     assert "Price" not in plain.stdout + plain.stderr
     assert "1 of 1 steps (100%) done" in plain.stderr

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from headwater.planning import status
-from headwater.planning.status import Standing
+from headwater.planning.status import JobStatus
 from headwater.study import config as study_config
 from headwater.study.job_graph import Job, jobs
 from records_made import failed, lock, log, mark, record, started, written
@@ -22,9 +22,10 @@ JOBS = {job.title: job for job in jobs(PLAN)}
 RANDOM, PHOTOGRAPHS = ("chestxray14/random/finetune", "chestxray14/photographs/finetune")
 
 
-def stands(folder: Path) -> dict[str, Standing]:
-    """How each job of the small grid stands, by its title."""
-    return {one.job.title: one for one in status.standings(list(JOBS.values()), status.hear(folder))}
+def stands(folder: Path) -> dict[str, JobStatus]:
+    """The state of each job of the small grid, by its title."""
+    found = status.job_statuses(list(JOBS.values()), status.read_snapshot(folder))
+    return {each.job.title: each for each in found}
 
 
 def job(title: str) -> Job:
@@ -70,7 +71,7 @@ def test_every_run_of_a_half_finished_grid(half: Path):
     assert broken.note == "headwater finetune: the loss became nan at step 7; lower lr"
     assert broken.log == "logs/finetune/chestxray14/photographs/finetune/seed0.log"
     for title in (f"predict {PHOTOGRAPHS}", "compare chestxray14", "report"):
-        assert (found[title].state, found[title].note) == ("waits", f"finetune {PHOTOGRAPHS}/0")
+        assert (found[title].state, found[title].note) == ("blocked", f"finetune {PHOTOGRAPHS}/0")
 
 
 def test_a_job_that_was_tried_again_has_not_failed(half: Path):
@@ -114,7 +115,7 @@ def test_what_runs_here(half: Path):
     lock(half)
     # a mark and a lock alone may be those of a Snakemake that was killed
     found = stands(half)[running.title]
-    assert (found.state, found.note) == ("queued", "was cut off")
+    assert (found.state, found.note) == ("queued", "interrupted")
     # such as stands in the folder under that name
     worker = written(half / "snakemake", "import time\ntime.sleep(60)\n")
     process = subprocess.Popen([sys.executable, worker], cwd=half)
@@ -157,7 +158,7 @@ def test_what_runs_in_slurm(half: Path, slurm_says: Callable):
     assert found[runs.title].note == "SLURM job 11 on node1"
     assert (found[waits.title].state, found[waits.title].note) == ("queued", "SLURM job 12: Priority")
     assert (found[first.title].state, found[first.title].note) == ("running", "SLURM job 13 on node2")
-    assert (found[second.title].state, found[second.title].note) == ("queued", "SLURM job 13: after others in it")
+    assert (found[second.title].state, found[second.title].note) == ("queued", "SLURM job 13: after other jobs in it")
     assert found["compare chestxray14"].state == "queued"
     # put back into the queue with what it had begun
     slurm_says(squeue=[f"13|PENDING|0:00|(BeginTime)|{half}|rule_predictions_predict"])
@@ -184,15 +185,26 @@ def test_the_page_in_text_and_html(half: Path):
     process = page(half, "--html", str(half / "page.html"))
     said = process.stdout
     assert process.returncode == 0, process.stderr
-    assert "Snakemake is not at work here" in said
-    assert "Spent: 0.044 process-hours" in said and "0.010 on failed ones" in " ".join(said.split())
+    assert "Snakemake is not running in this folder" in said
+    assert "Spent: 0.044 process-hours" in said and "0.010 by failed jobs" in " ".join(said.split())
     # one more fitting of 80 s; of predictions no time is known
-    assert "To go: 0.022 process-hours, without 1 jobs of which no time is known" in " ".join(said.split())
+    remaining = "Remaining: 2 runnable jobs, 0.022 process-hours (without 1 job of unknown duration); with 1 parallel"
+    assert remaining in " ".join(said.split()) and "; 5 failed or blocked." in said
     assert re.search(r"^finetune +4 +2 +0 +1 +1 +0$", said, re.MULTILINE)
     assert re.search(r"^photographs +fit failed +fit queued$", said, re.MULTILINE)
     html = (half / "page.html").read_text()
-    assert "the loss became nan at step 7; lower lr" in html and "fit failed" in html
+    assert "the loss became nan at step 7; lower lr" in html
+    assert '<td class="right bad">fit failed</td>' in html and '<td class="right idle">fit queued</td>' in html
     assert not re.search(r"(?:src|href)=", html)
+
+
+def test_nothing_is_left_to_run_of_a_grid_that_failed(half: Path):
+    content = small_config() | {"seeds": [0]}
+    done(half, "ledger")
+    config = written(half / "config.yaml", json.dumps(content))
+    command = [sys.executable, ROOT / "scripts" / "status.py", config, "--folder", half]
+    said = subprocess.run(command, capture_output=True, text=True).stdout
+    assert "Remaining: 0 runnable jobs; 5 failed or blocked." in said
 
 
 @pytest.mark.slow
@@ -207,10 +219,10 @@ def test_a_real_grid_with_a_run_that_fails(tmp_path: Path):
     unfinished = {title: one.state for title, one in found.items() if one.state != "done"}
     assert unfinished == {
         broken.title: "failed",
-        f"predict {RANDOM}": "waits",
-        "compare chestxray14": "waits",
-        "examine chestxray14": "waits",
-        "report": "waits",
+        f"predict {RANDOM}": "blocked",
+        "compare chestxray14": "blocked",
+        "examine chestxray14": "blocked",
+        "report": "blocked",
     }
     assert found[broken.title].note and (tmp_path / found[broken.title].log).is_file()
     (tmp_path / "results" / "progress" / f"{broken.lease}.pt").rmdir()

@@ -1,7 +1,6 @@
 import hashlib
 import json
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import torch
 
 import prepared_made
 import rounding
+import warm
 from headwater.core import files as core_files
 from headwater.core.errors import UserError
 from headwater.data import store, tables
@@ -430,7 +430,7 @@ def test_two_ranks_predict_as_one(tmp_path, made):
     words = ["--runs", run.as_json(), "--cases", made.cases, "--images", made.images]
     words += ["--models", tmp_path / "model.safetensors", "--predictions", tmp_path / "two.parquet"]
     words += ["--validation", tmp_path / "two_validation.parquet"]
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--"]
+    launch = [warm.python(), "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--"]
     done = subprocess.run(
         [*launch, rounding.__file__, SCRIPTS / "predict.py", *map(str, words)], capture_output=True, text=True
     )

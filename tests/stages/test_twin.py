@@ -39,7 +39,7 @@ def test_a_twin_of_another_archive_is_left_alone(tmp_path):
 
 def test_real_data_are_left_alone(tmp_path):
     (tmp_path / "Data_Entry_2017.csv").write_text("real")
-    with pytest.raises(UserError, match="no twin lies here"):
+    with pytest.raises(UserError, match="something that is not a twin"):
         twin("chestxray14", tmp_path, cases=8)
     assert [file.name for file in tmp_path.iterdir()] == ["Data_Entry_2017.csv"]
 

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ import torch.nn.functional as F
 
 import prepared_made
 import rounding
+import warm
 from headwater.core import registry
 from headwater.core.errors import UserError
 from headwater.data import store, tables
@@ -260,7 +260,7 @@ def test_two_ranks_choose_as_one_does(tmp_path, made, other):
     words = ["--source", wanted.as_json(), "--size", 32, "--cases", made.cases, "--images", made.images]
     words += ["--rows", made.rows, "--encoder", tmp_path / "e.safetensors", "--history", tmp_path / "history"]
     words += ["--progress", tmp_path / "progress.pt", "--probe-cases", other.cases, "--probe-images", other.images]
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--"]
+    launch = [warm.python(), "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--"]
     door = Path(__file__).parents[2] / "scripts" / "pretrain.py"
     done = subprocess.run([*launch, rounding.__file__, door, *map(str, words)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

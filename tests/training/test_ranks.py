@@ -9,6 +9,7 @@ from timm.layers import BatchNormAct2d
 from torch import nn
 
 import rounding
+import warm
 from headwater.core.errors import UserError
 from headwater.training import ddp
 from headwater.training.augment import as_float
@@ -23,6 +24,7 @@ def two_ranks(tmp_path_factory):
     """The folder in which two ranks left what they were asked in one start."""
     folder = tmp_path_factory.mktemp("two_ranks")
     line, environment = command("several", folder, ranks=2, double=True)
+    line[0] = warm.python()
     done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=170)
     assert done.returncode == 0, done.stderr
     return folder

@@ -58,8 +58,8 @@ def test_killed_at_five_moments_the_table_is_the_same_bytes(tmp_path):
     snakemake(left_alone, config=config)
     for reached in moments(killed, study_config.load(config).grid()).values():
         kill_when(reached, killed, config=config)
-        snakemake(killed, "--unlock")
-    snakemake(killed)
+        snakemake(killed, "--unlock", plain=True)
+    snakemake(killed, plain=True)
     table = Path("results/report/significance.csv")
     assert (killed / table).read_bytes() == (left_alone / table).read_bytes()
     assert not list((killed / "results" / "progress").glob("*.pt"))

@@ -117,7 +117,7 @@ def test_a_new_source_adds_only_its_own_branch(finished):
     assert planned(finished, config=config) == {
         "all": 1,
         "finetune": 2,
-        "predict": 2,
+        "predict": 1,
         "compare": 1,
         "examine": 1,
         "report": 1,

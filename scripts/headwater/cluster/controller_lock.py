@@ -73,9 +73,9 @@ def refuse_another(folder: Path, *, job: str | None = None) -> None:
     own = former and job and former.job == job
     if former and not own and lives(former):
         raise UserError(
-            f"{former.name} looks after the grid of this folder",
+            f"{former.name} already runs the study of this folder",
             file=folder,
-            remedy="see `python scripts/submit.py status`; " + _remedy(former, folder=folder),
+            remedy="see `headwater submit status`; " + _remedy(former, folder=folder),
         )
 
 
@@ -102,8 +102,8 @@ def release(folder: Path) -> None:
 def _remedy(former: Claim, *, folder: Path) -> str:
     """What to do about a controller that is in the way."""
     if former.job or former.host == socket.gethostname():
-        return "`python scripts/submit.py cancel` ends it and its jobs"
-    return f"if it is gone, say `rm {_file(folder)}`"
+        return "`headwater submit cancel` ends it and its jobs"
+    return f"if it is gone, run `rm {_file(folder)}`"
 
 
 def _file(folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""By hand: one run of a grid, in this shell, to see where it fails; the grid itself is not disturbed."""
+"""Debug run: one run of a study in this shell, to see where it fails, without disturbing the study."""
 
 import os
 import shlex
@@ -9,7 +9,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from headwater.cluster import run_lock
-from headwater.core.errors import UserError, did_you_mean
+from headwater.core.errors import UserError, did_you_mean, need_checkout
 from headwater.study import config as study_config
 from headwater.study.grid import Grid, Run
 
@@ -17,11 +17,16 @@ ROOT = Path(__file__).parents[3]
 
 
 def one(run: str, *, config: Path) -> None:
-    """Fit one run by hand, in this shell or in its `salloc`: DATASET/SOURCE/RECIPE/seedN.
+    """Train one run by hand in this shell, for debugging.
 
-    The command is the grid's own and is printed. It writes to RESULTS/by_hand and begins with a copy of the run's saved
-    progress, so that the grid is not disturbed and a failure at some step is met again.
+    Prints the command that the study would use, and runs it. It starts from a copy of the run's saved progress and
+    writes to RESULTS/by_hand, so that the study is not disturbed and a failure at a certain step occurs again.
+
+    Args:
+        run: The run, DATASET/SOURCE/RECIPE/seedN.
+        config: Config file of the study.
     """
+    need_checkout(ROOT / "Snakefile")
     plan = study_config.read(config)
     chosen = _run_named(plan.grid(), run)
     progress = Path(plan.results) / "progress" / f"{chosen.digest}.pt"
@@ -41,7 +46,7 @@ def _run_named(grid: Grid, name: str) -> Run:
     """The run with a path; the refusal of an unknown one names the nearest."""
     runs = {run.path: run for dataset in grid.datasets for run in grid.runs(dataset.name)}
     if name.strip("/") not in runs:
-        raise UserError(f"the grid has no run {name!r}", remedy=did_you_mean(name, runs))
+        raise UserError(f"the study has no run {name!r}", remedy=did_you_mean(name, runs))
     return runs[name.strip("/")]
 
 
@@ -51,11 +56,12 @@ def _refuse_an_owned(run: Run, *, progress: Path) -> None:
         owner = run_lock.owner(progress)
     except FileNotFoundError:
         raise UserError(
-            f"{run.path} may be trained now, and there is no SLURM here to ask", remedy="try a login node"
+            f"{run.path} may be in training, and there is no SLURM here to ask", remedy="use a login node"
         ) from None
     if owner:
         raise UserError(
-            f"job {owner} trains {run.path} now", remedy="wait for it, or copy the config with another `results`"
+            f"job {owner} is training {run.path}",
+            remedy="wait for it, or use a copy of the config with other `results`",
         )
 
 
@@ -69,14 +75,14 @@ def _planned(config: Path, results: str, run: Run) -> list[str]:
     commands = [line.partition(": ")[2] for line in printed if line.startswith("Shell command: ")]
     if len(commands) != 1:
         raise UserError(
-            f"{run.path} cannot be planned: {_missing(printed)}", remedy="the grid makes what comes before it"
+            f"{run.path} cannot be planned: {_missing(printed)}", remedy="run the study up to its inputs first"
         )
     words = shlex.split(commands[0])
     return words[: words.index(">")] if ">" in words else words
 
 
 def _missing(printed: list[str]) -> str:
-    """The files that Snakemake misses, or its last line."""
+    """The files that Snakemake needs and does not have, or its last line."""
     if (files := "    affected files:") not in printed:
         return printed[-1] if printed else "Snakemake said nothing"
     listed = takewhile(lambda line: line.startswith(" "), printed[printed.index(files) + 1 :])

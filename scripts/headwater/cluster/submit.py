@@ -1,7 +1,7 @@
-"""Submit: a grid on SLURM that needs no shell for days, a look at it, and its end.
+"""Submit: run a study on SLURM by a controller job, so that no shell must stay open; show its state, and end it.
 
-The controller is a small job that puts itself back into the queue before its time is over; what it does there, the
-module `controller` says.
+The controller is a small job that puts itself back into the queue before its time is over; `supervisor` says what it
+does there.
 """
 
 import os
@@ -18,8 +18,8 @@ import yaml
 
 from headwater.cluster import controller_lock, slurm
 from headwater.cluster.supervisor import Controller, Orders, locked_by_the_dead, say, unlock
-from headwater.core import processes
-from headwater.core.errors import UserError, did_you_mean
+from headwater.core import processes, text
+from headwater.core.errors import UserError, did_you_mean, need_checkout
 from headwater.study import config as study_config
 
 ROOT = Path(__file__).parents[3]
@@ -39,8 +39,8 @@ ALWAYS = 1_000_000
 
 
 def start(
-    *,
     config: Path,
+    *,
     profile: Path = PROFILE,
     minutes: int = 720,
     memory: float = 2.0,
@@ -51,21 +51,23 @@ def start(
     restarts: int = 3,
     snakemake: str = "",
 ) -> None:
-    """Run the grid by a small SLURM job of its own, which puts itself back into the queue until the grid has ended.
+    """Run the study by a small SLURM job, the controller, which requeues itself until the study has ended.
 
-    --profile    of Snakemake, which says what the jobs of the grid get (profiles/slurm)
-    --minutes    that the controller may run at a time (720); what your partition allows
-    --memory     of the controller in GB (2); a grid of 50,000 jobs takes 1
-    --partition  of the controller, such as one for long jobs without GPUs; by default the profile's
-    --account    the same for its account
-    --look       seconds between two looks at the queue (60)
-    --patience   minutes that Snakemake may wait although SLURM has none of its jobs (10)
-    --restarts   how often in a row Snakemake is started again in vain (3)
-    --snakemake  more options of Snakemake, in quotes: --snakemake "--jobs 20 --until finetune"
+    Args:
+        config: Config file of the study.
+        profile: Snakemake profile; it says which resources the study's jobs get.
+        minutes: Time limit of the controller in minutes; at most what its partition allows.
+        memory: Memory of the controller in GB; a study of 50,000 jobs needs 1.
+        partition: Partition of the controller, for example one for long jobs without GPUs; by default the profile's.
+        account: SLURM account of the controller; by default the profile's.
+        look: Seconds between two checks of the queue.
+        patience: Minutes that Snakemake may wait although SLURM has none of its jobs.
+        restarts: How often in a row Snakemake is restarted without any progress.
+        snakemake: Further options of Snakemake, in quotes, such as "--jobs 20 --until finetune".
     """
     orders = _orders(config, profile=profile, look=look, patience=patience, restarts=restarts, more=snakemake)
     if minutes < FEWEST_MINUTES:
-        raise UserError(f"--minutes {minutes} is too short", remedy=f"say {FEWEST_MINUTES} or more")
+        raise UserError(f"--minutes must be >= {FEWEST_MINUTES} (got {minutes})")
     controller_lock.refuse_another(orders.folder)
     locked_by_the_dead(orders.folder)
     site = _of_site(profile)
@@ -82,22 +84,33 @@ def start(
     except UserError:
         slurm.end([job])
         raise
-    print(f"The controller is job {job}: {minutes} min at a time, put back into the queue until the grid has ended.")
+    print(
+        f"The controller is job {job}. It runs {minutes} min at a time and requeues itself until the study has ended."
+    )
     print(f"Log:     {_log_of(job)}")
-    print(f"Look:    python {_door()} status    python {_door()} logs")
-    print(f"Cancel:  python {_door()} cancel")
+    print("Status:  headwater submit status    headwater submit logs")
+    print("Cancel:  headwater submit cancel")
 
 
 def watch(
-    *,
     config: Path,
+    *,
     profile: Path = PROFILE,
     look: float = 60.0,
     patience: float = 10.0,
     restarts: int = 3,
     snakemake: str = "",
 ) -> None:
-    """Run the grid from this shell, looked after in the same way; for tmux or screen. Options as for start."""
+    """Run the study from this shell instead of a controller job, with the same supervision; for tmux or screen.
+
+    Args:
+        config: Config file of the study.
+        profile: Snakemake profile; it says which resources the study's jobs get.
+        look: Seconds between two checks of the queue.
+        patience: Minutes that Snakemake may wait although SLURM has none of its jobs.
+        restarts: How often in a row Snakemake is restarted without any progress.
+        snakemake: Further options of Snakemake, in quotes, such as "--jobs 20 --until finetune".
+    """
     orders = _orders(config, profile=profile, look=look, patience=patience, restarts=restarts, more=snakemake)
     controller = Controller(orders)
     shell = _Shell(controller)
@@ -108,54 +121,60 @@ def watch(
 
 
 def status() -> None:
-    """Say which controller looks after the grid of this folder, and how many of its jobs are in the queue."""
+    """Show which controller runs the study of this folder, and how many of its jobs are in the queue."""
     _need_slurm()
     claim = controller_lock.read(Path.cwd())
     if claim is None:
-        print("No controller looks after the grid of this folder.")
+        print("No controller runs the study of this folder.")
     elif not controller_lock.lives(claim):
-        print(f"The controller, {claim.name}, is dead; the same start goes on.")
+        print(f"The controller, {claim.name}, has died. To continue, repeat the same headwater submit start.")
     elif claim.job:
         state, hours, node, reason = _queue_says(claim.job)
         times = slurm.restarts(claim.job)
-        print(f"The controller is job {claim.job}: {state} {hours} {node or reason}, put back {times} times.")
+        print(
+            f"The controller is job {claim.job}: {state} {hours} {node or reason}, requeued {text.many(times, 'time')}."
+        )
         print(f"Log: {_log_of(claim.job)}")
     else:
         print(f"The controller is {claim.name}.")
     states = Counter(job.state for job in _jobs_of_grid())
     print(
-        "Jobs of the grid: " + (", ".join(f"{count} {state}" for state, count in states.items()) or "none in the queue")
+        "Jobs of the study: "
+        + (", ".join(f"{count} {state}" for state, count in states.items()) or "none in the queue")
     )
 
 
 def logs(*, lines: int = 20) -> None:
-    """Print where the controller's log is, and its last lines."""
-    found = sorted(LOGS.glob("*/*_log.out"), key=lambda file: file.stat().st_mtime)
-    if not found:
-        raise UserError(
-            "no controller has written a log here", file=LOGS, remedy=f"python {_door()} start --config ..."
-        )
-    print(f"{found[-1]}:")
-    for line in found[-1].read_text(errors="replace").splitlines()[-lines:]:
+    """Show where the controller's log is, and its last lines.
+
+    Args:
+        lines: Number of lines.
+    """
+    logs = sorted(LOGS.glob("*/*_log.out"), key=lambda file: file.stat().st_mtime)
+    if not logs:
+        raise UserError("no controller has written a log here", file=LOGS, remedy="headwater submit start CONFIG")
+    print(f"{logs[-1]}:")
+    for line in logs[-1].read_text(errors="replace").splitlines()[-lines:]:
         print(line)
 
 
 def cancel() -> None:
-    """End the controller of this folder and all jobs of its grid; what they have saved stays."""
+    """End the controller of this folder and all jobs of its study; saved progress is kept."""
     _need_slurm()
     folder = Path.cwd()
     claim = controller_lock.read(folder)
-    ended = "no controller lived"
+    ended = "No controller was running"
     if claim and controller_lock.lives(claim):
         _end_controller(claim)
-        ended = f"ended {claim.name}"
+        ended = f"Ended {claim.name}"
     jobs = [job.number for job in _jobs_of_grid()]
     slurm.end(jobs)
     if claim:
         if locked_by_the_dead(folder):
             unlock(folder, command=claim.command)
         controller_lock.release(folder)
-    print(f"{ended}; jobs of the grid cancelled: {len(jobs)}. Saved progress stays: the same start goes on from it.")
+    cancelled = f"{ended}; cancelled {text.many(len(jobs), 'job')} of the study."
+    print(f"{cancelled} To continue from the saved progress, start it again.")
 
 
 class ControllerJob:
@@ -227,6 +246,7 @@ class _Shell:
 def _orders(config: Path, *, profile: Path, look: float, patience: float, restarts: int, more: str) -> Orders:
     """The orders of a controller of this folder; refuses what cannot work before anything is started."""
     study_config.read(config)
+    need_checkout(ROOT / "Snakefile")
     _need_slurm()
     command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--configfile", str(config)]
     command += ["--profile", str(_profile(profile)), *shlex.split(more)]
@@ -238,8 +258,8 @@ def _profile(named: Path) -> Path:
     for folder in (named, ROOT / named):
         if folder.is_dir() and list(folder.glob("config*.yaml")):
             return folder
-    known = {f"profiles/{file.parent.name}" for file in (ROOT / "profiles").glob("*/config*.yaml")}
-    raise UserError(f"there is no profile {named}", remedy=did_you_mean(str(named), known))
+    profiles = {f"profiles/{file.parent.name}" for file in (ROOT / "profiles").glob("*/config*.yaml")}
+    raise UserError(f"there is no profile {named}", remedy=did_you_mean(str(named), profiles))
 
 
 def _of_site(profile: Path) -> dict[str, Any]:
@@ -254,7 +274,7 @@ def _executor(**parameters: Any) -> Any:
     try:
         import submitit
     except ModuleNotFoundError:
-        raise UserError("submitit is not installed", remedy="pip install -e '.[slurm]'") from None
+        raise UserError("the package submitit is not installed", remedy="pip install -e '.[slurm]'") from None
     executor = submitit.AutoExecutor(folder=LOGS / "%j", cluster="slurm", slurm_max_num_timeout=ALWAYS)
     executor.update_parameters(
         name=NAME,
@@ -262,7 +282,7 @@ def _executor(**parameters: Any) -> Any:
         tasks_per_node=1,
         cpus_per_task=1,
         stderr_to_stdout=True,
-        # the job finds the library as scripts/submit.py does
+        # the job finds the library where this process did
         slurm_setup=[f"export PYTHONPATH={shlex.quote(str(ROOT / 'scripts'))}${{PYTHONPATH:+:$PYTHONPATH}}"],
         slurm_additional_parameters={"requeue": True},
         **{name: value for name, value in parameters.items() if value is not None},
@@ -279,18 +299,13 @@ def _submitted(executor: Any, orders: Orders) -> str:
     except FailedJobError as failed:
         last = str(failed).strip().splitlines()[-1:]
         raise UserError(
-            f"sbatch refuses the controller: {' '.join(last)}", remedy="see --partition, --account, --minutes"
+            f"sbatch rejected the controller: {' '.join(last)}", remedy="check --partition, --account and --minutes"
         ) from None
 
 
 def _log_of(job: str) -> Path:
     """Where submitit writes what a controller says."""
     return LOGS / job / f"{job}_0_log.out"
-
-
-def _door() -> str:
-    """How the door to all this is called from here."""
-    return os.path.relpath(ROOT / "scripts" / "submit.py")
 
 
 # what is at work
@@ -308,7 +323,7 @@ def _need_slurm() -> None:
     except FileNotFoundError as error:
         raise UserError(
             f"there is no SLURM here: {error.strerror or error}",
-            remedy="go to a login node of your cluster; on one machine say `snakemake`",
+            remedy="use a login node of your cluster; on a single machine run `snakemake`",
         ) from None
 
 
@@ -325,10 +340,10 @@ def _end_controller(claim: controller_lock.Claim) -> None:
         slurm.end([claim.job])
         return
     if not processes.lives(claim.mark):
-        raise UserError(f"{claim.name} cannot be ended from here", remedy="say it there")
+        raise UserError(f"{claim.name} cannot be ended from here", remedy="run this command on that machine")
     os.kill(int(claim.mark.partition("@")[0]), signal.SIGTERM)
     deadline = time.monotonic() + NOTICE
     while processes.lives(claim.mark):
         if time.monotonic() > deadline:
-            raise UserError(f"{claim.name} does not end", remedy="kill it")
+            raise UserError(f"{claim.name} does not end", remedy="kill it (SIGKILL)")
         time.sleep(0.2)

@@ -134,9 +134,9 @@ def locked_by_the_dead(folder: Path) -> bool:
     last = controller_lock.last_sign(folder)
     if locks and (last is None or max(locks) > last + DOUBT):
         raise UserError(
-            "a Snakemake that submit.py did not start has locked this folder",
+            "this folder is locked by a Snakemake that `headwater submit` did not start",
             file=folder,
-            remedy="wait for it; if it is gone: snakemake --unlock",
+            remedy="wait for it; if it is gone, run snakemake --unlock",
         )
     return bool(locks)
 

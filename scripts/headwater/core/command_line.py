@@ -1,19 +1,19 @@
-"""Doors: a function's signature is its command line, and a refusal is one line with a non-zero exit."""
+"""Command lines: a function's signature says which arguments it takes, and a mistake in them is one line and exit 2."""
 
-import argparse
 import atexit
 import gc
-import inspect
 import os
 import sys
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import cyclopts
 import pydantic
+from cyclopts import App, CycloptsError, Parameter, Token
 
-from headwater.core.errors import UserError, exit_on_user_error
+from headwater.core.errors import UserError, did_you_mean, exit_on_user_error
 from headwater.core.records import Record
 from headwater.core.registry import mistakes
 
@@ -37,25 +37,23 @@ def _leave() -> None:
 atexit.register(_leave)
 
 # what a command imports lives to its end: to look through it for garbage time and again takes a quarter of the time;
-# a door sets it aside, and goes on with a measure that is fit for work
+# a command sets it aside, and goes on with a measure that is fit for work
 gc.set_threshold(1_000_000, 50, 100)
 AT_WORK = 50_000, 20, 100
 
-CHOSEN = "chosen function"
-"""Where the command that was named stands among the parsed values; no parameter can have this name."""
+HELP_FLAGS = ("--help", "-h")
+
+# cyclopts would make an option of each of a record's fields; here a record is one word of JSON
+Parameter(n_tokens=1, accepts_keys=False)(Record)
 
 
-def door(function: Callable, arguments: list[str] | None = None) -> None:
-    """Run `function` with its keyword-only parameters read from the command line; exit 2 on a refusal.
+def door(function: Callable, arguments: Sequence[str] | None = None) -> None:
+    """Run a function with its parameters read from the command line; exit 2 on a mistake.
 
-    `Path`, `int`, `float` and `str` parameters take one word, `list[...]` several, `Literal` one of its own, `bool`
-    is a flag, a record its JSON (or `@file`). The first line of the docstring is the help text.
+    Keyword-only parameters are options. `Path`, `int`, `float` and `str` take one word, `list[...]` several, `Literal`
+    one of its own, `bool` is a flag, a record its JSON (or `@file`). The docstring is the help text.
     """
-    _set_imports_aside()
-    parser = argparse.ArgumentParser(prog=Path(sys.argv[0]).name, **_described(function))
-    _add_all(parser, function)
-    with exit_on_user_error(function.__name__):
-        function(**vars(parser.parse_args(arguments)))
+    run(application(function.__name__, default_command=function, version_flags=()), arguments, name=function.__name__)
     if _is_a_door():
         FINISHED.append(True)
 
@@ -66,29 +64,28 @@ def _is_a_door() -> bool:
     return script is not None and Path(script).resolve().parent == Path(__file__).resolve().parents[2]
 
 
-def doors(functions: dict[str, Callable], arguments: list[str] | None = None, *, otherwise: str = "") -> None:
-    """Run the function whose name comes first on the command line.
+def application(name: str, **settings: typing.Any) -> App:
+    """A command of cyclopts with the conventions of this project; further settings are those of `cyclopts.App`."""
+    return App(
+        name=name,
+        default_parameter=Parameter(converter=_converted, consume_multiple=True, negative_iterable=()),
+        help_flags=HELP_FLAGS,
+        help_format="markdown",
+        print_error=False,
+        exit_on_error=False,
+        **settings,
+    )
 
-    Without a name run the one named by `otherwise`; without that, too, print them all and exit 2.
-    """
-    arguments = sys.argv[1:] if arguments is None else arguments
-    if otherwise and (not arguments or (arguments[0].startswith("--") and arguments[0] != "--help")):
-        arguments = [otherwise, *arguments]
-    _set_imports_aside()
-    parser = argparse.ArgumentParser(prog=Path(sys.argv[0]).name)
-    named = parser.add_subparsers(metavar="COMMAND", required=True)
-    for name, function in functions.items():
-        described = _described(function)
-        first = described["description"].partition("\n")[0].replace("%", "%%")
-        command = named.add_parser(name, help=first, **described)
-        command.set_defaults(**{CHOSEN: function})
-        _add_all(command, function)
-    if not arguments:
-        parser.print_help(sys.stderr)
-        sys.exit(2)
-    with exit_on_user_error(arguments[0]):
-        values = vars(parser.parse_args(arguments))
-        values.pop(CHOSEN)(**values)
+
+def run(app: App, arguments: Sequence[str] | None = None, *, name: str) -> None:
+    """Run what the words of a command line ask for; its mistakes are lines that begin with `name`, and exit 2."""
+    with exit_on_user_error(name):
+        try:
+            command, bound, _ = app.parse_args(arguments)
+        except CycloptsError as error:
+            raise _in_one_line(error) from None
+        _set_imports_aside()
+        command(*bound.args, **bound.kwargs)
 
 
 def _set_imports_aside() -> None:
@@ -99,56 +96,27 @@ def _set_imports_aside() -> None:
     gc.set_threshold(*AT_WORK)
 
 
-def _described(function: Callable) -> dict[str, typing.Any]:
-    """How a function's docstring is shown."""
-    return {"description": inspect.getdoc(function), "formatter_class": argparse.RawTextHelpFormatter}
+# words to values
 
 
-def _add_all(parser: argparse.ArgumentParser, function: Callable) -> None:
-    """Every parameter of the function as an argument of the command line."""
-    hints = typing.get_type_hints(function)
-    for name, parameter in inspect.signature(function).parameters.items():
-        _add(parser, name, parameter, hints[name])
-
-
-def _add(parser: argparse.ArgumentParser, name: str, parameter: inspect.Parameter, hint: typing.Any) -> None:
-    """One parameter of the function as one argument of the command line."""
-    flag = name if parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD else "--" + name.replace("_", "-")
-    settings: dict[str, typing.Any] = {}
-    required = parameter.default is inspect.Parameter.empty
-    if flag.startswith("--"):
-        settings |= {"required": required, "dest": name}
-    if not required:
-        settings["default"] = parameter.default
-        if not flag.startswith("--"):
-            settings["nargs"] = "?"
-    if hint is bool:
-        parser.add_argument(flag, dest=name, default=parameter.default, action=argparse.BooleanOptionalAction)
-        return
-    kind = _without_none(hint)
-    if typing.get_origin(kind) is list:
-        settings["nargs"] = "*"
-        kind = typing.get_args(kind)[0]
-    if typing.get_origin(kind) is typing.Literal:
-        parser.add_argument(flag, choices=typing.get_args(kind), **settings)
-        return
-    settings["type"] = _reader(kind)
-    settings["metavar"] = "JSON" if isinstance(kind, type) and issubclass(kind, Record) else name.upper()
-    parser.add_argument(flag, **settings)
-
-
-def _without_none(hint: typing.Any) -> typing.Any:
-    """`X` for `X | None`."""
-    if typing.get_origin(hint) in (types.UnionType, typing.Union):
-        return next(inner for inner in typing.get_args(hint) if inner is not type(None))
-    return hint
-
-
-def _reader(kind: typing.Any) -> Callable[[str], typing.Any]:
-    """What turns one word of the command line into a value of `kind`."""
+def _converted(hint: typing.Any, tokens: Sequence[Token]) -> typing.Any:
+    """The words of one parameter as a value of its type."""
+    kind = _inner(hint)
     if isinstance(kind, type) and issubclass(kind, Record):
-        return lambda text: _record(kind, text)
-    return kind
+        records = [_record(kind, token.value) for token in tokens]
+        return records if typing.get_origin(_without_none(hint)) is list else records[0]
+    if kind is int:
+        for token in tokens:
+            _check_whole(token)
+    return cyclopts.convert(hint, tokens)
+
+
+def _check_whole(token: Token) -> None:
+    """Refuse 1.5, which cyclopts would round."""
+    try:
+        int(token.value)
+    except ValueError:
+        raise UserError(f"{token.keyword or 'a number'} must be a whole number (got {token.value!r})") from None
 
 
 def _record(kind: type[Record], text: str) -> Record:
@@ -159,3 +127,46 @@ def _record(kind: type[Record], text: str) -> Record:
         raise UserError("; ".join(mistakes(error, kind, prefix=kind.__name__))) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{kind.__name__}: {error}") from None
+
+
+def _inner(hint: typing.Any) -> typing.Any:
+    """`X` for `X`, `X | None`, `list[X]` and `list[X] | None`."""
+    hint = _without_none(hint)
+    return typing.get_args(hint)[0] if typing.get_origin(hint) is list else hint
+
+
+def _without_none(hint: typing.Any) -> typing.Any:
+    """`X` for `X | None`."""
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
+        return next(inner for inner in typing.get_args(hint) if inner is not type(None))
+    return hint
+
+
+# mistakes
+
+
+def _in_one_line(error: CycloptsError) -> UserError:
+    """What is wrong with a command line, and what may have been meant."""
+    match error:
+        case cyclopts.UnknownOptionError():
+            option = error.token.keyword or error.token.value
+            options = [name for argument in error.argument_collection for name in argument.names]
+            named = [name for name in options if name.startswith("-")]
+            return UserError(f"unknown option {option}", remedy=did_you_mean(option, [*named, "--help"]))
+        case cyclopts.UnknownCommandError():
+            return unknown_command(error.unused_tokens[0], error.app)
+        case cyclopts.UnusedCliTokensError():
+            return UserError(f"unexpected words: {' '.join(error.unused_tokens)}", remedy="--help lists the arguments")
+        case cyclopts.MissingArgumentError() if not error.keyword and not error.argument.tokens:
+            name = error.argument.name if error.argument.index is None else error.argument.name.lstrip("-").upper()
+            return UserError(f"{name} is missing", remedy="--help lists the arguments")
+    # the library's further errors name the option and the choices; they are meant for users
+    error.verbose = False
+    return UserError(str(error).rstrip("."))
+
+
+def unknown_command(word: str, app: App) -> UserError:
+    """That a group of commands has none of this name."""
+    return UserError(
+        f"there is no command {word!r}", remedy=did_you_mean(word, [name for name in app if name[0] != "-"])
+    )

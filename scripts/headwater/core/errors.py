@@ -11,6 +11,9 @@ from pathlib import Path
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """How a full disk and a used-up quota say so."""
 
+INTERRUPTED = 130
+"""How a shell counts a command that was ended by Ctrl-C."""
+
 MAKE_ROOM = "free some space, and the job goes on from what it has saved"
 
 
@@ -31,19 +34,36 @@ class UserError(Exception):
 
 @contextmanager
 def exit_on_user_error(name: str) -> Iterator[None]:
-    """A refusal, or a full disk, as one line that begins with the name, and exit 2."""
+    """A mistake of the user, or a full disk, as one line that begins with the name, and exit 2; 130 after Ctrl-C."""
+    prefix = f"headwater {name}".rstrip()
     try:
         yield
-    except UserError as refusal:
-        # every rank of a torchrun job meets the same refusal; one of them says it
-        if os.environ.get("RANK", "0") == "0":
-            print(f"headwater {name}: {refusal}", file=sys.stderr, flush=True)
+    except UserError as mistake:
+        _say_once(f"{prefix}: {mistake}")
         sys.exit(2)
+    except KeyboardInterrupt:
+        _say_once(f"{prefix}: interrupted")
+        sys.exit(INTERRUPTED)
     except OSError as error:
         if error.errno not in FULL:
             raise
-        print(f"headwater {name}: {error}; {MAKE_ROOM}", file=sys.stderr, flush=True)
+        print(f"{prefix}: {error}; {MAKE_ROOM}", file=sys.stderr, flush=True)
         sys.exit(2)
+
+
+def _say_once(line: str) -> None:
+    """Print a line from the first of all ranks of a torchrun job: the others have the same to say."""
+    if os.environ.get("RANK", "0") == "0":
+        print(line, file=sys.stderr, flush=True)
+
+
+def need_checkout(file: Path) -> None:
+    """Refuse what needs a file of the repository, where the library was installed without it."""
+    if not file.is_file():
+        raise UserError(
+            f"this needs the workflow's file {file.name}, which is not part of the installed package",
+            remedy="clone the repository, run `make setup` there and use its .venv/bin/headwater",
+        )
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
+from collections.abc import Iterator
 from dataclasses import dataclass
-from html import escape
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from headwater.core import text
 
@@ -15,19 +17,33 @@ if TYPE_CHECKING:
 
 WIDTH = 120
 
+TEMPLATES = Path(__file__).parent / "pages"
+
+TONES = {
+    **{"done": "good", "fitted": "busy", "running": "busy", "queued": "idle", "failed": "bad", "blocked": "warn"},
+    **{"ERROR": "bad", "WARNING": "warn", "NOTE": "idle"},
+}
+"""Words for states and severities, and the style class of the template that shows them."""
+
+NAMED = re.compile(r"([A-Z][\w, ]{0,11}?) {2,}(.*)")
+"""A line that begins with the name of what it is about, and so many blanks that such lines are in line."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """The page as headed parts, each lines of text or tables under their titles."""
+    """A title, sentences below it, and headed parts: lines of text, or a table.
+
+    A line may be indented below the one before it, begin with a severity, or with a name and at least two blanks.
+    """
 
     title: str
-    said: list[str]
+    summary: list[str]
     parts: list[tuple[str, pd.DataFrame | list[str]]]
 
 
 def as_text(page: Page) -> str:
     """The page for a terminal."""
-    pieces = [page.title, "\n".join(textwrap.fill(line, width=WIDTH) for line in page.said)]
+    pieces = [page.title, "\n".join(textwrap.fill(line, width=WIDTH) for line in page.summary)]
     for title, part in page.parts:
         body = "\n".join(map(_indented, part)) if isinstance(part, list) else text.as_text(part)
         pieces.append(f"{title}\n{body}" if title else body)
@@ -36,26 +52,53 @@ def as_text(page: Page) -> str:
 
 def _indented(line: str) -> str:
     """A line below its title; no word is broken, so that a path can be copied."""
-    deep = " " * (len(line) - len(line.lstrip()) + 2)
-    whole = {"break_long_words": False, "break_on_hyphens": False}
-    return textwrap.fill(line.strip(), width=WIDTH, initial_indent=deep, subsequent_indent=deep, **whole)
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    named = NAMED.match(line)
+    deeper = indent + " " * (named.start(2) if named else 0)
+    unbroken = {"break_long_words": False, "break_on_hyphens": False}
+    return textwrap.fill(line.strip(), width=WIDTH, initial_indent=indent, subsequent_indent=deeper, **unbroken)
 
 
-STYLE = (
-    "body{font:15px/1.4 system-ui,sans-serif;margin:2em auto;max-width:72em;padding:0 1em}"
-    "table{border-collapse:collapse}td,th{padding:.2em .8em;border-bottom:1px solid #ccc;text-align:left}"
-    "pre{white-space:pre-wrap}"
-)
+# as HTML
 
 
 def as_html(page: Page) -> str:
     """The page as one file that needs no other."""
-    body = [f"<h1>{escape(page.title)}</h1>", *(f"<p>{escape(line)}</p>" for line in page.said)]
-    for title, part in page.parts:
-        body.append(f"<h2>{escape(title)}</h2>" if title else "")
-        if isinstance(part, list):
-            body.append(f"<pre>{escape(chr(10).join(part))}</pre>")
-        else:
-            body.append(part.to_html(index=False, border=0, na_rep=""))
-    head = f'<meta charset="utf-8"><title>{escape(page.title)}</title><style>{STYLE}</style>'
-    return f'<!doctype html><html lang="en"><head>{head}</head><body>\n' + "\n".join(body) + "\n</body></html>\n"
+    # only a page that is written as HTML waits for this import
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    return environment.get_template("page.html").render(page=page, parts=list(map(_part, page.parts))) + "\n"
+
+
+def _part(part: tuple[str, pd.DataFrame | list[str]]) -> dict[str, Any]:
+    """A part in the form of the template."""
+    title, content = part
+    if isinstance(content, list):
+        return {"title": title, "rows": None, "lines": [_line(line) for line in content]}
+    sides = text.align(content)
+    heads = [{"text": column, "side": side} for column, side in zip(content.columns, sides, strict=True)]
+    rows = [list(_cells(row, columns=list(content.columns), sides=sides)) for row in content.itertuples(index=False)]
+    return {"title": title, "rows": rows, "heads": heads}
+
+
+def _line(line: str) -> dict[str, str]:
+    """A line: the severity or the name at its head apart from the rest."""
+    severity = line.partition(":")[0]
+    if severity in TONES:
+        return {"form": "", "head": severity, "tone": TONES[severity], "text": line.removeprefix(severity)}
+    if named := NAMED.match(line):
+        return {"form": "named", "head": named[1], "tone": "idle", "text": named[2]}
+    return {"form": "below" if line.startswith(" ") else "", "head": "", "tone": "", "text": line.strip()}
+
+
+def _cells(row: tuple, *, columns: list[str], sides: list[str]) -> Iterator[dict[str, str]]:
+    """The cells of a row: a state by its word, a count by the state that its column is about."""
+    for value, column, side in zip(row, columns, sides, strict=True):
+        # NaN alone differs from itself
+        words = "" if value != value else str(value)
+        state = column if column in TONES and words != "0" else words.rpartition(" ")[2]
+        tone = TONES.get(state, "idle" if words == "0" else "")
+        yield {"text": words, "side": side, "tone": tone}

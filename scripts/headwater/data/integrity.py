@@ -6,7 +6,6 @@ about stands in no line of it, but in the file that `--list` names.
 
 import json
 import sys
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -16,7 +15,7 @@ import pandas as pd
 from headwater.core import files as core_files
 from headwater.core import registry
 from headwater.core.errors import UserError
-from headwater.core.page import WIDTH, Page, as_html, as_text
+from headwater.core.page import Page, as_html, as_text
 from headwater.core.records import Choice, Record
 from headwater.data import image_sample
 from headwater.data.index import CATALOGUE
@@ -25,6 +24,8 @@ from headwater.data.integrity_checks.findings import SEVERITIES, STRANGE, Examin
 from headwater.data.integrity_checks.images import candidates, descriptions, duplicates, image_files, problems
 from headwater.data.integrity_checks.sheets import check_sheets
 from headwater.data.twins import _folder
+
+OPTIONS_EXAMPLE = """for example '{"uncertain": "positive"}'"""
 
 UNLIKELY_TWIN = "it says nothing about the real archive"
 
@@ -39,19 +40,23 @@ def doctor(
     page: Path | None = None,
     list: Path | None = None,
 ) -> None:
-    """Check the copy of ARCHIVE at FOLDER and print what is wrong with it and what to do, naming no patient.
+    """Check a copy of an archive before any job reads it: tables, counts, labels, and a sample of the images.
 
-    Exit code: 0 where all is well or there are notes only, 1 for warnings, 2 for errors and for what cannot be checked.
+    The page names no case, patient or file, so that you can show it to others. Exit code: 0 without problems or with
+    notes only, 1 with warnings, 2 with errors or if something could not be checked.
 
-    --options  of the archive, as a config has them: '{"uncertain": "positive"}'
-    --sample   images that are read, spread over the archive (200)
-    --workers  processes that read them (2); 0 reads them in this one, which a crashing decoder ends
-    --page     the same as a page, FILE.html
-    --list     a table of the cases, patients and files that the findings are about, FILE.csv; it stays with you
+    Args:
+        archive: Kind of archive, such as chexpert.
+        folder: Folder of your copy.
+        options: Options of the archive as a config has them, in JSON, such as '{"uncertain": "positive"}'.
+        sample: Number of images to read, spread over the archive.
+        workers: Number of processes that read them; with 0 this process does, and a decoder that crashes ends it.
+        page: File to which the page is also written as HTML.
+        list: File for a table (CSV) of the cases, patients and files that the findings are about; keep it to yourself.
     """
     for name, number in (("sample", sample), ("workers", workers)):
         if number < 0:
-            raise UserError(f"--{name}: {number} is less than nothing", remedy="say 0 or more")
+            raise UserError(f"--{name} must be >= 0 (got {number})")
     found = examine(archive, folder, options=_options(archive, options), sample=sample, workers=workers)
     shown = _page(found, listed=list is not None)
     print(as_text(shown))
@@ -76,9 +81,9 @@ def _options(archive: str, text: str) -> Record:
     try:
         given = json.loads(text)
     except ValueError as error:
-        raise UserError(f"--options: no JSON ({error})", remedy="""such as '{"uncertain": "positive"}'""") from None
+        raise UserError(f"--options is not valid JSON ({error})", remedy=OPTIONS_EXAMPLE) from None
     if not isinstance(given, dict):
-        raise UserError("--options: no names with values", remedy="""such as '{"uncertain": "positive"}'""")
+        raise UserError("--options must be a JSON object", remedy=OPTIONS_EXAMPLE)
     registry.check("datasets", archive)
     return registry.chosen("datasets", Choice(name=archive, options=given))
 
@@ -176,10 +181,10 @@ def _page(found: Examination, *, listed: bool) -> Page:
     verdict = ", ".join(f"{count} {name}{'s' * (count != 1)}" for name, count in counts.items())
     worst = sorted(found.findings, key=lambda finding: -SEVERITIES.index(finding.severity))
     lines = [line for finding in worst for line in _lines(finding, listed=listed)]
-    parts = [("Findings", lines or ["none"]), ("What there is", [row for line in found.seen for row in _rows(line)])]
+    parts = [("Findings", lines or ["none"]), ("What there is", found.seen)]
     parts += [("Labels: cases with a finding / cases in which it is known", found.labels)] if len(found.labels) else []
     parts += [("Not checked", found.unchecked)] if found.unchecked else []
-    return Page(title=found.title, said=[f"{verdict[0].upper()}{verdict[1:]}."], parts=parts)
+    return Page(title=found.title, summary=[f"{verdict[0].upper()}{verdict[1:]}."], parts=parts)
 
 
 def _lines(finding: Finding, *, listed: bool) -> Iterator[str]:
@@ -187,11 +192,6 @@ def _lines(finding: Finding, *, listed: bool) -> Iterator[str]:
     where = "the list says which" if listed else "--list FILE writes which"
     yield f"{finding.severity.upper()}: {finding.what}"
     yield f"    {finding.remedy}" + (f" ({where})" if finding.names else "")
-
-
-def _rows(line: str) -> list[str]:
-    """A line of what there is, the further ones of its rows below its second word."""
-    return textwrap.wrap(line, width=WIDTH - 2, subsequent_indent=" " * 13, break_long_words=False)
 
 
 def _names(found: Examination) -> pd.DataFrame:

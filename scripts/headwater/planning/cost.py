@@ -1,4 +1,4 @@
-"""Cost: how many jobs a study has, how many hours they take, and how long all of it takes."""
+"""Cost: how many jobs a study has, how many hours each kind takes, and how long the whole study takes."""
 
 import textwrap
 from pathlib import Path
@@ -13,45 +13,55 @@ from headwater.study import config as study_config
 from headwater.study.job_graph import Job
 
 
-def cost(*, config: Path, trainings: int = 1, folder: Path = Path()) -> None:
-    """Print the jobs of a study by kind, their hours as far as known, and how long all of it takes.
+def cost(config: Path, *, trainings: int = 1, folder: Path = Path()) -> None:
+    """List the hours of each kind of job as far as runtimes, and the total duration.
 
-    Finished jobs tell of others of their kind; of kinds without any, the calibration tells, if there is one.
-    --trainings  how many training jobs run side by side (1)
-    --folder     where Snakemake was started: its records of finished jobs lie there
+    Estimates come from finished jobs of the same kind; before there are any, from the timing profile that `headwater
+    plan calibrate` measured.
+
+    Args:
+        config: Config file of the study.
+        trainings: Number of trainings that run in parallel.
+        folder: Folder where Snakemake was started; its records of finished jobs are there.
     """
-    if trainings < 1:
-        raise UserError(f"--trainings: {trainings} cannot train anything", remedy="say 1 or more")
+    check_parallel(trainings)
     plan = study_config.read(config)
     preflight.check(plan)
-    known = reckoned(plan, folder=folder)
-    print(text.as_text(by_kind(known)), end="\n\n")
-    print(textwrap.fill(explained(known, trainings=trainings), width=120))
+    runtimes = reckoned(plan, folder=folder)
+    print(text.as_text(by_kind(runtimes)), end="\n\n")
+    print(textwrap.fill(explained(runtimes, trainings=trainings), width=120))
 
 
-def by_kind(known: Reckoning) -> pd.DataFrame:
-    """One row per rule and kind: its jobs, those finished, and what one, all and the rest take."""
+def check_parallel(trainings: int) -> None:
+    """Refuse a number of parallel trainings below 1."""
+    if trainings < 1:
+        raise UserError(f"--trainings must be >= 1 (got {trainings})")
+
+
+def by_kind(runtimes: Reckoning) -> pd.DataFrame:
+    """One row per rule and kind: its jobs, those finished, seconds of one, process-hours of all and of the rest."""
     rows = []
-    alike: dict[Kind, list[Job]] = {}
-    for job in known.jobs:
-        alike.setdefault(kind_of(job), []).append(job)
-    for kind, members in alike.items():
-        finished = sum(job.product in known.finished for job in members)
-        hours = known.each[kind] * max(1, members[0].ranks) / 3600 if kind in known.each else None
+    jobs_of: dict[Kind, list[Job]] = {}
+    for job in runtimes.jobs:
+        jobs_of.setdefault(kind_of(job), []).append(job)
+    for kind, members in jobs_of.items():
+        finished = sum(job.product in runtimes.finished for job in members)
+        hours = runtimes.each[kind] * max(1, members[0].ranks) / 3600 if kind in runtimes.each else None
+        origin = " c" if kind in runtimes.calibrated else ""
         rows.append(
             {
                 "Rule": kind[0],
                 "Of": kind[1],
                 "Jobs": str(len(members)),
                 "Finished": str(finished),
-                "Seconds each": number(known.each.get(kind), "{:.1f}") + (" c" if kind in known.calibrated else ""),
+                "Seconds each": number(runtimes.each.get(kind), "{:.1f}") + origin,
                 "Process-hours": number(None if hours is None else hours * len(members), "{:.3f}"),
-                "To go": number(None if hours is None else hours * (len(members) - finished), "{:.3f}"),
+                "Remaining": number(None if hours is None else hours * (len(members) - finished), "{:.3f}"),
             }
         )
     return pd.DataFrame(rows)
 
 
 def number(value: float | None, form: str) -> str:
-    """A number in a form; a dash where it is not known."""
+    """A number in a format; a dash if it is unknown."""
     return text.NONE if value is None else form.format(value)

@@ -1,4 +1,4 @@
-"""Plan: what a study could find with the patients and seeds at hand, asked before a GPU is."""
+"""Power: the smallest difference that a study could reveal with its test patients and seeds, before any training."""
 
 import textwrap
 from collections.abc import Iterator
@@ -25,15 +25,15 @@ from headwater.study.comparison import Comparison
 from headwater.study.config import Config
 
 SEEDS = (3, 5, 10)
-"""Numbers of seeds that are looked at besides the config's own."""
+"""Numbers of seeds per source that are shown besides the config's own."""
 
 SEED_SPREADS = (0.006, 0.02)
-"""Standard deviations of the AUROC over trainings: a small and a large one."""
+"""Standard deviations of the AUROC over trainings of one source: a small and a large one."""
 
 
 def power(
-    *,
     config: Path,
+    *,
     seeds: list[int] | None = None,
     auroc: float = Assumed().auroc,
     correlation: float = Assumed().correlation,
@@ -43,16 +43,20 @@ def power(
     power: float = Assumed().power,
     csv: Path | None = None,
 ) -> None:
-    """Print the least difference in AUROC that each finding's test patients would show, and the macro.
+    """Show the smallest difference in AUROC that the test patients and seeds could reveal, per label and for the macro.
 
-    --seeds            numbers of seeds per source, such as 3 5 10; by default the config's, 3, 5 and 10
-    --auroc            of both sources (0.8)
-    --correlation      of the scores that two sources' networks give one case (0.6)
-    --seed-correlation the same for two seeds of one source (0.8)
-    --patient-share    of a score's variance that a patient's cases and findings have together (0.5)
-    --seed-spread      standard deviations of the AUROC over trainings (0.006 0.02)
-    --power            how likely the difference is to be found (0.8)
-    --csv              a file for the numbers with all digits
+    Needs the config and the prepared cases, and no training.
+
+    Args:
+        config: Config file of the study.
+        seeds: Numbers of seeds per source, such as 3 5 10; by default the config's, 3, 5 and 10.
+        auroc: Assumed AUROC of both sources, above 0.5.
+        correlation: Assumed correlation of the scores that the networks of two sources give to a case.
+        seed_correlation: The same for two seeds of one source.
+        patient_share: Share of a score's variance that all cases and labels of a patient have in common.
+        seed_spread: Standard deviations of the AUROC over trainings of one source; by default 0.006 and 0.02.
+        power: Probability with which the difference is to be detected.
+        csv: File to which the numbers are written with all digits.
     """
     plan = study_config.read(config)
     try:
@@ -81,17 +85,18 @@ def power(
 
 def _numbers(seeds: list[int] | None, plan: Config) -> list[int]:
     """The numbers of seeds, rising."""
-    asked = seeds or [len(plan.seeds), *SEEDS]
-    if min(asked) < 1:
-        raise UserError(f"--seeds: {min(asked)} trainings cannot be planned", remedy="say 1 or more")
-    return sorted(set(asked))
+    numbers = seeds or [len(plan.seeds), *SEEDS]
+    if min(numbers) < 1:
+        raise UserError(f"--seeds must be >= 1 (got {min(numbers)})")
+    return sorted(set(numbers))
 
 
-def _spreads(asked: list[float] | None) -> list[float]:
+def _spreads(spreads: list[float] | None) -> list[float]:
     """The standard deviations over trainings, rising."""
-    spreads = sorted(set(asked or SEED_SPREADS))
+    spreads = sorted(set(spreads or SEED_SPREADS))
     if not 0 <= spreads[0] <= spreads[-1] < 0.5:
-        raise UserError(f"--seed-spread: {asked} is no spread of an AUROC", remedy="say numbers from 0 to 0.5")
+        outside = next(spread for spread in spreads if not 0 <= spread < 0.5)
+        raise UserError(f"--seed-spread must be from 0 to below 0.5 (got {outside:g})")
     return spreads
 
 
@@ -99,13 +104,13 @@ def _spreads(asked: list[float] | None) -> list[float]:
 
 
 def _test_cases(dataset: Dataset, plan: Config, *, config: Path) -> tuple[Predictions, list[Label]]:
-    """The dataset's test cases in the form of predictions without scores, and the part that each label takes."""
+    """The dataset's test cases as predictions without scores, and whether each label is tested."""
     folder = Path(plan.results) / "archives" / dataset.archive
     file, counted = folder / "cases.parquet", folder / "labels.parquet"
     for product in (file, counted):
         if not product.is_file():
             # the target first: --configfile takes all words that follow it
-            remedy = f"prepare it first: snakemake {product} --configfile {config}"
+            remedy = f"run snakemake {product} --configfile {config}"
             raise UserError(f"dataset {dataset.name} is not prepared", file=product, remedy=remedy)
     run = _without_scores(CASES.read(file), dataset, file=file)
     untaught = eligibility.untaught(LABELS.read(counted), run.labels, file=counted)
@@ -115,13 +120,13 @@ def _test_cases(dataset: Dataset, plan: Config, *, config: Path) -> tuple[Predic
 
 def _without_scores(cases: pd.DataFrame, dataset: Dataset, *, file: Path) -> Predictions:
     """The test cases with the dataset's labels, as a run would predict them."""
-    known = tables.labels_of(cases)
+    labels = tables.labels_of(cases)
     for label in dataset.labels:
-        if label not in known:
+        if label not in labels:
             thing = f"there is no label {label!r} (datasets.{dataset.name})"
-            raise UserError(thing, file=file, remedy=did_you_mean(label, known))
+            raise UserError(thing, file=file, remedy=did_you_mean(label, labels))
     test = cases[cases["split"] == "test"]
-    names = dataset.labels or tuple(known)
+    names = dataset.labels or tuple(labels)
     target = test[[tables.TARGET + label for label in names]].to_numpy(float).T
     return Predictions(
         file=file,
@@ -221,8 +226,8 @@ def _heading(dataset: str, run: Predictions, plan: Config, *, assumed: Assumed) 
     """What the table of a dataset is about."""
     patients, level = len(set(run.patients)), plan.comparison.level
     return (
-        f"{dataset}: {len(run.cases)} cases of {patients} patients in test. Least difference in AUROC"
-        f" found at p < {level:g} with probability {assumed.power:g}\n"
+        f"{dataset}: {len(run.cases)} test cases of {patients} patients. Smallest difference in AUROC detected"
+        f" at p < {level:g} with probability {assumed.power:g}\n"
     )
 
 
@@ -241,7 +246,7 @@ def _readable(rows: pd.DataFrame) -> pd.DataFrame:
                     f"{seeds} seed{'s' if seeds > 1 else ''}": _cell(of_seeds["least_detectable"])
                     for seeds, of_seeds in of_line.groupby("seeds")
                 },
-                "Note": first["note"] if tests == 1 else "the first step of the correction",
+                "Note": first["note"] if tests == 1 else "first step of the correction",
             }
         )
     return pd.DataFrame(lines)
@@ -256,18 +261,18 @@ def _cell(least: pd.Series) -> str:
 def _explained(plan: Config, *, trainings: list[tuple[int, float]], assumed: Assumed) -> str:
     """What was assumed, in sentences."""
     spreads = " / ".join(f"{spread:g}" for spread in sorted({spread for _, spread in trainings}))
-    said = [
-        f"Assumed: an AUROC of {assumed.auroc:g}; trainings of one source differ by a standard deviation of {spreads}.",
-        f"Scores of one case correlate by {assumed.correlation:g} between sources and by {assumed.seed_correlation:g}",
-        f"between seeds; {100 * assumed.patient_share:g} % of what a score varies by is the patient's, in all cases",
-        "and findings, the rest is each finding's own. A training that does better does so in all findings.",
+    sentences = [
+        f"Assumptions: AUROC {assumed.auroc:g}; standard deviation over trainings of one source {spreads}.",
+        f"Scores of a case correlate by {assumed.correlation:g} between sources, {assumed.seed_correlation:g} between",
+        f"seeds. {100 * assumed.patient_share:g} % of a score's variance is common to all cases and labels of a",
+        "patient, the rest is specific to the label. A better training is better on all labels.",
     ]
     if plan.comparison.pairing == "paired":
-        said.append("Paired trainings are taken to gain nothing from it.")
+        sentences.append("Pairing is assumed to bring no gain.")
     if any(seeds == 1 for seeds, _ in trainings):
-        said.append("One seed tells two trained networks apart, not two sources: training noise is not in it.")
-    said.append(
-        f"{text.NONE}: no difference that leaves an AUROC below 1 would be found, or none is tested."
-        " The first results tell better than any assumption what to set with --auroc, --correlation and --seed-spread."
+        sentences.append("With one seed, two trained networks are compared, not two sources (no training noise).")
+    sentences.append(
+        f"{text.NONE}: not tested, or only an AUROC above 1 would be a detectable difference."
+        " Once there are results, set --auroc, --correlation and --seed-spread to what they show."
     )
-    return textwrap.fill(" ".join(said), width=120)
+    return textwrap.fill(" ".join(sentences), width=120)

@@ -8,6 +8,7 @@ from statistics import mean
 
 from headwater.cluster import accounting, snakemake_state
 from headwater.core.progress import clock
+from headwater.core.text import many
 from headwater.planning import timing_profile
 from headwater.study.config import Config
 from headwater.study.job_graph import Job, jobs
@@ -144,22 +145,21 @@ def explained(known: Reckoning, *, trainings: int) -> str:
     found, each, takes = known.jobs, known.each, known.takes
     chain, chain_seconds = longest_chain(found, takes)
     unknown = sum(kind_of(job) not in each for job in found)
-    said = [f"{len(found)} jobs, {sum(bool(job.ranks) for job in found)} of them on GPUs where there are any;"]
-    said.append(f"the longest chain has {chain} jobs.")
+    gpu_jobs = sum(bool(job.ranks) for job in found)
+    said = [f"{many(len(found), 'job')}, {gpu_jobs} of them on GPUs if there are any. The longest chain of jobs that"]
+    said.append(f"wait for each other has {many(chain, 'job')}.")
     if each:
         hours, left = wall(found, takes, trainings=trainings) / 3600, known.to_come()
+        parallel = many(trainings, "parallel training")
+        said.append(f"Training and prediction take {known.process_hours(found):.3f} process-hours (GPU-hours if there")
         said.append(
-            f"Training and prediction take {known.process_hours(found):.3f} process-hours, GPU-hours where there"
+            f"are GPUs). The longest chain takes {chain_seconds / 3600:.3f} hours. With {parallel} the whole study"
         )
-        said.append(
-            f"are GPUs. The longest chain takes {chain_seconds / 3600:.3f} hours; with {trainings} at a time the"
-        )
-        said.append(f"whole study takes at least {hours:.3f} hours from its beginning,")
-        said.append(f"{wall(left, takes, trainings=trainings) / 3600:.3f} from here.")
+        said.append(f"takes at least {hours:.3f} hours; {wall(left, takes, trainings=trainings) / 3600:.3f} remain.")
     if known.calibrated:
-        said.append("Seconds with a c come from the calibration; all others from finished jobs.")
+        said.append("Seconds marked c come from the timing profile, all others from finished jobs.")
     if unknown:
-        said.append(f"{unknown} jobs are of kinds of which no time is known (a dash): they are in no sum.")
+        said.append(f"{many(unknown, 'job')} of unknown duration (–) not included.")
     return " ".join(said)
 
 
@@ -170,12 +170,14 @@ def price(known: Reckoning, products: set[str]) -> str:
     chain, chain_seconds = longest_chain(found, known.takes)
     unknown = sum(kind_of(job) not in known.each for job in found)
     said = [f"Price of this plan: {', '.join(f'{count} {rule}' for rule, count in rules.items())};"]
-    said.append(f"the longest chain has {chain} jobs.")
+    said.append(f"the longest chain has {many(chain, 'job')}.")
     if unknown < len(found):
         walls = [f"{clock(wall(found, known.takes, trainings=number))} at {number}" for number in SIDE_BY_SIDE]
-        said.append(f"{known.process_hours(found):.3f} process-hours (GPU-hours where there are GPUs);")
-        said.append(f"at least {', '.join(walls)} trainings at a time, {clock(chain_seconds)} for the longest chain.")
+        said.append(f"{known.process_hours(found):.3f} process-hours (GPU-hours if there are GPUs);")
+        said.append(f"at least {', '.join(walls)} parallel trainings, {clock(chain_seconds)} for the longest chain.")
     if unknown:
-        said.append(f"Of {unknown} jobs no time is known before one of their kind is finished, or calibrated:")
-        said.append("python scripts/plan.py calibrate --help.")
+        said.append(
+            f"{many(unknown, 'job')} of unknown duration not included: finish one of each kind, or measure it by"
+        )
+        said.append("headwater plan calibrate.")
     return " ".join(said)

@@ -1,4 +1,4 @@
-"""Status: which jobs of a study are done, run, wait or failed, and when the rest will be done, on one page."""
+"""Status: which jobs of a study are done, running, queued, failed or blocked, and when the rest will be done."""
 
 import re
 import time
@@ -14,7 +14,8 @@ import pandas as pd
 from headwater.cluster import accounting, snakemake_state
 from headwater.cluster.accounting import Attempt
 from headwater.cluster.snakemake_state import Failure
-from headwater.core import files
+from headwater.core import files, text
+from headwater.core.errors import UserError
 from headwater.core.page import Page, as_html, as_text
 from headwater.core.progress import clock
 from headwater.planning import runtime_estimate
@@ -25,17 +26,19 @@ from headwater.study.job_graph import Job
 
 DEMO = Path("config/config.yaml")
 
-State = Literal["done", "running", "queued", "failed", "waits"]
+State = Literal["done", "running", "queued", "failed", "blocked"]
 
-STATES: tuple[State, ...] = ("done", "running", "queued", "failed", "waits")
-"""`queued`: its turn comes, in SLURM's queue or Snakemake's; `waits`: for a failed job, and so for somebody to act."""
+STATES: tuple[State, ...] = ("done", "running", "queued", "failed", "blocked")
+"""`queued`: SLURM or Snakemake will start it; `blocked`: it needs the product of a failed job, so somebody must act."""
+
+STOPPED = ("failed", "blocked")
 
 SLURM_STATE = re.compile(r"status is: '(\w+)")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
-    """How a job stands: since when it runs, what there is to say of it, and where its log lies."""
+class JobStatus:
+    """The state of a job, for how many seconds it has been running, a note for people and its log file."""
 
     job: Job
     state: State
@@ -45,8 +48,8 @@ class Standing:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Heard:
-    """What Snakemake and SLURM say of a folder, asked once."""
+class Snapshot:
+    """What Snakemake and SLURM record of a folder, read once."""
 
     folder: Path
     failures: dict[str, Failure]
@@ -54,37 +57,42 @@ class Heard:
     """The newest of Snakemake's logs."""
     queue: list[Attempt]
     at_work: bool
-    """Whether a Snakemake is at work in the folder."""
+    """Whether a Snakemake is running in the folder."""
     now: float
 
 
-def status(*, config: Path = DEMO, trainings: int = 0, html: Path | None = None, folder: Path = Path()) -> None:
-    """Print how every job of a study stands, what it has cost, and when it will be done.
+def status(config: Path = DEMO, *, trainings: int = 0, html: Path | None = None, folder: Path = Path()) -> None:
+    """Show the state of every job of a study, the hours spent, and when the rest will be done.
 
-    --config     the study; the demo where none is named
-    --trainings  how many training jobs run side by side, for the time left; as many as now run (0)
-    --html       write the page there, too
-    --folder     where Snakemake was started
+    Reads the records of Snakemake and SLURM; nothing is changed.
+
+    Args:
+        config: Config file of the study; by default the demo's.
+        trainings: Number of trainings that run in parallel, for the time left; 0 means as many as are running now.
+        html: File to which the page is also written as HTML.
+        folder: Folder where Snakemake was started.
     """
+    if trainings < 0:
+        raise UserError(f"--trainings must be >= 0 (got {trainings})")
     plan = study_config.read(config)
-    known = runtime_estimate.reckoned(plan, folder=folder)
-    heard = hear(folder)
-    found = standings(known.jobs, heard)
-    page = _page(plan, known, found, heard, config=config, trainings=trainings)
+    runtimes = runtime_estimate.reckoned(plan, folder=folder)
+    snapshot = read_snapshot(folder)
+    statuses = job_statuses(runtimes.jobs, snapshot)
+    page = _page(plan, runtimes, statuses, snapshot, config=config, trainings=trainings)
     print(as_text(page))
     if html:
         files.write_text(as_html(page), html)
 
 
-# how each job stands
+# the state of each job
 
 
-def hear(folder: Path) -> Heard:
-    """What can be heard of a folder now; refuses where there is a SLURM that does not answer."""
+def read_snapshot(folder: Path) -> Snapshot:
+    """The records of a folder as they are now; refuses if there is a SLURM that does not answer."""
     queue = accounting.in_queue(folder) or []
     # on another machine of the cluster its process cannot be seen, but its lock and its jobs can
     here = snakemake_state.lives_here(folder)
-    return Heard(
+    return Snapshot(
         folder=folder,
         failures=snakemake_state.failures(folder),
         newest=max(snakemake_state.logs(folder), default=None),
@@ -94,56 +102,56 @@ def hear(folder: Path) -> Heard:
     )
 
 
-def standings(jobs: list[Job], heard: Heard) -> list[Standing]:
-    """How each job stands, in the order of the jobs."""
-    by_comment = {attempt.comment: attempt for attempt in heard.queue}
-    by_number = {attempt.number: attempt for attempt in heard.queue}
-    alone = {job.comment for job in jobs}
-    # those that run first: a job whose mark tells no number has begun at least once
-    groups = sorted((one for one in heard.queue if one.comment not in alone), key=lambda one: not one.runs)
-    found: dict[str, Standing] = {}
+def job_statuses(jobs: list[Job], snapshot: Snapshot) -> list[JobStatus]:
+    """The state of each job, in the order of the jobs."""
+    by_comment = {attempt.comment: attempt for attempt in snapshot.queue}
+    by_number = {attempt.number: attempt for attempt in snapshot.queue}
+    comments = {job.comment for job in jobs}
+    shared = [attempt for attempt in snapshot.queue if attempt.comment not in comments]
+    # those that run first: a job whose mark has no number has begun at least once
+    groups = sorted(shared, key=lambda attempt: not attempt.runs)
+    statuses: dict[str, JobStatus] = {}
     for job in jobs:
-        mark = snakemake_state.mark(job.product, folder=heard.folder)
+        mark = snakemake_state.mark(job.product, folder=snapshot.folder)
         own = by_comment.get(job.comment) or (by_number.get(mark.slurm) if mark and mark.slurm else None)
-        if (heard.folder / job.product).is_file() and not mark:
-            found[job.product] = Standing(job=job, state="done")
+        if (snapshot.folder / job.product).is_file() and not mark:
+            statuses[job.product] = JobStatus(job=job, state="done")
         elif own:
-            found[job.product] = _in_slurm(job, own, mark)
+            statuses[job.product] = _in_slurm(job, own, mark)
         elif mark and (group := _group_of(job, groups)):
-            found[job.product] = _in_group(job, group, heard.now - mark.since)
-        elif mark and heard.at_work:
-            found[job.product] = _running(job, heard.now - mark.since, "")
-        elif failure := _failure(job, heard):
-            found[job.product] = _failed(job, failure, heard.folder)
-        elif behind := [need for need in job.needs if need in found and found[need].state in ("failed", "waits")]:
-            first = found[behind[0]]
-            found[job.product] = Standing(
-                job=job, state="waits", note=first.note if first.state == "waits" else first.job.title
-            )
+            statuses[job.product] = _in_group(job, group, snapshot.now - mark.since)
+        elif mark and snapshot.at_work:
+            statuses[job.product] = _running(job, snapshot.now - mark.since, "")
+        elif failure := _failure(job, snapshot):
+            statuses[job.product] = _failed(job, failure, snapshot.folder)
+        elif stopped := [need for need in job.needs if need in statuses and statuses[need].state in STOPPED]:
+            first = statuses[stopped[0]]
+            note = first.note if first.state == "blocked" else first.job.title
+            statuses[job.product] = JobStatus(job=job, state="blocked", note=note)
         else:
-            found[job.product] = Standing(job=job, state="queued", note="was cut off" if mark else "")
-    return list(found.values())
+            statuses[job.product] = JobStatus(job=job, state="queued", note="interrupted" if mark else "")
+    return list(statuses.values())
 
 
-def _in_slurm(job: Job, attempt: Attempt, mark: snakemake_state.Mark | None) -> Standing:
-    """A job that stands in SLURM's queue or runs there."""
+def _in_slurm(job: Job, attempt: Attempt, mark: snakemake_state.Mark | None) -> JobStatus:
+    """A job that waits in SLURM's queue or runs there."""
     # of several jobs in one SLURM job, the number stays in the mark of those whose turn has not come
     shared = attempt.comment != job.comment
     if attempt.runs and not (shared and mark and mark.slurm):
         return _running(job, attempt.seconds, f"SLURM job {attempt.number} on {attempt.where}")
-    where = "after others in it" if attempt.runs else attempt.where.strip("()")
-    return Standing(job=job, state="queued", note=f"SLURM job {attempt.number}: {where}")
+    where = "after other jobs in it" if attempt.runs else attempt.where.strip("()")
+    return JobStatus(job=job, state="queued", note=f"SLURM job {attempt.number}: {where}")
 
 
-def _in_group(job: Job, group: Attempt, seconds: float) -> Standing:
-    """A job that has begun in a SLURM job of several, which runs or was put back into the queue."""
+def _in_group(job: Job, group: Attempt, seconds: float) -> JobStatus:
+    """A job that has begun in a SLURM job of several, which is running or was requeued."""
     if group.runs:
         return _running(job, seconds, f"SLURM job {group.number} on {group.where}")
-    return Standing(job=job, state="queued", note=f"SLURM job {group.number}: {group.where.strip('()')}")
+    return JobStatus(job=job, state="queued", note=f"SLURM job {group.number}: {group.where.strip('()')}")
 
 
-def _running(job: Job, seconds: float, note: str) -> Standing:
-    return Standing(job=job, state="running", seconds=max(0.0, seconds), note=note, log=job.log)
+def _running(job: Job, seconds: float, note: str) -> JobStatus:
+    return JobStatus(job=job, state="running", seconds=max(0.0, seconds), note=note, log=job.log)
 
 
 def _group_of(job: Job, groups: list[Attempt]) -> Attempt | None:
@@ -151,153 +159,156 @@ def _group_of(job: Job, groups: list[Attempt]) -> Attempt | None:
     return next((group for group in groups if f"_{job.rule}_" in f"{group.comment}_"), None)
 
 
-def _failure(job: Job, heard: Heard) -> Failure | None:
-    """A job's failure; none where a later Snakemake, now at work, will try it again."""
-    failure = heard.failures.get(job.product)
-    return None if failure and heard.at_work and failure.told_in != heard.newest else failure
+def _failure(job: Job, snapshot: Snapshot) -> Failure | None:
+    """A job's failure; none if a later Snakemake, now running, will try it again."""
+    failure = snapshot.failures.get(job.product)
+    return None if failure and snapshot.at_work and failure.told_in != snapshot.newest else failure
 
 
-def _failed(job: Job, failure: Failure, folder: Path) -> Standing:
-    """A failed job with the last word of its log, and how SLURM ended it, if that was not by its own error."""
+def _failed(job: Job, failure: Failure, folder: Path) -> JobStatus:
+    """A failed job with the last line of its log, and SLURM's state unless it ended by an error of its own."""
     logs = [log for log in (job.log, *failure.logs) if (folder / log).is_file()]
     words = [word for log in logs if (word := snakemake_state.last_word(folder / log))]
     ended = SLURM_STATE.search(failure.message)
     by_slurm = f"SLURM: {ended[1]}" if ended and ended[1] != "FAILED" else ""
-    said = "; ".join(filter(None, [by_slurm, *words[:1]])) or failure.message or "nothing is said in its log"
-    return Standing(job=job, state="failed", note=said, log=(logs or [job.log])[0])
-
-
-# what is told of them
-
-
-def _page(plan: Config, known: Reckoning, found: list[Standing], heard: Heard, *, config: Path, trainings: int) -> Page:
-    """The page of a study."""
-    running = [one for one in found if one.state == "running"]
-    side_by_side = trainings or max(1, sum(bool(one.job.ranks) for one in running))
-    parts: list[tuple[str, pd.DataFrame | list[str]]] = [("", _by_rule(found))]
-    parts += [(name, table) for name, table in _by_run(found)]
-    failed = [one for one in found if one.state == "failed"]
-    if failed:
-        parts.append(("Failed", [line for one in failed for line in (f"{one.job.title}: {one.note}", f"  {one.log}")]))
-    if running:
-        parts.append(("Running", [_of_running(one, known) for one in running]))
-    in_slurm = [one for one in found if one.state == "queued" and one.note]
-    if in_slurm:
-        parts.append(("Queued", [f"{one.job.title}: {one.note}" for one in in_slurm]))
-    waiting = Counter(one.note for one in found if one.state == "waits")
-    if waiting:
-        parts.append(("Wait for a failed job", [f"{count} for {note}" for note, count in waiting.items()]))
-    when = datetime.fromtimestamp(heard.now).strftime("%Y-%m-%d %H:%M")
-    said = [_who_works(heard), _spent(plan, known, found, heard), _left(known, found, heard, trainings=side_by_side)]
-    return Page(title=f"{config}, {plan.results}: {when}", said=said, parts=parts)
-
-
-def _by_rule(found: list[Standing]) -> pd.DataFrame:
-    """How many jobs of each rule stand how."""
-    counted: dict[str, Counter] = {}
-    for one in found:
-        counted.setdefault(one.job.rule, Counter())[one.state] += 1
-    counted["together"] = sum(counted.values(), Counter())
-    return pd.DataFrame(
-        {"Rule": rule, "Jobs": str(states.total()), **{state: str(states[state]) for state in STATES}}
-        for rule, states in counted.items()
-    )
-
-
-def _by_run(found: list[Standing]) -> Iterator[tuple[str, pd.DataFrame]]:
-    """For each dataset and recipe how each run stands: a row for a source, a column for a seed."""
-    tables_of: dict[str, dict[str, dict[str, str]]] = {}
-    for (dataset, source, recipe, seed), state in runs(found).items():
-        row = tables_of.setdefault(f"{dataset}, {recipe}", {}).setdefault(source, {"Source": source})
-        row[f"seed {seed}"] = state
-    for name, rows in tables_of.items():
-        yield name, pd.DataFrame(rows.values())
-
-
-def runs(found: list[Standing]) -> dict[tuple[str, ...], str]:
-    """How each run stands, by its dataset, source, recipe and seed; and in which of its two jobs, if not done."""
-    states: dict[tuple[str, ...], str] = {}
-    for one in found:
-        for run in one.job.runs if one.job.rule in ("finetune", "predict") else ():
-            place = (run.dataset.name, run.source.name, run.recipe.name, str(run.seed))
-            if one.job.rule == "finetune":
-                states[place] = "fitted" if one.state == "done" else _in_words(one)
-            elif states[place] == "fitted":
-                states[place] = _in_words(one)
-    return states
-
-
-def _in_words(one: Standing) -> str:
-    if one.state == "done":
-        return "done"
-    return f"{'fit' if one.job.rule == 'finetune' else 'prediction'} {one.state}"
-
-
-def _of_running(one: Standing, known: Reckoning) -> str:
-    """Since when a job runs, and how long its like took."""
-    usual = known.takes(one.job)
-    about = f" of about {clock(usual)}" if usual else ""
-    return f"{one.job.title}: {clock(one.seconds or 0)}{about}{f', {one.note}' if one.note else ''}"
-
-
-def _who_works(heard: Heard) -> str:
-    """Whether anybody sees to the queued jobs."""
-    if heard.at_work:
-        work = "Snakemake is at work here."
-    elif snakemake_state.locked(heard.folder):
-        work = (
-            "Snakemake's lock is held, but none is seen at work: if it was killed, say snakemake --unlock and start it."
-        )
-    else:
-        work = "Snakemake is not at work here: start it, and what is queued goes on."
-    many = len(heard.queue)
-    return work + (f" SLURM has {many} {'job' if many == 1 else 'jobs'} of this folder." if many else "")
-
-
-def _spent(plan: Config, known: Reckoning, found: list[Standing], heard: Heard) -> str:
-    """What finished, failed and running attempts have cost, as far as it is noted."""
-    if snakemake_state.used_slurm(heard.folder):
-        attempts = accounting.in_books(heard.folder, since=snakemake_state.begun(heard.folder)) or []
-        if any(attempt.gpus for attempt in attempts):
-            hours = sum(attempt.gpus * attempt.seconds for attempt in attempts) / 3600
-            lost = sum(one.gpus * one.seconds for one in attempts if one.state not in ("COMPLETED", "RUNNING")) / 3600
-            return (
-                f"Spent: {hours:.3f} GPU-hours by SLURM's books, {lost:.3f} of them by attempts that did not complete."
-            )
-    done = sum((known.finished.get(one.job.product) or 0.0) * one.job.ranks for one in found) / 3600
-    runs_now = sum((one.seconds or 0.0) * one.job.ranks for one in found if one.state == "running") / 3600
-    failed = [one.job for one in found if one.state == "failed"]
-    lost = sum((snakemake_state.seconds(job.product, folder=heard.folder) or 0.0) * job.ranks for job in failed) / 3600
-    unknown = sum(one.job.ranks > 0 and known.finished.get(one.job.product, 0.0) is None for one in found)
-    without = f" Of {unknown} finished jobs nobody noted it." if unknown else ""
-    return (
-        f"Spent: {done:.3f} process-hours (GPU-hours where there are GPUs) on finished jobs, {runs_now:.3f} on running "
-        f"ones, {lost:.3f} on failed ones.{without}"
-    )
-
-
-def _left(known: Reckoning, found: list[Standing], heard: Heard, *, trainings: int) -> str:
-    """Hours to come and when they will be over, if nobody mends what failed and so holds up others."""
-    coming = [one for one in found if one.state in ("running", "queued")]
-    passed = {one.job.product: one.seconds or 0.0 for one in coming}
-    stopped = sum(one.state in ("failed", "waits") for one in found)
-    held_up = f" Without the {stopped} jobs that failed or wait for those." if stopped else ""
-    if not coming:
-        return f"To go: nothing.{held_up}"
-    unknown = sum(runtime_estimate.kind_of(one.job) not in known.each for one in coming)
-    at_least = f", without {unknown} jobs of which no time is known" if unknown else ""
-
-    def takes(job: Job) -> float:
-        return max(0.0, known.takes(job) - passed[job.product])
-
-    jobs = [one.job for one in coming]
-    hours = sum(takes(job) * job.ranks for job in jobs) / 3600
-    seconds = runtime_estimate.wall(jobs, takes, trainings=trainings)
-    over = datetime.fromtimestamp(heard.now + seconds).strftime("%Y-%m-%d %H:%M")
-    return (
-        f"To go: {hours:.3f} process-hours{at_least}; with {trainings} trainings at a time at least {clock(seconds)}, "
-        f"until {over}.{held_up}"
-    )
+    note = "; ".join(filter(None, [by_slurm, *words[:1]])) or failure.message or "its log gives no reason"
+    return JobStatus(job=job, state="failed", note=note, log=(logs or [job.log])[0])
 
 
 # the page
+
+
+def _page(
+    plan: Config, runtimes: Reckoning, statuses: list[JobStatus], snapshot: Snapshot, *, config: Path, trainings: int
+) -> Page:
+    """The page of a study."""
+    running = [status for status in statuses if status.state == "running"]
+    parallel = trainings or max(1, sum(bool(status.job.ranks) for status in running))
+    parts: list[tuple[str, pd.DataFrame | list[str]]] = [("Jobs", _by_rule(statuses))]
+    parts += [(name, table) for name, table in _by_run(statuses)]
+    failed = [status for status in statuses if status.state == "failed"]
+    if failed:
+        lines = [line for status in failed for line in (f"{status.job.title}: {status.note}", f"  {status.log}")]
+        parts.append(("Failed", lines))
+    if running:
+        parts.append(("Running", [_progress(status, runtimes) for status in running]))
+    queued = [status for status in statuses if status.state == "queued" and status.note]
+    if queued:
+        parts.append(("Queued", [f"{status.job.title}: {status.note}" for status in queued]))
+    blocked = Counter(status.note for status in statuses if status.state == "blocked")
+    if blocked:
+        lines = [f"{failed_job}: {text.many(count, 'job')}" for failed_job, count in blocked.items()]
+        parts.append(("Blocked by a failed job", lines))
+    when = datetime.fromtimestamp(snapshot.now).strftime("%Y-%m-%d %H:%M")
+    summary = [
+        _snakemake(snapshot),
+        _spent(runtimes, statuses, snapshot),
+        _remaining(runtimes, statuses, now=snapshot.now, trainings=parallel),
+    ]
+    return Page(title=f"{config}, {plan.results}: {when}", summary=summary, parts=parts)
+
+
+def _by_rule(statuses: list[JobStatus]) -> pd.DataFrame:
+    """The number of jobs of each rule in each state."""
+    counts: dict[str, Counter] = {}
+    for status in statuses:
+        counts.setdefault(status.job.rule, Counter())[status.state] += 1
+    counts["total"] = sum(counts.values(), Counter())
+    return pd.DataFrame(
+        {"Rule": rule, "Jobs": str(states.total()), **{state: str(states[state]) for state in STATES}}
+        for rule, states in counts.items()
+    )
+
+
+def _by_run(statuses: list[JobStatus]) -> Iterator[tuple[str, pd.DataFrame]]:
+    """For each dataset and recipe the state of each run: a row for a source, a column for a seed."""
+    rows_of: dict[str, dict[str, dict[str, str]]] = {}
+    for (dataset, source, recipe, seed), state in runs(statuses).items():
+        row = rows_of.setdefault(f"{dataset}, {recipe}", {}).setdefault(source, {"Source": source})
+        row[f"seed {seed}"] = state
+    for name, rows in rows_of.items():
+        yield name, pd.DataFrame(rows.values())
+
+
+def runs(statuses: list[JobStatus]) -> dict[tuple[str, ...], str]:
+    """The state of each run by its dataset, source, recipe and seed; unless done, of the first of its jobs to come."""
+    state_of: dict[tuple[str, ...], str] = {}
+    for status in statuses:
+        for run in status.job.runs if status.job.rule in ("finetune", "predict") else ():
+            place = (run.dataset.name, run.source.name, run.recipe.name, str(run.seed))
+            if status.job.rule == "finetune":
+                state_of[place] = "fitted" if status.state == "done" else f"fit {status.state}"
+            elif state_of[place] == "fitted":
+                state_of[place] = "done" if status.state == "done" else f"prediction {status.state}"
+    return state_of
+
+
+def _progress(status: JobStatus, runtimes: Reckoning) -> str:
+    """How long a job has been running, and how long such a job usually takes."""
+    usual = runtimes.takes(status.job)
+    of_about = f" of about {clock(usual)}" if usual else ""
+    return f"{status.job.title}: {clock(status.seconds or 0)}{of_about}{f', {status.note}' if status.note else ''}"
+
+
+def _snakemake(snapshot: Snapshot) -> str:
+    """Whether a Snakemake is running that will start the queued jobs."""
+    if snapshot.at_work:
+        state = "Snakemake is running in this folder."
+    elif snakemake_state.locked(snapshot.folder):
+        state = (
+            "This folder is locked by Snakemake, but no Snakemake is seen to run. If it was killed, run "
+            "snakemake --unlock and start it again."
+        )
+    else:
+        state = "Snakemake is not running in this folder; start it to continue with the queued jobs."
+    return state + (f" SLURM has {text.many(len(snapshot.queue), 'job')} of this folder." if snapshot.queue else "")
+
+
+def _spent(runtimes: Reckoning, statuses: list[JobStatus], snapshot: Snapshot) -> str:
+    """What finished, failed and running attempts have cost, as far as it is recorded."""
+    if snakemake_state.used_slurm(snapshot.folder):
+        attempts = accounting.in_books(snapshot.folder, since=snakemake_state.begun(snapshot.folder)) or []
+        if any(attempt.gpus for attempt in attempts):
+            hours = sum(attempt.gpus * attempt.seconds for attempt in attempts) / 3600
+            lost = [attempt for attempt in attempts if attempt.state not in ("COMPLETED", "RUNNING")]
+            wasted = sum(attempt.gpus * attempt.seconds for attempt in lost) / 3600
+            return f"Spent: {hours:.3f} GPU-hours (SLURM accounting), {wasted:.3f} of them in attempts that failed."
+    done = sum((runtimes.finished.get(status.job.product) or 0.0) * status.job.ranks for status in statuses) / 3600
+    running = [status for status in statuses if status.state == "running"]
+    now = sum((status.seconds or 0.0) * status.job.ranks for status in running) / 3600
+    failed = 0.0
+    for job in (status.job for status in statuses if status.state == "failed"):
+        failed += (snakemake_state.seconds(job.product, folder=snapshot.folder) or 0.0) * job.ranks / 3600
+    unknown = sum(
+        status.job.ranks > 0 and runtimes.finished.get(status.job.product, 0.0) is None for status in statuses
+    )
+    missing = f" Not included: {text.many(unknown, 'finished job')} of unknown duration." if unknown else ""
+    return (
+        f"Spent: {done:.3f} process-hours (GPU-hours if there are GPUs) by finished jobs, {now:.3f} by running jobs, "
+        f"{failed:.3f} by failed jobs.{missing}"
+    )
+
+
+def _remaining(runtimes: Reckoning, statuses: list[JobStatus], *, now: float, trainings: int) -> str:
+    """Jobs and hours to come and when they will be done, as long as failed jobs stay failed."""
+    runnable = [status for status in statuses if status.state in ("running", "queued")]
+    passed = {status.job.product: status.seconds or 0.0 for status in runnable}
+    stopped = sum(status.state in STOPPED for status in statuses)
+    ending = f"; {stopped} failed or blocked." if stopped else "."
+    begin = f"Remaining: {text.many(len(runnable), 'runnable job')}"
+    if not runnable:
+        return begin + ending
+    unknown = sum(runtime_estimate.kind_of(status.job) not in runtimes.each for status in runnable)
+    without = f" (without {text.many(unknown, 'job')} of unknown duration)" if unknown else ""
+
+    def takes(job: Job) -> float:
+        return max(0.0, runtimes.takes(job) - passed[job.product])
+
+    jobs = [status.job for status in runnable]
+    hours = sum(takes(job) * job.ranks for job in jobs) / 3600
+    seconds = runtime_estimate.wall(jobs, takes, trainings=trainings)
+    end = datetime.fromtimestamp(now + seconds).strftime("%Y-%m-%d %H:%M")
+    return (
+        f"{begin}, {hours:.3f} process-hours{without}; with {text.many(trainings, 'parallel training')} at least "
+        f"{clock(seconds)}, until {end}{ending}"
+    )

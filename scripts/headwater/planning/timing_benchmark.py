@@ -1,4 +1,4 @@
-"""Calibrate: each kind of training of a study is begun in a process of its own, timed for a few steps, and given up."""
+"""Calibrate: start each kind of training of a study in a process of its own, time a few steps, and stop it."""
 
 import json
 import subprocess
@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from headwater.core import files as core_files
-from headwater.core.errors import UserError
+from headwater.core.errors import UserError, need_checkout
 from headwater.core.progress import bar
 from headwater.planning import preflight, timing_profile
 from headwater.planning.timing_profile import Calibration, Rehearsal, Timed
@@ -18,50 +18,55 @@ from headwater.study.job_graph import JobGraph, jobs
 
 TRAINER = Path(__file__).parents[2] / "rehearse.py"
 EMPTY_JOBS = 20
-"""Jobs of the workflow that does nothing, by which Snakemake's own seconds are told."""
+"""Jobs of a workflow that does nothing, which measures Snakemake's own time per job."""
 
 
-def calibrate(*, config: Path, folder: Path = Path(), seconds: float = 15.0) -> None:
-    """Time a few steps of each kind of training of a study on this machine, for `cost` and `study` to reckon with.
+def calibrate(config: Path, *, folder: Path = Path(), seconds: float = 15.0) -> None:
+    """Time a few real training steps of each kind on this machine, for the estimates of `plan` and `plan cost`.
 
-    The file is RESULTS/calibration.json. On a cluster run it where the trainings will run, on one GPU.
-    --folder   where Snakemake is started
-    --seconds  how long the steps of each kind are timed, at least (15); scoring as long at most
+    Writes the study's timing profile, RESULTS/calibration.json. On a cluster, run it on one of the GPUs that will do
+    the training.
+
+    Args:
+        config: Config file of the study.
+        folder: Folder where Snakemake is started.
+        seconds: Time for the steps of each kind, in seconds, at least; scoring takes at most as long again.
     """
     if seconds <= 0:
-        raise UserError(f"--seconds: {seconds} is no time", remedy="say 15")
+        raise UserError(f"--seconds must be > 0 (got {seconds:g})", remedy="the default is 15")
+    need_checkout(TRAINER)
     plan = study_config.read(config)
     preflight.check(plan)
     rehearsals = _rehearsals(plan)
     timed, device = {}, "cpu"
     with tempfile.TemporaryDirectory(prefix="calibrate-") as temporary:
         for archive, rehearsal in bar(rehearsals, total=len(rehearsals), what="calibrating"):
-            told = _timed(rehearsal, archive, plan=plan, folder=folder, seconds=seconds, place=Path(temporary))
-            device = told.pop("device")
-            timed[rehearsal.key] = Timed(**told)
+            measured = _timed(rehearsal, archive, plan=plan, folder=folder, seconds=seconds, place=Path(temporary))
+            device = measured.pop("device")
+            timed[rehearsal.key] = Timed(**measured)
         around = _around_a_job(Path(temporary))
     file = timing_profile.file_of(plan, folder=folder)
     core_files.write_json(Calibration(device=device, job=around, trainings=timed).model_dump(), file)
     for key, each in timed.items():
-        print(f"{key}: {each.start:.1f} s to start, {each.step:.4f} s a step, {each.image:.5f} s an image, {each.data}")
-    print(f"around a job: {around['local']:.2f} s here, {around['slurm']:.1f} s in a SLURM job\n{file}")
+        print(f"{key}: {each.start:.1f} s to start, {each.step:.4f} s/step, {each.image:.5f} s/image, {each.data}")
+    print(f"overhead per job: {around['local']:.2f} s locally, {around['slurm']:.1f} s on SLURM\n{file}")
 
 
 def _rehearsals(plan: Config) -> list[tuple[str, Rehearsal]]:
-    """(archive, what is timed on it), one for each kind of training."""
-    found = {}
+    """(archive, what is timed on it), once for each kind of training."""
+    rehearsals = {}
     for job in jobs(plan):
         if job.rule in ("pretrain", "finetune"):
             rehearsal = timing_profile.rehearsal_of(job, plan)
             archive = job.run.dataset.archive if job.run else rehearsal.source.corpus
-            found.setdefault(rehearsal.key, (archive, rehearsal))
-    return list(found.values())
+            rehearsals.setdefault(rehearsal.key, (archive, rehearsal))
+    return list(rehearsals.values())
 
 
 def _timed(
     rehearsal: Rehearsal, archive: str, *, plan: Config, folder: Path, seconds: float, place: Path
 ) -> dict[str, object]:
-    """What a training process told of itself, with the seconds in which it did nothing that is counted."""
+    """What a training process measured, with the seconds that its start took."""
     graph = JobGraph(plan)
     cases, images = folder / graph.paths.cases(archive), folder / graph.images(archive)
     data = ["--cases", cases, "--images", images] if cases.is_file() and images.is_file() else []
@@ -85,15 +90,15 @@ def _timed(
     )
     wall = time.monotonic() - began
     if process.returncode:
-        last = (process.stderr.strip().splitlines() or ["no word"])[-1]
-        raise UserError(f"{rehearsal.key} cannot be timed: {last}", remedy="mend what it says, and calibrate again")
-    told = json.loads(measured.read_text())
-    busy = told.pop("busy")
-    return {**told, "start": max(0.0, wall - busy)}
+        last = (process.stderr.strip().splitlines() or ["it wrote no error"])[-1]
+        raise UserError(f"{rehearsal.key} cannot be timed: {last}", remedy="fix this and calibrate again")
+    seconds_and_sizes = json.loads(measured.read_text())
+    busy = seconds_and_sizes.pop("busy")
+    return {**seconds_and_sizes, "start": max(0.0, wall - busy)}
 
 
 def _around_a_job(place: Path) -> dict[str, float]:
-    """Seconds that Snakemake itself needs for each job: here, and for the two Snakemakes inside a SLURM job."""
+    """Snakemake's own seconds per job: on this machine, and of the two Snakemakes that each SLURM job starts."""
     rule = 'rule each:\n    output: "{name}"\n    shell: "touch {output}"\n'
     files = ", ".join(f'"n{number}"' for number in range(EMPTY_JOBS))
     snakefile = place / "Snakefile"

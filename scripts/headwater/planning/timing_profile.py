@@ -98,7 +98,9 @@ def read(plan: Config, *, folder: Path) -> Calibration | None:
     try:
         return Calibration.from_json(file.read_text())
     except (OSError, pydantic.ValidationError) as error:
-        raise UserError(f"is no calibration: {error}", file=file, remedy="delete it and calibrate again") from None
+        raise UserError(
+            f"not a valid timing profile: {error}", file=file, remedy="delete it and calibrate again"
+        ) from None
 
 
 # what a study would rehearse

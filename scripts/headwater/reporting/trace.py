@@ -13,12 +13,17 @@ from headwater.reporting.trace_tree import Node, tree
 
 
 def whence(table: str, row: list[str], *, config: Path | None = None) -> None:
-    """Follow a number of the report back to the files that it was made from, and see whether they are still the same.
+    """Follow a number of the report back to the files that it was made from, and check whether they are unchanged.
 
-    TABLE is significance.csv or another table of sources in a folder of a report; with --config its name is enough.
-    ROW is a number (1 is the first row below the headings, which a spreadsheet calls 2), or words of one row, such as
-    `vindr macro radiographs_supervised`. With TABLE `numbers.json`, or `numbers`, ROW is a name of a number in it.
-    Run it where you run snakemake. It ends with 0, with 1 if a file has changed, with 2 if there is nothing to follow.
+    Run it in the folder where you run snakemake. Exit code: 0 if all files are as recorded, 1 if a file has changed,
+    2 if there is nothing to follow.
+
+    Args:
+        table: A table of the report, such as results/my_study/report/significance.csv; with --config its name is
+            enough. `numbers` stands for the numbers of numbers.json.
+        row: Number of the row (1 is the first below the headings), or words that occur in this row only, such as vindr
+            macro imagenet; for `numbers`, the name of the number.
+        config: Config file of the study.
     """
     file = find_file(table, config=config)
     report = Report(file.parent)

@@ -11,7 +11,16 @@ from headwater.study.archive import Twin
 
 
 def twin(archive: str, folder: Path, *, cases: int, seed: int = 0, first_patient: int = 1, size: int = 96) -> None:
-    """A synthetic archive at FOLDER, in the byte layout of ARCHIVE; nothing to do if the same one lies there."""
+    """Make a small synthetic archive in the byte layout of a real one; if the same one is already there, do nothing.
+
+    Args:
+        archive: Kind of archive, such as chestxray14.
+        folder: Folder of the new archive; other data there are never touched.
+        cases: Number of cases.
+        seed: Seed of everything that is drawn.
+        first_patient: Number of the first patient; twins with different patients can be made apart by it.
+        size: Height and width of the images in pixels.
+    """
     registry.check("twins", archive)
     try:
         record = Twin(cases=cases, seed=seed, first_patient=first_patient, size=size)
@@ -19,7 +28,7 @@ def twin(archive: str, folder: Path, *, cases: int, seed: int = 0, first_patient
         raise UserError("; ".join(registry.mistakes(error, Twin))) from None
     if _folder.occupied(folder):
         _check_same(folder, _folder.stamp(archive, record))
-        print(f"twin: {folder} holds this twin of {archive} already; nothing to do")
+        print(f"twin: {folder} already holds this twin of {archive}; nothing to do")
         return
     registry.load("twins", archive).make(folder, **record.model_dump())
     print(f"twin: {folder} now holds a twin of {archive}, {cases} cases")
@@ -30,7 +39,9 @@ def _check_same(folder: Path, wanted: dict) -> None:
     file = folder / _folder.STAMP
     if not file.is_file():
         raise UserError(
-            "something that is no twin lies here", file=folder, remedy="it is left alone; name a folder of its own"
+            "the folder holds something that is not a twin",
+            file=folder,
+            remedy="nothing was changed; name another folder",
         )
     content = files.read_json(file)
     if content != wanted:
@@ -39,7 +50,7 @@ def _check_same(folder: Path, wanted: dict) -> None:
             f"{key} {stamp.get(key)}, not {value}" for key, value in wanted.items() if stamp.get(key) != value
         )
         raise UserError(
-            f"another twin lies here ({other or 'its stamp says more than ours'})",
+            f"the folder holds another twin ({other or 'its stamp has more entries'})",
             file=folder,
-            remedy="it is left alone; delete it or name another folder",
+            remedy="nothing was changed; delete it or name another folder",
         )

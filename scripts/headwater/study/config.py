@@ -96,6 +96,10 @@ def read(path: Path) -> Config:
     """The config in a YAML file."""
     try:
         content = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise UserError(
+            "there is no such config file", file=path, remedy="give the path of your study's config"
+        ) from None
     except (OSError, yaml.YAMLError) as error:
         raise UserError(f"the config cannot be read: {error}", file=path, remedy="mend the YAML") from None
     if not isinstance(content, dict):

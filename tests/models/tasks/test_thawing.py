@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 import headwater
 import rounding
+import warm
 from headwater.core.errors import UserError
 from headwater.study.recipe import Recipe, Training
 from headwater.training import checkpoint, schedule
@@ -105,7 +105,7 @@ def test_two_ranks_train_what_one_does(tmp_path):
     train(tmp_path / "one", Thawing(), training=SHARED)
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     library = str(Path(headwater.__file__).parents[1])
-    line = [sys.executable, *torchrun, rounding.__file__, thawing_made.__file__, str(tmp_path / "two")]
+    line = [warm.python(), *torchrun, rounding.__file__, thawing_made.__file__, str(tmp_path / "two")]
     done = subprocess.run(
         line, env={**os.environ, "PYTHONPATH": library}, capture_output=True, text=True, timeout=170, check=False
     )

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 import headwater
+import warm
 from headwater.stages import pretrain
 from headwater.study.source import Source
 from headwater.training import loop
@@ -25,11 +26,11 @@ STEPS_BETWEEN_SAVES = 2
 
 def trainings(requests: list[dict]) -> list[int]:
     """The exit codes of pre-trainings in a process of its own each, one after another."""
-    library = str(Path(headwater.__file__).parents[1])
+    places = [Path(headwater.__file__).parents[1], Path(warm.__file__).parent]
     done = subprocess.run(
-        [sys.executable, __file__],
+        [warm.python(), __file__],
         input="".join(json.dumps(request) + "\n" for request in requests),
-        env={**os.environ, "PYTHONPATH": library, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, places)), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=900,

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ import torch
 import headwater
 import ranks_made
 import rounding
+import warm
 from headwater.training.ddp import World
 
 pytestmark = pytest.mark.slow
@@ -27,7 +27,7 @@ def two(tmp_path_factory):
     """What each of two ranks tells."""
     folder = tmp_path_factory.mktemp("ranks")
     paths = [Path(headwater.__file__).parents[1], Path(__file__).parents[2], Path(__file__).parent]
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    launch = [warm.python(), "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))}
     line = [*launch, rounding.__file__, ranks_made.__file__, str(folder)]
     done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=300)

@@ -1,5 +1,4 @@
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import torch
 
 import prepared_made
 import rounding
+import warm
 from headwater.core import registry
 from headwater.core.errors import UserError
 from headwater.data import store
@@ -275,7 +275,7 @@ def test_one_and_two_ranks_learn_alike(tmp_path, made, method):
     words = ["--source", wanted.as_json(), "--size", made.size, "--cases", made.cases, "--images", made.images]
     words += ["--rows", made.rows, "--encoder", tmp_path / "e.safetensors", "--history", tmp_path / "history"]
     words += ["--progress", tmp_path / "progress.pt"]
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--"]
+    launch = [warm.python(), "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--"]
     done = subprocess.run([*launch, rounding.__file__, DOOR, *map(str, words)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert len(one) == 10

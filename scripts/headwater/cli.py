@@ -1,0 +1,125 @@
+"""The `headwater` command: what people call, each sub-command loaded only when it is asked for."""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from cyclopts import App
+
+from headwater import __version__
+from headwater.core import command_line
+from headwater.core.errors import exit_on_user_error
+
+COMMANDS = {
+    "plan": ("", "Show a whole study on one page before it runs; plan its hours and statistical power."),
+    "status": ("headwater.planning.status:status", "Show the state of every job, the hours spent and the time left."),
+    "doctor": ("headwater.data.integrity:doctor", "Check a copy of an archive before any job reads it."),
+    "twin": ("headwater.stages.twin:twin", "Make a small synthetic archive in the layout of a real one."),
+    "trace": ("headwater.reporting.trace:whence", "Follow a number of the report back to its files."),
+    "submit": ("", "Run a study on SLURM by a controller job; watch it, end it, debug one run."),
+}
+"""Each command: where its function is, and what `headwater --help` says of it. Groups have none of their own."""
+
+GROUPS = {
+    "plan": {
+        "cost": ("headwater.planning.cost:cost", "List the hours of each kind of job, and the total duration."),
+        "calibrate": (
+            "headwater.planning.timing_benchmark:calibrate",
+            "Time a few real training steps of each kind on this machine.",
+        ),
+        "compare": (
+            "headwater.planning.estimate_vs_actual:compare",
+            "Set estimates beside the actual durations of finished jobs.",
+        ),
+        "power": (
+            "headwater.planning.power:power",
+            "Show the smallest difference that the test patients and seeds could reveal.",
+        ),
+    },
+    "submit": {
+        "start": ("headwater.cluster.submit:start", "Run the study by a small SLURM job of its own."),
+        "watch": ("headwater.cluster.submit:watch", "Run the study from this shell, for tmux or screen."),
+        "status": ("headwater.cluster.submit:status", "Show the controller and its jobs."),
+        "logs": ("headwater.cluster.submit:logs", "Show the end of the controller's log."),
+        "cancel": ("headwater.cluster.submit:cancel", "End the controller and its jobs."),
+        "one": ("headwater.cluster.debug_run:one", "Train one run by hand, for debugging."),
+    },
+}
+"""The commands of each group, in the same form."""
+
+HELP = """Where should my network's first weights come from? Plan a study, watch it and trace its numbers.
+
+Every command explains its arguments: headwater COMMAND --help. Studies themselves are run by snakemake."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command line of `headwater`; a mistake is one line and exit 2."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    # scripts/plan.py had a name for what `plan` does without a further command
+    if words[:2] == ["plan", "study"]:
+        del words[1]
+    name = " ".join(_named(words))
+    try:
+        with exit_on_user_error(name):
+            app = application(words)
+            if not words or words == ["submit"]:
+                app.help_print(words, console=app.error_console)
+                sys.exit(2)
+            command_line.run(app, words, name=name)
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # the reader, such as `head`, has seen enough; Python would complain once more when it closes the output
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _named(words: list[str]) -> list[str]:
+    """The command and its sub-command, if the words begin with one."""
+    if not words or words[0] not in COMMANDS:
+        return []
+    return words[:2] if len(words) > 1 and words[1] in GROUPS.get(words[0], ()) else words[:1]
+
+
+def application(words: list[str]) -> App:
+    """The command with all that these words may ask for."""
+    app = command_line.application(
+        "headwater",
+        help=HELP,
+        version=__version__,
+    )
+    app.register_install_completion_command(help="Install the completion of commands and options for your shell.")
+    for name, (place, summary) in COMMANDS.items():
+        called = words[:1] == [name]
+        if name in GROUPS:
+            app.command(_group(name, words[1:] if called else [], summary))
+        else:
+            # a summary would stand in place of the function's whole text
+            app.command(place, name=name, help=None if called else summary)
+    # cyclopts loads what a group itself does at once, so that it is given only where it may be asked for
+    if words[:1] in (["plan"], ["--install-completion"]):
+        _add_overview(app["plan"], words[1:])
+    return app
+
+
+def _group(name: str, words: list[str], summary: str) -> App:
+    """A command with commands of its own."""
+    app = command_line.application(name, help=summary)
+    for inner, (place, line) in GROUPS[name].items():
+        app.command(place, name=inner, help=None if words[:1] == [inner] else line)
+    return app
+
+
+def _add_overview(plan: App, words: list[str]) -> None:
+    """What `plan` does without a further command; a word that is neither a command nor a file is a mistake."""
+    from headwater.planning.overview import overview
+
+    first = words[0] if words else "-"
+    if first[0] != "-" and first not in GROUPS["plan"] and not os.path.lexists(first) and Path(first).suffix == "":
+        raise command_line.unknown_command(first, plan)
+    plan.help = None
+    plan.default(overview)
+
+
+if __name__ == "__main__":
+    main()
