@@ -1,7 +1,7 @@
-"""Doctor: is this copy of an archive whole and sound, and if not, what is to be done, without naming a patient?
+"""Doctor: what is wrong with a copy of an archive and what to do about it, on a page that names no patient.
 
-The page tells counts, and names of tables, columns, labels and lines. Which cases, patients or files a finding is
-about stands in no line of it, but in the file that `--list` names.
+The page has counts and the names of tables, columns and labels. The cases, patients and files that a finding is about
+appear only in the file that `--list` names.
 """
 
 import json
@@ -17,13 +17,12 @@ from headwater.core import registry
 from headwater.core.errors import UserError
 from headwater.core.page import Page, as_html, as_text
 from headwater.core.records import Choice, Record
-from headwater.data import image_sample
+from headwater.data import image_sample, twin_folder
 from headwater.data.index import CATALOGUE
 from headwater.data.integrity_checks.catalogue import check_catalogue, without_beside
 from headwater.data.integrity_checks.findings import SEVERITIES, STRANGE, Examination, Finding
 from headwater.data.integrity_checks.images import candidates, descriptions, duplicates, image_files, problems
 from headwater.data.integrity_checks.sheets import check_sheets
-from headwater.data.twins import _folder
 
 OPTIONS_EXAMPLE = """for example '{"uncertain": "positive"}'"""
 
@@ -57,14 +56,14 @@ def doctor(
     for name, number in (("sample", sample), ("workers", workers)):
         if number < 0:
             raise UserError(f"--{name} must be >= 0 (got {number})")
-    found = examine(archive, folder, options=_options(archive, options), sample=sample, workers=workers)
-    shown = _page(found, listed=list is not None)
+    examination = examine(archive, folder, options=_options(archive, options), sample=sample, workers=workers)
+    shown = _page(examination, listed=list is not None)
     print(as_text(shown))
     if page:
         _write(as_html(shown), page)
     if list:
-        _write(_names(found).to_csv(index=False), list)
-    sys.exit(found.code)
+        _write(_names(examination).to_csv(index=False), list)
+    sys.exit(examination.code)
 
 
 def _write(text: str, file: Path) -> None:
@@ -89,7 +88,7 @@ def _options(archive: str, text: str) -> Record:
 
 
 def examine(archive: str, folder: Path, *, options: Record, sample: int = 200, workers: int = 2) -> Examination:
-    """Everything that was found in an archive's folder."""
+    """Check an archive's folder: its tables, its catalogue and a sample of its images."""
     plugin = registry.load("datasets", archive)
     if not folder.is_dir():
         raise UserError("there is no such folder", file=folder, remedy="name the folder of the archive")
@@ -125,7 +124,7 @@ BY_CATALOGUE = "counts, splits, labels, sex, age, projections, which images are 
 
 def _stamp(folder: Path, archive: str) -> dict | None:
     """What the folder says that it was made from, if it is a twin."""
-    file = folder / _folder.STAMP
+    file = folder / twin_folder.STAMP
     if not file.is_file():
         return None
     stamp = core_files.read_json(file)
@@ -141,7 +140,7 @@ def _of_twin(stamp: dict | None, *, archive: str) -> Iterator[Finding]:
     if stamp is None:
         return
     if stamp.get("archive") == archive:
-        what = f"this is a synthetic twin, measured against its stamp ({_folder.STAMP}), not the published counts"
+        what = f"this is a synthetic twin, measured against its stamp ({twin_folder.STAMP}), not the published counts"
         yield Finding(severity="note", what=what, count=1, remedy=UNLIKELY_TWIN)
     else:
         what, remedy = "this is a synthetic twin of another archive", "name the archive that its stamp names"
@@ -175,16 +174,20 @@ def _listing(plugin: ModuleType, folder: Path, options: Record, catalogue: pd.Da
         return catalogue
 
 
-def _page(found: Examination, *, listed: bool) -> Page:
+def _page(examination: Examination, *, listed: bool) -> Page:
     """What was found, the worst first."""
-    counts = {name: sum(finding.severity == name for finding in found.findings) for name in reversed(SEVERITIES)}
+    counts = {name: sum(finding.severity == name for finding in examination.findings) for name in reversed(SEVERITIES)}
     verdict = ", ".join(f"{count} {name}{'s' * (count != 1)}" for name, count in counts.items())
-    worst = sorted(found.findings, key=lambda finding: -SEVERITIES.index(finding.severity))
+    worst = sorted(examination.findings, key=lambda finding: -SEVERITIES.index(finding.severity))
     lines = [line for finding in worst for line in _lines(finding, listed=listed)]
-    parts = [("Findings", lines or ["none"]), ("What there is", found.seen)]
-    parts += [("Labels: cases with a finding / cases in which it is known", found.labels)] if len(found.labels) else []
-    parts += [("Not checked", found.unchecked)] if found.unchecked else []
-    return Page(title=found.title, summary=[f"{verdict[0].upper()}{verdict[1:]}."], parts=parts)
+    parts = [("Findings", lines or ["none"]), ("What there is", examination.seen)]
+    parts += (
+        [("Labels: cases with a finding / cases in which it is known", examination.labels)]
+        if len(examination.labels)
+        else []
+    )
+    parts += [("Not checked", examination.unchecked)] if examination.unchecked else []
+    return Page(title=examination.title, summary=[f"{verdict[0].upper()}{verdict[1:]}."], parts=parts)
 
 
 def _lines(finding: Finding, *, listed: bool) -> Iterator[str]:
@@ -194,7 +197,7 @@ def _lines(finding: Finding, *, listed: bool) -> Iterator[str]:
     yield f"    {finding.remedy}" + (f" ({where})" if finding.names else "")
 
 
-def _names(found: Examination) -> pd.DataFrame:
+def _names(examination: Examination) -> pd.DataFrame:
     """Which cases, patients, files or lines the findings are about."""
-    rows = [(finding.what, name) for finding in found.findings for name in finding.names]
+    rows = [(finding.what, name) for finding in examination.findings for name in finding.names]
     return pd.DataFrame(rows, columns=["finding", "name"])
