@@ -93,9 +93,9 @@ def test_a_whole_training_on_scans_is_that_on_their_shades(made, tmp_path):
 
 
 def test_images_and_windows_that_do_not_fit_are_refused(made):
-    with pytest.raises(UserError, match="Hounsfield units, and no window is said"):
+    with pytest.raises(UserError, match="Hounsfield units, but no window is given"):
         store.read(made["int16"].cases, images=made["int16"].images)
-    with pytest.raises(UserError, match="shades, no Hounsfield units"):
+    with pytest.raises(UserError, match="grey values, not Hounsfield units"):
         store.read(made["uint8"].cases, images=made["uint8"].images, seen=SHADES)
 
 

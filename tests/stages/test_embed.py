@@ -108,7 +108,7 @@ def test_hounsfield_units_are_seen_through_the_window_of_their_archive(tmp_path,
     looking = RANDOM.model_copy(update={"seen": Window(centre=-40 + 127.5, width=255)})
     embed(source=looking, images=tmp_path / "scans.npy", **files, device="cpu")
     assert np.allclose(store.read_features(tmp_path / "s.npy"), directions_of(drawn(), made), atol=HALF)
-    with pytest.raises(UserError, match="holds Hounsfield units, and no window is said"):
+    with pytest.raises(UserError, match="holds Hounsfield units, but no window is given"):
         embed(source=RANDOM, images=tmp_path / "scans.npy", **files, device="cpu")
 
 

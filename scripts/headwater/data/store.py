@@ -110,8 +110,8 @@ def _images(path: Path, *, seen: Window | None) -> np.ndarray | Scans:
     """Images, or scans with their window; refuses Hounsfield units without a window, and a window for shades."""
     images = store.read_images(path)
     if (images.dtype == np.int16) != (seen is not None):
-        held, lacks = ("shades", "no Hounsfield units") if seen else ("Hounsfield units", "and no window is said")
-        raise UserError(f"holds {held}, {lacks}", file=path, remedy="prepare it by the config that it is used by")
+        held = "grey values, not Hounsfield units" if seen else "Hounsfield units, but no window is given"
+        raise UserError(f"holds {held}", file=path, remedy="prepare it with the config that it is used with")
     return images if seen is None else Scans(values=images, window=seen)
 
 

@@ -110,7 +110,7 @@ def test_a_failure_leaves_nothing_behind(archive, tmp_path, monkeypatch):
 
 def test_what_lies_there_is_never_overwritten(archive, tmp_path):
     (tmp_path / "mine.txt").write_text("years of work")
-    with pytest.raises(UserError, match="lies here already"):
+    with pytest.raises(UserError, match="already exists"):
         registry.load("twins", archive).make(tmp_path, cases=8, seed=0)
     assert [file.name for file in tmp_path.iterdir()] == ["mine.txt"]
 
