@@ -12,6 +12,8 @@ from headwater.core import files, registry, text
 from headwater.core.errors import UserError, did_you_mean
 from headwater.core.progress import bar
 from headwater.data import tables
+from headwater.data.index import LABELS
+from headwater.data.store import CASES
 from headwater.evaluation import eligibility
 from headwater.evaluation.eligibility import Label
 from headwater.evaluation.predictions import Predictions
@@ -111,8 +113,8 @@ def _test_cases(dataset: Dataset, plan: Config, *, config: Path) -> tuple[Predic
             # the target first: --configfile takes all words that follow it
             remedy = f"run snakemake {product} --configfile {config}"
             raise UserError(f"dataset {dataset.name} is not prepared", file=product, remedy=remedy)
-    run = _without_scores(tables.read_table(file, "cases"), dataset, file=file)
-    untaught = eligibility.untaught(tables.read_table(counted, "labels"), run.labels, file=counted)
+    run = _without_scores(CASES.read(file), dataset, file=file)
+    untaught = eligibility.untaught(LABELS.read(counted), run.labels, file=counted)
     comparison = plan.grid().comparison(dataset.name)
     return run, [eligibility.of(run, at, comparison=comparison, untaught=untaught) for at in range(len(run.labels))]
 
