@@ -107,4 +107,5 @@ rule report:
         grid=quote(GRID.as_json()),
         folder=subpath(output[0], parent=True),
     shell:
-        door("report") + f"--grid {{params.grid}} --results {quote(CONFIG.results)} --folder {{params.folder}} > {{log}} 2>&1"
+        door("report")
+        + f"--grid {{params.grid}} --results {quote(CONFIG.results)} --folder {{params.folder}} > {{log}} 2>&1"
