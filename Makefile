@@ -11,6 +11,7 @@ READY := $(VENV)/ready
 .PHONY: help setup demo test fast cluster coverage soak lint format docs generate lock clean
 
 help:
+	@echo "make setup     .venv with the locked packages and headwater; the other targets do it first"
 	@echo "make demo      the whole river on synthetic archives, within ten minutes on two cores"
 	@echo "make test      all tests;  make fast: those that take seconds"
 	@echo "make cluster   the tests on a real SLURM: the one at hand or, as root on Debian, one that they start"
@@ -19,24 +20,15 @@ help:
 	@echo "make lint      ruff, codespell, snakefmt, snakemake --lint;  make format: mend what they can"
 	@echo "make docs      the documentation as a site, in site/"
 	@echo "make generate  envs/, the config schema and the key table of config/README.md, from their sources"
-	@echo "make lock      requirements.lock from pyproject.toml (needs uv)"
+	@echo "make lock      requirements.lock from pyproject.toml, by the locked uv; versions stay where they can"
 
 setup: $(READY)
 
-# uv where there is one (half a minute), else pip (some minutes); both check every hash
-$(READY): requirements.lock
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo "headwater needs Python 3.11 or newer; say make PYTHON=/path/to/python3.11"; exit 1; }
-	if command -v uv > /dev/null; then \
-	  uv venv --quiet --allow-existing --python "$$(command -v $(PYTHON))" $(VENV); \
-	  VIRTUAL_ENV=$(VENV) uv pip install --quiet --compile-bytecode --require-hashes -r requirements.lock; \
-	else \
-	  $(PYTHON) -m venv $(VENV); \
-	  $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock; \
-	fi
-	$(VENV)/bin/python -c 'import pathlib, sys, sysconfig; \
-	  pathlib.Path(sysconfig.get_path("purelib"), "headwater.pth").write_text(sys.argv[1])' "$(CURDIR)/scripts"
-	@touch $@
+# `ready` is written last, so the next make continues an installation that was interrupted
+$(READY): requirements.lock envs/install.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null \
+	  || { echo "headwater needs Python 3.11 or newer, which $(PYTHON) is not; say make PYTHON=/path/to/python3.11 setup"; exit 1; }
+	@$(PYTHON) envs/install.py --venv $(VENV)
 
 # the lock says that one demo runs here at a time, so a lock that a killed one left behind may be taken away
 demo: $(READY)
@@ -97,9 +89,9 @@ docs: $(READY)
 generate: $(READY)
 	python scripts/generate.py
 
-lock:
+lock: $(READY)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-strip-extras \
-	  --extra test --extra docs --extra wandb --extra dicom --extra slurm pyproject.toml -o requirements.lock
+	  --all-extras pyproject.toml -o requirements.lock
 
 clean:
 	rm -rf results/demo data/twins

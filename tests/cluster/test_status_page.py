@@ -59,6 +59,6 @@ def test_a_partly_failed_grid(cluster, tmp_path: Path):
     fitted = [job for job in JOBS if job.rule == "finetune" and job != BROKEN]
     assert all("running" in seen[job.title] for job in fitted), seen
     # Snakemake's records of jobs in SLURM would say nothing, or nought
-    taken = runtime_estimate.reckoned(PLAN, folder=tmp_path).finished
+    taken = runtime_estimate.estimated(PLAN, folder=tmp_path).finished
     assert all(2 < taken[job.product] < 600 for job in fitted), taken
     assert all(seconds for seconds in taken.values()), taken

@@ -57,7 +57,7 @@ def drawn(seed=3):
 
 
 def directions_of(network, made):
-    """What the network gives for the training images, at length one; reckoned without the engine."""
+    """What the network gives for the training images, at length one; computed without the training loop."""
     cases = CASES.read(made.cases)
     images = np.load(made.images)[cases["row"][cases["split"] == "train"]]
     with torch.no_grad():

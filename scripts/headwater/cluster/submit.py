@@ -21,11 +21,12 @@ from headwater.cluster.supervisor import Controller, Orders, locked_by_the_dead,
 from headwater.core import processes, text
 from headwater.core.errors import UserError, did_you_mean, need_checkout
 from headwater.study import config as study_config
+from headwater.study import paths
 
 ROOT = Path(__file__).parents[3]
 PROFILE = Path("profiles") / "slurm"
 NAME = "headwater-controller"
-LOGS = Path("logs") / "controller"
+LOGS = paths.controller_logs()
 
 FEWEST_MINUTES = 2
 """SLURM counts a job's time in whole minutes."""

@@ -23,6 +23,7 @@ from headwater.study import config as study_config
 from headwater.study.archive import Dataset
 from headwater.study.comparison import Comparison
 from headwater.study.config import Config
+from headwater.study.paths import Paths
 
 SEEDS = (3, 5, 10)
 """Numbers of seeds per source that are shown besides the config's own."""
@@ -105,8 +106,8 @@ def _spreads(spreads: list[float] | None) -> list[float]:
 
 def _test_cases(dataset: Dataset, plan: Config, *, config: Path) -> tuple[Predictions, list[Label]]:
     """The dataset's test cases as predictions without scores, and whether each label is tested."""
-    folder = Path(plan.results) / "archives" / dataset.archive
-    file, counted = folder / "cases.parquet", folder / "labels.parquet"
+    paths = Paths(plan.results)
+    file, counted = Path(paths.cases(dataset.archive)), Path(paths.labels(dataset.archive))
     for product in (file, counted):
         if not product.is_file():
             # the target first: --configfile takes all words that follow it

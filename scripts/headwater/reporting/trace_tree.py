@@ -111,8 +111,8 @@ def _run(report: Report, files: pd.DataFrame) -> Node:
     """One training: what it predicted, and its model."""
     first = next(files.itertuples())
     folder = Path(report.paths.run(first.run))
-    fit = _fit(report, folder / "fit.json", first)
-    model = Node(report.line("model", folder / "model.safetensors", first.model), fit)
+    fit = _fit(report, Path(report.paths.fit(first.run)), first)
+    model = Node(report.line("model", Path(report.paths.model(first.run)), first.model), fit)
     predicted = [
         Node(report.line(Path(row.file).stem, folder / row.file, row.predictions)) for row in files.itertuples()
     ]

@@ -9,6 +9,7 @@ from pathlib import Path
 from headwater.core.errors import UserError
 from headwater.core.files import write_text
 from headwater.data import leakage
+from headwater.study import paths
 from headwater.study.leaks import Overlaps
 
 
@@ -17,7 +18,7 @@ def ledger(*, overlaps: Overlaps, cases: list[Path], hashes: list[Path], ledger:
 
     Files of cases and of hashes lie in a folder that bears their archive's name.
     """
-    refused = readable.with_suffix(".refused.csv")
+    refused = paths.refused(readable)
     refused.unlink(missing_ok=True)
     shared, count = leakage.measured(overlaps, cases=_by_folder(cases), hashes=_by_folder(hashes))
     leaks = leakage.leaks(shared)

@@ -9,6 +9,7 @@ from pathlib import Path
 from headwater.core import timing
 from headwater.core.records import Choice
 from headwater.data.reduction import reduced
+from headwater.study.paths import seconds_of_reduction
 
 
 def reduce(
@@ -28,7 +29,7 @@ def reduce(
     training image, for a reduction that asks for it.
     """
     begun = time.perf_counter()
-    with timing.counted(rows.with_suffix(".spent.json")) as counts:
+    with timing.counted(seconds_of_reduction(rows)) as counts:
         files = {"rows": rows, "manifest": manifest, "like": like, "features": features}
         counts |= reduced(reduction, cases=cases, images=images, hashes=hashes, **files)
     share, seconds = counts["kept"] / counts["images"], time.perf_counter() - begun
