@@ -73,7 +73,7 @@ def estimated(plan: Config, runtimes: Estimate, *, seeds: list[int], folder: Pat
     rows = []
     for kind, jobs in jobs_of.items():
         hours = len(jobs) * jobs[0].ranks / 3600
-        seconds = timing_profile.foretold(jobs[0], plan=plan, told=profile, folder=folder) if profile else None
+        seconds = timing_profile.foretold(jobs[0], plan=plan, profile=profile, folder=folder) if profile else None
         rows.append(
             Estimated(
                 rule=kind[0],
