@@ -18,6 +18,7 @@ if not workflow.configfiles:
 
 
 include: "workflow/rules/grid.smk"
+include: "workflow/rules/commands.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/pretrain.smk"
 include: "workflow/rules/transfer.smk"

@@ -2,12 +2,12 @@
 
 import os
 
-from headwater.stages.prepare import Prepared
+from headwater.data.preparation import Outcome
 
 
-def work(chunk: list[dict], *, deadly: set[str]) -> list[Prepared]:
+def work(chunk: list[dict], *, deadly: set[str]) -> list[Outcome]:
     """The name of each case as its reason; a deadly case ends the process."""
     for case in chunk:
         if case["file"] in deadly:
             os._exit(139)
-    return [Prepared(None, {}, reason=case["file"]) for case in chunk]
+    return [Outcome(None, {}, reason=case["file"]) for case in chunk]

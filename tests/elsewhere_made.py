@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from headwater.data.tables import write_table
+from headwater.evaluation.predictions import ELSEWHERE
 from headwater.study.comparison import Comparison
 from headwater.study.shared_labels import Exchange, Exchanges
 from predictions_made import cohort, comparison, counted, scored, written
@@ -61,5 +61,5 @@ def elsewhere(folder: Path, cases: pd.DataFrame, *, source: str, seed: int, stre
     said = said[said["label"].isin(dict(SHARED))].assign(asked=lambda frame: frame["label"].map(dict(SHARED)))
     both = pd.concat([said.assign(tested_on="chest"), said.assign(tested_on="third", score=0.0)])
     file = folder / "other" / source / "finetune" / f"seed{seed}" / "elsewhere.parquet"
-    write_table(both, file, "elsewhere")
+    ELSEWHERE.write(both, file)
     return file

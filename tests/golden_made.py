@@ -24,10 +24,12 @@ import pandas as pd
 import elsewhere_made
 import prepared_made
 import report_made
+from declared_tables import declared_tables
 from headwater.core import files as core_files
 from headwater.core import records, registry
 from headwater.data import tables as data_tables
 from headwater.data.splits import with_splits
+from headwater.evaluation.external import CROSSED
 from headwater.stages import report
 from headwater.stages.compare import compare
 from headwater.stages.cross import cross
@@ -112,7 +114,7 @@ def _of_jobs(jobs: list[dict[str, Any]]) -> dict[str, Any]:
 def names() -> dict[str, Any]:
     """Fields of records with their defaults, columns of tables, plug-ins with their options."""
     roots = (study_config.Config, Grid, Run, Comparison, Overlaps, shared_labels.Exchanges)
-    tables = {name: data_tables.declared(name) for name in (*data_tables.TABLES, *data_tables.HOMES)}
+    tables = declared_tables()
     return {
         "records": {form.__name__: _fields(form) for form in _reached(roots)},
         "tables": {name: " ".join(table.columns) for name, table in tables.items()},
@@ -257,7 +259,7 @@ def results(folder: Path) -> dict[str, str]:
     other = elsewhere_made.made(folder / "elsewhere")
     told = {name: getattr(other, name) for name in other.__dataclass_fields__ if name != "cases"}
     cross(**told, crossed=folder / "crossed.parquet")
-    crossed = data_tables.read_table(folder / "crossed.parquet", "crossed")
+    crossed = CROSSED.read(folder / "crossed.parquet")
     return found | {"crossed": crossed.to_csv(index=False, lineterminator="\n")}
 
 

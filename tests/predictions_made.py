@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from headwater.data.tables import write_table
+from headwater.data.index import LABELS
+from headwater.data.store import CASES
+from headwater.evaluation.predictions import PREDICTIONS
 from headwater.study.comparison import Comparison
 
 
@@ -80,7 +82,7 @@ def written(
         for seed in seeds:
             frame = scored(cases, source=source, seed=seed, strength=strength, dataset=dataset, recipe=recipe)
             file = folder / dataset / source / recipe / f"seed{seed}" / f"{product}.parquet"
-            write_table(frame, file, "predictions")
+            PREDICTIONS.write(frame, file)
             files.append(file)
     return files
 
@@ -113,7 +115,7 @@ def counted(path: Path, files: list[Path], *, untaught: tuple[str, ...] = ()) ->
         for label in labels
         for split in ("train", "validation", "test")
     ]
-    write_table(pd.DataFrame(rows), path, "labels")
+    LABELS.write(pd.DataFrame(rows), path)
     return path
 
 
@@ -126,5 +128,5 @@ def told(path: Path, cases: pd.DataFrame, **columns) -> Path:
     """The table of cases that `prepare` would write of test cases; it tells nothing but `columns`."""
     nothing = {"study": "", "site": "", "file": "", "split": "test", "sex": "", "age": np.nan, "view": "", "pixels": ""}
     frame = cases[["case", "patient"]].assign(row=np.arange(len(cases)), **(nothing | columns))
-    write_table(frame, path, "cases")
+    CASES.write(frame, path)
     return path

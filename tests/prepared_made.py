@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 
 from headwater.data import tables
+from headwater.data.reduction import ROWS
+from headwater.data.store import CASES
 
 LABELS = ("bright left", "bright right", "stripes")
 
@@ -33,8 +35,8 @@ def archive(
     folder.mkdir(parents=True, exist_ok=True)
     np.save(made.images, pictures(targets, size=size, random=random))
     frame = _table(np.where(random.random(targets.shape) < unknown, np.nan, targets))
-    tables.write_table(frame, made.cases, "cases")
-    tables.write_table(frame.loc[frame["split"] == "train", ["row", "case"]], made.rows, "rows")
+    CASES.write(frame, made.cases)
+    ROWS.write(frame.loc[frame["split"] == "train", ["row", "case"]], made.rows)
     return made
 
 

@@ -7,9 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from declared_tables import declared_tables
 from headwater.core import registry
 from headwater.core.records import Choice
-from headwater.data.tables import MACRO, read_table, write_table
+from headwater.data.index import LABELS
+from headwater.data.leakage import LEDGER
+from headwater.data.store import CASES, REJECTS
+from headwater.data.tables import MACRO
 from headwater.evaluation import multiplicity
 from headwater.reporting import artefacts
 from headwater.reporting.results import StudyResults
@@ -139,7 +143,7 @@ def drawn(results: StudyResults, *names: str) -> dict[str, str]:
 def read(made: Study, table: str) -> pd.DataFrame:
     """One of its tables over all datasets."""
     suffix = "" if table == "comparisons" else table
-    return pd.concat([read_table(file, table) for file in made.compared(suffix)], ignore_index=True)
+    return pd.concat([declared_tables()[table].read(file) for file in made.compared(suffix)], ignore_index=True)
 
 
 def corrected(made: Study, *, rows=None, replicates=None, **comparing) -> pd.DataFrame:
@@ -203,7 +207,7 @@ def _write_ledger(path: Path, grid: Grid) -> None:
         }
         for number, one in enumerate(found)
     ]
-    write_table(pd.DataFrame(rows), path, "ledger")
+    LEDGER.write(pd.DataFrame(rows), path)
 
 
 SIZES = {"train": 400, "validation": 40, "test": 160}
@@ -245,11 +249,11 @@ def _write_archive(folder: Path, shares: dict[str, float]) -> None:
         for label, share in shares.items()
         for split, cases in SIZES.items()
     ]
-    write_table(pd.DataFrame(counts), folder / "labels.parquet", "labels")
-    write_table(archive_cases(shares), folder / "cases.parquet", "cases")
+    LABELS.write(pd.DataFrame(counts), folder / "labels.parquet")
+    CASES.write(archive_cases(shares), folder / "cases.parquet")
     _write_rejects(folder, 2)
 
 
 def _write_rejects(folder: Path, many: int) -> None:
     rows = [{"case": f"b{number}", "file": f"b{number}.png", "reason": "truncated file"} for number in range(many)]
-    write_table(pd.DataFrame(rows, columns=["case", "file", "reason"]), folder / "rejects.parquet", "rejects")
+    REJECTS.write(pd.DataFrame(rows, columns=["case", "file", "reason"]), folder / "rejects.parquet")

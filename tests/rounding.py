@@ -13,7 +13,7 @@ import torch
 NEAR = {"rtol": 1e-9, "atol": 1e-9}
 """What two ways to the same numbers may differ by in float64.
 
-A rounding is 1e-16 there. Trainings of these tests grow it less than 1e5-fold, and what a fault does is far above.
+A rounding is 1e-16 there; a bound of 1e-9 leaves room for it to grow ten million-fold over sums, layers and steps.
 """
 UNIT = 2.0**-53
 """The largest relative error of one operation in float64."""
@@ -23,8 +23,8 @@ UNIT = 2.0**-53
 def in_float64() -> Iterator[None]:
     """Inside, or in a function that this decorates, torch makes and computes float64 where it would float32.
 
-    A ReLU's gradient jumps at 0: in float32 the order of a sum, another one on every processor, can move an activation
-    across and a gradient by a percent. In float64 nothing lies that near to 0.
+    A ReLU's gradient jumps at 0. In float32 the order of a sum, which differs between processors, can move an
+    activation across 0 and change a gradient by a percent. No activation lies that close to 0 in float64.
     """
     single, kind = torch.Tensor.float, torch.get_default_dtype()
     # the library says `float()` where it must be no less than float32 under autocast

@@ -105,6 +105,7 @@ FORBIDDEN = {
     "Self-supervised losses stay in methods": ("training/loop.py", "lightly"),
     "Only what is trained needs torch": ("data/x.py", "torch"),
     "Figures are drawn in one place": ("evaluation/x.py", "matplotlib"),
+    "Private modules stay in their room": ("stages/twin.py", "headwater.data.twins._patients"),
 }
 """For each contract an import that breaks it."""
 

@@ -39,7 +39,7 @@ class LogHandler(LogHandlerBase):
             from headwater.planning import runtime_estimate
 
             try:
-                said = runtime_estimate.price(runtime_estimate.reckoned(self.plan, folder=Path()), self.planned)
+                said = runtime_estimate.price(runtime_estimate.estimated(self.plan, folder=Path()), self.planned)
             except UserError as refusal:
                 said = f"The plan cannot be priced: {refusal}"
             print("\n" + textwrap.fill(said, width=WIDTH, break_on_hyphens=False), flush=True)

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 import snakemake_made
+from headwater import cli
 from headwater.cluster import controller_lock, debug_run, run_lock, submit
 from headwater.core.errors import UserError
 from headwater.study import config
@@ -75,7 +76,8 @@ def test_the_controller_is_a_small_job_that_may_be_put_back(folder: Path, capsys
 
 
 def test_the_job_finds_its_orders_and_goes_on_with_the_same(folder: Path):
-    submit.start(config=CONFIG, partition="long", snakemake="--jobs 7 --until finetune", patience=5)
+    options = ["--partition", "long", "--snakemake", "--jobs 7 --until finetune", "--patience", "5"]
+    cli.main(["submit", "start", str(CONFIG), *options])
     written = folder / "logs" / "controller" / "77" / "77_submitted.pkl"
     first = pickle.loads(written.read_bytes()).function
     assert first._orders.command[-3:] == ("7", "--until", "finetune")

@@ -18,6 +18,7 @@ from headwater.core.errors import UserError
 from headwater.core.records import Choice, Record
 from headwater.data import perceptual_hash, tables
 from headwater.data.datasets import Card
+from headwater.data.index import CATALOGUE
 from headwater.study.ct_windows import WINDOWS
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -87,7 +88,7 @@ EITHER = {"random": {"share": 0.5}}
 
 def test_the_families_are_the_folders_and_each_has_a_contract():
     folders = {file.parent.name for file in registry.HOME.glob("*/*/__init__.py")}
-    assert set(registry.FAMILIES) == folders - {"io", "neighbours", "references", "statistics"}
+    assert set(registry.FAMILIES) == folders - {"integrity_checks", "io", "neighbours", "references", "statistics"}
     assert set(CONTRACTS) == set(registry.FAMILIES)
     assert all(registry.names(family) for family in registry.FAMILIES)
 
@@ -152,7 +153,7 @@ def test_a_twin_is_read_as_its_archive(tmp_path: Path, name: str):
     files = dataset.label_files(tmp_path / "twin", filled_in("datasets", name))
     assert files
     assert all(file.is_file() for file in files)
-    cases = tables.check(dataset.read_cases(tmp_path / "twin", filled_in("datasets", name)), "catalogue")
+    cases = CATALOGUE.check(dataset.read_cases(tmp_path / "twin", filled_in("datasets", name)))
     assert len(cases) == 24
     told = dataset.labels(tmp_path / "twin", filled_in("datasets", name)) if hasattr(dataset, "labels") else ()
     assert set(tables.labels_of(cases)) == set(dataset.CARD.labels or told)

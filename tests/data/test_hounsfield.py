@@ -14,9 +14,11 @@ import prepared_made
 from headwater.core.errors import UserError
 from headwater.data import store
 from headwater.data.io.windows import windowed
+from headwater.data.preparation import prepared_case
 from headwater.data.reductions import _images
+from headwater.data.resizing import fitted
+from headwater.data.shelf import Shelf
 from headwater.data.store import read_images
-from headwater.stages import prepare
 from headwater.study import config
 from headwater.study.archive import Archive, Dataset
 from headwater.study.ct_windows import AIR, WINDOWS, Window
@@ -91,9 +93,9 @@ def test_a_whole_training_on_scans_is_that_on_their_shades(made, tmp_path):
 
 
 def test_images_and_windows_that_do_not_fit_are_refused(made):
-    with pytest.raises(UserError, match="Hounsfield units, and no window is said"):
+    with pytest.raises(UserError, match="Hounsfield units, but no window is given"):
         store.read(made["int16"].cases, images=made["int16"].images)
-    with pytest.raises(UserError, match="shades, no Hounsfield units"):
+    with pytest.raises(UserError, match="grey values, not Hounsfield units"):
         store.read(made["uint8"].cases, images=made["uint8"].images, seen=SHADES)
 
 
@@ -186,7 +188,7 @@ def test_a_second_reading_may_have_a_window_of_its_own():
 
 def test_hounsfield_units_are_resized_as_numbers_and_padded_with_air():
     ramp = np.tile(np.linspace(-1000, 3000, 40).astype(np.int16), (20, 1))
-    small = prepare.fitted(ramp, size=20, resize="pad")
+    small = fitted(ramp, size=20, resize="pad")
     assert (small.dtype, small.shape) == (np.int16, (1, 20, 20))
     assert (small[0, [0, -1]] == AIR).all()
     np.testing.assert_allclose(small[0, 10, 2:-2], ramp.reshape(20, 20, 2).mean(2)[0, 2:-2], atol=2)
@@ -195,21 +197,21 @@ def test_hounsfield_units_are_resized_as_numbers_and_padded_with_air():
 def test_what_scanners_write_around_the_patient_is_air_and_does_not_ring():
     beside = np.full((16, 16), -3024, np.int16)
     beside[:, 8:] = AIR
-    assert (prepare.fitted(beside, size=8, resize="squash") == AIR).all()
+    assert (fitted(beside, size=8, resize="squash") == AIR).all()
 
 
 @pytest.mark.parametrize(("inside", "is_one"), [(-1100, False), (-1024, False), (-1023, True)])
 def test_air_below_air_shows_nothing(inside, is_one):
     around = np.full((12, 12), -2000, np.int16)
     around[3:9, 3:9] = inside
-    made = prepare._prepared(around, {}, case={"case": "1/0001"}, size=8, resize="pad")
+    made = prepared_case(around, {}, case={"case": "1/0001"}, size=8, resize="pad")
     assert (made.pixels is not None) == is_one
     assert made.reason == ("" if is_one else "1/0001: shows nothing, one value throughout")
 
 
 def test_the_shelf_keeps_sixteen_bits(tmp_path):
     images = np.random.default_rng(0).integers(-1024, 3000, (3, 1, 8, 8)).astype(np.int16)
-    with prepare.Shelf(tmp_path / "images.npy", size=8, kind=np.int16) as shelf:
+    with Shelf(tmp_path / "images.npy", space=(8, 8), kind=np.int16) as shelf:
         for image in images:
             shelf.add(image)
         with pytest.raises(TypeError):

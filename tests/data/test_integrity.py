@@ -27,6 +27,8 @@ from headwater.core.page import as_html, as_text
 from headwater.core.process_pool import in_order
 from headwater.data import image_sample, integrity
 from headwater.data.image_sample import Specimen, spread
+from headwater.data.integrity_checks.findings import SEVERITIES, Examination, as_finding, tally
+from headwater.data.integrity_checks.images import problems
 
 CASES = 40
 TWINS = registry.names("twins")
@@ -61,12 +63,12 @@ def copy(clean, tmp_path):
     return lambda archive: shutil.copytree(clean(archive), tmp_path / archive)
 
 
-def examined(archive: str, folder: Path, **options) -> integrity.Examination:
+def examined(archive: str, folder: Path, **options) -> Examination:
     chosen = registry.options("datasets", archive)(**options)
     return integrity.examine(archive, folder, options=chosen, workers=0)
 
 
-def findings(found: integrity.Examination) -> set[tuple[str, str]]:
+def findings(found: Examination) -> set[tuple[str, str]]:
     return {(finding.severity, finding.what) for finding in found.findings}
 
 
@@ -74,7 +76,7 @@ def cases_of(archive: str, folder: Path) -> pd.DataFrame:
     return registry.load("datasets", archive).read_cases(folder, registry.options("datasets", archive)())
 
 
-def assert_nameless(found: integrity.Examination, cases: pd.DataFrame) -> None:
+def assert_nameless(found: Examination, cases: pd.DataFrame) -> None:
     """No case, patient, examination or file stands on the page."""
     page = integrity._page(found, listed=False)
     text = as_text(page) + as_html(page) + "".join(finding.remedy for finding in found.findings)
@@ -175,7 +177,7 @@ class TestEveryArchive:
             assert found.unchecked == []
             assert gone == set()
         (only,) = new
-        assert found.code == integrity.SEVERITIES.index(only[0])
+        assert found.code == SEVERITIES.index(only[0])
         return only
 
     def test_a_table_that_is_absent(self, clean, of_clean, copy, archive):
@@ -447,7 +449,7 @@ def test_the_tables_of_another_archive(clean, copy):
 
 
 def test_a_refusal_that_nobody_made_nameless_is_not_shown():
-    shown = integrity._refused(UserError("patient anna is ill", file="anna/list.csv", remedy="call anna"))
+    shown = as_finding(UserError("patient anna is ill", file="anna/list.csv", remedy="call anna"))
     assert "anna" not in shown.what + shown.remedy
     assert shown.what.startswith("list.csv: is refused")
     assert shown.names == ("anna/list.csv: patient anna is ill; call anna",)
@@ -467,20 +469,20 @@ def test_a_decoder_that_crashes_costs_one_image():
     rows = [{"file": f"{number}.png"} for number in range(3)]
     looked = list(in_order(deadly_specimen.work, rows, lost=image_sample._lost, workers=1))
     assert [one.problem for one in looked] == ["", image_sample.CRASHED, ""]
-    (found,) = integrity._of_specimens(looked, files=[row["file"] for row in rows])
+    (found,) = problems(looked, files=[row["file"] for row in rows])
     assert found.what == "images of the sample that cannot be used: 1 of 3 (crashes its decoder)"
 
 
 def test_few_broken_images_are_a_warning():
     looked = [Specimen(problem="is broken"), *[Specimen(digest=str(number)) for number in range(199)]]
     rows = [{"file": f"{number}.png"} for number in range(200)]
-    (found,) = integrity._of_specimens(looked, files=[row["file"] for row in rows])
+    (found,) = problems(looked, files=[row["file"] for row in rows])
     assert found.severity == "warning"
 
 
 def test_words_that_may_be_names_are_not_shown():
-    assert integrity._counted(["AP", "PA", "AP"]) == "2 AP; 1 PA"
-    assert "anna" not in integrity._counted([f"anna{number}" for number in range(31)])
+    assert tally(["AP", "PA", "AP"]) == "2 AP; 1 PA"
+    assert "anna" not in tally([f"anna{number}" for number in range(31)])
 
 
 # the door

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from archives_made import SAMPLES
-from headwater.data import tables
+from headwater.data.reduction import MANIFEST
+from headwater.data.store import CASES
 from headwater.models import weight_files
 from workflow_made import small_config, snakemake
 
@@ -61,8 +62,8 @@ def made(tmp_path_factory):
 
 
 def test_the_slices_that_are_kept_are_those_found_by_hand(made):
-    manifest = tables.read_table(made / "corpora" / "luna16" / "hash20.manifest.parquet", "manifest")
-    cases = tables.read_table(made / "archives" / "luna16" / "cases.parquet", "cases")
+    manifest = MANIFEST.read(made / "corpora" / "luna16" / "hash20.manifest.parquet")
+    cases = CASES.read(made / "archives" / "luna16" / "cases.parquet")
     training = cases[cases["split"] == "train"]
     by_hand = {
         name

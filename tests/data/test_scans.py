@@ -12,10 +12,13 @@ from PIL import Image
 from archives_made import SAMPLES
 from headwater.core import registry
 from headwater.core.records import Choice
-from headwater.data import store, tables
+from headwater.data import store
 from headwater.data.io.slices import dicom_slices, nifti_slices
 from headwater.data.perceptual_hash import LEDGER, every
-from headwater.stages.prepare import fitted, prepare
+from headwater.data.reduction import MANIFEST, ROWS
+from headwater.data.resizing import fitted
+from headwater.data.store import REJECTS
+from headwater.stages.prepare import prepare
 from headwater.stages.reduce import reduce
 from headwater.study.archive import Archive
 
@@ -37,9 +40,9 @@ def reduced(files: dict[str, Path], out: Path, **options) -> pd.DataFrame:
     given = {key: files[key] for key in ("cases", "images", "hashes")}
     products = {"rows": out / "rows.parquet", "manifest": out / "manifest.parquet"}
     reduce(reduction=Choice(name="hash", options=options), **given, **products)
-    manifest = tables.read_table(products["manifest"], "manifest")
+    manifest = MANIFEST.read(products["manifest"])
     kept = manifest.loc[manifest["kept"], "row"].tolist()
-    assert tables.read_table(products["rows"], "rows")["row"].tolist() == kept
+    assert ROWS.read(products["rows"])["row"].tolist() == kept
     return manifest
 
 
@@ -79,8 +82,8 @@ def kept_by_hand(cases: pd.DataFrame, words: list[int], *, distance: int) -> lis
 
 def test_slices_are_kept_in_hounsfield_units_in_their_order(made):
     name, folder, files = made
-    cases, images = tables.read_table(files["cases"], "cases"), store.read_images(files["images"])
-    rejects = tables.read_table(files["rejects"], "rejects")
+    cases, images = store.CASES.read(files["cases"]), store.read_images(files["images"])
+    rejects = REJECTS.read(files["rejects"])
     assert len(cases) + len(rejects) == CASES
     assert (images.dtype, images.shape) == (np.int16, (len(cases), 1, 24, 24))
     for image, pixels in zip(images, decoded(name, folder, cases), strict=True):
@@ -99,7 +102,7 @@ def test_slices_are_kept_in_hounsfield_units_in_their_order(made):
 
 def test_hashes_are_those_of_the_published_shades(made):
     name, folder, files = made
-    cases, hashes = tables.read_table(files["cases"], "cases"), store.read_hashes(files["hashes"])
+    cases, hashes = store.CASES.read(files["cases"]), store.read_hashes(files["hashes"])
     read = decoded(name, folder, cases)
     assert hashes[:, LEDGER].tolist() == [difference_hash(pixels) for pixels in read]
     np.testing.assert_array_equal(hashes, [every(pixels) for pixels in read])
@@ -108,7 +111,7 @@ def test_hashes_are_those_of_the_published_shades(made):
 @pytest.mark.parametrize("distance", [3, 6, 12])
 def test_a_reduction_keeps_what_a_plain_loop_keeps(made, tmp_path, distance):
     _, _, files = made
-    cases, hashes = tables.read_table(files["cases"], "cases"), store.read_hashes(files["hashes"])
+    cases, hashes = store.CASES.read(files["cases"]), store.read_hashes(files["hashes"])
     manifest = reduced(files, tmp_path, distance=distance)
     expected = kept_by_hand(cases, hashes[:, LEDGER].tolist(), distance=distance)
     assert manifest.loc[manifest["kept"], "row"].tolist() == expected
@@ -122,7 +125,7 @@ def test_other_reductions_read_hounsfield_units(made, tmp_path):
     for name in ("ssim", "mutual_information"):
         out = {"rows": tmp_path / "rows.parquet", "manifest": tmp_path / f"{name}.parquet"}
         reduce(reduction=Choice(name=name, options={"share": 0.5}), **given, **out)
-        manifest = tables.read_table(out["manifest"], "manifest")
+        manifest = MANIFEST.read(out["manifest"])
         volumes = manifest.groupby(["patient", "volume"])["kept"]
         assert (volumes.sum() == volumes.count().mul(0.5).round().clip(lower=1)).all()
 
@@ -138,7 +141,7 @@ def test_names_of_files_mean_nothing(tmp_path):
     for name in ("one", "other"):
         files = prepared("lidc", tmp_path / name, tmp_path / f"{name} prepared")
         manifest = reduced(files, tmp_path / f"{name} reduced", distance=6).drop(columns=["case", "leader"])
-        cases = tables.read_table(files["cases"], "cases").drop(columns=["case", "file"])
+        cases = store.CASES.read(files["cases"]).drop(columns=["case", "file"])
         products.append((cases, manifest, files["images"].read_bytes(), files["hashes"].read_bytes()))
     for table in (0, 1):
         pd.testing.assert_frame_equal(products[0][table], products[1][table])

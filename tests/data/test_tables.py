@@ -9,9 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from declared_tables import declared_tables
 from headwater.core import files
 from headwater.core.errors import UserError
-from headwater.data import store, tables
+from headwater.data import reduction, store, tables
+from headwater.data.index import CATALOGUE
+from headwater.evaluation.pairwise import COMPARISONS
+from headwater.evaluation.predictions import PREDICTIONS
 
 CASES = pd.DataFrame(
     {
@@ -31,45 +35,43 @@ ROWS = pd.DataFrame({"row": [0, 2], "case": ["a", "c"]})
 
 
 def test_a_table_comes_back_as_it_was_written(tmp_path: Path):
-    tables.write_table(CASES, tmp_path / "made" / "catalogue.parquet", "catalogue")
-    back = tables.read_table(tmp_path / "made" / "catalogue.parquet", "catalogue")
+    CATALOGUE.write(CASES, tmp_path / "made" / "catalogue.parquet")
+    back = CATALOGUE.read(tmp_path / "made" / "catalogue.parquet")
     pd.testing.assert_frame_equal(back, CASES.astype({"target:Nodule": "float32"}))
     assert tables.labels_of(back) == ["Nodule"]
 
 
 def test_slices_may_tell_their_series_and_position(tmp_path: Path):
     slices = CASES.assign(position=[-12.5, np.nan], series=["1.2", ""])
-    tables.write_table(slices, tmp_path / "catalogue.parquet", "catalogue")
-    back = tables.read_table(tmp_path / "catalogue.parquet", "catalogue")
+    CATALOGUE.write(slices, tmp_path / "catalogue.parquet")
+    back = CATALOGUE.read(tmp_path / "catalogue.parquet")
     assert back["series"].tolist() == ["1.2", ""]
     assert back["position"][0] == -12.5 and np.isnan(back["position"][1])
     assert list(back.columns[-3:]) == ["series", "position", "target:Nodule"]
     with pytest.raises(UserError, match="column 'series' is unknown"):
-        tables.check(ROWS.assign(series="1.2"), "rows")
+        reduction.ROWS.check(ROWS.assign(series="1.2"))
     with pytest.raises(UserError, match="column 'position' is no number"):
-        tables.check(slices.assign(position=["front", "back"]), "catalogue")
+        CATALOGUE.check(slices.assign(position=["front", "back"]))
 
 
 def test_columns_are_put_in_order_and_rows_counted_anew():
     mixed = CASES[CASES.columns[::-1]].iloc[::-1]
-    formed = tables.check(mixed, "catalogue")
-    assert list(formed.columns) == [*tables.declared("catalogue").columns, "target:Nodule"]
+    formed = CATALOGUE.check(mixed)
+    assert list(formed.columns) == [*CATALOGUE.columns, "target:Nodule"]
     assert list(formed.index) == [0, 1]
     assert formed.loc[1, "case"] == "a"
     assert formed.loc[1, "target:Nodule"] == 1
 
 
-@pytest.mark.parametrize("table", [*tables.TABLES, *tables.HOMES])
-def test_each_table_may_be_empty(table: str):
-    empty = pd.DataFrame({name: [] for name in tables.declared(table).columns})
-    assert len(tables.check(empty, table)) == 0
+@pytest.mark.parametrize("table", declared_tables().values(), ids=lambda table: table.name)
+def test_each_table_may_be_empty(table: tables.Table):
+    empty = pd.DataFrame({name: [] for name in table.columns})
+    assert len(table.check(empty)) == 0
 
 
-@pytest.mark.parametrize("table", [*tables.TABLES, *tables.HOMES])
-def test_each_key_is_a_column(table: str):
-    declared = tables.declared(table)
-    assert declared.name == table
-    assert set(declared.keys) <= set(declared.columns)
+@pytest.mark.parametrize("table", declared_tables().values(), ids=lambda table: table.name)
+def test_each_key_is_a_column(table: tables.Table):
+    assert set(table.keys) <= set(table.columns)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +92,7 @@ def test_each_key_is_a_column(table: str):
 )
 def test_a_wrong_table_is_refused_in_one_line(frame: pd.DataFrame, said: str):
     with pytest.raises(UserError, match=r"^rows\.parquet: ") as refusal:
-        tables.check(frame, "rows", file="rows.parquet")
+        reduction.ROWS.check(frame, file="rows.parquet")
     assert said in str(refusal.value)
     assert "\n" not in str(refusal.value)
 
@@ -105,50 +107,47 @@ def test_a_wrong_table_is_refused_in_one_line(frame: pd.DataFrame, said: str):
 )
 def test_wrong_cases_are_refused(column: str, values: list, said: str):
     with pytest.raises(UserError) as refusal:
-        tables.check(CASES.assign(**{column: values}), "catalogue")
+        CATALOGUE.check(CASES.assign(**{column: values}))
     assert said in str(refusal.value)
 
 
 def test_yes_or_no_is_no_text():
     good = pd.DataFrame(
-        {
-            name: [{"text": "a", "yes or no": True}.get(kind, 1)]
-            for name, kind in tables.declared("comparisons").columns.items()
-        }
+        {name: [{"text": "a", "yes or no": True}.get(kind, 1)] for name, kind in COMPARISONS.columns.items()}
     )
-    assert tables.check(good, "comparisons")["tested"].dtype == bool
+    assert COMPARISONS.check(good)["tested"].dtype == bool
     with pytest.raises(UserError, match="'tested' is no yes or no"):
-        tables.check(good.assign(tested="no"), "comparisons")
+        COMPARISONS.check(good.assign(tested="no"))
     with pytest.raises(UserError, match="'tested' is no yes or no: 2"):
-        tables.check(good.assign(tested=2), "comparisons")
+        COMPARISONS.check(good.assign(tested=2))
 
 
 def test_keys_are_looked_at_together():
-    frame = pd.DataFrame({name: ["a", "a"] for name in tables.declared("predictions").columns})
+    frame = pd.DataFrame({name: ["a", "a"] for name in PREDICTIONS.columns})
     frame = frame.assign(seed=0, target=1.0, score=0.5, label=["Nodule", "Mass"])
-    assert len(tables.check(frame, "predictions")) == 2
+    assert len(PREDICTIONS.check(frame)) == 2
     with pytest.raises(UserError, match="occurs more than once"):
-        tables.check(frame.assign(label="Nodule"), "predictions")
+        PREDICTIONS.check(frame.assign(label="Nodule"))
 
 
 def test_a_wrong_table_is_not_written(tmp_path: Path):
     with pytest.raises(UserError):
-        tables.write_table(ROWS.assign(row=[1, 1]), tmp_path / "rows.parquet", "rows")
+        reduction.ROWS.write(ROWS.assign(row=[1, 1]), tmp_path / "rows.parquet")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("kept", [0, 4, 100, -1])
 def test_a_torn_table_is_refused(tmp_path: Path, kept: int):
     file = tmp_path / "rows.parquet"
-    tables.write_table(ROWS, file, "rows")
+    reduction.ROWS.write(ROWS, file)
     file.write_bytes(file.read_bytes()[:kept])
     with pytest.raises(UserError, match=r"rows.parquet: cannot be read: .*; delete it and run the rule"):
-        tables.read_table(file, "rows")
+        reduction.ROWS.read(file)
 
 
 def test_an_absent_table_is_refused(tmp_path: Path):
     with pytest.raises(UserError, match=r"absent\.parquet"):
-        tables.read_table(tmp_path / "absent.parquet", "rows")
+        reduction.ROWS.read(tmp_path / "absent.parquet")
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path: Path):

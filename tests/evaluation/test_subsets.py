@@ -5,8 +5,9 @@ import pytest
 
 from headwater.core.errors import UserError
 from headwater.core.files import read_json
-from headwater.data.tables import read_table, write_table
 from headwater.evaluation.multiplicity import CONFIRMATORY, EXPLORATORY
+from headwater.evaluation.pairwise import COMPARISONS
+from headwater.evaluation.predictions import PREDICTIONS
 from headwater.reporting.trace import whence
 from headwater.stages.compare import compare
 from headwater.stages.report import report
@@ -23,7 +24,7 @@ def compared(folder, files, **changes) -> pd.DataFrame:
     plan = comparison(sources=("random", "dino"), **changes)
     products = {name: folder / f"{name}.parquet" for name in PRODUCTS}
     compare(comparison=plan, predictions=files, labels=counted(folder / "labels.parquet", files), **products)
-    return read_table(products["comparisons"], "comparisons")
+    return COMPARISONS.read(products["comparisons"])
 
 
 def subsets(*labels: str) -> dict:
@@ -40,9 +41,9 @@ def only(files, folder, labels) -> list:
     """The same predictions without other labels."""
     kept = []
     for file in files:
-        frame = read_table(file, "predictions")
+        frame = PREDICTIONS.read(file)
         kept.append(folder / file.parts[-4] / file.parts[-2] / file.name)
-        write_table(frame[frame["label"].isin(labels)], kept[-1], "predictions")
+        PREDICTIONS.write(frame[frame["label"].isin(labels)], kept[-1])
     return kept
 
 

@@ -13,7 +13,7 @@ import yaml
 from headwater import cli
 from headwater.cluster import snakemake_state
 from headwater.planning import cost, runtime_estimate
-from headwater.planning.runtime_estimate import Reckoning
+from headwater.planning.runtime_estimate import Estimate
 from headwater.study import config as study_config
 from headwater.study.job_graph import Job, jobs
 from records_made import record, written
@@ -90,7 +90,7 @@ def test_what_is_finished_tells_of_what_is_not():
     found = [Job(rule="prepare", product="a"), *fits, compared]
     finished = {"a": 60.0, "0": 1800.0, "1": 6000.0, "2": None}
     each = runtime_estimate.typical(found, finished)
-    known = Reckoning(jobs=found, finished=finished, each=each, calibrated=set())
+    known = Estimate(jobs=found, finished=finished, each=each, calibrated=set())
     table = cost.by_kind(known).set_index("Rule")
     # the mean, because sums are asked for
     assert table.loc["finetune"].to_list() == ["of one kind", "4", "3", "3900.0", "8.667", "2.167"]
@@ -130,7 +130,7 @@ def test_in_slurm_the_leases_and_the_books_tell_the_seconds(tmp_path: Path, slur
             f"11|COMPLETED|99||{here}/elsewhere|rule_twin_wildcards_chestxray14",
         ]
     )
-    seconds = runtime_estimate.reckoned(plan, folder=tmp_path).finished
+    seconds = runtime_estimate.estimated(plan, folder=tmp_path).finished
     # stopped and gone on with; what the attempt that failed did was done again
     assert seconds[fits[0].product] == 100.0
     assert seconds[fits[1].product] == 77.0

@@ -45,7 +45,7 @@ def cases(folder: Path, **counts: int) -> None:
 
 def foretold(title: str, folder: Path, plan: study_config.Config = PLAN) -> float | None:
     job = {job.title: job for job in jobs(plan)}[title]
-    return timing_profile.foretold(job, plan=plan, told=timing_profile.read(plan, folder=folder), folder=folder)
+    return timing_profile.foretold(job, plan=plan, profile=timing_profile.read(plan, folder=folder), folder=folder)
 
 
 def test_seconds_come_from_steps_validations_and_images(tmp_path: Path):
@@ -90,7 +90,7 @@ def test_finished_jobs_are_believed_before_the_calibration(tmp_path: Path):
     calibrated(tmp_path)
     written(tmp_path / JOBS[FIT].product)
     record(tmp_path, JOBS[FIT].product, starttime=1000.0, endtime=1100.0)
-    known = runtime_estimate.reckoned(PLAN, folder=tmp_path)
+    known = runtime_estimate.estimated(PLAN, folder=tmp_path)
     assert known.takes(JOBS[FIT]) == 100.0
     assert {rule for rule, _ in known.calibrated} == {"pretrain", "predict"}
     table = cost.by_kind(known).set_index("Rule")
@@ -100,7 +100,7 @@ def test_finished_jobs_are_believed_before_the_calibration(tmp_path: Path):
 def test_a_calibration_that_cannot_be_read_is_refused(tmp_path: Path):
     written(timing_profile.file_of(PLAN, folder=tmp_path), '{"device": "cpu"}')
     with pytest.raises(UserError, match=r"calibration.json: not a valid timing profile.*calibrate again"):
-        runtime_estimate.reckoned(PLAN, folder=tmp_path)
+        runtime_estimate.estimated(PLAN, folder=tmp_path)
 
 
 @pytest.mark.slow
@@ -116,7 +116,7 @@ def test_real_steps_are_timed(tmp_path: Path, capsys: pytest.CaptureFixture):
         # a test_resnet has some 400,000 numbers
         assert 1e6 < timed.bytes < 3e6 and timed.data == "noise"
     assert 0 < told.job["local"] < 5 < 60 * told.job["slurm"]
-    assert set(runtime_estimate.reckoned(PLAN, folder=tmp_path).calibrated) > {("pretrain", "photographs")}
+    assert set(runtime_estimate.estimated(PLAN, folder=tmp_path).calibrated) > {("pretrain", "photographs")}
 
 
 # predicted and actual

@@ -9,7 +9,8 @@ import yaml
 
 from headwater import cli
 from headwater.data import tables
-from headwater.data.index import label_counts
+from headwater.data.index import LABELS, label_counts
+from headwater.data.store import CASES
 from headwater.evaluation.statistics import delong
 from headwater.planning.power import power
 
@@ -31,8 +32,8 @@ def made(folder: Path, *, patients: int = 600, cases: int = 2, seed: int = 0) ->
         first = ~frame.duplicated("patient")
         frame.loc[first, tables.TARGET + label] = bearing.astype(float)
     archive = folder / "results" / "archives" / "made"
-    tables.write_table(frame, archive / "cases.parquet", "cases")
-    tables.write_table(label_counts(frame), archive / "labels.parquet", "labels")
+    CASES.write(frame, archive / "cases.parquet")
+    LABELS.write(label_counts(frame), archive / "labels.parquet")
     return frame
 
 
@@ -165,7 +166,7 @@ def test_all_labels_where_the_config_names_none(tmp_path: Path):
 def test_a_finding_that_nobody_learns_is_left_out(tmp_path: Path):
     cases = made(tmp_path)
     cases.loc[cases["split"] == "train", tables.TARGET + "usual"] = 0.0
-    tables.write_table(label_counts(cases), tmp_path / "results" / "archives" / "made" / "labels.parquet", "labels")
+    LABELS.write(label_counts(cases), tmp_path / "results" / "archives" / "made" / "labels.parquet")
     usual = one(planned(tmp_path), "usual")
     assert np.isnan(usual["least_detectable"]) and usual["note"] == "left out: no positive case in train"
 

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from headwater.data.tables import MACRO, declared, write_table
+from headwater.data.tables import MACRO
+from headwater.evaluation.external import CROSSED
 from headwater.reporting import external_table
 from headwater.reporting.provenance import ProvenanceIndex
 from headwater.reporting.results import StudyResults
@@ -47,16 +48,16 @@ def cells(**lacking: str) -> pd.DataFrame:
             for source in SOURCES if lacking.get(dataset) != fitted_to else ():
                 for label in (MACRO, *labels):
                     rows.append(_cell(dataset, fitted_to, source, label, value=0.5 + 0.01 * len(rows)))
-    return pd.DataFrame(rows, columns=list(declared("crossed").columns))
+    return pd.DataFrame(rows, columns=list(CROSSED.columns))
 
 
 def _cell(dataset: str, fitted_to: str, source: str, label: str, *, value: float) -> dict:
     home = dataset == fitted_to
-    numbers = {name: np.nan for name, kind in declared("crossed").columns.items() if kind == "number"}
+    numbers = {name: np.nan for name, kind in CROSSED.columns.items() if kind == "number"}
     numbers |= {"value": value, "value_se": 0.01, "value_low": value - 0.02, "value_high": value + 0.02}
     if not home:
         numbers |= {"home_value": value + 0.1, "difference": -0.1, "difference_low": -0.12, "p": 0.01}
-    counts = {name: 7 for name, kind in declared("crossed").columns.items() if kind == "whole number"}
+    counts = {name: 7 for name, kind in CROSSED.columns.items() if kind == "whole number"}
     words = {"dataset": dataset, "fitted_to": fitted_to, "metric": "auroc", "recipe": "finetune", "source": source}
     findings = {"findings": (5 if home else 2) if label == MACRO else 1}
     return {
@@ -145,7 +146,7 @@ def reported(made, folder, *, seed=0, **changes) -> dict[str, bytes]:
     copy = made.copied(folder)
     for dataset, part in cells().groupby("dataset"):
         file = folder / "comparisons" / f"{dataset}.crossed.parquet"
-        write_table(part.sample(frac=1, random_state=seed), file, "crossed")
+        CROSSED.write(part.sample(frac=1, random_state=seed), file)
     report(**copy.arguments(**changes), folder=folder / "report")
     return {file.name: file.read_bytes() for file in sorted((folder / "report").iterdir())}
 
@@ -157,7 +158,7 @@ def test_the_report_has_the_matrix_the_figures_and_all_cells(made, tmp_path):
     assert '<h2 id="elsewhere">Tested elsewhere</h2>' in page and '<a href="#elsewhere">' in page
     assert page.count("By the dataset fitted to and the one tested on") == 2
     long = pd.read_csv(tmp_path / "one" / "report" / "crossed_labelwise.csv", keep_default_na=True)
-    assert len(long) == len(cells()) and list(long) == [*declared("crossed").columns, "provenance"]
+    assert len(long) == len(cells()) and list(long) == [*CROSSED.columns, "provenance"]
     assert "version 1 of the table of findings" in files["crossed.md"].decode()
     assert re.search(r"\*\*0\.\d{3} \[[^\]]*\] \(home, 5\)\*\*", files["crossed.md"].decode())
     assert "(home, 5)" in files["crossed.html"].decode()

@@ -7,7 +7,7 @@ import pytest
 
 from headwater.core import text as core_text
 from headwater.core.errors import UserError
-from headwater.data.tables import read_table
+from headwater.evaluation.pairwise import COMPARISONS
 from headwater.reporting import formatting, named_values
 from headwater.stages.report import report
 from report_made import corrected, study
@@ -71,7 +71,7 @@ def test_the_cells_are_the_numbers_of_the_long_table(folder):
 
 
 def test_the_csv_of_a_pivot_table_is_in_full_precision(made, folder):
-    whole = pd.concat([read_table(file, "comparisons") for file in made.compared()])
+    whole = pd.concat([COMPARISONS.read(file) for file in made.compared()])
     macro = pd.read_csv(folder / "macro.csv").set_index("dataset")
     for row in whole.query("label == 'macro' and reference == 'wild_dino'").itertuples():
         assert macro.loc[row.dataset, "image_net.vs.wild_dino.difference"] == row.difference
@@ -98,7 +98,7 @@ def test_no_star_stands_on_a_published_p(folder):
 
 def test_every_number_bears_a_name(made, folder):
     found = json.loads((folder / "numbers.json").read_text())
-    whole = pd.concat([read_table(file, "comparisons") for file in made.compared()])
+    whole = pd.concat([COMPARISONS.read(file) for file in made.compared()])
     row = whole.query(
         "dataset == 'vindr' and label == 'macro' and source == 'image_net' and reference == 'random'"
     ).iloc[0]

@@ -9,8 +9,11 @@ import pytest
 from headwater.core import fingerprints
 from headwater.core.errors import UserError
 from headwater.data import tables
-from headwater.data.tables import read_table, write_table
+from headwater.data.index import LABELS
+from headwater.data.reduction import ROWS
 from headwater.evaluation import run_files
+from headwater.evaluation.predictions import PREDICTIONS
+from headwater.evaluation.run_files import RUN_FILES
 from headwater.reporting import provenance
 from headwater.stages.compare import compare
 from headwater.stages.report import report
@@ -74,7 +77,7 @@ def runs_with(made, folder, change, *, of: tuple[str, ...] = ("compare", "examin
     copy = made.copied(folder / "changed")
     for verb in of:
         file = copy.compared({"compare": "provenance", "examine": "examined"}[verb])[0]
-        write_table(change(read_table(file, "provenance")), file, "provenance")
+        RUN_FILES.write(change(RUN_FILES.read(file)), file)
     return copy
 
 
@@ -159,19 +162,19 @@ def test_compare_passes_on_what_predictions_tell_and_says_what_they_do_not(tmp_p
     made, _ = finished
     cases = cohort(patients=80, images=2, labels={"Mass": 0.5})
     files = written(tmp_path, cases, strengths=STRENGTHS)
-    frame = read_table(files[0], "predictions")
+    frame = PREDICTIONS.read(files[0])
     kept = {"record": "12345678", "model": "a" * 64, "encoder": "b" * 64, "split": "c" * 64}
-    write_table(frame, files[0], "predictions", origin=kept)
+    PREDICTIONS.write(frame, files[0], origin=kept)
     counts = pd.DataFrame(
         [{"label": "Mass", "split": "train", "positives": 9, "negatives": 9, "unknown": 0,
           "positive_patients": 9, "negative_patients": 9}]
     )  # fmt: skip
-    write_table(counts, tmp_path / "labels.parquet", "labels")
+    LABELS.write(counts, tmp_path / "labels.parquet")
     products = {
         name: tmp_path / f"{name}.parquet" for name in ("comparisons", "curves", "values", "replicates", "provenance")
     }
     compare(comparison=made.grid.comparison("chest"), predictions=files, labels=tmp_path / "labels.parquet", **products)
-    table = read_table(products["provenance"], "provenance").set_index(["source", "seed"])
+    table = RUN_FILES.read(products["provenance"]).set_index(["source", "seed"])
     assert {name: table.loc[("random", 0), name] for name in kept} == kept
     assert table.loc[("random", 1), "model"] == "not recorded" and len(table) == len(files)
     assert table.loc[("random", 0), "predictions"] == hashlib.sha256(files[0].read_bytes()).hexdigest()
@@ -180,10 +183,10 @@ def test_compare_passes_on_what_predictions_tell_and_says_what_they_do_not(tmp_p
 def test_a_table_that_tells_is_the_same_table_and_the_same_bytes_again(tmp_path):
     frame = pd.DataFrame({"row": [1], "case": ["a"]})
     for name, origin in (("one", {"b": "2", "a": "1"}), ("two", {"a": "1", "b": "2"}), ("none", None)):
-        write_table(frame, tmp_path / name, "rows", origin=origin)
+        ROWS.write(frame, tmp_path / name, origin=origin)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
     assert tables.read_origin(tmp_path / "one") == {"a": "1", "b": "2"} and tables.read_origin(tmp_path / "none") == {}
-    pd.testing.assert_frame_equal(read_table(tmp_path / "one", "rows"), read_table(tmp_path / "none", "rows"))
+    pd.testing.assert_frame_equal(ROWS.read(tmp_path / "one"), ROWS.read(tmp_path / "none"))
 
 
 def test_the_report_tells_what_it_was_made_from(finished):

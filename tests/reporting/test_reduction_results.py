@@ -10,7 +10,7 @@ import pytest
 from headwater.core import files
 from headwater.core.errors import UserError
 from headwater.core.records import Choice
-from headwater.data import tables
+from headwater.data.reduction import MANIFEST
 from headwater.reporting import reduction_results
 from headwater.reporting.references import less_is_more
 from headwater.stages.report import report
@@ -55,7 +55,7 @@ def noted(folder, *, names=tuple(KEPT), corpus="photographs") -> Paths:
         manifest = pd.DataFrame({"row": range(40), "case": [f"c{row}" for row in range(40)]})
         manifest = manifest.assign(patient="p", volume="v", position=np.nan, leader="", leader_row=-1, distance=np.nan)
         manifest = manifest.assign(kept=np.arange(40) < KEPT[name])
-        tables.write_table(manifest, place / f"{name}.manifest.parquet", "manifest")
+        MANIFEST.write(manifest, place / f"{name}.manifest.parquet")
         files.write_json({"seconds": 2.5}, place / f"{name}.spent.json")
     files.write_json({"seconds": 30.0}, place / "random.features.json")
     files.write_json({"seconds": 7200.0}, folder / "encoders" / "six" / "spent.json")

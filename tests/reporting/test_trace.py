@@ -13,8 +13,9 @@ import torch
 import prepared_made
 from headwater.core import fingerprints
 from headwater.core.command_line import door
-from headwater.data import tables
-from headwater.data.index import label_counts
+from headwater.data.index import LABELS, label_counts
+from headwater.data.leakage import LEDGER
+from headwater.data.store import CASES, REJECTS
 from headwater.reporting.trace import whence
 from headwater.stages.adopt import adopt
 from headwater.stages.compare import compare
@@ -99,9 +100,9 @@ def _reported(grid: Grid, files: list[Path], made: prepared_made.Made, results: 
     labels, rejects, ledger = (
         made.cases.with_name("labels.parquet"), made.cases.with_name("rejects.parquet"), results / "ledger.parquet"
     )  # fmt: skip
-    tables.write_table(label_counts(tables.read_table(made.cases, "cases")), labels, "labels")
-    for file, table in ((rejects, "rejects"), (ledger, "ledger")):
-        tables.write_table(pd.DataFrame(columns=list(tables.declared(table).columns)), file, table)
+    LABELS.write(label_counts(CASES.read(made.cases)), labels)
+    for file, table in ((rejects, REJECTS), (ledger, LEDGER)):
+        table.write(table.frame([]), file)
     products = {"comparisons": "", "curves": ".curves", "values": ".values", "replicates": ".replicates"}
     products |= {"provenance": ".provenance"}
     made_by = {name: results / "comparisons" / f"chest{suffix}.parquet" for name, suffix in products.items()}
@@ -196,9 +197,9 @@ def test_one_changed_bit_is_found_and_its_file_named(study, capsys, file):
 
 def test_a_patient_in_another_split_is_found(study, capsys):
     file = study / "archives" / "made" / "cases.parquet"
-    cases = tables.read_table(file, "cases")
+    cases = CASES.read(file)
     moved = cases["split"].mask(cases["patient"] == cases["patient"].iloc[0], "test")
-    tables.write_table(cases.assign(split=moved), file, "cases")
+    CASES.write(cases.assign(split=moved), file)
     code, said = asked(capsys, *OF_ONWARDS)
     assert code == 1 and re.search(r"splits: [0-9a-f]{12} CHANGED SINCE", said)
 

@@ -9,7 +9,8 @@ import pytest
 import report_made
 from headwater.core import files as core_files
 from headwater.core import fingerprints
-from headwater.data import splits, tables
+from headwater.data import splits
+from headwater.data.store import CASES
 from headwater.reporting import provenance
 from headwater.reporting.trace import whence
 
@@ -28,7 +29,7 @@ def results(tmp_path, monkeypatch) -> Path:
     for archive in ("chest_archive", "vindr_archive"):
         cases = report_made.archive_cases({"Effusion": 0.4})
         named = {name: archive + cases[name] for name in ("case", "patient")}
-        tables.write_table(cases.assign(**named), results / "archives" / archive / "cases.parquet", "cases")
+        CASES.write(cases.assign(**named), results / "archives" / archive / "cases.parquet")
         digests[archive] = splits.digests(cases.assign(**named))[splits.ALL]
     rows = [row for dataset in grid.datasets for row in _run(results, dataset.name, digests[dataset.archive])]
     index = provenance.ProvenanceIndex(pd.DataFrame(rows))
@@ -110,7 +111,7 @@ def test_what_has_changed_on_either_side_is_named(results, capsys, name):
 @pytest.mark.parametrize("archive", ["chest_archive", "vindr_archive"])
 def test_a_patient_who_moved_on_either_side_is_found_out(results, capsys, archive):
     file = results / "archives" / archive / "cases.parquet"
-    cases = tables.read_table(file, "cases")
-    tables.write_table(cases.assign(patient=cases["patient"].mask(cases.index == 0, "another")), file, "cases")
+    cases = CASES.read(file)
+    CASES.write(cases.assign(patient=cases["patient"].mask(cases.index == 0, "another")), file)
     code, told = followed(capsys, GUEST)
     assert code == 1 and str(file) in told.rpartition("CHANGED SINCE")[2]

@@ -5,7 +5,10 @@ from scipy import stats
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from headwater.core.errors import UserError
-from headwater.data.tables import read_table, write_table
+from headwater.evaluation.bootstrap import VALUES
+from headwater.evaluation.pairwise import COMPARISONS, REPLICATES
+from headwater.evaluation.predictions import PREDICTIONS
+from headwater.evaluation.roc import CURVES
 from headwater.stages.compare import compare
 from predictions_made import cohort, comparison, counted, scored, written
 
@@ -32,7 +35,7 @@ def compared(folder, files, untaught=(), threads=1, **changes) -> pd.DataFrame:
         provenance=folder / "provenance.parquet",
         threads=threads,
     )
-    return read_table(folder / "c.parquet", "comparisons")
+    return COMPARISONS.read(folder / "c.parquet")
 
 
 def row(frame, *, label="macro", source="dino", **other) -> pd.Series:
@@ -44,8 +47,8 @@ def row(frame, *, label="macro", source="dino", **other) -> pd.Series:
 
 def changed(file, change) -> None:
     """The predictions in a file after `change(frame)`."""
-    frame = read_table(file, "predictions")
-    write_table(change(frame), file, "predictions")
+    frame = PREDICTIONS.read(file)
+    PREDICTIONS.write(change(frame), file)
 
 
 def put(column, value, where):
@@ -88,7 +91,7 @@ def test_a_planted_effect_is_found_and_counts_are_told(tmp_path, cases):
     assert found.p < 0.001 and found.difference_low > 0
     assert found.p_percentile == found.smallest_p == pytest.approx(2 / 513)
     assert (found.patients, found.cases, found.seeds, found.resamples, found.dropped) == (60, 120, 2, 512, 0)
-    effusion = row(read_table(tmp_path / "c.parquet", "comparisons"), label="Effusion")
+    effusion = row(COMPARISONS.read(tmp_path / "c.parquet"), label="Effusion")
     assert (effusion.positives, effusion.positive_patients) == (48, 24)
 
 
@@ -104,8 +107,8 @@ def test_identical_models_differ_by_nothing(tmp_path, cases, seeds):
     twice = []
     for file in files:
         twin = tmp_path / "again" / file.parent.name / file.name
-        frame = read_table(file, "predictions").assign(source="dino")
-        write_table(frame, twin, "predictions")
+        frame = PREDICTIONS.read(file).assign(source="dino")
+        PREDICTIONS.write(frame, twin)
         twice.append(twin)
     frame = compared(tmp_path, [*files, *twice], seeds=seeds)
     pairs = frame[frame.reference != ""]
@@ -262,7 +265,7 @@ def test_no_interval_leaves_the_range_of_its_metric(tmp_path, cases):
 def test_the_default_treats_seeds_as_readers(tmp_path, cases):
     files = written(tmp_path, cases, strengths={"random": 0.3, "dino": 0.8}, seeds=(0, 1, 2))
     found = row(compared(tmp_path, files, seeds=(0, 1, 2)), label="Mass")
-    values = read_table(tmp_path / "values.parquet", "values").query("label == 'Mass'").set_index(["source", "seed"])
+    values = VALUES.read(tmp_path / "values.parquet").query("label == 'Mass'").set_index(["source", "seed"])
     one, other = (values.loc[source, "value"].to_numpy() for source in ("dino", "random"))
     assert found.difference == pytest.approx(one.mean() - other.mean(), abs=1e-12)
     # paired seeds: their differences' own spread, and what patients add to all of them alike
@@ -297,7 +300,7 @@ def test_the_percentile_method_asks_the_replicates_alone(tmp_path, cases):
     files = written(tmp_path, cases, strengths={"random": 0.3, "dino": 0.6})
     found = row(compared(tmp_path, files, method="percentile"))
     assert found.p == found.p_percentile >= found.smallest_p == pytest.approx(2 / 513)
-    drawn = read_table(tmp_path / "replicates.parquet", "replicates").difference
+    drawn = REPLICATES.read(tmp_path / "replicates.parquet").difference
     assert (found.difference_low, found.difference_high) == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])))
 
 
@@ -424,11 +427,11 @@ def test_where_nothing_varies_the_replicates_judge(tmp_path, cases):
 def test_values_and_replicates_belong_to_the_differences(tmp_path, cases):
     files = written(tmp_path, cases, strengths={"random": 0.3, "dino": 0.6}, seeds=(0, 1, 2))
     found = row(compared(tmp_path, files, seeds=(0, 1, 2)))
-    values = read_table(tmp_path / "values.parquet", "values")
+    values = VALUES.read(tmp_path / "values.parquet")
     assert len(values) == 2 * 3 * 3 and set(values.label) == {*LABELS, "macro"}
     means = values[values.label == "macro"].groupby("source").value.mean()
     assert means["dino"] - means["random"] == pytest.approx(found.difference)
-    drawn = read_table(tmp_path / "replicates.parquet", "replicates")
+    drawn = REPLICATES.read(tmp_path / "replicates.parquet")
     assert (drawn.replicate == np.arange(512)).all() and set(drawn.source) == {"dino"}
     assert drawn.difference.mean() == pytest.approx(found.difference, abs=0.02)
 
@@ -485,7 +488,7 @@ def test_runs_that_differ_are_named_both(tmp_path, cases):
 
 def test_a_case_that_stands_there_twice_is_refused(tmp_path, cases):
     files = written(tmp_path, cases, strengths={"random": 0.2, "dino": 0.6})
-    frame = read_table(files[0], "predictions")
+    frame = PREDICTIONS.read(files[0])
     pd.concat([frame, frame.iloc[:1]]).to_parquet(files[0], index=False)
     with pytest.raises(UserError, match=r"case, label \['c00000_0', 'Effusion'\] occurs more than once"):
         compared(tmp_path, files)
@@ -499,7 +502,7 @@ def test_a_missing_run_is_refused(tmp_path, cases):
 
 def test_curves_lead_from_corner_to_corner(tmp_path, cases):
     compared(tmp_path, written(tmp_path, cases, strengths={"random": 0.2, "dino": 0.6}))
-    frame = read_table(tmp_path / "curves.parquet", "curves")
+    frame = CURVES.read(tmp_path / "curves.parquet")
     assert frame.groupby(["source", "seed", "label"]).ngroups == 8
     for _, curve in frame.groupby(["source", "seed", "label"]):
         points = curve[["false_positive_rate", "true_positive_rate"]].to_numpy()

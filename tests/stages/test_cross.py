@@ -7,7 +7,9 @@ from sklearn.metrics import roc_auc_score
 
 import elsewhere_made
 from headwater.core.errors import UserError
-from headwater.data.tables import read_table, write_table
+from headwater.evaluation.external import CROSSED
+from headwater.evaluation.pairwise import COMPARISONS
+from headwater.evaluation.predictions import ELSEWHERE
 from headwater.stages.compare import compare
 from headwater.stages.cross import cross
 from headwater.study.shared_labels import Exchange, Exchanges
@@ -19,7 +21,7 @@ def crossed(folder, made, **changes) -> pd.DataFrame:
     """The table of `cross`, with some of its arguments changed."""
     arguments = {name: getattr(made, name) for name in made.__dataclass_fields__ if name != "cases"}
     cross(**(arguments | {"crossed": folder / "crossed.parquet"} | changes))
-    return read_table(folder / "crossed.parquet", "crossed")
+    return CROSSED.read(folder / "crossed.parquet")
 
 
 def compared(folder, made) -> pd.DataFrame:
@@ -27,7 +29,7 @@ def compared(folder, made) -> pd.DataFrame:
     names = ("comparisons", "curves", "values", "replicates", "provenance")
     products = {name: folder / f"{name}.parquet" for name in names}
     compare(comparison=made.comparison, predictions=made.predictions, labels=made.labels, **products)
-    return read_table(products["comparisons"], "comparisons")
+    return COMPARISONS.read(products["comparisons"])
 
 
 def of_home(crossed_table: pd.DataFrame, comparisons: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -109,10 +111,10 @@ def test_a_guest_that_is_the_network_at_home_differs_by_nothing(tmp_path):
     made = elsewhere_made.made(tmp_path, seeds=(0,))
     at_home = {file.parts[-4]: pd.read_parquet(file) for file in made.predictions}
     for file in made.elsewhere:
-        frame = read_table(file, "elsewhere")
+        frame = ELSEWHERE.read(file)
         scores = at_home[frame["source"][0]][["case", "label", "score"]].rename(columns={"score": "own"})
         own = frame.merge(scores, on=["case", "label"])["own"]
-        write_table(frame.assign(score=own), file, "elsewhere")
+        ELSEWHERE.write(frame.assign(score=own), file)
     guests = crossed(tmp_path, made).query("fitted_to == 'other'")
     assert (guests["difference"] == 0).all() and (guests["difference_se"] == 0).all() and (guests["p"] == 1).all()
 
@@ -157,7 +159,7 @@ def test_the_order_of_files_and_the_number_of_threads_change_no_byte(tmp_path):
 )
 def test_scores_that_do_not_belong_to_the_cases_are_refused(tmp_path, change, said):
     made = elsewhere_made.made(tmp_path)
-    write_table(change(read_table(made.elsewhere[0], "elsewhere")), made.elsewhere[0], "elsewhere")
+    ELSEWHERE.write(change(ELSEWHERE.read(made.elsewhere[0])), made.elsewhere[0])
     with pytest.raises(UserError, match=said):
         crossed(tmp_path, made)
 
@@ -175,8 +177,8 @@ def test_seeds_of_trainings_on_different_images_are_nobodys_pair(tmp_path):
     made = elsewhere_made.made(tmp_path, seeds=(0, 1, 2))
     before = crossed(tmp_path, made).query("fitted_to == 'other'")
     for file in made.elsewhere:
-        frame = read_table(file, "elsewhere")
-        write_table(frame.assign(seed=(frame["seed"] + 1) % 3), file, "elsewhere")
+        frame = ELSEWHERE.read(file)
+        ELSEWHERE.write(frame.assign(seed=(frame["seed"] + 1) % 3), file)
     after = crossed(tmp_path, made).query("fitted_to == 'other'")
     for column in ("difference", "difference_se", "p"):
         np.testing.assert_allclose(after[column], before[column], rtol=1e-9)

@@ -13,6 +13,8 @@ from headwater.core.errors import UserError
 from headwater.core.records import Choice
 from headwater.data import store, tables
 from headwater.data.perceptual_hash import WORDS
+from headwater.data.reduction import MANIFEST, ROWS
+from headwater.data.store import CASES
 from headwater.models import backbones, weight_files
 from headwater.stages.embed import embed
 from headwater.stages.reduce import reduce
@@ -55,8 +57,8 @@ def drawn(seed=3):
 
 
 def directions_of(network, made):
-    """What the network gives for the training images, at length one; reckoned without the engine."""
-    cases = tables.read_table(made.cases, "cases")
+    """What the network gives for the training images, at length one; computed without the training loop."""
+    cases = CASES.read(made.cases)
     images = np.load(made.images)[cases["row"][cases["split"] == "train"]]
     with torch.no_grad():
         features = network(torch.from_numpy(images).float().expand(-1, 3, -1, -1) / 255).double().numpy()
@@ -91,7 +93,7 @@ def test_the_same_inputs_give_the_same_bytes(tmp_path, made):
 def test_only_training_images_are_looked_at(tmp_path, made):
     expected, _ = embedded(tmp_path, made)
     expected = np.array(expected)
-    cases, images = tables.read_table(made.cases, "cases"), np.load(made.images)
+    cases, images = CASES.read(made.cases), np.load(made.images)
     images[cases["row"][cases["split"] != "train"]] = 0
     np.save(tmp_path / "dark.npy", images)
     files = {"features": tmp_path / "d.npy", "account": tmp_path / "d.json"}
@@ -106,7 +108,7 @@ def test_hounsfield_units_are_seen_through_the_window_of_their_archive(tmp_path,
     looking = RANDOM.model_copy(update={"seen": Window(centre=-40 + 127.5, width=255)})
     embed(source=looking, images=tmp_path / "scans.npy", **files, device="cpu")
     assert np.allclose(store.read_features(tmp_path / "s.npy"), directions_of(drawn(), made), atol=HALF)
-    with pytest.raises(UserError, match="holds Hounsfield units, and no window is said"):
+    with pytest.raises(UserError, match="holds Hounsfield units, but no window is given"):
         embed(source=RANDOM, images=tmp_path / "scans.npy", **files, device="cpu")
 
 
@@ -137,7 +139,7 @@ def reduced(folder, made, *, name="embedding", features=True, **options):
     files |= {"rows": folder / "kept.parquet", "manifest": folder / "kept.manifest.parquet"}
     given = {"features": folder / "f.npy"} if features else {}
     reduce(reduction=Choice(name=name, options=options), **files, **given)
-    return tables.read_table(files["rows"], "rows"), tables.read_table(files["manifest"], "manifest")
+    return ROWS.read(files["rows"]), MANIFEST.read(files["manifest"])
 
 
 def test_a_reduction_keeps_what_the_encoder_sees_as_different(tmp_path, made):
@@ -232,7 +234,7 @@ def test_a_corpus_is_reduced_by_what_an_encoder_sees(tmp_path):
     config["reductions"]["unlike"]["source"] = "random"
     snakemake(tmp_path, "results/corpora/photographs/as_many.parquet", config=config)
     corpora = tmp_path / "results" / "corpora" / "photographs"
-    kept, many = (len(tables.read_table(corpora / f"{name}.parquet", "rows")) for name in ("unlike", "as_many"))
+    kept, many = (len(ROWS.read(corpora / f"{name}.parquet")) for name in ("unlike", "as_many"))
     images = len(store.read_features(corpora / "random.features.npy"))
     assert 0 < kept == many < images
     again = snakemake(tmp_path, "results/corpora/photographs/as_many.parquet", "-n", config=config)

@@ -10,9 +10,11 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
+from declared_tables import declared_tables
 from headwater.core.errors import UserError
-from headwater.data.tables import read_table, write_table
+from headwater.data.store import CASES
 from headwater.evaluation import calibration, operating_points, predictions, seed_groups, subgroups, validation_choices
+from headwater.evaluation.predictions import PREDICTIONS
 from headwater.evaluation.statistics import operating, recalibration
 from headwater.evaluation.validation_choices import TestedNetwork
 from headwater.stages.examine import examine
@@ -40,7 +42,7 @@ class Made:
         files = {"predictions": self.test, "validation": self.validation, "labels": self.labels, "cases": self.cases}
         plan = comparison(sources=tuple(STRENGTHS), **changes)
         examine(comparison=plan, **files, **products, threads=threads)
-        return {name: read_table(file, name) for name, file in products.items()}
+        return {name: declared_tables()[name].read(file) for name, file in products.items()}
 
 
 def made(folder: Path, *, shares=LABELS, validated=None, untaught=(), images=2, **columns) -> Made:
@@ -64,7 +66,7 @@ def halves(cases: int, one: str, other: str) -> np.ndarray:
 
 def runs_of(files: list[Path], source: str) -> list[pd.DataFrame]:
     """The predictions of each seed of a source."""
-    frames = [read_table(file, "predictions") for file in sorted(files)]
+    frames = [PREDICTIONS.read(file) for file in sorted(files)]
     return [frame for frame in frames if frame["source"].iloc[0] == source]
 
 
@@ -184,11 +186,11 @@ def test_what_is_in_the_test_split_changes_nothing_that_is_settled(study, tmp_pa
     one, _ = study
     turned = []
     for file in one.test:
-        frame = read_table(file, "predictions")
+        frame = PREDICTIONS.read(file)
         flip = frame["case"].str.endswith("_0")
         turned.append(tmp_path / "runs" / file.relative_to(one.folder))
         frame = frame.assign(target=(1 - frame["target"]).where(flip, frame["target"]), score=-3 * frame["score"])
-        write_table(frame, turned[-1], "predictions")
+        PREDICTIONS.write(frame, turned[-1])
     other = replace(one, test=turned).examined(tmp_path)
     assert (tmp_path / "settled.parquet").read_bytes() == (one.folder / "settled.parquet").read_bytes()
     before, after = study[1]["thresholds"], other["thresholds"]
@@ -258,9 +260,9 @@ def test_what_compare_leaves_out_has_no_number_here(tmp_path):
 def test_a_rate_of_one_is_not_certain(tmp_path):
     one = made(tmp_path)
     for file in one.test:
-        frame = read_table(file, "predictions")
+        frame = PREDICTIONS.read(file)
         frame["score"] = frame["score"].where(frame["target"] == 0, 100.0)
-        write_table(frame, file, "predictions")
+        PREDICTIONS.write(frame, file)
     found = row(one.examined()["thresholds"], label="Mass")
     assert found.sensitivity == found.sensitivity_high == 1
     # 36 of 36 patients: the lowest rate that they leave open
@@ -273,7 +275,7 @@ def test_a_rate_of_one_is_not_certain(tmp_path):
 def test_a_group_is_measured_and_held_against_all_others(study):
     one, tables = study
     frames = runs_of(one.test, "dino")
-    place = {frame_case: at for at, frame_case in enumerate(read_table(one.cases, "cases")["case"])}
+    place = {frame_case: at for at, frame_case in enumerate(CASES.read(one.cases)["case"])}
     values = {}
     for group, inside in (("PA", lambda at: at < 80), ("AP", lambda at: at >= 80)):
         parts = [frame[frame["case"].map(place).map(inside)] for frame in frames]
@@ -308,7 +310,7 @@ def test_those_of_whom_nothing_is_told_are_not_among_the_others(study):
     one, _ = study
     plan = comparison(sources=tuple(STRENGTHS))
     first = next(iter(predictions.read_all(plan, one.test).values()))
-    parted = subgroups.of_cases(read_table(one.cases, "cases"), first.cases, file=one.cases)
+    parted = subgroups.of_cases(CASES.read(one.cases), first.cases, file=one.cases)
     found = {
         (group.characteristic, group.name): group
         for group in subgroups.groups(first, parted, comparison=plan, untaught={})
@@ -332,7 +334,7 @@ def test_groups_of_whom_nothing_is_told_are_counted_only(study):
 def test_a_small_group_is_described_not_measured(tmp_path):
     # of the first 12 patients a few bear it
     one = made(tmp_path, view=np.where(np.arange(160) < 24, "PA", "AP"))
-    frame = read_table(one.test[0], "predictions")
+    frame = PREDICTIONS.read(one.test[0])
     first = frame[frame["case"].isin(sorted(frame["case"].unique())[:24]) & (frame["label"] == "Mass")]
     bearing = first.loc[first["target"] == 1, "patient"].nunique()
     assert 0 < bearing < 10
@@ -347,11 +349,11 @@ def test_a_small_group_is_described_not_measured(tmp_path):
 
 def test_a_network_that_fails_for_one_group_is_found_out(tmp_path):
     one = made(tmp_path, sex=np.tile(["F", "F", "M", "M"], 40))
-    woman = set(read_table(one.cases, "cases").query("sex == 'F'")["case"])
+    woman = set(CASES.read(one.cases).query("sex == 'F'")["case"])
     for file in one.test:
-        frame = read_table(file, "predictions")
+        frame = PREDICTIONS.read(file)
         frame.loc[frame["case"].isin(woman), "score"] = 0.0
-        write_table(frame, file, "predictions")
+        PREDICTIONS.write(frame, file)
     women = row(one.examined()["subgroups"], characteristic="sex", group="F")
     assert women.value == 0.5 and women.largest and women.difference_high < 0
 
@@ -424,7 +426,7 @@ def test_the_order_of_files_and_threads_change_no_byte(study, tmp_path):
 def test_cases_that_are_not_told_of_are_refused(study, tmp_path):
     one, _ = study
     lacking = tmp_path / "cases.parquet"
-    write_table(read_table(one.cases, "cases").iloc[1:], lacking, "cases")
+    CASES.write(CASES.read(one.cases).iloc[1:], lacking)
     with pytest.raises(UserError, match="has no case 'c00000_0', which is predicted"):
         replace(one, cases=lacking).examined(tmp_path)
 
@@ -438,9 +440,9 @@ def test_one_run_without_validation_scores_is_refused(study, tmp_path):
 def test_unknown_targets_take_no_part(tmp_path):
     one = made(tmp_path)
     for file in [*one.test, *one.validation]:
-        frame = read_table(file, "predictions")
+        frame = PREDICTIONS.read(file)
         hidden = (frame["label"] == "Mass") & frame["case"].str.endswith("_1")
-        write_table(frame.assign(target=frame["target"].mask(hidden)), file, "predictions")
+        PREDICTIONS.write(frame.assign(target=frame["target"].mask(hidden)), file)
     tables = one.examined()
     assert row(tables["calibration"], label="Mass", scores="raw").cases == 80
     assert row(tables["settled"], label="Mass", seed=0)[["cases", "known"]].tolist() == [60, 180]
@@ -452,15 +454,15 @@ def test_one_image_of_each_patient_or_four_alike_tell_the_same(tmp_path):
     """Images copied within their patients make no interval narrower."""
     plain = made(tmp_path / "plain", images=1)
     before = plain.examined()
-    cases = read_table(plain.cases, "cases")
+    cases = CASES.read(plain.cases)
     copied = [tmp_path / "runs" / file.relative_to(plain.folder) for file in plain.test]
     for file, copy in zip(plain.test, copied, strict=True):
-        frame = read_table(file, "predictions")
+        frame = PREDICTIONS.read(file)
         twice = pd.concat([frame, frame.assign(case=frame["case"] + "_again")])
-        write_table(twice, copy, "predictions")
+        PREDICTIONS.write(twice, copy)
     known = tmp_path / "cases.parquet"
     again = cases.assign(case=cases["case"] + "_again", row=cases["row"] + len(cases))
-    write_table(pd.concat([cases, again], ignore_index=True), known, "cases")
+    CASES.write(pd.concat([cases, again], ignore_index=True), known)
     after = replace(plain, test=copied, cases=known).examined(tmp_path)
     for table in ("calibration", "thresholds"):
         numbers = [name for name in before[table] if name.endswith(("_se", "_low", "_high"))]

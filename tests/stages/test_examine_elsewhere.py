@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 
 import elsewhere_made
+from declared_tables import declared_tables
 from elsewhere_made import LABELS, SHARED, STRENGTHS
 from headwater.core.errors import UserError
 from headwater.core.fingerprints import sha256
-from headwater.data.tables import read_table
 from headwater.evaluation.statistics import operating, recalibration
 from headwater.stages.examine import examine
 from predictions_made import cohort, of_validation, told, written
@@ -43,7 +43,7 @@ def examined(study: dict, folder, **changes) -> dict[str, pd.DataFrame]:
     """The tables by name."""
     products = {name: folder / f"{name}.parquet" for name in TABLES}
     examine(**(study | changes), **products)
-    return {name: read_table(file, name) for name, file in products.items()}
+    return {name: declared_tables()[name].read(file) for name, file in products.items()}
 
 
 def scores(files: list, *, source: str, seed: int, **wanted: str) -> tuple[np.ndarray, np.ndarray]:

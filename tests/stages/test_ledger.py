@@ -11,7 +11,8 @@ from PIL import Image
 
 from archives_made import SAMPLES
 from headwater.core.errors import UserError
-from headwater.data import tables
+from headwater.data.leakage import LEDGER
+from headwater.data.store import CASES
 from headwater.stages.ledger import ledger
 from headwater.stages.prepare import prepare
 from headwater.study.archive import Archive
@@ -41,7 +42,7 @@ def archive(folder: Path, *, seed: int, changes: dict | None = None, count: int 
         frame.loc[row, column] = value
     hashes = chance.integers(0, 2**64, (count, 4), dtype=np.uint64)
     folder.mkdir(parents=True)
-    tables.write_table(frame, folder / "cases.parquet", "cases")
+    CASES.write(frame, folder / "cases.parquet")
     np.save(folder / "hashes.npy", hashes)
     return frame
 
@@ -56,7 +57,7 @@ def written(root: Path, looked_at: Overlaps) -> pd.DataFrame:
         ledger=root / "ledger.parquet",
         readable=root / "ledger.csv",
     )
-    return tables.read_table(root / "ledger.parquet", "ledger")
+    return LEDGER.read(root / "ledger.parquet")
 
 
 def shared(found: pd.DataFrame) -> dict[tuple[str, str, str], tuple[int, int]]:

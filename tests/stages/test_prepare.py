@@ -16,18 +16,20 @@ from PIL import Image
 
 import deadly_worker
 from archives_made import SAMPLES, edit, make_chestxray14, make_vindr, picture, write_labels
+from declared_tables import declared_tables
 from headwater.core import process_pool as sharing
 from headwater.core.errors import UserError
 from headwater.core.files import read_json
 from headwater.core.process_pool import CHUNK, in_order
+from headwater.data import preparation
 from headwater.data.datasets import vindr
 from headwater.data.index import label_counts
 from headwater.data.perceptual_hash import every
+from headwater.data.resizing import fitted
+from headwater.data.shelf import Shelf
 from headwater.data.splits import digests
-from headwater.data.store import read_hashes, read_images
-from headwater.data.tables import read_table
+from headwater.data.store import REJECTS, read_hashes, read_images
 from headwater.stages import prepare
-from headwater.stages.prepare import Shelf, fitted
 from headwater.study.archive import Archive
 
 NAMES = {key: f"{key}.parquet" for key in ("cases", "rejects", "labels")} | {
@@ -45,7 +47,7 @@ def prepared(folder, out, *, kind="chestxray14", workers=0, **settings):
     prepare.prepare(archive=archive, workers=workers, **files)
     return {
         "images": read_images(files["images"]),
-        **{key: read_table(files[key], key) for key in ("cases", "rejects", "labels")},
+        **{key: declared_tables()[key].read(files[key]) for key in ("cases", "rejects", "labels")},
     }
 
 
@@ -115,7 +117,7 @@ def test_labels_of_one_class_in_test_are_refused_before_a_pixel_is_read(tmp_path
     folder = make_vindr(tmp_path / "archive")
     rows = [{"image_id": f"test{n:02d}", **dict.fromkeys(vindr.CARD.labels, 0), "No finding": 1} for n in range(6)]
     write_labels(folder / "annotations/image_labels_test.csv", rows, test=True)
-    monkeypatch.setattr(prepare, "in_order", None)
+    monkeypatch.setattr(preparation, "in_order", None)
     line = refusal_of(folder, tmp_path / "out", kind="vindr")
     assert str(folder / "annotations/image_labels_test.csv") in line
     assert "archives.mine: no label has positive and negative cases both in train and in test" in line
@@ -152,7 +154,7 @@ def test_too_many_bad_images_stop_it_and_stay_on_record(folder, tmp_path, capsys
     for words in ("2 of 36 images cannot be read", "0.05", "00000002_000.png", "archives.mine.rejects"):
         assert words in line
     assert str(out / "rejects.csv") in line
-    assert len(read_table(out / "rejects.parquet", "rejects")) == 2
+    assert len(REJECTS.read(out / "rejects.parquet")) == 2
     assert len(pd.read_csv(out / "rejects.csv")) == 2
     assert capsys.readouterr().out.count("mine: rejected: ") == 2
     prepared(folder, out, rejects=0.1)
@@ -219,21 +221,22 @@ def test_shrinking_smooths():
     assert fitted(stripes, size=8, resize="pad").std() < 10
 
 
-def test_the_shelf_holds_what_was_put_on_it(tmp_path):
+@pytest.mark.parametrize("space", [(8, 8), (5, 7), (4, 8, 6)])
+def test_the_shelf_holds_what_was_put_on_it(tmp_path, space):
     generator = np.random.default_rng(0)
-    images = [generator.integers(0, 256, (channels, 8, 8), dtype=np.uint8) for channels in (1, 1, 3, 1, 3)]
-    with Shelf(tmp_path / "images.npy", size=8) as shelf:
+    images = [generator.integers(0, 256, (channels, *space), dtype=np.uint8) for channels in (1, 1, 3, 1, 3)]
+    with Shelf(tmp_path / "images.npy", space=space) as shelf:
         for image in images:
             shelf.add(image)
-    expected = np.stack([np.broadcast_to(image, (3, 8, 8)) for image in images])
-    np.testing.assert_array_equal(read_images(tmp_path / "images.npy"), expected)
+    expected = np.stack([np.broadcast_to(image, (3, *space)) for image in images])
+    np.testing.assert_array_equal(np.load(tmp_path / "images.npy"), expected)
 
 
 @pytest.mark.slow
 def test_a_process_that_dies_costs_one_case():
     cases = [{"file": f"{number}.dcm"} for number in range(CHUNK + 1)]
     deadly = f"{CHUNK - 1}.dcm"
-    results = in_order(partial(deadly_worker.work, deadly={deadly}), cases, lost=prepare.lost, workers=2)
+    results = in_order(partial(deadly_worker.work, deadly={deadly}), cases, lost=preparation.lost, workers=2)
     for case, result in zip(cases, results, strict=True):
         crashed = f"{deadly}: its decoder crashed; fetch it again"
         assert result.reason == (crashed if case["file"] == deadly else case["file"])

@@ -4,8 +4,9 @@ import pytest
 
 from headwater.core.errors import UserError
 from headwater.core.records import Choice
-from headwater.data import tables
 from headwater.data.perceptual_hash import KINDS, LEDGER, WORDS
+from headwater.data.reduction import MANIFEST, ROWS
+from headwater.data.store import CASES
 from headwater.stages.reduce import reduce
 
 
@@ -30,7 +31,7 @@ def prepared(tmp_path):
             "target:A": 0.0,
         }
     )
-    tables.write_table(cases, tmp_path / "cases.parquet", "cases")
+    CASES.write(cases, tmp_path / "cases.parquet")
     np.save(tmp_path / "images.npy", np.zeros((16, 1, 8, 8), np.uint8))
     np.save(tmp_path / "hashes.npy", np.zeros((16, WORDS), np.uint64))
     files = {name: tmp_path / f"{name}.npy" for name in ("images", "hashes")}
@@ -39,7 +40,7 @@ def prepared(tmp_path):
 
 def test_only_training_images_enter_patient_by_patient(prepared, capsys):
     reduce(reduction=Choice(name="everything"), **prepared)
-    rows = tables.read_table(prepared["rows"], "rows")
+    rows = ROWS.read(prepared["rows"])
     assert rows["row"].tolist() == [3, 7, 11, 2, 6, 10, 1, 5, 9, 0, 4, 8]
     assert rows["case"].tolist() == [f"case{row}" for row in rows["row"]]
     assert "12 of 12" in capsys.readouterr().out
@@ -47,7 +48,7 @@ def test_only_training_images_enter_patient_by_patient(prepared, capsys):
 
 def test_every_n_counts_over_the_whole_corpus(prepared, capsys):
     reduce(reduction=Choice(name="every_n", options={"n": 5}), **prepared)
-    assert tables.read_table(prepared["rows"], "rows")["row"].tolist() == [3, 10, 4]
+    assert ROWS.read(prepared["rows"])["row"].tolist() == [3, 10, 4]
     assert "3 of 12" in capsys.readouterr().out
 
 
@@ -58,8 +59,8 @@ def test_nothing_left_is_refused(prepared):
 
 
 def test_an_archive_without_training_images_is_refused(prepared):
-    cases = tables.read_table(prepared["cases"], "cases")
-    tables.write_table(cases.assign(split="test"), prepared["cases"], "cases")
+    cases = CASES.read(prepared["cases"])
+    CASES.write(cases.assign(split="test"), prepared["cases"])
     with pytest.raises(UserError, match="no image is in the train split"):
         reduce(reduction=Choice(name="everything"), **prepared)
 
@@ -90,7 +91,7 @@ def test_the_manifest_tells_of_each_image_what_stands_for_it(prepared):
     # rows 3, 7, 11 are those of patient a; 2, 6, 10 those of b
     hashed(prepared, "average", [0, 0, 0xFF, 0b1, 0, 0, 0, 0b111, 0, 0, 0x1FE, 0b11, 0, 0, 0, 0])
     reduce(reduction=Choice(name="hash", options={"of": "average", "distance": 1}), **prepared)
-    manifest = tables.read_table(prepared["manifest"], "manifest")
+    manifest = MANIFEST.read(prepared["manifest"])
     assert manifest["row"].tolist() == [3, 7, 11, 2, 6, 10, 1, 5, 9, 0, 4, 8]
     assert manifest["volume"].tolist() == manifest["patient"].tolist()
     told = manifest.set_index("row")
@@ -98,7 +99,7 @@ def test_the_manifest_tells_of_each_image_what_stands_for_it(prepared):
     # two bits from the first kept image and one from the second: the last near one leads
     assert told.loc[11, ["leader", "leader_row", "distance"]].tolist() == ["case7", 7, 1.0]
     assert told.loc[[2, 6, 10], "leader_row"].tolist() == [2, 6, 10]
-    rows = tables.read_table(prepared["rows"], "rows")
+    rows = ROWS.read(prepared["rows"])
     assert rows["row"].tolist() == manifest.loc[manifest["kept"], "row"].tolist()
     assert (told.loc[manifest["leader_row"], "kept"]).all()
     assert (manifest.loc[manifest["kept"], "distance"] == 0).all()
@@ -106,7 +107,7 @@ def test_the_manifest_tells_of_each_image_what_stands_for_it(prepared):
 
 def test_dropped_images_of_a_random_choice_have_no_leader(prepared):
     reduce(reduction=Choice(name="random", options={"share": 0.5}), **prepared)
-    manifest = tables.read_table(prepared["manifest"], "manifest")
+    manifest = MANIFEST.read(prepared["manifest"])
     dropped = manifest[~manifest["kept"]]
     assert len(dropped) == 6
     assert set(dropped["leader"]) == {""} and set(dropped["leader_row"]) == {-1}
@@ -116,16 +117,16 @@ def test_dropped_images_of_a_random_choice_have_no_leader(prepared):
 def test_as_many_images_as_another_reduction_keeps(prepared, tmp_path):
     hashed(prepared, "difference", [row % 5 * 0xFFF for row in range(16)])
     reduce(reduction=Choice(name="hash", options={"distance": 6}), **prepared)
-    many = len(tables.read_table(prepared["rows"], "rows"))
+    many = len(ROWS.read(prepared["rows"]))
     assert 0 < many < 12
     control = {**prepared, "rows": tmp_path / "control.parquet", "manifest": tmp_path / "control.manifest.parquet"}
     reduce(reduction=Choice(name="random", options={"like": "hash6", "seed": 1}), like=prepared["rows"], **control)
-    assert len(tables.read_table(control["rows"], "rows")) == many
+    assert len(ROWS.read(control["rows"])) == many
 
 
 def test_slices_go_along_the_volume_whatever_their_files_are_called(prepared):
     """Named and listed otherwise, the same slices are kept."""
-    cases = tables.read_table(prepared["cases"], "cases")
+    cases = CASES.read(prepared["cases"])
     train = cases["split"] == "train"
     patient = ["p", "q"] * 6 + ["v", "v", "t", "t"]
     along = cases.assign(patient=patient, series=np.where(train, np.array(patient) + pd.Series(patient), ""))
@@ -134,10 +135,10 @@ def test_slices_go_along_the_volume_whatever_their_files_are_called(prepared):
     kept = []
     for order in (np.arange(16), np.random.default_rng(1).permutation(16)):
         shuffled = along.iloc[order].assign(row=range(16), case=[f"slice_{name}" for name in np.argsort(order)])
-        tables.write_table(shuffled, prepared["cases"], "cases")
+        CASES.write(shuffled, prepared["cases"])
         hashed(prepared, "difference", [words[slice_] for slice_ in order])
         reduce(reduction=Choice(name="hash", options={"distance": 2}), **prepared)
-        manifest = tables.read_table(prepared["manifest"], "manifest")
+        manifest = MANIFEST.read(prepared["manifest"])
         assert manifest["position"].tolist() == sorted(along["position"][:12:2]) + sorted(along["position"][1:12:2])
         assert set(manifest["volume"]) == {"pp", "qq"}
         kept.append(manifest.loc[manifest["kept"], ["patient", "position"]].to_numpy().tolist())

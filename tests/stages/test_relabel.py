@@ -5,9 +5,11 @@ import pandas as pd
 import pytest
 
 from archives_made import make_chestxray14
+from declared_tables import declared_tables
 from headwater.core.errors import UserError
 from headwater.core.files import read_json
-from headwater.data.tables import TARGET, labels_of, read_table
+from headwater.data.store import CASES
+from headwater.data.tables import TARGET, labels_of
 from headwater.data.twins import vindr as twin
 from headwater.stages.prepare import prepare
 from headwater.stages.relabel import relabel
@@ -54,14 +56,14 @@ def second_reading(first, out, **settings):
         labels=place / "labels.parquet",
         split=place / "split.json",
     )
-    return {name: read_table(place / f"{name}.parquet", name) for name in ("cases", "rejects", "labels")}
+    return {name: declared_tables()[name].read(place / f"{name}.parquet") for name in ("cases", "rejects", "labels")}
 
 
 def test_another_policy_changes_the_cells_that_it_is_about_and_no_others(tmp_path):
     twin.make(tmp_path / "archive", cases=60, seed=1, size=32)
     first = first_reading(tmp_path / "archive", tmp_path, kind={"name": "vindr"})
     after = second_reading(first, tmp_path, kind={"name": "vindr", "readers": "any"})["cases"]
-    before = read_table(tmp_path / "first" / "cases.parquet", "cases")
+    before = CASES.read(tmp_path / "first" / "cases.parquet")
     targets = [TARGET + label for label in labels_of(before)]
     pd.testing.assert_frame_equal(after.drop(columns=targets), before.drop(columns=targets))
     changed = (after[targets] != before[targets]).to_numpy()
@@ -75,7 +77,7 @@ def test_another_policy_changes_the_cells_that_it_is_about_and_no_others(tmp_pat
 def test_a_narrower_reading_keeps_the_rows_and_leaves_cases_out(tmp_path, capsys):
     folder = with_two_projections(tmp_path / "archive")
     first = first_reading(folder, tmp_path, kind="chestxray14")
-    before = read_table(tmp_path / "first" / "cases.parquet", "cases")
+    before = CASES.read(tmp_path / "first" / "cases.parquet")
     view = before["view"].iloc[0]
     out = before["view"] != view
     assert out.any()

@@ -14,7 +14,7 @@ import pytest
 
 from headwater.core.errors import UserError
 from headwater.core.text import p_value
-from headwater.data.tables import read_table, write_table
+from headwater.evaluation.pairwise import COMPARISONS
 from headwater.evaluation.statistics.corrections import benjamini_hochberg, holm
 from headwater.reporting import artefacts
 from headwater.reporting.formatting import estimate
@@ -106,7 +106,7 @@ def test_families_are_corrected_over_all_datasets_as_declared(finished):
 
 def test_the_csv_has_full_precision(finished):
     made, folder = finished
-    whole = pd.concat([read_table(file, "comparisons") for file in made.compared()])
+    whole = pd.concat([COMPARISONS.read(file) for file in made.compared()])
     for column in ("value", "difference_low", "p"):
         assert sorted(table(folder)[column].dropna()) == sorted(whole[column].dropna())
 
@@ -334,7 +334,7 @@ def test_one_seed_is_said_on_the_page_and_in_the_table(tmp_path, without_figures
 
 
 def changed_comparisons(file: Path, change) -> None:
-    write_table(change(read_table(file, "comparisons")), file, "comparisons")
+    COMPARISONS.write(change(COMPARISONS.read(file)), file)
 
 
 @pytest.mark.parametrize(

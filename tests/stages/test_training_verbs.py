@@ -15,7 +15,10 @@ import warm
 from headwater.core import files as core_files
 from headwater.core.errors import UserError
 from headwater.data import store, tables
+from headwater.data.reduction import ROWS
 from headwater.data.splits import digests
+from headwater.data.store import CASES
+from headwater.evaluation.predictions import PREDICTIONS
 from headwater.models import weight_files
 from headwater.models.encoder import restore
 from headwater.stages.finetune import finetune
@@ -72,7 +75,7 @@ def predicted(folder, run, made):
         validation=[folder / "validation.parquet"],
         saved=folder / "progress",
     )
-    return tables.read_table(path, "predictions")
+    return PREDICTIONS.read(path)
 
 
 def encoder_of(folder, source, made):
@@ -110,7 +113,7 @@ def test_from_a_corpus_to_predictions(tmp_path, made, backbone):
     assert fit["steps"] == 6 and 1 <= fit["kept_step"] <= 6 and 0 <= fit["score"] <= 1
     assert fit["run"] == json.loads(run.as_json())
 
-    cases = tables.read_table(made.cases, "cases")
+    cases = CASES.read(made.cases)
     test = cases[cases["split"] == "test"]
     assert table["case"].drop_duplicates().tolist() == test["case"].tolist()
     assert len(table) == len(test) * 3
@@ -126,8 +129,8 @@ def test_the_validation_split_is_scored_apart_from_the_test_split(tmp_path, made
     run = a_run(random_source())
     fitted(tmp_path, run, made)
     test = predicted(tmp_path, run, made)
-    table = tables.read_table(tmp_path / "validation.parquet", "predictions")
-    cases = tables.read_table(made.cases, "cases")
+    table = PREDICTIONS.read(tmp_path / "validation.parquet")
+    cases = CASES.read(made.cases)
     validation = cases[cases["split"] == "validation"]
     assert table["case"].drop_duplicates().tolist() == validation["case"].tolist()
     assert not set(table["case"]) & set(test["case"])
@@ -136,9 +139,9 @@ def test_the_validation_split_is_scored_apart_from_the_test_split(tmp_path, made
     # the same network: what the test cases are has no say in the scores of the others
     targets = [column for column in cases if column.startswith(tables.TARGET)]
     cases.loc[cases["split"] == "test", targets] = 0
-    tables.write_table(cases, tmp_path / "cases.parquet", "cases")
+    CASES.write(cases, tmp_path / "cases.parquet")
     predicted(tmp_path, run, replace(made, cases=tmp_path / "cases.parquet"))
-    again = tables.read_table(tmp_path / "validation.parquet", "predictions")
+    again = PREDICTIONS.read(tmp_path / "validation.parquet")
     pd.testing.assert_frame_equal(again, table)
 
 
@@ -148,7 +151,7 @@ def test_each_product_tells_what_it_came_from(tmp_path, made):
     run = a_run(source)
     _, fit = fitted(tmp_path, run, made, encoder)
     predicted(tmp_path, run, made)
-    split = digests(tables.read_table(made.cases, "cases"))["all"]
+    split = digests(CASES.read(made.cases))["all"]
     learned = json.loads(weight_files.load_weights(encoder)[1]["origin"])
     kept = {"cases": hash_of(made.cases), "rows": hash_of(made.rows), "kept": 36}
     assert learned == {"split": split, "start": "random", **kept}
@@ -168,9 +171,9 @@ def hash_of(file: Path) -> str:
 def test_a_model_of_other_splits_is_not_tested(tmp_path, made):
     run = a_run(random_source())
     fitted(tmp_path, run, made)
-    cases = tables.read_table(made.cases, "cases")
+    cases = CASES.read(made.cases)
     moved = cases.assign(split=cases["split"].replace({"validation": "test", "test": "validation"}))
-    tables.write_table(moved, tmp_path / "cases.parquet", "cases")
+    CASES.write(moved, tmp_path / "cases.parquet")
     with pytest.raises(UserError, match="was fitted to other splits of these cases"):
         predicted(tmp_path, run, prepared_made.Made(tmp_path / "cases.parquet", made.images, made.rows))
 
@@ -277,13 +280,13 @@ def predicted_scores(folder, run, made):
 def test_test_cases_are_never_read_while_fitting(tmp_path):
     made = prepared_made.archive(tmp_path)
     first, _ = fitted(tmp_path, a_run(random_source()), made)
-    frame = tables.read_table(made.cases, "cases")
+    frame = CASES.read(made.cases)
     hidden = np.flatnonzero(frame["split"] == "test")
     images = np.load(made.images)
     images[hidden] = 255
     np.save(made.images, images)
     frame.loc[hidden, [column for column in frame if column.startswith(tables.TARGET)]] = np.nan
-    tables.write_table(frame, made.cases, "cases")
+    CASES.write(frame, made.cases)
     again, _ = fitted(tmp_path, a_run(random_source()), made)
     assert all(torch.equal(tensor, again[key]) for key, tensor in first.items())
 
@@ -339,14 +342,14 @@ def test_refusals_before_training(tmp_path, made):
 
 def test_labels_without_both_classes_are_refused(tmp_path):
     made = prepared_made.archive(tmp_path)
-    frame = tables.read_table(made.cases, "cases")
+    frame = CASES.read(made.cases)
     targets = [column for column in frame if column.startswith(tables.TARGET)]
     only = frame.copy()
     only.loc[only["split"] == "train", targets] = 0
-    tables.write_table(only, made.cases, "cases")
+    CASES.write(only, made.cases)
     refused(tmp_path, a_run(random_source()), made, "both classes in the train split")
     frame.loc[frame["split"] == "validation", targets] = 0
-    tables.write_table(frame, made.cases, "cases")
+    CASES.write(frame, made.cases)
     refused(tmp_path, a_run(random_source()), made, "set select: loss")
 
 
@@ -388,8 +391,8 @@ def test_a_model_of_another_run_is_refused(tmp_path, made):
 
 def test_a_corpus_with_test_images_is_refused(tmp_path):
     made = prepared_made.archive(tmp_path)
-    frame = tables.read_table(made.cases, "cases")
-    tables.write_table(frame[["row", "case"]], made.rows, "rows")
+    frame = CASES.read(made.cases)
+    ROWS.write(frame[["row", "case"]], made.rows)
     with pytest.raises(UserError, match="test images"):
         encoder_of(tmp_path, pretrained_source(), made)
 
@@ -432,6 +435,6 @@ def test_two_ranks_predict_as_one(tmp_path, made):
         [*launch, rounding.__file__, SCRIPTS / "predict.py", *map(str, words)], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    two = tables.read_table(tmp_path / "two.parquet", "predictions")
+    two = PREDICTIONS.read(tmp_path / "two.parquet")
     pd.testing.assert_frame_equal(one.drop(columns="score"), two.drop(columns="score"))
     np.testing.assert_allclose(one["score"], two["score"], **rounding.NEAR)

@@ -11,6 +11,8 @@ import prepared_made
 import rounding
 from headwater.core.errors import UserError
 from headwater.data import store, tables
+from headwater.data.store import CASES
+from headwater.evaluation.predictions import ELSEWHERE
 from headwater.models import predictor
 from headwater.stages.transport import transport
 from headwater.study.grid import Run
@@ -37,10 +39,10 @@ def a_run(backbone="timm/test_resnet") -> Run:
 
 def renamed(made: prepared_made.Made) -> prepared_made.Made:
     """The archive with its labels spelt and ordered otherwise, and one of them gone."""
-    frame = tables.read_table(made.cases, "cases")
+    frame = CASES.read(made.cases)
     targets = {tables.TARGET + other: frame[tables.TARGET + label] for label, other in THERE.items()}
     kept = frame.drop(columns=[column for column in frame if column.startswith(tables.TARGET)])
-    tables.write_table(kept.assign(**targets), made.cases, "cases")
+    CASES.write(kept.assign(**targets), made.cases)
     return made
 
 
@@ -66,7 +68,7 @@ def transported(
         models=[home / "model.safetensors"],
         elsewhere=[folder / out],
     )
-    return tables.read_table(folder / out, "elsewhere")
+    return ELSEWHERE.read(folder / out)
 
 
 SAME = tuple((label, label) for label in reversed(FITTED))
@@ -86,7 +88,7 @@ def test_findings_keep_their_scores_whatever_they_are_called_and_in_which_order(
     other = renamed(prepared_made.archive(tmp_path / "other", seed=5))
     table = transported(tmp_path, network, ("again", network[2], SAME), ("other", other, SPELT))
     here = table[table["tested_on"] == "other"]
-    cases = tables.read_table(other.cases, "cases")
+    cases = CASES.read(other.cases)
     test = cases[cases["split"] == "test"]
     assert here["case"].tolist() == np.repeat(test["case"], 2).tolist()
     assert here["label"].tolist() == ["Lines", "Left side"] * len(test)
@@ -156,7 +158,7 @@ def test_the_model_of_another_run_and_archives_without_test_cases_are_refused(tm
     with pytest.raises(UserError, match="is not the model of run made/random/full/seed1"):
         transported(tmp_path, other, ("again", network[2], SAME))
     made = prepared_made.archive(tmp_path / "untested")
-    frame = tables.read_table(made.cases, "cases")
-    tables.write_table(frame.assign(split=frame["split"].replace("test", "train")), made.cases, "cases")
+    frame = CASES.read(made.cases)
+    CASES.write(frame.assign(split=frame["split"].replace("test", "train")), made.cases)
     with pytest.raises(UserError, match="has no test cases"):
         transported(tmp_path, network, ("untested", made, SAME))

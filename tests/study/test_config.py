@@ -301,10 +301,10 @@ def test_what_a_probe_looks_at_is_prepared_and_stands_in_the_ledger():
         *("chestxray14 train", "chestxray14 validation", "chestxray14 test"),
         *("readers train", "spanish train", "spanish validation"),
     ]
-    reckoned = {job.product: job for job in job_graph.jobs(plan)}
+    estimated = {job.product: job for job in job_graph.jobs(plan)}
     cases = "results/archives/spanish/cases.parquet"
-    assert reckoned[cases].rule == "prepare"
-    assert cases in reckoned["results/encoders/ours.safetensors"].needs
+    assert estimated[cases].rule == "prepare"
+    assert cases in estimated["results/encoders/ours.safetensors"].needs
     own = study_config.load(changed(("sources.ours.probe", {"archive": "readers"})))
     assert own.grid().overlaps.parts[-2:] == ["readers train", "readers validation"]
 

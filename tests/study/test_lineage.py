@@ -5,7 +5,7 @@ import pytest
 
 from headwater.core import registry
 from headwater.core.errors import UserError
-from headwater.data import tables
+from headwater.data.leakage import LEDGER
 from headwater.reporting import prose
 from headwater.stages.ledger import ledger
 from headwater.study import config, lineage
@@ -153,7 +153,7 @@ def test_the_ledger_names_it_with_its_reason(tmp_path):
     assert (row.part, row.other) == ("organs test", "suprem")
     assert (row.cases, row.other_cases, row.patients) == (len(test), 0, test["patient"].nunique())
     assert row.must_be_apart and row.excuse == excuse("suprem")["reason"]
-    told = tables.read_table(tmp_path / "l.parquet", "ledger")
+    told = LEDGER.read(tmp_path / "l.parquet")
     assert "1 overlap between test splits and the data learned from, all excused below" in prose.apart(told, grid=grid)
     unexcused = grid.model_copy(update={"leaks": config.load(content(trained_on=[])).leaks})
     with pytest.raises(

@@ -139,7 +139,7 @@ def test_a_calibration_foretells_it_by_the_images_of_the_others(tmp_path):
     told = Calibration(device="cpu", job={"local": 2.0, "slurm": 60.0}, trainings=trainings)
     test_cases = timing_profile.counts(plan.archives["chestxray14"], plan=plan, folder=tmp_path).test
     assert test_cases == 32
-    assert timing_profile.foretold(job, plan=plan, told=told, folder=tmp_path) == pytest.approx(2.0 + 3.0 + 2 * 16.0)
+    assert timing_profile.foretold(job, plan=plan, profile=told, folder=tmp_path) == pytest.approx(2.0 + 3.0 + 2 * 16.0)
 
 
 def test_the_page_of_the_plan_says_who_takes_part(tmp_path, capsys):

@@ -18,6 +18,7 @@ import warm
 from headwater.core import registry
 from headwater.core.errors import UserError
 from headwater.data import store, tables
+from headwater.data.store import CASES
 from headwater.models import backbones, weight_files
 from headwater.models.encoder import restore
 from headwater.stages.pretrain import pretrain
@@ -190,14 +191,14 @@ def test_the_probe_changes_no_step_and_never_reads_a_test_image_or_label(tmp_pat
     losses = [curve(tmp_path / name, "training/loss").tolist() for name in ("with", "without")]
     assert losses[0] == losses[1] and len(losses[0]) == 36
 
-    frame, images = tables.read_table(other.cases, "cases"), np.load(other.images)
+    frame, images = CASES.read(other.cases), np.load(other.images)
     test = (frame["split"] == "test").to_numpy()
     frame.loc[test, [name for name in frame if name.startswith(tables.TARGET)]] = 0.0
     images[test] = 255
     spoilt = prepared_made.Made(
         cases=tmp_path / "cases.parquet", images=tmp_path / "images.npy", rows=tmp_path / "rows.parquet"
     )
-    tables.write_table(frame, spoilt.cases, "cases")
+    CASES.write(frame, spoilt.cases)
     np.save(spoilt.images, images)
     chosen(tmp_path / "spoilt", choosing(), made, spoilt)
     assert test.any() and curve(tmp_path / "spoilt", "probe/auroc").equals(curve(tmp_path / "with", "probe/auroc"))

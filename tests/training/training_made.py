@@ -57,7 +57,7 @@ class Small(loop.Learner):
         return [augment(as_float(images), keys, self.changes)]
 
     def forward(self, views, targets):
-        return F.binary_cross_entropy_with_logits(self.network(views[0]), targets)
+        return F.binary_cross_entropy_with_logits(self.network(views[0]), targets.to(views[0].dtype))
 
 
 class Doomed(Small):
@@ -119,7 +119,7 @@ def losses(folder: Path) -> np.ndarray:
 def command(what: str, folder: Path, *, ranks: int = 1, double: bool = False) -> tuple[list[str], dict[str, str]]:
     """(command line, environment) of this page as a process, or under torchrun as several; `double`: in float64."""
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)] if ranks > 1 else []
-    library = str(Path(headwater.__file__).parents[1])
+    library = os.pathsep.join(str(Path(path).parent) for path in (Path(headwater.__file__).parent, rounding.__file__))
     script = [rounding.__file__, __file__] if double else [__file__]
     return [sys.executable, *torchrun, *script, what, str(folder)], {**os.environ, "PYTHONPATH": library}
 

@@ -12,6 +12,8 @@ import prepared_made
 from headwater.core import files as core_files
 from headwater.core.errors import UserError
 from headwater.data import store, tables
+from headwater.data.store import CASES
+from headwater.evaluation.predictions import PREDICTIONS
 from headwater.models import weight_files
 from headwater.stages.finetune import finetune
 from headwater.stages.predict import predict
@@ -200,7 +202,7 @@ def fitted(folder, run, made, encoder=None):
     return (
         weight_files.load_weights(files["model"])[0],
         core_files.read_json(learnt["fit"]),
-        tables.read_table(folder / "predictions.parquet", "predictions"),
+        PREDICTIONS.read(folder / "predictions.parquet"),
         (folder / "metrics.csv").read_text(),
     )
 
@@ -265,7 +267,7 @@ def test_shuffled_labels_are_fitted_and_true_ones_tested(tmp_path, made):
     assert not torch.equal(model["head.weight"], shuffled["head.weight"]) and steps != steps_shuffled
     assert (fit["labels_shuffled"], fit_shuffled["labels_shuffled"]) == (False, True)
     assert fit["rows"] == fit_shuffled["rows"]
-    known = tables.read_table(made.cases, "cases").query("split == 'test'")
+    known = CASES.read(made.cases).query("split == 'test'")
     true = known[[tables.TARGET + label for label in prepared_made.LABELS]].to_numpy().ravel()
     np.testing.assert_array_equal(scores_shuffled["target"], true)
     assert scores["target"].equals(scores_shuffled["target"]) and scores_shuffled.equals(again)

@@ -62,12 +62,6 @@ rule relabel:
         " --split {output.split} 2>&1 | tee {log}"
 
 
-def looking_at(wildcards):
-    """A source that looks at the images of an archive, through that archive's window."""
-    window = window_of(GRID.archive(wildcards.archive))
-    return GRID.source(wildcards.source).model_copy(update={"seen": window})
-
-
 rule embed:
     input:
         needed("embed"),
@@ -88,12 +82,6 @@ rule embed:
     shell:
         training_door("embed") + "--source {params.source} --cases {input.cases} --images {input.images}"
         " {params.encoder} --features {output.features} --account {output.account} > {log} 2>&1"
-
-
-def reduced_with(wildcards, input):
-    """The part of a reduction's command that names what it needs besides the images."""
-    given = {"--like": input.like, "--features": input.features}
-    return " ".join(f"{flag} {quote(files[0])}" for flag, files in given.items() if files)
 
 
 rule reduce:

@@ -25,19 +25,6 @@ rule compare:
         " --provenance {output.provenance} --threads {threads} > {log} 2>&1"
 
 
-GUESTS = ("elsewhere", "validation_elsewhere", "labels_elsewhere")
-"""Inputs of an examination that are there only where networks are tested elsewhere, too."""
-
-
-def guests_given(wildcards, input):
-    """The part of an examination's command that names those networks' products."""
-    if not input.elsewhere:
-        return ""
-    files = {name: " ".join(map(quote, input[name])) for name in GUESTS}
-    named = " ".join(f"--{name.replace('_', '-')} {given}" for name, given in files.items())
-    return f"--fitted-to {quote(GRAPH.exchanges('guests', wildcards.dataset).as_json())} {named}"
-
-
 rule examine:
     input:
         needed("examine"),
@@ -107,4 +94,5 @@ rule report:
         grid=quote(GRID.as_json()),
         folder=subpath(output[0], parent=True),
     shell:
-        door("report") + f"--grid {{params.grid}} --results {quote(CONFIG.results)} --folder {{params.folder}} > {{log}} 2>&1"
+        door("report")
+        + f"--grid {{params.grid}} --results {quote(CONFIG.results)} --folder {{params.folder}} > {{log}} 2>&1"

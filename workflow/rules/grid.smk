@@ -73,7 +73,7 @@ def looked_at_once(function):
 
 
 def needed(rule):
-    """What the grid tells that a job of a rule needs: one function for all inputs, as each is inspected for every job."""
+    """The inputs of a job as the grid tells them, by one function, because Snakemake inspects each for every job."""
     return unpack(looked_at_once(lambda wildcards: GRAPH.looked_up(rule, wildcards)))
 
 

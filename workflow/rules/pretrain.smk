@@ -1,14 +1,6 @@
 # Where first weights come from: adopted from a checkpoint, or pre-trained here.
 
 
-def size_of_encoder(wildcards):
-    """Width and height that a source's network is built for: its corpus', or the largest of the datasets'."""
-    source = GRID.source(wildcards.source)
-    if source.corpus:
-        return GRID.archive(source.corpus).size
-    return max(GRID.archive(dataset.archive).size for dataset in GRID.datasets)
-
-
 rule adopt:
     input:
         needed("adopt"),
@@ -26,13 +18,6 @@ rule adopt:
     shell:
         door("adopt") + "--source {params.source} --size {params.size}"
         " --encoder {output.encoder} --coverage {output.coverage} > {log} 2>&1"
-
-
-def besides(wildcards, input):
-    """The part of a pre-training's command that names what only some have: first weights, and what chooses a step."""
-    start = f"--start {quote(input.start[0])}" if input.start else ""
-    probe = "--probe-cases {} --probe-images {}".format(*map(quote, input.probe)) if input.probe else ""
-    return " ".join(part for part in (start, probe) if part)
 
 
 rule pretrain:

@@ -1,56 +1,6 @@
 # Each source fitted to each dataset; its predictions on test and validation split, and elsewhere where asked for.
 
 
-@cache
-def run_at(dataset, source, recipe, seed):
-    """A run's record, ready for the shell, and its digest: made once, though several jobs and params ask."""
-    run = GRID.run(dataset, source, recipe, seed)
-    return quote(run.as_json()), run.digest
-
-
-@looked_at_once
-def run_of(wildcards):
-    """The run record of a job, ready for the shell."""
-    return run_at(wildcards.dataset, wildcards.source, wildcards.recipe, wildcards.seed)[0]
-
-
-@looked_at_once
-def runs_of(wildcards):
-    """The records of a job's runs with all seeds, ready for the shell."""
-    return " ".join(run_at(wildcards.dataset, wildcards.source, wildcards.recipe, seed)[0] for seed in GRID.seeds)
-
-
-@looked_at_once
-def progress_of(wildcards):
-    """Where the fine-tuning of a run keeps what it needs to go on."""
-    return PATHS.progress_of(run_at(wildcards.dataset, wildcards.source, wildcards.recipe, wildcards.seed)[1])
-
-
-@looked_at_once
-def group_of_training(wildcards):
-    """Small probes share a SLURM job, one after the other; every other training has its own."""
-    return "probes" if wildcards.recipe in PROBES else None
-
-
-@cache
-def images_at(dataset):
-    """The images of a dataset."""
-    return GRAPH.images(GRID.dataset(dataset).archive)
-
-
-@looked_at_once
-def images_of(wildcards):
-    """The images of a job's dataset."""
-    return images_at(wildcards.dataset)
-
-
-@cache
-def asked_at(dataset):
-    """What the networks of a dataset are asked of others, ready for the shell, and the others' images."""
-    images = [GRAPH.images(archive) for archive in GRAPH.archives_of("abroad", dataset)]
-    return quote(GRAPH.exchanges("abroad", dataset).as_json()), images
-
-
 rule finetune:
     input:
         needed("finetune"),

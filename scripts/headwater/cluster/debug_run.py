@@ -12,6 +12,7 @@ from headwater.cluster import run_lock
 from headwater.core.errors import UserError, did_you_mean, need_checkout
 from headwater.study import config as study_config
 from headwater.study.grid import Grid, Run
+from headwater.study.paths import Paths
 
 ROOT = Path(__file__).parents[3]
 
@@ -29,14 +30,16 @@ def one(run: str, *, config: Path) -> None:
     need_checkout(ROOT / "Snakefile")
     plan = study_config.read(config)
     chosen = _run_named(plan.grid(), run)
-    progress = Path(plan.results) / "progress" / f"{chosen.digest}.pt"
+    paths = Paths(plan.results)
+    progress = Path(paths.progress_of(chosen.digest))
     _refuse_an_owned(chosen, progress=progress)
-    by_hand = Path(plan.results) / "by_hand"
-    command = _moved(_planned(config, plan.results, chosen), results=plan.results, run=chosen, to=by_hand)
-    for folder in (by_hand / chosen.path, by_hand / "progress"):
+    by_hand = Path(paths.by_hand())
+    command = _moved(_planned(config, paths, chosen), paths=paths, run=chosen, to=by_hand)
+    own_progress = Path(Paths(by_hand).progress())
+    for folder in (by_hand / chosen.path, own_progress):
         folder.mkdir(parents=True, exist_ok=True)
     if progress.exists():
-        shutil.copy(progress, by_hand / "progress" / progress.name)
+        shutil.copy(progress, own_progress)
     print(shlex.join(command), flush=True)
     path = os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()])
     sys.exit(subprocess.run(command, env={**os.environ, "PATH": path}).returncode)
@@ -65,12 +68,11 @@ def _refuse_an_owned(run: Run, *, progress: Path) -> None:
         )
 
 
-def _planned(config: Path, results: str, run: Run) -> list[str]:
+def _planned(config: Path, paths: Paths, run: Run) -> list[str]:
     """The grid's own command for a run, without its log."""
-    model = f"{results}/runs/{run.path}/model.safetensors"
     options = ["-n", "-p", "--nolock", "--force", "--allowed-rules", "finetune", "--"]
     command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--configfile", str(config)]
-    said = subprocess.run([*command, *options, model], capture_output=True, text=True)
+    said = subprocess.run([*command, *options, paths.model(run.path)], capture_output=True, text=True)
     printed = (said.stdout + said.stderr).splitlines()
     commands = [line.partition(": ")[2] for line in printed if line.startswith("Shell command: ")]
     if len(commands) != 1:
@@ -89,9 +91,9 @@ def _missing(printed: list[str]) -> str:
     return f"{', '.join(map(str.strip, listed))} missing"
 
 
-def _moved(words: list[str], *, results: str, run: Run, to: Path) -> list[str]:
+def _moved(words: list[str], *, paths: Paths, run: Run, to: Path) -> list[str]:
     """A command that writes to other places, and draws no curves into the grid's."""
-    places = {f"{results}/runs/{run.path}": f"{to}/{run.path}", f"{results}/progress/": f"{to}/progress/"}
+    places = {paths.run(run.path): f"{to}/{run.path}", f"{paths.progress()}/": f"{Paths(to).progress()}/"}
     for before, after in places.items():
         words = [after + word.removeprefix(before) if word.startswith(before) else word for word in words]
     if "--tracking" in words:

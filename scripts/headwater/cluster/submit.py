@@ -12,20 +12,25 @@ import time
 from collections import Counter
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
+from cyclopts import Parameter
 
 from headwater.cluster import controller_lock, slurm
 from headwater.cluster.supervisor import Controller, Orders, locked_by_the_dead, say, unlock
 from headwater.core import processes, text
 from headwater.core.errors import UserError, did_you_mean, need_checkout
 from headwater.study import config as study_config
+from headwater.study import paths
+
+Words = Annotated[str, Parameter(allow_leading_hyphen=True)]
+"""An argument that may itself hold options."""
 
 ROOT = Path(__file__).parents[3]
 PROFILE = Path("profiles") / "slurm"
 NAME = "headwater-controller"
-LOGS = Path("logs") / "controller"
+LOGS = paths.controller_logs()
 
 FEWEST_MINUTES = 2
 """SLURM counts a job's time in whole minutes."""
@@ -49,7 +54,7 @@ def start(
     look: float = 60.0,
     patience: float = 10.0,
     restarts: int = 3,
-    snakemake: str = "",
+    snakemake: Words = "",
 ) -> None:
     """Run the study by a small SLURM job, the controller, which requeues itself until the study has ended.
 
@@ -99,7 +104,7 @@ def watch(
     look: float = 60.0,
     patience: float = 10.0,
     restarts: int = 3,
-    snakemake: str = "",
+    snakemake: Words = "",
 ) -> None:
     """Run the study from this shell instead of a controller job, with the same supervision; for tmux or screen.
 

@@ -19,10 +19,10 @@ CHUNK = 16
 def in_order(
     work: Work[Result], cases: list[Case], *, lost: Callable[[Case], Result], workers: int, chunk: int = CHUNK
 ) -> Iterator[Result]:
-    """What `work` makes of each case, in the order of the cases, a chunk of them at a time, by that many processes.
+    """The result of `work` for each case, in the order of the cases; `workers` processes take a chunk at a time.
 
-    A process that dies, as a decoder in C can on a hostile file, costs the case that it died of: `lost` says what
-    stands for that. No workers: the work is done in this process, without that protection.
+    A process that dies, as a decoder in C can on a hostile file, costs only the case that killed it; its result is
+    `lost(case)`. With `workers=0` the work is done in this process, without that protection.
     """
     chunks = deque(cases[start : start + chunk] for start in range(0, len(cases), chunk))
     if workers == 0:
@@ -37,7 +37,7 @@ def in_order(
 
 
 def _by_many(work: Work[Result], chunks: deque[list[Case]], *, workers: int) -> Iterator[Result]:
-    """Results of the chunks, which leave the queue as they are done."""
+    """Results of the chunks; each chunk leaves the queue when it is done."""
     ahead = iter(list(chunks))
     with _pool(workers) as pool:
         # a few chunks in hand for each worker, so that results never pile up
@@ -52,7 +52,7 @@ def _by_many(work: Work[Result], chunks: deque[list[Case]], *, workers: int) -> 
 
 
 def _one_by_one(work: Work[Result], cases: deque[Case], *, lost: Callable[[Case], Result]) -> Iterator[Result]:
-    """Results of the cases, which leave the queue as they are done; a case that kills its process is lost."""
+    """Results of the cases; each case leaves the queue when it is done, and one that kills its process is lost."""
     while cases:
         with _pool(1) as pool:
             try:
@@ -65,5 +65,5 @@ def _one_by_one(work: Work[Result], cases: deque[Case], *, lost: Callable[[Case]
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
-    """Worker processes that share nothing with this one: a fork would copy the locks of its threads."""
+    """Worker processes that share nothing with this one, because a fork would copy the locks of its threads."""
     return ProcessPoolExecutor(workers, mp_context=get_context("spawn"))

@@ -125,7 +125,7 @@ def _argument(call: ast.expr, name: str, *, default: typing.Any) -> typing.Any:
 
 
 def chosen(family: str, choice: Choice) -> Record:
-    """The options of a choice, checked; every mistake in them is told in one refusal."""
+    """The options of a choice, checked; all mistakes in them are reported at once."""
     form = options(family, choice.name)
     try:
         return form.model_validate(choice.options)
@@ -134,29 +134,29 @@ def chosen(family: str, choice: Choice) -> Record:
 
 
 def mistakes(error: pydantic.ValidationError, form: type[pydantic.BaseModel], *, prefix: str = "") -> list[str]:
-    """One line for each thing that pydantic found wrong, with the nearest known key for an unknown one."""
+    """One line for each thing that pydantic objects to, with the nearest known key for an unknown one."""
     lines = []
-    for found in error.errors(include_url=False):
-        place = ".".join(str(part) for part in ([prefix] if prefix else []) + list(found["loc"]))
-        if found["type"] == "extra_forbidden":
-            known = _keys_beside(form, found["loc"])
-            lines.append(f"{place}: unknown key; {did_you_mean(str(found['loc'][-1]), known)}")
-        elif found["loc"][-1:] == ("[key]",):
-            section = ".".join(map(str, found["loc"][:-2]))
-            lines.append(f"{section}: a name must be text (got {found['input']!r}); put it in quotes")
-        elif found["type"] == "missing":
+    for mistake in error.errors(include_url=False):
+        place = ".".join(str(part) for part in ([prefix] if prefix else []) + list(mistake["loc"]))
+        if mistake["type"] == "extra_forbidden":
+            allowed = _keys_beside(form, mistake["loc"])
+            lines.append(f"{place}: unknown key; {did_you_mean(str(mistake['loc'][-1]), allowed)}")
+        elif mistake["loc"][-1:] == ("[key]",):
+            section = ".".join(map(str, mistake["loc"][:-2]))
+            lines.append(f"{section}: a name must be text (got {mistake['input']!r}); put it in quotes")
+        elif mistake["type"] == "missing":
             lines.append(f"{place}: missing; give it a value")
         else:
-            got = "" if found["type"] == "value_error" else f" (got {found['input']!r})"
-            lines.append(f"{place or 'config'}: {found['msg'].removeprefix('Value error, ')}{got}{_nearest(found)}")
+            got = "" if mistake["type"] == "value_error" else f" (got {mistake['input']!r})"
+            lines.append(f"{place or 'config'}: {mistake['msg'].removeprefix('Value error, ')}{got}{_nearest(mistake)}")
     return lines
 
 
-def _nearest(found: typing.Any) -> str:
-    """The word that may have been meant, where one of several is asked for."""
-    if found["type"] != "literal_error" or not isinstance(found["input"], str):
+def _nearest(mistake: typing.Any) -> str:
+    """The nearest allowed word, where one of several is expected."""
+    if mistake["type"] != "literal_error" or not isinstance(mistake["input"], str):
         return ""
-    remedy = did_you_mean(found["input"], re.findall(r"'([^']*)'", found["ctx"]["expected"]))
+    remedy = did_you_mean(mistake["input"], re.findall(r"'([^']*)'", mistake["ctx"]["expected"]))
     return f"; {remedy}" if remedy.startswith("did you mean") else ""
 
 

@@ -1,4 +1,4 @@
-"""Specimens: a sample of an archive's images, spread over all of it, and what is told of each by reading it."""
+"""Specimens: a sample of an archive's images, spread over all of it, and what reading each of them shows."""
 
 import hashlib
 import warnings
@@ -20,7 +20,7 @@ UNREADABLE = "cannot be read"
 
 
 class Specimen(NamedTuple):
-    """What is told of one image, or of what kind its problem is; no word of it names a case or a patient."""
+    """What reading an image shows, or the kind of its problem; it never names a case or a patient."""
 
     problem: str = ""
     form: str = ""
@@ -41,7 +41,7 @@ def spread(many: int, *, sample: int) -> list[int]:
 
 
 def examined(rows: list[dict[str, Any]], *, archive: str, folder: Path, workers: int) -> list[Specimen]:
-    """What is told of each of these cases of an archive; needs their files and, for some archives, their names."""
+    """What reading each of these cases of an archive shows; needs their files and, for some archives, their names."""
     work = partial(_examined, archive=archive, folder=folder)
     results = in_order(work, rows, lost=_lost, workers=workers)
     return list(bar(results, total=len(rows), what=f"doctor {archive}"))

@@ -7,8 +7,43 @@ import pandas as pd
 
 from headwater.core import registry
 from headwater.core.errors import UserError, did_you_mean
-from headwater.data.tables import SPLITS, TARGET, check, declared, labels_of
+from headwater.data.tables import NUMBER, SLICE_COLUMNS, SPLITS, TARGET, TEXT, WHOLE, Table, labels_of
 from headwater.study.archive import Archive
+
+CATALOGUE = Table(
+    name="catalogue",
+    columns={
+        "case": TEXT,
+        "patient": TEXT,
+        # the examination that the image belongs to, and who or what took it; "" where the archive does not tell
+        "study": TEXT,
+        "site": TEXT,
+        "file": TEXT,
+        "split": TEXT,
+        "sex": TEXT,
+        "age": NUMBER,
+        "view": TEXT,
+    },
+    keys=("case",),
+    optional=SLICE_COLUMNS,
+    with_targets=True,
+)
+"""What an archive says of each image, before a pixel is read."""
+
+LABELS = Table(
+    name="labels",
+    columns={
+        "label": TEXT,
+        "split": TEXT,
+        "positives": WHOLE,
+        "negatives": WHOLE,
+        "unknown": WHOLE,
+        "positive_patients": WHOLE,
+        "negative_patients": WHOLE,
+    },
+    keys=("label", "split"),
+)
+"""How many cases and patients of each split bear a label."""
 
 FOLLOWS = {
     "train": "no network can learn it",
@@ -19,9 +54,9 @@ FOLLOWS = {
 
 
 def read(archive: Archive) -> pd.DataFrame:
-    """The "catalogue" of an archive under its own options, of the projections that take part."""
+    """The catalogue of an archive under its own options, of the projections that take part."""
     plugin, options = registry.load("datasets", archive.kind.name), registry.chosen("datasets", archive.kind)
-    listed = check(plugin.read_cases(Path(archive.folder), options), "catalogue", file=archive.folder or archive.name)
+    listed = CATALOGUE.check(plugin.read_cases(Path(archive.folder), options), file=archive.folder or archive.name)
     return _projected(listed, archive=archive) if archive.projections else listed
 
 
@@ -54,7 +89,7 @@ def split_files(archive: Archive) -> dict[str, Path]:
 
 
 def label_counts(cases: pd.DataFrame) -> pd.DataFrame:
-    """A "labels" table: cases and patients with and without each label in each split, as far as known.
+    """A table of cases and patients with and without each label in each split, as far as known.
 
     A patient with positive and negative cases counts as both.
     """
@@ -74,7 +109,7 @@ def label_counts(cases: pd.DataFrame) -> pd.DataFrame:
                     "negative_patients": len(set(patient[negative])),
                 }
             )
-    return check(pd.DataFrame(rows, columns=list(declared("labels").columns)), "labels")
+    return LABELS.check(LABELS.frame(rows))
 
 
 def one_class_notes(counts: pd.DataFrame, *, files: Mapping[str, Path]) -> list[str]:

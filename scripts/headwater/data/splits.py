@@ -94,13 +94,13 @@ def _digest(triples: list[tuple[str, str, str]]) -> str:
 
 def account(cases: pd.DataFrame, *, made: Mapping[str, Any]) -> dict[str, Any]:
     """Who is in which split, as numbers and digests, and how the splits were made."""
-    found = digests(cases)
+    digest = digests(cases)
     parts = {name: cases[cases["split"] == name] for name in SPLITS}
-    told = {
-        name: {"cases": len(part), "patients": int(part["patient"].nunique()), "digest": found[name]}
+    splits = {
+        name: {"cases": len(part), "patients": int(part["patient"].nunique()), "digest": digest[name]}
         for name, part in parts.items()
     }
-    return {**made, "splits": told, "digest": found[ALL]}
+    return {**made, "splits": splits, "digest": digest[ALL]}
 
 
 def origin(listed: pd.DataFrame, *, validation: float, test: float, seed: int) -> dict[str, Any]:

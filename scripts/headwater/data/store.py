@@ -8,7 +8,36 @@ import pandas as pd
 
 from headwater.core.errors import UserError
 from headwater.data import store, tables
+from headwater.data.tables import NUMBER, TEXT, WHOLE
 from headwater.study.ct_windows import Window
+
+CASES = tables.Table(
+    name="cases",
+    columns={
+        "row": WHOLE,
+        "case": TEXT,
+        "patient": TEXT,
+        "study": TEXT,
+        "site": TEXT,
+        "file": TEXT,
+        "split": TEXT,
+        "sex": TEXT,
+        "age": NUMBER,
+        "view": TEXT,
+        "pixels": TEXT,
+    },
+    keys=("case",),
+    optional=tables.SLICE_COLUMNS,
+    with_targets=True,
+)
+"""One readable image each, in the order of images.npy."""
+
+REJECTS = tables.Table(
+    name="rejects",
+    columns={"case": TEXT, "file": TEXT, "reason": TEXT},
+    keys=("case",),
+)
+"""Images that could not be read, and why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +96,7 @@ class Prepared:
 
 def read(cases: Path, *, images: Path, seen: Window | None = None) -> Prepared:
     """Cases and images, Hounsfield units with the window that they are seen through; refuses what does not fit."""
-    prepared = Prepared(cases=tables.read_table(cases, "cases"), images=_images(images, seen=seen))
+    prepared = Prepared(cases=CASES.read(cases), images=_images(images, seen=seen))
     if len(prepared.cases) != len(prepared.images):
         raise UserError(
             f"has {len(prepared.images)} images, {cases} has {len(prepared.cases)} cases",
@@ -81,13 +110,13 @@ def _images(path: Path, *, seen: Window | None) -> np.ndarray | Scans:
     """Images, or scans with their window; refuses Hounsfield units without a window, and a window for shades."""
     images = store.read_images(path)
     if (images.dtype == np.int16) != (seen is not None):
-        held, lacks = ("shades", "no Hounsfield units") if seen else ("Hounsfield units", "and no window is said")
-        raise UserError(f"holds {held}, {lacks}", file=path, remedy="prepare it by the config that it is used by")
+        held = "grey values, not Hounsfield units" if seen else "Hounsfield units, but no window is given"
+        raise UserError(f"holds {held}", file=path, remedy="prepare it with the config that it is used with")
     return images if seen is None else Scans(values=images, window=seen)
 
 
 def read_hashes(path: Path) -> np.ndarray:
-    """Hashes of prepared images, as hashes.every gives them: uint64 (cases, words)."""
+    """Hashes of prepared images, as perceptual_hash.every gives them: uint64 (cases, words)."""
     try:
         hashes = np.load(path)
     except (OSError, ValueError, EOFError) as error:

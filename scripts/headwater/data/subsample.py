@@ -28,7 +28,7 @@ def share(patients: np.ndarray, targets: np.ndarray, *, fraction: float, rank: C
 
 def lost(whole: np.ndarray, part: np.ndarray, *, labels: list[str]) -> dict[str, str]:
     """For each label that a part of the targets can no longer teach what the whole could: what it lacks."""
-    found = {}
+    lacking = {}
     for position, label in enumerate(labels):
         words = {"positive": 1, "negative": 0}
         absent = [
@@ -37,8 +37,8 @@ def lost(whole: np.ndarray, part: np.ndarray, *, labels: list[str]) -> dict[str,
             if (whole[:, position] == value).any() and not (part[:, position] == value).any()
         ]
         if absent:
-            found[label] = f"no {' and no '.join(absent)} case"
-    return found
+            lacking[label] = f"no {' and no '.join(absent)} case"
+    return lacking
 
 
 def _bears(place: np.ndarray, targets: np.ndarray, *, patients: int) -> np.ndarray:

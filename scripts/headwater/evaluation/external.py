@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from headwater.core.errors import UserError
-from headwater.data.tables import FLAG, MACRO, NUMBER, TEXT, WHOLE, Table, read_column, read_table
+from headwater.data.index import LABELS
+from headwater.data.tables import FLAG, MACRO, NUMBER, TEXT, WHOLE, Table, read_column
 from headwater.evaluation import bootstrap, eligibility, pairwise, predictions
 from headwater.evaluation.bootstrap import Runs, Statistic
 from headwater.evaluation.eligibility import Label
@@ -90,7 +91,7 @@ def by_dataset(files: list[Path], fitted_to: Exchanges) -> dict[str, list[Path]]
 
 def untaught_there(other: Exchange, counts: Path) -> dict[str, str]:
     """Why networks fitted to another dataset could not learn a label, by the tested dataset's name of it."""
-    table = read_table(counts, "labels")
+    table = LABELS.read(counts)
     reasons = eligibility.untaught(table, [asked for _, asked in other.labels], file=counts)
     return {label: f"{reasons[asked]} of {other.dataset}" for label, asked in other.labels if asked in reasons}
 

@@ -9,9 +9,48 @@ import numpy as np
 import pandas as pd
 
 from headwater.core.errors import UserError
-from headwater.data.tables import MACRO, read_table
+from headwater.data.tables import MACRO, NUMBER, TEXT, WHOLE, Table
 from headwater.study.comparison import Comparison
 from headwater.study.shared_labels import Exchange
+
+PREDICTIONS = Table(
+    name="predictions",
+    columns={
+        "dataset": TEXT,
+        "source": TEXT,
+        "recipe": TEXT,
+        "seed": WHOLE,
+        "case": TEXT,
+        "patient": TEXT,
+        "label": TEXT,
+        "target": NUMBER,
+        "score": NUMBER,
+    },
+    keys=("case", "label"),
+)
+"""What a network says of the cases of a split: one row per case and label."""
+
+ELSEWHERE = Table(
+    name="elsewhere",
+    columns={
+        "dataset": TEXT,
+        "source": TEXT,
+        "recipe": TEXT,
+        "seed": WHOLE,
+        "tested_on": TEXT,
+        "case": TEXT,
+        "patient": TEXT,
+        "label": TEXT,
+        "asked": TEXT,
+        "target": NUMBER,
+        "score": NUMBER,
+    },
+    keys=("tested_on", "case", "label"),
+)
+"""What a network says of the test cases of other datasets: one row per dataset, case and finding.
+
+`label` is the finding's name there, `asked` its name where the network was fitted.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +126,7 @@ def _spelt(run: tuple[str, str, int]) -> str:
 
 def _read(file: Path, *, dataset: str) -> Predictions:
     """One run's predictions as arrays."""
-    frame = read_table(file, "predictions")
+    frame = PREDICTIONS.read(file)
     _of_one_run(frame, file)
     if frame["dataset"][0] != dataset:
         raise UserError(
@@ -98,7 +137,7 @@ def _read(file: Path, *, dataset: str) -> Predictions:
 
 def _read_elsewhere(file: Path, *, dataset: str, fitted_to: Exchange) -> Predictions:
     """What one run says of the test cases of another dataset."""
-    frame = read_table(file, "elsewhere", where=("tested_on", dataset))
+    frame = ELSEWHERE.read(file, where=("tested_on", dataset))
     _of_one_run(frame, file)
     asked = set(frame[["label", "asked"]].drop_duplicates().itertuples(index=False, name=None))
     if frame["dataset"][0] != fitted_to.dataset or asked != set(fitted_to.labels):

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from headwater.core.errors import UserError
-from headwater.data.tables import NUMBER, TEXT, WHOLE, Table, read_table
+from headwater.data.index import LABELS
+from headwater.data.tables import NUMBER, TEXT, WHOLE, Table
 from headwater.evaluation import eligibility, external, predictions
 from headwater.evaluation.bootstrap import Runs
 from headwater.evaluation.predictions import Predictions
@@ -111,7 +112,7 @@ def read_guests(
         on_validation = predictions.read_all(there, validated_by[other.dataset])
         on_test = predictions.read_elsewhere(plain, tested_by[other.dataset], fitted_to=other, home=home)
         asked = [name for _, name in other.labels]
-        untaught = eligibility.untaught(read_table(labels, "labels"), asked, file=labels)
+        untaught = eligibility.untaught(LABELS.read(labels), asked, file=labels)
         yield from of_guests(on_test, on_validation, fitted_to=other, untaught=untaught)
 
 

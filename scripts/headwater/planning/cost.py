@@ -8,7 +8,7 @@ import pandas as pd
 from headwater.core import text
 from headwater.core.errors import UserError
 from headwater.planning import preflight
-from headwater.planning.runtime_estimate import Kind, Reckoning, explained, kind_of, reckoned
+from headwater.planning.runtime_estimate import Estimate, Kind, estimated, explained, kind_of
 from headwater.study import config as study_config
 from headwater.study.job_graph import Job
 
@@ -27,7 +27,7 @@ def cost(config: Path, *, trainings: int = 1, folder: Path = Path()) -> None:
     check_parallel(trainings)
     plan = study_config.read(config)
     preflight.check(plan)
-    runtimes = reckoned(plan, folder=folder)
+    runtimes = estimated(plan, folder=folder)
     print(text.as_text(by_kind(runtimes)), end="\n\n")
     print(textwrap.fill(explained(runtimes, trainings=trainings), width=120))
 
@@ -38,7 +38,7 @@ def check_parallel(trainings: int) -> None:
         raise UserError(f"--trainings must be >= 1 (got {trainings})")
 
 
-def by_kind(runtimes: Reckoning) -> pd.DataFrame:
+def by_kind(runtimes: Estimate) -> pd.DataFrame:
     """One row per rule and kind: its jobs, those finished, seconds of one, process-hours of all and of the rest."""
     rows = []
     jobs_of: dict[Kind, list[Job]] = {}

@@ -9,7 +9,7 @@ import pandas as pd
 from headwater.core import text
 from headwater.core.errors import UserError
 from headwater.planning import cost, runtime_estimate, timing_profile
-from headwater.planning.runtime_estimate import Reckoning
+from headwater.planning.runtime_estimate import Estimate
 from headwater.study import config as study_config
 from headwater.study.config import Config
 from headwater.study.job_graph import Job
@@ -49,7 +49,7 @@ def compare(config: Path, *, held_out: list[int] | None = None, folder: Path = P
     if strange := sorted(set(seeds) - set(plan.seeds)):
         unknown = ", ".join(map(str, strange))
         raise UserError(f"--held-out: the study has no seed {unknown}", remedy=f"choose from {list(plan.seeds)}")
-    runtimes = runtime_estimate.reckoned(plan, folder=folder)
+    runtimes = runtime_estimate.estimated(plan, folder=folder)
     estimates = estimated(plan, runtimes, seeds=seeds, folder=folder)
     if not estimates:
         raise UserError("no training job of the study has finished", file=config, remedy="run some of it first")
@@ -59,7 +59,7 @@ def compare(config: Path, *, held_out: list[int] | None = None, folder: Path = P
         print(textwrap.fill(verdict(estimates, way=way), width=120))
 
 
-def estimated(plan: Config, runtimes: Reckoning, *, seeds: list[int], folder: Path) -> list[Estimated]:
+def estimated(plan: Config, runtimes: Estimate, *, seeds: list[int], folder: Path) -> list[Estimated]:
     """The held-out finished training jobs by kind, with estimates from the other finished jobs and the profile."""
     measured = [job for job in runtimes.jobs if job.ranks and runtimes.finished.get(job.product) is not None]
     # a prediction serves all seeds, and so is held out where all of them are
@@ -73,7 +73,7 @@ def estimated(plan: Config, runtimes: Reckoning, *, seeds: list[int], folder: Pa
     rows = []
     for kind, jobs in jobs_of.items():
         hours = len(jobs) * jobs[0].ranks / 3600
-        seconds = timing_profile.foretold(jobs[0], plan=plan, told=profile, folder=folder) if profile else None
+        seconds = timing_profile.foretold(jobs[0], plan=plan, profile=profile, folder=folder) if profile else None
         rows.append(
             Estimated(
                 rule=kind[0],

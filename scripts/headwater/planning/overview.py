@@ -13,7 +13,7 @@ from headwater.core import registry, text
 from headwater.core.errors import UserError
 from headwater.data import cards
 from headwater.planning import cost, preflight, runtime_estimate, timing_profile
-from headwater.planning.runtime_estimate import Reckoning
+from headwater.planning.runtime_estimate import Estimate
 from headwater.planning.timing_profile import Calibration
 from headwater.study import config as study_config
 from headwater.study import shared_labels
@@ -57,7 +57,7 @@ def overview(config: Path = DEMO, *, trainings: int = 1, folder: Path = Path()) 
     cost.check_parallel(trainings)
     plan = study_config.read(config)
     missing = preflight.wanting(plan)
-    runtimes = runtime_estimate.reckoned(plan, folder=folder)
+    runtimes = runtime_estimate.estimated(plan, folder=folder)
     print(f"{config}: {_size(plan)}\n")
     print(text.as_text(by_rule(runtimes)), end="\n\n")
     print(textwrap.fill(runtime_estimate.explained(runtimes, trainings=trainings), width=WIDTH), end="\n\n")
@@ -84,7 +84,7 @@ def _size(plan: Config) -> str:
     return f"{size} = {text.many(math.prod(counts), 'run')}, in {plan.results}"
 
 
-def by_rule(runtimes: Reckoning) -> pd.DataFrame:
+def by_rule(runtimes: Estimate) -> pd.DataFrame:
     """One row per rule: its jobs, those finished, and process-hours as far as known."""
     jobs_of: dict[str, list[Job]] = {}
     for job in runtimes.jobs:
@@ -103,7 +103,7 @@ def by_rule(runtimes: Reckoning) -> pd.DataFrame:
     )
 
 
-def _hours(jobs: list[Job], runtimes: Reckoning) -> float | None:
+def _hours(jobs: list[Job], runtimes: Estimate) -> float | None:
     """Process-hours of jobs; none if the duration of one of them is unknown."""
     each = [runtimes.each.get(runtime_estimate.kind_of(job)) for job in jobs]
     if None in each:
@@ -111,7 +111,7 @@ def _hours(jobs: list[Job], runtimes: Reckoning) -> float | None:
     return sum(seconds * max(1, job.ranks) for seconds, job in zip(each, jobs, strict=True)) / 3600
 
 
-def wall_times(runtimes: Reckoning, *, trainings: int) -> pd.DataFrame:
+def wall_times(runtimes: Estimate, *, trainings: int) -> pd.DataFrame:
     """Duration in hours for several numbers of parallel trainings, of the whole study and of what remains."""
     rows = []
     for number in sorted({*SIDE_BY_SIDE, trainings}):
@@ -125,7 +125,7 @@ def wall_times(runtimes: Reckoning, *, trainings: int) -> pd.DataFrame:
 # disk
 
 
-def disk(plan: Config, runtimes: Reckoning, *, trainings: int, folder: Path) -> list[DiskUse]:
+def disk(plan: Config, runtimes: Estimate, *, trainings: int, folder: Path) -> list[DiskUse]:
     """What the study takes on the disk in the end, and its progress files while it runs."""
     profile = timing_profile.read(plan, folder=folder)
     uses = [_images(archive, plan=plan, folder=folder) for archive in _archives_used(runtimes, plan)]
@@ -150,7 +150,7 @@ def disk(plan: Config, runtimes: Reckoning, *, trainings: int, folder: Path) -> 
     return uses
 
 
-def _archives_used(runtimes: Reckoning, plan: Config) -> Iterator[Archive]:
+def _archives_used(runtimes: Estimate, plan: Config) -> Iterator[Archive]:
     for job in runtimes.jobs:
         if job.rule == "prepare":
             yield plan.archives[job.wildcards[0]]

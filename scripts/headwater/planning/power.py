@@ -12,6 +12,8 @@ from headwater.core import files, registry, text
 from headwater.core.errors import UserError, did_you_mean
 from headwater.core.progress import bar
 from headwater.data import tables
+from headwater.data.index import LABELS
+from headwater.data.store import CASES
 from headwater.evaluation import eligibility
 from headwater.evaluation.eligibility import Label
 from headwater.evaluation.predictions import Predictions
@@ -21,6 +23,7 @@ from headwater.study import config as study_config
 from headwater.study.archive import Dataset
 from headwater.study.comparison import Comparison
 from headwater.study.config import Config
+from headwater.study.paths import Paths
 
 SEEDS = (3, 5, 10)
 """Numbers of seeds per source that are shown besides the config's own."""
@@ -103,15 +106,15 @@ def _spreads(spreads: list[float] | None) -> list[float]:
 
 def _test_cases(dataset: Dataset, plan: Config, *, config: Path) -> tuple[Predictions, list[Label]]:
     """The dataset's test cases as predictions without scores, and whether each label is tested."""
-    folder = Path(plan.results) / "archives" / dataset.archive
-    file, counted = folder / "cases.parquet", folder / "labels.parquet"
+    paths = Paths(plan.results)
+    file, counted = Path(paths.cases(dataset.archive)), Path(paths.labels(dataset.archive))
     for product in (file, counted):
         if not product.is_file():
             # the target first: --configfile takes all words that follow it
             remedy = f"run snakemake {product} --configfile {config}"
             raise UserError(f"dataset {dataset.name} is not prepared", file=product, remedy=remedy)
-    run = _without_scores(tables.read_table(file, "cases"), dataset, file=file)
-    untaught = eligibility.untaught(tables.read_table(counted, "labels"), run.labels, file=counted)
+    run = _without_scores(CASES.read(file), dataset, file=file)
+    untaught = eligibility.untaught(LABELS.read(counted), run.labels, file=counted)
     comparison = plan.grid().comparison(dataset.name)
     return run, [eligibility.of(run, at, comparison=comparison, untaught=untaught) for at in range(len(run.labels))]
 

@@ -1,4 +1,4 @@
-"""Reckoning: what the jobs of a study take, told by those that are finished, or else by a calibration."""
+"""Runtime estimate: how long the jobs of a study take, by those that are finished, or else by a timing profile."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -29,7 +29,7 @@ GROUPED = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reckoning:
+class Estimate:
     """The jobs of a study, what the finished ones took (none where nobody noted it), and what one of a kind takes."""
 
     jobs: list[Job]
@@ -43,9 +43,9 @@ class Reckoning:
         """Seconds of a job by its kind; kinds of which nothing is known count nothing."""
         return self.each.get(kind_of(job), 0.0)
 
-    def process_hours(self, found: Iterable[Job]) -> float:
+    def process_hours(self, jobs: Iterable[Job]) -> float:
         """Hours of training and prediction, counted once for each process."""
-        return sum(self.takes(job) * job.ranks for job in found) / 3600
+        return sum(self.takes(job) * job.ranks for job in jobs) / 3600
 
     def to_come(self) -> list[Job]:
         """The jobs that are not finished."""
@@ -57,25 +57,27 @@ def kind_of(job: Job) -> Kind:
     return job.rule, job.kind
 
 
-def reckoned(plan: Config, *, folder: Path) -> Reckoning:
+def estimated(plan: Config, *, folder: Path) -> Estimate:
     """What is known of the time that a study's jobs take."""
-    found = list(jobs(plan))
-    there = (job for job in found if (folder / job.product).is_file())
+    listed = list(jobs(plan))
+    there = (job for job in listed if (folder / job.product).is_file())
     finished = taken(there, plan=plan, folder=folder)
-    each = typical(found, finished)
-    unknown = [job for job in found if kind_of(job) not in each]
+    each = typical(listed, finished)
+    unknown = [job for job in listed if kind_of(job) not in each]
     calibrated = _calibrated(unknown, plan=plan, folder=folder)
-    return Reckoning(jobs=found, finished=finished, each=each | calibrated, calibrated=set(calibrated))
+    return Estimate(jobs=listed, finished=finished, each=each | calibrated, calibrated=set(calibrated))
 
 
-def _calibrated(found: list[Job], *, plan: Config, folder: Path) -> dict[Kind, float]:
+def _calibrated(unknown: list[Job], *, plan: Config, folder: Path) -> dict[Kind, float]:
     """Seconds by kind of which only a calibration tells."""
-    told = timing_profile.read(plan, folder=folder)
-    if told is None:
+    profile = timing_profile.read(plan, folder=folder)
+    if profile is None:
         return {}
-    one_each = {kind_of(job): job for job in found if job.ranks}
-    each = {kind: timing_profile.foretold(job, plan=plan, told=told, folder=folder) for kind, job in one_each.items()}
-    return {kind: seconds for kind, seconds in each.items() if seconds is not None}
+    examples = {kind_of(job): job for job in unknown if job.ranks}
+    seconds = {
+        kind: timing_profile.foretold(job, plan=plan, profile=profile, folder=folder) for kind, job in examples.items()
+    }
+    return {kind: number for kind, number in seconds.items() if number is not None}
 
 
 def taken(finished: Iterable[Job], *, plan: Config, folder: Path) -> dict[str, float | None]:
@@ -84,19 +86,19 @@ def taken(finished: Iterable[Job], *, plan: Config, folder: Path) -> dict[str, f
     Of jobs in SLURM, Snakemake's records know nothing, or the time since a first attempt that failed; there the leases
     tell of trainings, and SLURM's books of all others. Jobs of one group share its time.
     """
-    found = list(finished)
-    seconds = {job.product: snakemake_state.seconds(job.product, folder=folder) for job in found}
+    finished = list(finished)
+    seconds = {job.product: snakemake_state.seconds(job.product, folder=folder) for job in finished}
     if not snakemake_state.used_slurm(folder):
         return seconds
     trained = accounting.trained(folder / Paths(plan.results).progress())
     attempts = [
-        one
-        for one in accounting.in_books(folder, since=snakemake_state.begun(folder)) or ()
-        if one.state == "COMPLETED"
+        attempt
+        for attempt in accounting.in_books(folder, since=snakemake_state.begun(folder)) or ()
+        if attempt.state == "COMPLETED"
     ]
-    by_comment = {one.comment: one.seconds for one in attempts}
+    by_comment = {attempt.comment: attempt.seconds for attempt in attempts}
     grouped: dict[str, list[Job]] = {}
-    for job in found:
+    for job in finished:
         if job.lease in trained:
             seconds[job.product] = trained[job.lease]
         elif job.comment in by_comment:
@@ -104,29 +106,29 @@ def taken(finished: Iterable[Job], *, plan: Config, folder: Path) -> dict[str, f
         elif job.rule in GROUPED:
             grouped.setdefault(GROUPED[job.rule], []).append(job)
     for name, members in grouped.items():
-        together = [one.seconds for one in attempts if one.comment.startswith(f"rule_{name}_")]
+        together = [attempt.seconds for attempt in attempts if attempt.comment.startswith(f"rule_{name}_")]
         if together:
             seconds |= dict.fromkeys((job.product for job in members), sum(together) / len(members))
     return seconds
 
 
-def typical(found: Iterable[Job], seconds: dict[str, float | None]) -> dict[Kind, float]:
+def typical(finished: Iterable[Job], seconds: dict[str, float | None]) -> dict[Kind, float]:
     """The mean of the known seconds of each kind; kinds without any are left out.
 
     The mean and not the median, because sums are what is asked for.
     """
-    told: dict[Kind, list[float]] = {}
-    for job in found:
+    by_kind: dict[Kind, list[float]] = {}
+    for job in finished:
         if (value := seconds.get(job.product)) is not None:
-            told.setdefault(kind_of(job), []).append(value)
-    return {kind: mean(values) for kind, values in told.items()}
+            by_kind.setdefault(kind_of(job), []).append(value)
+    return {kind: mean(values) for kind, values in by_kind.items()}
 
 
-def longest_chain(found: Iterable[Job], takes: Callable[[Job], float]) -> tuple[int, float]:
+def longest_chain(ordered: Iterable[Job], takes: Callable[[Job], float]) -> tuple[int, float]:
     """(jobs, seconds) of the longest chain of jobs that wait for one another."""
     jobs_until: dict[str, int] = {}
     seconds_until: dict[str, float] = {}
-    for job in found:
+    for job in ordered:
         before = [need for need in job.needs if need in jobs_until]
         jobs_until[job.product] = 1 + max((jobs_until[need] for need in before), default=0)
         waited = max((seconds_until[need] for need in before), default=0.0)
@@ -134,46 +136,48 @@ def longest_chain(found: Iterable[Job], takes: Callable[[Job], float]) -> tuple[
     return max(jobs_until.values(), default=0), max(seconds_until.values(), default=0.0)
 
 
-def wall(found: list[Job], takes: Callable[[Job], float], *, trainings: int) -> float:
+def wall(ordered: list[Job], takes: Callable[[Job], float], *, trainings: int) -> float:
     """Seconds that jobs take at least, so many trainings side by side: as their work or their longest chain asks."""
-    work = sum(takes(job) for job in found if job.ranks)
-    return max(longest_chain(found, takes)[1], work / trainings)
+    work = sum(takes(job) for job in ordered if job.ranks)
+    return max(longest_chain(ordered, takes)[1], work / trainings)
 
 
-def explained(known: Reckoning, *, trainings: int) -> str:
+def explained(estimate: Estimate, *, trainings: int) -> str:
     """The sums, in sentences."""
-    found, each, takes = known.jobs, known.each, known.takes
-    chain, chain_seconds = longest_chain(found, takes)
-    unknown = sum(kind_of(job) not in each for job in found)
-    gpu_jobs = sum(bool(job.ranks) for job in found)
-    said = [f"{many(len(found), 'job')}, {gpu_jobs} of them on GPUs if there are any. The longest chain of jobs that"]
+    jobs, each, takes = estimate.jobs, estimate.each, estimate.takes
+    chain, chain_seconds = longest_chain(jobs, takes)
+    unknown = sum(kind_of(job) not in each for job in jobs)
+    gpu_jobs = sum(bool(job.ranks) for job in jobs)
+    said = [f"{many(len(jobs), 'job')}, {gpu_jobs} of them on GPUs if there are any. The longest chain of jobs that"]
     said.append(f"wait for each other has {many(chain, 'job')}.")
     if each:
-        hours, left = wall(found, takes, trainings=trainings) / 3600, known.to_come()
+        hours, left = wall(jobs, takes, trainings=trainings) / 3600, estimate.to_come()
         parallel = many(trainings, "parallel training")
-        said.append(f"Training and prediction take {known.process_hours(found):.3f} process-hours (GPU-hours if there")
+        said.append(
+            f"Training and prediction take {estimate.process_hours(jobs):.3f} process-hours (GPU-hours if there"
+        )
         said.append(
             f"are GPUs). The longest chain takes {chain_seconds / 3600:.3f} hours. With {parallel} the whole study"
         )
         said.append(f"takes at least {hours:.3f} hours; {wall(left, takes, trainings=trainings) / 3600:.3f} remain.")
-    if known.calibrated:
+    if estimate.calibrated:
         said.append("Seconds marked c come from the timing profile, all others from finished jobs.")
     if unknown:
         said.append(f"{many(unknown, 'job')} of unknown duration (–) not included.")
     return " ".join(said)
 
 
-def price(known: Reckoning, products: set[str]) -> str:
+def price(estimate: Estimate, products: set[str]) -> str:
     """What the jobs that make these products take, in sentences: jobs per rule, hours, and their longest chain."""
-    found = [job for job in known.jobs if job.product in products]
-    rules = Counter(job.rule for job in found)
-    chain, chain_seconds = longest_chain(found, known.takes)
-    unknown = sum(kind_of(job) not in known.each for job in found)
+    priced = [job for job in estimate.jobs if job.product in products]
+    rules = Counter(job.rule for job in priced)
+    chain, chain_seconds = longest_chain(priced, estimate.takes)
+    unknown = sum(kind_of(job) not in estimate.each for job in priced)
     said = [f"Price of this plan: {', '.join(f'{count} {rule}' for rule, count in rules.items())};"]
     said.append(f"the longest chain has {many(chain, 'job')}.")
-    if unknown < len(found):
-        walls = [f"{clock(wall(found, known.takes, trainings=number))} at {number}" for number in SIDE_BY_SIDE]
-        said.append(f"{known.process_hours(found):.3f} process-hours (GPU-hours if there are GPUs);")
+    if unknown < len(priced):
+        walls = [f"{clock(wall(priced, estimate.takes, trainings=number))} at {number}" for number in SIDE_BY_SIDE]
+        said.append(f"{estimate.process_hours(priced):.3f} process-hours (GPU-hours if there are GPUs);")
         said.append(f"at least {', '.join(walls)} parallel trainings, {clock(chain_seconds)} for the longest chain.")
     if unknown:
         said.append(

@@ -19,7 +19,7 @@ from headwater.core.errors import UserError
 from headwater.core.page import Page, as_html, as_text
 from headwater.core.progress import clock
 from headwater.planning import runtime_estimate
-from headwater.planning.runtime_estimate import Reckoning
+from headwater.planning.runtime_estimate import Estimate
 from headwater.study import config as study_config
 from headwater.study.config import Config
 from headwater.study.job_graph import Job
@@ -75,7 +75,7 @@ def status(config: Path = DEMO, *, trainings: int = 0, html: Path | None = None,
     if trainings < 0:
         raise UserError(f"--trainings must be >= 0 (got {trainings})")
     plan = study_config.read(config)
-    runtimes = runtime_estimate.reckoned(plan, folder=folder)
+    runtimes = runtime_estimate.estimated(plan, folder=folder)
     snapshot = read_snapshot(folder)
     statuses = job_statuses(runtimes.jobs, snapshot)
     page = _page(plan, runtimes, statuses, snapshot, config=config, trainings=trainings)
@@ -179,7 +179,7 @@ def _failed(job: Job, failure: Failure, folder: Path) -> JobStatus:
 
 
 def _page(
-    plan: Config, runtimes: Reckoning, statuses: list[JobStatus], snapshot: Snapshot, *, config: Path, trainings: int
+    plan: Config, runtimes: Estimate, statuses: list[JobStatus], snapshot: Snapshot, *, config: Path, trainings: int
 ) -> Page:
     """The page of a study."""
     running = [status for status in statuses if status.state == "running"]
@@ -243,7 +243,7 @@ def runs(statuses: list[JobStatus]) -> dict[tuple[str, ...], str]:
     return state_of
 
 
-def _progress(status: JobStatus, runtimes: Reckoning) -> str:
+def _progress(status: JobStatus, runtimes: Estimate) -> str:
     """How long a job has been running, and how long such a job usually takes."""
     usual = runtimes.takes(status.job)
     of_about = f" of about {clock(usual)}" if usual else ""
@@ -264,7 +264,7 @@ def _snakemake(snapshot: Snapshot) -> str:
     return state + (f" SLURM has {text.many(len(snapshot.queue), 'job')} of this folder." if snapshot.queue else "")
 
 
-def _spent(runtimes: Reckoning, statuses: list[JobStatus], snapshot: Snapshot) -> str:
+def _spent(runtimes: Estimate, statuses: list[JobStatus], snapshot: Snapshot) -> str:
     """What finished, failed and running attempts have cost, as far as it is recorded."""
     if snakemake_state.used_slurm(snapshot.folder):
         attempts = accounting.in_books(snapshot.folder, since=snakemake_state.begun(snapshot.folder)) or []
@@ -289,7 +289,7 @@ def _spent(runtimes: Reckoning, statuses: list[JobStatus], snapshot: Snapshot) -
     )
 
 
-def _remaining(runtimes: Reckoning, statuses: list[JobStatus], *, now: float, trainings: int) -> str:
+def _remaining(runtimes: Estimate, statuses: list[JobStatus], *, now: float, trainings: int) -> str:
     """Jobs and hours to come and when they will be done, as long as failed jobs stay failed."""
     runnable = [status for status in statuses if status.state in ("running", "queued")]
     passed = {status.job.product: status.seconds or 0.0 for status in runnable}

@@ -112,18 +112,18 @@ def rehearsal_of(job: Job, plan: Config) -> Rehearsal | None:
         ranks = plan.compute.of(job.run.recipe.compute).ranks
         archive = plan.archives[job.run.dataset.archive]
         labels = len(job.run.dataset.labels or _card(archive).labels) or 1
-        told = {"size": archive.size, "channels": channels(archive), "labels": labels, "ranks": ranks}
-        told |= {"seen": window_of(archive)}
+        measures = {"size": archive.size, "channels": channels(archive), "labels": labels, "ranks": ranks}
+        measures |= {"seen": window_of(archive)}
         # from where its first weights came changes nothing of the time that a network takes
         alike = Source(name="any", backbone=job.run.source.backbone)
-        return Rehearsal(source=alike, recipe=job.run.recipe, task=job.run.dataset.task, **told)
+        return Rehearsal(source=alike, recipe=job.run.recipe, task=job.run.dataset.task, **measures)
     if job.rule != "pretrain":
         return None
     source = plan.sources[job.wildcards[0]]
     archive = plan.archives[source.corpus]
     labels, ranks = len(_card(archive).labels) or 1, plan.compute.of(source.compute).ranks
-    told = {"size": archive.size, "channels": channels(archive), "labels": labels, "ranks": ranks}
-    return Rehearsal(source=source, seen=window_of(archive), **told)
+    measures = {"size": archive.size, "channels": channels(archive), "labels": labels, "ranks": ranks}
+    return Rehearsal(source=source, seen=window_of(archive), **measures)
 
 
 def _card(archive: Archive) -> Card:
@@ -184,13 +184,13 @@ def _column(table: Path, name: str) -> Sequence[Any]:
 # what they would take
 
 
-def foretold(job: Job, *, plan: Config, told: Calibration, folder: Path) -> float | None:
+def foretold(job: Job, *, plan: Config, profile: Calibration, folder: Path) -> float | None:
     """Seconds of a job by the calibration; none where it says nothing of such jobs."""
     rehearsal = rehearsal_of(job, plan)
-    timed = told.trainings.get(rehearsal.key) if rehearsal else None
+    timed = profile.trainings.get(rehearsal.key) if rehearsal else None
     if timed is None:
         return None
-    around = told.job["local"] + timed.start
+    around = profile.job["local"] + timed.start
     if job.rule == "pretrain":
         steps = _steps(rehearsal.source.training, cases=_corpus(rehearsal.source, plan=plan, folder=folder))
         return None if steps is None else around + steps * timed.step
@@ -201,7 +201,7 @@ def foretold(job: Job, *, plan: Config, told: Calibration, folder: Path) -> floa
         return around + len(job.runs) * (have.test + have.validation) * timed.image
     if job.rule == "transport":
         there = [counts(archive, plan=plan, folder=folder) for archive in _elsewhere(job.run, plan)]
-        return None if None in there else around + len(job.runs) * sum(one.test for one in there) * timed.image
+        return None if None in there else around + len(job.runs) * sum(archive.test for archive in there) * timed.image
     training = job.run.recipe.training
     steps = _steps(training, cases=round(have.train * job.run.recipe.fraction))
     looked_at = min(training.validations, steps) * have.validation / rehearsal.ranks

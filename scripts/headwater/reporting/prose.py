@@ -8,6 +8,7 @@ from headwater.core import text
 from headwater.core.records import Choice
 from headwater.core.text import many
 from headwater.data.cards import card
+from headwater.data.leakage import SHARED
 from headwater.data.tables import CHANCE
 from headwater.evaluation import multiplicity
 from headwater.reporting import formatting
@@ -18,15 +19,6 @@ from headwater.study.source import Source
 
 FEW_SEEDS = 5
 """With fewer, the tables warn of how little they tell of training noise."""
-
-SHARED = {
-    "patients": "patients",
-    "studies": "studies",
-    "identical": "identical images",
-    "near-identical": "near-identical images",
-    "declared": "the scans that they stem from",
-}
-"""How what two parts of a grid share is called in a sentence."""
 
 
 def extent(grid: Grid) -> str:

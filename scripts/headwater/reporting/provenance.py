@@ -11,9 +11,8 @@ from headwater.core.errors import UserError
 from headwater.core.fingerprints import LENGTH
 from headwater.evaluation.run_files import RUN_FILES
 from headwater.study.grid import Grid
-
-AT_HOME, VALIDATION, ELSEWHERE = "predictions.parquet", "validation.parquet", "elsewhere.parquet"
-"""What a run predicts: of its dataset's test split and validation split, and of other datasets' test splits."""
+from headwater.study.paths import ELSEWHERE, VALIDATION
+from headwater.study.paths import PREDICTIONS as AT_HOME
 
 Place = tuple[str, str, str, str]
 """Dataset that was fitted to, recipe, source, and one of these files: of all seeds."""

@@ -6,7 +6,10 @@ from pathlib import Path
 import pandas as pd
 
 from headwater.core.errors import UserError
-from headwater.data.tables import MACRO, OF_SUBSET, Table, declared
+from headwater.data.index import LABELS
+from headwater.data.leakage import LEDGER
+from headwater.data.store import CASES, REJECTS
+from headwater.data.tables import MACRO, OF_SUBSET, Table
 from headwater.evaluation import bootstrap, calibration, external, multiplicity, operating_points, pairwise, roc
 from headwater.evaluation import subgroups as subgroups_of
 from headwater.reporting import provenance as provenance_of
@@ -87,7 +90,7 @@ class StudyResults:
     @cached_property
     def cases(self) -> dict[str, pd.DataFrame]:
         """The cases of every dataset's archive."""
-        return {archive: _read(declared("cases"), file, by="prepare") for archive, file in self.case_files.items()}
+        return {archive: _read(CASES, file, by="prepare") for archive, file in self.case_files.items()}
 
     @property
     def case_files(self) -> dict[str, Path]:
@@ -98,7 +101,7 @@ class StudyResults:
     def counts(self) -> dict[str, pd.DataFrame]:
         """How many cases and patients of each split have a label, for every dataset's archive."""
         archives = dict.fromkeys(dataset.archive for dataset in self.grid.datasets)
-        return {name: _read(declared("labels"), Path(self.paths.labels(name)), by="prepare") for name in archives}
+        return {name: _read(LABELS, Path(self.paths.labels(name)), by="prepare") for name in archives}
 
     @cached_property
     def rejects(self) -> dict[str, pd.DataFrame]:
@@ -106,12 +109,12 @@ class StudyResults:
         archives = {dataset.archive for dataset in self.grid.datasets}
         archives |= {archive for source in self.grid.sources for archive in source.archives}
         names = sorted(archives)
-        return {name: _read(declared("rejects"), Path(self.paths.rejects(name)), by="prepare") for name in names}
+        return {name: _read(REJECTS, Path(self.paths.rejects(name)), by="prepare") for name in names}
 
     @cached_property
     def ledger(self) -> pd.DataFrame:
         """What the splits share with each other."""
-        return _read(declared("ledger"), Path(self.paths.ledger()), by="ledger")
+        return _read(LEDGER, Path(self.paths.ledger()), by="ledger")
 
     @cached_property
     def costs(self) -> pd.DataFrame:

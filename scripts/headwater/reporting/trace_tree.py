@@ -12,7 +12,8 @@ from safetensors import SafetensorError, safe_open
 from headwater.core import files as core_files
 from headwater.core.errors import UserError
 from headwater.core.fingerprints import NOT_RECORDED, RANDOM, short
-from headwater.data import cards, splits, tables
+from headwater.data import cards, splits
+from headwater.data.store import CASES
 from headwater.reporting import prose
 from headwater.reporting.trace_number import Number
 from headwater.reporting.trace_report import AS_RECORDED, CHANGED, GONE, Report
@@ -86,7 +87,7 @@ def _splits(report: Report, file: Path, recorded: str) -> Node:
     if not file.is_file():
         return Node(f"splits: {short(recorded)} {GONE}")
     try:
-        now = splits.digests(tables.read_table(file, "cases"))[splits.ALL]
+        now = splits.digests(CASES.read(file))[splits.ALL]
     except UserError as refusal:
         # that its bytes have changed is said above; here is why nothing more can be said
         return Node(f"splits: {refusal}")
@@ -110,8 +111,8 @@ def _run(report: Report, files: pd.DataFrame) -> Node:
     """One training: what it predicted, and its model."""
     first = next(files.itertuples())
     folder = Path(report.paths.run(first.run))
-    fit = _fit(report, folder / "fit.json", first)
-    model = Node(report.line("model", folder / "model.safetensors", first.model), fit)
+    fit = _fit(report, Path(report.paths.fit(first.run)), first)
+    model = Node(report.line("model", Path(report.paths.model(first.run)), first.model), fit)
     predicted = [
         Node(report.line(Path(row.file).stem, folder / row.file, row.predictions)) for row in files.itertuples()
     ]

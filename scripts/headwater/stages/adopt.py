@@ -4,6 +4,7 @@ from pathlib import Path
 
 from headwater.core.files import write_json
 from headwater.models import published_weights
+from headwater.study import paths
 from headwater.study.source import Source
 
 
@@ -17,7 +18,7 @@ def adopt(*, source: Source, size: int, encoder: Path, coverage: Path) -> None:
     print(f"{source.name}: {weights.name} in {source.backbone}\n{weights.coverage.table()}", flush=True)
     if not weights.enough:
         # Snakemake deletes what a failed job declared; this copy stays
-        refused = coverage.with_suffix(".refused.json")
+        refused = paths.refused(coverage)
         write_json(weights.report(), refused)
         raise weights.too_little(refused)
     weights.write(encoder)

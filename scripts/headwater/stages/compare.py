@@ -5,7 +5,7 @@ One draw of patients serves all sources, seeds, labels and metrics: every compar
 
 from pathlib import Path
 
-from headwater.data.tables import read_table
+from headwater.data.index import LABELS
 from headwater.evaluation import bootstrap, eligibility, pairwise, published_analysis, roc, run_files
 from headwater.evaluation import predictions as predictions_of
 from headwater.study.comparison import Comparison
@@ -29,7 +29,7 @@ def compare(
     """
     runs = predictions_of.read_all(comparison, predictions)
     first = next(iter(runs.values()))
-    untaught = eligibility.untaught(read_table(labels, "labels"), first.labels, file=labels)
+    untaught = eligibility.untaught(LABELS.read(labels), first.labels, file=labels)
     parts = eligibility.parts(first, comparison=comparison, untaught=untaught)
     statistics = list(bootstrap.statistics(runs, parts, comparison=comparison, threads=threads))
     rows = [row for statistic in statistics for row in pairwise.rows(statistic, comparison=comparison)]

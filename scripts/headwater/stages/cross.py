@@ -5,7 +5,7 @@ What is said of networks fitted to the dataset itself is what `compare` says, bi
 
 from pathlib import Path
 
-from headwater.data.tables import read_table
+from headwater.data.index import LABELS
 from headwater.evaluation import bootstrap, eligibility, external
 from headwater.evaluation import predictions as predictions_of
 from headwater.study.comparison import Comparison
@@ -31,7 +31,7 @@ def cross(
     comparison = comparison.model_copy(update={"subsets": {}})
     home = predictions_of.read_all(comparison, predictions)
     first = next(iter(home.values()))
-    untaught = eligibility.untaught(read_table(labels, "labels"), first.labels, file=labels)
+    untaught = eligibility.untaught(LABELS.read(labels), first.labels, file=labels)
     parts = eligibility.parts(first, comparison=comparison, untaught=untaught)
     statistics = list(bootstrap.statistics(home, parts, comparison=comparison, threads=threads))
     rows = list(external.at_home(statistics, comparison=comparison))

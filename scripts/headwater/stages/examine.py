@@ -5,7 +5,8 @@ Temperatures and thresholds are chosen on the validation split; the draws of pat
 
 from pathlib import Path
 
-from headwater.data.tables import read_table
+from headwater.data.index import LABELS
+from headwater.data.store import CASES
 from headwater.evaluation import calibration as calibration_of
 from headwater.evaluation import eligibility, operating_points, run_files, seed_groups, validation_choices
 from headwater.evaluation import predictions as predictions_of
@@ -41,7 +42,7 @@ def examine(
     """
     tested, validated = (predictions_of.read_all(comparison, files) for files in (predictions, validation))
     first = next(iter(tested.values()))
-    untaught = eligibility.untaught(read_table(labels, "labels"), first.labels, file=labels)
+    untaught = eligibility.untaught(LABELS.read(labels), first.labels, file=labels)
     at_home = validation_choices.at_home(tested, validated, dataset=comparison.dataset, untaught=untaught)
     files = {"tested": elsewhere or [], "validated": validation_elsewhere or [], "counts": labels_elsewhere or []}
     guests = validation_choices.read_guests(first, **files, fitted_to=fitted_to, comparison=comparison)
@@ -54,6 +55,6 @@ def examine(
         (calibration_of.CALIBRATION, (row for group in sources for row in calibration_of.rows(group)), calibration),
         (operating_points.THRESHOLDS, (row for group in sources for row in operating_points.rows(group)), thresholds),
         (calibration_of.RELIABILITY, calibration_of.reliability_frame(sources), reliability),
-        (subgroups_of.SUBGROUPS, subgroups_of.of_study(tested, read_table(cases, "cases"), **how), subgroups),
+        (subgroups_of.SUBGROUPS, subgroups_of.of_study(tested, CASES.read(cases), **how), subgroups),
     ):
         table.write(table.sort(rows), path)

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from headwater.core.errors import UserError
-from headwater.data import store, tables
+from headwater.data import store
+from headwater.evaluation.predictions import PREDICTIONS
 from headwater.study.grid import Run
 from headwater.training import checkpoint, ddp, prediction
 
@@ -39,6 +40,6 @@ def predict(
             for split, product in (("validation", validation_product), ("test", test_product)):
                 table = prediction.at_home(fitted, data, split=split, cases=cases, world=world)
                 if world.first:
-                    tables.write_table(table, product, "predictions", origin=origin)
+                    PREDICTIONS.write(table, product, origin=origin)
             if world.first and saved is not None:
                 checkpoint.forget(saved / f"{fitted.run.digest}.pt")

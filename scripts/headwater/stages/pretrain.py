@@ -4,6 +4,7 @@ from pathlib import Path
 
 from headwater.core import timing
 from headwater.core.errors import UserError
+from headwater.study.paths import seconds_of_training
 from headwater.study.source import Source
 from headwater.study.tracking import Tracking
 from headwater.training import ddp, methods, pretraining
@@ -37,7 +38,7 @@ def pretrain(
     identity = files.identity(source, size=size)
     with (
         ddp.world(threads=threads, device=device) as world,
-        timing.counted(history / "spent.json", identity=identity, writes=world.first) as record,
+        timing.counted(seconds_of_training(history), identity=identity, writes=world.first) as record,
     ):
         corpus = pretraining.corpus_of(cases, images, size=size, seen=source.seen)
         chosen = pretraining.rows_of(corpus, rows)

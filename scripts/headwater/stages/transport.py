@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from headwater.data import store, tables
+from headwater.data import store
+from headwater.evaluation.predictions import ELSEWHERE
 from headwater.study.grid import Run
 from headwater.study.shared_labels import Exchanges
 from headwater.training import ddp, prediction
@@ -37,4 +38,4 @@ def transport(
                 for exchange, table, data in archives
             ]
             if world.first:
-                tables.write_table(pd.concat(parts, ignore_index=True), product, "elsewhere", origin=fitted.origin)
+                ELSEWHERE.write(pd.concat(parts, ignore_index=True), product, origin=fitted.origin)

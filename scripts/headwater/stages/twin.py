@@ -6,7 +6,7 @@ import pydantic
 
 from headwater.core import files, registry
 from headwater.core.errors import UserError
-from headwater.data.twins import _folder
+from headwater.data import twin_folder
 from headwater.study.archive import Twin
 
 
@@ -26,8 +26,8 @@ def twin(archive: str, folder: Path, *, cases: int, seed: int = 0, first_patient
         record = Twin(cases=cases, seed=seed, first_patient=first_patient, size=size)
     except pydantic.ValidationError as error:
         raise UserError("; ".join(registry.mistakes(error, Twin))) from None
-    if _folder.occupied(folder):
-        _check_same(folder, _folder.stamp(archive, record))
+    if twin_folder.occupied(folder):
+        _check_same(folder, twin_folder.stamp(archive, record))
         print(f"twin: {folder} already holds this twin of {archive}; nothing to do")
         return
     registry.load("twins", archive).make(folder, **record.model_dump())
@@ -36,18 +36,18 @@ def twin(archive: str, folder: Path, *, cases: int, seed: int = 0, first_patient
 
 def _check_same(folder: Path, wanted: dict) -> None:
     """Refuse a folder that holds anything but the wanted twin."""
-    file = folder / _folder.STAMP
+    file = folder / twin_folder.STAMP
     if not file.is_file():
         raise UserError(
             "the folder holds something that is not a twin",
             file=folder,
             remedy="nothing was changed; name another folder",
         )
-    found = files.read_json(file)
-    if found != wanted:
-        known = found if isinstance(found, dict) else {}
+    content = files.read_json(file)
+    if content != wanted:
+        stamp = content if isinstance(content, dict) else {}
         other = ", ".join(
-            f"{key} {known.get(key)}, not {value}" for key, value in wanted.items() if known.get(key) != value
+            f"{key} {stamp.get(key)}, not {value}" for key, value in wanted.items() if stamp.get(key) != value
         )
         raise UserError(
             f"the folder holds another twin ({other or 'its stamp has more entries'})",

@@ -116,10 +116,10 @@ def _choices(config: "Config") -> Iterable[tuple[str, str, Choice]]:
             yield f"sources.{name}.weights.layout", "weights", source.weights.layout
 
 
-def missing(place: str, name: str, known: Iterable[str]) -> Iterable[str]:
-    """The complaint about a name that is not known, if it is not."""
-    if name not in known:
-        yield f"{place}: there is no {name!r}; {did_you_mean(name, known)}"
+def missing(place: str, name: str, names: Iterable[str]) -> Iterable[str]:
+    """The complaint about a name that is not among others, if it is not."""
+    if name not in names:
+        yield f"{place}: there is no {name!r}; {did_you_mean(name, names)}"
 
 
 def _unknown_tasks(config: "Config") -> Iterable[str]:
@@ -213,7 +213,7 @@ def _bad_probes(config: "Config") -> Iterable[str]:
                 f"{place}: {archive} is compared on (datasets.{dataset}), and what chooses a source's step must be"
                 " no test of it; name another archive"
             )
-        sizes = [config.archives[one].size for one in (archive, source.corpus) if one in config.archives]
+        sizes = [config.archives[name].size for name in (archive, source.corpus) if name in config.archives]
         if len(set(sizes)) > 1:
             yield f"{place}: its images have {sizes[0]} pixels, those of the corpus {sizes[1]}; give both one size"
 
@@ -254,11 +254,11 @@ def _bad_lookers(config: "Config") -> Iterable[str]:
         yield from missing(place, looker, config.sources)
     if not lookers or _leads_nowhere(config):
         return
-    grid, told = config.grid(), set()
+    grid, reported = config.grid(), set()
     for name in config.sources:
         circle = _circle(grid, [name])
-        if circle and not told & set(circle):
-            told |= set(circle)
+        if circle and not reported & set(circle):
+            reported |= set(circle)
             yield f"reductions: {' -> '.join(circle)} is a circle of encoders that wait for each other; break it"
 
 
@@ -267,9 +267,9 @@ def _circle(grid: Grid, path: list[str]) -> list[str]:
     for name in grid.before(path[-1]) if path[-1] in {source.name for source in grid.sources} else []:
         if name == path[0]:
             steps = zip(path, [*path[1:], name], strict=True)
-            return [] if all(grid.source(one).start == other for one, other in steps) else [*path, name]
-        if name not in path and (found := _circle(grid, [*path, name])):
-            return found
+            return [] if all(grid.source(later).start == earlier for later, earlier in steps) else [*path, name]
+        if name not in path and (circle := _circle(grid, [*path, name])):
+            return circle
     return []
 
 
@@ -280,19 +280,20 @@ def _bad_excuses(config: "Config") -> Iterable[str]:
         return
     parts, declared = config.grid().overlaps.parts, lineage.declared(config.grid())
     for number, excuse in enumerate(excused):
-        known = parts if excuse.kind != "declared" else [name for one in declared for name in (one.learned, one.test)]
+        of_origin = [name for overlap in declared for name in (overlap.learned, overlap.test)]
+        excusable = of_origin if excuse.kind == "declared" else parts
         for part in excuse.between:
-            yield from missing(f"leaks.excused[{number}].between", part, known)
+            yield from missing(f"leaks.excused[{number}].between", part, excusable)
         if sum(part.endswith(" test") for part in excuse.between) != 1:
             yield f"leaks.excused[{number}].between: one of the two must be a test split; nothing else needs an excuse"
 
 
 def _unknown_origins(config: "Config") -> Iterable[str]:
     """Origins that nobody knows: a slip of the pen would hide what is declared."""
-    known = lineage.known(config.archives.values())
+    origins = lineage.known(config.archives.values())
     for name, source in config.sources.items():
         for origin in source.weights.trained_on if source.weights else ():
-            yield from missing(f"sources.{name}.weights.trained_on", origin, known)
+            yield from missing(f"sources.{name}.weights.trained_on", origin, origins)
 
 
 def _undeclared(config: "Config") -> Iterable[str]:
@@ -300,12 +301,12 @@ def _undeclared(config: "Config") -> Iterable[str]:
     if _leads_nowhere(config):
         return
     excused = [set(excuse.between) for excuse in config.leaks.excused if excuse.kind == "declared"]
-    for one in lineage.declared(config.grid()):
-        if {one.learned, one.test} not in excused:
-            excuse = f"{{kind: declared, between: [{one.learned}, {one.test}], reason: ...}}"
+    for overlap in lineage.declared(config.grid()):
+        if {overlap.learned, overlap.test} not in excused:
+            excuse = f"{{kind: declared, between: [{overlap.learned}, {overlap.test}], reason: ...}}"
             yield (
-                f"leaks: {one.learned} and {one.test} both stem from {' and '.join(one.origins)}, and no file can show"
-                f" which patients they share; take another, or excuse it: leaks.excused: [{excuse}]"
+                f"leaks: {overlap.learned} and {overlap.test} both stem from {' and '.join(overlap.origins)}, and"
+                f" no file can show which patients they share; take another, or excuse it: leaks.excused: [{excuse}]"
             )
 
 
@@ -325,17 +326,18 @@ def _uneven_shares(config: "Config") -> Iterable[str]:
     """Batches that the ranks cannot share evenly, and ranks that the nodes cannot."""
     trainings = {f"recipes.{name}": recipe for name, recipe in config.recipes.items()}
     trainings |= {f"sources.{name}": source for name, source in config.sources.items()}
-    for place, one in trainings.items():
-        ranks, nodes = (processes := config.compute.of(one.compute)).ranks, processes.nodes
-        if one.training is None:
-            if one.compute != Processes():
+    for place, entry in trainings.items():
+        ranks, nodes = (processes := config.compute.of(entry.compute)).ranks, processes.nodes
+        if entry.training is None:
+            if entry.compute != Processes():
                 yield f"{place}.compute: nothing is trained for this source itself; leave it out"
             continue
-        said = f"{place}.compute" if one.compute != Processes() else "compute"
+        asked = f"{place}.compute" if entry.compute != Processes() else "compute"
         if ranks % nodes:
-            yield f"{said}: {ranks} ranks cannot be shared evenly by {nodes} nodes; make ranks a multiple of nodes"
-        if one.training.batch % ranks:
-            yield f"{place}.training.batch: {one.training.batch} is no multiple of {said}.ranks ({ranks}); make it one"
+            yield f"{asked}: {ranks} ranks cannot be shared evenly by {nodes} nodes; make ranks a multiple of nodes"
+        if entry.training.batch % ranks:
+            batch = f"{place}.training.batch: {entry.training.batch}"
+            yield f"{batch} is no multiple of {asked}.ranks ({ranks}); make it one"
 
 
 def _small_batches(config: "Config") -> Iterable[str]:

@@ -27,8 +27,8 @@ def mistakes(config: "Config") -> Iterable[str]:
 def _unguessable(config: "Config") -> Iterable[str]:
     """Shuffled labels without a metric of which it is known what guessing reaches."""
     metrics = [name for name in config.comparison.metrics if name in registry.names("metrics")]
-    known = [name for name in metrics if registry.constant("metrics", name, "CHANCE", default=None) is not None]
-    if config.controls.shuffled and metrics and not known:
+    with_chance = [name for name in metrics if registry.constant("metrics", name, "CHANCE", default=None) is not None]
+    if config.controls.shuffled and metrics and not with_chance:
         yield (
             f"controls.shuffled: nobody knows what guessing reaches in {', '.join(metrics)}; "
             "add auroc to comparison.metrics"
@@ -55,11 +55,11 @@ def _bad_subsets(config: "Config") -> Iterable[str]:
             yield f"{place}: use letters, digits, _ and - in names"
         for dataset, labels in by_dataset.items():
             yield from missing(place, dataset, config.datasets)
-            known = config.datasets[dataset].labels if dataset in config.datasets else ()
+            listed = config.datasets[dataset].labels if dataset in config.datasets else ()
             if not labels:
                 yield f"{place}.{dataset}: names no label; leave {dataset} out"
-            for label in labels if known else ():
-                yield from missing(f"{place}.{dataset}", label, known)
+            for label in labels if listed else ():
+                yield from missing(f"{place}.{dataset}", label, listed)
 
 
 def _bad_method(config: "Config") -> Iterable[str]:

@@ -77,13 +77,13 @@ class Config(Record):
             leaks=self.leaks,
         )
 
-    def _seeing(self, one: Source | Dataset | Probe) -> Source | Dataset | Probe:
+    def _seeing(self, entry: Source | Dataset | Probe) -> Source | Dataset | Probe:
         """A source, dataset or probe that knows the window of its archive, if that is one of Hounsfield units."""
-        if isinstance(one, Source) and one.probe:
-            one = one.model_copy(update={"probe": self._seeing(one.probe)})
-        archive = self.archives.get((one.corpus if isinstance(one, Source) else one.archive) or "")
+        if isinstance(entry, Source) and entry.probe:
+            entry = entry.model_copy(update={"probe": self._seeing(entry.probe)})
+        archive = self.archives.get((entry.corpus if isinstance(entry, Source) else entry.archive) or "")
         window = archive and window_of(archive)
-        return one.model_copy(update={"seen": window}) if window else one
+        return entry.model_copy(update={"seen": window}) if window else entry
 
     def _control_sources(self) -> Iterable[Source]:
         """The sources that `controls` adds."""

@@ -114,8 +114,8 @@ class Grid(Record):
     @property
     def looked_at(self) -> list[tuple[str, str]]:
         """Each corpus with each source whose encoder tells a reduction of it what the images show."""
-        found = {(corpus, self.looked_at_by(reduction)) for corpus, reduction in self.corpora}
-        return sorted((corpus, looker) for corpus, looker in found if looker)
+        pairs = {(corpus, self.looked_at_by(reduction)) for corpus, reduction in self.corpora}
+        return sorted((corpus, looker) for corpus, looker in pairs if looker)
 
     def source(self, name: str) -> Source:
         """The source of that name."""

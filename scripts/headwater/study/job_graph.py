@@ -180,8 +180,9 @@ class JobGraph:
         """All tables of all comparisons, and what there is to say of the archives."""
         paths, datasets = self.paths, list(self.config.datasets)
         archives = [dataset.archive for dataset in self.grid.datasets]
-        told = (*TABLES["compare"][:-1], *TABLES["examine"][:-2])
-        tables = {NAMES.get(table, table): [paths.compared(name, table) for name in datasets] for table in told}
+        # the last tables of either rule are `provenance`, which comes together; `settled` is for those who ask
+        shown = (*TABLES["compare"][:-1], *TABLES["examine"][:-2])
+        tables = {NAMES.get(table, table): [paths.compared(name, table) for name in datasets] for table in shown}
         origins = [paths.compared(name, table) for name in datasets for table in ("provenance", "examined")]
         corpora = self.grid.corpora if self.grid.reduced else ()
         return {
@@ -241,16 +242,17 @@ class JobGraph:
     def jobs(self) -> Iterator[Job]:
         """Every job of the study, each after those that it needs."""
         listed = [(rule, wildcards, self._named(rule, wildcards), more) for rule, wildcards, more in self._listed()]
+        # which job makes a file: a job is known by its first product, and others may need any of them
         maker: dict[str, str] = {}
         for rule, _, named, _ in listed:
-            made = [template.format(**named) for template in self.rules[rule].products]
-            maker |= dict.fromkeys(made, made[0])
+            made = [template.format_map(named) for template in self.rules[rule].products]
+            maker.update(dict.fromkeys(made, made[0]))
         yield from _in_order(
             [
                 Job(
                     rule=rule,
                     wildcards=wildcards,
-                    product=self.rules[rule].product.format(**named),
+                    product=self.rules[rule].product.format_map(named),
                     needs=tuple(dict.fromkeys(maker[file] for file in self._inputs(rule, named) if file in maker)),
                     **more,
                 )
@@ -268,7 +270,7 @@ class JobGraph:
             for files in self._look_ups[rule](*[wildcards[name] for name in self._depends_on[rule]]).values():
                 yield from [files] if isinstance(files, str) else files
         for template in flat(self.rules[rule].inputs.values()):
-            yield template.format(**wildcards)
+            yield template.format_map(wildcards)
 
     def _listed(self) -> Iterator[tuple[str, tuple[str, ...], dict[str, Any]]]:
         """(rule, wildcards, what else there is to say) of each job, as the data run."""

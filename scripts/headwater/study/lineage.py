@@ -51,8 +51,10 @@ def of_weights(source: Source) -> set[str]:
 
 def declared(grid: Grid) -> tuple[Declared, ...]:
     """Each test split, and what stems from the same scans: weights by their source, corpora as parts of the grid."""
-    found = itertools.chain.from_iterable(_of_source(source, grid) for source in grid.sources if not source.control)
-    return tuple(sorted({*found, *_of_datasets(grid)}, key=lambda one: (one.test, one.learned)))
+    of_sources = itertools.chain.from_iterable(
+        _of_source(source, grid) for source in grid.sources if not source.control
+    )
+    return tuple(sorted({*of_sources, *_of_datasets(grid)}, key=lambda overlap: (overlap.test, overlap.learned)))
 
 
 def overlaps(grid: Grid) -> Overlaps:

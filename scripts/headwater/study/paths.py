@@ -9,12 +9,6 @@ from pathlib import Path
 LOGS = "logs"
 """The folder of all logs, below the folder in which Snakemake is started."""
 
-PAGE = "index.html"
-NUMBERS = "numbers.json"
-PROVENANCE = "provenance.json"
-SUMMARY = "summary.txt"
-"""Files of the report that are looked for by name in its folder."""
-
 PREDICTIONS, VALIDATION, ELSEWHERE = "predictions.parquet", "validation.parquet", "elsewhere.parquet"
 """What a run's network says of the test cases, of the validation cases, and of other datasets' test cases."""
 
@@ -131,6 +125,10 @@ class Paths:
         """The folder in which Snakemake's sessions on SLURM are noted."""
         return f"{self.progress()}/sessions"
 
+    def by_hand(self) -> str:
+        """The folder of what runs that were started by hand have made, which no job of the grid looks at."""
+        return f"{self.results}/by_hand"
+
     # comparisons and the report
 
     def compared(self, dataset: str, table: str = "") -> str:
@@ -143,15 +141,19 @@ class Paths:
 
     def page(self) -> str:
         """The page of the report."""
-        return f"{self.report()}/{PAGE}"
+        return self.report_file("index.html")
 
     def summary(self) -> str:
         """The verdict in a few lines."""
-        return f"{self.report()}/{SUMMARY}"
+        return self.report_file("summary.txt")
+
+    def report_file(self, name: str) -> str:
+        """Any file of the report."""
+        return f"{self.report()}/{name}"
 
     def table(self, name: str, suffix: str = "csv") -> str:
         """A table of the report."""
-        return f"{self.report()}/{name}.{suffix}"
+        return self.report_file(f"{name}.{suffix}")
 
     def timing_profile(self) -> str:
         """How long a few steps of each kind of training took on this machine."""
@@ -168,6 +170,11 @@ def log(rule: str, *wildcards: str, suffix: str = "log") -> str:
     return f"{'/'.join((LOGS, rule, *wildcards))}.{suffix}"
 
 
+def controller_logs() -> Path:
+    """The folder in which a Snakemake that runs as a SLURM job writes what it says."""
+    return Path(LOGS) / "controller"
+
+
 def history(encoder: str) -> str:
     """The folder of a pre-training's curves, beside the encoder that it makes."""
     return encoder.removesuffix(".safetensors")
@@ -178,11 +185,11 @@ def seconds_of_training(folder: Path) -> Path:
     return folder / "spent.json"
 
 
-def seconds_of_reduction(rows: Path) -> Path:
-    """What the attempts of a reduction took, beside the table of the images that it keeps."""
-    return rows.with_suffix(".spent.json")
+def seconds_of_reduction(file: Path) -> Path:
+    """What the attempts of a reduction took, beside its table of rows and its manifest."""
+    return file.with_name(f"{file.name.partition('.')[0]}.spent.json")
 
 
-def refused_coverage(coverage: Path) -> Path:
-    """What adopted weights cover that were refused, beside where it would lie if they were not."""
-    return coverage.with_suffix(".refused.json")
+def refused(product: Path) -> Path:
+    """What a job says of a product that it refuses to make, beside where that would lie."""
+    return product.with_suffix(f".refused{product.suffix}")

@@ -122,7 +122,7 @@ class Recipe(Record):
         if self.unfrozen_lr and not held:
             raise ValueError("unfrozen_lr needs frozen_steps or frozen_epochs: it says what comes after")
         for frozen, whole in (("frozen_steps", "steps"), ("frozen_epochs", "epochs")):
-            told, length = getattr(self, frozen), getattr(self.training, whole)
-            if told and length and told >= length:
-                raise ValueError(f"{frozen} ({told:g}) must be smaller than {whole} ({length:g})")
+            shorter, length = getattr(self, frozen), getattr(self.training, whole)
+            if shorter and length and shorter >= length:
+                raise ValueError(f"{frozen} ({shorter:g}) must be smaller than {whole} ({length:g})")
         return self

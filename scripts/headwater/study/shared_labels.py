@@ -44,14 +44,14 @@ def guests(grid: Grid, tested: str) -> Exchanges:
 def _with_others(grid: Grid, dataset: str, pairs: Callable[[str], tuple]) -> Exchanges:
     """The others that share something; none where the study does not ask for it."""
     others = [other.name for other in grid.datasets if other.name != dataset] if grid.comparing.external else []
-    found = (Exchange(dataset=other, labels=pairs(other), seen=grid.dataset(other).seen) for other in others)
-    return Exchanges(others=tuple(one for one in found if one.labels))
+    exchanges = (Exchange(dataset=other, labels=pairs(other), seen=grid.dataset(other).seen) for other in others)
+    return Exchanges(others=tuple(exchange for exchange in exchanges if exchange.labels))
 
 
 def shared(grid: Grid, *, fitted: str, tested: str) -> tuple[tuple[str, str], ...]:
     """(label of the tested dataset, label of the fitted one) of each finding that both list, in the tested's order."""
     asked, target = grid.dataset(fitted), grid.dataset(tested)
-    kinds = [grid.archive(one.archive).kind.name for one in (target, asked)]
+    kinds = [grid.archive(dataset.archive).kind.name for dataset in (target, asked)]
     listed = set(_labels(asked, kinds[1]))
     same = _same(*kinds)
     named = ((label, same.get(label, "")) for label in _labels(target, kinds[0]))
@@ -82,6 +82,6 @@ def told(grid: Grid) -> list[str]:
     """What each dataset shares with which others, a line each; a dataset that shares nothing is named."""
     lines = []
     for dataset in grid.datasets if grid.comparing.external else ():
-        counts = [f"{one.dataset} {len(one.labels)}" for one in guests(grid, dataset.name).others]
+        counts = [f"{guest.dataset} {len(guest.labels)}" for guest in guests(grid, dataset.name).others]
         lines.append(f"{dataset.name}: {', '.join(counts) or 'shares no finding with another dataset: takes no part'}")
     return lines

@@ -121,7 +121,7 @@ class Source(Record):
         if self.dimensions in theirs:
             return ""
         kinds = {2: "slices", 3: "volumes"}
-        held, taken = " or ".join(kinds[one] for one in theirs), kinds[self.dimensions]
+        held, taken = " or ".join(kinds[dimensions] for dimensions in theirs), kinds[self.dimensions]
         return f"{self.weights.layout.name} holds networks for {held}, and {self.backbone} takes {taken}"
 
     @property

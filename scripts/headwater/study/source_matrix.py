@@ -129,15 +129,15 @@ def clashes(grids: dict[str, SourceGrid], *, sources: Iterable[str], places: Pla
 
 def told(lines: list[str], places: Places) -> list[str]:
     """Complaints about sources of a grid as one each about the grid's entry that is to be mended."""
-    found = {}
+    rewritten = {}
     for line in lines:
         place, colon, rest = line.partition(": ")
         section, _, inner = place.partition(".")
         source, _, key = inner.partition(".")
         if section == "sources" and source in places:
             place = _place(key, places[source])
-        found[f"{place}{colon}{rest}"] = None
-    return list(found)
+        rewritten[f"{place}{colon}{rest}"] = None
+    return list(rewritten)
 
 
 def _place(key: str, where: dict[str, str]) -> str:

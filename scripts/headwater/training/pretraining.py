@@ -9,7 +9,8 @@ import numpy as np
 from headwater.core import registry
 from headwater.core.errors import UserError
 from headwater.core.fingerprints import RANDOM, sha256
-from headwater.data import splits, store, tables
+from headwater.data import splits, store
+from headwater.data.reduction import ROWS
 from headwater.models import backbones, tasks
 from headwater.models.encoder import Encoder, restore
 from headwater.models.tasks import Task
@@ -50,7 +51,7 @@ def corpus_of(cases: Path, images: Path, *, size: int, seen: Window | None) -> s
 
 def rows_of(corpus: store.Prepared, path: Path) -> np.ndarray:
     """The rows that a reduction kept; refuses rows of another table, and test images."""
-    kept = tables.read_table(path, "rows")
+    kept = ROWS.read(path)
     rows = kept["row"].to_numpy()
     if not len(rows):
         raise UserError("keeps no image", file=path, remedy="choose a reduction that keeps some")

@@ -7,7 +7,7 @@ from headwater.core.errors import UserError
 from headwater.core.records import Record
 from headwater.data.datasets import chestxray14
 from headwater.data.datasets.chestxray14 import label_files, read_cases, read_pixels
-from headwater.data.tables import check
+from headwater.data.index import CATALOGUE
 
 TABLE = "Data_Entry_2017_v2020.csv"
 
@@ -18,7 +18,7 @@ def folder(tmp_path):
 
 
 def cases_of(folder):
-    return check(read_cases(folder, Record()), "catalogue")
+    return CATALOGUE.check(read_cases(folder, Record()))
 
 
 def refusal_of(folder):

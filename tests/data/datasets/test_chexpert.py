@@ -8,7 +8,8 @@ from archives_made import chexpert_cells, edit, make_chexpert, picture, write_pi
 from headwater.core.errors import UserError
 from headwater.data.datasets import chexpert
 from headwater.data.datasets.chexpert import CARD, Options, label_files, read_cases, read_pixels
-from headwater.data.tables import TARGET, check
+from headwater.data.index import CATALOGUE
+from headwater.data.tables import TARGET
 
 TARGETS = [TARGET + label for label in CARD.labels]
 
@@ -19,7 +20,7 @@ def folder(tmp_path):
 
 
 def cases_of(folder, **options):
-    return check(read_cases(folder, Options(**options)), "catalogue")
+    return CATALOGUE.check(read_cases(folder, Options(**options)))
 
 
 def refusal_of(folder):

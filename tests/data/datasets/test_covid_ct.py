@@ -8,6 +8,8 @@ from PIL import Image
 from headwater.core.errors import UserError
 from headwater.data import tables
 from headwater.data.datasets.covid_ct import CARD, LISTS, Options, label_files, read_cases, read_pixels
+from headwater.data.index import CATALOGUE
+from headwater.data.store import CASES
 from headwater.data.twins import covid_ct as twins
 from headwater.models.tasks.classification import form
 from headwater.stages.ledger import ledger
@@ -44,7 +46,7 @@ def table(folder, text, *, label="COVID"):
 
 
 def cases_of(folder, **options):
-    return tables.check(read_cases(folder, Options(**options)), "catalogue").set_index("case")
+    return CATALOGUE.check(read_cases(folder, Options(**options))).set_index("case")
 
 
 def test_the_catalogue(folder):
@@ -126,7 +128,7 @@ def prepared(folder, out, *, apart=True, **options):
         "split": out / "ct" / "split.json",
     }
     prepare(archive=mine, workers=0, **files, **others)
-    return tables.read_table(files["cases"], "cases")
+    return CASES.read(files["cases"])
 
 
 def looked_at(out, *excused):

@@ -9,8 +9,9 @@ from headwater.core.errors import UserError
 from headwater.core.records import Record
 from headwater.data.datasets import ct_ich
 from headwater.data.datasets.ct_ich import CARD, PERSONS, READINGS
+from headwater.data.index import CATALOGUE
 from headwater.data.io.nifti import read_nifti
-from headwater.data.tables import TARGET, check
+from headwater.data.tables import TARGET
 from headwater.data.twins import ct_ich as twin
 
 CASES = 96
@@ -29,7 +30,7 @@ def folder(made, tmp_path):
 
 
 def cases_of(folder):
-    return check(ct_ich.read_cases(folder, Record()), "catalogue")
+    return CATALOGUE.check(ct_ich.read_cases(folder, Record()))
 
 
 def readings_of(folder):

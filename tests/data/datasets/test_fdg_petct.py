@@ -7,8 +7,9 @@ import pytest
 from headwater.core.errors import UserError
 from headwater.data.datasets import fdg_petct
 from headwater.data.datasets.fdg_petct import CARD, Options
+from headwater.data.index import CATALOGUE
 from headwater.data.io.nifti import read_nifti
-from headwater.data.tables import TARGET, check
+from headwater.data.tables import TARGET
 from headwater.data.twins import fdg_petct as twin
 
 CASES = 72
@@ -27,7 +28,7 @@ def folder(made, tmp_path):
 
 
 def cases_of(folder, **options):
-    return check(fdg_petct.read_cases(folder, Options(**options)), "catalogue")
+    return CATALOGUE.check(fdg_petct.read_cases(folder, Options(**options)))
 
 
 def table_of(folder):

@@ -7,7 +7,7 @@ import pytest
 from headwater.core.errors import UserError
 from headwater.core.records import Record
 from headwater.data.datasets import lidc
-from headwater.data.tables import check
+from headwater.data.index import CATALOGUE
 from headwater.data.twins import lidc as twin
 
 CASES = 72
@@ -26,7 +26,7 @@ def folder(made, tmp_path):
 
 
 def cases_of(folder):
-    return check(lidc.read_cases(folder, Record()), "catalogue")
+    return CATALOGUE.check(lidc.read_cases(folder, Record()))
 
 
 def scan_of(folder, number=0):

@@ -8,7 +8,8 @@ import pytest
 from archives_made import chexpert_cells, edit, edit_compressed, make_mimic_cxr, write_compressed
 from headwater.core.errors import UserError
 from headwater.data.datasets.mimic_cxr import CARD, FILES, Options, label_files, read_cases, read_pixels
-from headwater.data.tables import TARGET, check
+from headwater.data.index import CATALOGUE
+from headwater.data.tables import TARGET
 
 TARGETS = [TARGET + label for label in CARD.labels]
 SPLIT, METADATA, CHEXPERT = (f"{FILES[name]}.gz" for name in ("split", "metadata", "chexpert"))
@@ -20,7 +21,7 @@ def folder(tmp_path):
 
 
 def cases_of(folder, **options):
-    return check(read_cases(folder, Options(**options)), "catalogue")
+    return CATALOGUE.check(read_cases(folder, Options(**options)))
 
 
 def refusal_of(folder, **options):

@@ -8,13 +8,14 @@ from headwater.core.errors import UserError
 from headwater.data import tables
 from headwater.data.datasets import natural_photographs
 from headwater.data.datasets.natural_photographs import CARD, LABELS, Options, label_files, read_cases, read_pixels
+from headwater.data.index import CATALOGUE
 
 NOWHERE = Path()
 
 
 @pytest.fixture(scope="module")
 def cases():
-    return tables.check(read_cases(NOWHERE, Options()), "catalogue")
+    return CATALOGUE.check(read_cases(NOWHERE, Options()))
 
 
 def test_there_are_enough_crops_and_each_has_one_region(cases):

@@ -5,7 +5,8 @@ import pytest
 
 from headwater.core.errors import UserError
 from headwater.data.datasets.organsmnist import CARD, Options, label_files, read_cases, read_pixels
-from headwater.data.tables import TARGET, check
+from headwater.data.index import CATALOGUE
+from headwater.data.tables import TARGET
 from headwater.models.tasks.classification import form
 
 COUNTS = {"train": 13, "val": 11, "test": 12}
@@ -28,7 +29,7 @@ def archive(folder, size=28, **changes):
 @pytest.mark.parametrize("size", [28, 64, 128, 224])
 def test_the_catalogue_and_its_pixels_are_the_arrays(tmp_path, size):
     options = Options(pixels=size)
-    cases = check(read_cases(archive(tmp_path, size), options), "catalogue")
+    cases = CATALOGUE.check(read_cases(archive(tmp_path, size), options))
     assert [file.name for file in label_files(tmp_path, options)] == [cases["file"][0]]
     assert cases["split"].value_counts().to_dict() == {"train": 13, "test": 12, "validation": 11}
     made = arrays(size)

@@ -9,7 +9,8 @@ from archives_made import write_dicom
 from headwater.core.errors import UserError
 from headwater.data import cards
 from headwater.data.datasets.own_folder import Options, card, labels, read_cases, read_pixels
-from headwater.data.tables import TARGET, check
+from headwater.data.index import CATALOGUE
+from headwater.data.tables import TARGET
 from headwater.planning import preflight
 from headwater.study import config
 from headwater.study.archive import Archive
@@ -36,7 +37,7 @@ def folder(tmp_path):
 
 
 def cases_of(folder, **options):
-    return check(read_cases(folder, Options(**options)), "catalogue")
+    return CATALOGUE.check(read_cases(folder, Options(**options)))
 
 
 def test_columns_of_the_usual_names_are_read(folder):

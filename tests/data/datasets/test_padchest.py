@@ -9,7 +9,8 @@ from archives_made import PADCHEST, edit, make_padchest, picture, write_picture
 from headwater.core.errors import UserError
 from headwater.data.datasets import padchest
 from headwater.data.datasets.padchest import CARD, Options, label_files, read_cases, read_pixels
-from headwater.data.tables import TARGET, check
+from headwater.data.index import CATALOGUE
+from headwater.data.tables import TARGET
 
 TARGETS = [TARGET + label for label in CARD.labels]
 
@@ -47,7 +48,7 @@ def folder(tmp_path):
 
 
 def cases_of(folder, **options):
-    return check(read_cases(folder, Options(**options)), "catalogue")
+    return CATALOGUE.check(read_cases(folder, Options(**options)))
 
 
 def refusal_of(folder, **options):

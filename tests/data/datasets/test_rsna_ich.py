@@ -9,7 +9,8 @@ from headwater.core.errors import UserError
 from headwater.core.records import Record
 from headwater.data.datasets import rsna_ich
 from headwater.data.datasets.rsna_ich import CARD, TABLE
-from headwater.data.tables import TARGET, check
+from headwater.data.index import CATALOGUE
+from headwater.data.tables import TARGET
 from headwater.data.twins import rsna_ich as twin
 
 CASES = 72
@@ -28,7 +29,7 @@ def folder(made, tmp_path):
 
 
 def cases_of(folder):
-    return check(rsna_ich.read_cases(folder, Record()), "catalogue")
+    return CATALOGUE.check(rsna_ich.read_cases(folder, Record()))
 
 
 def table_of(folder):

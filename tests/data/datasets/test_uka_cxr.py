@@ -5,7 +5,8 @@ import pytest
 from archives_made import edit, make_uka_cxr
 from headwater.core.errors import UserError
 from headwater.data.datasets.uka_cxr import BOTH_SIDES, CARD, GRADED, Options, label_files, read_cases, read_pixels
-from headwater.data.tables import TARGET, check
+from headwater.data.index import CATALOGUE
+from headwater.data.tables import TARGET
 
 TABLE = "uka_cxr.csv"
 TARGETS = [TARGET + label for label in CARD.labels]
@@ -17,7 +18,7 @@ def folder(tmp_path):
 
 
 def cases_of(folder, **options):
-    return check(read_cases(folder, Options(**options)), "catalogue")
+    return CATALOGUE.check(read_cases(folder, Options(**options)))
 
 
 def refusal_of(folder):

@@ -12,7 +12,7 @@ from headwater.core.errors import UserError
 from headwater.core.records import Choice
 from headwater.data.datasets import vindr
 from headwater.data.datasets.vindr import Options, label_files, read_cases, read_person, read_pixels
-from headwater.data.tables import check
+from headwater.data.index import CATALOGUE
 
 TRAIN, TEST = "annotations/image_labels_train.csv", "annotations/image_labels_test.csv"
 
@@ -23,7 +23,7 @@ def folder(tmp_path):
 
 
 def cases_of(folder, readers="majority"):
-    return check(read_cases(folder, Options(readers=readers)), "catalogue")
+    return CATALOGUE.check(read_cases(folder, Options(readers=readers)))
 
 
 def refusal_of(folder):

@@ -14,6 +14,8 @@ from headwater.core.errors import UserError
 from headwater.core.records import Choice
 from headwater.data import store
 from headwater.data import tables as data_tables
+from headwater.data.index import CATALOGUE
+from headwater.data.store import REJECTS
 from headwater.data.twins import _files, _reports, _scan, chexpert, mimic_cxr, padchest, uka_cxr
 from headwater.stages.prepare import prepare
 from headwater.study.archive import Archive
@@ -37,7 +39,7 @@ def twin(tmp_path_factory):
 
 def read(name: str, folder: Path, **options) -> pd.DataFrame:
     chosen = registry.chosen("datasets", Choice(name=name, options=options))
-    return data_tables.check(registry.load("datasets", name).read_cases(folder, chosen), "catalogue")
+    return CATALOGUE.check(registry.load("datasets", name).read_cases(folder, chosen))
 
 
 def prepared(name: str, folder: Path, out: Path, **options) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -45,7 +47,7 @@ def prepared(name: str, folder: Path, out: Path, **options) -> tuple[pd.DataFram
     archive = Archive(name="twin", kind=Choice(name=name, options=options), folder=str(folder), size=32)
     others = {"images": out / "images.npy", "hashes": out / "hashes.npy", "split": out / "split.json"}
     prepare(archive=archive, workers=0, **others, **files)
-    return data_tables.read_table(files["cases"], "cases"), data_tables.read_table(files["rejects"], "rejects")
+    return store.CASES.read(files["cases"]), REJECTS.read(files["rejects"])
 
 
 @pytest.mark.parametrize("name", ["chexpert", "mimic_cxr", "padchest", "uka_cxr"])
@@ -215,4 +217,4 @@ def prepared_scans(name: str, out: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     others = {"images": out / "images.npy", "hashes": out / "hashes.npy", "split": out / "split.json"}
     archive = Archive(name="twin", kind=name, folder=str(out / "twin"), size=48, validation=0.2, test=0.4)
     prepare(archive=archive, workers=0, **others, **files)
-    return data_tables.read_table(files["cases"], "cases"), data_tables.read_table(files["rejects"], "rejects")
+    return store.CASES.read(files["cases"]), REJECTS.read(files["rejects"])

@@ -10,9 +10,10 @@ from PIL import Image
 from headwater.core import registry
 from headwater.core.errors import UserError
 from headwater.core.records import Record
+from headwater.data import twin_folder
 from headwater.data.splits import with_splits
 from headwater.data.tables import SPLITS, labels_of
-from headwater.data.twins import _anatomy, _folder, _patients, _radiograph, _signs, chestxray14, vindr
+from headwater.data.twins import _anatomy, _patients, _radiograph, _signs, chestxray14, vindr
 
 CASES = 20
 
@@ -101,7 +102,7 @@ def test_a_failure_leaves_nothing_behind(archive, tmp_path, monkeypatch):
         raise OSError("disk full")
 
     # the stamp is the last thing that every twin writes
-    monkeypatch.setattr(_folder.formats, "write_json", broken)
+    monkeypatch.setattr(twin_folder.formats, "write_json", broken)
     with pytest.raises(OSError, match="disk full"):
         registry.load("twins", archive).make(tmp_path / "twin", cases=8, seed=0)
     assert list(tmp_path.iterdir()) == []
@@ -109,7 +110,7 @@ def test_a_failure_leaves_nothing_behind(archive, tmp_path, monkeypatch):
 
 def test_what_lies_there_is_never_overwritten(archive, tmp_path):
     (tmp_path / "mine.txt").write_text("years of work")
-    with pytest.raises(UserError, match="lies here already"):
+    with pytest.raises(UserError, match="already exists"):
         registry.load("twins", archive).make(tmp_path, cases=8, seed=0)
     assert [file.name for file in tmp_path.iterdir()] == ["mine.txt"]
 

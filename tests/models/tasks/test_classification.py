@@ -69,7 +69,7 @@ def test_without_weights_the_loss_is_torchs():
     random = np.random.default_rng(0)
     logits = torch.from_numpy(random.normal(size=(8, 3))).float()
     ones = torch.ones(3)
-    many = torch.from_numpy(random_targets(random, "multilabel", cases=8, labels=3))
+    many = torch.from_numpy(random_targets(random, "multilabel", cases=8, labels=3)).to(logits.dtype)
     one = torch.from_numpy(random_targets(random, "multiclass", cases=8, labels=3))
     assert torch.isclose(
         classification.loss(logits, many, weights=ones, form="multilabel"),

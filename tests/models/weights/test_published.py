@@ -1,6 +1,7 @@
 """Every published kind of checkpoint loads whole, computes what its publisher's network computes, or is refused."""
 
 import json
+import math
 import re
 from dataclasses import replace
 from functools import partial
@@ -25,6 +26,8 @@ from weights_made import PUBLISHED, Form, Published, augreg
 
 pytestmark = pytest.mark.usefixtures("float64")
 
+SINGLE = 2.0**-24
+"""The largest relative error of one operation in float32."""
 KINDS = {published.name: published for published in PUBLISHED}
 CREATE = timm.create_model
 
@@ -60,6 +63,11 @@ def adopted(folder, published, tensors, *, layout="", backbone="", size=0, cover
     return encoder.eval(), json.loads((folder / "c.json").read_text())
 
 
+def allowed(published):
+    """How far the features may lie apart: timm makes rotary angles, up to 2 pi, in float32 by some four operations."""
+    return 4 * 2 * math.pi * SINGLE if published.layout.startswith("dinov3") else rounding.NEAR["atol"]
+
+
 def difference(encoder, published, tensors, *, size=0, forward=None):
     """Largest difference between our features and the publisher's, of images normalised as the layout says."""
     images = torch.rand(2, 3, size or published.size, size or published.size)
@@ -77,7 +85,7 @@ def test_it_computes_what_its_publishers_network_computes(tmp_path, published):
     assert report["share"] == 1
     assert not report["missing"] and not report["unexpected"] and not report["interpolated"]
     assert all(len(what) > 10 for what in report["arranged"].values())
-    assert difference(encoder, published, tensors) < rounding.NEAR["atol"]
+    assert difference(encoder, published, tensors) < allowed(published)
 
 
 def test_every_tensor_of_the_real_one_has_its_place(published, monkeypatch):
@@ -151,7 +159,7 @@ def test_under_another_layout_it_is_the_same_or_refused(tmp_path, published, lay
     else:
         mean, std = registry.load("weights", published.layout).normalisation(published.backbone, {})
         encoder.mean, encoder.std = torch.tensor(mean), torch.tensor(std)
-        assert difference(encoder, published, tensors) < rounding.NEAR["atol"]
+        assert difference(encoder, published, tensors) < allowed(published)
 
 
 def a_kind(monkeypatch, name):
@@ -169,7 +177,7 @@ def test_a_larger_grid_of_positions_is_interpolated_as_its_publisher_does(tmp_pa
     encoder, report = adopted(tmp_path, published, tensors)
     assert report["share"] == 1 and list(report["interpolated"]) == ["pos_embed"]
     assert not report["footnotes"]
-    assert difference(encoder, published, tensors) < rounding.NEAR["atol"]
+    assert difference(encoder, published, tensors) < allowed(published)
 
 
 def test_rotary_positions_fit_every_size(tmp_path, monkeypatch):
@@ -177,7 +185,7 @@ def test_rotary_positions_fit_every_size(tmp_path, monkeypatch):
     encoder, report = adopted(tmp_path, published, published.tensors(), size=32)
     assert not report["interpolated"]
     for size in (32, 48, 80):
-        assert difference(encoder, published, published.tensors(), size=size) < rounding.NEAR["atol"]
+        assert difference(encoder, published, published.tensors(), size=size) < allowed(published)
 
 
 def test_the_bias_of_the_key_must_be_masked(tmp_path, monkeypatch):
@@ -210,7 +218,7 @@ def test_layers_may_lie_one_deeper_at_hugging_face(tmp_path, monkeypatch):
     deeper = {f"model.{key}" if key.startswith("layer.") else key: x for key, x in published.tensors().items()}
     encoder, report = adopted(tmp_path, published, deeper)
     assert report["share"] == 1 and not report["unexpected"]
-    assert difference(encoder, published, published.tensors()) < rounding.NEAR["atol"]
+    assert difference(encoder, published, published.tensors()) < allowed(published)
 
 
 def test_jaxs_gelu_is_another(tmp_path, monkeypatch):
@@ -245,7 +253,8 @@ def test_patches_are_resampled_only_when_asked_for(tmp_path, monkeypatch, layout
     mean, std = (torch.tensor(each).view(3, 1, 1) for each in (IMAGENET_MEAN, IMAGENET_STD))
     with torch.no_grad():
         theirs = published.forward(tensors, (images - mean) / std, published.form)
-        assert (encoder(enlarged) - theirs).abs().max() < rounding.NEAR["atol"]
+        # timm resamples in float32: sums of 14 * 14 products by a matrix whose condition is 2.5
+        assert (encoder(enlarged) - theirs).abs().max() < 14 * 14 * 2.5 * SINGLE
 
 
 def test_a_layout_and_a_prefix_are_told_together(tmp_path, monkeypatch):
@@ -311,4 +320,4 @@ def test_a_pretraining_goes_on_from_each_of_them(tmp_path, monkeypatch, name):
     old, new = (weight_files.load_weights(tmp_path / f"{file}.safetensors") for file in ("e", "more"))
     assert old[1]["mean"] == new[1]["mean"]
     encoder, _ = restore(*new, name=published.backbone, size=published.size, file="more")
-    assert difference(encoder.eval(), published, published.tensors()) < rounding.NEAR["atol"]
+    assert difference(encoder.eval(), published, published.tensors()) < allowed(published)

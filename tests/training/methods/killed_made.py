@@ -17,7 +17,7 @@ import headwater
 import warm
 from headwater.stages import pretrain
 from headwater.study.source import Source
-from headwater.training import loop
+from headwater.training import loop, pretraining
 
 PLACES = ("views", "forward", "after_step", "save")
 """Where a training can be told to die: in a method of its learner, or once its progress is written, but unnamed yet."""
@@ -52,7 +52,7 @@ def train(folder: str, *, source: str, made: dict[str, str], size: int, at: int 
 
 def doom(*, at: int, place: str) -> None:
     """Have the learner that is made next die."""
-    taken, made, written = [], pretrain._learner, torch.save
+    taken, made, written = [], pretraining.learner_of, torch.save
 
     def die_if(here: str) -> None:
         if here == place and len(taken) >= at:
@@ -76,7 +76,7 @@ def doom(*, at: int, place: str) -> None:
         written(*given, **named)
         die_if("save")
 
-    pretrain._learner, torch.save = learner, save
+    pretraining.learner_of, torch.save = learner, save
 
 
 def forked(request: dict) -> int:

@@ -95,7 +95,7 @@ def test_every_parameter_of_byols_heads_learns():
 def test_mocos_loss_is_lightlys_with_a_memory_bank():
     module = learner("moco", temperature=0.3, queue=24)
     reference = NTXentLoss(temperature=0.3, memory_bank_size=(24, 16))
-    reference.memory_bank.bank.copy_(module.queue.answers)
+    reference.double().memory_bank.bank.copy_(module.queue.answers)
     views = seen(module)
     found = copy.deepcopy(module)._keys(views[1])
     queries, loss = made_by(module.query, lambda: module(views, TARGETS))

@@ -1,7 +1,7 @@
 """Directions: how far rows of numbers point apart, and which of a pile of them stand for the others.
 
 Rows are float16, whose products add up in float64 without rounding: a distance is the same in whatever order, block or
-thread it is reckoned, and large piles are looked through by rough products, of which the near ones are reckoned anew.
+thread it is computed, and large piles are looked through by rough products, of which the near ones are computed anew.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ TILE = 8192
 """Kept rows that a block is held against at a time, newest first."""
 
 CHECKED = 8
-"""Likely rows that are reckoned anew at a time, newest first."""
+"""Likely rows that are computed anew at a time, newest first."""
 
 
 def without_nothing(rows: np.ndarray) -> np.ndarray:

@@ -7,10 +7,10 @@ A plug-in holds
 `cases` is the corpus' training split as a "cases" table, patient by patient and within a patient slice by slice where
 the archive tells positions, else in the order of cases.parquet; that order is part of each method. Besides, it has the
 columns `volume` (series, else examination, else patient) and, of the image as it was decoded, `difference`,
-`perceptual` and `average` (uint64; see hashes.py). `images` is the memory-mapped uint8, or int16 of Hounsfield units,
-(cases, channels, height, width) of the whole archive; the column `row` of `cases` points into it. Where an option means
-a "source" (see registry.MEANINGS), `images` are no pixels but what that source's encoder sees: features float16
-(training images, width), into which `row` points likewise.
+`perceptual` and `average` (uint64; see perceptual_hash.py). `images` is the memory-mapped uint8, or int16 of Hounsfield
+units, (cases, channels, height, width) of the whole archive; the column `row` of `cases` points into it. Where an
+option means a "source" (see registry.MEANINGS), `images` are no pixels but what that source's encoder sees: features
+float16 (training images, width), into which `row` points likewise.
 """
 
 from dataclasses import dataclass

@@ -8,9 +8,9 @@ import numpy as np
 from PIL import Image
 
 from headwater.data.datasets.covid_ct import CARD, LISTS
+from headwater.data.twin_folder import whole_folder
 from headwater.data.twins import _slices
 from headwater.data.twins._files import eight_bits, write_table
-from headwater.data.twins._folder import whole_folder
 from headwater.study.archive import Twin
 
 SIGNS = {"COVID": "patches of ground glass", "NonCOVID": "a nodule, or nothing"}

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from headwater.data.io.nifti_writing import write_nifti
+from headwater.data.twin_folder import whole_folder
 from headwater.data.twins._files import write_table
-from headwater.data.twins._folder import whole_folder
 from headwater.data.twins._patients import Sign
 from headwater.data.twins._scans import Scan, scans
 from headwater.study.archive import Twin

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from headwater.data.io.dicom_writing import identifier, write_radiograph, write_slice
-from headwater.data.twins._folder import whole_folder
+from headwater.data.twin_folder import whole_folder
 from headwater.data.twins._patients import Sign
 from headwater.data.twins._scans import Scan, scans
 from headwater.study.archive import Twin

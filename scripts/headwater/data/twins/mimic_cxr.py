@@ -6,8 +6,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from headwater.data.twin_folder import whole_folder
 from headwater.data.twins._files import eight_bits, write_table
-from headwater.data.twins._folder import whole_folder
 from headwater.data.twins._patients import Patient, Visit, examinations, patients, set_apart
 from headwater.data.twins._reports import NO_FINDING, SIGNS, mentions, readings
 from headwater.study.archive import Twin

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from headwater.data.datasets.organsmnist import CARD, PARTS, file_of
+from headwater.data.twin_folder import whole_folder
 from headwater.data.twins import _slices
 from headwater.data.twins._files import eight_bits
-from headwater.data.twins._folder import whole_folder
 from headwater.data.twins._slices import Organ
 from headwater.study.archive import Twin
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from headwater.data.twin_folder import whole_folder
 from headwater.data.twins._files import DAMAGED_EVERY, damage, write_table
-from headwater.data.twins._folder import whole_folder
 from headwater.data.twins._patients import Patient, Sign, Visit, examinations, patients, reported
 from headwater.study.archive import Twin
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from headwater.data.io.dicom_writing import write_slice
+from headwater.data.twin_folder import whole_folder
 from headwater.data.twins._files import DAMAGED_EVERY, damage, write_table
-from headwater.data.twins._folder import whole_folder
 from headwater.data.twins._patients import Sign
 from headwater.data.twins._scans import Scan, scans
 from headwater.study.archive import Twin

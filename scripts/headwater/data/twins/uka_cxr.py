@@ -8,8 +8,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from headwater.data.twin_folder import whole_folder
 from headwater.data.twins._files import eight_bits, write_table
-from headwater.data.twins._folder import whole_folder
 from headwater.data.twins._patients import Patient, Sign, Visit, patients
 from headwater.study.archive import Twin
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from headwater.data.io.dicom_writing import write_radiograph
+from headwater.data.twin_folder import whole_folder
 from headwater.data.twins._files import write_table
-from headwater.data.twins._folder import whole_folder
 from headwater.data.twins._patients import Patient, Sign, Visit, patients, reported
 from headwater.study.archive import Twin
 

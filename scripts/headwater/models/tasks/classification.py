@@ -75,7 +75,8 @@ def loss(outputs: Tensor, targets: Tensor, *, weights: Tensor, form: Form) -> Te
     """
     logits = outputs.float()
     known = targets.isfinite()
-    filled = torch.where(known, targets, 0.0)
+    # torch computes the multilabel loss in the number format of the targets
+    filled = torch.where(known, targets, 0.0).to(logits.dtype)
     if form == "multilabel":
         each = F.binary_cross_entropy_with_logits(logits, filled, pos_weight=weights, reduction="none")
         return torch.where(known, each, 0.0).mean()

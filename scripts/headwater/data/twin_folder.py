@@ -19,7 +19,7 @@ def stamp(archive: str, twin: Twin) -> dict:
 
 
 def occupied(folder: Path) -> bool:
-    """Whether anything lies at `folder` already; an empty folder does not count."""
+    """Whether something exists at `folder`; an empty folder does not count."""
     return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
 
 
@@ -41,6 +41,6 @@ def whole_folder(folder: Path, *, archive: str, twin: Twin) -> Iterator[Path]:
 
 
 def refuse_if_occupied(folder: Path) -> None:
-    """Refuse to write where something lies already."""
+    """Refuse to write where something exists."""
     if occupied(folder):
-        raise UserError("something lies here already", file=folder, remedy="name a folder that does not exist yet")
+        raise UserError("already exists", file=folder, remedy="choose a folder that does not exist yet")

@@ -1,0 +1,104 @@
+"""Checks of images: which files there are, and what a sample of them shows when it is read."""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from headwater.data.image_sample import Specimen
+from headwater.data.integrity_checks.findings import FEW, Finding, tally
+
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom", ".npz", ".nii", ".nii.gz")
+
+
+def image_files(folder: Path) -> set[str]:
+    """Image files below a folder, and below what it links to, by their path in it."""
+    images, walked = set(), set()
+    for place, below, files in os.walk(folder, followlinks=True):
+        here = os.path.realpath(place)
+        if here in walked:
+            below.clear()
+            continue
+        walked.add(here)
+        inside = Path(place).relative_to(folder)
+        images |= {str(inside / file) for file in files if file.lower().endswith(PICTURES)}
+    return images
+
+
+def candidates(catalogue: pd.DataFrame | None, there: set[str] | None) -> list[dict[str, Any]]:
+    """The cases that a sample is drawn from: those listed and there; without a catalogue, what lies on the disk."""
+    if catalogue is None:
+        return [{"case": Path(file).stem, "file": file, "split": ""} for file in sorted(there or ())]
+    rows = catalogue if there is None else catalogue[catalogue["file"].isin(there)]
+    return rows[["case", "file", "split"]].to_dict("records")
+
+
+def problems(specimens: list[Specimen], *, files: list[str]) -> Iterator[Finding]:
+    """Images of the sample that cannot be used, show nothing, or have an impossible age in their header."""
+    total = len(specimens)
+    for problem, names in _by(zip((specimen.problem for specimen in specimens), files, strict=True)).items():
+        if problem:
+            severity = "error" if len(names) > FEW * total else "warning"
+            what = f"images of the sample that cannot be used: {len(names):,} of {total:,} ({problem})"
+            remedy = f"fetch them again; prepare refuses more than {FEW:.0%} of all (archives.<name>.rejects)"
+            yield Finding(severity=severity, what=what, count=len(names), remedy=remedy, names=tuple(names))
+    for which, what, remedy in (
+        (
+            [specimen.blank for specimen in specimens],
+            "have one grey value throughout",
+            "look at them; they teach nothing",
+        ),
+        (
+            [specimen.strange_age for specimen in specimens],
+            "tell an age that makes no sense in their header",
+            "it is unknown then",
+        ),
+    ):
+        names = tuple(file for file, hit in zip(files, which, strict=True) if hit)
+        if names:
+            what = f"images of the sample that {what}: {len(names):,} of {total:,}"
+            yield Finding(severity="warning", what=what, count=len(names), remedy=remedy, names=names)
+
+
+def _by(pairs: Iterable[tuple[str, Any]]) -> dict[str, list]:
+    """The values by key."""
+    groups: dict[str, list] = {}
+    for key, value in pairs:
+        groups.setdefault(key, []).append(value)
+    return groups
+
+
+def duplicates(specimens: list[Specimen], rows: list[dict[str, Any]]) -> Iterator[Finding]:
+    """Images that have the same pixels, and those of them that are in two splits."""
+    pairs = [
+        (specimen.digest, row)
+        for specimen, row in zip(specimens, rows, strict=True)
+        if specimen.digest and not specimen.blank
+    ]
+    groups = [group for group in _by(pairs).values() if len(group) > 1]
+    across = [group for group in groups if len({row["split"] for row in group}) > 1]
+    within = [group for group in groups if group not in across]
+    for kind, severity, where, remedy in (
+        (within, "warning", "", "they count twice; leave one of each"),
+        (across, "error", " in another split", "what is trained on would be tested on; take one of each away"),
+    ):
+        names = tuple(row["file"] for group in kind for row in group)
+        if names:
+            what = f"images of the sample with the pixels of another one{where}: {len(names):,} of {len(specimens):,}"
+            yield Finding(severity=severity, what=what, count=len(names), remedy=remedy, names=names)
+
+
+def descriptions(specimens: list[Specimen], *, many: int) -> Iterator[str]:
+    """How many images were read, and in which forms and sizes they are."""
+    yield f"Sample       {len(specimens):,} of {many:,} images read"
+    if forms := [specimen.form for specimen in specimens if specimen.form]:
+        yield f"Kept as      {tally(forms)}"
+    if shapes := [specimen.shape for specimen in specimens if specimen.shape]:
+        heights, widths = ([shape[side] for shape in shapes] for side in (0, 1))
+        common, count = Counter(shapes).most_common(1)[0]
+        size = f"width {min(widths)} to {max(widths)}, height {min(heights)} to {max(heights)}"
+        coloured = sum(len(shape) == 3 for shape in shapes)
+        yield f"Pixels       {size}; {count:,} are {common[1]} x {common[0]}; {coloured:,} in colour"

@@ -1,0 +1,148 @@
+"""Reduced corpora: which training images of an archive a reduction keeps, and what it did with each of them."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from headwater.core import registry
+from headwater.core.errors import UserError
+from headwater.core.fingerprints import sha256
+from headwater.core.records import Choice, Record
+from headwater.data import store, tables
+from headwater.data.perceptual_hash import KINDS, LEDGER, WORDS
+from headwater.data.reductions import Kept
+from headwater.data.tables import FLAG, NUMBER, TEXT, WHOLE
+
+ROWS = tables.Table(name="rows", columns={"row": WHOLE, "case": TEXT}, keys=("row",))
+"""Which rows of images.npy a corpus keeps, in order."""
+
+MANIFEST = tables.Table(
+    name="manifest",
+    columns={
+        "row": WHOLE,
+        "case": TEXT,
+        "patient": TEXT,
+        # series, else examination, else patient; and where in it the image lies, as far as the archive tells
+        "volume": TEXT,
+        "position": NUMBER,
+        "kept": FLAG,
+        # the kept image that stands for it, itself where it is kept; "" and -1 where none does
+        "leader": TEXT,
+        "leader_row": WHOLE,
+        # from the leader; empty where a reduction measures none
+        "distance": NUMBER,
+    },
+    keys=("row",),
+)
+"""All training images of a corpus in the order in which a reduction saw them, and what it did with each."""
+
+
+def reduced(
+    reduction: Choice,
+    *,
+    cases: Path,
+    images: Path,
+    hashes: Path,
+    rows: Path,
+    manifest: Path,
+    like: Path | None,
+    features: Path | None,
+) -> dict[str, int]:
+    """Write the kept rows and the manifest; return the numbers of images, of kept images and of volumes."""
+    corpus, pixels = _corpus(cases, images=images, hashes=hashes)
+    if like is not None:
+        reduction = _as_many(reduction, like=like, corpus=corpus)
+    options = registry.chosen("reductions", reduction)
+    table, inputs = _inputs(corpus, pixels, options=options, features=features)
+    kept = registry.load("reductions", reduction.name).keep(table, inputs, options=options)
+    positions = kept.positions
+    if not len(positions):
+        raise UserError(
+            f"{reduction.name} keeps none of {len(corpus)} images", file=cases, remedy="choose a milder reduction"
+        )
+    origin = {"features": sha256(features)} if features else None
+    ROWS.write(corpus.loc[positions, ["row", "case"]], rows, origin=origin)
+    MANIFEST.write(_manifest(corpus, kept), manifest, origin=origin)
+    volumes = len(corpus[["patient", "volume"]].drop_duplicates())
+    return {"images": len(corpus), "kept": len(positions), "volumes": volumes}
+
+
+def _corpus(cases: Path, *, images: Path, hashes: Path) -> tuple[pd.DataFrame, np.ndarray]:
+    """The training images in the order of the method, with their volumes and hashes; and the pixels of all images."""
+    table, pixels, words = store.CASES.read(cases), store.read_images(images), store.read_hashes(hashes)
+    for file, content in ((images, pixels), (hashes, words)):
+        if len(content) != len(table):
+            raise UserError(
+                f"holds {len(content)} images, but {cases} lists {len(table)}", file=file, remedy="run prepare again"
+            )
+    if words.shape[1] != WORDS:
+        raise UserError(
+            f"has {words.shape[1]} words for each image, not {WORDS}", file=hashes, remedy="run prepare again"
+        )
+    corpus = _ordered(table[table["split"] == "train"])
+    if corpus.empty:
+        raise UserError("no image is in the train split", file=cases, remedy="look at the archive's splits")
+    short = words[corpus["row"].to_numpy(), LEDGER:]
+    return corpus.assign(volume=_volumes(corpus), **dict(zip(KINDS, short.T, strict=True))), pixels
+
+
+def _inputs(
+    corpus: pd.DataFrame, pixels: np.ndarray, *, options: Record, features: Path | None
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """What a reduction looks at: the pixels; or features, with `row` pointing to the image's place among them."""
+    source = getattr(options, "source", None)
+    if (source is None) != (features is None):
+        raise UserError(
+            f"this reduction looks at {'pixels' if source is None else f'what {source} sees'}",
+            file=features,
+            remedy="leave --features out" if source is None else "give --features what that source's encoder sees",
+        )
+    if features is None:
+        return corpus, pixels
+    encoded = store.read_features(features)
+    if len(encoded) != len(corpus):
+        thing = f"holds features of {len(encoded)} images, the train split has {len(corpus)}"
+        raise UserError(thing, file=features, remedy="delete it and run embed again")
+    return corpus.assign(row=np.argsort(np.argsort(corpus["row"].to_numpy()))), encoded
+
+
+def _ordered(table: pd.DataFrame) -> pd.DataFrame:
+    """Patient by patient, so that a reduction means the same whatever the order of an archive's table is.
+
+    Slices go along the volume where the archive tells positions: names of files may have no order that means anything.
+    """
+    slices = ["study", "series", "position"] if "position" in table.columns else []
+    by = ["patient", *(column for column in slices if column in table.columns), "row"]
+    return table.sort_values(by, kind="stable", ignore_index=True)
+
+
+def _volumes(corpus: pd.DataFrame) -> pd.Series:
+    """What an image is a slice of, as far as the archive tells: its series, examination or patient."""
+    volumes = corpus["study"].where(corpus["study"] != "", corpus["patient"])
+    if "series" not in corpus.columns:
+        return volumes
+    return corpus["series"].where(corpus["series"] != "", volumes)
+
+
+def _as_many(reduction: Choice, *, like: Path, corpus: pd.DataFrame) -> Choice:
+    """The reduction with the share of the images that another one keeps, in place of that one's name."""
+    share = len(tables.read_column(like, "row")) / len(corpus)
+    named = registry.option("reductions", reduction.name, means="reduction")
+    options = {name: option for name, option in reduction.options.items() if name != named}
+    return Choice(name=reduction.name, options={**options, "share": share})
+
+
+def _manifest(corpus: pd.DataFrame, kept: Kept) -> pd.DataFrame:
+    """The "manifest" of what became of each image, in the order of the method."""
+    has_leader, leaders = kept.leader >= 0, corpus.iloc[kept.leader]
+    return pd.DataFrame(
+        {
+            **{column: corpus[column] for column in ("row", "case", "patient", "volume")},
+            "position": corpus["position"] if "position" in corpus.columns else np.nan,
+            "kept": kept.leader == np.arange(len(corpus)),
+            "leader": np.where(has_leader, leaders["case"], ""),
+            "leader_row": np.where(has_leader, leaders["row"], -1),
+            "distance": np.nan if kept.distance is None else kept.distance,
+        }
+    )

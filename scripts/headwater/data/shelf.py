@@ -1,0 +1,54 @@
+"""The shelf of images: the file that prepared pixels are written to while their number is not known yet."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+
+class Shelf:
+    """A .npy file to which images of one shape and kind are added one after another: (cases, channels, *space).
+
+    It has one channel until the first image in colour comes.
+    """
+
+    def __init__(self, path: Path, *, space: tuple[int, ...], kind: type[np.generic] = np.uint8):
+        self.path, self.space, self.kind, self.channels, self.count = path, space, np.dtype(kind), 1, 0
+
+    def __enter__(self) -> "Shelf":
+        self.file = self.path.open("wb+")
+        self._write_header()
+        self.start = self.file.tell()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self.file:
+            self.file.seek(0)
+            self._write_header()
+
+    def add(self, pixels: np.ndarray) -> None:
+        """Add an image (channels, *space) behind the others."""
+        if len(pixels) > self.channels:
+            self._widen(len(pixels))
+        wide = np.broadcast_to(pixels, (self.channels, *self.space))
+        self.file.write(wide.astype(self.kind, casting="equiv").tobytes())
+        self.count += 1
+
+    def _widen(self, channels: int) -> None:
+        """Repeat the one channel of all images so far, in place, from the last to the first."""
+        self.file.flush()
+        narrow = math.prod(self.space) * self.kind.itemsize
+        wide = channels * narrow
+        for row in reversed(range(self.count)):
+            self.file.seek(self.start + row * narrow)
+            plane = self.file.read(narrow)
+            self.file.seek(self.start + row * wide)
+            self.file.write(plane * channels)
+        self.file.seek(self.start + self.count * wide)
+        self.channels = channels
+
+    def _write_header(self) -> None:
+        """Say what follows; NumPy leaves room for the count to grow, so the length stays."""
+        shape = (self.count, self.channels, *self.space)
+        form = {"descr": self.kind.newbyteorder("<").str, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(self.file, form)
