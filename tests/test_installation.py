@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import distribution
 from itertools import chain
@@ -26,15 +26,19 @@ ROOT = Path(__file__).parent.parent
 INSTALL = ROOT / "envs" / "install.py"
 LOCK = (ROOT / "requirements.lock").read_text()
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+TRACKED = subprocess.run(
+    ["git", "ls-files", "scripts"], cwd=ROOT, capture_output=True, text=True, check=True
+).stdout.split()
 REAL_UV = Path(sys.executable).with_name("uv")
 
 
 @dataclass
 class Stage:
-    """An index of packages, a lock for the older ones, a virtual environment, and the settings of pip and uv."""
+    """An index of packages, a lock for the older ones, a project, its environment, and the settings of pip and uv."""
 
     index: Path
     lock: Path
+    project: Path
     venv: Path
     settings: dict[str, str]
 
@@ -42,7 +46,7 @@ class Stage:
         """What `make setup` runs, on this lock or another."""
         if lock is not None:
             self.lock.write_text(lock)
-        command = [sys.executable, INSTALL, "--venv", self.venv, "--lock", self.lock, "--project", ROOT]
+        command = [sys.executable, INSTALL, "--venv", self.venv, "--lock", self.lock, "--project", self.project]
         environment = os.environ | self.settings | settings
         return subprocess.run(command, cwd=self.index, env=environment, capture_output=True, text=True)
 
@@ -87,7 +91,15 @@ def stage_in(folder: Path) -> Stage:
     settings = dict.fromkeys(("PIP_FIND_LINKS", "UV_FIND_LINKS"), str(index))
     settings |= dict.fromkeys(("PIP_NO_INDEX", "UV_NO_INDEX", "PIP_NO_CACHE_DIR"), "1")
     settings |= {"PIP_CONFIG_FILE": os.devnull, "PIP_COMPILE": "0"}
-    return Stage(index, lock, folder / "venv", settings)
+    return Stage(index, lock, copied(folder / "project"), folder / "venv", settings)
+
+
+def copied(folder: Path) -> Path:
+    """A copy of headwater: who builds a package writes beside its sources."""
+    for name in (*TRACKED, "pyproject.toml", "README.md", "LICENSE"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +155,7 @@ def test_what_was_killed_is_continued_by_pip_where_uv_cannot(tmp_path: Path):
 
 def test_headwater_is_there_from_any_folder(stage: Stage):
     process = stage.python("-c", "import headwater; print(headwater.__file__)")
-    assert process.stdout.strip() == str(ROOT / "scripts" / "headwater" / "__init__.py"), process.stderr
+    assert process.stdout.strip() == str(stage.project / "scripts" / "headwater" / "__init__.py"), process.stderr
     assert PYPROJECT["project"]["scripts"] == {"headwater": "headwater.cli:main"}
     assert "from headwater.cli import main" in (stage.venv / "bin" / "headwater").read_text()
 
@@ -158,15 +170,10 @@ def test_the_command_answers_from_any_folder(stage: Stage):
 
 def test_a_wheel_of_headwater_holds_the_whole_library(stage: Stage, tmp_path: Path):
     """Built as for `pip install .`, in an environment of its own: by the locked setuptools, not by the newest."""
-    listed = subprocess.run(["git", "ls-files", "scripts"], cwd=ROOT, capture_output=True, text=True, check=True)
-    tracked = listed.stdout.split()
-    for name in (*tracked, "pyproject.toml", "README.md", "LICENSE"):  # a build leaves a folder beside its sources
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, tmp_path / name)
-    process = stage.python("-m", "pip", "wheel", "--no-deps", "--wheel-dir", tmp_path, tmp_path)
+    process = stage.python("-m", "pip", "wheel", "--no-deps", "--wheel-dir", tmp_path, stage.project)
     assert process.returncode == 0, process.stdout + process.stderr
     (built,) = tmp_path.glob("headwater-*.whl")
-    library = {name.removeprefix("scripts/") for name in tracked if name.count("/") > 1}
+    library = {name.removeprefix("scripts/") for name in TRACKED if name.count("/") > 1}
     assert len(library) > 100
     assert library - set(zipfile.ZipFile(built).namelist()) == set()
 
@@ -207,7 +214,7 @@ def test_a_failure_names_what_to_do_and_leaves_nothing_ready(stage: Stage, tmp_p
 def test_an_environment_of_another_python_is_refused(stage: Stage, tmp_path: Path):
     python = tmp_path / "bin" / "python"
     python.parent.mkdir()
-    other = Stage(stage.index, stage.lock, tmp_path, stage.settings)
+    other = replace(stage, venv=tmp_path)
     python.write_text("#!/bin/sh\necho 3.9\n")
     python.chmod(0o755)
     assert re.search(r"is of Python 3\.9, not 3\.\d+; remove it", failure(other.install()))
@@ -218,7 +225,7 @@ def test_an_environment_of_another_python_is_refused(stage: Stage, tmp_path: Pat
 
 def test_a_python_without_venv_is_named(stage: Stage, tmp_path: Path):
     (tmp_path / "venv.py").write_text("raise SystemExit('ensurepip is not available')\n")
-    other = Stage(stage.index, stage.lock, tmp_path / "venv", stage.settings)
+    other = replace(stage, venv=tmp_path / "venv")
     assert "apt install python3-venv" in failure(other.install(PYTHONPATH=str(tmp_path)))
 
 
