@@ -545,7 +545,7 @@ def test_a_file_that_is_no_config_is_refused(tmp_path: Path, text: str, said: st
 
 
 def test_an_absent_config_is_refused(tmp_path: Path):
-    with pytest.raises(UserError, match="No such file"):
+    with pytest.raises(UserError, match="there is no such config file"):
         study_config.read(tmp_path / "absent.yaml")
 
 

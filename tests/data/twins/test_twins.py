@@ -102,7 +102,7 @@ def test_a_failure_leaves_nothing_behind(archive, tmp_path, monkeypatch):
         raise OSError("disk full")
 
     # the stamp is the last thing that every twin writes
-    monkeypatch.setattr(twin_folder.formats, "write_json", broken)
+    monkeypatch.setattr(twin_folder.files, "write_json", broken)
     with pytest.raises(OSError, match="disk full"):
         registry.load("twins", archive).make(tmp_path / "twin", cases=8, seed=0)
     assert list(tmp_path.iterdir()) == []
