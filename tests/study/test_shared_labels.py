@@ -7,7 +7,7 @@ import yaml
 
 from headwater.core.errors import UserError
 from headwater.planning import preflight, timing_profile
-from headwater.planning.overview import study
+from headwater.planning.overview import overview
 from headwater.planning.timing_profile import Calibration
 from headwater.study import config as study_config
 from headwater.study import job_graph, shared_labels
@@ -148,7 +148,7 @@ def test_the_page_of_the_plan_says_who_takes_part(tmp_path, capsys):
         config = two_hospitals()
         config["comparison"]["external"] = external
         file.write_text(yaml.safe_dump(config))
-        study(config=file, folder=tmp_path)
+        overview(config=file, folder=tmp_path)
         said = capsys.readouterr().out
         assert ("  photographs: shares no finding with another dataset: takes no part" in said) == external
         assert ("Findings that a dataset shares with others:" in said) == external
