@@ -20,7 +20,7 @@ pytestmark = pytest.mark.cluster
 
 DOOR = [sys.executable, str(ROOT / "scripts" / "submit.py")]
 TABLE = Path("results/report/significance.csv")
-STEPS = 1000
+STEPS = 2500
 QUICK = "--slurm-init-seconds-before-status-checks 2 --latency-wait 10 --slurm-jobname-prefix controlled"
 
 
@@ -65,7 +65,7 @@ def test_the_controller_outlives_its_own_time(tmp_path: Path):
     local.mkdir()
     snakemake(local, config=config(), timeout=1500)
     (by_slurm / "config.yaml").write_text((local / "config.yaml").read_text())
-    said = submit(by_slurm, "start", "--config", "config.yaml", "--minutes", "3", "--look", "10", "--snakemake", QUICK)
+    said = submit(by_slurm, "start", "--config", "config.yaml", "--minutes", "2", "--look", "10", "--snakemake", QUICK)
     [job] = re.findall(r"job (\d+)", said)
     try:
         assert f"job {job}: " in submit(by_slurm, "status")
