@@ -241,7 +241,9 @@ def test_other_failures_are_told_from_what_is_said():
 def test_make_runs_it_with_a_new_python_only(tmp_path: Path):
     def make(*arguments: str) -> subprocess.CompletedProcess:
         command = ["make", *arguments, "setup", f"VENV={tmp_path / 'venv'}"]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        # not as a part of the `make test` that may have started this test, which says where it enters and leaves
+        plain = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+        return subprocess.run(command, cwd=ROOT, env=plain, capture_output=True, text=True)
 
     assert f"envs/install.py --venv {tmp_path / 'venv'}" in make("-n").stdout
     refused = make("PYTHON=false")
