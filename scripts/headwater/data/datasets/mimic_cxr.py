@@ -59,8 +59,6 @@ FILES = {
 }
 """The tables, which may be compressed (.gz); those of 2.0.0 keep their names in 2.1.0."""
 
-LABELLERS = ("chexpert", "negbio")
-
 SPLITS = {"train": "train", "validate": "validation", "test": "test"}
 
 SPELLINGS = {"Lung Opacity": ("Lung Opacity", "Airspace Opacity")}
