@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pydicom
@@ -30,9 +31,9 @@ from pydicom.uid import (
     JPEGExtended12Bit,
 )
 
+from headwater.core import guarded_process
 from headwater.core.errors import UserError
 from headwater.data.io import codestreams, limits
-from headwater.data.io.guard import guard
 
 BROKEN = (
     OSError,
@@ -60,6 +61,9 @@ DEFLATED = b"1.2.840.10008.1.2.1.99"
 PLAIN = b"1.2.840.10008.1.2.1".ljust(len(DEFLATED), b"\0")
 LONG = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
 """Kinds of elements whose length takes four bytes (DICOM PS3.5 7.1.2)."""
+
+CONVERT = "fetch it again, or convert it to Explicit VR Little Endian"
+"""What to do about a file that its decoder fails on."""
 
 ITEM = b"\xfe\xff\x00\xe0"
 """How encapsulated pixels begin."""
@@ -142,7 +146,7 @@ def stored_values(dataset: pydicom.Dataset, path: Path) -> np.ndarray:
     if dataset.file_meta.TransferSyntaxUID.is_compressed:
         _refuse_without_decoder(dataset, path)
         _refuse_other_streams(dataset, path, shape=shape)
-        stored = guard().run(_unpacked, path)
+        stored = _decoded(dataset, path)
     else:
         stored = pixel_array(dataset, allow_excess_frames=False)
     samples = int(dataset.get("SamplesPerPixel") or 1)
@@ -233,21 +237,44 @@ def _refuse_without_decoder(dataset: pydicom.Dataset, path: Path) -> None:
         ) from None
 
 
-def _unpacked(path: Path) -> np.ndarray:
-    """Values of a compressed file, in whatever shape its decoder gives them; runs under guard."""
+def _decoded(dataset: pydicom.Dataset, path: Path) -> np.ndarray:
+    """Values of a compressed file, in whatever shape its decoder gives them; decoded in a guarded process."""
+    if guarded_process.is_guarded():
+        return _decoded_here(dataset, path)
+    (stored,) = guarded_process.of_this_process().run(_decoded_file, [path], lost=_refuse_crash)
+    return stored
+
+
+def _refuse_crash(path: Path) -> NoReturn:
+    """Refuse a file that ended the process before any decoder had it."""
+    what = guarded_process.CRASHES
+    raise UserError(what, file=path, remedy=CONVERT, nameless=what)
+
+
+def _decoded_file(path: Path) -> np.ndarray:
+    """Values of a compressed file, as a guarded process gives them to one that is not."""
     with refusing(path, what="DICOM image"):
         dataset = opened(path)
         dataset.NumberOfFrames = frames_of(dataset)
-        if _is_known(dataset):
+        # imports GDCM where it is needed, before memory is limited
+        _refuse_without_decoder(dataset, path)
+        return _decoded_here(dataset, path)
+
+
+def _decoded_here(dataset: pydicom.Dataset, path: Path) -> np.ndarray:
+    """Values of a compressed file, decoded in this process under limits."""
+    syntax = dataset.file_meta.TransferSyntaxUID
+    has_decoder = _is_known(dataset)
+    with guarded_process.limited(path, limits=limits.of_decoder(path), remedy=CONVERT):
+        if has_decoder:
             return pixel_array(dataset, allow_excess_frames=False)
-        if dataset.file_meta.TransferSyntaxUID in HIGH_THROUGHPUT:
+        if syntax in HIGH_THROUGHPUT:
             # a JPEG 2000 of a later part, which the OpenJPEG in Pillow reads
-            dataset.file_meta.TransferSyntaxUID = JPEG2000Lossless
-            return pixel_array(dataset, decoding_plugin="pillow", allow_excess_frames=False)
-        return _unpacked_by_gdcm(path, syntax=dataset.file_meta.TransferSyntaxUID.name)
+            return get_decoder(JPEG2000Lossless).as_array(dataset, decoding_plugin="pillow")[0]
+        return _decoded_by_gdcm(path, syntax=syntax.name)
 
 
-def _unpacked_by_gdcm(path: Path, *, syntax: str) -> np.ndarray:
+def _decoded_by_gdcm(path: Path, *, syntax: str) -> np.ndarray:
     """Values of a file in one of the rarer compressions (values,)."""
     import gdcm
 

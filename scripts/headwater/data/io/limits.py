@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from headwater.core.errors import UserError
+from headwater.core.guarded_process import Limits
 
 MOST_BYTES = 2**30
 """Bytes of a file, or of what it unpacks to, above which it is refused."""
@@ -19,6 +20,20 @@ MOST_FRAMES = 2**16
 
 PIECE = 2**22
 """Bytes that are asked for at a time: what a file claims and does not hold is never set aside."""
+
+DECODER_SECONDS = 8
+"""CPU seconds that the decoder of one compressed file may take, besides one for each `DECODER_PACE` bytes of it."""
+
+DECODER_PACE = 2**20
+"""Compressed bytes that the slowest decoder does in a second on a slow machine, with room to spare."""
+
+DECODER_MEMORY = 3 * 2**29
+"""Bytes that the decoder of one file may take besides what the process holds before."""
+
+
+def of_decoder(path: Path) -> Limits:
+    """What the decoder of a compressed file may take."""
+    return Limits(seconds=DECODER_SECONDS + path.stat().st_size // DECODER_PACE, memory=DECODER_MEMORY)
 
 
 def whole_file(path: Path) -> bytes:
