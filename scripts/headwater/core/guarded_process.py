@@ -102,6 +102,7 @@ class GuardedProcess:
         """The file that was under limits when the process ended, or "", and what it did."""
         if self.stopped:
             raise NoProcessError("the worker process was stopped")
+        # in case that the code closed the pipe and lives on; to a process that has ended this does nothing
         self.process.kill()
         what = ENDS.get(-self.process.wait(), CRASHES)
         file = os.fsdecode(os.pread(self.note.fileno(), 2**16, 0))
@@ -110,7 +111,8 @@ class GuardedProcess:
         return file, what
 
     def _start(self) -> None:
-        """Start a process; not by multiprocessing, which would run the user's script once more in it."""
+        """Start a process; not by multiprocessing, which would run the user's script again in it."""
+        # a file and not a message: it can be read after the process has ended, and nobody needs to receive it before
         self.note = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (closed with the process)
         self.pipe, theirs = Pipe()
         with theirs:
@@ -192,6 +194,7 @@ def serve(pipe: Connection, *, note: int) -> None:
     for number in ENDS:
         # a parent that ignores them would hand that down
         signal.signal(number, signal.SIG_DFL)
+    # the core dump of a process that holds a large series would fill the disk
     _, most = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, most))
     _worker = _Worker(note)
@@ -223,7 +226,7 @@ def _parcels(pipe: Connection) -> Iterator[bytes]:
 
 
 class Limits(NamedTuple):
-    """What one file may take."""
+    """What decoding one file may take."""
 
     seconds: float
     """of CPU time, not of the clock: whether a file can be read must not depend on what else the machine does"""
@@ -247,6 +250,7 @@ def limited(file: Path, *, limits: Limits, remedy: str) -> Iterator[None]:
             # the note comes first and goes last, so that no limit ends the process without it
             os.pwrite(_worker.note, os.fsencode(file), 0)
             lifted.callback(os.ftruncate, _worker.note, 0)
+            # the descriptor itself, because C code does not write to sys.stderr
             os.dup2(_worker.nowhere, 2)
             lifted.callback(os.dup2, _worker.stderr, 2)
             signal.setitimer(signal.ITIMER_REAL, limits.seconds + limits.patience)
@@ -264,6 +268,7 @@ def limited(file: Path, *, limits: Limits, remedy: str) -> Iterator[None]:
 def _limit(kind: int, wanted: int) -> Iterator[None]:
     """Lower a limit of this process for a while, as far as it is free to."""
     before, most = resource.getrlimit(kind)
+    # only the soft limit: a hard one could not be raised again
     resource.setrlimit(kind, (wanted if most == resource.RLIM_INFINITY else min(wanted, most), most))
     try:
         yield

@@ -35,6 +35,7 @@ class Stack:
         # objects would be unpickled, which can run code; with columns first no picture is in one piece
         if self.dtype.hasobject or is_fortran or not self.shape:
             raise ValueError(f"is not a plain array ({self.dtype}, {self.shape})")
+        # compared with the size in the zip directory, before memory for the array is allocated
         length = self.start + math.prod(self.shape) * self.dtype.itemsize
         if self.file.getinfo(f"{member}.npy").file_size != length:
             raise ValueError(f"is not as long as its header states ({length} bytes)")

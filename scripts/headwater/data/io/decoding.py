@@ -87,7 +87,7 @@ def refusing(path: Path, *, what: str) -> Iterator[None]:
         raise UserError("is not there", file=path, remedy="fetch it, or take it off the list") from None
     except BROKEN as error:
         reason = textwrap.shorten(str(error).replace(str(path), "file"), 200) or type(error).__name__
-        broken = f"is no readable {what}"
+        broken = f"is not a readable {what}"
         raise UserError(f"{broken}: {reason}", file=path, remedy="fetch it again", nameless=broken) from None
 
 
@@ -108,6 +108,7 @@ def inflated(content: bytes) -> bytes:
     if content[128:132] != b"DICM" or DEFLATED not in content[132 : 132 + 4096]:
         return content
     start = _end_of_meta(content)
+    # negative: a raw stream without the header of zlib
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     plain = inflater.decompress(content[start:], limits.MOST_BYTES)
     if inflater.unconsumed_tail or not inflater.eof:
@@ -119,6 +120,7 @@ def _end_of_meta(content: bytes) -> int:
     """Position at which the file meta information (group 0002) ends."""
     # 128 bytes of preamble and the four letters DICM
     place = 132
+    # an element: tag (4 bytes), value representation (2), then its length in 2 bytes, or in 4 after 2 reserved ones
     while content[place : place + 2] == b"\2\0":
         if content[place + 4 : place + 6] in LONG:
             place += 12 + struct.unpack_from("<I", content, place + 8)[0]
@@ -208,6 +210,7 @@ def _refuse_wrong_size(dataset: pydicom.Dataset, path: Path, *, shape: tuple[int
 
 def _refuse_other_streams(dataset: pydicom.Dataset, path: Path, *, shape: tuple[int, int, int]) -> None:
     """Refuse compressed frames that are cut off or differ in size from the header, before they are decoded."""
+    # stays 0 where there is no frame at all
     number = 0
     for number, stream in enumerate(generate_frames(dataset.PixelData, number_of_frames=shape[0]), start=1):
         size = codestreams.size_of(stream)

@@ -68,6 +68,7 @@ def write_slice(
     file.RescaleIntercept, file.RescaleSlope, file.RescaleType = -1024, 1, "HU"
     for name, value in elements.items():
         setattr(file, name, value)
+    # CT scanners store values from 0 on, with an intercept of -1024 for air
     _fill(file, hounsfield + np.int16(1024), bits_stored=16)
     with warnings.catch_warnings():
         # published archives use identifiers that DICOM does not allow, and so do their twins

@@ -25,6 +25,7 @@ MODES = {
 def form_of(path: Path) -> tuple[str, bool]:
     """The form in words, "" if unknown, and whether the header has an age, sensible or not."""
     try:
+        # reads the header only: Pillow decodes pixels when they are asked for
         with Image.open(path, formats=("PNG", "JPEG")) as picture:
             return f"{picture.format} {MODES.get(picture.mode, picture.mode)}", False
     except (*raster.BROKEN, Image.DecompressionBombError):

@@ -31,6 +31,7 @@ def read_frames(path: Path) -> Frames:
         dataset = opened(path)
         refuse_without_picture(dataset, path)
         pixels = measured(stored_values(dataset, path), dataset)
+        # float pixels may hold NaN, which would spread through every mean and convolution
         if not np.isfinite(pixels).all():
             raise UserError("has pixel values that are not finite", file=path, remedy="take it off the list")
         places = tuple(places_of(dataset, frames=frames_of(dataset)))

@@ -157,6 +157,7 @@ def _affine(raw: Nifti1Header, *, path: Path) -> np.ndarray:
     else:
         missing = "has no orientation (neither sform nor qform)"
         raise UserError(missing, file=path, remedy="set one of them, or take it off the list", nameless=missing)
+    # the lowest three bits hold the unit of space, the others that of time
     affine[:3] *= MILLIMETRES.get(int(raw["xyzt_units"]) & 7, 1.0)
     return affine
 
@@ -168,6 +169,7 @@ def _qform(raw: Nifti1Header) -> np.ndarray:
     # qfac: nibabel accepts 1 and -1 only, but a header may have 0, which means 1
     raw["pixdim"][0] = -1 if raw["pixdim"][0] < 0 else 1
     try:
+        # nibabel raises where the three numbers are longer than a unit quaternion
         affine = raw.get_qform()
     except ValueError:
         affine = np.full((4, 4), np.nan)
@@ -221,6 +223,7 @@ def _chosen(path: Path, header: Header, *, number: int | None) -> int:
 
 def _voxels(path: Path, header: Header, *, number: int) -> np.ndarray:
     """The values of one volume after slope and intercept: float32 (voxels,)."""
+    # a pair: name.hdr and name.img, both maybe with .gz
     data = path.with_name(path.name.replace(".hdr", ".img")) if header.has_image_file else path
     size = math.prod(header.shape) * header.kind.itemsize
     with _opened(data) as stream:

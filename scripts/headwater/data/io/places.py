@@ -58,6 +58,7 @@ def _numbers(
 ) -> np.ndarray | None:
     """The numbers of an element in the first header that has it; None if one of them is not finite."""
     inner = [groups.get(sequence) for groups in (own, shared)]
+    # functional groups are sequences of a single item
     for header in [*(items[0] for items in inner if items), file]:
         element = header.get(name)
         if element:

@@ -121,6 +121,7 @@ class Series(NamedTuple):
         """Degrees between the normal and the line from the first slice to the last, as with a tilted gantry."""
         line = self.positions[-1] - self.positions[0]
         along = line @ self.slices[0].place.normal
+        # arctan2 stays defined where all slices are at one position
         return float(np.degrees(np.arctan2(np.linalg.norm(line - along * self.slices[0].place.normal), along)))
 
 
@@ -185,6 +186,7 @@ def _other_kind(dataset: pydicom.Dataset) -> tuple[str, str]:
     """(kind, reason) why a readable file is not a slice; two empty texts if it may be one."""
     file_class = str(dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID") or "")
     types = [str(word).upper() for word in np.atleast_1d(dataset.get("ImageType") or [])]
+    # a DICOMDIR without a usable SOPClassUID still has its records
     if file_class == DIRECTORY or "DirectoryRecordSequence" in dataset:
         return "directory", "is a DICOMDIR, an index of files"
     if not any(name in dataset for name in PIXELS) or not dataset.get("Rows") or not dataset.get("Columns"):
@@ -243,6 +245,7 @@ def _series(images: list[_Image], aside: list[SetAside]) -> Iterator[Series]:
             aside += [SetAside(slice_.file, "other plane", _how(slice_, planes[0])) for slice_ in plane]
         else:
             scans += _apart(plane, aside)
+    # only the largest scan keeps the plain SeriesInstanceUID as its name
     for number, scan in enumerate(sorted(scans, key=_by_content), start=1):
         ordered = _by_height(scan)
         name = images[0].name if number == 1 else f"{images[0].name}#{number}"
@@ -310,6 +313,7 @@ def _apart(plane: list[Slice], aside: list[SetAside]) -> list[list[Slice]]:
         return [plane]
     plane = _without_same_pixels(plane, aside)
     most = _most_at_one_place(plane)
+    # one element must do it alone: combined, elements such as the time would separate any two slices
     for number in range(len(APART)):
         parts = list(_by(plane, key=lambda slice_, number=number: slice_.distinction[number]).values())
         # as many parts as slices share a position are phases; more parts are scans that overlap in places, but only

@@ -29,6 +29,8 @@ def read_sheet(path: Path, *, columns: Mapping[str, tuple[str, ...]], optional: 
         with warnings.catch_warnings():
             # with index_col=False, rows that end in one comma more than the header are not shifted by a column
             warnings.simplefilter("ignore", pd.errors.ParserWarning)
+            # as text and with keep_default_na=False, because an identifier may be 007 and a word may be NA or None;
+            # utf-8-sig, because spreadsheets begin a CSV with a byte order mark
             sheet = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig")
     except FileNotFoundError:
         remedy = "give the folder as the archive lays it out"
@@ -61,6 +63,7 @@ def read_header(path: Path) -> list[str]:
         try:
             return list(pd.read_csv(path, nrows=0, index_col=False, encoding="utf-8-sig").columns.str.strip())
         except (OSError, ValueError, EOFError, zlib.error):
+            # read_sheet refuses the same file with the reason
             return []
 
 

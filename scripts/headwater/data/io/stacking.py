@@ -46,6 +46,7 @@ def read_volume(
     straight = series.is_straight
     voxels = np.empty((len(series.slices), *series.slices[0].shape), np.float32)
     for number, (pixels, offset) in enumerate(zip(read_slices(series), series.offsets, strict=True)):
+        # only interpolated if needed, because it smooths
         voxels[number] = pixels if straight else shift(pixels, offset, order=1, cval=outside)
     heights = series.heights
     if not series.is_even or step is not None:
@@ -106,6 +107,7 @@ def _even(series: Series, *, step: float | None) -> np.ndarray:
 
 def _interpolated(voxels: np.ndarray, *, heights: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Slices at the wanted heights, interpolated linearly between the two nearest."""
+    # clipped, so that the last height too lies between two slices
     lower = np.clip(np.searchsorted(heights, wanted, side="right") - 1, 0, len(heights) - 2)
     share = ((wanted - heights[lower]) / (heights[lower + 1] - heights[lower])).astype(np.float32)
     resampled = np.empty((len(wanted), *voxels.shape[1:]), np.float32)

@@ -80,6 +80,7 @@ def refuse_other_grid(mask: Volume, *, image: Volume, file: Path) -> None:
     corners = np.array([[0, 0, 0, 1], [*mask.voxels.shape, 1]]).T
     # the largest distance between corresponding voxels is at a corner, because both affines are linear
     distance = np.linalg.norm(((mask.affine - image.affine) @ corners)[:3], axis=0).max()
+    # a tenth of a voxel: headers round their affines
     if distance > min(image.spacing) / 10:
         raise UserError(
             f"is displaced by {distance:.1f} mm from its image",
