@@ -7,7 +7,6 @@ beside them records when each lease began and ended. Standard library and light 
 
 import json
 import os
-import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -31,7 +30,7 @@ def held(progress: Path, *, scheduler: Scheduler, job: str) -> Iterator[dict[str
     progress.parent.mkdir(parents=True, exist_ok=True)
     number = _claimed(progress, scheduler=scheduler, job=job)
     restart = waiting.answered(scheduler.restarts, job)
-    note(progress, job=job, event="began", lease=number, restart=restart, node=socket.gethostname())
+    note(progress, job=job, event="began", lease=number, restart=restart, node=os.uname().nodename)
     before = _saved_at(progress)
     outcome: dict[str, Any] = {"code": None}
     try:
@@ -136,7 +135,7 @@ def _write(file: Path, contents: dict[str, Any]) -> None:
 
 def _temporary(file: Path, contents: dict[str, Any]) -> Path:
     """A complete file under a name that no other process uses."""
-    temporary = file.with_name(f".lease.{file.name}.{socket.gethostname()}.{os.getpid()}")
+    temporary = file.with_name(f".lease.{file.name}.{os.uname().nodename}.{os.getpid()}")
     temporary.write_text(json.dumps(contents))
     return temporary
 

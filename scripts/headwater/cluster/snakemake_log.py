@@ -16,15 +16,15 @@ def names(folder: Path) -> set[Path]:
 class SnakemakeLog:
     """The log of the next Snakemake that is started in a folder, as far as it has been written.
 
-    `submitted` is the pattern of a line that reports a submitted job, see `Scheduler.SUBMITTED`.
+    `submitted` is the regular expression of a line that reports a submitted job, see `Scheduler.SUBMITTED`.
     """
 
-    def __init__(self, folder: Path, *, submitted: re.Pattern[str]):
+    def __init__(self, folder: Path, *, submitted: str):
         self.submitted: set[str] = set()
         """Numbers of the jobs that it has submitted to the scheduler."""
         self.failed: dict[str, None] = {}
         """Logs of the jobs that failed and were not repeated with success, in the order of failure."""
-        self._pattern = submitted
+        self._pattern = re.compile(submitted)
         self._folder = folder
         self._former = names(folder)
         self._file: Path | None = None

@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 PENDING, RUNNING, COMPLETING, COMPLETED = "PENDING", "RUNNING", "COMPLETING", "COMPLETED"
 """States that the library acts on. A plug-in uses these words for them, and its scheduler's own word for any other."""
 
-BY_SNAKEMAKE = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
+BY_SNAKEMAKE = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
 """How the names of jobs end that Snakemake's executors submit: the UUID of the Snakemake run."""
 
 
@@ -50,7 +50,7 @@ class Queued:
     @property
     def by_snakemake(self) -> bool:
         """Whether Snakemake's executor submitted it."""
-        return bool(BY_SNAKEMAKE.search(self.name))
+        return bool(re.search(BY_SNAKEMAKE, self.name))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,8 +97,8 @@ class Scheduler(Protocol):
     COMMANDS: frozenset[str]
     """Its commands. Snakemake's executor calls them without a time limit, so the watchdog ends those that hang."""
 
-    SUBMITTED: re.Pattern[str]
-    """The line of Snakemake's log that reports a submitted job; group 1 is the job's number."""
+    SUBMITTED: str
+    """A regular expression for the line of Snakemake's log that reports a submitted job; group 1 is its number."""
 
     EXECUTOR_LOGS: str
     """The folder below `.snakemake` that Snakemake's executor makes."""
