@@ -1,6 +1,7 @@
 """A new scheduler costs one file: with it in the family's folder, every program of the library works under it."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -74,11 +75,11 @@ def until(reached: Callable[[], object], *, seconds: float = 60) -> None:
         time.sleep(0.05)
 
 
-def launched(folder: Path, library: Path, *options: str, seconds: float) -> str:
+def launched(folder: Path, library: Path, *options: str, seconds: float, number: str = "") -> str:
     """The number of a job that trains for so long."""
     training = ["--", str(folder / "trains.py"), str(folder), str(seconds)]
     command = [sys.executable, str(library / "launch.py"), *options, *training]
-    return folder_scheduler.submit(command, log=folder / "log")
+    return folder_scheduler.submit(command, log=folder / "log", number=number)
 
 
 def called(library: Path, program: str, *words: str) -> str:
@@ -112,7 +113,8 @@ def test_the_second_job_of_a_run_ends_the_first(folder: Path, library: Path):
 
 
 def test_two_nodes_are_one_step(folder: Path, library: Path):
-    job = launched(folder, library, "--ranks", "2", "--nodes", "2", seconds=0)
+    # the number decides the port, which other tests of this machine must not use at the same time
+    job = launched(folder, library, "--ranks", "2", "--nodes", "2", seconds=0, number=str(os.getpid()))
     until(lambda: not folder_scheduler.alive(job), seconds=120)
     ranks = {file.name for file in folder.glob("at_work_*")}
     assert ranks == {f"at_work_{job}_0", f"at_work_{job}_1"}, (folder / "log").read_text()
