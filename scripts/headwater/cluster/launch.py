@@ -19,7 +19,7 @@ from headwater.cluster.schedulers import Scheduler
 from headwater.core.errors import UserError, exit_on_user_error
 
 SIGNALS = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2"
-"""What torchrun passes on to its processes; without this it ends them at once."""
+"""Signals that torchrun passes on to its processes; another one would end torchrun and leave them behind."""
 
 GRACE = 60
 """Seconds that torchrun gives its processes to save and exit."""
@@ -34,7 +34,7 @@ BETWEEN_LOOKS = 2.0
 """Seconds between two looks for free GPUs."""
 
 ANSWER = 60.0
-"""Seconds in which nvidia-smi must answer; on a machine that has just started it needs many."""
+"""Seconds in which nvidia-smi must answer; it may have to load the driver first."""
 
 
 def main(arguments: list[str] | None = None) -> None:
