@@ -193,6 +193,22 @@ def test_the_record_tells_whether_progress_was_saved(tmp_path: Path, queue: Fake
     assert [line["saved"] for line in lines if line["event"] == "ended"] == [False, True, False]
 
 
+def test_outside_a_job_a_silent_slurm_is_not_taken_for_an_absent_one(queue: FakeSlurm, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    queue.away(1)
+    with pytest.raises(Silent, match="Unable to contact"):
+        schedulers.in_force()
+    assert schedulers.in_force() is slurm
+    assert schedulers.of_this_job() is None
+
+
+def test_inside_a_job_nobody_is_asked(queue: FakeSlurm, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    queue.away(10)
+    assert schedulers.in_force() is schedulers.of_this_job() is slurm
+    assert queue.asked == []
+
+
 def test_commands_without_a_cluster_are_no_slurm(tmp_path: Path, queue: FakeSlurm):
     says = "squeue: fatal: Could not establish a configuration source"
     (queue.folder / "squeue").write_text(f"#!/bin/sh\necho '{says}' >&2\nexit 1\n")

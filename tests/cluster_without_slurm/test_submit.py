@@ -21,6 +21,7 @@ from headwater.cluster import controller_lock, debug_run, run_lock, submit
 from headwater.cluster.schedulers import slurm
 from headwater.core.errors import UserError
 from headwater.study import config
+from records_made import written
 from workflow_made import ROOT, environment, small_config
 
 RUN = "chestxray14/random/finetune/seed1"
@@ -184,6 +185,13 @@ def test_a_run_that_a_living_job_trains_is_refused(folder: Path):
         run_lock.held(progress, scheduler=slurm, job="12"),
         pytest.raises(UserError, match=f"job 12 is training {RUN}"),
     ):
+        debug_run.one(RUN, config=CONFIG)
+
+
+def test_a_run_that_may_be_in_training_is_refused_where_nobody_can_be_asked(elsewhere: Path):
+    run = debug_run._run_named(config.read(CONFIG).grid(), RUN)
+    written(elsewhere / "results" / "progress" / f"{run.digest}.pt.lease.1", '{"job": "12", "over": false}')
+    with pytest.raises(UserError, match=f"{RUN} may be in training, and there is no SLURM here to ask; use a login"):
         debug_run.one(RUN, config=CONFIG)
 
 

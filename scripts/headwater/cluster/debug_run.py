@@ -60,13 +60,13 @@ def _refuse_if_in_training(run: Run, *, progress: Path) -> None:
     if job is None:
         return
     try:
-        scheduler = waiting.answered(schedulers.in_force)
+        alive = waiting.answered(waiting.answered(schedulers.in_force).alive, job)
     except Absent:
         raise UserError(
             f"{run.path} may be in training, and there is no {schedulers.titles()} here to ask",
             remedy="use a login node",
         ) from None
-    if waiting.answered(scheduler.alive, job):
+    if alive:
         raise UserError(
             f"job {job} is training {run.path}",
             remedy="wait for it, or use a copy of the config with other `results`",
