@@ -17,7 +17,7 @@ COMMANDS = {
     "doctor": ("headwater.data.integrity:doctor", "Check a copy of an archive before any job reads it."),
     "twin": ("headwater.stages.twin:twin", "Make a small synthetic archive in the layout of a real one."),
     "trace": ("headwater.reporting.trace:whence", "Follow a number of the report back to its files."),
-    "submit": ("", "Run a study on SLURM by a controller job; watch it, end it, debug one run."),
+    "submit": ("", "Run a study on a cluster by a controller job; watch it, end it, debug one run."),
 }
 """Each command: where its function is, and what `headwater --help` says of it. Groups have none of their own."""
 
@@ -38,7 +38,7 @@ GROUPS = {
         ),
     },
     "submit": {
-        "start": ("headwater.cluster.submit:start", "Run the study by a small SLURM job of its own."),
+        "start": ("headwater.cluster.submit:start", "Run the study by a small job of its own."),
         "watch": ("headwater.cluster.submit:watch", "Run the study from this shell, for tmux or screen."),
         "status": ("headwater.cluster.submit:status", "Show the controller and its jobs."),
         "logs": ("headwater.cluster.submit:logs", "Show the end of the controller's log."),

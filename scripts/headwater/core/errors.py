@@ -1,6 +1,5 @@
 """Errors that a user can mend: one line with the thing, the file and the remedy."""
 
-import difflib
 import errno
 import os
 import sys
@@ -68,6 +67,9 @@ def need_checkout(file: Path) -> None:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """The remedy for a misspelt word: the nearest known one, or the list of all."""
+    # not at the top: the launcher of every training imports this module, and seldom has a mistake to report
+    import difflib
+
     known = sorted(known)
     folded = {name.casefold(): name for name in reversed(known)}
     near = difflib.get_close_matches(word.casefold(), list(folded), n=1, cutoff=0.5)

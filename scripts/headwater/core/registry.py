@@ -30,6 +30,7 @@ ROOMS = {
     "metrics": "evaluation",
     "tables": "reporting",
     "figures": "reporting",
+    "schedulers": "cluster",
 }
 """Every family of plug-ins, and the room whose folder holds it."""
 

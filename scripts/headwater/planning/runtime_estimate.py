@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
-from headwater.cluster import accounting, snakemake_state
+from headwater.cluster import run_lock, schedulers, snakemake_state
+from headwater.cluster.schedulers import COMPLETED
 from headwater.core.progress import clock
 from headwater.core.text import many
 from headwater.planning import timing_profile
@@ -25,7 +26,7 @@ GROUPED = {
     **{"predict": "predictions", "transport": "transports"},
     **dict.fromkeys(("compare", "examine", "cross", "report"), "comparisons"),
 }
-"""Rules whose jobs share SLURM jobs, and what their group is called."""
+"""Rules whose jobs share jobs of the scheduler, and what their group is called."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,20 +82,21 @@ def _calibrated(unknown: list[Job], *, plan: Config, folder: Path) -> dict[Kind,
 
 
 def taken(finished: Iterable[Job], *, plan: Config, folder: Path) -> dict[str, float | None]:
-    """Seconds of finished jobs by product, none where nobody noted them.
+    """Seconds of finished jobs by product, none where they are not recorded.
 
-    Of jobs in SLURM, Snakemake's records know nothing, or the time since a first attempt that failed; there the leases
-    tell of trainings, and SLURM's books of all others. Jobs of one group share its time.
+    For jobs on a cluster Snakemake records nothing, or the time since a first attempt that failed. There the leases
+    say how long trainings took, and the scheduler's accounting says it of all others. Jobs of one group share its time.
     """
     finished = list(finished)
     seconds = {job.product: snakemake_state.seconds(job.product, folder=folder) for job in finished}
-    if not snakemake_state.used_slurm(folder):
+    scheduler = schedulers.used_in(folder)
+    if scheduler is None:
         return seconds
-    trained = accounting.trained(folder / Paths(plan.results).progress())
+    trained = run_lock.trained(folder / Paths(plan.results).progress())
     attempts = [
         attempt
-        for attempt in accounting.in_books(folder, since=snakemake_state.begun(folder)) or ()
-        if attempt.state == "COMPLETED"
+        for attempt in scheduler.accounting(folder, since=snakemake_state.begun(folder)) or ()
+        if attempt.state == COMPLETED
     ]
     by_comment = {attempt.comment: attempt.seconds for attempt in attempts}
     grouped: dict[str, list[Job]] = {}

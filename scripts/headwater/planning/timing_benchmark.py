@@ -49,7 +49,7 @@ def calibrate(config: Path, *, folder: Path = Path(), seconds: float = 15.0) -> 
     core_files.write_json(Calibration(device=device, job=around, trainings=timed).model_dump(), file)
     for key, each in timed.items():
         print(f"{key}: {each.start:.1f} s to start, {each.step:.4f} s/step, {each.image:.5f} s/image, {each.data}")
-    print(f"overhead per job: {around['local']:.2f} s locally, {around['slurm']:.1f} s on SLURM\n{file}")
+    print(f"overhead per job: {around['local']:.2f} s locally, {around['slurm']:.1f} s on a cluster\n{file}")
 
 
 def _rehearsals(plan: Config) -> list[tuple[str, Rehearsal]]:
@@ -98,7 +98,7 @@ def _timed(
 
 
 def _around_a_job(place: Path) -> dict[str, float]:
-    """Snakemake's own seconds per job: on this machine, and of the two Snakemakes that each SLURM job starts."""
+    """Snakemake's own seconds per job: on this machine, and of the two Snakemakes that each job on a cluster starts."""
     rule = 'rule each:\n    output: "{name}"\n    shell: "touch {output}"\n'
     files = ", ".join(f'"n{number}"' for number in range(EMPTY_JOBS))
     snakefile = place / "Snakefile"

@@ -1,9 +1,9 @@
 """Calibration: what a few steps of each kind of training told of this machine, and what a study's jobs would then take.
 
 The file is JSON: `device`, `job` (seconds that Snakemake needs around a job: `local`, and `slurm` for the two that
-a SLURM job starts), and `trainings` by key, each with `start` (seconds of a training process that are no step), `step`
-(seconds per optimiser step), `image` (seconds per image scored), `bytes` (of the encoder), `steps` and `images` (how
-many were timed) and `data` (`prepared` images, or `noise` of their size).
+a job on a cluster starts), and `trainings` by key, each with `start` (seconds of a training process that are no step),
+`step` (seconds per optimiser step), `image` (seconds per image scored), `bytes` (of the encoder), `steps` and `images`
+(how many were timed) and `data` (`prepared` images, or `noise` of their size).
 """
 
 import math

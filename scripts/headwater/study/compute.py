@@ -13,7 +13,7 @@ class Processes(Record):
     ranks: int | None = Field(None, ge=1)
     """Processes over all nodes, one per GPU; the global batch stays the same."""
     nodes: int | None = Field(None, ge=1)
-    """Nodes that share the processes evenly; more than one needs SLURM."""
+    """Nodes that share the processes evenly; more than one needs a cluster."""
     threads: int | None = Field(None, ge=1)
     """CPU threads per process."""
 
@@ -24,13 +24,13 @@ class Compute(Record):
     ranks: int = Field(1, ge=1)
     """Processes per training over all nodes, one per GPU; the global batch stays as the recipe says."""
     nodes: int = Field(1, ge=1)
-    """Nodes that share the processes of a training evenly; more than one needs SLURM."""
+    """Nodes that share the processes of a training evenly; more than one needs a cluster."""
     threads: int = Field(1, ge=1)
     """CPU threads per training process."""
     workers: int = Field(2, ge=1)
     """Processes that decode images in `prepare`."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """What trains: `auto` takes GPUs where there are any, `cuda` nothing else; `cpu` asks SLURM for none."""
+    """What trains: `auto` takes GPUs where there are any, `cuda` nothing else; `cpu` asks the cluster for none."""
 
     def of(self, own: Processes) -> Processes:
         """The processes of a training: its own, and what it leaves out from here."""
@@ -39,7 +39,7 @@ class Compute(Record):
         )
 
     def asked(self, own: Processes) -> dict[str, int | str]:
-        """What a training asks of Snakemake and of SLURM."""
+        """What a training asks of Snakemake and of the cluster."""
         processes = self.of(own)
         here = processes.ranks // processes.nodes
         gpus = 0 if self.device == "cpu" else here

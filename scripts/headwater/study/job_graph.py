@@ -60,7 +60,7 @@ class Job:
 
     @property
     def comment(self) -> str:
-        """What Snakemake writes into the comment field of its SLURM job."""
+        """What Snakemake writes into the comment field of its job on a cluster."""
         return f"rule_{self.rule}" + (f"_wildcards_{'_'.join(self.wildcards)}" if self.wildcards else "")
 
     @property

@@ -122,7 +122,7 @@ class Paths:
         return f"{self.progress()}/{digest}.pt"
 
     def sessions(self) -> str:
-        """The folder in which Snakemake's sessions on SLURM are noted."""
+        """The folder in which the names of Snakemake's jobs on a cluster are noted."""
         return f"{self.progress()}/sessions"
 
     def by_hand(self) -> str:
@@ -171,7 +171,7 @@ def log(rule: str, *wildcards: str, suffix: str = "log") -> str:
 
 
 def controller_logs() -> Path:
-    """The folder in which a Snakemake that runs as a SLURM job writes what it says."""
+    """The folder in which a controller job writes its output."""
     return Path(LOGS) / "controller"
 
 
