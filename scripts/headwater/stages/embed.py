@@ -20,7 +20,7 @@ def embed(
     account: Path,
     encoder: Path | None = None,
     threads: int = 1,
-    device: ddp.Wanted = "auto",
+    device: ddp.DeviceChoice = "auto",
 ) -> None:
     """Write the features of a source's encoder for the training images, in the order of their rows; and what it took.
 

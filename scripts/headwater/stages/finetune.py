@@ -23,7 +23,7 @@ def finetune(
     encoder: Path | None = None,
     tracking: Tracking = Tracking(),  # noqa: B008
     threads: int = 1,
-    device: ddp.Wanted = "auto",
+    device: ddp.DeviceChoice = "auto",
 ) -> None:
     """Write the model of a run, its curves beside it, and the record of how it was fitted."""
     began = time.monotonic()

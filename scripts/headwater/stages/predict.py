@@ -19,7 +19,7 @@ def predict(
     validation: list[Path],
     saved: Path | None = None,
     threads: int = 1,
-    device: ddp.Wanted = "auto",
+    device: ddp.DeviceChoice = "auto",
 ) -> None:
     """Write the scores of each run's model for the test split: one row per case and label, in the order of the cases.
 

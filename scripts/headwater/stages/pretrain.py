@@ -27,7 +27,7 @@ def pretrain(
     probe_images: Path | None = None,
     tracking: Tracking = Tracking(),  # noqa: B008
     threads: int = 1,
-    device: ddp.Wanted = "auto",
+    device: ddp.DeviceChoice = "auto",
 ) -> None:
     """Write the encoder that a source's method learns from the chosen rows of its corpus."""
     if source.method is None:

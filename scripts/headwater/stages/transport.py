@@ -20,7 +20,7 @@ def transport(
     models: list[Path],
     elsewhere: list[Path],
     threads: int = 1,
-    device: ddp.Wanted = "auto",
+    device: ddp.DeviceChoice = "auto",
 ) -> None:
     """Write the scores of each run's model for the test splits of other datasets: one row per dataset, case and label.
 
