@@ -37,7 +37,7 @@ def test_a_job_that_was_given_a_gpu_never_falls_back_in_silence(machine):
         ddp._device("auto", local=0, local_size=1)
     assert ddp._device("cpu", local=0, local_size=1) == torch.device("cpu")
     machine(0)
-    with pytest.raises(UserError, match="torch finds no GPU, although compute.device is cuda"):
+    with pytest.raises(UserError, match=r"torch finds no GPU, although compute\.device is cuda"):
         ddp._device("cuda", local=0, local_size=1)
 
 
