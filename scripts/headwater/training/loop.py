@@ -100,8 +100,7 @@ def fit(
     """Train the learner, which then holds the kept weights: those with the best `select` metric, or else the last.
 
     `images` uint8 (cases, channels, h, w); `rows` of them are trained on, with `targets` float32 (rows, labels).
-    All ranks call `validate`, then `watch`, which may raise an error to end the training. SIGTERM and SIGUSR1 save a
-    checkpoint and exit with 143.
+    All ranks call `validate`, then `watch`, which may raise an error. SIGTERM and SIGUSR1 save and exit with 143.
     """
     _check(rows, training, world)
     last = steps(training, cases=len(rows))
@@ -110,7 +109,6 @@ def fit(
 
     with checkpoint.alone(progress, world=world), stop_signals() as signalled:
         state.resume(checkpoint.load(progress, identity=identity), file=progress)
-        # steps after the checkpoint are repeated, and would stand in the metrics twice
         tracker.rewind(state.step)
         learner.mode(True)
         unlogged: list[tuple[float, Tensor]] = []
@@ -130,8 +128,6 @@ def fit(
                 _validate(state, validate, select=select, watch=watch, tracker=tracker)
 
             finished = state.out_of_patience or state.step == last
-            # the first rank's clock decides, since clocks differ; only after logging, so that the metrics on disk
-            # are never behind the checkpoint
             overdue = world.first and time.monotonic() - saved >= 60 * training.save_minutes
             if log_now and any_rank(finished or stopped or overdue, world):
                 _save(state, progress, identity=identity, tracker=tracker)
@@ -224,7 +220,8 @@ def _validate(
 
 
 def _save(state: State, progress: Path, *, identity: str, tracker: Trackers) -> None:
-    """Save a checkpoint, after the metrics: a resumed training can drop extra rows, but not bring lost ones back."""
+    """Save a checkpoint, after the metrics."""
+    # a resumed training can drop metrics of later steps, but not bring back lost ones
     tracker.flush()
     if state.world.first:
         checkpoint.save(state.contents(), progress, identity=identity)

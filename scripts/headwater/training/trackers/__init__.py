@@ -33,7 +33,7 @@ class Tracker(Protocol):
         """Log what was measured after a step."""
 
     def rewind(self, step: int) -> None:
-        """Remove what was logged after `step`, from which the training resumes."""
+        """Remove what was logged after `step`: the training resumes there and repeats the steps after it."""
 
     def flush(self) -> None:
         """Write everything logged to disk, so that no checkpoint is ahead of it."""
