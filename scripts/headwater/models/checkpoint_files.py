@@ -79,6 +79,7 @@ def _unpickled(path: Path) -> Any:
 
 def _tensors(content: Any, wrapper: str, path: Path) -> dict[str, Tensor]:
     """The tensors of a checkpoint, unwrapped from nested entries."""
+    # entries may be nested, such as `module` within `state_dict`
     while isinstance(content, dict):
         inner = {key: value for key, value in content.items() if isinstance(value, dict)}
         if wrapper:

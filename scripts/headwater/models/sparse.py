@@ -90,6 +90,7 @@ def _masked(layer: nn.Module, x: Tensor, shown: Shown) -> Tensor:
     return shown.only(layer(x))
 
 
+# these layers map zero to zero, so hidden positions stay zero without a mask
 @through.register(nn.Identity)
 @through.register(nn.ReLU)
 @through.register(nn.GELU)

@@ -42,8 +42,10 @@ def load(progress: Path, *, identity: str) -> dict[str, Any] | None:
     if not progress.exists():
         return None
     try:
+        # on the CPU, so that a training can resume on another device; weights_only, so that no code in the file runs
         contents = torch.load(progress, map_location="cpu", weights_only=True)
         saved_identity = contents.pop("identity")
+    # a damaged file makes torch and pickle raise any of these, depending on where it is damaged
     except (OSError, RuntimeError, EOFError, LookupError, TypeError, AttributeError, pickle.UnpicklingError) as error:
         raise UserError(
             f"training checkpoint is corrupt or truncated ({type(error).__name__})",

@@ -168,6 +168,7 @@ def _learn(state: State, batch: Batch, *, seed: int) -> tuple[float, Tensor]:
         keys = views.keys(seed=seed, epochs=batch.epochs, cases=batch.cases)
         inputs = learner.views(batch.images, keys)
     with torch.autocast(world.device.type, dtype=state.format, enabled=state.format is not None):
+        # through the DDP wrapper, whose backward pass averages the gradients over the ranks
         loss = state.parallel(inputs, batch.targets)
     state.scaler.scale(loss).backward()
     learner.before_update(step=state.step)
@@ -177,12 +178,14 @@ def _learn(state: State, batch: Batch, *, seed: int) -> tuple[float, Tensor]:
         nn.utils.clip_grad_norm_(state.trained, state.training.clip)
     state.scaler.step(state.optimiser)
     state.scaler.update()
+    # None instead of zeros: optimisers skip parameters without a gradient, weight decay included
     state.optimiser.zero_grad(set_to_none=True)
     learner.after_step(step=state.step, steps=state.steps)
     state.step += 1
     if state.average:
         state.average.update(learner, step=state.step)
-    # the largest rate is logged: with layer decay that of the head
+    # the largest rate is logged (with layer decay, the head's); the loss stays on its device, because reading it would
+    # make the CPU wait
     return max(group["lr"] for group in state.optimiser.param_groups), loss.detach().float()
 
 

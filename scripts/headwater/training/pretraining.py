@@ -55,7 +55,8 @@ def rows_of(corpus: store.Prepared, path: Path) -> np.ndarray:
     rows = table["row"].to_numpy()
     if not len(rows):
         raise UserError("keeps no image", file=path, remedy="choose a reduction that keeps some")
-    # names are compared because row numbers alone would also fit a table that was made anew in another order
+    # numpy would count negative rows from the end; case names are compared because row numbers alone would also fit a
+    # table that was made anew in another order
     if (
         rows.min() < 0
         or rows.max() >= len(corpus.cases)

@@ -21,6 +21,7 @@ def join(tensors: dict[str, Tensor], *, parts: Sequence[str], whole: str) -> dic
 
     If a part is missing or has another shape, all are left unchanged.
     """
+    # timm computes query, key and value by one linear layer, whose rows are theirs one after another
     joined = dict(tensors)
     for key in [key for key in tensors if f".{parts[0]}." in key]:
         names = [key.replace(f".{parts[0]}.", f".{part}.") for part in parts]
@@ -72,6 +73,7 @@ def interpolate_positions(tensor: Tensor, shape: Sequence[int], *, offset: float
     if not old or not new or (old**2 + 1, new**2 + 1) != (tensor.shape[1], shape[1]) or tensor.shape[2] != shape[2]:
         return None
     grid = tensor[:, 1:].float().transpose(1, 2).unflatten(2, (old, old))
+    # torch samples at slightly different positions when given a scale factor instead of a size
     side = {"scale_factor": (new + offset) / old} if offset else {"size": (new, new)}
     grid = F.interpolate(grid, mode="bicubic", **side)
     return torch.cat([tensor[:, :1], grid.flatten(2).transpose(1, 2).to(tensor.dtype)], dim=1)

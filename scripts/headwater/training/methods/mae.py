@@ -73,6 +73,7 @@ class MaskedAutoencoder(Learner):
         return _masking.squared_error(
             predicted,
             self.encoder.normalised(images),
+            # among patches only, which do not include class and register tokens
             hidden=hidden - self.prefix,
             side=self.patch,
             normalise=self.options.normalise,
@@ -81,6 +82,7 @@ class MaskedAutoencoder(Learner):
     def encode(self, images: Tensor, visible: Tensor) -> Tensor:
         """The encoder's output for the tokens of each image with these indices (batch, visible)."""
         # a new wrapper at each step: as an attribute it would put every weight a second time into the checkpoint
+        # "skip", because lightly would otherwise initialise the encoder anew
         masked = MaskedVisionTransformerTIMM(
             self.encoder.backbone, weight_initialization="skip", pos_embed_initialization="skip"
         )

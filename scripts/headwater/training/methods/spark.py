@@ -43,6 +43,7 @@ class Doubling(nn.Sequential):
     def __init__(self, width: int):
         super().__init__(
             nn.ConvTranspose2d(width, width, 4, stride=2, padding=1),
+            # no biases before BatchNorm, which has its own
             nn.Conv2d(width, width, 3, padding=1, bias=False),
             nn.BatchNorm2d(width),
             nn.ReLU6(),
@@ -104,6 +105,7 @@ class Spark(Learner):
 
     def shown(self, shuffled: Tensor) -> Shown:
         """The mask of visible squares, from their order."""
+        # summed over ranks, because BatchNorm's statistics are over the visible positions of the whole batch
         cells = torch.zeros_like(shuffled, dtype=torch.bool).scatter(1, shuffled[:, : self.seen], True)
         return Shown(cells=cells.view(-1, self.side, self.side), total=sum_over_ranks)
 
