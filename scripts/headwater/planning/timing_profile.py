@@ -111,7 +111,7 @@ def rehearsal_of(job: Job, plan: Config) -> Rehearsal | None:
     if job.run:
         ranks = plan.compute.of(job.run.recipe.compute).ranks
         archive = plan.archives[job.run.dataset.archive]
-        labels = len(job.run.dataset.labels or _card(archive).labels) or 1
+        labels = len(job.run.dataset.listed or _card(archive).labels) or 1
         measures = {"size": archive.size, "channels": channels(archive), "labels": labels, "ranks": ranks}
         measures |= {"seen": window_of(archive)}
         # from where its first weights came changes nothing of the time that a network takes

@@ -94,7 +94,7 @@ def _notes(dataset: Dataset, grid: Grid) -> Iterator[str]:
 def _of_dataset(dataset: Dataset, cases: pd.DataFrame, grid: Grid) -> Iterator[dict[str, Any]]:
     """The rows of one dataset: its characteristics in order, each over all splits."""
     patients_known = cards.card(grid.archive(dataset.archive)).patients
-    labels = dataset.labels or [name.removeprefix(TARGET) for name in cases.columns if name.startswith(TARGET)]
+    labels = dataset.listed or [name.removeprefix(TARGET) for name in cases.columns if name.startswith(TARGET)]
     parts = {ALL: cases} | {split: cases[cases["split"] == split] for split in SPLITS}
     measured = {split: _measured(part, labels, patients=patients_known) for split, part in parts.items()}
     projections = cases["view"].replace("", UNKNOWN_GROUP).value_counts().index

@@ -98,7 +98,7 @@ def _families(rows: pd.DataFrame, grid: Grid) -> list[str]:
     """What was declared, and how it is corrected."""
     tests = {name: many(int((rows["family"] == name).sum()), "test") for name in (CONFIRMATORY, EXPLORATORY, CONTROL)}
     by_max_t = grid.comparing.correction == "max_t"
-    of_subsets = " and the macro of every subset" if grid.comparing.subsets else ""
+    of_subsets = " and the macro of every subset" if grid.further_macros else ""
     sentences = [
         "Families declared in advance: confirmatory, the macro of every dataset, pair, recipe and metric "
         f"({tests[CONFIRMATORY]}, {'max-T' if by_max_t else 'Holm'}); exploratory, every single label{of_subsets} "

@@ -1,10 +1,13 @@
 """How sources are compared with each other, declared before any result is seen."""
 
+from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import Field
 
 from headwater.core.records import Record
+from headwater.study import target
+from headwater.study.target import Target
 
 FEW_POSITIVE = 20
 """Labels with fewer positive (or negative) test patients are tested with caution, and flagged."""
@@ -53,6 +56,23 @@ class Comparison(Comparing):
     """A/A controls: the same source under a second name, and the first."""
     shuffled: tuple[str, ...] = ()
     """Sources fitted to shuffled labels, which must come out at chance."""
+    task: str = "classification"
+    """What the networks were asked, where they were asked one thing only."""
+    targets: dict[str, Target] = {}
+    """What they were asked side by side, by name."""
+
+    @property
+    def evidence(self) -> tuple[str, ...]:
+        """The columns of evidence that predictions hold: all that the tasks give."""
+        return target.evidence(asked.task for asked in target.asked(self.targets, task=self.task, labels=()).values())
+
+    def task_of(self, label: str) -> str:
+        """The task by which a label is told."""
+        return target.task_of(label, self.targets, task=self.task)
+
+    def fitting(self, metric: str, labels: Iterable[str]) -> list[str]:
+        """Those of the labels that a metric can be computed for."""
+        return [label for label in labels if target.fits(metric, self.task_of(label))]
 
     def subset(self, name: str) -> tuple[str, ...]:
         """The labels of a subset on this dataset."""

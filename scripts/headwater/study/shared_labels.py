@@ -49,18 +49,23 @@ def _with_others(grid: Grid, dataset: str, pairs: Callable[[str], tuple]) -> Exc
 
 
 def shared(grid: Grid, *, fitted: str, tested: str) -> tuple[tuple[str, str], ...]:
-    """(label of the tested dataset, label of the fitted one) of each finding that both list, in the tested's order."""
-    asked, target = grid.dataset(fitted), grid.dataset(tested)
-    kinds = [grid.archive(dataset.archive).kind.name for dataset in (target, asked)]
+    """(label of the tested dataset, label of the fitted one) of each finding that both list, in the tested's order.
+
+    Both must tell it by the same task: an outline says nothing of a score.
+    """
+    asked, home = grid.dataset(fitted), grid.dataset(tested)
+    kinds = [grid.archive(dataset.archive).kind.name for dataset in (home, asked)]
     listed = set(_labels(asked, kinds[1]))
     same = _same(*kinds)
-    named = ((label, same.get(label, "")) for label in _labels(target, kinds[0]))
-    return tuple((label, other) for label, other in named if other in listed)
+    named = ((label, same.get(label, "")) for label in _labels(home, kinds[0]))
+    return tuple(
+        (label, other) for label, other in named if other in listed and home.task_of(label) == asked.task_of(other)
+    )
 
 
 def _labels(dataset: Dataset, kind: str) -> tuple[str, ...]:
     """A dataset's labels: all of its archive where it lists none."""
-    return dataset.labels or registry.load("datasets", kind).CARD.labels
+    return dataset.listed or registry.load("datasets", kind).CARD.labels
 
 
 @cache
