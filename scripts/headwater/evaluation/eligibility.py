@@ -90,9 +90,14 @@ def _many(count: int, kind: str) -> str:
     return f"{count} {kind} patient{'' if count == 1 else 's'}"
 
 
-def subsets(run: Predictions, labels: list[Label], *, comparison: Comparison) -> dict[str, list[Label]]:
-    """The labels of each declared subset, by the name of its macro; none that would only repeat the macro."""
-    tested = {label.name for label in labels if label.tested}
+def subsets(
+    run: Predictions, labels: list[Label], *, comparison: Comparison, fitting: list[Label]
+) -> dict[str, list[Label]]:
+    """The labels of each declared subset, by the name of its macro; none that would only repeat the macro.
+
+    `fitting`: those of the labels that have a number by the metric at hand.
+    """
+    tested = {label.name for label in fitting if label.tested}
     by_macro = {}
     for name in comparison.subsets:
         chosen = comparison.subset(name)
@@ -103,7 +108,7 @@ def subsets(run: Predictions, labels: list[Label], *, comparison: Comparison) ->
                 remedy=did_you_mean(label, [label.name for label in labels]),
             )
         if set() < tested & set(chosen) < tested:
-            by_macro[OF_SUBSET + name] = [label for label in labels if label.name in chosen]
+            by_macro[OF_SUBSET + name] = [label for label in fitting if label.name in chosen]
     return by_macro
 
 

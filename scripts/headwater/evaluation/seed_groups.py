@@ -145,9 +145,9 @@ class SeedGroup:
 
 
 def groups(networks: Iterable[TestedNetwork], *, comparison: Comparison, threads: int) -> Iterator[SeedGroup]:
-    """Networks put together by what they were fitted to, recipe and source; seeds rise."""
+    """Networks put together by what they were fitted to, recipe and source; seeds rise. None without a label."""
     by_source: dict[tuple[str, ...], list[TestedNetwork]] = {}
-    for network in networks:
+    for network in (network for network in networks if network.asked):
         source, recipe, _ = network.test.run
         by_source.setdefault((network.fitted_to, recipe, source, *network.asked), []).append(network)
     for key in sorted(by_source):

@@ -66,23 +66,31 @@ class Choices:
     """For each label that is asked; NaN where the split lacks a class of it."""
 
 
-def at_home(tested: Runs, validated: Runs, *, dataset: str, untaught: dict[str, str]) -> list[TestedNetwork]:
-    """The networks that are tested on the dataset that they were fitted to."""
-    return [
-        TestedNetwork(
-            fitted_to=dataset,
-            test=test,
-            validation=validated[run],
-            asked=tuple(map(str, test.labels)),
-            untaught=untaught,
+def at_home(tested: Runs, validated: Runs, *, comparison: Comparison, untaught: dict[str, str]) -> list[TestedNetwork]:
+    """The networks that are tested on the dataset that they were fitted to, with the labels that have log-odds."""
+    networks = []
+    for run, whole in tested.items():
+        labels = comparison.calibrated(whole.labels)
+        test, validation = (predictions.narrowed(part, labels) for part in (whole, validated[run]))
+        networks.append(
+            TestedNetwork(
+                fitted_to=comparison.dataset,
+                test=test,
+                validation=validation,
+                asked=tuple(map(str, test.labels)),
+                untaught=untaught,
+            )
         )
-        for run, test in tested.items()
-    ]
+    return networks
 
 
-def of_guests(tested: Runs, validated: Runs, *, fitted_to: Exchange, untaught: dict[str, str]) -> list[TestedNetwork]:
+def of_guests(
+    tested: Runs, validated: Runs, *, fitted_to: Exchange, comparison: Comparison, untaught: dict[str, str]
+) -> list[TestedNetwork]:
     """The networks that were fitted to another dataset, on whose validation split everything is chosen."""
     names = dict(fitted_to.labels)
+    labels = comparison.calibrated(names)
+    tested = {run: predictions.narrowed(test, labels) for run, test in tested.items()}
     return [
         TestedNetwork(
             fitted_to=fitted_to.dataset,
@@ -108,12 +116,15 @@ def read_guests(
     plain = external.without_controls(comparison)
     tested_by, validated_by = (external.by_dataset(files, fitted_to) for files in (tested, validated))
     for other, labels in zip(fitted_to.others, counts, strict=True):
-        there = plain.model_copy(update={"dataset": other.dataset})
+        there = plain.model_copy(update={"dataset": other.dataset, "task": other.task, "targets": other.targets})
         on_validation = predictions.read_all(there, validated_by[other.dataset])
+        on_validation = {
+            run: predictions.narrowed(part, there.calibrated(part.labels)) for run, part in on_validation.items()
+        }
         on_test = predictions.read_elsewhere(plain, tested_by[other.dataset], fitted_to=other, home=home)
         asked = [name for _, name in other.labels]
         untaught = eligibility.untaught(LABELS.read(labels), asked, file=labels)
-        yield from of_guests(on_test, on_validation, fitted_to=other, untaught=untaught)
+        yield from of_guests(on_test, on_validation, fitted_to=other, comparison=plain, untaught=untaught)
 
 
 def choose(network: TestedNetwork, *, specificity: float) -> Choices:
@@ -139,7 +150,8 @@ def _position(validation: Predictions, label: str) -> int:
 def rows(networks: Iterable[TestedNetwork], *, comparison: Comparison) -> Iterator[dict]:
     """What was chosen for each network, label by label, and on how much: rows of `SETTLED`."""
     for network in networks:
-        yield from _rows(network, comparison=comparison)
+        if network.asked:
+            yield from _rows(network, comparison=comparison)
 
 
 def _rows(network: TestedNetwork, *, comparison: Comparison) -> Iterator[dict]:

@@ -122,12 +122,12 @@ def _test_cases(dataset: Dataset, plan: Config, *, config: Path) -> tuple[Predic
 def _without_scores(cases: pd.DataFrame, dataset: Dataset, *, file: Path) -> Predictions:
     """The test cases with the dataset's labels, as a run would predict them."""
     labels = tables.labels_of(cases)
-    for label in dataset.labels:
+    for label in dataset.listed:
         if label not in labels:
             thing = f"there is no label {label!r} (datasets.{dataset.name})"
             raise UserError(thing, file=file, remedy=did_you_mean(label, labels))
     test = cases[cases["split"] == "test"]
-    names = dataset.labels or tuple(labels)
+    names = dataset.listed or tuple(labels)
     target = test[[tables.TARGET + label for label in names]].to_numpy(float).T
     return Predictions(
         file=file,
@@ -135,8 +135,7 @@ def _without_scores(cases: pd.DataFrame, dataset: Dataset, *, file: Path) -> Pre
         cases=test["case"].to_numpy(object),
         patients=test["patient"].to_numpy(object),
         labels=np.array(names, dtype=object),
-        target=target,
-        score=np.zeros_like(target),
+        evidence={"target": target, "score": np.zeros_like(target)},
     )
 
 

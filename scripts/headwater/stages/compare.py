@@ -42,6 +42,6 @@ def compare(
         (bootstrap.VALUES, bootstrap.VALUES.sort(bootstrap.values(statistics, comparison=comparison)), values),
         (pairwise.REPLICATES, pairwise.REPLICATES.sort(differences), replicates),
         (run_files.RUN_FILES, run_files.RUN_FILES.frame(files), provenance),
-        (roc.CURVES, roc.frame(runs, parts, dataset=comparison.dataset), curves),
+        (roc.CURVES, roc.frame(runs, parts, comparison=comparison), curves),
     ):
         table.write(content, path)

@@ -96,9 +96,9 @@ class Dataset(Record):
         return tuple(label for asked in self.asked.values() for label in asked.labels)
 
     @property
-    def tasks(self) -> set[str]:
-        """The tasks of its targets."""
-        return {asked.task for asked in self.asked.values()}
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks of its targets, in their order."""
+        return tuple(dict.fromkeys(asked.task for asked in self.asked.values()))
 
     def task_of(self, label: str) -> str:
         """The task by which a label is told."""

@@ -70,6 +70,14 @@ class Comparison(Comparing):
         """The task by which a label is told."""
         return target.task_of(label, self.targets, task=self.task)
 
+    def giving(self, column: str, labels: Iterable[str]) -> list[str]:
+        """Those of the labels whose task gives a column of evidence."""
+        return [label for label in labels if column in target.evidence([self.task_of(label)])]
+
+    def calibrated(self, labels: Iterable[str]) -> list[str]:
+        """Those of the labels whose scores are log-odds, so that they can be calibrated, and given a threshold."""
+        return [label for label in labels if target.log_odds(self.task_of(label))]
+
     def fitting(self, metric: str, labels: Iterable[str]) -> list[str]:
         """Those of the labels that a metric can be computed for."""
         return [label for label in labels if target.fits(metric, self.task_of(label))]

@@ -34,18 +34,16 @@ def evidence(tasks: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for names in columns for name in names))
 
 
-def lacking(metric: str, task: str) -> tuple[str, ...]:
-    """The columns of evidence that a metric needs, and a task does not give."""
-    needed = registry.constant("metrics", metric, "EVIDENCE", default=())
-    return tuple(name for name in needed if name not in evidence([task]))
+def needed(metric: str) -> tuple[str, ...]:
+    """The columns of evidence that a metric is computed from."""
+    return registry.constant("metrics", metric, "EVIDENCE", default=())
+
+
+def fits(metric: str, task: str) -> bool:
+    """Whether a task gives all that a metric needs."""
+    return set(needed(metric)) <= set(evidence([task]))
 
 
 def log_odds(task: str) -> bool:
     """Whether the scores of a task are log-odds."""
     return registry.constant("tasks", task, "LOG_ODDS", default=False)
-
-
-def fits(metric: str, task: str) -> bool:
-    """Whether a metric can be computed from what a task gives."""
-    wants_chances = registry.constant("metrics", metric, "PROBABILITIES", default=False)
-    return not lacking(metric, task) and not (wants_chances and log_odds(task))

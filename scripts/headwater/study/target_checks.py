@@ -61,8 +61,8 @@ def _bad_names(config: "Config") -> Iterable[str]:
 
 def _bad_selection(config: "Config") -> Iterable[str]:
     """Steps chosen by a score that no task of a dataset has."""
-    known = registry.names("tasks")
-    for tasks in sorted({tuple(sorted(dataset.tasks & set(known))) for dataset in config.datasets.values()}):
+    known = set(registry.names("tasks"))
+    for tasks in sorted({tuple(sorted(known & set(dataset.tasks))) for dataset in config.datasets.values()}):
         scores = ("loss", *(registry.constant("tasks", task, "SCORE", default="") for task in tasks))
         for name, recipe in config.recipes.items():
             if tasks and recipe.select not in scores:
@@ -71,22 +71,24 @@ def _bad_selection(config: "Config") -> Iterable[str]:
 
 
 def _misfitting_metrics(config: "Config") -> Iterable[str]:
-    """Metrics that can be computed for no label of a dataset."""
+    """Metrics that can be computed for no label of a dataset, or that take log-odds for probabilities."""
     known = set(registry.names("tasks"))
-    for name in [name for name in config.comparison.metrics if name in registry.names("metrics")]:
+    for metric in [name for name in config.comparison.metrics if name in registry.names("metrics")]:
         for dataset in config.datasets.values():
-            if dataset.tasks <= known and not any(targets.fits(name, task) for task in dataset.tasks):
-                yield f"comparison.metrics: {name} {_misfit(name, dataset)}"
+            if known.issuperset(dataset.tasks):
+                yield from (f"comparison.metrics: {metric} {reason}" for reason in _misfit(metric, dataset))
 
 
-def _misfit(metric: str, dataset: Dataset) -> str:
-    """Why a metric fits no label of a dataset, and what to do."""
-    tasks = sorted(dataset.tasks)
-    if any(not targets.lacking(metric, task) for task in tasks):
-        return (
-            f"needs probabilities; dataset {dataset.name} ({', '.join(tasks)}) gives log-odds; take it out: "
-            "calibration.csv of the report tells it of every study"
+def _misfit(metric: str, dataset: Dataset) -> Iterable[str]:
+    """Why a metric cannot be computed for a dataset, and what to do."""
+    place = f"dataset {dataset.name} ({', '.join(dataset.tasks)})"
+    fitting = [task for task in dataset.tasks if targets.fits(metric, task)]
+    if not fitting:
+        given = ", ".join(targets.evidence(dataset.tasks))
+        yield f"needs {', '.join(targets.needed(metric))}; {place} gives {given}; choose another metric"
+    wants_chances = registry.constant("metrics", metric, "PROBABILITIES", default=False)
+    if wants_chances and any(targets.log_odds(task) for task in fitting):
+        yield (
+            f"needs probabilities; {place} gives log-odds; take it out: calibration.csv of the report tells it of "
+            "every study"
         )
-    needed = ", ".join(registry.constant("metrics", metric, "EVIDENCE", default=()))
-    given = ", ".join(targets.evidence(tasks))
-    return f"needs {needed}; dataset {dataset.name} ({', '.join(tasks)}) gives {given}; choose another metric"
