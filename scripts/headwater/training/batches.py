@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from headwater.data.store import Scans
+from headwater.models.task_set import mapped
 from headwater.study.ct_windows import Window
 from headwater.training.augment import shown
 from headwater.training.ddp import World
@@ -24,15 +25,17 @@ class Batch:
     """One rank's share of a step's images, in pinned memory where a GPU shall fetch them."""
 
     images: Tensor  # uint8 (batch, channels, h, w); of scans int16, and once on its device float32 in [0, 1]
-    targets: Tensor  # float32 (batch, labels)
+    targets: Tensor | dict[str, Tensor]  # float32 (batch, labels), or of several targets by name
     epochs: Tensor  # int64 (batch,): how many times the image was shown before
     cases: Tensor  # int64 (batch,): its row in the images
     window: Window | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """The same on a device, scans through their window; from pinned memory without waiting for it."""
-        tensors = {name: held for name, held in vars(self).items() if name != "window"}
-        moved = {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}
+        fields = {name: held for name, held in vars(self).items() if name != "window"}
+        moved = {
+            name: mapped(lambda tensor: tensor.to(device, non_blocking=True), held) for name, held in fields.items()
+        }
         return Batch(**moved | {"images": shown(moved["images"], window=self.window)})
 
 
@@ -41,7 +44,7 @@ def training_batches(
     *,
     images: np.ndarray | Scans,
     rows: np.ndarray,
-    targets: np.ndarray,
+    targets: np.ndarray | dict[str, np.ndarray],
     batch: int,
     seed: int,
     world: World,
@@ -56,7 +59,7 @@ def training_batches(
         epochs, places = stream(step * batch + np.arange(world.rank, batch, world.size), cases=len(rows), seed=seed)
         return Batch(
             images=load(images, rows[places], device=world.device),
-            targets=_tensor(targets[places], device=world.device),
+            targets=mapped(lambda held: _tensor(held[places], device=world.device), targets),
             epochs=_tensor(epochs, device=world.device),
             cases=_tensor(rows[places], device=world.device),
             window=window_of(images),

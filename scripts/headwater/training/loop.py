@@ -86,7 +86,7 @@ def fit(
     *,
     images: np.ndarray,
     rows: np.ndarray,
-    targets: np.ndarray,
+    targets: np.ndarray | dict[str, np.ndarray],
     training: Training,
     seed: int,
     world: World,
@@ -99,7 +99,8 @@ def fit(
 ) -> Fitted:
     """Train the learner, which then holds the kept weights: the best on validation by `select`, else the last.
 
-    `images` uint8 (cases, channels, h, w); `rows` of them are trained on, with `targets` float32 (rows, labels).
+    `images` uint8 (cases, channels, h, w); `rows` of them are trained on, with `targets` float32 (rows, labels),
+    of several targets by name.
     All ranks call `validate`, then `watch`, which may refuse what was measured. A stop signal saves and exits with 143.
     """
     _check(rows, training, world)
