@@ -14,7 +14,7 @@ from headwater.core.progress import bar
 from headwater.data import tables
 from headwater.data.index import LABELS
 from headwater.data.store import CASES
-from headwater.evaluation import eligibility
+from headwater.evaluation import eligibility, predictions
 from headwater.evaluation.eligibility import Label
 from headwater.evaluation.predictions import Predictions
 from headwater.evaluation.statistics import power as planned
@@ -105,7 +105,7 @@ def _spreads(spreads: list[float] | None) -> list[float]:
 
 
 def _test_cases(dataset: Dataset, plan: Config, *, config: Path) -> tuple[Predictions, list[Label]]:
-    """The dataset's test cases as predictions without scores, and whether each label is tested."""
+    """The dataset's test cases as predictions without scores, of the labels that get one, and which are tested."""
     paths = Paths(plan.results)
     file, counted = Path(paths.cases(dataset.archive)), Path(paths.labels(dataset.archive))
     for product in (file, counted):
@@ -113,9 +113,10 @@ def _test_cases(dataset: Dataset, plan: Config, *, config: Path) -> tuple[Predic
             # the target first: --configfile takes all words that follow it
             remedy = f"run snakemake {product} --configfile {config}"
             raise UserError(f"dataset {dataset.name} is not prepared", file=product, remedy=remedy)
-    run = _without_scores(CASES.read(file), dataset, file=file)
-    untaught = eligibility.untaught(LABELS.read(counted), run.labels, file=counted)
     comparison = plan.grid().comparison(dataset.name)
+    run = _without_scores(CASES.read(file), dataset, file=file)
+    run = predictions.narrowed(run, comparison.giving("score", run.labels))
+    untaught = eligibility.untaught(LABELS.read(counted), run.labels, file=counted)
     return run, [eligibility.of(run, at, comparison=comparison, untaught=untaught) for at in range(len(run.labels))]
 
 

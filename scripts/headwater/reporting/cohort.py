@@ -41,7 +41,7 @@ def table(cases: dict[str, pd.DataFrame], *, grid: Grid) -> PrintedTable:
         [row for dataset in grid.datasets for row in _of_dataset(dataset, cases[dataset.archive], grid)],
         columns=list(EXACT),
     )
-    shown = pd.DataFrame(_lines(exact))
+    shown = pd.DataFrame(_lines(exact, grid=grid))
     return PrintedTable(
         title="Characteristics of the datasets",
         shown=shown,
@@ -131,7 +131,7 @@ def _measured(cases: pd.DataFrame, labels: list[str], *, patients: bool) -> dict
 # the words
 
 
-def _lines(exact: pd.DataFrame) -> Iterator[dict[str, str]]:
+def _lines(exact: pd.DataFrame, *, grid: Grid) -> Iterator[dict[str, str]]:
     """The table as a reader wants it: a characteristic a line, a split a column; a dataset is named once."""
     last = ""
     for (dataset, characteristic, name), part in exact.groupby(["dataset", "characteristic", "name"], sort=False):
@@ -139,6 +139,8 @@ def _lines(exact: pd.DataFrame) -> Iterator[dict[str, str]]:
         words = WORDS.get(characteristic, name)
         if characteristic == "projection":
             words = f"Projection {name}"
+        if characteristic == "label" and (holder := grid.dataset(dataset).holders.get(name)):
+            words = f"{name} ({holder})"
         yield {"Dataset": dataset if dataset != last else "", "Characteristic": words, **cells}
         last = dataset
 

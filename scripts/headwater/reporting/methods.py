@@ -32,6 +32,7 @@ def notes(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
         "or no negative case is dropped for that label and for the macro, and counted "
         f"(at most {int(rows['dropped'].max())} here).",
         *footnotes.subsets(rows, grid=grid),
+        *_targets(grid),
         *verdict.controls(rows, grid=grid),
         *footnotes.published_faults(grid),
         "A difference without a star is no proof of equality.",
@@ -92,6 +93,19 @@ def _percentile(rows: pd.DataFrame) -> str:
         "The percentile p comes from the replicates alone, with patients and seeds resampled; the smallest that they "
         f"can give is {text.p_value(smallest)}."
     )
+
+
+def _targets(grid: Grid) -> list[str]:
+    """What networks are asked side by side, if they are, and what metrics are then computed from."""
+    several = [dataset for dataset in grid.datasets if len(dataset.targets) > 1]
+    sentences = [
+        f"{dataset.name}: each network answers {len(dataset.asked)} targets, {', '.join(dataset.asked)}, with a head "
+        "for each; its loss is the mean of theirs."
+        for dataset in several
+    ]
+    if any(len(dataset.tasks) > 1 for dataset in several):
+        sentences.append("A metric is computed, and averaged, over the labels whose task gives what it is made from.")
+    return sentences
 
 
 def _families(rows: pd.DataFrame, grid: Grid) -> list[str]:

@@ -81,7 +81,7 @@ class Dataset(Record):
     """What networks are asked about each image: the name of a file in `models/tasks`."""
     targets: dict[str, Target] = {}
     """In place of `labels` and `task`: several things that each network is asked side by side, by names of your choice,
-    each with its own labels and head. The loss is the mean over them; each has a macro of its own, exploratory."""
+    each with its own labels and head. The loss is the mean over them; each has a macro, exploratory."""
     seen: Window | None = None
     """What networks see of images in Hounsfield units; filled in from the archive's `window`."""
 
@@ -99,6 +99,12 @@ class Dataset(Record):
     def tasks(self) -> tuple[str, ...]:
         """The tasks of its targets, in their order."""
         return tuple(dict.fromkeys(asked.task for asked in self.asked.values()))
+
+    @property
+    def holders(self) -> dict[str, str]:
+        """The target that each label belongs to, where there are several; else nothing."""
+        several = self.targets if len(self.targets) > 1 else {}
+        return {label: name for name, asked in several.items() for label in asked.labels}
 
     def task_of(self, label: str) -> str:
         """The task by which a label is told."""

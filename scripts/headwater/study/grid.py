@@ -148,11 +148,15 @@ class Grid(Record):
 
     @property
     def further_macros(self) -> dict[str, dict[str, tuple[str, ...]]]:
-        """What is averaged besides all labels, for each dataset: the labels of each target, and declared subsets."""
+        """What is averaged besides all labels, for each dataset: the labels of each target, and declared subsets.
+
+        The mean over a single label would only repeat it, so a target of one label has none.
+        """
         of_targets: dict[str, dict[str, tuple[str, ...]]] = {}
         for dataset in self.datasets:
-            for name, target in sorted(dataset.targets.items()):
-                of_targets.setdefault(name, {})[dataset.name] = target.labels
+            for name, asked in dataset.asked.items():
+                if name and len(asked.labels) > 1:
+                    of_targets.setdefault(name, {})[dataset.name] = asked.labels
         return of_targets | self.comparing.subsets
 
     def comparison(self, dataset: str) -> Comparison:
