@@ -379,7 +379,9 @@ def elsewhere(one: Made) -> list[TestedNetwork]:
         few = predictions.narrowed(test, ["Mass"])
         names = np.array(["Effusion" if label == "Effusion" else "Nodule/Mass" for label in test.labels], object)
         renamed = replace(validated[run], labels=names)
-        cell = TestedNetwork(fitted_to="abroad", test=few, validation=renamed, asked=("Nodule/Mass",), untaught={})
+        cell = TestedNetwork(
+            fitted_to="abroad", test=few, validation=renamed, asked=("Nodule/Mass",), untaught={}, holders={}
+        )
         cells.append(cell)
     return cells
 

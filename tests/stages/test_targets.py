@@ -27,6 +27,7 @@ from headwater.evaluation import (
     validation_choices,
 )
 from headwater.evaluation.predictions import ELSEWHERE, PREDICTIONS
+from headwater.evaluation.statistics import recalibration
 from headwater.evaluation.subgroups import SUBGROUPS
 from headwater.models import predictor, weight_files
 from headwater.stages.compare import compare
@@ -189,6 +190,18 @@ def test_a_model_is_read_back_with_its_targets_and_their_classes_in_order(organs
     assert read.labels == [label for labels in ORGANS.values() for label in labels]
     table = PREDICTIONS.read(organs.folder / "random" / "predictions.parquet")
     assert table["label"].head(5).tolist() == read.labels
+
+
+def test_each_head_has_a_temperature_of_its_own(organs):
+    products = organs.examined(organs.comparison())
+    settled = validation_choices.SETTLED.read(products["settled"]).query("source == 'other'").set_index("label")
+    scored = PREDICTIONS.read(organs.folder / "other" / "validation.parquet")
+    for labels in ORGANS.values():
+        own = scored[scored["label"].isin(labels)].sort_values(["label", "case"])
+        best = recalibration.temperature(own["target"].to_numpy(), own["score"].to_numpy())
+        assert settled.loc[labels, "temperature"].tolist() == pytest.approx([best] * len(labels), rel=1e-9)
+        assert settled.loc[labels, "known"].tolist() == [len(own)] * len(labels)
+    assert settled["temperature"].nunique() == len(ORGANS)
 
 
 def test_a_step_can_be_chosen_by_the_loss(organs, tmp_path):

@@ -54,11 +54,11 @@ class Statistic:
 def statistics(runs: Runs, labels: list[Label], *, comparison: Comparison, threads: int) -> Iterator[Statistic]:
     """For each metric and recipe: each label, then the macro and those of subsets."""
     chosen = {recipe: of_recipe(runs, recipe, comparison) for recipe in comparison.recipes}
-    places = cells(labels, comparison=comparison, file=next(iter(runs.values())).file)
+    places = measurements(labels, comparison=comparison, file=next(iter(runs.values())).file)
     drawn = _replicates(chosen, labels, comparison=comparison, threads=threads)
     for metric in comparison.metrics:
         for at_recipe, recipe in enumerate(comparison.recipes):
-            replicates = {at: drawn[at_recipe, :, cell] for cell, (at, name) in enumerate(places) if name == metric}
+            replicates = {at: drawn[at_recipe, :, place] for place, (at, name) in enumerate(places) if name == metric}
             yield from _of_labels(chosen[recipe], labels, replicates, metric=metric, recipe=recipe, plan=comparison)
 
 
@@ -79,7 +79,7 @@ def values(statistics: list[Statistic], *, comparison: Comparison) -> Iterator[d
                 }
 
 
-def cells(labels: list[Label], *, comparison: Comparison, file: Path) -> list[tuple[int, str]]:
+def measurements(labels: list[Label], *, comparison: Comparison, file: Path) -> list[tuple[int, str]]:
     """(position of a label, metric) of all that is measured: each label by the metrics that its task has evidence for.
 
     Refuses a metric that fits none of the labels; `file` holds their predictions.
@@ -110,7 +110,7 @@ def of_recipe(runs: Runs, recipe: str, comparison: Comparison) -> list[Predictio
 def _replicates(
     chosen: dict[str, list[Predictions]], labels: list[Label], *, comparison: Comparison, threads: int
 ) -> np.ndarray:
-    """All replicates from one draw of patients: (recipes, runs, cells, resamples)."""
+    """All replicates from one draw of patients: (recipes, runs, measurements, resamples)."""
     names, patient = np.unique(next(iter(chosen.values()))[0].patients, return_inverse=True)
     return _drawn(chosen, labels, patient, len(names), comparison=comparison, threads=threads)
 
@@ -135,7 +135,7 @@ def _drawn(
     """All replicates from one draw of `units`; `unit` (cases,) says which a case belongs to."""
     first = next(iter(chosen.values()))
     metrics: dict[int, list[str]] = {}
-    places = cells(labels, comparison=comparison, file=first[0].file)
+    places = measurements(labels, comparison=comparison, file=first[0].file)
     for position, metric in places:
         metrics.setdefault(position, []).append(metric)
     columns = [
@@ -180,10 +180,11 @@ def _of_labels(
     plan: Comparison,
 ) -> Iterator[Statistic]:
     """The statistics of all labels that fit the metric and of their means; `replicates` (runs, resamples) by label."""
-    fitting = [label for label in labels if plan.fitting(metric, [label.name])]
+    fits = set(plan.fitting(metric, [label.name for label in labels]))
+    fitting = [label for label in labels if label.name in fits]
     inside: dict[str, tuple[np.ndarray, np.ndarray]] = {}  # of the tested labels
     for position, label in enumerate(labels):
-        if label in fitting and not label.measured:
+        if label.name in fits and not label.measured:
             yield nothing(label, len(runs), metric=metric, recipe=recipe)
         if position not in replicates:
             continue

@@ -3,7 +3,7 @@
 import numpy as np
 
 from headwater.data.tables import CHANCE, MACRO, OF_SUBSET
-from headwater.evaluation.bootstrap import Runs, cells, image_replicates, of_recipe
+from headwater.evaluation.bootstrap import Runs, image_replicates, measurements, of_recipe
 from headwater.evaluation.eligibility import Label
 from headwater.evaluation.statistics import published
 from headwater.study.comparison import Comparison
@@ -14,7 +14,7 @@ def beside(rows: list[dict], runs: Runs, labels: list[Label], *, comparison: Com
     once = comparison.model_copy(update={"seeds": (min(comparison.seeds),), "resamples": published.RESAMPLES})
     chosen = {recipe: of_recipe(runs, recipe, once) for recipe in comparison.recipes}
     drawn = image_replicates(chosen, labels, comparison=once, threads=threads)
-    places = cells(labels, comparison=once, file=next(iter(runs.values())).file)
+    places = measurements(labels, comparison=once, file=next(iter(runs.values())).file)
     positions = {label.name: position for position, label in enumerate(labels)}
     means = {MACRO: list(positions)} | {OF_SUBSET + name: comparison.subset(name) for name in comparison.subsets}
 

@@ -99,8 +99,7 @@ def fit(
 ) -> Fitted:
     """Train the learner, which then holds the kept weights: the best on validation by `select`, else the last.
 
-    `images` uint8 (cases, channels, h, w); `rows` of them are trained on, with `targets` float32 (rows, labels),
-    of several targets by name.
+    `images` uint8 (cases, channels, h, w); `rows` are trained on, with `targets` float32 (rows, ...), several by name.
     All ranks call `validate`, then `watch`, which may refuse what was measured. A stop signal saves and exits with 143.
     """
     _check(rows, training, world)
