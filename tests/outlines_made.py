@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 EVIDENCE = ("target", "true_positive", "false_positive", "false_negative")
 KINDS = {"target": "binary"}
+CLASSES = ("positive",)
 SCORE = "overlap"
 NEEDS = "is outlined"
 SIDE = 4

@@ -20,6 +20,7 @@ from headwater.data.store import CASES
 from headwater.evaluation import (
     bootstrap,
     calibration,
+    eligibility,
     operating_points,
     pairwise,
     predictions,
@@ -388,6 +389,25 @@ def test_a_dataset_may_have_no_score_at_all(tmp_path):
     assert calibration.CALIBRATION.read(examined["calibration"]).empty
     assert validation_choices.SETTLED.read(examined["settled"]).empty
     assert set(SUBGROUPS.read(examined["subgroups"])["label"]) == {"macro", "bright right"}
+
+
+def test_a_label_that_every_case_bears_is_compared_where_its_task_needs_no_others(mixed, tmp_path):
+    files = []
+    for source in SOURCES:
+        frame = pd.read_parquet(mixed.folder / source / "predictions.parquet")
+        frame["target"] = frame["target"].where(frame["target"] != 0)
+        files.append(tmp_path / f"{source}.parquet")
+        frame.to_parquet(files[-1])
+    runs = predictions.read_all(mixed.comparison(), files)
+    counts = LABELS.read(mixed.labels).assign(negatives=0, negative_patients=0)
+    first = next(iter(runs.values()))
+    untaught = eligibility.untaught(counts, first.labels, comparison=mixed.comparison(), file=mixed.labels)
+    assert untaught == dict.fromkeys(["bright left", "stripes"], "no negative case in train")
+    parts = {part.name: part for part in eligibility.parts(first, comparison=mixed.comparison(), untaught=untaught)}
+    outlined = parts["bright right"]
+    assert outlined.tested and outlined.negative_patients == 0
+    assert outlined.smaller_class == outlined.positive_patients > 1
+    assert parts["stripes"].note == "left out: no negative case in test" and not parts["stripes"].measured
 
 
 def test_a_metric_that_fits_no_label_is_refused(mixed):

@@ -89,10 +89,16 @@ def by_dataset(files: list[Path], fitted_to: Exchanges) -> dict[str, list[Path]]
     return files_of
 
 
-def untaught_there(other: Exchange, counts: Path) -> dict[str, str]:
+def there(comparison: Comparison, other: Exchange) -> Comparison:
+    """The comparison as it would be of another dataset's networks at their home."""
+    return comparison.model_copy(update={"dataset": other.dataset, "task": other.task, "targets": other.targets})
+
+
+def untaught_there(other: Exchange, counts: Path, *, comparison: Comparison) -> dict[str, str]:
     """Why networks fitted to another dataset could not learn a label, by the tested dataset's name of it."""
     table = LABELS.read(counts)
-    reasons = eligibility.untaught(table, [asked for _, asked in other.labels], file=counts)
+    asked = [name for _, name in other.labels]
+    reasons = eligibility.untaught(table, asked, comparison=there(comparison, other), file=counts)
     return {label: f"{reasons[asked]} of {other.dataset}" for label, asked in other.labels if asked in reasons}
 
 

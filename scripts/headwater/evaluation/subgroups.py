@@ -261,9 +261,8 @@ def _too_few(group: Group, at: int, *, comparison: Comparison) -> str:
     label, who = (group.rest.labels[at], " among the others") if group.measured(at) else (group.side.labels[at], "")
     if label.smaller_class >= comparison.fewest_positive:
         return label.note
-    kind = "positive" if label.positive_patients <= label.negative_patients else "negative"
-    patients = f"patient{'' if label.smaller_class == 1 else 's'}"
-    return f"described only: {label.smaller_class} {kind} {patients}{who}, fewer than {comparison.fewest_positive}"
+    patients = f"{label.smaller_kind} patient{'' if label.smaller_class == 1 else 's'}"
+    return f"described only: {label.smaller_class} {patients}{who}, fewer than {comparison.fewest_positive}"
 
 
 def _row(

@@ -107,7 +107,7 @@ def of_guests(
     names = dict(fitted_to.labels)
     labels = comparison.calibrated(names)
     tested = {run: predictions.narrowed(test, labels) for run, test in tested.items()}
-    there = _there(comparison, fitted_to)
+    there = external.there(comparison, fitted_to)
     return [
         TestedNetwork(
             fitted_to=fitted_to.dataset,
@@ -134,20 +134,15 @@ def read_guests(
     plain = external.without_controls(comparison)
     tested_by, validated_by = (external.by_dataset(files, fitted_to) for files in (tested, validated))
     for other, labels in zip(fitted_to.others, counts, strict=True):
-        there = _there(plain, other)
+        there = external.there(plain, other)
         on_validation = predictions.read_all(there, validated_by[other.dataset])
         on_validation = {
             run: predictions.narrowed(part, there.calibrated(part.labels)) for run, part in on_validation.items()
         }
         on_test = predictions.read_elsewhere(plain, tested_by[other.dataset], fitted_to=other, home=home)
         asked = [name for _, name in other.labels]
-        untaught = eligibility.untaught(LABELS.read(labels), asked, file=labels)
+        untaught = eligibility.untaught(LABELS.read(labels), asked, comparison=there, file=labels)
         yield from of_guests(on_test, on_validation, fitted_to=other, comparison=plain, untaught=untaught)
-
-
-def _there(comparison: Comparison, other: Exchange) -> Comparison:
-    """The comparison as it would be of another dataset's networks at their home."""
-    return comparison.model_copy(update={"dataset": other.dataset, "task": other.task, "targets": other.targets})
 
 
 def choose(network: TestedNetwork, *, specificity: float) -> Choices:

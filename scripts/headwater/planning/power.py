@@ -116,7 +116,7 @@ def _test_cases(dataset: Dataset, plan: Config, *, config: Path) -> tuple[Predic
     comparison = plan.grid().comparison(dataset.name)
     run = _without_scores(CASES.read(file), dataset, file=file)
     run = predictions.narrowed(run, comparison.giving("score", run.labels))
-    untaught = eligibility.untaught(LABELS.read(counted), run.labels, file=counted)
+    untaught = eligibility.untaught(LABELS.read(counted), run.labels, comparison=comparison, file=counted)
     return run, [eligibility.of(run, at, comparison=comparison, untaught=untaught) for at in range(len(run.labels))]
 
 

@@ -29,7 +29,7 @@ def compare(
     """
     runs = predictions_of.read_all(comparison, predictions)
     first = next(iter(runs.values()))
-    untaught = eligibility.untaught(LABELS.read(labels), first.labels, file=labels)
+    untaught = eligibility.untaught(LABELS.read(labels), first.labels, comparison=comparison, file=labels)
     parts = eligibility.parts(first, comparison=comparison, untaught=untaught)
     statistics = list(bootstrap.statistics(runs, parts, comparison=comparison, threads=threads))
     rows = [row for statistic in statistics for row in pairwise.rows(statistic, comparison=comparison)]

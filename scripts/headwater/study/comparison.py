@@ -75,6 +75,10 @@ class Comparison(Comparing):
         """The task by which a label is told."""
         return target.task_of(label, self.targets, task=self.task)
 
+    def classes_of(self, label: str) -> tuple[str, ...]:
+        """Which cases a label needs, in train and in test, to take part."""
+        return target.classes(self.task_of(label))
+
     def giving(self, column: str, labels: Iterable[str]) -> list[str]:
         """Those of the labels whose task gives a column of evidence."""
         return self._of_tasks(labels, lambda task: column in target.evidence([task]))

@@ -44,6 +44,11 @@ def fits(metric: str, task: str) -> bool:
     return set(needed(metric)) <= set(evidence([task]))
 
 
+def classes(task: str) -> tuple[str, ...]:
+    """Which cases a label needs, to be learned and to be scored by a task."""
+    return registry.constant("tasks", task, "CLASSES", default=("positive", "negative"))
+
+
 def log_odds(task: str) -> bool:
     """Whether the scores of a task are log-odds."""
     return registry.constant("tasks", task, "LOG_ODDS", default=False)

@@ -9,6 +9,8 @@ A plug-in holds
                                              are read: "binary" (0, 1 or NaN), "finite" (a number, never NaN)
     SCORE: str                               what `validation_score` is called, such as "auroc"; recipes may `select` it
     NEEDS: str                               what a label must have to be eligible, as the end of "no label ..."
+    CLASSES: tuple[str, ...] (optional)      which cases a label needs, in train and in test, to be compared; else
+                                             ("positive", "negative"). ("positive",) where the others score nothing
     LOG_ODDS: bool (optional)                whether its evidence has a `score` that is log-odds, which `examine` can
                                              calibrate and set thresholds in; else False
     form(targets, *, partial) -> str         in which of its forms the task is put, judged from all training and
