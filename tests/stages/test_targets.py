@@ -21,6 +21,7 @@ from headwater.evaluation import (
     bootstrap,
     calibration,
     eligibility,
+    external,
     operating_points,
     pairwise,
     predictions,
@@ -32,6 +33,7 @@ from headwater.evaluation.statistics import recalibration
 from headwater.evaluation.subgroups import SUBGROUPS
 from headwater.models import predictor, weight_files
 from headwater.stages.compare import compare
+from headwater.stages.cross import cross
 from headwater.stages.examine import examine
 from headwater.stages.finetune import finetune
 from headwater.stages.predict import predict
@@ -389,6 +391,59 @@ def test_a_dataset_may_have_no_score_at_all(tmp_path):
     assert calibration.CALIBRATION.read(examined["calibration"]).empty
     assert validation_choices.SETTLED.read(examined["settled"]).empty
     assert set(SUBGROUPS.read(examined["subgroups"])["label"]) == {"macro", "bright right"}
+
+
+def crossed(home: Study, folder: Path, *labels: str) -> pd.DataFrame:
+    """The table of `cross` of networks that were fitted to the same images under another name, for these labels."""
+    there = Study(
+        **vars(home)
+        | {"folder": folder, "dataset": Dataset(name="there", archive="made", targets=home.dataset.targets)}
+    )
+    asked = tuple((label, label) for label in labels)
+    files = []
+    for source in SOURCES:
+        run = there.run(source)
+        files.append(folder / source / "elsewhere.parquet")
+        transport(
+            runs=[run],
+            asked=Exchanges(others=(Exchange(dataset="made", labels=asked, targets=home.dataset.targets),)),
+            cases=[home.cases],
+            images=[home.images],
+            models=[there.fitted(run)],
+            elsewhere=files[-1:],
+        )
+    cross(
+        comparison=home.comparison(metrics=("auroc", "dice")),
+        fitted_to=Exchanges(others=(Exchange(dataset="there", labels=asked, targets=home.dataset.targets),)),
+        predictions=[home.folder / source / "predictions.parquet" for source in SOURCES],
+        elsewhere=files,
+        labels=home.labels,
+        labels_elsewhere=[home.labels],
+        crossed=folder / "crossed.parquet",
+    )
+    return external.CROSSED.read(folder / "crossed.parquet")
+
+
+def test_networks_of_another_dataset_are_compared_by_what_fits_the_labels_that_both_have(mixed, tmp_path):
+    rows = crossed(mixed, tmp_path, "bright left", "bright right")
+    guests = rows[rows["fitted_to"] == "there"]
+    measured = {metric: set(part["label"]) for metric, part in guests.groupby("metric")}
+    assert measured == {"auroc": {"bright left", "macro"}, "dice": {"bright right", "macro"}}
+    # the same networks on the same cases
+    np.testing.assert_allclose(guests["difference"], 0, atol=1e-12)
+    macros = rows[rows["label"] == "macro"].groupby(["fitted_to", "metric"])["findings"].first()
+    assert macros.to_dict() == {
+        ("made", "auroc"): 2,
+        ("made", "dice"): 1,
+        ("there", "auroc"): 1,
+        ("there", "dice"): 1,
+    }
+
+
+def test_a_metric_that_fits_no_shared_label_has_no_rows_of_guests(mixed, tmp_path):
+    rows = crossed(mixed, tmp_path, "stripes")
+    assert set(rows.loc[rows["fitted_to"] == "there", "metric"]) == {"auroc"}
+    assert set(rows.loc[rows["fitted_to"] == "made", "metric"]) == {"auroc", "dice"}
 
 
 def test_a_label_that_every_case_bears_is_compared_where_its_task_needs_no_others(mixed, tmp_path):
