@@ -1,6 +1,7 @@
 """Several things asked of one network: from a twin to comparisons, and by tasks with evidence of their own."""
 
 import csv
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ import torch
 
 import outlines_made
 import prepared_made
+import rounding
+import warm
 from headwater.core.errors import UserError
 from headwater.core.files import read_json
 from headwater.data import tables
@@ -286,6 +289,23 @@ def test_another_archive_may_ask_for_labels_of_each_target(organs, tmp_path):
     assert len(both) == len(there)
     for column in ("target", "score"):
         np.testing.assert_array_equal(both[f"{column}_x"], both[f"{column}_y"])
+
+
+@pytest.mark.slow
+@rounding.in_float64()
+def test_two_ranks_predict_as_one(organs, tmp_path):
+    run = organs.run(training={"steps": 2})
+    model = organs.fitted(run, tmp_path)
+    one, _ = organs.predicted(run, model)
+    words = ["--runs", run.as_json(), "--cases", organs.cases, "--images", organs.images, "--models", model]
+    words += ["--predictions", tmp_path / "two.parquet", "--validation", tmp_path / "two_validation.parquet"]
+    launch = [warm.python(), "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--"]
+    script = Path(rounding.__file__).parents[1] / "scripts" / "predict.py"
+    done = subprocess.run([*launch, rounding.__file__, script, *map(str, words)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    one, two = PREDICTIONS.read(one), PREDICTIONS.read(tmp_path / "two.parquet")
+    pd.testing.assert_frame_equal(one.drop(columns="score"), two.drop(columns="score"))
+    np.testing.assert_allclose(one["score"], two["score"], **rounding.NEAR)
 
 
 # tasks with evidence of their own
