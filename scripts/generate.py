@@ -24,6 +24,7 @@ from headwater.study.json_schema import schema
 from headwater.study.leaks import Excuse, Leaks
 from headwater.study.recipe import Recipe, Training, Views
 from headwater.study.source import Collapse, Controls, Probe, Source, Weights
+from headwater.study.target import Target
 from headwater.study.tracking import Tracking
 
 ROOT = Path(__file__).parent.parent
@@ -54,6 +55,7 @@ SECTIONS: dict[str, type[Record]] = {
     "probe": Probe,
     "controls": Controls,
     "datasets.NAME": Dataset,
+    "datasets.NAME.targets.NAME": Target,
     "recipes.NAME": Recipe,
     "training": Training,
     "views": Views,

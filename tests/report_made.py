@@ -69,7 +69,7 @@ class Study:
 def study(folder: Path, *, strengths: dict[str, float], twin: bool = True, seeds=(0, 1), **comparing) -> Study:
     """A study on two datasets, the second without patients, with a planted strength for each source.
 
-    A source called `NAME_again` or `NAME_shuffled` is a control if `controls` holds it.
+    A source called `NAME_again` or `NAME_shuffled` is a control if `controls` holds it; `targets` stand by dataset.
     """
     grid = _grid(tuple(strengths), twin=twin, seeds=seeds, comparing=comparing)
     products = {product: [] for product in (*PRODUCTS, *EXAMINED)}
@@ -163,7 +163,7 @@ def changed(grid: Grid, **comparing) -> Grid:
 def _grid(sources: tuple[str, ...], *, twin: bool, seeds: tuple[int, ...], comparing: dict) -> Grid:
     training = Training(steps=100)
     backbone = "timm/resnet50"
-    controls = comparing.pop("controls", ())
+    controls, targets = comparing.pop("controls", ()), comparing.pop("targets", {})
     made = [Source(name=sources[0], backbone=backbone)]
     for position, name in enumerate(source for source in sources[1:] if source not in controls):
         if position % 2:
@@ -181,7 +181,9 @@ def _grid(sources: tuple[str, ...], *, twin: bool, seeds: tuple[int, ...], compa
         ),
         reductions={"everything": Choice(name="everything")},
         sources=(*made, *(_control(name, made) for name in controls)),
-        datasets=(Dataset(name="chest", archive="chest_archive"), Dataset(name="vindr", archive="vindr_archive")),
+        datasets=tuple(
+            Dataset(name=name, archive=f"{name}_archive", targets=targets.get(name, {})) for name in ("chest", "vindr")
+        ),
         recipes=tuple(Recipe(name=name, training=training) for name in recipes),
         seeds=seeds,
         comparing=Comparing(**(settings | comparing)),

@@ -38,6 +38,7 @@ CONTRACTS: dict[str, dict[str, tuple[str, ...] | None]] = {
     },
     "tasks": {
         "EVIDENCE": None,
+        "KINDS": None,
         "SCORE": None,
         "NEEDS": None,
         "form": ("targets", "partial"),

@@ -14,6 +14,7 @@ from headwater import cli
 from headwater.core import files, registry
 from headwater.core.errors import UserError
 from headwater.planning import cost, overview, runtime_estimate, timing_profile
+from headwater.planning.rehearse import rehearse
 from headwater.planning.timing_profile import Calibration, Timed
 from headwater.study import config as study_config
 from headwater.study.job_graph import jobs
@@ -84,6 +85,19 @@ def test_names_and_lengths_make_no_other_kind_of_training():
     plan = study_config.load(content)
     keys = {job.run.recipe.name: timing_profile.rehearsal_of(job, plan).key for job in jobs(plan) if job.run}
     assert keys["longer"] == keys["finetune"] != keys["probe"]
+
+
+def test_targets_side_by_side_are_timed_together(tmp_path: Path):
+    content = small_config()
+    content["datasets"] = {
+        "chestxray14": {"targets": {"a": {"labels": ["Mass", "Edema"]}, "b": {"labels": ["Hernia"]}}}
+    }
+    plan = study_config.load(content)
+    rehearsal = next(timing_profile.rehearsal_of(job, plan) for job in jobs(plan) if job.title == FIT)
+    assert rehearsal.labels == 3 and list(rehearsal.targets) == ["a", "b"]
+    assert rehearsal.key != timing_profile.rehearsal_of(JOBS[FIT], PLAN).key
+    rehearse(rehearsal=rehearsal, measured=tmp_path / "measured.json", seconds=0.01, device="cpu")
+    assert files.read_json(tmp_path / "measured.json")["step"] > 0
 
 
 def test_finished_jobs_are_believed_before_the_calibration(tmp_path: Path):

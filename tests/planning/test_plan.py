@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import yaml
 
+import outlines_made
 from headwater import cli
 from headwater.data import tables
 from headwater.data.index import LABELS, label_counts
@@ -161,6 +162,15 @@ def test_all_labels_where_the_config_names_none(tmp_path: Path):
     made(tmp_path)
     table = planned(tmp_path, file=config(tmp_path, datasets={"made": {}}))
     assert set(table["label"]) == {"macro", *SHARES}
+
+
+def test_labels_of_a_task_without_scores_are_left_out(tmp_path: Path):
+    made(tmp_path)
+    first, *others = SHARES
+    targets = {"outline": {"task": "outlines", "labels": [first]}, "findings": {"labels": others}}
+    with outlines_made.there(tmp_path / "plugins"):
+        table = planned(tmp_path, file=config(tmp_path, datasets={"made": {"targets": targets}}))
+    assert set(table["label"]) == {"macro", *others}
 
 
 def test_a_finding_that_nobody_learns_is_left_out(tmp_path: Path):

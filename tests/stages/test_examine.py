@@ -376,11 +376,12 @@ def elsewhere(one: Made) -> list[TestedNetwork]:
     tested, validated = (predictions.read_all(plan, files) for files in (one.test, one.validation))
     cells = []
     for run, test in tested.items():
-        at = np.flatnonzero(test.labels == "Mass")
-        few = replace(test, labels=test.labels[at], target=test.target[at], score=test.score[at])
+        few = predictions.narrowed(test, ["Mass"])
         names = np.array(["Effusion" if label == "Effusion" else "Nodule/Mass" for label in test.labels], object)
         renamed = replace(validated[run], labels=names)
-        cell = TestedNetwork(fitted_to="abroad", test=few, validation=renamed, asked=("Nodule/Mass",), untaught={})
+        cell = TestedNetwork(
+            fitted_to="abroad", test=few, validation=renamed, asked=("Nodule/Mass",), untaught={}, holders={}
+        )
         cells.append(cell)
     return cells
 

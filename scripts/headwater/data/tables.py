@@ -103,6 +103,14 @@ class Table:
             checked.to_parquet(temporary, index=False)
 
 
+def column_names(path: Path) -> list[str]:
+    """The columns of a table from Parquet, without reading them."""
+    try:
+        return parquet.read_schema(path).names
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from None
+
+
 def read_column(path: Path, column: str) -> pd.Series:
     """One column of a table from Parquet, without reading the others."""
     try:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -14,10 +15,8 @@ from headwater.evaluation.eligibility import Label
 from headwater.evaluation.predictions import Predictions
 from headwater.evaluation.statistics import delong, readers, replication
 from headwater.evaluation.statistics.ranked import LANES, ranked
+from headwater.study import target
 from headwater.study.comparison import Comparison
-
-SCORED = ("target", "score")
-"""What predictions hold of each case and label."""
 
 VALUES = Table(
     name="values",
@@ -55,10 +54,11 @@ class Statistic:
 def statistics(runs: Runs, labels: list[Label], *, comparison: Comparison, threads: int) -> Iterator[Statistic]:
     """For each metric and recipe: each label, then the macro and those of subsets."""
     chosen = {recipe: of_recipe(runs, recipe, comparison) for recipe in comparison.recipes}
+    places = measurements(labels, comparison=comparison, file=next(iter(runs.values())).file)
     drawn = _replicates(chosen, labels, comparison=comparison, threads=threads)
-    for at_metric, metric in enumerate(comparison.metrics):
+    for metric in comparison.metrics:
         for at_recipe, recipe in enumerate(comparison.recipes):
-            replicates = drawn[at_recipe, :, :, at_metric].swapaxes(0, 1)  # (measured labels, runs, resamples)
+            replicates = {at: drawn[at_recipe, :, place] for place, (at, name) in enumerate(places) if name == metric}
             yield from _of_labels(chosen[recipe], labels, replicates, metric=metric, recipe=recipe, plan=comparison)
 
 
@@ -79,6 +79,29 @@ def values(statistics: list[Statistic], *, comparison: Comparison) -> Iterator[d
                 }
 
 
+def measurements(labels: list[Label], *, comparison: Comparison, file: Path) -> list[tuple[int, str]]:
+    """(position of a label, metric) of all that is measured: each label by the metrics that its task has evidence for.
+
+    Refuses a metric that fits none of the labels; `file` holds their predictions.
+    """
+    fitting = {metric: comparison.fitting(metric, [label.name for label in labels]) for metric in comparison.metrics}
+    for metric, names in fitting.items():
+        if not names and labels:
+            raise UserError(
+                f"{metric} needs {', '.join(target.needed(metric))}, but predictions hold "
+                f"{' and '.join(comparison.evidence)}",
+                file=file,
+                remedy="take it out of comparison.metrics",
+            )
+    return [
+        (position, metric)
+        for position, label in enumerate(labels)
+        if label.measured
+        for metric in comparison.metrics
+        if label.name in fitting[metric]
+    ]
+
+
 def of_recipe(runs: Runs, recipe: str, comparison: Comparison) -> list[Predictions]:
     """The runs of a recipe: sources in their order, each with its seeds in rising order."""
     return [runs[source, recipe, seed] for source in comparison.sources for seed in sorted(comparison.seeds)]
@@ -87,7 +110,7 @@ def of_recipe(runs: Runs, recipe: str, comparison: Comparison) -> list[Predictio
 def _replicates(
     chosen: dict[str, list[Predictions]], labels: list[Label], *, comparison: Comparison, threads: int
 ) -> np.ndarray:
-    """All replicates from one draw of patients: (recipes, runs, measured labels, metrics, resamples)."""
+    """All replicates from one draw of patients: (recipes, runs, measurements, resamples)."""
     names, patient = np.unique(next(iter(chosen.values()))[0].patients, return_inverse=True)
     return _drawn(chosen, labels, patient, len(names), comparison=comparison, threads=threads)
 
@@ -110,15 +133,18 @@ def _drawn(
     threads: int,
 ) -> np.ndarray:
     """All replicates from one draw of `units`; `unit` (cases,) says which a case belongs to."""
-    measured = [(position, label.known) for position, label in enumerate(labels) if label.measured]
+    first = next(iter(chosen.values()))
+    metrics: dict[int, list[str]] = {}
+    places = measurements(labels, comparison=comparison, file=first[0].file)
+    for position, metric in places:
+        metrics.setdefault(position, []).append(metric)
     columns = [
         column
         for runs in chosen.values()
         for run in runs
-        for position, known in measured
-        for column in _columns(run, position, known, comparison.metrics, unit[known], units)
+        for position, names in metrics.items()
+        for column in _columns(run, position, labels[position].known, names, unit, units)
     ]
-    runs = len(next(iter(chosen.values())))
     return replication.replicates(
         columns,
         patients=units,
@@ -126,52 +152,50 @@ def _drawn(
         seed=comparison.seed,
         threads=threads,
         watch=lambda blocks: bar(blocks, total=-(-comparison.resamples // LANES), what=f"{comparison.dataset}: drawn"),
-    ).reshape(len(chosen), runs, len(measured), len(comparison.metrics), comparison.resamples)
+    ).reshape(len(chosen), len(first), len(places), comparison.resamples)
 
 
 def _columns(
-    run: Predictions, position: int, known: np.ndarray, metrics: tuple[str, ...], patient: np.ndarray, patients: int
+    run: Predictions, position: int, known: np.ndarray, names: list[str], unit: np.ndarray, units: int
 ) -> Iterator[replication.Column]:
-    """One column per metric; all of them share one ranking of the cases."""
-    evidence = _evidence(run, position, known)
-    ranks = ranked(evidence["target"], evidence["score"], patient)
-    for name in metrics:
-        metric = registry.load("metrics", name)
-        lacking = [column for column in metric.EVIDENCE if column not in SCORED]
-        if lacking:
-            raise UserError(
-                f"{name} needs {', '.join(lacking)}, but predictions hold {' and '.join(SCORED)}",
-                file=run.file,
-                remedy="take it out of comparison.metrics",
-            )
+    """One column per metric; all that rank the cases share one ranking."""
+    metrics = [registry.load("metrics", name) for name in names]
+    ranking = any(hasattr(metric, "KERNEL") for metric in metrics)
+    ranks = ranked(**run.of(("target", "score"), position, known), patient=unit[known]) if ranking else None
+    for metric in metrics:
+        evidence = run.of(metric.EVIDENCE, position, known)
         try:
-            yield replication.column(metric, evidence, patient, patients=patients, ranks=ranks)
+            yield replication.column(metric, evidence, unit[known], patients=units, ranks=ranks)
         except UserError as refusal:
             raise UserError(str(refusal), file=run.file) from None
 
 
-def _evidence(run: Predictions, position: int, known: np.ndarray) -> dict[str, np.ndarray]:
-    return {"target": run.target[position, known], "score": run.score[position, known]}
-
-
 def _of_labels(
-    runs: list[Predictions], labels: list[Label], replicates: np.ndarray, *, metric: str, recipe: str, plan: Comparison
+    runs: list[Predictions],
+    labels: list[Label],
+    replicates: dict[int, np.ndarray],
+    *,
+    metric: str,
+    recipe: str,
+    plan: Comparison,
 ) -> Iterator[Statistic]:
-    """The statistics of all labels and of their means; `replicates` (measured labels, runs, resamples)."""
+    """The statistics of all labels that fit the metric and of their means; `replicates` (runs, resamples) by label."""
+    fits = set(plan.fitting(metric, [label.name for label in labels]))
+    fitting = [label for label in labels if label.name in fits]
     inside: dict[str, tuple[np.ndarray, np.ndarray]] = {}  # of the tested labels
-    at = iter(replicates)
     for position, label in enumerate(labels):
-        if not label.measured:
+        if label.name in fits and not label.measured:
             yield nothing(label, len(runs), metric=metric, recipe=recipe)
+        if position not in replicates:
             continue
-        observed, drawn = _observed(runs, position, label, metric), next(at)
+        observed, drawn = _observed(runs, position, label, metric), replicates[position]
         if label.tested:
             inside[label.name] = observed, drawn
         together = covariance(drawn, runs, label, [position], plan)
         yield Statistic(
             label=label, metric=metric, recipe=recipe, observed=observed, replicates=drawn, covariance=together
         )
-    means = {MACRO: labels} | eligibility.subsets(runs[0], labels, comparison=plan)
+    means = {MACRO: fitting} | eligibility.subsets(runs[0], labels, comparison=plan, fitting=fitting)
     for name, members in means.items():
         macro = eligibility.macro(runs[0], labels, inside=members, name=name)
         if not macro.tested:
@@ -202,9 +226,9 @@ def nothing(label: Label, runs: int, *, metric: str, recipe: str) -> Statistic:
 
 def _observed(runs: list[Predictions], position: int, label: Label, metric: str) -> np.ndarray:
     """The metric of each run over all cases: (runs,)."""
-    measure = registry.load("metrics", metric).measure
+    plugin = registry.load("metrics", metric)
     once = np.ones((1, len(label.known)), dtype=np.int64)
-    return np.array([measure(**_evidence(run, position, label.known), weights=once)[0] for run in runs])
+    return np.array([plugin.measure(**run.of(plugin.EVIDENCE, position, label.known), weights=once)[0] for run in runs])
 
 
 def covariance(

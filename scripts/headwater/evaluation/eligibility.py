@@ -1,5 +1,6 @@
 """Labels: which of them take part in a comparison, decided from who bears them before any score is looked at."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,11 +31,22 @@ class Label:
     few: bool
     """Whether so few patients bear it, or do not, that it is tested with caution."""
     note: str
+    classes: tuple[str, ...]
+    """Which patients its task needs, positive or negative ones: nearly always both."""
 
     @property
     def smaller_class(self) -> int:
-        """How many patients bear it, or do not, whichever are fewer."""
-        return min(self.positive_patients, self.negative_patients)
+        """How many patients bear it, or do not, whichever are fewer of those that its task needs."""
+        return min(self.many(kind) for kind in self.classes)
+
+    @property
+    def smaller_kind(self) -> str:
+        """Which of the patients that its task needs are fewer."""
+        return min(self.classes, key=self.many)
+
+    def many(self, kind: str) -> int:
+        """How many patients are "positive" or "negative"."""
+        return {"positive": self.positive_patients, "negative": self.negative_patients}[kind]
 
     @property
     def most_degrees_of_freedom(self) -> float:
@@ -42,14 +54,14 @@ class Label:
         return self.smaller_class - 1 if self.few else np.inf
 
 
-def untaught(counts: pd.DataFrame, labels: np.ndarray, *, file: Path) -> dict[str, str]:
-    """Why a label could not be learned, for those without positive or without negative cases in train."""
+def untaught(counts: pd.DataFrame, labels: Iterable[str], *, comparison: Comparison, file: Path) -> dict[str, str]:
+    """Why a label could not be learned, for those without the positive or negative cases in train that it needs."""
     train = counts[counts["split"] == "train"].set_index("label")
     reasons = {}
     for label in map(str, labels):
         if label not in train.index:
             raise UserError(f"counts no label {label!r}", file=file, remedy="run prepare again")
-        absent = [kind for kind in ("positive", "negative") if train.loc[label, f"{kind}s"] == 0]
+        absent = [kind for kind in comparison.classes_of(label) if train.loc[label, f"{kind}s"] == 0]
         if absent:
             reasons[label] = f"no {' and no '.join(absent)} case in train"
     return reasons
@@ -65,8 +77,9 @@ def of(run: Predictions, position: int, *, comparison: Comparison, untaught: dic
     name = str(run.labels[position])
     target, patients = run.target[position], run.patients
     with_finding, without = set(patients[target == 1]), set(patients[target == 0])
-    missing = "positive" if not with_finding else "negative" if not without else ""
-    fewer, kind = min((len(with_finding), "positive"), (len(without), "negative"))
+    many, classes = {"positive": len(with_finding), "negative": len(without)}, comparison.classes_of(name)
+    missing = next((kind for kind in classes if not many[kind]), "")
+    fewer, kind = min((many[kind], kind) for kind in classes)
     out = f"no {missing} case in test" if missing else untaught.get(name, "")
     tested = fewer >= comparison.fewest_positive and not out
     few = tested and fewer < FEW_POSITIVE
@@ -83,6 +96,7 @@ def of(run: Predictions, position: int, *, comparison: Comparison, untaught: dic
         tested=tested,
         few=few,
         note=f"left out: {out}" if out else cautious if few else "" if tested else described,
+        classes=classes,
     )
 
 
@@ -90,9 +104,14 @@ def _many(count: int, kind: str) -> str:
     return f"{count} {kind} patient{'' if count == 1 else 's'}"
 
 
-def subsets(run: Predictions, labels: list[Label], *, comparison: Comparison) -> dict[str, list[Label]]:
-    """The labels of each declared subset, by the name of its macro; none that would only repeat the macro."""
-    tested = {label.name for label in labels if label.tested}
+def subsets(
+    run: Predictions, labels: list[Label], *, comparison: Comparison, fitting: list[Label]
+) -> dict[str, list[Label]]:
+    """The labels of each declared subset, by the name of its macro; none that would only repeat the macro.
+
+    `fitting`: those of the labels that have a number by the metric at hand.
+    """
+    tested = {label.name for label in fitting if label.tested}
     by_macro = {}
     for name in comparison.subsets:
         chosen = comparison.subset(name)
@@ -103,7 +122,7 @@ def subsets(run: Predictions, labels: list[Label], *, comparison: Comparison) ->
                 remedy=did_you_mean(label, [label.name for label in labels]),
             )
         if set() < tested & set(chosen) < tested:
-            by_macro[OF_SUBSET + name] = [label for label in labels if label.name in chosen]
+            by_macro[OF_SUBSET + name] = [label for label in fitting if label.name in chosen]
     return by_macro
 
 
@@ -135,4 +154,6 @@ def macro(run: Predictions, labels: list[Label], *, inside: list[Label] | None =
         tested=bool(inside),
         few=False,
         note="; ".join([mean, *(["without " + ", ".join(outside)] if outside else [])]),
+        # patients of either class vary the mean where they vary one of its labels
+        classes=tuple(dict.fromkeys(kind for label in inside or labels for kind in label.classes)),
     )

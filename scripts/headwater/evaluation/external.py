@@ -76,6 +76,12 @@ def without_controls(comparison: Comparison) -> Comparison:
     return comparison.model_copy(update={"sources": sources, "again": {}, "shuffled": ()})
 
 
+def of_shared(comparison: Comparison, labels: list[str]) -> Comparison:
+    """The comparison by those metrics that fit any of the labels which two datasets share."""
+    metrics = tuple(metric for metric in comparison.metrics if comparison.fitting(metric, labels))
+    return comparison.model_copy(update={"metrics": metrics})
+
+
 def by_dataset(files: list[Path], fitted_to: Exchanges) -> dict[str, list[Path]]:
     """The files by the dataset that their networks were fitted to."""
     files_of: dict[str, list[Path]] = {other.dataset: [] for other in fitted_to.others}
@@ -89,17 +95,23 @@ def by_dataset(files: list[Path], fitted_to: Exchanges) -> dict[str, list[Path]]
     return files_of
 
 
-def untaught_there(other: Exchange, counts: Path) -> dict[str, str]:
+def there(comparison: Comparison, other: Exchange) -> Comparison:
+    """The comparison as it would be of another dataset's networks at their home."""
+    return comparison.model_copy(update={"dataset": other.dataset, "task": other.task, "targets": other.targets})
+
+
+def untaught_there(other: Exchange, counts: Path, *, comparison: Comparison) -> dict[str, str]:
     """Why networks fitted to another dataset could not learn a label, by the tested dataset's name of it."""
     table = LABELS.read(counts)
-    reasons = eligibility.untaught(table, [asked for _, asked in other.labels], file=counts)
+    asked = [name for _, name in other.labels]
+    reasons = eligibility.untaught(table, asked, comparison=there(comparison, other), file=counts)
     return {label: f"{reasons[asked]} of {other.dataset}" for label, asked in other.labels if asked in reasons}
 
 
 def at_home(statistics: list[Statistic], *, comparison: Comparison) -> Iterator[dict]:
     """One row per statistic and source that was fitted to the dataset itself, from what `compare` compares."""
-    findings = len({statistic.label.name for statistic in statistics if statistic.label.tested} - {MACRO})
     for statistic in statistics:
+        findings = len(_tested(statistics, statistic.metric))
         for source in without_controls(comparison).sources:
             yield {
                 **_facts(statistic, source, findings=findings, comparison=comparison),
@@ -108,6 +120,12 @@ def at_home(statistics: list[Statistic], *, comparison: Comparison) -> Iterator[
                 **pairwise.reached(statistic, source, comparison=comparison, called="value", prefix="value"),
                 **dict.fromkeys(NOT_COMPARED, np.nan),
             }
+
+
+def _tested(statistics: list[Statistic], metric: str) -> set[str]:
+    """The labels that are tested by a metric."""
+    of_metric = (statistic.label for statistic in statistics if statistic.metric == metric)
+    return {label.name for label in of_metric if label.tested} - {MACRO}
 
 
 def read_guests(
@@ -149,9 +167,11 @@ def of_guests(
 
     `guests` were fitted to another dataset; `labels` are those that both have, `statistics` those of `home`.
     """
-    plain = without_controls(comparison)
+    plain = of_shared(without_controls(comparison), [label.name for label in labels])
     asked = dict(fitted_to.labels) | {MACRO: MACRO}
-    tested = [label.name for label in labels if label.tested]
+    tested = {
+        metric: plain.fitting(metric, [label.name for label in labels if label.tested]) for metric in plain.metrics
+    }
     hosts = _hosts(home, list(asked), plain)
     home_by_label = {(host.metric, host.recipe, host.label.name): host for host in statistics}
     # trainings on different images are not paired, whatever their seeds
@@ -162,9 +182,9 @@ def of_guests(
         }
     )
     for statistic in bootstrap.statistics(guests, labels, comparison=plain, threads=threads):
-        name = statistic.label.name
+        name, inside = statistic.label.name, tested[statistic.metric]
         home_statistics = [
-            home_by_label[statistic.metric, statistic.recipe, label] for label in (tested if name == MACRO else [name])
+            home_by_label[statistic.metric, statistic.recipe, label] for label in (inside if name == MACRO else [name])
         ]
         runs = [
             *bootstrap.of_recipe(hosts, statistic.recipe, plain),
@@ -174,7 +194,7 @@ def of_guests(
         for source in plain.sources:
             guest = _guest(source, fitted_to)
             yield {
-                **_facts(statistic, source, findings=len(tested), comparison=comparison),
+                **_facts(statistic, source, findings=len(inside), comparison=comparison),
                 "fitted_to": fitted_to.dataset,
                 "asked": asked[name],
                 **pairwise.reached(joined, guest, comparison=both, called="value", prefix="value"),

@@ -1,6 +1,6 @@
 """Predictions: what all runs say of the same test cases, read together and refused where they disagree."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from headwater.core import registry
 from headwater.core.errors import UserError
-from headwater.data.tables import MACRO, NUMBER, TEXT, WHOLE, Table
+from headwater.data.tables import MACRO, NUMBER, TEXT, WHOLE, Table, column_names
+from headwater.study import target as targets
 from headwater.study.comparison import Comparison
 from headwater.study.shared_labels import Exchange
 
@@ -28,7 +30,10 @@ PREDICTIONS = Table(
     },
     keys=("case", "label"),
 )
-"""What a network says of the cases of a split: one row per case and label."""
+"""What a network says of the cases of a split: one row per case and label.
+
+Its last columns are evidence, here that of a classification: see `with_evidence`.
+"""
 
 ELSEWHERE = Table(
     name="elsewhere",
@@ -53,6 +58,13 @@ ELSEWHERE = Table(
 """
 
 
+def with_evidence(table: Table, names: Iterable[str]) -> Table:
+    """A table of predictions with other columns of evidence: those that the tasks of a dataset give."""
+    first = list(table.columns).index("target")
+    named = dict(list(table.columns.items())[:first])
+    return replace(table, columns=named | dict.fromkeys(names, NUMBER))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
     """What one run says of each test case; cases and labels in alphabetical order."""
@@ -63,27 +75,47 @@ class Predictions:
     cases: np.ndarray
     patients: np.ndarray
     labels: np.ndarray
-    target: np.ndarray  # (labels, cases): 1, 0, or NaN where unknown
-    score: np.ndarray  # (labels, cases)
+    evidence: dict[str, np.ndarray]
+    """Each column that a task gives, (labels, cases); NaN for labels whose task does not give it."""
+
+    @property
+    def target(self) -> np.ndarray:
+        """Which cases bear which label, (labels, cases): 1, 0, or NaN where unknown."""
+        return self.evidence["target"]
+
+    @property
+    def score(self) -> np.ndarray:
+        """How much the network believes in each label, (labels, cases)."""
+        return self.evidence["score"]
+
+    def of(self, names: Sequence[str], at: int, cases: np.ndarray) -> dict[str, np.ndarray]:
+        """The columns of those names for the label at a position, of some cases."""
+        return {name: self.evidence[name][at, cases] for name in names}
 
 
 def read_all(comparison: Comparison, files: list[Path]) -> dict[tuple[str, str, int], Predictions]:
     """The predictions of each declared run, in alphabetical order, all about the same cases."""
-    return _all(comparison, files, partial(_read, dataset=comparison.dataset))
+    return _all(comparison, files, partial(_read, comparison=comparison))
 
 
 def read_elsewhere(
     comparison: Comparison, files: list[Path], *, fitted_to: Exchange, home: Predictions
 ) -> dict[tuple[str, str, int], Predictions]:
     """What the declared runs, fitted to another dataset, say of the cases of `home`, for the labels that both have."""
-    read = partial(_read_elsewhere, dataset=comparison.dataset, fitted_to=fitted_to)
+    read = partial(_read_elsewhere, comparison=comparison, fitted_to=fitted_to)
     return _all(comparison, files, read, first=narrowed(home, [label for label, _ in fitted_to.labels]))
 
 
-def narrowed(run: Predictions, labels: list[str]) -> Predictions:
+def narrowed(run: Predictions, labels: Iterable[str]) -> Predictions:
     """The same of some labels only."""
-    at = np.isin(run.labels, labels)
-    return replace(run, labels=run.labels[at], target=run.target[at], score=run.score[at])
+    at = np.isin(run.labels, list(labels))
+    return replace(run, labels=run.labels[at], evidence={name: held[at] for name, held in run.evidence.items()})
+
+
+def of_cases(run: Predictions, inside: np.ndarray) -> Predictions:
+    """The same of some cases only."""
+    evidence = {name: held[:, inside] for name, held in run.evidence.items()}
+    return replace(run, cases=run.cases[inside], patients=run.patients[inside], evidence=evidence)
 
 
 def _all(
@@ -112,7 +144,8 @@ def _all(
         else:
             _agree(first, read)
             # what all runs share is held once
-            read = replace(read, cases=first.cases, patients=first.patients, labels=first.labels, target=first.target)
+            evidence = read.evidence | {"target": first.target}
+            read = replace(read, cases=first.cases, patients=first.patients, labels=first.labels, evidence=evidence)
         runs[read.run] = read
     for run in sorted(declared - set(runs)):
         raise UserError(f"{comparison.dataset}: no predictions of run {_spelt(run)}", remedy="predict it first")
@@ -124,29 +157,38 @@ def _spelt(run: tuple[str, str, int]) -> str:
     return f"{source}/{recipe}/seed{seed}"
 
 
-def _read(file: Path, *, dataset: str) -> Predictions:
+def _read(file: Path, *, comparison: Comparison) -> Predictions:
     """One run's predictions as arrays."""
-    frame = PREDICTIONS.read(file)
+    dataset = comparison.dataset
+    frame = _holding(PREDICTIONS, file, names=comparison.evidence).read(file)
     _of_one_run(frame, file)
     if frame["dataset"][0] != dataset:
         raise UserError(
             f"is about {frame['dataset'][0]}, not {dataset}", file=file, remedy="give this dataset's runs only"
         )
-    return _as_arrays(frame, file)
+    return _as_arrays(frame, file, names=comparison.evidence, comparison=comparison)
 
 
-def _read_elsewhere(file: Path, *, dataset: str, fitted_to: Exchange) -> Predictions:
+def _holding(table: Table, file: Path, *, names: Sequence[str]) -> Table:
+    """The table with the evidence of those names, and with what else any task gives and the file holds."""
+    given = set(targets.evidence(registry.names("tasks")))
+    return with_evidence(table, dict.fromkeys([*names, *(name for name in column_names(file) if name in given)]))
+
+
+def _read_elsewhere(file: Path, *, comparison: Comparison, fitted_to: Exchange) -> Predictions:
     """What one run says of the test cases of another dataset."""
-    frame = ELSEWHERE.read(file, where=("tested_on", dataset))
+    # both datasets tell what they share by the same tasks, and either may have more of them
+    names = targets.evidence(comparison.task_of(label) for label, _ in fitted_to.labels)
+    frame = _holding(ELSEWHERE, file, names=names).read(file, where=("tested_on", comparison.dataset))
     _of_one_run(frame, file)
     asked = set(frame[["label", "asked"]].drop_duplicates().itertuples(index=False, name=None))
     if frame["dataset"][0] != fitted_to.dataset or asked != set(fitted_to.labels):
         raise UserError(
-            f"is not what networks fitted to {fitted_to.dataset} are asked of {dataset}",
+            f"is not what networks fitted to {fitted_to.dataset} are asked of {comparison.dataset}",
             file=file,
             remedy="run transport again",
         )
-    return _as_arrays(frame, file)
+    return _as_arrays(frame, file, names=names, comparison=comparison)
 
 
 def _of_one_run(frame: pd.DataFrame, file: Path) -> None:
@@ -157,8 +199,8 @@ def _of_one_run(frame: pd.DataFrame, file: Path) -> None:
             raise UserError(f"holds {len(values)} values of {column}, not one", file=file, remedy="predict it again")
 
 
-def _as_arrays(frame: pd.DataFrame, file: Path) -> Predictions:
-    """A run's table as arrays; refuses one with holes, or with what is no score or target."""
+def _as_arrays(frame: pd.DataFrame, file: Path, *, names: Sequence[str], comparison: Comparison) -> Predictions:
+    """A run's table as arrays; refuses one with holes, or with evidence that is none by its task."""
     at_case, cases = pd.factorize(frame["case"], sort=True)
     at_label, labels = pd.factorize(frame["label"], sort=True)
     if len(frame) != len(cases) * len(labels):
@@ -168,9 +210,10 @@ def _as_arrays(frame: pd.DataFrame, file: Path) -> Predictions:
             file=file,
             remedy="predict it again",
         )
-    target, score = np.empty((2, len(labels), len(cases)))
-    target[at_label, at_case], score[at_label, at_case] = frame["target"], frame["score"]
-    _usable(frame, file)
+    evidence = {name: np.empty((len(labels), len(cases))) for name in names}
+    for name, held in evidence.items():
+        held[at_label, at_case] = frame[name]
+    _usable(frame, file, comparison=comparison)
     run = (str(frame["source"][0]), str(frame["recipe"][0]), int(frame["seed"][0]))
     return Predictions(
         file=file,
@@ -178,8 +221,7 @@ def _as_arrays(frame: pd.DataFrame, file: Path) -> Predictions:
         cases=np.asarray(cases, dtype=object),
         patients=_patients(frame, at_case, file),
         labels=np.asarray(labels, dtype=object),
-        target=target,
-        score=score,
+        evidence=evidence,
     )
 
 
@@ -194,24 +236,41 @@ def _patients(frame: pd.DataFrame, at_case: np.ndarray, file: Path) -> np.ndarra
     return np.asarray(names, dtype=object)[patient]
 
 
-def _usable(frame: pd.DataFrame, file: Path) -> None:
-    """Refuse scores that are no number and targets that are neither 0, 1 nor unknown."""
-    unusable = ~np.isfinite(frame["score"])
-    if unusable.any():
-        row = frame[unusable].iloc[0]
-        raise UserError(
-            f"{unusable.sum()} scores are not finite, such as {row['score']} for case {row['case']!r}, {row['label']}",
-            file=file,
-            remedy="the training diverged: lower its learning rate",
-        )
-    strange = ~frame["target"].isin([0, 1]) & frame["target"].notna()
-    if strange.any():
-        row = frame[strange].iloc[0]
-        raise UserError(f"target {row['target']} of case {row['case']!r} is neither 0, 1 nor unknown", file=file)
+def _usable(frame: pd.DataFrame, file: Path, *, comparison: Comparison) -> None:
+    """Refuse evidence that is not what the task of its label promises, and a label that is called like a mean."""
+    task = frame["label"].map({label: comparison.task_of(label) for label in frame["label"].unique()})
+    for name, rows in frame.groupby(task, sort=True):
+        for column, kind in registry.constant("tasks", name, "KINDS", default={}).items():
+            REFUSALS[kind](rows, column, file)
     if (frame["label"] == MACRO).any():
         raise UserError(
             f"a label is called {MACRO!r}, as the mean over labels is", file=file, remedy="rename the label"
         )
+
+
+def _refuse_infinite(rows: pd.DataFrame, column: str, file: Path) -> None:
+    """Refuse what is no finite number."""
+    unusable = ~np.isfinite(rows[column])
+    if unusable.any():
+        row = rows[unusable].iloc[0]
+        raise UserError(
+            f"{unusable.sum()} {column}s are not finite, such as {row[column]} for case {row['case']!r}, "
+            f"{row['label']}",
+            file=file,
+            remedy="the training diverged: lower its learning rate",
+        )
+
+
+def _refuse_other_than_binary(rows: pd.DataFrame, column: str, file: Path) -> None:
+    """Refuse what is neither 0, 1 nor unknown."""
+    strange = ~rows[column].isin([0, 1]) & rows[column].notna()
+    if strange.any():
+        row = rows[strange].iloc[0]
+        raise UserError(f"{column} {row[column]} of case {row['case']!r} is neither 0, 1 nor unknown", file=file)
+
+
+REFUSALS = {"finite": _refuse_infinite, "binary": _refuse_other_than_binary}
+"""What a task may promise of a column of its evidence, and what refuses the rest."""
 
 
 def _agree(one: Predictions, other: Predictions) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from headwater.data.tables import CHANCE, MACRO, OF_SUBSET
-from headwater.evaluation.bootstrap import Runs, image_replicates, of_recipe
+from headwater.evaluation.bootstrap import Runs, image_replicates, measurements, of_recipe
 from headwater.evaluation.eligibility import Label
 from headwater.evaluation.statistics import published
 from headwater.study.comparison import Comparison
@@ -14,18 +14,19 @@ def beside(rows: list[dict], runs: Runs, labels: list[Label], *, comparison: Com
     once = comparison.model_copy(update={"seeds": (min(comparison.seeds),), "resamples": published.RESAMPLES})
     chosen = {recipe: of_recipe(runs, recipe, once) for recipe in comparison.recipes}
     drawn = image_replicates(chosen, labels, comparison=once, threads=threads)
-    names = [label.name for label in labels if label.measured]
-    means = {MACRO: names} | {OF_SUBSET + name: comparison.subset(name) for name in comparison.subsets}
+    places = measurements(labels, comparison=once, file=next(iter(runs.values())).file)
+    positions = {label.name: position for position, label in enumerate(labels)}
+    means = {MACRO: list(positions)} | {OF_SUBSET + name: comparison.subset(name) for name in comparison.subsets}
 
     def replicates(row: dict, source: str) -> np.ndarray | None:
         """(labels, resamples) behind a row: one label, or all of them for the macro, or those of a subset."""
         of = means.get(row["label"], [row["label"]])
-        inside = [names.index(name) for name in of if name in names]
+        asked = [(positions[name], row["metric"]) for name in of]
+        inside = [places.index(place) for place in asked if place in places]
         if source in ("", CHANCE) or not inside:
             return None
         at = comparison.recipes.index(row["recipe"]), comparison.sources.index(source)
-        of_run = drawn[at][:, comparison.metrics.index(row["metric"])]
-        return of_run[inside]
+        return drawn[at][inside]
 
     return [row | _numbers(replicates(row, row["source"]), replicates(row, row["reference"])) for row in rows]
 

@@ -88,7 +88,8 @@ class SeedGroup:
     @cached_property
     def kinds(self) -> tuple[str, ...]:
         """Which scores there are; without a temperature none are scaled."""
-        return (RAW,) if any(np.isnan(chosen.temperature) for chosen in self.choices) else (RAW, SCALED)
+        temperatures = [value for chosen in self.choices for value in chosen.temperatures.values()]
+        return (RAW,) if np.isnan(temperatures).any() else (RAW, SCALED)
 
     @property
     def asked(self) -> tuple[str, ...]:
@@ -105,7 +106,7 @@ class SeedGroup:
     def scores(self, at: int, kind: str) -> list[np.ndarray]:
         """Each network's log-odds of the label at a position, where its target is known."""
         known = self.labels[at].known
-        divisors = [chosen.temperature if kind == SCALED else 1.0 for chosen in self.choices]
+        divisors = [chosen.temperatures[self.asked[at]] if kind == SCALED else 1.0 for chosen in self.choices]
         return [network.test.score[at, known] / by for network, by in zip(self.networks, divisors, strict=True)]
 
     def target(self, at: int) -> np.ndarray:
@@ -145,9 +146,9 @@ class SeedGroup:
 
 
 def groups(networks: Iterable[TestedNetwork], *, comparison: Comparison, threads: int) -> Iterator[SeedGroup]:
-    """Networks put together by what they were fitted to, recipe and source; seeds rise."""
+    """Networks put together by what they were fitted to, recipe and source; seeds rise. None without a label."""
     by_source: dict[tuple[str, ...], list[TestedNetwork]] = {}
-    for network in networks:
+    for network in (network for network in networks if network.asked):
         source, recipe, _ = network.test.run
         by_source.setdefault((network.fitted_to, recipe, source, *network.asked), []).append(network)
     for key in sorted(by_source):

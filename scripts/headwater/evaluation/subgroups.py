@@ -13,7 +13,7 @@ import pandas as pd
 from headwater.core import registry
 from headwater.core.errors import UserError
 from headwater.data.tables import FLAG, MACRO, NUMBER, TEXT, WHOLE, Table
-from headwater.evaluation import bootstrap, eligibility
+from headwater.evaluation import bootstrap, eligibility, predictions
 from headwater.evaluation.bootstrap import Runs
 from headwater.evaluation.eligibility import Label
 from headwater.evaluation.predictions import Predictions
@@ -140,8 +140,7 @@ def _side(run: Predictions, inside: np.ndarray, *, comparison: Comparison, untau
 
 
 def _part(run: Predictions, inside: np.ndarray) -> Predictions:
-    chosen = {"cases": run.cases[inside], "patients": run.patients[inside]}
-    return replace(run, **chosen, target=run.target[:, inside], score=run.score[:, inside])
+    return predictions.of_cases(run, inside)
 
 
 # numbers
@@ -180,6 +179,8 @@ def of_study(
     runs: Runs, cases: pd.DataFrame, *, comparison: Comparison, untaught: dict[str, str], threads: int, file: object
 ) -> Iterator[dict]:
     """All rows of `SUBGROUPS`, from a table of cases that gives sex, age, projection and site; `file` holds it."""
+    fitting = comparison.fitting(comparison.metrics[0], next(iter(runs.values())).labels)
+    runs = {run: predictions.narrowed(predicted, fitting) for run, predicted in runs.items()}
     first = next(iter(runs.values()))
     by_case = of_cases(cases, first.cases, file=file)
     parted = list(groups(first, by_case, comparison=comparison, untaught=untaught))
@@ -212,11 +213,7 @@ def _numbers(runs: list[Predictions], all_groups: list[Group], *, comparison: Co
         for at in range(len(runs[0].labels)):
             for side in [group.side] * group.measured(at) + [group.rest] * group.compared(at):
                 asked[side.inside.tobytes(), at] = side.inside & ~np.isnan(runs[0].target[at]), at
-    evidence = [
-        ({"target": run.target[at, cases], "score": run.score[at, cases]}, patient[cases])
-        for cases, at in asked.values()
-        for run in runs
-    ]
+    evidence = [(run.of(metric.EVIDENCE, at, cases), patient[cases]) for cases, at in asked.values() for run in runs]
     observed = [metric.measure(**values, weights=np.ones((1, len(whose)), np.int64))[0] for values, whose in evidence]
     replicates = replication.replicates(
         [replication.column(metric, values, whose, patients=len(names)) for values, whose in evidence],
@@ -264,9 +261,8 @@ def _too_few(group: Group, at: int, *, comparison: Comparison) -> str:
     label, who = (group.rest.labels[at], " among the others") if group.measured(at) else (group.side.labels[at], "")
     if label.smaller_class >= comparison.fewest_positive:
         return label.note
-    kind = "positive" if label.positive_patients <= label.negative_patients else "negative"
-    patients = f"patient{'' if label.smaller_class == 1 else 's'}"
-    return f"described only: {label.smaller_class} {kind} {patients}{who}, fewer than {comparison.fewest_positive}"
+    patients = f"{label.smaller_kind} patient{'' if label.smaller_class == 1 else 's'}"
+    return f"described only: {label.smaller_class} {patients}{who}, fewer than {comparison.fewest_positive}"
 
 
 def _row(

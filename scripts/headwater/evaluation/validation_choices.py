@@ -15,6 +15,7 @@ from headwater.evaluation.predictions import Predictions
 from headwater.evaluation.statistics import operating, recalibration
 from headwater.study.comparison import Comparison
 from headwater.study.shared_labels import Exchange, Exchanges
+from headwater.study.target import UNNAMED
 
 SETTLED = Table(
     name="settled",
@@ -24,7 +25,7 @@ SETTLED = Table(
         "source": TEXT,
         "seed": WHOLE,
         "label": TEXT,
-        # one for all labels, which makes the log loss of the known targets least
+        # one for all labels of a head, which makes the log loss of their known targets least
         "temperature": NUMBER,
         "log_loss": NUMBER,
         "log_loss_scaled": NUMBER,
@@ -54,35 +55,59 @@ class TestedNetwork:
     """For each label of the test set the label of the validation split that stands for it."""
     untaught: dict[str, str]
     """Why a label that is asked could not be learned, for those that could not."""
+    holders: dict[str, str]
+    """Of each label of the validation split the target whose head scores it; nothing where there is one head only."""
+
+    def beside(self, label: str) -> np.ndarray:
+        """Which labels of the validation split one head scores together with this one, itself among them."""
+        holders = [self.holders.get(name, UNNAMED) for name in self.validation.labels]
+        return np.array(holders, dtype=object) == self.holders.get(label, UNNAMED)
+
+    def known(self, label: str) -> tuple[np.ndarray, np.ndarray]:
+        """(targets, scores) of all validation cases and labels of a label's head whose target is known."""
+        inside = self.beside(label)
+        target, score = self.validation.target[inside], self.validation.score[inside]
+        known = ~np.isnan(target)
+        return target[known], score[known]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Choices:
     """What the validation split decides for one network."""
 
-    temperature: float
-    """NaN where the split lacks a class altogether."""
+    temperatures: dict[str, float]
+    """For each label that is asked that of its head; NaN where the split lacks a class of all the head's labels."""
     thresholds: dict[str, float]
     """For each label that is asked; NaN where the split lacks a class of it."""
 
 
-def at_home(tested: Runs, validated: Runs, *, dataset: str, untaught: dict[str, str]) -> list[TestedNetwork]:
-    """The networks that are tested on the dataset that they were fitted to."""
-    return [
-        TestedNetwork(
-            fitted_to=dataset,
-            test=test,
-            validation=validated[run],
-            asked=tuple(map(str, test.labels)),
-            untaught=untaught,
+def at_home(tested: Runs, validated: Runs, *, comparison: Comparison, untaught: dict[str, str]) -> list[TestedNetwork]:
+    """The networks that are tested on the dataset that they were fitted to, with the labels that have log-odds."""
+    networks = []
+    for run, whole in tested.items():
+        labels = comparison.calibrated(whole.labels)
+        test, validation = (predictions.narrowed(part, labels) for part in (whole, validated[run]))
+        networks.append(
+            TestedNetwork(
+                fitted_to=comparison.dataset,
+                test=test,
+                validation=validation,
+                asked=tuple(map(str, test.labels)),
+                untaught=untaught,
+                holders=comparison.holders,
+            )
         )
-        for run, test in tested.items()
-    ]
+    return networks
 
 
-def of_guests(tested: Runs, validated: Runs, *, fitted_to: Exchange, untaught: dict[str, str]) -> list[TestedNetwork]:
+def of_guests(
+    tested: Runs, validated: Runs, *, fitted_to: Exchange, comparison: Comparison, untaught: dict[str, str]
+) -> list[TestedNetwork]:
     """The networks that were fitted to another dataset, on whose validation split everything is chosen."""
     names = dict(fitted_to.labels)
+    labels = comparison.calibrated(names)
+    tested = {run: predictions.narrowed(test, labels) for run, test in tested.items()}
+    there = external.there(comparison, fitted_to)
     return [
         TestedNetwork(
             fitted_to=fitted_to.dataset,
@@ -90,6 +115,7 @@ def of_guests(tested: Runs, validated: Runs, *, fitted_to: Exchange, untaught: d
             validation=validated[run],
             asked=tuple(names[label] for label in test.labels),
             untaught=untaught,
+            holders=there.holders,
         )
         for run, test in tested.items()
     ]
@@ -108,25 +134,32 @@ def read_guests(
     plain = external.without_controls(comparison)
     tested_by, validated_by = (external.by_dataset(files, fitted_to) for files in (tested, validated))
     for other, labels in zip(fitted_to.others, counts, strict=True):
-        there = plain.model_copy(update={"dataset": other.dataset})
+        there = external.there(plain, other)
         on_validation = predictions.read_all(there, validated_by[other.dataset])
+        on_validation = {
+            run: predictions.narrowed(part, there.calibrated(part.labels)) for run, part in on_validation.items()
+        }
         on_test = predictions.read_elsewhere(plain, tested_by[other.dataset], fitted_to=other, home=home)
         asked = [name for _, name in other.labels]
-        untaught = eligibility.untaught(LABELS.read(labels), asked, file=labels)
-        yield from of_guests(on_test, on_validation, fitted_to=other, untaught=untaught)
+        untaught = eligibility.untaught(LABELS.read(labels), asked, comparison=there, file=labels)
+        yield from of_guests(on_test, on_validation, fitted_to=other, comparison=plain, untaught=untaught)
 
 
 def choose(network: TestedNetwork, *, specificity: float) -> Choices:
-    """A network's temperature and thresholds; of the test set only the names of its labels are used."""
+    """A network's temperatures and thresholds; of the test set only the names of its labels are used."""
     validation = network.validation
     known = ~np.isnan(validation.target)
-    thresholds = {}
+    temperatures, thresholds = {}, {}
+    of_head: dict[str, float] = {}
     for label in network.asked:
         at = _position(validation, label)
         target, score = validation.target[at, known[at]], validation.score[at, known[at]]
         thresholds[label] = operating.threshold(target, score, specificity=specificity)
-    temperature = recalibration.temperature(validation.target[known], validation.score[known])
-    return Choices(temperature=temperature, thresholds=thresholds)
+        head = network.holders.get(label, UNNAMED)
+        if head not in of_head:
+            of_head[head] = recalibration.temperature(*network.known(label))
+        temperatures[label] = of_head[head]
+    return Choices(temperatures=temperatures, thresholds=thresholds)
 
 
 def _position(validation: Predictions, label: str) -> int:
@@ -139,16 +172,17 @@ def _position(validation: Predictions, label: str) -> int:
 def rows(networks: Iterable[TestedNetwork], *, comparison: Comparison) -> Iterator[dict]:
     """What was chosen for each network, label by label, and on how much: rows of `SETTLED`."""
     for network in networks:
-        yield from _rows(network, comparison=comparison)
+        if network.asked:
+            yield from _rows(network, comparison=comparison)
 
 
 def _rows(network: TestedNetwork, *, comparison: Comparison) -> Iterator[dict]:
     source, recipe, seed = network.validation.run
     chosen = choose(network, specificity=comparison.specificity)
-    known = ~np.isnan(network.validation.target)
-    target, score = network.validation.target[known], network.validation.score[known]
-    scaled = np.nan if np.isnan(chosen.temperature) else recalibration.log_loss(target, score / chosen.temperature)
     for label in network.asked:
+        temperature = chosen.temperatures[label]
+        target, score = network.known(label)
+        scaled = np.nan if np.isnan(temperature) else recalibration.log_loss(target, score / temperature)
         of_label = network.validation.target[_position(network.validation, label)]
         lacking = [kind for kind, value in (("positive", 1), ("negative", 0)) if not (of_label == value).any()]
         yield {
@@ -157,10 +191,10 @@ def _rows(network: TestedNetwork, *, comparison: Comparison) -> Iterator[dict]:
             "source": source,
             "seed": seed,
             "label": label,
-            "temperature": chosen.temperature,
+            "temperature": temperature,
             "log_loss": recalibration.log_loss(target, score),
             "log_loss_scaled": scaled,
-            "known": int(known.sum()),
+            "known": len(target),
             "specificity": comparison.specificity,
             "threshold": chosen.thresholds[label],
             "cases": int((~np.isnan(of_label)).sum()),
@@ -168,7 +202,7 @@ def _rows(network: TestedNetwork, *, comparison: Comparison) -> Iterator[dict]:
             "negatives": int((of_label == 0).sum()),
             "note": "; ".join(
                 [f"no threshold: no {' and no '.join(lacking)} case in validation"] * bool(lacking)
-                + _note_on_temperature(chosen.temperature)
+                + _note_on_temperature(temperature)
             ),
         }
 

@@ -1,6 +1,5 @@
 """Predictor: a fine-tuned network read back from its file, with what it was fitted to predict."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,21 +8,22 @@ from torch import Tensor, nn
 
 from headwater.core.errors import UserError
 from headwater.core.fingerprints import NOT_RECORDED, sha256
+from headwater.models import task_set
 from headwater.models.encoder import draw, normalisation
-from headwater.models.task_network import TaskNetwork
-from headwater.models.tasks import Task
+from headwater.models.task_network import Outputs, TaskNetwork
+from headwater.models.task_set import TaskSet
 from headwater.models.weight_files import load_weights
 from headwater.study.grid import Run
 
 
 @dataclass(frozen=True, kw_only=True)
 class Predictor:
-    """A run's network, its task, and the size of the images that it was fitted to."""
+    """A run's network, its tasks, and the size of the images that it was fitted to."""
 
     run: Run
     file: Path
     network: TaskNetwork
-    task: Task
+    tasks: TaskSet
     size: int
     metadata: dict[str, str]
     """What the file says of itself."""
@@ -31,7 +31,7 @@ class Predictor:
     @property
     def labels(self) -> list[str]:
         """The labels that it predicts, in the order of its outputs."""
-        return list(self.task.labels)
+        return list(self.tasks.labels)
 
     @property
     def origin(self) -> dict[str, str]:
@@ -52,7 +52,7 @@ class Resizing(nn.Module):
         self.network = network
         self.size = size
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Outputs:
         """What the network gives for float images (batch, 3, any height, any width)."""
         return self.network(F.interpolate(images, size=(self.size, self.size), mode="bilinear", antialias=True))
 
@@ -66,13 +66,13 @@ def read(run: Run, model: Path) -> Predictor:
         )
     mean, std = normalisation(metadata, file=model)
     size = int(metadata["size"])
-    task = Task(name=run.dataset.task, labels=tuple(json.loads(metadata["labels"])), form=metadata["task"])
+    tasks = task_set.read(metadata, unnamed=run.dataset.task)
     encoder = draw(run.source.backbone, size=size, mean=mean, std=std, seed=0)
-    network = TaskNetwork(encoder, task=task, seed=0)
+    network = TaskNetwork(encoder, tasks=tasks, seeds=dict.fromkeys(tasks.tasks, 0))
     different = network.state_dict().keys() ^ tensors.keys()
     if different:
         raise UserError(
             f"does not fit its network: {', '.join(sorted(different)[:3])}", file=model, remedy="run finetune again"
         )
     network.load_state_dict(tensors)
-    return Predictor(run=run, file=model, network=network, task=task, size=size, metadata=metadata)
+    return Predictor(run=run, file=model, network=network, tasks=tasks, size=size, metadata=metadata)

@@ -14,7 +14,7 @@ from headwater.core.progress import bar
 from headwater.data import tables
 from headwater.data.index import LABELS
 from headwater.data.store import CASES
-from headwater.evaluation import eligibility
+from headwater.evaluation import eligibility, predictions
 from headwater.evaluation.eligibility import Label
 from headwater.evaluation.predictions import Predictions
 from headwater.evaluation.statistics import power as planned
@@ -105,7 +105,7 @@ def _spreads(spreads: list[float] | None) -> list[float]:
 
 
 def _test_cases(dataset: Dataset, plan: Config, *, config: Path) -> tuple[Predictions, list[Label]]:
-    """The dataset's test cases as predictions without scores, and whether each label is tested."""
+    """The dataset's test cases as predictions without scores, of the labels that get one, and which are tested."""
     paths = Paths(plan.results)
     file, counted = Path(paths.cases(dataset.archive)), Path(paths.labels(dataset.archive))
     for product in (file, counted):
@@ -113,21 +113,22 @@ def _test_cases(dataset: Dataset, plan: Config, *, config: Path) -> tuple[Predic
             # the target first: --configfile takes all words that follow it
             remedy = f"run snakemake {product} --configfile {config}"
             raise UserError(f"dataset {dataset.name} is not prepared", file=product, remedy=remedy)
-    run = _without_scores(CASES.read(file), dataset, file=file)
-    untaught = eligibility.untaught(LABELS.read(counted), run.labels, file=counted)
     comparison = plan.grid().comparison(dataset.name)
+    run = _without_scores(CASES.read(file), dataset, file=file)
+    run = predictions.narrowed(run, comparison.giving("score", run.labels))
+    untaught = eligibility.untaught(LABELS.read(counted), run.labels, comparison=comparison, file=counted)
     return run, [eligibility.of(run, at, comparison=comparison, untaught=untaught) for at in range(len(run.labels))]
 
 
 def _without_scores(cases: pd.DataFrame, dataset: Dataset, *, file: Path) -> Predictions:
     """The test cases with the dataset's labels, as a run would predict them."""
     labels = tables.labels_of(cases)
-    for label in dataset.labels:
+    for label in dataset.listed:
         if label not in labels:
             thing = f"there is no label {label!r} (datasets.{dataset.name})"
             raise UserError(thing, file=file, remedy=did_you_mean(label, labels))
     test = cases[cases["split"] == "test"]
-    names = dataset.labels or tuple(labels)
+    names = dataset.listed or tuple(labels)
     target = test[[tables.TARGET + label for label in names]].to_numpy(float).T
     return Predictions(
         file=file,
@@ -135,8 +136,7 @@ def _without_scores(cases: pd.DataFrame, dataset: Dataset, *, file: Path) -> Pre
         cases=test["case"].to_numpy(object),
         patients=test["patient"].to_numpy(object),
         labels=np.array(names, dtype=object),
-        target=target,
-        score=np.zeros_like(target),
+        evidence={"target": target, "score": np.zeros_like(target)},
     )
 
 

@@ -14,9 +14,6 @@ from headwater.study.config import Config
 from headwater.study.source import Source
 from headwater.training import methods
 
-EVIDENCE = ("target", "score")
-"""What a metric needs that names nothing else."""
-
 
 def check(config: Config) -> None:
     """Refuse a plan that must fail for want of something; one refusal tells all that is wanting."""
@@ -26,7 +23,7 @@ def check(config: Config) -> None:
 
 def wanting(config: Config) -> list[str]:
     """What a plan must fail for want of, one line each."""
-    checks = (_archives, _labels, _probes, _backbones, _methods, _weights, _metrics, _external, _packages)
+    checks = (_archives, _labels, _probes, _backbones, _methods, _weights, _external, _packages)
     return [line for one in checks for line in one(config)]
 
 
@@ -65,10 +62,12 @@ def _archives(config: Config) -> Iterable[str]:
 def _labels(config: Config) -> Iterable[str]:
     """Labels that the archive does not have."""
     for name, dataset in config.datasets.items():
-        known = _known_labels(config.archives[dataset.archive]) if dataset.labels else ()
-        for label in dataset.labels:
-            if known is not None and label not in known:
-                yield f"datasets.{name}.labels: {dataset.archive} has no {label!r}; {did_you_mean(label, known)}"
+        known = _known_labels(config.archives[dataset.archive]) if dataset.listed else ()
+        for target, asked in dataset.asked.items():
+            place = f"datasets.{name}.targets.{target}" if target else f"datasets.{name}"
+            for label in asked.labels if known is not None else ():
+                if label not in known:
+                    yield f"{place}.labels: {dataset.archive} has no {label!r}; {did_you_mean(label, known)}"
 
 
 def _probes(config: Config) -> Iterable[str]:
@@ -151,25 +150,6 @@ def _weights(config: Config) -> Iterable[str]:
     for name, source in config.sources.items():
         if source.weights and source.weights.path and not Path(source.weights.path).is_file():
             yield f"{source.weights.path}: there is no such file; mend sources.{name}.weights.path"
-
-
-def _metrics(config: Config) -> Iterable[str]:
-    """Metrics that need what a dataset's task does not write."""
-    for task in sorted({dataset.task for dataset in config.datasets.values()}):
-        written = registry.constant("tasks", task, "EVIDENCE", default=())
-        log_odds = registry.constant("tasks", task, "LOG_ODDS", default=False)
-        for name in config.comparison.metrics:
-            needed = registry.constant("metrics", name, "EVIDENCE", default=EVIDENCE)
-            if not set(needed) <= set(written):
-                yield (
-                    f"comparison.metrics: {name} needs {', '.join(needed)}; {task} writes {', '.join(written)}; "
-                    "choose another metric"
-                )
-            elif log_odds and registry.constant("metrics", name, "PROBABILITIES", default=False):
-                yield (
-                    f"comparison.metrics: {name} needs probabilities; {task} writes log-odds; take it out: "
-                    "calibration.csv of the report tells it of every study"
-                )
 
 
 def _external(config: Config) -> Iterable[str]:

@@ -5,17 +5,21 @@ import tempfile
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from headwater.core import files, registry
 from headwater.data import store
-from headwater.models import backbones, tasks
+from headwater.models import backbones
 from headwater.models.task_network import TaskNetwork
-from headwater.models.tasks import Task
+from headwater.models.task_set import TaskSet
+from headwater.models.tasks import OF_A_CORPUS, Task
 from headwater.planning.timing_profile import Rehearsal
+from headwater.study import target as target_of
 from headwater.study.recipe import Training
+from headwater.study.target import UNNAMED, Target
 from headwater.study.tracking import Tracking
 from headwater.training import ddp, fitting, loop, scoring
 from headwater.training.tracking import Trackers
@@ -50,7 +54,8 @@ def rehearse(
     with ddp.world(device=device, threads=threads) as world:
         data = store.read(cases, images=images, seen=rehearsal.seen) if cases and images else None
         pixels, rows, targets = _material(rehearsal, data)
-        learner = _learner(rehearsal, targets=targets)
+        tasks, targets = _dealt(rehearsal, targets)
+        learner = _learner(rehearsal, tasks=tasks, targets=targets)
         began = time.monotonic()
         looks = _steps(learner, rehearsal, (pixels, rows, targets), seconds=seconds, world=world)
         network = learner.encoder if rehearsal.recipe is None else learner.network
@@ -98,14 +103,26 @@ def _batch(rehearsal: Rehearsal) -> int:
     return max(1, training.batch // rehearsal.ranks)
 
 
-def _learner(rehearsal: Rehearsal, *, targets: np.ndarray) -> loop.Learner:
+def _dealt(rehearsal: Rehearsal, targets: np.ndarray) -> tuple[TaskSet, Any]:
+    """(what networks are asked, what is to be learned): columns of targets (rows, labels), dealt out in their order."""
+    task = OF_A_CORPUS if rehearsal.recipe is None else rehearsal.task
+    labels = tuple(str(position) for position in range(targets.shape[1]))
+    asked = target_of.asked(rehearsal.targets, task=task, labels=labels)
+    ends = np.cumsum([len(target.labels) for target in asked.values()])
+    parts = dict(zip(asked, np.split(targets, ends[:-1], axis=1), strict=True))
+    tasks = TaskSet(tasks={name: _task(target, parts[name]) for name, target in asked.items()})
+    return tasks, tasks.together(parts)
+
+
+def _task(target: Target, values: np.ndarray) -> Task:
+    plugin = registry.load("tasks", target.task)
+    return Task(name=target.task, labels=target.labels, form=plugin.form(values))
+
+
+def _learner(rehearsal: Rehearsal, *, tasks: TaskSet, targets: Any) -> loop.Learner:
     """What the study would train, with random weights."""
     source = rehearsal.source
     encoder = backbones.build(source.backbone, size=rehearsal.size, mean=source.mean, std=source.std, seed=0)
-    name = tasks.OF_A_CORPUS if rehearsal.recipe is None else rehearsal.task
-    plugin = registry.load("tasks", name)
-    labels = tuple(str(position) for position in range(targets.shape[1]))
-    task = Task(name=name, labels=labels, form=plugin.form(targets))
     if rehearsal.recipe is None:
         return registry.load("methods", source.method.name).learner(
             encoder,
@@ -113,15 +130,18 @@ def _learner(rehearsal: Rehearsal, *, targets: np.ndarray) -> loop.Learner:
             views=source.views,
             size=rehearsal.size,
             labels=rehearsal.labels,
-            task=task,
+            task=tasks.tasks[UNNAMED],
             targets=targets,
             steps=LOOKS * BETWEEN_LOOKS,
         )
+    weights = tasks.each(
+        lambda task, values: task.plugin.label_weights(values, form=task.form, wanted=rehearsal.recipe.class_weights),
+        targets,
+    )
     return fitting.Fitting(
-        TaskNetwork(encoder, task=task, seed=0),
-        task=task,
+        TaskNetwork(encoder, tasks=tasks, seeds=dict.fromkeys(tasks.tasks, 0)),
         views=rehearsal.recipe.views,
-        label_weights=plugin.label_weights(targets, form=task.form, wanted=rehearsal.recipe.class_weights),
+        label_weights=tasks.together(weights),
         frozen=rehearsal.recipe.kind == "linear_probe",
     )
 
@@ -129,7 +149,7 @@ def _learner(rehearsal: Rehearsal, *, targets: np.ndarray) -> loop.Learner:
 def _steps(
     learner: loop.Learner,
     rehearsal: Rehearsal,
-    material: tuple[np.ndarray, np.ndarray, np.ndarray],
+    material: tuple[np.ndarray, np.ndarray, Any],
     *,
     seconds: float,
     world: ddp.World,

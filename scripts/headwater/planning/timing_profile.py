@@ -29,6 +29,7 @@ from headwater.study.job_graph import Job
 from headwater.study.paths import Paths
 from headwater.study.recipe import Recipe, Training
 from headwater.study.source import Source
+from headwater.study.target import Target
 
 
 class Timed(Record):
@@ -60,7 +61,9 @@ class Rehearsal(Record):
     channels: int
     labels: int
     task: str = "classification"
-    """Of a recipe: the task that is fitted."""
+    """Of a recipe: the task that is fitted, where that is one only."""
+    targets: dict[str, Target] = {}
+    """Of a recipe: what is fitted side by side."""
     seen: Window | None = None
     """What is seen of images in Hounsfield units."""
     ranks: int = 1
@@ -72,7 +75,8 @@ class Rehearsal(Record):
         if self.recipe:
             kept = {"name": "", "training": _of_any_length(self.recipe.training), "fraction": 1.0, "select": "auroc"}
             how = f"{self.recipe.kind} {self.recipe.model_copy(update=kept).digest}"
-            how += "" if self.task == "classification" else f" {self.task}"
+            tasks = [target.task for target in self.targets.values()] or [self.task]
+            how += "" if tasks == ["classification"] else f" {' '.join(sorted(tasks))}"
         else:
             plain = {"name": "", "corpus": "", "reduction": "everything", "start": None, "seed": 0, "seen": None}
             of_any_length = {"training": _of_any_length(self.source.training)}
@@ -111,12 +115,13 @@ def rehearsal_of(job: Job, plan: Config) -> Rehearsal | None:
     if job.run:
         ranks = plan.compute.of(job.run.recipe.compute).ranks
         archive = plan.archives[job.run.dataset.archive]
-        labels = len(job.run.dataset.labels or _card(archive).labels) or 1
+        labels = len(job.run.dataset.listed or _card(archive).labels) or 1
         measures = {"size": archive.size, "channels": channels(archive), "labels": labels, "ranks": ranks}
         measures |= {"seen": window_of(archive)}
         # from where its first weights came changes nothing of the time that a network takes
         alike = Source(name="any", backbone=job.run.source.backbone)
-        return Rehearsal(source=alike, recipe=job.run.recipe, task=job.run.dataset.task, **measures)
+        measures |= {"task": job.run.dataset.task, "targets": job.run.dataset.targets}
+        return Rehearsal(source=alike, recipe=job.run.recipe, **measures)
     if job.rule != "pretrain":
         return None
     source = plan.sources[job.wildcards[0]]

@@ -41,7 +41,7 @@ def table(cases: dict[str, pd.DataFrame], *, grid: Grid) -> PrintedTable:
         [row for dataset in grid.datasets for row in _of_dataset(dataset, cases[dataset.archive], grid)],
         columns=list(EXACT),
     )
-    shown = pd.DataFrame(_lines(exact))
+    shown = pd.DataFrame(_lines(exact, grid=grid))
     return PrintedTable(
         title="Characteristics of the datasets",
         shown=shown,
@@ -94,7 +94,7 @@ def _notes(dataset: Dataset, grid: Grid) -> Iterator[str]:
 def _of_dataset(dataset: Dataset, cases: pd.DataFrame, grid: Grid) -> Iterator[dict[str, Any]]:
     """The rows of one dataset: its characteristics in order, each over all splits."""
     patients_known = cards.card(grid.archive(dataset.archive)).patients
-    labels = dataset.labels or [name.removeprefix(TARGET) for name in cases.columns if name.startswith(TARGET)]
+    labels = dataset.listed or [name.removeprefix(TARGET) for name in cases.columns if name.startswith(TARGET)]
     parts = {ALL: cases} | {split: cases[cases["split"] == split] for split in SPLITS}
     measured = {split: _measured(part, labels, patients=patients_known) for split, part in parts.items()}
     projections = cases["view"].replace("", UNKNOWN_GROUP).value_counts().index
@@ -131,7 +131,7 @@ def _measured(cases: pd.DataFrame, labels: list[str], *, patients: bool) -> dict
 # the words
 
 
-def _lines(exact: pd.DataFrame) -> Iterator[dict[str, str]]:
+def _lines(exact: pd.DataFrame, *, grid: Grid) -> Iterator[dict[str, str]]:
     """The table as a reader wants it: a characteristic a line, a split a column; a dataset is named once."""
     last = ""
     for (dataset, characteristic, name), part in exact.groupby(["dataset", "characteristic", "name"], sort=False):
@@ -139,6 +139,8 @@ def _lines(exact: pd.DataFrame) -> Iterator[dict[str, str]]:
         words = WORDS.get(characteristic, name)
         if characteristic == "projection":
             words = f"Projection {name}"
+        if characteristic == "label" and (holder := grid.dataset(dataset).holders.get(name)):
+            words = f"{name} ({holder})"
         yield {"Dataset": dataset if dataset != last else "", "Characteristic": words, **cells}
         last = dataset
 

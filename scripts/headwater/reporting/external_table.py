@@ -42,7 +42,7 @@ def ordered(crossed: pd.DataFrame, *, grid: Grid) -> pd.DataFrame:
 
 def _place_of_label(row: Any, grid: Grid) -> int:
     """Where a label stands among those that the config lists for its dataset; the macro before all."""
-    listed = grid.dataset(row.dataset).labels
+    listed = grid.dataset(row.dataset).listed
     return -1 if row.label == MACRO else listed.index(row.label) if row.label in listed else len(listed)
 
 

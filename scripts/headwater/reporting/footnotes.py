@@ -81,7 +81,7 @@ def published_faults(grid: Grid) -> list[str]:
 def subsets(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
     """What the macro of each subset is the mean over, and on which test sets it has no row of its own."""
     sentences = []
-    for name, by_dataset in grid.comparing.subsets.items():
+    for name, by_dataset in grid.further_macros.items():
         parts = [
             _subset(rows[rows["dataset"] == dataset], OF_SUBSET + name, labels)
             for dataset, labels in by_dataset.items()

@@ -32,6 +32,7 @@ def notes(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
         "or no negative case is dropped for that label and for the macro, and counted "
         f"(at most {int(rows['dropped'].max())} here).",
         *footnotes.subsets(rows, grid=grid),
+        *_targets(grid),
         *verdict.controls(rows, grid=grid),
         *footnotes.published_faults(grid),
         "A difference without a star is no proof of equality.",
@@ -94,11 +95,24 @@ def _percentile(rows: pd.DataFrame) -> str:
     )
 
 
+def _targets(grid: Grid) -> list[str]:
+    """What networks are asked side by side, if they are, and what metrics are then computed from."""
+    several = [dataset for dataset in grid.datasets if len(dataset.targets) > 1]
+    sentences = [
+        f"{dataset.name}: each network answers {len(dataset.asked)} targets, {', '.join(dataset.asked)}, with a head "
+        "for each; its loss is the mean of theirs."
+        for dataset in several
+    ]
+    if any(len(dataset.tasks) > 1 for dataset in several):
+        sentences.append("A metric is computed, and averaged, over the labels whose task gives what it is made from.")
+    return sentences
+
+
 def _families(rows: pd.DataFrame, grid: Grid) -> list[str]:
     """What was declared, and how it is corrected."""
     tests = {name: many(int((rows["family"] == name).sum()), "test") for name in (CONFIRMATORY, EXPLORATORY, CONTROL)}
     by_max_t = grid.comparing.correction == "max_t"
-    of_subsets = " and the macro of every subset" if grid.comparing.subsets else ""
+    of_subsets = " and the macro of every subset" if grid.further_macros else ""
     sentences = [
         "Families declared in advance: confirmatory, the macro of every dataset, pair, recipe and metric "
         f"({tests[CONFIRMATORY]}, {'max-T' if by_max_t else 'Holm'}); exploratory, every single label{of_subsets} "

@@ -134,12 +134,13 @@ def _label_counts(counts: pd.DataFrame, rows: pd.DataFrame, dataset: Dataset) ->
     tested = rows.groupby("label")["tested"].any()
     by_label = {label: part.set_index("split") for label, part in counts.groupby("label", sort=False)}
     lines = []
-    for label in dataset.labels or by_label:
+    for label in dataset.listed or by_label:
         splits = by_label[label] if label in by_label else pd.DataFrame()
         line = {split.capitalize(): _cases_with_label(splits, split) for split in SPLITS}
         part = "tested" if tested.get(label, False) else notes.get(label, "not compared").split("; ")[0]
-        lines.append({"Label": label, **line, "In test": _share(splits), "Part in the comparison": part})
-    return _words(pd.DataFrame(lines), words=("Label", "Part in the comparison"))
+        holder = {"Target": dataset.holders[label]} if dataset.holders else {}
+        lines.append({"Label": label, **holder, **line, "In test": _share(splits), "Part in the comparison": part})
+    return _words(pd.DataFrame(lines), words=("Label", "Target", "Part in the comparison"))
 
 
 def _cases_with_label(splits: pd.DataFrame, split: str) -> str:

@@ -127,8 +127,8 @@ class StudyResults:
         return {
             dataset.name: [
                 MACRO,
-                *(OF_SUBSET + name for name in self.grid.comparing.subsets),
-                *(dataset.labels or self.counts[dataset.archive]["label"].unique()),
+                *(OF_SUBSET + name for name, of in self.grid.further_macros.items() if dataset.name in of),
+                *(dataset.listed or self.counts[dataset.archive]["label"].unique()),
             ]
             for dataset in self.grid.datasets
         }

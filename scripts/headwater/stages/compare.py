@@ -29,7 +29,7 @@ def compare(
     """
     runs = predictions_of.read_all(comparison, predictions)
     first = next(iter(runs.values()))
-    untaught = eligibility.untaught(LABELS.read(labels), first.labels, file=labels)
+    untaught = eligibility.untaught(LABELS.read(labels), first.labels, comparison=comparison, file=labels)
     parts = eligibility.parts(first, comparison=comparison, untaught=untaught)
     statistics = list(bootstrap.statistics(runs, parts, comparison=comparison, threads=threads))
     rows = [row for statistic in statistics for row in pairwise.rows(statistic, comparison=comparison)]
@@ -42,6 +42,6 @@ def compare(
         (bootstrap.VALUES, bootstrap.VALUES.sort(bootstrap.values(statistics, comparison=comparison)), values),
         (pairwise.REPLICATES, pairwise.REPLICATES.sort(differences), replicates),
         (run_files.RUN_FILES, run_files.RUN_FILES.frame(files), provenance),
-        (roc.CURVES, roc.frame(runs, parts, dataset=comparison.dataset), curves),
+        (roc.CURVES, roc.frame(runs, parts, comparison=comparison), curves),
     ):
         table.write(content, path)

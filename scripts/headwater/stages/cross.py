@@ -31,7 +31,7 @@ def cross(
     comparison = comparison.model_copy(update={"subsets": {}})
     home = predictions_of.read_all(comparison, predictions)
     first = next(iter(home.values()))
-    untaught = eligibility.untaught(LABELS.read(labels), first.labels, file=labels)
+    untaught = eligibility.untaught(LABELS.read(labels), first.labels, comparison=comparison, file=labels)
     parts = eligibility.parts(first, comparison=comparison, untaught=untaught)
     statistics = list(bootstrap.statistics(home, parts, comparison=comparison, threads=threads))
     rows = list(external.at_home(statistics, comparison=comparison))
@@ -43,7 +43,7 @@ def cross(
             by_dataset[other.dataset],
             home=home,
             statistics=statistics,
-            untaught=untaught | external.untaught_there(other, counts),
+            untaught=untaught | external.untaught_there(other, counts, comparison=comparison),
             comparison=comparison,
             threads=threads,
         )

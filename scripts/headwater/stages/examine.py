@@ -42,8 +42,8 @@ def examine(
     """
     tested, validated = (predictions_of.read_all(comparison, files) for files in (predictions, validation))
     first = next(iter(tested.values()))
-    untaught = eligibility.untaught(LABELS.read(labels), first.labels, file=labels)
-    at_home = validation_choices.at_home(tested, validated, dataset=comparison.dataset, untaught=untaught)
+    untaught = eligibility.untaught(LABELS.read(labels), first.labels, comparison=comparison, file=labels)
+    at_home = validation_choices.at_home(tested, validated, comparison=comparison, untaught=untaught)
     files = {"tested": elsewhere or [], "validated": validation_elsewhere or [], "counts": labels_elsewhere or []}
     guests = validation_choices.read_guests(first, **files, fitted_to=fitted_to, comparison=comparison)
     networks = [*at_home, *guests]

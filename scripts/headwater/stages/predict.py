@@ -4,8 +4,9 @@ from pathlib import Path
 
 from headwater.core.errors import UserError
 from headwater.data import store
-from headwater.evaluation.predictions import PREDICTIONS
+from headwater.evaluation.predictions import PREDICTIONS, with_evidence
 from headwater.study.grid import Run
+from headwater.study.target import evidence
 from headwater.training import checkpoint, ddp, prediction
 
 
@@ -29,6 +30,7 @@ def predict(
     """
     with ddp.world(threads=threads, device=device) as world:
         data = store.read(cases, images=images, seen=runs[0].dataset.seen)
+        written = with_evidence(PREDICTIONS, evidence(runs[0].dataset.tasks))
         for fitted, test_product, validation_product in prediction.predictors(runs, models, predictions, validation):
             if fitted.size != data.size:
                 raise UserError(
@@ -40,6 +42,6 @@ def predict(
             for split, product in (("validation", validation_product), ("test", test_product)):
                 table = prediction.at_home(fitted, data, split=split, cases=cases, world=world)
                 if world.first:
-                    PREDICTIONS.write(table, product, origin=origin)
+                    written.write(table, product, origin=origin)
             if world.first and saved is not None:
                 checkpoint.forget(saved / f"{fitted.run.digest}.pt")

@@ -5,9 +5,10 @@ from pathlib import Path
 import pandas as pd
 
 from headwater.data import store
-from headwater.evaluation.predictions import ELSEWHERE
+from headwater.evaluation.predictions import ELSEWHERE, with_evidence
 from headwater.study.grid import Run
 from headwater.study.shared_labels import Exchanges
+from headwater.study.target import evidence
 from headwater.training import ddp, prediction
 
 
@@ -32,10 +33,11 @@ def transport(
             (exchange, table, store.read(table, images=pixels, seen=exchange.seen))
             for exchange, table, pixels in zip(asked.others, cases, images, strict=True)
         ]
+        written = with_evidence(ELSEWHERE, evidence(runs[0].dataset.tasks))
         for fitted, product in prediction.predictors(runs, models, elsewhere):
             parts = [
                 prediction.elsewhere(fitted, exchange, data, cases=table, world=world)
                 for exchange, table, data in archives
             ]
             if world.first:
-                ELSEWHERE.write(pd.concat(parts, ignore_index=True), product, origin=fitted.origin)
+                written.write(written.frame(pd.concat(parts, ignore_index=True)), product, origin=fitted.origin)

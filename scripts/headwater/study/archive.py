@@ -6,7 +6,9 @@ from pydantic import Field
 
 from headwater.core import registry
 from headwater.core.records import Choice, Record
+from headwater.study import target
 from headwater.study.ct_windows import Window
+from headwater.study.target import Target
 
 
 class Twin(Record):
@@ -77,8 +79,36 @@ class Dataset(Record):
     """Which labels, in the order of the tables; empty means all that the archive has."""
     task: str = "classification"
     """What networks are asked about each image: the name of a file in `models/tasks`."""
+    targets: dict[str, Target] = {}
+    """In place of `labels` and `task`: several things that each network is asked side by side, by names of your choice,
+    each with its own labels and head. The loss is the mean over them; each has a macro, exploratory."""
     seen: Window | None = None
     """What networks see of images in Hounsfield units; filled in from the archive's `window`."""
+
+    @property
+    def asked(self) -> dict[str, Target]:
+        """What networks are asked, by the name of the target, in alphabetical order; a single one may have none."""
+        return target.asked(self.targets, task=self.task, labels=self.labels)
+
+    @property
+    def listed(self) -> tuple[str, ...]:
+        """The labels that the config names, target by target; none means all that the archive has."""
+        return tuple(label for asked in self.asked.values() for label in asked.labels)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks of its targets, in their order."""
+        return tuple(dict.fromkeys(asked.task for asked in self.asked.values()))
+
+    @property
+    def holders(self) -> dict[str, str]:
+        """The target that each label belongs to, where there are several; else nothing."""
+        several = self.targets if len(self.targets) > 1 else {}
+        return {label: name for name, asked in several.items() for label in asked.labels}
+
+    def task_of(self, label: str) -> str:
+        """The task by which a label is told."""
+        return target.task_of(label, self.targets, task=self.task)
 
 
 def usual_window(archive: Archive) -> str:

@@ -33,7 +33,7 @@ def mistakes(config: "Config") -> Iterable[str]:
     checks = (
         _bad_names,
         _unknown_plugins,
-        _unknown_tasks,
+        _unknown_trackers,
         _dangling,
         _bad_second_readings,
         _bad_windows,
@@ -122,19 +122,10 @@ def missing(place: str, name: str, names: Iterable[str]) -> Iterable[str]:
         yield f"{place}: there is no {name!r}; {did_you_mean(name, names)}"
 
 
-def _unknown_tasks(config: "Config") -> Iterable[str]:
-    """Tasks and trackers that no file stands for, and steps chosen by a score that a dataset's task does not have."""
+def _unknown_trackers(config: "Config") -> Iterable[str]:
+    """Trackers that no file stands for."""
     for tracker in config.tracking.also:
         yield from missing("tracking.also", tracker, registry.names("trackers"))
-    for name, dataset in config.datasets.items():
-        yield from missing(f"datasets.{name}.task", dataset.task, registry.names("tasks"))
-    tasks = {dataset.task for dataset in config.datasets.values()} & set(registry.names("tasks"))
-    for task in sorted(tasks):
-        scores = ("loss", registry.constant("tasks", task, "SCORE", default=""))
-        for name, recipe in config.recipes.items():
-            if recipe.select not in scores:
-                remedy = did_you_mean(recipe.select, scores)
-                yield f"recipes.{name}.select: {task} is scored by no {recipe.select!r}; {remedy}"
 
 
 def _dangling(config: "Config") -> Iterable[str]:
@@ -311,10 +302,7 @@ def _undeclared(config: "Config") -> Iterable[str]:
 
 
 def _twice(config: "Config") -> Iterable[str]:
-    """Labels and metrics that are named more than once."""
-    for name, dataset in config.datasets.items():
-        if len(set(dataset.labels)) < len(dataset.labels):
-            yield f"datasets.{name}.labels: a label stands there twice; take one out"
+    """Controls and metrics that are named more than once."""
     for control, names in config.controls:
         if len(set(names)) < len(names):
             yield f"controls.{control}: a source stands there twice; take one out"

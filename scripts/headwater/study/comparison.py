@@ -1,10 +1,13 @@
 """How sources are compared with each other, declared before any result is seen."""
 
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 from pydantic import Field
 
 from headwater.core.records import Record
+from headwater.study import target
+from headwater.study.target import Target
 
 FEW_POSITIVE = 20
 """Labels with fewer positive (or negative) test patients are tested with caution, and flagged."""
@@ -53,6 +56,46 @@ class Comparison(Comparing):
     """A/A controls: the same source under a second name, and the first."""
     shuffled: tuple[str, ...] = ()
     """Sources fitted to shuffled labels, which must come out at chance."""
+    task: str = "classification"
+    """What the networks were asked, where they were asked one thing only."""
+    targets: dict[str, Target] = {}
+    """What they were asked side by side, by name."""
+
+    @property
+    def evidence(self) -> tuple[str, ...]:
+        """The columns of evidence that predictions hold: all that the tasks give."""
+        return target.evidence(asked.task for asked in target.asked(self.targets, task=self.task, labels=()).values())
+
+    @property
+    def holders(self) -> dict[str, str]:
+        """The target that each label belongs to, where targets have names; else nothing."""
+        return {label: name for name, asked in self.targets.items() for label in asked.labels}
+
+    def task_of(self, label: str) -> str:
+        """The task by which a label is told."""
+        return target.task_of(label, self.targets, task=self.task)
+
+    def classes_of(self, label: str) -> tuple[str, ...]:
+        """Which cases a label needs, in train and in test, to take part."""
+        return target.classes(self.task_of(label))
+
+    def giving(self, column: str, labels: Iterable[str]) -> list[str]:
+        """Those of the labels whose task gives a column of evidence."""
+        return self._of_tasks(labels, lambda task: column in target.evidence([task]))
+
+    def calibrated(self, labels: Iterable[str]) -> list[str]:
+        """Those of the labels whose scores are log-odds, so that they can be calibrated, and given a threshold."""
+        return self._of_tasks(labels, target.log_odds)
+
+    def fitting(self, metric: str, labels: Iterable[str]) -> list[str]:
+        """Those of the labels that a metric can be computed for."""
+        return self._of_tasks(labels, lambda task: target.fits(metric, task))
+
+    def _of_tasks(self, labels: Iterable[str], wanted: Callable[[str], bool]) -> list[str]:
+        """Those of the labels whose task is wanted, which is asked once for each task."""
+        tasks = {label: self.task_of(label) for label in labels}
+        chosen = {task for task in set(tasks.values()) if wanted(task)}
+        return [label for label, task in tasks.items() if task in chosen]
 
     def subset(self, name: str) -> tuple[str, ...]:
         """The labels of a subset on this dataset."""

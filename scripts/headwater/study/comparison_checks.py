@@ -55,7 +55,7 @@ def _bad_subsets(config: "Config") -> Iterable[str]:
             yield f"{place}: use letters, digits, _ and - in names"
         for dataset, labels in by_dataset.items():
             yield from missing(place, dataset, config.datasets)
-            listed = config.datasets[dataset].labels if dataset in config.datasets else ()
+            listed = config.datasets[dataset].listed if dataset in config.datasets else ()
             if not labels:
                 yield f"{place}.{dataset}: names no label; leave {dataset} out"
             for label in labels if listed else ():

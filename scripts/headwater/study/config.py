@@ -11,7 +11,7 @@ from pydantic import Field
 from headwater.core import registry
 from headwater.core.errors import UserError
 from headwater.core.records import Choice, Record
-from headwater.study import checks, comparison_checks
+from headwater.study import checks, comparison_checks, target_checks
 from headwater.study import source_matrix as source_grids
 from headwater.study.archive import Archive, Dataset, window_of
 from headwater.study.checks import NAMED
@@ -115,7 +115,7 @@ def load(content: dict[str, Any], *, file: Path | str = "config") -> Config:
     except pydantic.ValidationError as error:
         wrong = registry.mistakes(error, Config)
         raise _many(source_grids.told(wrong, places), file) from None
-    wrong = [*checks.mistakes(config), *comparison_checks.mistakes(config)]
+    wrong = [*checks.mistakes(config), *target_checks.mistakes(config), *comparison_checks.mistakes(config)]
     wrong += source_grids.clashes(config.source_grids, sources=config.sources, places=places)
     if wrong:
         raise _many(source_grids.told(wrong, places), file)

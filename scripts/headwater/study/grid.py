@@ -146,13 +146,29 @@ class Grid(Record):
                 for seed in self.seeds:
                     yield self.run(dataset, source.name, recipe.name, seed)
 
+    @property
+    def further_macros(self) -> dict[str, dict[str, tuple[str, ...]]]:
+        """What is averaged besides all labels, for each dataset: the labels of each target, and declared subsets.
+
+        The mean over a single label would only repeat it, so a target of one label has none.
+        """
+        of_targets: dict[str, dict[str, tuple[str, ...]]] = {}
+        for dataset in self.datasets:
+            for name, asked in dataset.asked.items():
+                if name and len(asked.labels) > 1:
+                    of_targets.setdefault(name, {})[dataset.name] = asked.labels
+        return of_targets | self.comparing.subsets
+
     def comparison(self, dataset: str) -> Comparison:
         """What is compared on one dataset."""
-        subsets = {name: {dataset: of[dataset]} for name, of in self.comparing.subsets.items() if dataset in of}
+        asked = self.dataset(dataset)
+        subsets = {name: {dataset: of[dataset]} for name, of in self.further_macros.items() if dataset in of}
         return Comparison(
             # what networks do elsewhere changes no comparison at home, and repeats none
             **{**self.comparing.model_dump(exclude={"external"}), "subsets": subsets},
             dataset=dataset,
+            task=asked.task,
+            targets=asked.targets,
             sources=tuple(source.name for source in self.sources),
             recipes=tuple(recipe.name for recipe in self.recipes),
             seeds=self.seeds,

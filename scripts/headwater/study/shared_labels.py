@@ -13,6 +13,7 @@ from headwater.study import label_map
 from headwater.study.archive import Dataset
 from headwater.study.ct_windows import Window
 from headwater.study.grid import Grid, Run
+from headwater.study.target import Target
 
 
 class Exchange(Record):
@@ -23,6 +24,10 @@ class Exchange(Record):
     """Of each finding: what it is called where it is tested, and what where the network was fitted."""
     seen: Window | None = None
     """What is seen of the other one's images, where they are in Hounsfield units."""
+    task: str = "classification"
+    """What networks are asked that are fitted to the other one, where that is one thing only."""
+    targets: dict[str, Target] = {}
+    """What they are asked side by side, by name."""
 
 
 class Exchanges(Record):
@@ -44,23 +49,33 @@ def guests(grid: Grid, tested: str) -> Exchanges:
 def _with_others(grid: Grid, dataset: str, pairs: Callable[[str], tuple]) -> Exchanges:
     """The others that share something; none where the study does not ask for it."""
     others = [other.name for other in grid.datasets if other.name != dataset] if grid.comparing.external else []
-    exchanges = (Exchange(dataset=other, labels=pairs(other), seen=grid.dataset(other).seen) for other in others)
+    exchanges = (_exchange(grid.dataset(other), labels=pairs(other)) for other in others)
     return Exchanges(others=tuple(exchange for exchange in exchanges if exchange.labels))
 
 
+def _exchange(other: Dataset, *, labels: tuple[tuple[str, str], ...]) -> Exchange:
+    """What is shared with another dataset."""
+    return Exchange(dataset=other.name, labels=labels, seen=other.seen, task=other.task, targets=other.targets)
+
+
 def shared(grid: Grid, *, fitted: str, tested: str) -> tuple[tuple[str, str], ...]:
-    """(label of the tested dataset, label of the fitted one) of each finding that both list, in the tested's order."""
-    asked, target = grid.dataset(fitted), grid.dataset(tested)
-    kinds = [grid.archive(dataset.archive).kind.name for dataset in (target, asked)]
+    """(label of the tested dataset, label of the fitted one) of each finding that both list, in the tested's order.
+
+    Both must tell it by the same task: an outline says nothing of a score.
+    """
+    asked, home = grid.dataset(fitted), grid.dataset(tested)
+    kinds = [grid.archive(dataset.archive).kind.name for dataset in (home, asked)]
     listed = set(_labels(asked, kinds[1]))
     same = _same(*kinds)
-    named = ((label, same.get(label, "")) for label in _labels(target, kinds[0]))
-    return tuple((label, other) for label, other in named if other in listed)
+    named = ((label, same.get(label, "")) for label in _labels(home, kinds[0]))
+    return tuple(
+        (label, other) for label, other in named if other in listed and home.task_of(label) == asked.task_of(other)
+    )
 
 
 def _labels(dataset: Dataset, kind: str) -> tuple[str, ...]:
     """A dataset's labels: all of its archive where it lists none."""
-    return dataset.labels or registry.load("datasets", kind).CARD.labels
+    return dataset.listed or registry.load("datasets", kind).CARD.labels
 
 
 @cache

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from headwater.data.store import Scans
+from headwater.models.task_set import mapped
 from headwater.study.ct_windows import Window
 from headwater.training.augment import shown
 from headwater.training.ddp import World
@@ -24,7 +25,7 @@ class Batch:
     """One rank's part of a mini-batch, in pinned memory if it goes to a GPU."""
 
     images: Tensor  # uint8 (batch, channels, h, w); CT scans are int16, and float32 in [0, 1] after `to`
-    targets: Tensor  # float32 (batch, labels)
+    targets: Tensor | dict[str, Tensor]  # float32 (batch, labels), or of several targets by name
     epochs: Tensor  # int64 (batch,): epoch of each image, from 0
     cases: Tensor  # int64 (batch,): row of each image in the archive
     window: Window | None = None
@@ -33,7 +34,9 @@ class Batch:
         """The batch on a device, with CT scans windowed."""
         tensors = {name: value for name, value in vars(self).items() if name != "window"}
         # from pinned memory, so the copy runs while the CPU goes on
-        moved = {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}
+        moved = {
+            name: mapped(lambda tensor: tensor.to(device, non_blocking=True), value) for name, value in tensors.items()
+        }
         return Batch(**moved | {"images": shown(moved["images"], window=self.window)})
 
 
@@ -42,7 +45,7 @@ def training_batches(
     *,
     images: np.ndarray | Scans,
     rows: np.ndarray,
-    targets: np.ndarray,
+    targets: np.ndarray | dict[str, np.ndarray],
     batch: int,
     seed: int,
     world: World,
@@ -58,7 +61,7 @@ def training_batches(
         epochs, places = stream(step * batch + np.arange(world.rank, batch, world.size), cases=len(rows), seed=seed)
         return Batch(
             images=load(images, rows[places], device=world.device),
-            targets=_tensor(targets[places], device=world.device),
+            targets=mapped(lambda held: _tensor(held[places], device=world.device), targets),
             epochs=_tensor(epochs, device=world.device),
             cases=_tensor(rows[places], device=world.device),
             window=window_of(images),

@@ -2,10 +2,9 @@
 
 import importlib.metadata
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -18,13 +17,15 @@ from headwater.data import splits, store, subsample
 from headwater.models import backbones
 from headwater.models.encoder import Encoder, count, restore
 from headwater.models.task_network import TaskNetwork
+from headwater.models.task_set import TaskSet, mapped
 from headwater.models.tasks import Task
 from headwater.models.weight_files import load_weights, save_weights
 from headwater.study.grid import Run
 from headwater.study.recipe import Training
+from headwater.study.target import Target
 from headwater.training import loop, schedule, scoring
 from headwater.training.ddp import World
-from headwater.training.fitting import Fitting
+from headwater.training.fitting import Fitting, mean
 from headwater.training.seeds import seed_of
 from headwater.training.tracking import Trackers
 
@@ -34,13 +35,13 @@ class Material:
     """What a run may learn from: no test row is in it."""
 
     images: np.ndarray
-    task: Task
+    tasks: TaskSet
     training: np.ndarray
     """Rows that are trained on."""
     validation: np.ndarray
     """Rows that choose the kept step."""
-    targets: dict[str, np.ndarray]
-    """Targets of the rows of either, (rows, labels)."""
+    targets: dict[str, Any]
+    """Targets of the rows of either, (rows, labels), of several targets by name."""
     split: str
     """The fingerprint of who is in which split."""
     cases: str
@@ -51,23 +52,22 @@ class Material:
 
 def material_of(run: Run, data: store.Prepared, *, file: Path) -> Material:
     """The rows and targets that the run learns from; refuses what nothing can be learnt from."""
-    labels = _labels(run, data.labels, file=file)
-    plugin = Task(name=run.dataset.task, labels=tuple(labels), form="").plugin
-    read = partial(plugin.targets, data, labels=labels)
+    tasks = _tasks(run, data, file=file)
+    read = partial(_targets, tasks, data)
     training = share_of(data, data.rows("train"), fraction=run.recipe.fraction, seed=run.stream)
     validation = data.rows("validation")
     targets = {"train": read(training), "validation": read(validation)}
-    lost = subsample.lost(read(data.rows("train")), targets["train"], labels=labels)
+    lost = _lost(tasks, read(data.rows("train")), targets["train"])
     if run.source.control == "shuffled":
-        targets = {split: shuffled(rows, split, seed=run.stream) for split, rows in targets.items()}
-    _check(run, targets, plugin, file=file)
+        targets = {
+            split: mapped(partial(shuffled, split=split, seed=run.stream), rows) for split, rows in targets.items()
+        }
+    _check(run, tasks, targets, file=file)
     if not len(validation):
         raise UserError("has no validation cases", file=file, remedy="raise the archive's validation share")
-    learned = np.flatnonzero(data.cases["split"].isin(["train", "validation"]))
-    form = plugin.form(plugin.targets(data, learned, labels=data.labels), partial=set(labels) != set(data.labels))
     return Material(
         images=data.images,
-        task=Task(name=run.dataset.task, labels=tuple(labels), form=form),
+        tasks=tasks,
         training=training,
         validation=validation,
         targets=targets,
@@ -77,23 +77,56 @@ def material_of(run: Run, data: store.Prepared, *, file: Path) -> Material:
     )
 
 
-def _labels(run: Run, available: list[str], *, file: Path) -> list[str]:
-    """The run's labels, or all that the cases have."""
-    for label in run.dataset.labels:
-        if label not in available:
-            raise UserError(f"has no label {label!r}", file=file, remedy=did_you_mean(label, available))
-    if not available:
+def _tasks(run: Run, data: store.Prepared, *, file: Path) -> TaskSet:
+    """What the run is asked; refuses labels that the cases do not have."""
+    for label in run.dataset.listed:
+        if label not in data.labels:
+            raise UserError(f"has no label {label!r}", file=file, remedy=did_you_mean(label, data.labels))
+    if not data.labels:
         raise UserError("has no labels", file=file, remedy="fit to another archive")
-    return list(run.dataset.labels) or available
+    return TaskSet(tasks={name: _task(target, data, alone=not name) for name, target in run.dataset.asked.items()})
 
 
-def _check(run: Run, targets: dict[str, np.ndarray], plugin: ModuleType, *, file: Path) -> None:
-    """Refuse splits in which no label can be learned, or none can be scored although the score chooses the step."""
-    if not plugin.eligible(targets["train"]).any():
-        raise UserError(
-            f"no label {plugin.NEEDS} in the train split", file=file, remedy="choose other labels, or raise fraction"
-        )
-    if run.recipe.select == plugin.SCORE and not plugin.eligible(targets["validation"]).any():
+def _task(target: Target, data: store.Prepared, *, alone: bool) -> Task:
+    """A target's task in the form in which the cases put it: all labels if it names none.
+
+    A dataset's only target may ask for some of the archive's classes; several share the labels out between them.
+    """
+    task = Task(name=target.task, labels=target.labels or tuple(data.labels), form="")
+    judged = data.labels if alone else list(task.labels)
+    learned = np.flatnonzero(data.cases["split"].isin(["train", "validation"]))
+    values = task.plugin.targets(data, learned, labels=judged)
+    return replace(task, form=task.plugin.form(values, partial=set(task.labels) != set(judged)))
+
+
+def _targets(tasks: TaskSet, data: store.Prepared, rows: np.ndarray) -> Any:
+    """What is to be learned of some rows, (rows, labels), of several targets by name."""
+    return tasks.together(tasks.each(lambda task: task.plugin.targets(data, rows, labels=list(task.labels))))
+
+
+def _lost(tasks: TaskSet, whole: Any, part: Any) -> dict[str, str]:
+    """Labels that a part of the targets can no longer teach although the whole could, and what they lack."""
+    by_target = tasks.each(lambda task, whole, part: subsample.lost(whole, part, labels=list(task.labels)), whole, part)
+    return {label: lacking for lost in by_target.values() for label, lacking in lost.items()}
+
+
+def _check(run: Run, tasks: TaskSet, targets: dict[str, Any], *, file: Path) -> None:
+    """Refuse splits that teach a target no label, or by which none can be scored although the score picks the step."""
+    eligible = {
+        split: tasks.each(lambda task, values: bool(task.plugin.eligible(values).any()), values)
+        for split, values in targets.items()
+    }
+    for name, task in tasks.tasks.items():
+        if not eligible["train"][name]:
+            no_label = f"no label of target {name}" if name else "no label"
+            raise UserError(
+                f"{no_label} {task.plugin.NEEDS} in the train split",
+                file=file,
+                remedy="choose other labels, or raise fraction",
+            )
+    choosing = {name: task for name, task in tasks.tasks.items() if run.recipe.select == task.plugin.SCORE}
+    if choosing and not any(eligible["validation"][name] for name in choosing):
+        plugin = next(iter(choosing.values())).plugin
         raise UserError(
             f"no label {plugin.NEEDS} in the validation split, so no {plugin.SCORE.upper()} can pick a step",
             file=file,
@@ -142,13 +175,18 @@ def first_weights(run: Run, *, size: int, encoder: Path | None) -> tuple[Encoder
 
 
 def learner_of(run: Run, *, encoder: Encoder, material: Material) -> Fitting:
-    """The encoder with a fresh head, as the recipe fits them."""
-    recipe, task = run.recipe, material.task
+    """The encoder with fresh heads, as the recipe fits them."""
+    recipe, tasks = run.recipe, material.tasks
+    # a target's head is the same whatever stands beside it
+    seeds = {name: seed_of("head", *filter(None, [name]), run.stream) for name in tasks.tasks}
+    weights = tasks.each(
+        lambda task, targets: task.plugin.label_weights(targets, form=task.form, wanted=recipe.class_weights),
+        material.targets["train"],
+    )
     return Fitting(
-        TaskNetwork(encoder, task=task, seed=seed_of("head", run.stream)),
-        task=task,
+        TaskNetwork(encoder, tasks=tasks, seeds=seeds),
         views=recipe.views,
-        label_weights=task.plugin.label_weights(material.targets["train"], form=task.form, wanted=recipe.class_weights),
+        label_weights=tasks.together(weights),
         frozen=recipe.kind == "linear_probe",
         held=schedule.frozen(recipe, cases=len(material.training)),
         later=(recipe.unfrozen_lr or recipe.training.lr) / recipe.training.lr,
@@ -184,7 +222,7 @@ def fit(
 
 
 def validate(learner: Fitting, *, material: Material, training: Training, world: World) -> dict[str, float]:
-    """The task's loss and score on the validation split."""
+    """Loss and scores on the validation split; of several targets the means over them, then those of each."""
     outputs = scoring.score(
         learner.network,
         images=material.images,
@@ -193,10 +231,27 @@ def validate(learner: Fitting, *, material: Material, training: Training, world:
         world=world,
         precision=training.precision,
     )
-    targets, task = material.targets["validation"], material.task
-    measured = {"validation/loss": float(learner.loss(outputs, torch.from_numpy(targets)))}
-    score = task.plugin.validation_score(task.plugin.evidence(outputs, targets, form=task.form))
-    return measured | ({} if score is None else {f"validation/{task.plugin.SCORE}": score})
+    targets, tasks = material.targets["validation"], material.tasks
+    losses = learner.losses(outputs, mapped(torch.from_numpy, targets))
+    known = {name: score for name, score in tasks.each(_score, outputs, targets).items() if score is not None}
+    measured = {"validation/loss": float(mean(losses)), **_mean_scores(tasks, known)}
+    if tasks.named:
+        measured |= {f"validation/{name}/loss": float(loss) for name, loss in losses.items()}
+        measured |= {f"validation/{name}/{tasks.tasks[name].plugin.SCORE}": score for name, score in known.items()}
+    return measured
+
+
+def _mean_scores(tasks: TaskSet, known: dict[str, float]) -> dict[str, float]:
+    """For each kind of score its mean over the targets that have one."""
+    by_kind: dict[str, list[float]] = {}
+    for name, score in known.items():
+        by_kind.setdefault(f"validation/{tasks.tasks[name].plugin.SCORE}", []).append(score)
+    return {kind: float(np.mean(scores)) for kind, scores in by_kind.items()}
+
+
+def _score(task: Task, outputs: torch.Tensor, targets: np.ndarray) -> float | None:
+    """A task's score of what it is answered on the validation split; none where no label can be scored."""
+    return task.plugin.validation_score(task.plugin.evidence(outputs, targets, form=task.form))
 
 
 def save(run: Run, *, learner: Fitting, material: Material, origin: dict[str, Any], path: Path) -> None:
@@ -205,8 +260,7 @@ def save(run: Run, *, learner: Fitting, material: Material, origin: dict[str, An
     metadata = {
         **learner.encoder.metadata(),
         "run": run.as_json(),
-        "labels": json.dumps(material.task.labels),
-        "task": material.task.form,
+        **material.tasks.metadata(),
         "encoder": origin.get("sha256", RANDOM),
         "split": material.split,
     }
@@ -223,7 +277,7 @@ def record_of(
     world: World,
 ) -> dict[str, Any]:
     """How the model came about, for fit.json."""
-    device = world.device
+    device, tasks = world.device, material.tasks
     return {
         "run": json.loads(run.as_json()),
         "digest": run.digest,
@@ -236,11 +290,12 @@ def record_of(
         "rows": {"train": len(material.training), "validation": len(material.validation)},
         "split": material.split,
         "cases": material.cases,
-        "labels": list(material.task.labels),
+        # what each task has, of several targets by name
+        "labels": tasks.together(tasks.each(lambda task: list(task.labels))),
         "lost_by_fraction": material.lost,
         "labels_shuffled": run.source.control == "shuffled",
-        "task": material.task.form,
-        "class_weights": learner.label_weights.tolist(),
+        "task": tasks.together(tasks.each(lambda task: task.form)),
+        "class_weights": mapped(torch.Tensor.tolist, learner.label_weights),
         "encoder": origin,
         "mean": learner.encoder.normalisation[0],
         "std": learner.encoder.normalisation[1],

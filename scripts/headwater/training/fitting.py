@@ -1,12 +1,12 @@
-"""Fitting: a network learns a task's targets, with its encoder frozen, held at first, or learning from the start."""
+"""Fitting: a network learns its tasks, with its encoder frozen, held at first, or learning from the start."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from headwater.models.encoder import Encoder
-from headwater.models.task_network import TaskNetwork
+from headwater.models.task_network import Outputs, TaskNetwork
 from headwater.models.tasks import Task
 from headwater.models.timm_library import timm
 from headwater.study.recipe import Training, Views
@@ -15,29 +15,28 @@ from headwater.training.loop import Learner
 
 
 class Fitting(Learner):
-    """Fits a network to a task; with `frozen` only the head learns, and the encoder stays as it was, bit by bit.
+    """Fits a network to its tasks; with `frozen` only the head learns, and the encoder stays as it was, bit by bit.
 
     In the first `held` steps the encoder's weights stay as they were while its BatchNorm layers learn; from then on the
-    learning rate is `later` times the scheduled one. `label_weights` (labels,) are the task's.
+    learning rate is `later` times the scheduled one. `label_weights` (labels,) are the task's, by target if several.
     """
 
     def __init__(
         self,
         network: TaskNetwork,
         *,
-        task: Task,
         views: Views,
-        label_weights: Tensor,
+        label_weights: Outputs,
         frozen: bool = False,
         held: int = 0,
         later: float = 1.0,
     ):
         super().__init__()
         self.network = network
-        self.task = task
         self.changes = views
         self.frozen, self.held, self.later = frozen, held, later
-        self.register_buffer("label_weights", label_weights, persistent=False)
+        for name, weights in network.tasks.apart(label_weights).items():
+            self.register_buffer(f"label_weights:{name}", weights, persistent=False)
         if frozen:
             self.encoder.requires_grad_(False)
 
@@ -46,18 +45,23 @@ class Fitting(Learner):
         """The network below the head."""
         return self.network.encoder
 
+    @property
+    def label_weights(self) -> Outputs:
+        """The weights of the labels, by target if several."""
+        tasks = self.network.tasks
+        return tasks.together({name: self.get_buffer(f"label_weights:{name}") for name in tasks.tasks})
+
     def views(self, images: Tensor, keys: Tensor) -> list[Tensor]:
         """One changed view per image."""
         return [augment(as_float(images), keys, self.changes)]
 
-    def forward(self, views: list[Tensor], targets: Tensor) -> Tensor:
-        """Mean loss over the cases."""
-        return self.loss(self.network(views[0]), targets)
+    def forward(self, views: list[Tensor], targets: Outputs) -> Tensor:
+        """The mean over the targets of their mean losses over the cases."""
+        return mean(self.losses(self.network(views[0]), targets))
 
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The task's loss of outputs that are on the device of the targets."""
-        weights = self.label_weights.to(targets.device)
-        return self.task.plugin.loss(outputs, targets, weights=weights, form=self.task.form)
+    def losses(self, outputs: Outputs, targets: Outputs) -> dict[str, Tensor]:
+        """Each task's loss, by target, of outputs that are on the device of the targets."""
+        return self.network.tasks.each(_loss, outputs, targets, self.label_weights)
 
     def pace(self, *, step: int) -> float:
         """1 while the encoder is held, then what the recipe says."""
@@ -84,6 +88,16 @@ class Fitting(Learner):
         if training.layer_decay is None or self.frozen:
             return super().parameter_groups(training)
         return layer_groups(self.network, training=training)
+
+
+def mean(losses: Mapping[str, Tensor]) -> Tensor:
+    """The mean over the targets of their losses."""
+    first, *others = losses.values()
+    return sum(others, start=first) / len(losses)
+
+
+def _loss(task: Task, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    return task.plugin.loss(outputs, targets, weights=weights.to(targets.device), form=task.form)
 
 
 def held_parameters(encoder: nn.Module) -> Iterator[nn.Parameter]:

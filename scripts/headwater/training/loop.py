@@ -86,7 +86,7 @@ def fit(
     *,
     images: np.ndarray,
     rows: np.ndarray,
-    targets: np.ndarray,
+    targets: np.ndarray | dict[str, np.ndarray],
     training: Training,
     seed: int,
     world: World,
@@ -99,7 +99,7 @@ def fit(
 ) -> Fitted:
     """Train the learner, which then holds the kept weights: those with the best `select` metric, or else the last.
 
-    `images` uint8 (cases, channels, h, w); `rows` of them are trained on, with `targets` float32 (rows, labels).
+    `images` uint8 (cases, channels, h, w); `rows` are trained on, with `targets` float32 (rows, ...), several by name.
     All ranks call `validate`, then `watch`, which may raise an error. SIGTERM and SIGUSR1 save and exit with 143.
     """
     _check(rows, training, world)

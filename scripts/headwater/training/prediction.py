@@ -1,17 +1,20 @@
 """Prediction: what a fitted network gives for a split of an archive, as evidence for each case and label."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from headwater.core.errors import UserError, did_you_mean
 from headwater.data import splits, store
 from headwater.models import predictor
 from headwater.models.predictor import Predictor
+from headwater.models.tasks import Task
 from headwater.study.grid import Run
 from headwater.study.shared_labels import Exchange
 from headwater.training import scoring
@@ -30,7 +33,8 @@ def predictors(runs: list[Run], models: list[Path], *products: list[Path]) -> It
 def at_home(fitted: Predictor, data: store.Prepared, *, split: str, cases: Path, world: World) -> pd.DataFrame:
     """The predictions for a split of the archive that the network was fitted to, in the order of the cases."""
     rows = _rows(data, split, file=cases)
-    evidence = _evidence(fitted, data, rows, labels=fitted.labels, world=world)
+    same = [(label, label) for label in fitted.labels]
+    evidence = _evidence(fitted, data, rows, labels=same, world=world)
     return _table(fitted.run, data, rows, {"label": fitted.labels}, evidence)
 
 
@@ -44,8 +48,7 @@ def elsewhere(
             if name not in available:
                 raise UserError(f"has no label {name!r}", file=file, remedy=did_you_mean(name, available))
     rows = _rows(data, "test", file=cases)
-    columns = [fitted.labels.index(name) for name in asked]
-    evidence = _evidence(fitted, data, rows, labels=labels, columns=columns, world=world)
+    evidence = _evidence(fitted, data, rows, labels=list(exchange.labels), world=world)
     table = _table(fitted.run, data, rows, {"label": labels, "asked": asked}, evidence)
     return table.assign(tested_on=exchange.dataset)
 
@@ -72,12 +75,14 @@ def _evidence(
     data: store.Prepared,
     rows: np.ndarray,
     *,
-    labels: list[str],
+    labels: list[tuple[str, str]],
     world: World,
-    columns: Sequence[int] | None = None,
 ) -> dict[str, np.ndarray]:
-    """Each column of the task's evidence, (rows, labels); `columns`: which outputs the labels belong to, if not all."""
-    training, task = fitted.run.recipe.training, fitted.task
+    """Each column of evidence that a task gives, (rows, labels); NaN for labels whose task does not give it.
+
+    `labels`: of each the name in the data, and the one that the network was fitted under.
+    """
+    training, tasks = fitted.run.recipe.training, fitted.tasks
     outputs = scoring.score(
         fitted.taking(data.size).to(world.device),
         images=data.images,
@@ -86,12 +91,31 @@ def _evidence(
         world=world,
         precision=training.precision,
     )
-    if not torch.isfinite(outputs).all():
+    if not all(torch.isfinite(output).all() for output in tasks.apart(outputs).values()):
         raise UserError(
             "gives scores that are NaN or infinite", file=fitted.file, remedy="fit it again with a lower lr"
         )
-    targets = task.plugin.targets(data, rows, labels=labels)
-    return task.plugin.evidence(outputs, targets, form=task.form, columns=columns)
+    given = tasks.each(partial(_of_task, data, rows, labels), outputs).values()
+    columns = dict.fromkeys(name for _, evidence in given for name in evidence)
+    filled = {name: np.full((len(rows), len(labels)), np.nan) for name in columns}
+    for places, evidence in given:
+        for name, values in evidence.items():
+            filled[name][:, places] = values
+    return filled
+
+
+def _of_task(
+    data: store.Prepared, rows: np.ndarray, labels: list[tuple[str, str]], task: Task, outputs: Tensor
+) -> tuple[list[int], dict[str, np.ndarray]]:
+    """(which of the labels are a task's, its evidence of them (rows, labels))."""
+    places = [place for place, (_, asked) in enumerate(labels) if asked in task.labels]
+    if not places:
+        return [], {}
+    targets = task.plugin.targets(data, rows, labels=[labels[place][0] for place in places])
+    columns = [task.labels.index(labels[place][1]) for place in places]
+    alike = columns == list(range(len(task.labels)))
+    evidence = task.plugin.evidence(outputs, targets, form=task.form, columns=None if alike else columns)
+    return places, {name: evidence[name] for name in task.plugin.EVIDENCE}
 
 
 def _table(

@@ -1,11 +1,15 @@
 """Scoring: what a network says of each image, exactly once, on any number of ranks."""
 
+from functools import partial
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from headwater.core.errors import UserError
 from headwater.data.store import Scans
+from headwater.models.task_network import Outputs
+from headwater.models.task_set import mapped
 from headwater.training.augment import as_float
 from headwater.training.batches import scoring_batches
 from headwater.training.ddp import World, gather, share
@@ -20,8 +24,8 @@ def score(
     batch: int,
     world: World,
     precision: str = "auto",
-) -> Tensor:
-    """What the network in evaluation gives for the images of `rows`: float32 (rows, outputs) on the CPU of every rank.
+) -> Outputs:
+    """What the network in evaluation gives for the images of `rows`: float32 (rows, ...) on the CPU of every rank.
 
     `images`: uint8 (cases, channels, h, w), or scans; the network gets float (at most `batch`, 3, h, w) in [0, 1].
     """
@@ -36,9 +40,14 @@ def score(
     outputs = []
     with torch.no_grad(), torch.autocast(world.device.type, dtype=kind, enabled=kind is not None):
         for piece in scoring_batches(asked, images=images, batch=batch, world=world):
-            outputs.append(network(as_float(piece)).float())
+            outputs.append(mapped(torch.Tensor.float, network(as_float(piece))))
     for module, training in was_training.items():
         module.training = training
-    scored = gather(torch.cat(outputs)[: len(own)].cpu(), world)
-    everyone = [share(len(rows), World(rank=rank, size=world.size, device=world.device)) for rank in range(world.size)]
+    return mapped(partial(_gathered, rows=len(rows), own=len(own), world=world), *outputs)
+
+
+def _gathered(*pieces: Tensor, rows: int, own: int, world: World) -> Tensor:
+    """The outputs of all ranks in the order of the rows, from this rank's pieces, of which `own` rows count."""
+    scored = gather(torch.cat(pieces)[:own].cpu(), world)
+    everyone = [share(rows, World(rank=rank, size=world.size, device=world.device)) for rank in range(world.size)]
     return scored[np.argsort(np.concatenate(everyone))]

@@ -9,6 +9,7 @@ from headwater.core.errors import UserError
 from headwater.evaluation.metrics import auroc
 from headwater.models import backbones
 from headwater.models.task_network import TaskNetwork
+from headwater.models.task_set import TaskSet
 from headwater.models.tasks import Task, classification
 from headwater.study.recipe import Training, Views
 from headwater.training import fitting as training_fitting
@@ -24,7 +25,7 @@ TASK = Task(name="classification", labels=("a", "b", "c"), form="multilabel")
 
 
 def network(encoder, *, seed=0):
-    return TaskNetwork(encoder, task=TASK, seed=seed)
+    return TaskNetwork(encoder, tasks=TaskSet.of(TASK), seeds={"": seed})
 
 
 def random_targets(random, kind, *, cases, labels, unknown=0.0):
@@ -132,9 +133,7 @@ def test_the_head_is_the_same_for_every_source():
 
 
 def fitting(*, frozen=False, name="timm/test_vit"):
-    return training_fitting.Fitting(
-        network(encoder(name)), task=TASK, views=Views(), label_weights=torch.ones(3), frozen=frozen
-    )
+    return training_fitting.Fitting(network(encoder(name)), views=Views(), label_weights=torch.ones(3), frozen=frozen)
 
 
 @pytest.mark.parametrize("name", ["timm/test_vit", "timm/test_resnet"])

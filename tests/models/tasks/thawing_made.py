@@ -9,6 +9,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "training"))
 
 from headwater.models import backbones
 from headwater.models.task_network import TaskNetwork
+from headwater.models.task_set import TaskSet
 from headwater.models.tasks import Task
 from headwater.training import ddp, fitting
 from training_made import VIEWS, recipe, train
@@ -24,7 +25,7 @@ class Thawing(fitting.Fitting):
         weights = torch.ones(2)
         task = Task(name="classification", labels=("square", "stripes"), form="multilabel")
         chosen = {"views": VIEWS, "label_weights": weights, "held": held, "later": later}
-        super().__init__(TaskNetwork(encoder, task=task, seed=0), task=task, **chosen)
+        super().__init__(TaskNetwork(encoder, tasks=TaskSet.of(task), seeds={"": 0}), **chosen)
         self.at, self.deed, self.seen = at, deed, []
 
     def after_step(self, *, step, steps):

@@ -20,6 +20,6 @@ and may hold
     per_case(*evidence) -> ndarray            float (cases,), where the measure is a mean over cases
 
 A bootstrap replicate is a row of `weights`, so that a metric never sees how patients were resampled. `measure` alone is
-enough; KERNEL or per_case give the same numbers hundreds of times faster. A config that asks for a metric whose
-evidence no task writes is refused before the first job.
+enough; KERNEL or per_case give the same numbers hundreds of times faster. A metric is measured for the labels whose
+task gives its evidence; a config that asks for one which fits no label of a dataset is refused.
 """

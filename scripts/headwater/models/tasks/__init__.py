@@ -2,10 +2,17 @@
 
 A plug-in holds
     EVIDENCE: tuple[str, ...]                the columns of evidence that its predictions hold for each case and label;
-                                             metrics name the columns that they need by a constant of the same name
+                                             metrics name the columns that they need by a constant of the same name;
+                                             `target` is among them: 1 where the case bears the label, 0 where not, NaN
+                                             where unknown, by which labels are counted and found eligible
+    KINDS: dict[str, str]                    what must hold of columns of the evidence, and is checked when predictions
+                                             are read: "binary" (0, 1 or NaN), "finite" (a number, never NaN)
     SCORE: str                               what `validation_score` is called, such as "auroc"; recipes may `select` it
     NEEDS: str                               what a label must have to be eligible, as the end of "no label ..."
-    LOG_ODDS: bool (optional)                whether its scores are log-odds, which calibration can scale; else False
+    CLASSES: tuple[str, ...] (optional)      which cases a label needs, in train and in test, to be compared; else
+                                             ("positive", "negative"). ("positive",) where the others score nothing
+    LOG_ODDS: bool (optional)                whether its evidence has a `score` that is log-odds, which `examine` can
+                                             calibrate and set thresholds in; else False
     form(targets, *, partial) -> str         in which of its forms the task is put, judged from all training and
                                              validation targets; `partial`: only some of the archive's labels are asked
     targets(data, rows, *, labels) -> array  what is to be learned of `rows` of prepared data: float32
@@ -21,7 +28,7 @@ A plug-in holds
                                              `columns`: which of the outputs the targets are for, where not for all
     validation_score(evidence) -> float|None the higher the better; None where no label can be scored
 Nothing here needs torch until a task is loaded, so that a plan can be checked in a moment. Several targets side by side
-are several `Task`s: nothing in a plug-in knows of any other.
+are several `Task`s, which `models.task_set` holds together: nothing in a plug-in knows of any other.
 """
 
 from dataclasses import dataclass

@@ -12,6 +12,7 @@ from headwater.data.store import Prepared
 from headwater.models.encoder import Encoder
 
 EVIDENCE = ("target", "score")
+KINDS = {"score": "finite", "target": "binary"}
 SCORE = "auroc"
 NEEDS = "has both classes"
 LOG_ODDS = True

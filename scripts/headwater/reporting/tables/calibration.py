@@ -21,7 +21,7 @@ def make(study: StudyResults) -> dict[str, PrintedTable]:
         title="Can the scores be read as probabilities?",
         columns=_columns,
         exact=provenance.of_networks(rows, study.provenance),
-        notes=[*_notes(), *diagnostics.footnotes("calibration", guests=True, grid=study.grid)],
+        notes=[*_notes(study.grid), *diagnostics.footnotes("calibration", guests=True, grid=study.grid)],
         study=study,
     )
     return {"": table}
@@ -37,7 +37,8 @@ def _columns(rows: pd.DataFrame, grid: Grid) -> dict[str, list[str]]:
     return {"Scores": rows["scores"].tolist(), **numbers}
 
 
-def _notes() -> list[str]:
+def _notes(grid: Grid) -> list[str]:
+    of_targets = " a target" if any(len(dataset.targets) > 1 for dataset in grid.datasets) else ""
     return [
         "Logistic recalibration on the test split (Cox 1958; Van Calster et al. 2019). Intercept, with the slope fixed "
         "at 1 (calibration in the large): 0 is ideal; below 0, findings are rarer than the scores promise. Slope: 1 is "
@@ -46,7 +47,7 @@ def _notes() -> list[str]:
         "Expected / observed: the findings that the scores promise divided by those present; a geometric mean over "
         "labels and seeds. All numbers here are macros, in which labels that err in opposite ways cancel out: see the "
         "single labels in calibration.csv.",
-        "Scaled: all scores of a run divided by one temperature (Guo et al. 2017), chosen to minimise the log loss on "
-        "its validation split. The test split plays no part in the choice; the temperature's own uncertainty is not "
-        "included.",
+        f"Scaled: all scores of a run divided by one temperature{of_targets} (Guo et al. 2017), chosen to minimise the "
+        "log loss on its validation split. The test split plays no part in the choice; the temperature's own "
+        "uncertainty is not included.",
     ]

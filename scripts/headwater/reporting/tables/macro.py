@@ -12,7 +12,7 @@ CARD = TableCard(place=20)
 def make(study: StudyResults) -> dict[str, PrintedTable]:
     """A line per dataset, metric and recipe, and per subset of labels where any is declared."""
     rows, grid = study.comparisons, study.grid
-    without = [] if grid.comparing.subsets else ["Label"]
+    without = [] if grid.further_macros else ["Label"]
     means = rows[rows["label"].map(is_mean)]
     return {
         "": pivot.table(

@@ -6,8 +6,10 @@ from headwater.core.errors import UserError
 from headwater.core.records import Record
 from headwater.models.encoder import Encoder
 from headwater.models.task_network import TaskNetwork
+from headwater.models.task_set import TaskSet
 from headwater.models.tasks import Task
 from headwater.study.recipe import Views
+from headwater.study.target import UNNAMED
 from headwater.training import fitting
 from headwater.training.loop import Learner
 
@@ -37,4 +39,5 @@ def learner(
             remedy="use another method or corpus",
         )
     weights = task.plugin.label_weights(targets, form=task.form, wanted=options.class_weights)
-    return fitting.Fitting(TaskNetwork(encoder, task=task, seed=0), task=task, views=views, label_weights=weights)
+    network = TaskNetwork(encoder, tasks=TaskSet.of(task), seeds={UNNAMED: 0})
+    return fitting.Fitting(network, views=views, label_weights=weights)

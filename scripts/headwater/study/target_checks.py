@@ -1,0 +1,94 @@
+"""Mistakes in what a config asks of networks: targets, their tasks and labels, and the metrics that must fit them."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from headwater.core import registry
+from headwater.core.errors import did_you_mean
+from headwater.study import target as targets
+from headwater.study.archive import Dataset
+from headwater.study.checks import NAME, missing
+
+if TYPE_CHECKING:
+    from headwater.study.config import Config
+
+
+def mistakes(config: "Config") -> Iterable[str]:
+    """A line for each thing that is wrong with what networks are asked."""
+    checks = (_unknown_tasks, _bad_targets, _bad_names, _bad_selection, _misfitting_metrics)
+    return (line for check in checks for line in check(config))
+
+
+def _unknown_tasks(config: "Config") -> Iterable[str]:
+    """Tasks that no file stands for."""
+    for name, dataset in config.datasets.items():
+        for target, asked in dataset.asked.items():
+            place = f"datasets.{name}.targets.{target}" if target else f"datasets.{name}"
+            yield from missing(f"{place}.task", asked.task, registry.names("tasks"))
+
+
+def _bad_targets(config: "Config") -> Iterable[str]:
+    """Targets beside a task or labels of the dataset itself, without labels, or with a label that another one has."""
+    for name, dataset in config.datasets.items():
+        for key in sorted(dataset.model_fields_set & {"task", "labels"}) if dataset.targets else ():
+            yield f"datasets.{name}.{key}: each target has its own; say it below targets, or leave targets out"
+        for target, asked in dataset.targets.items():
+            if not asked.labels:
+                yield f"datasets.{name}.targets.{target}.labels: names no label; name one, or leave the target out"
+        for label, count in Counter(dataset.listed).items():
+            if count > 1:
+                yield f"datasets.{name}.{_holding(dataset, label)}: a label stands there twice; take one out"
+
+
+def _holding(dataset: Dataset, label: str) -> str:
+    """Where a dataset names a label: in its labels, or in those of which targets."""
+    holding = [name for name, asked in dataset.targets.items() if label in asked.labels]
+    return " and ".join(f"targets.{name}.labels" for name in holding) + f" ({label!r})" if holding else "labels"
+
+
+def _bad_names(config: "Config") -> Iterable[str]:
+    """Names of targets that a table cannot show, or that a subset of labels has already."""
+    for name, dataset in config.datasets.items():
+        for target in dataset.targets:
+            place = f"datasets.{name}.targets.{target}"
+            if not re.fullmatch(NAME, target):
+                yield f"{place}: use letters, digits, _ and - in names"
+            if target in config.comparison.subsets:
+                yield f"{place}: comparison.subsets has one of that name, and each gets a macro; rename one of them"
+
+
+def _bad_selection(config: "Config") -> Iterable[str]:
+    """Steps chosen by a score that no task of a dataset has."""
+    known = set(registry.names("tasks"))
+    for tasks in sorted({tuple(sorted(known & set(dataset.tasks))) for dataset in config.datasets.values()}):
+        scores = ("loss", *(registry.constant("tasks", task, "SCORE", default="") for task in tasks))
+        for name, recipe in config.recipes.items():
+            if tasks and recipe.select not in scores:
+                remedy = did_you_mean(recipe.select, scores)
+                yield f"recipes.{name}.select: {' and '.join(tasks)} is scored by no {recipe.select!r}; {remedy}"
+
+
+def _misfitting_metrics(config: "Config") -> Iterable[str]:
+    """Metrics that can be computed for no label of a dataset, or that take log-odds for probabilities."""
+    known = set(registry.names("tasks"))
+    for metric in [name for name in config.comparison.metrics if name in registry.names("metrics")]:
+        for dataset in config.datasets.values():
+            if known.issuperset(dataset.tasks):
+                yield from (f"comparison.metrics: {metric} {reason}" for reason in _misfit(metric, dataset))
+
+
+def _misfit(metric: str, dataset: Dataset) -> Iterable[str]:
+    """Why a metric cannot be computed for a dataset, and what to do."""
+    place = f"dataset {dataset.name} ({', '.join(dataset.tasks)})"
+    fitting = [task for task in dataset.tasks if targets.fits(metric, task)]
+    if not fitting:
+        given = ", ".join(targets.evidence(dataset.tasks))
+        yield f"needs {', '.join(targets.needed(metric))}; {place} gives {given}; choose another metric"
+    wants_chances = registry.constant("metrics", metric, "PROBABILITIES", default=False)
+    if wants_chances and any(targets.log_odds(task) for task in fitting):
+        yield (
+            f"needs probabilities; {place} gives log-odds; take it out: calibration.csv of the report tells it of "
+            "every study"
+        )
