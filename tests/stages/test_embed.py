@@ -206,15 +206,15 @@ def test_features_are_planned_behind_their_encoder(tmp_path):
     ("change", "told"),
     [
         (lambda config: config["reductions"]["unlike"].update(source="photograph"), "no 'photograph'; did you mean"),
-        (lambda config: config["reductions"]["unlike"].update(source="less"), "less -> less is a circle of encoders"),
+        (lambda config: config["reductions"]["unlike"].update(source="less"), "less -> less is a cycle of encoders"),
         # who is compared with a blind draw of as many waits for that draw
-        (lambda config: config["reductions"]["unlike"].update(source="blind"), "blind -> blind is a circle"),
+        (lambda config: config["reductions"]["unlike"].update(source="blind"), "blind -> blind is a cycle"),
         (
             lambda config: (
                 config["reductions"]["unlike"].update(source="blind"),
                 config["sources"]["blind"].update(reduction="everything", start="less"),
             ),
-            "less -> blind -> less is a circle",
+            "less -> blind -> less is a cycle",
         ),
         (lambda config: config["reductions"]["unlike"].update(similarity=2), "embedding.similarity"),
     ],
@@ -224,7 +224,7 @@ def test_encoders_that_wait_for_each_other_are_refused_before_the_first_job(chan
     change(config)
     with pytest.raises(UserError, match=told) as refused:
         study_config.load(config)
-    assert str(refused.value).count("is a circle") <= 1
+    assert str(refused.value).count("is a cycle") <= 1
 
 
 @pytest.mark.slow

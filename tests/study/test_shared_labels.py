@@ -75,16 +75,16 @@ def test_controls_stay_at_home_and_who_shares_nothing_takes_no_part():
         ("random", 0), ("random", 1), ("photographs", 0), ("photographs", 1),
     ]  # fmt: skip
     assert list(shared_labels.runs(grid(), "photographs")) == []
-    assert shared_labels.told(grid()) == [
+    assert shared_labels.as_lines(grid()) == [
         "chestxray14: vindr 2",
         "vindr: chestxray14 2",
-        "photographs: shares no finding with another dataset: takes no part",
+        "photographs: shares no finding with another dataset; left out",
     ]
 
 
 def test_without_being_asked_for_nobody_goes_anywhere():
     quiet = grid(lambda config: config["comparison"].pop("external"))
-    assert shared_labels.abroad(quiet, "vindr").others == () and shared_labels.told(quiet) == []
+    assert shared_labels.abroad(quiet, "vindr").others == () and shared_labels.as_lines(quiet) == []
 
 
 def test_what_networks_do_elsewhere_changes_no_comparison_at_home():
@@ -150,5 +150,5 @@ def test_the_page_of_the_plan_says_who_takes_part(tmp_path, capsys):
         file.write_text(yaml.safe_dump(config))
         overview(config=file, folder=tmp_path)
         said = capsys.readouterr().out
-        assert ("  photographs: shares no finding with another dataset: takes no part" in said) == external
+        assert ("  photographs: shares no finding with another dataset; left out" in said) == external
         assert ("Findings that a dataset shares with others:" in said) == external

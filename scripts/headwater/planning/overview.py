@@ -66,7 +66,7 @@ def overview(config: Path = DEMO, *, trainings: int = 1, folder: Path = Path()) 
     print(text.as_text(disk_table(disk(plan, runtimes, trainings=trainings, folder=folder))), end="\n\n")
     print("\n".join(licences(plan)), end="\n\n")
     if not missing and plan.comparison.external:
-        shared = [f"  {line}" for line in shared_labels.told(plan.grid())]
+        shared = [f"  {line}" for line in shared_labels.as_lines(plan.grid())]
         print("\n".join(["Findings that a dataset shares with others:", *shared]), end="\n\n")
     print("Missing: nothing" if not missing else "Missing:\n" + "\n".join(f"  {line}" for line in missing))
     if missing:

@@ -135,7 +135,7 @@ def test_a_misspelt_layout_is_told_when_the_config_is_read():
 
 def test_networks_for_volumes_are_refused_for_slices_before_anything_runs():
     with pytest.raises(
-        UserError, match=r"sources\.theirs.*suprem holds networks for volumes, and timm/resnet50 takes slices"
+        UserError, match=r"sources\.theirs.*suprem holds networks for volumes, but timm/resnet50 takes slices"
     ):
         config.load(study("suprem"))
 
