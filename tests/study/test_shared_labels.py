@@ -8,7 +8,7 @@ import yaml
 from headwater.core.errors import UserError
 from headwater.planning import preflight, timing_profile
 from headwater.planning.overview import overview
-from headwater.planning.timing_profile import Calibration
+from headwater.planning.timing_profile import TimingProfile
 from headwater.study import config as study_config
 from headwater.study import job_graph, shared_labels
 from workflow_made import ROOT, planned, small_config, snakemake
@@ -125,7 +125,7 @@ def test_the_command_says_what_is_asked_of_whom(tmp_path):
 def test_datasets_of_which_no_two_share_a_finding_are_refused():
     config = two_hospitals()
     config["datasets"]["vindr"]["labels"] = ["Nodule/Mass"]
-    with pytest.raises(UserError, match=r"comparison\.external: no two datasets share a finding; name labels"):
+    with pytest.raises(UserError, match=r"comparison\.external: no two datasets share a finding; list labels"):
         preflight.check(study_config.load(config))
     config["comparison"]["external"] = False
     preflight.check(study_config.load(config))
@@ -136,10 +136,12 @@ def test_a_calibration_foretells_it_by_the_images_of_the_others(tmp_path):
     job = next(job for job in job_graph.jobs(plan) if job.rule == "transport" and job.wildcards[0] == "vindr")
     timed = {"step": 1.0, "image": 0.5, "start": 3.0, "bytes": 1, "steps": 1, "images": 1, "data": "noise"}
     trainings = {timing_profile.rehearsal_of(job, plan).key: timed}
-    told = Calibration(device="cpu", job={"local": 2.0, "slurm": 60.0}, trainings=trainings)
+    told = TimingProfile(device="cpu", job={"local": 2.0, "slurm": 60.0}, trainings=trainings)
     test_cases = timing_profile.counts(plan.archives["chestxray14"], plan=plan, folder=tmp_path).test
     assert test_cases == 32
-    assert timing_profile.foretold(job, plan=plan, profile=told, folder=tmp_path) == pytest.approx(2.0 + 3.0 + 2 * 16.0)
+    assert timing_profile.job_seconds(job, plan=plan, profile=told, folder=tmp_path) == pytest.approx(
+        2.0 + 3.0 + 2 * 16.0
+    )
 
 
 def test_the_page_of_the_plan_says_who_takes_part(tmp_path, capsys):

@@ -81,7 +81,7 @@ def split_files(archive: Archive) -> dict[str, Path]:
     """For each split the file that says, or from which we drew, who is in it."""
     plugin, folder = registry.load("datasets", archive.kind.name), Path(archive.folder)
     if archive.folder and not folder.is_dir():
-        raise UserError("there is no such folder", file=folder, remedy=f"mend archives.{archive.name}.folder")
+        raise UserError("there is no such folder", file=folder, remedy=f"correct archives.{archive.name}.folder")
     official = {split: folder / name for split, name in getattr(plugin, "SPLIT_FILES", {}).items()}
     options = registry.chosen("datasets", archive.kind)
     origin = official.get("train", next(iter(plugin.label_files(folder, options)), None))

@@ -29,7 +29,7 @@ DEMO = Path("config/config.yaml")
 State = Literal["done", "running", "queued", "failed", "blocked"]
 
 STATES: tuple[State, ...] = ("done", "running", "queued", "failed", "blocked")
-"""`queued`: SLURM or Snakemake will start it; `blocked`: it needs the product of a failed job, so somebody must act."""
+"""`queued`: SLURM or Snakemake will start it; `blocked`: it needs the product of a failed job, so you must act."""
 
 STOPPED = ("failed", "blocked")
 
@@ -38,7 +38,7 @@ SLURM_STATE = re.compile(r"status is: '(\w+)")
 
 @dataclass(frozen=True, kw_only=True)
 class JobStatus:
-    """The state of a job, for how many seconds it has been running, a note for people and its log file."""
+    """The state of a job, the seconds that it has been running, a note for people and its log file."""
 
     job: Job
     state: State
@@ -49,7 +49,7 @@ class JobStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """What Snakemake and SLURM record of a folder, read once."""
+    """The records of Snakemake and SLURM on one folder at one moment."""
 
     folder: Path
     failures: dict[str, Failure]
@@ -90,7 +90,7 @@ def status(config: Path = DEMO, *, trainings: int = 0, html: Path | None = None,
 def read_snapshot(folder: Path) -> Snapshot:
     """The records of a folder as they are now; refuses if there is a SLURM that does not answer."""
     queue = accounting.in_queue(folder) or []
-    # on another machine of the cluster its process cannot be seen, but its lock and its jobs can
+    # a Snakemake on another node is not in the list of processes here, but its lock and its SLURM jobs are visible
     here = snakemake_state.lives_here(folder)
     return Snapshot(
         folder=folder,
@@ -108,7 +108,7 @@ def job_statuses(jobs: list[Job], snapshot: Snapshot) -> list[JobStatus]:
     by_number = {attempt.number: attempt for attempt in snapshot.queue}
     comments = {job.comment for job in jobs}
     shared = [attempt for attempt in snapshot.queue if attempt.comment not in comments]
-    # those that run first: a job whose mark has no number has begun at least once
+    # running ones come first: a job whose mark has no SLURM number has begun at least once
     groups = sorted(shared, key=lambda attempt: not attempt.runs)
     statuses: dict[str, JobStatus] = {}
     for job in jobs:
@@ -134,8 +134,8 @@ def job_statuses(jobs: list[Job], snapshot: Snapshot) -> list[JobStatus]:
 
 
 def _in_slurm(job: Job, attempt: Attempt, mark: snakemake_state.Mark | None) -> JobStatus:
-    """A job that waits in SLURM's queue or runs there."""
-    # of several jobs in one SLURM job, the number stays in the mark of those whose turn has not come
+    """A job that is pending or running in SLURM."""
+    # if several jobs share a SLURM job, its number stays in the mark of those that have not begun
     shared = attempt.comment != job.comment
     if attempt.runs and not (shared and mark and mark.slurm):
         return _running(job, attempt.seconds, f"SLURM job {attempt.number} on {attempt.where}")
@@ -144,7 +144,7 @@ def _in_slurm(job: Job, attempt: Attempt, mark: snakemake_state.Mark | None) -> 
 
 
 def _in_group(job: Job, group: Attempt, seconds: float) -> JobStatus:
-    """A job that has begun in a SLURM job of several, which is running or was requeued."""
+    """A job that has begun in a SLURM job shared with others, which is running or was requeued."""
     if group.runs:
         return _running(job, seconds, f"SLURM job {group.number} on {group.where}")
     return JobStatus(job=job, state="queued", note=f"SLURM job {group.number}: {group.where.strip('()')}")
@@ -155,18 +155,18 @@ def _running(job: Job, seconds: float, note: str) -> JobStatus:
 
 
 def _group_of(job: Job, groups: list[Attempt]) -> Attempt | None:
-    """The SLURM job of several jobs that this one may be in: its comment ends in the rules of its jobs."""
+    """The shared SLURM job that may contain this job: its comment lists the rules of its jobs."""
     return next((group for group in groups if f"_{job.rule}_" in f"{group.comment}_"), None)
 
 
 def _failure(job: Job, snapshot: Snapshot) -> Failure | None:
-    """A job's failure; none if a later Snakemake, now running, will try it again."""
+    """A job's failure; none if a later Snakemake is running, which will retry the job."""
     failure = snapshot.failures.get(job.product)
     return None if failure and snapshot.at_work and failure.told_in != snapshot.newest else failure
 
 
 def _failed(job: Job, failure: Failure, folder: Path) -> JobStatus:
-    """A failed job with the last line of its log, and SLURM's state unless it ended by an error of its own."""
+    """A failed job with the last line of its log, and SLURM's state unless that is just FAILED."""
     logs = [log for log in (job.log, *failure.logs) if (folder / log).is_file()]
     words = [word for log in logs if (word := snakemake_state.last_word(folder / log))]
     ended = SLURM_STATE.search(failure.message)
@@ -231,7 +231,7 @@ def _by_run(statuses: list[JobStatus]) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def runs(statuses: list[JobStatus]) -> dict[tuple[str, ...], str]:
-    """The state of each run by its dataset, source, recipe and seed; unless done, of the first of its jobs to come."""
+    """The state of each run by dataset, source, recipe and seed: that of its first unfinished job, or done."""
     state_of: dict[tuple[str, ...], str] = {}
     for status in statuses:
         for run in status.job.runs if status.job.rule in ("finetune", "predict") else ():
@@ -244,19 +244,19 @@ def runs(statuses: list[JobStatus]) -> dict[tuple[str, ...], str]:
 
 
 def _progress(status: JobStatus, runtimes: Estimate) -> str:
-    """How long a job has been running, and how long such a job usually takes."""
+    """How long a job has been running, and the estimate for its kind."""
     usual = runtimes.takes(status.job)
     of_about = f" of about {clock(usual)}" if usual else ""
     return f"{status.job.title}: {clock(status.seconds or 0)}{of_about}{f', {status.note}' if status.note else ''}"
 
 
 def _snakemake(snapshot: Snapshot) -> str:
-    """Whether a Snakemake is running that will start the queued jobs."""
+    """Whether Snakemake is running, and if not, what to do."""
     if snapshot.at_work:
         state = "Snakemake is running in this folder."
     elif snakemake_state.locked(snapshot.folder):
         state = (
-            "This folder is locked by Snakemake, but no Snakemake is seen to run. If it was killed, run "
+            "This folder is locked by Snakemake, but no running Snakemake was found. If it was killed, run "
             "snakemake --unlock and start it again."
         )
     else:
@@ -265,7 +265,7 @@ def _snakemake(snapshot: Snapshot) -> str:
 
 
 def _spent(runtimes: Estimate, statuses: list[JobStatus], snapshot: Snapshot) -> str:
-    """What finished, failed and running attempts have cost, as far as it is recorded."""
+    """The recorded cost of finished, failed and running attempts."""
     if snakemake_state.used_slurm(snapshot.folder):
         attempts = accounting.in_books(snapshot.folder, since=snakemake_state.begun(snapshot.folder)) or []
         if any(attempt.gpus for attempt in attempts):
@@ -290,7 +290,7 @@ def _spent(runtimes: Estimate, statuses: list[JobStatus], snapshot: Snapshot) ->
 
 
 def _remaining(runtimes: Estimate, statuses: list[JobStatus], *, now: float, trainings: int) -> str:
-    """Jobs and hours to come and when they will be done, as long as failed jobs stay failed."""
+    """Jobs and hours that remain and when they will be done, without failed and blocked jobs."""
     runnable = [status for status in statuses if status.state in ("running", "queued")]
     passed = {status.job.product: status.seconds or 0.0 for status in runnable}
     stopped = sum(status.state in STOPPED for status in statuses)

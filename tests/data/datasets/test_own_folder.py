@@ -158,7 +158,7 @@ def test_labels_are_checked_before_the_first_job(folder):
             "datasets": {"mine": {"labels": list(asked)}},
             "recipes": {"full": {"training": {"steps": 2}}},
         }
-        return preflight.wanting(config.load(content))
+        return preflight.mistakes(config.load(content))
 
     assert wanting("Cast") == []
     assert wanting("Cost") == ["datasets.mine.labels: mine has no 'Cost'; did you mean 'Cast'?"]

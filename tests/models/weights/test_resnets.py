@@ -149,4 +149,4 @@ def test_a_network_for_volumes_is_refused_where_datasets_are_of_slices():
 
 def test_a_checkpoint_that_is_not_there_is_told_before_the_first_job(tmp_path):
     plan = config.load(study("swav", tmp_path / "swav_800ep_pretrain.pth.tar"))
-    assert any("swav_800ep_pretrain.pth.tar: there is no such file" in line for line in preflight.wanting(plan))
+    assert any("swav_800ep_pretrain.pth.tar: there is no such file" in line for line in preflight.mistakes(plan))
