@@ -165,12 +165,14 @@ def test_a_reduction_keeps_what_the_encoder_sees_as_different(tmp_path, made):
 
 def test_features_are_asked_for_and_must_fit(tmp_path, made):
     embedded(tmp_path, made)
-    with pytest.raises(UserError, match="looks at what random sees; give --features"):
+    with pytest.raises(UserError, match="compares features of random; pass them by --features"):
         reduced(tmp_path, made, source="random", features=False)
-    with pytest.raises(UserError, match="looks at pixels; leave --features out"):
+    with pytest.raises(UserError, match="compares pixels; remove --features"):
         reduced(tmp_path, made, name="everything")
     np.save(tmp_path / "f.npy", np.zeros((35, 4), np.float16))
-    with pytest.raises(UserError, match="features of 35 images, the train split has 36; delete it and run embed again"):
+    with pytest.raises(
+        UserError, match="features of 35 images, but the train split has 36; delete it and run embed again"
+    ):
         reduced(tmp_path, made, source="random")
     np.save(tmp_path / "f.npy", np.zeros((36, 4), np.float32))
     with pytest.raises(UserError, match="is float32"):
