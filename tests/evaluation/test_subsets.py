@@ -1,4 +1,4 @@
-"""The macro of a subset of labels is the macro of a study that knows no other labels."""
+"""The macro of a subset of labels equals the macro of a study with only these labels."""
 
 import pandas as pd
 import pytest

@@ -1,4 +1,4 @@
-"""What must be there before the first job, and what is said when it is not."""
+"""Preflight checks: missing archives, label files, weights, networks and packages are reported before the first job."""
 
 import copy
 import os

@@ -1,4 +1,4 @@
-"""What a study would take is told from a few steps, laid beside what it took, and said on one page and in a dry run."""
+"""Estimates from a timing profile, compared with actual durations, and shown by the overview and a dry run."""
 
 import json
 import re

@@ -30,6 +30,6 @@ def frame(runs: Runs, labels: list[Label], *, dataset: str) -> pd.DataFrame:
             if label.measured:
                 target, score = run.target[position, label.known], run.score[position, label.known]
                 false, true = curves.roc(target, score)
-                named = {"dataset": dataset, "recipe": recipe, "source": source, "seed": seed, "label": label.name}
-                parts.append(pd.DataFrame({**named, "false_positive_rate": false, "true_positive_rate": true}))
+                curve = {"dataset": dataset, "recipe": recipe, "source": source, "seed": seed, "label": label.name}
+                parts.append(pd.DataFrame({**curve, "false_positive_rate": false, "true_positive_rate": true}))
     return pd.concat(parts, ignore_index=True) if parts else CURVES.frame([])
