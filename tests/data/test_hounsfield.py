@@ -1,4 +1,4 @@
-"""Hounsfield units from the config to the network: kept by prepare, seen through a window wherever a network looks."""
+"""Hounsfield units from the config to the network: stored by prepare, and shown in a window to every network."""
 
 import hashlib
 from itertools import product

@@ -1,4 +1,4 @@
-"""The doctor finds each thing that is planted, and only that, and never says whose it is."""
+"""The doctor finds each planted problem and no other, and its page names no case or patient."""
 
 import csv
 import gzip

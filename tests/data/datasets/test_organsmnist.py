@@ -1,4 +1,4 @@
-"""OrganSMNIST: what is read is what NumPy reads, in all four sizes; arrays that do not fit each other are refused."""
+"""OrganSMNIST: images equal NumPy's in all four sizes; arrays that do not fit each other are refused."""
 
 import numpy as np
 import pytest

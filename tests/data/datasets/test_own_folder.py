@@ -1,4 +1,4 @@
-"""A folder of one's own: columns under any name, four kinds of files, and a line for every mistake in the table."""
+"""An own folder: columns of any name, four file formats, and one line for each mistake in the table."""
 
 import numpy as np
 import pandas as pd
