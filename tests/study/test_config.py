@@ -1,4 +1,4 @@
-"""A config is checked whole: every mistake in it is told at once, with the remedy, in one line."""
+"""A config is checked as a whole: one line reports all mistakes, each with its remedy."""
 
 import copy
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Which labels of different archives mean the same: the table is whole, and nothing near passes for the same."""
+"""The label map has every label of the radiograph archives once, and only labels of the same finding are shared."""
 
 import hashlib
 

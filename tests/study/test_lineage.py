@@ -1,4 +1,4 @@
-"""Overlaps that no file can show: told by cards and config, refused before the first job, excused with a reason."""
+"""Overlaps by common origin, which no file can show, are refused before the first job unless they are excused."""
 
 import pandas as pd
 import pytest

@@ -1,4 +1,4 @@
-"""Which findings two datasets share, who predicts elsewhere because of it, and that nothing else is planned."""
+"""The findings that two datasets share, and the predictions that external validation adds to a study."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""A grid of sources stands for plain sources, and what is wrong with it is told once, where it is to be mended."""
+"""A source grid is the same as its sources written out, and a mistake in it is reported once, at its own place."""
 
 import copy
 
