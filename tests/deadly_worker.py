@@ -5,9 +5,8 @@ import os
 from headwater.data.preparation import Outcome
 
 
-def work(chunk: list[dict], *, deadly: set[str]) -> list[Outcome]:
-    """The name of each case as its reason; a deadly case ends the process."""
-    for case in chunk:
-        if case["file"] in deadly:
-            os._exit(139)
-    return [Outcome(None, {}, reason=case["file"]) for case in chunk]
+def work(case: dict, *, deadly: set[str]) -> Outcome:
+    """The name of the case as its reason; a deadly case ends the process."""
+    if case["file"] in deadly:
+        os._exit(139)
+    return Outcome(None, {}, reason=case["file"])

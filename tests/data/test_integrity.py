@@ -203,13 +203,13 @@ class TestEveryArchive:
         folder = copy(archive)
         change(folder / TABLES[archive], lambda rows: rows.__delitem__(slice(1, None)))
         told = self.diagnosed(archive, folder, clean=clean(archive), before=of_clean(archive), refused=True)
-        assert told == ("error", f"{Path(TABLES[archive]).name}: has a header and no row")
+        assert told == ("error", f"{Path(TABLES[archive]).name}: has a header but no rows")
 
     def test_a_row_that_stands_there_twice(self, clean, of_clean, copy, archive):
         folder = copy(archive)
         change(folder / TABLES[archive], lambda rows: rows.append(rows[5]))
         told = self.diagnosed(archive, folder, clean=clean(archive), before=of_clean(archive), refused=True)
-        assert told == ("error", f"{Path(TABLES[archive]).name}: lines that name what another line names: 1")
+        assert told == ("error", f"{Path(TABLES[archive]).name}: entries listed more than once: 1")
 
     def test_an_image_that_is_absent(self, clean, of_clean, copy, archive):
         folder = copy(archive)
@@ -562,7 +562,7 @@ def test_a_volume_that_is_absent_and_one_that_is_cut_off(clean, copy, archive, p
     found = examined(archive, folder)
     said = {what for severity, what in findings(found) - findings(examined(archive, clean(archive)))}
     assert any("listed images that are not on the disk: 1 of" in what for what in said) == (archive == "fdg_petct")
-    assert any("is no readable volume" in what for what in said)
+    assert any("is not a readable volume" in what for what in said)
     assert_nameless(found, cases_of(archive, clean(archive)))
 
 
@@ -578,7 +578,7 @@ def test_a_slice_that_is_cut_off_or_all_air(clean, copy, archive):
     said = findings(examined(archive, folder)) - findings(examined(archive, clean(archive)))
     assert {severity for severity, _ in said} == {"error", "warning"}
     assert any("one grey value throughout: 1 of 40" in what for _, what in said)
-    assert any("cannot be used: 1 of 40 (is no readable slice of a CT)" in what for _, what in said)
+    assert any("cannot be used: 1 of 40 (is not a readable CT slice)" in what for _, what in said)
 
 
 def test_a_ct_is_told_by_its_form(clean):

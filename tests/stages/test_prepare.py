@@ -2,8 +2,6 @@ import hashlib
 import json
 import subprocess
 import sys
-from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +15,6 @@ from PIL import Image
 import deadly_worker
 from archives_made import SAMPLES, edit, make_chestxray14, make_vindr, picture, write_labels
 from declared_tables import declared_tables
-from headwater.core import process_pool as sharing
 from headwater.core.errors import UserError
 from headwater.core.files import read_json
 from headwater.core.process_pool import CHUNK, in_order
@@ -232,7 +229,6 @@ def test_the_shelf_holds_what_was_put_on_it(tmp_path, space):
     np.testing.assert_array_equal(np.load(tmp_path / "images.npy"), expected)
 
 
-@pytest.mark.slow
 def test_a_process_that_dies_costs_one_case():
     cases = [{"file": f"{number}.dcm"} for number in range(CHUNK + 1)]
     deadly = f"{CHUNK - 1}.dcm"
@@ -240,32 +236,6 @@ def test_a_process_that_dies_costs_one_case():
     for case, result in zip(cases, results, strict=True):
         crashed = f"{deadly}: its decoder crashed; fetch it again"
         assert result.reason == (crashed if case["file"] == deadly else case["file"])
-
-
-def test_results_of_a_chunk_outlive_a_process_that_dies_while_they_are_fetched(monkeypatch: pytest.MonkeyPatch):
-    """Once they were lost, and all images after them came to the next cases."""
-
-    class Pool:
-        submitted = 0
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            pass
-
-        def submit(self, work, chunk):
-            Pool.submitted += 1
-            if Pool.submitted == 5:
-                raise BrokenProcessPool
-            future = Future()
-            future.set_result(work(chunk))
-            return future
-
-    monkeypatch.setattr(sharing, "_pool", lambda _: Pool())
-    cases = [{"file": str(number)} for number in range(40)]
-    found = in_order(lambda chunk: [case["file"] for case in chunk], cases, lost=None, workers=1, chunk=3)
-    assert list(found) == [case["file"] for case in cases]
 
 
 def test_counts_know_the_unknown():

@@ -1,69 +1,63 @@
-"""Work on many cases, shared among processes: results come in the order of the cases, and a crash costs one of them."""
+"""Shares work on many cases among processes: results come in the order of the cases, and a crash costs one of them."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from itertools import chain, islice
-from multiprocessing import get_context
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from itertools import islice
+from queue import SimpleQueue
 from typing import Any, TypeVar
+
+from headwater.core.guarded_process import GuardedProcess
 
 Result = TypeVar("Result")
 Case = dict[str, Any]
-Work = Callable[[list[Case]], list[Result]]
 
 CHUNK = 16
-"""Cases that a worker takes at a time."""
+"""Cases that a process is given at a time."""
 
 
 def in_order(
-    work: Work[Result], cases: list[Case], *, lost: Callable[[Case], Result], workers: int, chunk: int = CHUNK
+    work: Callable[[Case], Result],
+    cases: list[Case],
+    *,
+    lost: Callable[[Case], Result],
+    workers: int,
+    chunk: int = CHUNK,
 ) -> Iterator[Result]:
     """The result of `work` for each case, in the order of the cases; `workers` processes take a chunk at a time.
 
-    A process that dies, as a decoder in C can on a hostile file, costs only the case that killed it; its result is
+    A file that ends its process while it is decoded is refused; a case that ends its process otherwise gives
     `lost(case)`. With `workers=0` the work is done in this process, without that protection.
     """
-    chunks = deque(cases[start : start + chunk] for start in range(0, len(cases), chunk))
     if workers == 0:
-        yield from chain.from_iterable(map(work, chunks))
+        yield from map(work, cases)
         return
-    while chunks:
+    processes = [GuardedProcess() for _ in range(workers)]
+    idle: SimpleQueue[GuardedProcess] = SimpleQueue()
+    for process in processes:
+        idle.put(process)
+
+    def results_of(first: int) -> list[Result]:
+        process = idle.get()
         try:
-            yield from _by_many(work, chunks, workers=workers)
-        except BrokenProcessPool:
-            # any chunk under way may have done it: go through the foremost case by case, then on as before
-            yield from _one_by_one(work, deque(chunks.popleft()), lost=lost)
+            return process.run(work, cases[first : first + chunk], lost=lost)
+        finally:
+            idle.put(process)
 
-
-def _by_many(work: Work[Result], chunks: deque[list[Case]], *, workers: int) -> Iterator[Result]:
-    """Results of the chunks; each chunk leaves the queue when it is done."""
-    ahead = iter(list(chunks))
-    with _pool(workers) as pool:
+    starts = iter(range(0, len(cases), chunk))
+    with ExitStack() as ended:
+        for process in processes:
+            ended.callback(process.close)
+        # each process has a thread that waits for it, so that it goes on while this one is busy with earlier results
+        threads = ended.enter_context(ThreadPoolExecutor(workers))
+        for process in processes:
+            # before the threads are waited for: where results are no longer wanted, none finishes its chunk
+            ended.callback(process.stop)
+        ended.callback(threads.shutdown, wait=False, cancel_futures=True)
         # a few chunks in hand for each worker, so that results never pile up
-        under_way = deque(pool.submit(work, chunk) for chunk in islice(ahead, 2 * workers))
-        while chunks:
+        under_way = deque(threads.submit(results_of, first) for first in islice(starts, 2 * workers))
+        while under_way:
             results = under_way.popleft().result()
-            # from here on the chunk is not done again, so what may still fail comes after its results
-            chunks.popleft()
+            under_way.extend(threads.submit(results_of, first) for first in islice(starts, 1))
             yield from results
-            if (following := next(ahead, None)) is not None:
-                under_way.append(pool.submit(work, following))
-
-
-def _one_by_one(work: Work[Result], cases: deque[Case], *, lost: Callable[[Case], Result]) -> Iterator[Result]:
-    """Results of the cases; each case leaves the queue when it is done, and one that kills its process is lost."""
-    while cases:
-        with _pool(1) as pool:
-            try:
-                while cases:
-                    (result,) = pool.submit(work, [cases[0]]).result()
-                    cases.popleft()
-                    yield result
-            except BrokenProcessPool:
-                yield lost(cases.popleft())
-
-
-def _pool(workers: int) -> ProcessPoolExecutor:
-    """Worker processes that share nothing with this one, because a fork would copy the locks of its threads."""
-    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"))

@@ -47,13 +47,12 @@ def examined(rows: list[dict[str, Any]], *, archive: str, folder: Path, workers:
     return list(bar(results, total=len(rows), what=f"doctor {archive}"))
 
 
-def _examined(chunk: list[dict[str, Any]], *, archive: str, folder: Path) -> list[Specimen]:
-    """The specimens of a chunk; runs in a worker."""
-    plugin = registry.load("datasets", archive)
+def _examined(case: Mapping[str, Any], *, archive: str, folder: Path) -> Specimen:
+    """The specimen of a case; runs in a worker."""
     with warnings.catch_warnings():
         # decoders put names of files into warnings, and the doctor's page must not name any
         warnings.simplefilter("ignore")
-        return [_specimen(plugin, folder, case) for case in chunk]
+        return _specimen(registry.load("datasets", archive), folder, case)
 
 
 def _specimen(plugin: Any, folder: Path, case: Mapping[str, Any]) -> Specimen:

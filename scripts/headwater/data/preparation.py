@@ -86,7 +86,7 @@ def _results(rows: list[dict[str, Any]], *, archive: Archive, workers: int) -> I
         return
     scans = _scans(rows)
     # chunks of one scan, so that no worker holds more than one in memory
-    outcomes = in_order(partial(_read_scans, **parameters), scans, lost=_lost_scan, workers=workers, chunk=1)
+    outcomes = in_order(partial(_read_scan, **parameters), scans, lost=_lost_scan, workers=workers, chunk=1)
     for scan, slices in zip(scans, outcomes, strict=True):
         for place, result in slices:
             yield scan["places"][place], result
@@ -148,32 +148,20 @@ def summary(prepared: pd.DataFrame, *, rejected: int) -> str:
     return f"{many} ({', '.join(parts)}), {rejected} rejected, {len(labels_of(prepared))} labels"
 
 
-def _read(chunk: list[dict[str, Any]], *, kind: str, folder: str, size: int, resize: str) -> list[Outcome]:
-    """The outcome for each case of a chunk; runs in a worker."""
+def _read(case: Mapping[str, Any], *, kind: str, folder: str, size: int, resize: str) -> Outcome:
+    """The outcome for a case; runs in a worker."""
     plugin = registry.load("datasets", kind)
-    results = []
-    for case in chunk:
-        try:
-            decoded = plugin.read_pixels(Path(folder), case)
-            header = plugin.read_person(Path(folder), case) if hasattr(plugin, "read_person") else {}
-            results.append(prepared_case(decoded, header, case=case, size=size, resize=resize))
-        except UserError as refusal:
-            results.append(Outcome(None, {}, reason=str(refusal)))
-    return results
+    try:
+        decoded = plugin.read_pixels(Path(folder), case)
+        header = plugin.read_person(Path(folder), case) if hasattr(plugin, "read_person") else {}
+        return prepared_case(decoded, header, case=case, size=size, resize=resize)
+    except UserError as refusal:
+        return Outcome(None, {}, reason=str(refusal))
 
 
-def _read_scans(
-    chunk: list[dict[str, Any]], *, kind: str, folder: str, size: int, resize: str
-) -> list[list[tuple[int, Outcome]]]:
-    """(position among its rows, outcome) of the slices of each scan of a chunk; runs in a worker."""
-    return [_read_scan(scan["rows"], kind=kind, folder=folder, size=size, resize=resize) for scan in chunk]
-
-
-def _read_scan(
-    rows: list[dict[str, Any]], *, kind: str, folder: str, size: int, resize: str
-) -> list[tuple[int, Outcome]]:
-    """(position among the rows, outcome) of the slices of a scan, in anatomical order."""
-    outcomes = []
+def _read_scan(scan: Mapping[str, Any], *, kind: str, folder: str, size: int, resize: str) -> list[tuple[int, Outcome]]:
+    """(position among its rows, outcome) of the slices of a scan, in anatomical order; runs in a worker."""
+    rows, outcomes = scan["rows"], []
     try:
         for place, slice_ in registry.load("datasets", kind).read_scan(Path(folder), rows):
             result = Outcome(None, {}, reason=slice_.reason)

@@ -23,6 +23,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from headwater.core.errors import UserError
+from headwater.core.memory import keep_freed_memory
 from headwater.models.timm_library import timm
 
 Wanted = Literal["auto", "cpu", "cuda"]
@@ -55,6 +56,7 @@ def world(*, threads: int, device: Wanted = "auto") -> Iterator[World]:
     )
     device = _device(device, local=local, here=here)
     torch.set_num_threads(threads)
+    keep_freed_memory()
     # the quickest algorithm of the moment may differ from run to run, and a resumed training must not
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False

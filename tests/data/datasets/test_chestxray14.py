@@ -110,7 +110,7 @@ def test_a_folder_without_images_is_refused(folder):
         (TABLE, ",Mass,", ",Massive,", ["line 4", "unknown finding 'Massive'", "did you mean 'Mass'?"]),
         (TABLE, ",Mass,", ",Pleural Thickening,", ["did you mean 'Pleural_Thickening'?"]),
         (TABLE, ",Mass,", ",,", ["line 4 has no findings"]),
-        (TABLE, "00000002_001", "00000002_000", ["00000002_000.png stands there more than once"]),
+        (TABLE, "00000002_001", "00000002_000", ["00000002_000.png is listed more than once"]),
         (TABLE, "00000002_001", "00000099_001", ["00000002_001.png is not in", "train_val_list.txt"]),
         ("train_val_list.txt", "00000002_001.png\n", "", ["00000002_001.png is in neither", "test_list.txt"]),
         (
@@ -119,7 +119,7 @@ def test_a_folder_without_images_is_refused(folder):
             "00000002_000.png",
             ["is also in train_val_list.txt"],
         ),
-        ("test_list.txt", "00000013_000.png", "00000014_000.png", ["00000014_000.png stands there more than once"]),
+        ("test_list.txt", "00000013_000.png", "00000014_000.png", ["00000014_000.png is listed more than once"]),
     ],
 )
 def test_files_that_contradict_are_refused(folder, name, old, new, wanted):

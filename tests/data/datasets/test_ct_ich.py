@@ -132,9 +132,9 @@ def test_a_volume_that_is_not_made_of_axial_slices_has_no_readings_and_is_reject
     assert len(turned) == 12
     assert turned[[TARGET + label for label in CARD.labels]].isna().all(axis=None)
     assert cases.loc[cases["series"] != "051", TARGET + "Epidural"].notna().all()
-    with pytest.raises(UserError, match=r"051\.nii: is not made of axial slices"):
+    with pytest.raises(UserError, match=r"051\.nii: does not consist of axial slices"):
         list(ct_ich.read_scan(folder, turned.to_dict("records")))
-    with pytest.raises(UserError, match=r"051\.nii: is not made of axial slices"):
+    with pytest.raises(UserError, match=r"051\.nii: does not consist of axial slices"):
         ct_ich.read_pixels(folder, turned.iloc[0])
 
 
@@ -152,7 +152,7 @@ def test_the_older_release_is_refused_by_name(tmp_path):
     [
         ({"Epidural": "2"}, "line 2 says '2' for 'Epidural'"),
         ({"SliceNumber": "zero"}, "line 2: slice must be a whole number >= 1"),
-        ({"SliceNumber": "2"}, "stands there more than once"),
+        ({"SliceNumber": "2"}, "is listed more than once"),
         ({"Subdural": ""}, "line 2 has no Subdural"),
     ],
 )

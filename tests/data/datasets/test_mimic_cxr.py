@@ -178,8 +178,8 @@ def test_tables_that_do_not_count_are_not_asked_for(folder):
         (CHEXPERT, "Pleural Other", "Pleural Athor", "no column 'Pleural Other'; did you mean 'Pleural Athor'?"),
         (CHEXPERT, "Lung Opacity", "Opacity", "no column 'Lung Opacity' or 'Airspace Opacity'"),
         (CHEXPERT, ",1.0,", ",yes,", "says 'yes' for"),
-        (CHEXPERT, "50000001", "50000002", "50000002 stands there more than once"),
-        (SPLIT, "00000000-lateral", "00000000-pa", "00000000-pa stands there more than once"),
+        (CHEXPERT, "50000001", "50000002", "50000002 is listed more than once"),
+        (SPLIT, "00000000-lateral", "00000000-pa", "00000000-pa is listed more than once"),
         (SPLIT, "validate", "valid", "line 16 says 'valid' for 'split'; did you mean 'validate'?"),
         (SPLIT, "00000003-pa,50000003,", "00000003-pa,,", "line 8 has no study"),
         (METADATA, "00000003-pa", "99999999-pa", "lacks 00000003-pa, which is in mimic-cxr-2.0.0-split.csv.gz (1 such"),
@@ -206,9 +206,9 @@ def test_labels_of_another_archive_are_refused(folder):
 def test_a_table_that_is_cut_off_is_refused(folder):
     content = (folder / CHEXPERT).read_bytes()
     (folder / CHEXPERT).write_bytes(content[: len(content) // 2])
-    assert f"{CHEXPERT}: is no readable CSV" in refusal_of(folder)
+    assert f"{CHEXPERT}: is not a readable CSV" in refusal_of(folder)
 
 
 def test_a_broken_table_of_the_radiologists_is_refused(folder):
     edit(folder / FILES["radiologists"], old="50000009", new="50000008")
-    assert "50000008 stands there more than once" in refusal_of(folder, test_labels="radiologists")
+    assert "50000008 is listed more than once" in refusal_of(folder, test_labels="radiologists")

@@ -109,7 +109,7 @@ BROKEN = [
     ("four.dcm", "four.bmp", r"line 5, column 'file': 'four.bmp' has no suffix of an image; use one of \.png, "),
     ("four.dcm", "", "line 5 has no file"),
     ("three.tif,8", "three.tif,", "line 4 has no patient"),
-    ("three.tif", "four.dcm", r"four.dcm stands there more than once"),
+    ("three.tif", "four.dcm", r"four.dcm is listed more than once"),
     (",val,", ",dev,", "line 4, column 'split': 'dev'; use 'test', 'train', 'val', 'valid', 'validation'"),
     (",val,", ",,", "line 4 has no split"),
     ("male", "unknown", "line 4, column 'sex': 'unknown'; use 'f', 'female', 'm', 'male', 'w' or nothing"),
@@ -183,5 +183,5 @@ def test_one_file_in_two_spellings_is_one_file(folder):
     (folder / "cases.csv").write_text(lines)
     assert cases_of(folder)["case"].tolist()[0] == cases_of(folder)["file"].tolist()[0] == "a/one.png"
     (folder / "cases.csv").write_text(lines + "a/one.png,7,s1,9,train,F,61,Ulm,PA,1,0\n")
-    with pytest.raises(UserError, match="stands there more than once"):
+    with pytest.raises(UserError, match="is listed more than once"):
         cases_of(folder)

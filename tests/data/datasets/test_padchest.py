@@ -173,7 +173,7 @@ def test_a_folder_without_table_or_images_is_refused(folder):
     [
         ("MethodLabel", "MethodOfLabel", "no column 'MethodLabel'; did you mean 'MethodOfLabel'?"),
         ("Labels", "Label", "no column 'Labels'"),
-        ("image1.png", "image0.png", "image0.png stands there more than once"),
+        ("image1.png", "image0.png", "image0.png is listed more than once"),
         (",image2.png", ",", "line 4 has no case"),
         (",patient1,", ",,", "line 4 has no patient"),
     ],

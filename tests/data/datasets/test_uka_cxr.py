@@ -105,7 +105,7 @@ def test_an_absent_table_is_refused(folder):
         ("congestion", "congested", "no column 'congestion'; did you mean 'congested'?"),
         ("70,1,2", "70,5,2", "line 2 says '5' for 'cardiomegaly'; 1, 2, 3, 4 or nothing at all"),
         (",M,", ",male,", "line 2 says 'male' for 'sex'; F, M or nothing at all"),
-        ("i1,", "i0,", "i0 stands there more than once"),
+        ("i1,", "i0,", "i0 is listed more than once"),
         ("i1,000,", "i1,,", "line 3 has no patient"),
     ],
 )

@@ -141,11 +141,11 @@ def test_an_absent_label_file_is_refused(folder, name):
         (TRAIN, "Lung cyst", "Lung Zyst", "no column 'Lung cyst'; did you mean 'Lung Zyst'?"),
         (TEST, "Other disease", "Others", "no column 'Other diseases' or 'Other disease'"),
         (TRAIN, "rad_id", "reader", "no column 'rad_id'"),
-        (TRAIN, "train00,R2", "train00,R1", "train00 of R1 stands there more than once"),
+        (TRAIN, "train00,R2", "train00,R1", "train00 of R1 is listed more than once"),
         (TRAIN, "train00,R2", "train01,R4", "has 2 readings, not 3"),
         (TRAIN, "train00,R1,0", "train00,R1,2", "line 2 says '2' for 'Aortic enlargement'"),
         (TEST, "test00,0", "test00,", "line 2 has no Aortic enlargement"),
-        (TEST, "test01", "test00", "test00 stands there more than once"),
+        (TEST, "test01", "test00", "test00 is listed more than once"),
         (TEST, "test00", "train00", "train00 is also in image_labels_train.csv"),
     ],
 )

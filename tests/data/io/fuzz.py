@@ -19,7 +19,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 
 SECONDS = 10
-"""Seconds of a processor that one reader may take; the guard holds decoders to as much."""
+"""Seconds of a processor that one reader may take; decoders are held to as much."""
 
 HUNG = 900
 """Seconds of the clock without a word after which a round counts as hung, however busy the machine is."""

@@ -19,11 +19,11 @@ from PIL import Image
 from pydicom import dcmread
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, JPEGBaseline8Bit, JPEGLSLossless, RLELossless
 
+from headwater.core import guarded_process
 from headwater.core.errors import UserError
 from headwater.data.io.codestreams import JPEG_2000
 from headwater.data.io.dicom import read_form, read_radiograph, read_tags
 from headwater.data.io.frames import read_frames
-from headwater.data.io.guard import guard
 from headwater.data.io.nifti import read_nifti
 from headwater.data.io.series import sort_files
 from headwater.data.io.stacking import read_volume
@@ -190,7 +190,7 @@ def run(rounds: int, *, seed: int, say: Callable[[int, str], None] | None = None
         "slowest_seconds": round(slowest[0], 2),
         "slowest": slowest[1],
         "longest_by_the_clock": f"{longest[0]:.2f} s, {longest[1]}",
-        "decoders_lost": guard().lost,
+        "decoders_lost": guarded_process.of_this_process().ended,
         "held_early_mb": first >> 20,
         "held_late_mb": held() >> 20,
         "held_most_mb": most >> 20,

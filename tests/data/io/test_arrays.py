@@ -57,8 +57,8 @@ def test_a_file_that_changed_is_read_anew(tmp_path):
     ("member", "position", "said"),
     [
         ("other", 0, "holds no array 'other'"),
-        ("images", 40, "it has 40 entries, none with number 40"),
-        ("images", -1, "none with number -1"),
+        ("images", 40, "it has 40 entries, number 40 is not among them"),
+        ("images", -1, "number -1 is not among them"),
     ],
 )
 def test_what_is_not_in_it_is_refused(file, member, position, said):

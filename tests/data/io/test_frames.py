@@ -108,7 +108,7 @@ def test_half_a_rescale_is_none(tmp_path, told):
 
 
 def test_a_slope_of_nothing_is_refused(tmp_path):
-    assert "slope of 0" in refusal_of(
+    assert "RescaleSlope 0" in refusal_of(
         write_slice(tmp_path / "x.dcm", hounsfield(0), position=(0, 0, 0), RescaleSlope=0)
     )
 
@@ -166,7 +166,7 @@ def test_a_stream_of_another_size_than_the_header_is_refused_before_it_is_decode
     path = write_slice(tmp_path / "x.dcm", hounsfield(0), position=(0, 0, 0))
     huge = bytearray(compressed(hounsfield(0)))
     struct.pack_into(">2I", huge, 8, 60000, 50000)
-    assert "frame 1 is 50000 x 60000, its header says 12 x 10" in refusal_of(
+    assert "frame 1 is 50000 x 60000, but its header states 12 x 10" in refusal_of(
         pack(path, syntax=JPEG2000Lossless, streams=[bytes(huge)])
     )
 
@@ -174,9 +174,9 @@ def test_a_stream_of_another_size_than_the_header_is_refused_before_it_is_decode
 def test_a_stream_without_its_end_and_a_frame_that_is_missing_are_refused(tmp_path):
     path = write_slice(tmp_path / "x.dcm", hounsfield(0), position=(0, 0, 0))
     stream = compressed(hounsfield(0))
-    assert "have no end" in refusal_of(pack(path, syntax=JPEG2000Lossless, streams=[stream[: len(stream) // 2]]))
+    assert "has no end marker" in refusal_of(pack(path, syntax=JPEG2000Lossless, streams=[stream[: len(stream) // 2]]))
     two = write_dicom(tmp_path / "two.dcm", hounsfield(0), NumberOfFrames=2)
-    assert "says 2 frames and holds 1" in refusal_of(pack(two, syntax=JPEG2000Lossless, streams=[stream]))
+    assert "NumberOfFrames is 2, it has 1" in refusal_of(pack(two, syntax=JPEG2000Lossless, streams=[stream]))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "JPEG2000"])
@@ -215,13 +215,13 @@ def test_a_deflated_bomb_is_refused_at_the_limit(tmp_path, monkeypatch):
     [
         ({"Rows": 65535, "Columns": 65535}, "claims 65535 x 65535"),
         ({"NumberOfFrames": 2**31 - 1}, "claims 2147483647 x 12 x 10"),
-        ({"NumberOfFrames": 0, "Rows": 0}, "nothing of its Rows"),
-        ({"NumberOfFrames": 2}, "is cut off: 12 x 10 pixels in 2 frames need 480 bytes, 240 are there"),
-        ({"BitsAllocated": 12}, "keeps each pixel in 12 bits"),
+        ({"NumberOfFrames": 0, "Rows": 0}, "has no Rows"),
+        ({"NumberOfFrames": 2}, "is cut off: 12 x 10 pixels in 2 frames need 480 bytes, it has 240"),
+        ({"BitsAllocated": 12}, "has BitsAllocated 12"),
         ({"Rows": 8192, "Columns": 8192, "NumberOfFrames": 2, "SamplesPerPixel": 3}, "claims 2 x 8192 x 8192"),
         ({"Rows": 8192, "Columns": 8192, "NumberOfFrames": 2}, "is cut off: 8192 x 8192 pixels in 2 frames"),
-        ({"SamplesPerPixel": 9}, "9 values per pixel"),
-        ({"PixelData": None}, "no pixels"),
+        ({"SamplesPerPixel": 9}, "has SamplesPerPixel 9"),
+        ({"PixelData": None}, "no pixel data"),
     ],
 )
 def test_a_hostile_header_is_refused_by_name(tmp_path, tags, wanted):
@@ -240,7 +240,7 @@ def test_one_bit_and_floating_pixels_are_read_and_what_is_no_number_refused(tmp_
     np.testing.assert_array_equal(read_frames(path).pixels[0], values)
     values[3, 3] = np.inf
     path = write_dicom(tmp_path / "g.dcm", values.view(np.uint32), **floating, FloatPixelData=values.tobytes())
-    assert "no numbers" in refusal_of(path)
+    assert "not finite" in refusal_of(path)
 
 
 def test_a_file_too_large_is_refused_unread(tmp_path, monkeypatch):
@@ -253,7 +253,7 @@ def test_a_compression_without_its_decoder_is_named_with_the_remedy(tmp_path, mo
     path = write_slice(tmp_path / "x.dcm", hounsfield(0), position=(0, 0, 0))
     pack(path, syntax="1.2.840.10008.1.2.4.80", streams=[codestreams.JPEG + bytes(64) + codestreams.END])
     # pydicom looks for decoders once, when it is imported
-    monkeypatch.setattr(decoding, "_is_known", lambda dataset: False)
+    monkeypatch.setattr(decoding, "_has_decoder", lambda dataset: False)
     monkeypatch.setitem(sys.modules, "gdcm", None)
     line = refusal_of(path)
     assert "JPEG-LS Lossless" in line

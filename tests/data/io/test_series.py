@@ -84,7 +84,7 @@ def test_the_samples(row):
         np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-3)
     else:
         assert "tilted by 18.5 degrees" in refusal_of(one)
-        assert "is followed by a step of 7.00 mm" in refusal_of(one, tilt="resample")
+        assert "is followed by a gap of 7.00 mm" in refusal_of(one, tilt="resample")
 
 
 @pytest.mark.skipif(not VOLUMES.is_dir(), reason="the real volumes are not on this machine")
@@ -132,7 +132,10 @@ def test_scans_of_one_series_are_numbered_by_what_they_hold(tmp_path, names):
     for acquisition, name in enumerate(names, start=1):
         write_stack(tmp_path, EVEN, prefix=name, AcquisitionNumber=acquisition, RescaleIntercept=-1024 + acquisition)
     found = sort_files(sorted(tmp_path.iterdir())).series
-    assert [("1" in one.slices[0].told, "2" in one.slices[0].told) for one in found] == [(True, False), (False, True)]
+    assert [("1" in one.slices[0].distinction, "2" in one.slices[0].distinction) for one in found] == [
+        (True, False),
+        (False, True),
+    ]
 
 
 def test_scans_that_overlap_in_places_are_told_apart(tmp_path):
@@ -172,7 +175,7 @@ def test_what_is_no_slice_is_named_with_its_reason(tmp_path):
 
 
 def test_a_folder_that_is_none_is_refused(tmp_path):
-    with pytest.raises(UserError, match="is no folder"):
+    with pytest.raises(UserError, match="is not a folder"):
         sort_folder(tmp_path / "absent")
     assert sort_folder(tmp_path) == ((), ())
 
@@ -226,13 +229,13 @@ def test_copies_under_other_names_are_set_aside_and_other_images_at_one_place_re
     assert read_volume(found.series[0]).voxels.shape == (5, 12, 10)
     write_slice(tmp_path / "other", hounsfield(7), position=(-10, -20, EVEN[2]), SOPInstanceUID="1.2.78")
     line = refusal_of(sort_folder(tmp_path).series[0])
-    assert "003.dcm: lies where other lies (1 such slices)" in line
+    assert "003.dcm: has the same position as other (1 such slices)" in line
 
 
 def test_a_missing_slice_is_named_by_its_neighbours(tmp_path):
     write_stack(tmp_path, [0, 2, 4, 8, 10, 12])
     line = refusal_of(only(tmp_path))
-    assert "004.dcm: is followed by a step of 4.00 mm, where the series has 2.00 mm as a rule (003.dcm is next)" in line
+    assert "004.dcm: is followed by a gap of 4.00 mm, where the series usually has 2.00 mm (003.dcm is next)" in line
     assert only(tmp_path).gaps == {2.0: 4, 4.0: 1}
 
 
@@ -310,7 +313,7 @@ def test_a_fan_of_planes_ends(tmp_path, monkeypatch):
         write_slice(tmp_path / f"{number}", hounsfield(number), position=(0, 0, 0), ImageOrientationPatient=turn)
     found = sort_folder(tmp_path)
     assert sum(len(one.slices) for one in found.series) + len(found.set_aside) == 4
-    assert "one plane more than 2" in found.set_aside[-1].reason
+    assert "more than 2 planes" in found.set_aside[-1].reason
 
 
 def test_positions_far_apart_claim_no_memory(tmp_path):

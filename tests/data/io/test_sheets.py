@@ -24,11 +24,11 @@ def test_rows_longer_than_the_header_do_not_shift(tmp_path):
 @pytest.mark.parametrize(
     ("content", "wanted"),
     [
-        (b"", "no readable CSV"),
-        (b"\x89PNG\xff\xfe\x00", "no readable CSV"),
+        (b"", "not a readable CSV"),
+        (b"\x89PNG\xff\xfe\x00", "not a readable CSV"),
         (b"idd,b\n1,2\n", "did you mean 'idd'?"),
-        (b"idd,c\n1,2\n", "its first line is no header"),
-        (b"id,b\n", "has a header and no row"),
+        (b"idd,c\n1,2\n", "its first line is not the expected header"),
+        (b"id,b\n", "has a header but no rows"),
     ],
 )
 def test_a_broken_sheet_is_refused(tmp_path, content, wanted):
@@ -56,7 +56,7 @@ def test_a_compressed_sheet_is_read_and_one_that_is_cut_off_refused(tmp_path):
     assert len(read_sheet(file, columns={"case": ("0",)})) == 2999
     for broken in (whole[: len(whole) // 2], whole[:2000] + b"????" + whole[2004:], b"id\n1\n"):
         file.write_bytes(broken)
-        with pytest.raises(UserError, match=r"x\.csv\.gz: is no readable CSV"):
+        with pytest.raises(UserError, match=r"x\.csv\.gz: is not a readable CSV"):
             read_sheet(file, columns={"case": ("0",)})
 
 
@@ -80,5 +80,5 @@ def test_a_list_keeps_its_order_and_refuses_a_line_twice(tmp_path):
     file.write_text("b\r\n\r\n a \n")
     assert read_lines(file) == ["b", "a"]
     file.write_text("b\na\nb\n")
-    with pytest.raises(UserError, match="b stands there more than once"):
+    with pytest.raises(UserError, match="b is listed more than once"):
         read_lines(file)

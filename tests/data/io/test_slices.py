@@ -36,14 +36,14 @@ def test_what_is_no_slice_comes_last_with_its_reason(tmp_path):
     assert [one.file for one in found] == [files[0], files[2], files[3], files[1], nowhere]
     assert [one.pixels is None for one in found] == [False] * 3 + [True] * 2
     assert all(str(one.file) in one.reason and one.reason.count(str(one.file)) == 1 for one in found[3:])
-    assert "does not tell where it lies" in found[4].reason
-    with pytest.raises(UserError, match="does not tell where it lies"):
+    assert "no usable ImagePositionPatient" in found[4].reason
+    with pytest.raises(UserError, match="no usable ImagePositionPatient"):
         slices.read_slice(nowhere)
 
 
 def test_what_is_not_in_hounsfield_units_is_refused(tmp_path):
     file = write_slice(tmp_path / "mr.dcm", stored(1), position=(0, 0, 0), Modality="MR")
-    with pytest.raises(UserError, match="does not tell Hounsfield units"):
+    with pytest.raises(UserError, match="has no rescale to Hounsfield units"):
         slices.read_slice(file)
 
 
@@ -54,7 +54,7 @@ def test_a_slice_without_a_rescale_costs_itself_alone(tmp_path):
     dataset.save_as(files[1])
     found = list(slices.dicom_slices(files))
     assert [one.file for one in found] == [files[0], *files[2:], files[1]]
-    assert [one.reason for one in found] == ["", "", "", f"{files[1]}: does not tell Hounsfield units"]
+    assert [one.reason for one in found] == ["", "", "", f"{files[1]}: has no rescale to Hounsfield units"]
 
 
 def test_values_are_rounded_and_stay_in_sixteen_bits():

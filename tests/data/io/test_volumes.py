@@ -61,7 +61,7 @@ def test_a_mask_lies_on_its_image_whichever_way_it_faces():
     refuse_other_grid(image.turned("ARI"), image=image, file="mask")
     with pytest.raises(UserError, match=r"mask: has 3 x 3 x 4 voxels, its image 2 x 3 x 4"):
         refuse_other_grid(image._replace(voxels=np.zeros((3, 3, 4))), image=image, file="mask")
-    with pytest.raises(UserError, match=r"mask: lies 0\.5 mm beside its image"):
+    with pytest.raises(UserError, match=r"mask: is displaced by 0\.5 mm from its image"):
         refuse_other_grid(towards("SPL", origin=(1, 2.5, 3)), image=image, file="mask")
-    with pytest.raises(UserError, match="beside"):
+    with pytest.raises(UserError, match="displaced"):
         refuse_other_grid(towards("SPL", spacing=(2.0, 0.5, 0.3)), image=image, file="mask")

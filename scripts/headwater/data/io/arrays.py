@@ -1,4 +1,4 @@
-"""Reads NumPy archives (.npz), which keep many pictures in one array, a picture at a time."""
+"""Reads single pictures from NumPy archives (.npz), which hold many pictures in one array."""
 
 import math
 import struct
@@ -12,34 +12,36 @@ import numpy as np
 from headwater.core.errors import UserError
 
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-"""Who reads the beginning of an array, by the version that it names."""
+"""NumPy's readers of an array header, by the version of the format."""
 
 BROKEN = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, struct.error)
-"""What Python and NumPy raise on archives that are cut off, damaged, locked or none at all."""
+"""What Python and NumPy raise on files that are cut off, damaged, encrypted or not archives."""
 
 OPEN = 6
-"""Arrays that are kept open, so that reading goes on where it was: an archive has one per split, or two."""
+"""Most arrays kept open, so that reading continues where it stopped; an archive has one or two per split."""
 
 
 class Stack:
-    """An array of an archive, read forward: what lies before a picture is unpacked once, and never kept."""
+    """An array of an archive that is read forwards, so that each picture is decompressed once and none is kept."""
 
     def __init__(self, path: Path, member: str):
         self.file = zipfile.ZipFile(path)
         self.stream = self.file.open(f"{member}.npy")
         version = np.lib.format.read_magic(self.stream)
         if version not in HEADERS:
-            raise ValueError(f"is of version {version}")
-        self.shape, by_columns, self.dtype = HEADERS[version](self.stream)
+            raise ValueError(f"has format version {version}")
+        self.shape, is_fortran, self.dtype = HEADERS[version](self.stream)
         self.start = self.stream.tell()
-        if self.dtype.hasobject or by_columns or not self.shape:
-            raise ValueError(f"is no plain array ({self.dtype}, {self.shape})")
+        # objects would be unpickled, which can run code; with columns first no picture is in one piece
+        if self.dtype.hasobject or is_fortran or not self.shape:
+            raise ValueError(f"is not a plain array ({self.dtype}, {self.shape})")
+        # compared with the size in the zip directory, before memory for the array is allocated
         length = self.start + math.prod(self.shape) * self.dtype.itemsize
         if self.file.getinfo(f"{member}.npy").file_size != length:
-            raise ValueError(f"is not as long as its header says ({length} bytes)")
+            raise ValueError(f"is not as long as its header states ({length} bytes)")
 
     def read(self, first: int, count: int) -> np.ndarray:
-        """So many entries from the first on (count, ...)."""
+        """`count` entries from number `first` on: (count, ...)."""
         shape = (count, *self.shape[1:])
         each = math.prod(self.shape[1:]) * self.dtype.itemsize
         self.stream.seek(self.start + first * each)
@@ -50,30 +52,30 @@ class Stack:
 
 
 def shape_of(path: Path, member: str) -> tuple[tuple[int, ...], np.dtype]:
-    """Shape and kind of an array, by its header alone."""
-    stack = _of(path, member, first=0, count=0)[0]
+    """Shape and dtype of an array, from its header alone."""
+    stack = _read(path, member, first=0, count=0)[0]
     return stack.shape, stack.dtype
 
 
 def read_whole(path: Path, member: str) -> np.ndarray:
     """A small array, such as labels."""
-    return _of(path, member, first=0, count=None)[1]
+    return _read(path, member, first=0, count=None)[1]
 
 
 def read_one(path: Path, member: str, *, position: int) -> np.ndarray:
-    """One picture of an array; read in their order, pictures cost one pass over the archive."""
-    return _of(path, member, first=position, count=1)[1][0]
+    """One picture of an array; reading all pictures in order takes one pass over the archive."""
+    return _read(path, member, first=position, count=1)[1][0]
 
 
-def _of(path: Path, member: str, *, first: int, count: int | None) -> tuple[Stack, np.ndarray]:
-    """An array and some of its entries, all of them for None; refuses what cannot be read."""
+def _read(path: Path, member: str, *, first: int, count: int | None) -> tuple[Stack, np.ndarray]:
+    """An array and `count` of its entries, all for None; refuses what cannot be read."""
     try:
-        seen = path.stat()
-        # a file that was changed is another one
-        stack = _opened(path, member, (seen.st_mtime_ns, seen.st_size))
+        status = path.stat()
+        # time and size are part of the key, so that a file that has changed is opened again
+        stack = _opened(path, member, (status.st_mtime_ns, status.st_size))
         count = stack.shape[0] if count is None else count
         if not 0 <= first <= first + count <= stack.shape[0]:
-            raise ValueError(f"it has {stack.shape[0]} entries, none with number {first}")
+            raise ValueError(f"it has {stack.shape[0]} entries, number {first} is not among them")
         return stack, stack.read(first, count)
     except FileNotFoundError:
         remedy = "give the folder as the archive lays it out"
@@ -87,6 +89,6 @@ def _of(path: Path, member: str, *, first: int, count: int | None) -> tuple[Stac
 
 
 @lru_cache(maxsize=OPEN)
-def _opened(path: Path, member: str, seen: tuple[int, int]) -> Stack:
-    """An array that is open already, or is now."""
+def _opened(path: Path, member: str, state: tuple[int, int]) -> Stack:
+    """An array, opened once for each state of its file."""
     return Stack(path, member)

@@ -1,7 +1,7 @@
-"""Opens DICOM files and undoes their compression, or says by name why not; no file costs more than itself.
+"""Opens DICOM files and decompresses their pixels, or refuses a file by name; a bad file costs no other file.
 
-A header is believed only after its size was held against the bytes that follow it, and against that of each compressed
-stream.
+A header is trusted only after the size that it states was compared with the number of bytes that follow, and with the
+size that each compressed frame states itself.
 """
 
 import re
@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pydicom
@@ -30,9 +31,9 @@ from pydicom.uid import (
     JPEGExtended12Bit,
 )
 
+from headwater.core import guarded_process
 from headwater.core.errors import UserError
 from headwater.data.io import codestreams, limits
-from headwater.data.io.guard import guard
 
 BROKEN = (
     OSError,
@@ -50,62 +51,76 @@ BROKEN = (
     InvalidDicomError,
     BytesLengthException,
 )
-"""What pydicom and its decoders raise on files that are cut off, damaged or no DICOM."""
+"""What pydicom and its decoders raise on files that are cut off, damaged or not DICOM."""
 
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+"""The elements that hold pixels: integers, or numbers of 32 or 64 bits (DICOM PS3.3 C.7.6.24, C.7.6.25)."""
 
 HIGH_THROUGHPUT = (HTJ2K, HTJ2KLossless, HTJ2KLosslessRPCL)
+"""Transfer syntaxes of High-Throughput JPEG 2000, which pydicom decodes with few of its plug-ins."""
 
 DEFLATED = b"1.2.840.10008.1.2.1.99"
+"""Deflated Explicit VR Little Endian."""
+
 PLAIN = b"1.2.840.10008.1.2.1".ljust(len(DEFLATED), b"\0")
+"""Explicit VR Little Endian, padded to the same length, so that the header keeps its size."""
+
 LONG = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
-"""Kinds of elements whose length takes four bytes (DICOM PS3.5 7.1.2)."""
+"""Value representations whose length field has four bytes, not two (DICOM PS3.5 7.1.2)."""
+
+CONVERT = "fetch it again, or convert it to Explicit VR Little Endian"
+"""What to do about a file that its decoder fails on."""
 
 ITEM = b"\xfe\xff\x00\xe0"
-"""How encapsulated pixels begin."""
+"""Item tag (FFFE,E000), with which encapsulated pixel data begin."""
 
 
 @contextmanager
 def refusing(path: Path, *, what: str) -> Iterator[None]:
-    """Turn whatever a broken file makes pydicom raise into a refusal that names the file."""
+    """Turn whatever pydicom raises on a broken file into a UserError that names the file."""
     try:
         with warnings.catch_warnings():
+            # pydicom warns about many small faults of valid files, with values from the header
             warnings.simplefilter("ignore")
             yield
     except FileNotFoundError:
         raise UserError("is not there", file=path, remedy="fetch it, or take it off the list") from None
     except BROKEN as error:
         reason = textwrap.shorten(str(error).replace(str(path), "file"), 200) or type(error).__name__
-        broken = f"is no readable {what}"
+        broken = f"is not a readable {what}"
         raise UserError(f"{broken}: {reason}", file=path, remedy="fetch it again", nameless=broken) from None
 
 
 def opened(path: Path, *, tags: Sequence[str] | None = None) -> pydicom.Dataset:
-    """What a DICOM file says, refused if it says nothing; or only what some tags before its pixels say."""
+    """The data set of a DICOM file, refused if empty; with `tags` only these elements, without reading pixels."""
     content = inflated(limits.whole_file(path))
+    # force: files without the preamble of 128 bytes are common, and pydicom reads them
     if tags is not None:
         return pydicom.dcmread(BytesIO(content), force=True, stop_before_pixels=True, specific_tags=list(tags))
     dataset = pydicom.dcmread(BytesIO(content), force=True)
     if len(dataset) == 0:
-        raise UserError("is no DICOM file", file=path, remedy="fetch it again", nameless="is no DICOM file")
+        raise UserError("is not a DICOM file", file=path, remedy="fetch it again", nameless="is not a DICOM file")
     return dataset
 
 
 def inflated(content: bytes) -> bytes:
-    """The same file not deflated, if it was (DICOM PS3.5 A.5); pydicom would inflate without a limit."""
+    """The file with a deflated data set inflated (DICOM PS3.5 A.5); pydicom would inflate without a limit on size."""
     if content[128:132] != b"DICM" or DEFLATED not in content[132 : 132 + 4096]:
         return content
     start = _end_of_meta(content)
+    # negative: a raw stream without the header of zlib
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     plain = inflater.decompress(content[start:], limits.MOST_BYTES)
     if inflater.unconsumed_tail or not inflater.eof:
-        raise ValueError("what was deflated is cut off, or too large")
+        raise ValueError("its deflated data set is cut off or too large")
     return content[:start].replace(DEFLATED, PLAIN) + plain
 
 
 def _end_of_meta(content: bytes) -> int:
-    """Where the elements of group 2 end."""
+    """Position at which the file meta information (group 0002) ends."""
+    # 128 bytes of preamble and the four letters DICM
     place = 132
+    # an element: tag (4 bytes), value representation (2), then its length in 2 bytes, or in 4 after 2 reserved ones
     while content[place : place + 2] == b"\2\0":
         if content[place + 4 : place + 6] in LONG:
             place += 12 + struct.unpack_from("<I", content, place + 8)[0]
@@ -115,112 +130,118 @@ def _end_of_meta(content: bytes) -> int:
 
 
 def refuse_without_picture(dataset: pydicom.Dataset, path: Path) -> None:
-    """Refuse what holds no pixels or no size."""
+    """Refuse a file without pixel data, Rows or Columns."""
     if not any(name in dataset for name in PIXELS):
-        remedy = "it may be cut off or a report; fetch it again"
-        raise UserError("holds no pixels", file=path, remedy=remedy, nameless="holds no pixels")
+        remedy = "it may be a report or cut off; fetch it again"
+        raise UserError("has no pixel data", file=path, remedy=remedy, nameless="has no pixel data")
     for name in ("Rows", "Columns"):
         if not dataset.get(name):
-            raise UserError(f"says nothing of its {name}", file=path, remedy="fetch it again")
+            raise UserError(f"has no {name}", file=path, remedy="fetch it again")
 
 
 def frames_of(dataset: pydicom.Dataset) -> int:
-    """How many frames a header claims; of a count such as "1A", which does occur, the digits count."""
-    told = str(dataset.get("NumberOfFrames") or 1).strip()
-    digits = re.match(r"\d+", told)
+    """NumberOfFrames of a header, 1 where it has none; of a value such as "1A", which occurs, only the digits count."""
+    text = str(dataset.get("NumberOfFrames") or 1).strip()
+    digits = re.match(r"\d+", text)
     if digits is None:
-        raise ValueError(f"holds {told} frames")
+        raise ValueError(f"NumberOfFrames is {text!r}")
     return int(digits[0])
 
 
 def stored_values(dataset: pydicom.Dataset, path: Path) -> np.ndarray:
-    """Values as they are stored: (frames, rows, columns), or (frames, rows, columns, 3) as red, green and blue."""
+    """Stored values before any rescale: (frames, rows, columns), or (frames, rows, columns, 3) as red, green, blue."""
     _name_syntax(dataset, path)
     shape = (frames_of(dataset), int(dataset.Rows), int(dataset.Columns))
+    # pydicom reads the element again and would stumble over "1A"
     dataset.NumberOfFrames = shape[0]
     _refuse_wrong_size(dataset, path, shape=shape)
     if dataset.file_meta.TransferSyntaxUID.is_compressed:
         _refuse_without_decoder(dataset, path)
         _refuse_other_streams(dataset, path, shape=shape)
-        stored = guard().run(_unpacked, path)
+        stored = _decoded(dataset, path)
     else:
         stored = pixel_array(dataset, allow_excess_frames=False)
     samples = int(dataset.get("SamplesPerPixel") or 1)
+    # pydicom omits the axis of a single frame and GDCM gives no shape, so only the number of values can be compared
     expected = shape if samples == 1 else (*shape, samples)
     if stored.size != np.prod(expected, dtype=np.int64):
-        raise UserError(f"decodes to {stored.shape}, its header says {expected}", file=path, remedy="fetch it again")
+        what = f"decodes to {stored.shape}, but its header states {expected}"
+        raise UserError(what, file=path, remedy="fetch it again")
     return stored.reshape(expected)
 
 
 def _name_syntax(dataset: pydicom.Dataset, path: Path) -> None:
-    """Write the transfer syntax that was seen while reading into a dataset whose file names none."""
+    """Put the encoding that pydicom detected into a data set whose file states no transfer syntax."""
     if dataset.file_meta.get("TransferSyntaxUID"):
         return
     implicit, little = dataset.original_encoding
     if dataset.get("PixelData", b"")[:4] == ITEM:
-        raise UserError("names no transfer syntax for its compressed pixels", file=path, remedy="export it again")
+        raise UserError("has compressed pixels but no TransferSyntaxUID", file=path, remedy="export it again")
     uncompressed = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
     dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else uncompressed
 
 
 def _refuse_wrong_size(dataset: pydicom.Dataset, path: Path, *, shape: tuple[int, int, int]) -> None:
-    """Refuse a header whose size is absurd or does not fit the bytes that follow, before anything is allocated."""
+    """Refuse a header whose size is absurd or exceeds the bytes that follow, before anything is allocated."""
     samples = int(dataset.get("SamplesPerPixel") or 1)
     if samples not in (1, 3):
-        raise UserError(f"has {samples} values per pixel", file=path, remedy="a picture is grey or has three colours")
+        raise UserError(f"has SamplesPerPixel {samples}", file=path, remedy="export it in grey (1) or colour (3)")
     limits.refuse_size(shape, samples=samples, file=path)
     if dataset.file_meta.TransferSyntaxUID.is_compressed:
         if not dataset.PixelData.startswith(ITEM):
-            raise UserError("has pixels that are not packed as its transfer syntax says", file=path)
+            what = "has pixel data that are not encapsulated, although its transfer syntax is a compressed one"
+            raise UserError(what, file=path, remedy="export it again")
         return
     allocated = int(dataset.BitsAllocated)
     if allocated not in (1, 8, 16, 32, 64):
-        packed = f"keeps each pixel in {allocated} bits"
-        raise UserError(packed, file=path, remedy="export it with 8 or 16", nameless=packed)
+        what = f"has BitsAllocated {allocated}"
+        raise UserError(what, file=path, remedy="export it with 8 or 16", nameless=what)
     bits = int(np.prod(shape, dtype=np.int64)) * samples * allocated
     if dataset.get("PhotometricInterpretation") == "YBR_FULL_422":
+        # two pixels share their two chrominance values: four values instead of six
         bits = bits * 2 // 3
     needed = (bits + 7) // 8
-    there = len(next(dataset[name].value for name in PIXELS if name in dataset))
-    if there < needed:
+    present = len(next(dataset[name].value for name in PIXELS if name in dataset))
+    if present < needed:
         size = f"{shape[1]} x {shape[2]} pixels" + (f" in {shape[0]} frames" if shape[0] > 1 else "")
-        what = f"is cut off: {size} need {needed} bytes, {there} are there"
+        what = f"is cut off: {size} need {needed} bytes, it has {present}"
         raise UserError(what, file=path, remedy="fetch it again", nameless="is cut off")
 
 
 def _refuse_other_streams(dataset: pydicom.Dataset, path: Path, *, shape: tuple[int, int, int]) -> None:
-    """Refuse compressed frames that are cut off or of another size than the header says, before they are decoded."""
+    """Refuse compressed frames that are cut off or differ in size from the header, before they are decoded."""
+    # stays 0 where there is no frame at all
     number = 0
     for number, stream in enumerate(generate_frames(dataset.PixelData, number_of_frames=shape[0]), start=1):
         size = codestreams.size_of(stream)
         if size is not None and size != shape[1:]:
-            what = f"frame {number} is {size[0]} x {size[1]}, its header says {shape[1]} x {shape[2]}"
-            raise UserError(what, file=path, remedy="fetch it again", nameless="holds a frame of another size")
+            what = f"frame {number} is {size[0]} x {size[1]}, but its header states {shape[1]} x {shape[2]}"
+            raise UserError(what, file=path, remedy="fetch it again", nameless="has a frame of another size")
         if not codestreams.is_whole(stream):
-            cut = "is cut off: its compressed pixels have no end"
+            cut = "is cut off: a compressed frame has no end marker"
             raise UserError(cut, file=path, remedy="fetch it again", nameless="is cut off")
         if number == shape[0]:
             break
     if number < shape[0]:
-        what = f"is cut off: it says {shape[0]} frames and holds {number}"
+        what = f"is cut off: NumberOfFrames is {shape[0]}, it has {number}"
         raise UserError(what, file=path, remedy="fetch it again", nameless="is cut off")
 
 
-def _is_known(dataset: pydicom.Dataset) -> bool:
-    """Whether pydicom finds a decoder; twelve-bit JPEG it hands to no free one, though GDCM reads it."""
+def _has_decoder(dataset: pydicom.Dataset) -> bool:
+    """Whether pydicom has a decoder for the transfer syntax; for 12-bit JPEG it uses none, but GDCM reads it."""
     syntax = dataset.file_meta.TransferSyntaxUID
     try:
-        known = get_decoder(syntax).is_available
+        is_available = get_decoder(syntax).is_available
     except NotImplementedError:
-        # how pydicom says that it knows no decoder for this syntax at all
+        # pydicom knows no decoder for this transfer syntax at all
         return False
-    return known and not (syntax == JPEGExtended12Bit and dataset.BitsStored > 8)
+    return is_available and not (syntax == JPEGExtended12Bit and dataset.BitsStored > 8)
 
 
 def _refuse_without_decoder(dataset: pydicom.Dataset, path: Path) -> None:
-    """Refuse a compression whose decoder is not installed."""
+    """Refuse a transfer syntax whose decoder is not installed."""
     syntax = dataset.file_meta.TransferSyntaxUID
-    if _is_known(dataset) or syntax in HIGH_THROUGHPUT:
+    if _has_decoder(dataset) or syntax in HIGH_THROUGHPUT:
         return
     try:
         import gdcm  # noqa: F401
@@ -228,38 +249,61 @@ def _refuse_without_decoder(dataset: pydicom.Dataset, path: Path) -> None:
         raise UserError(
             f"is compressed as {syntax.name}",
             file=path,
-            remedy="to read that: pip install -e '.[dicom]'",
-            nameless="is compressed in a way that asks for: pip install -e '.[dicom]'",
+            remedy="install its decoder: pip install -e '.[dicom]'",
+            nameless="is compressed in a way that needs: pip install -e '.[dicom]'",
         ) from None
 
 
-def _unpacked(path: Path) -> np.ndarray:
-    """Values of a compressed file, in whatever shape its decoder gives them; runs under guard."""
+def _decoded(dataset: pydicom.Dataset, path: Path) -> np.ndarray:
+    """Values of a compressed file, in whatever shape its decoder gives them; decoded in a guarded process."""
+    if guarded_process.is_guarded():
+        return _decoded_here(dataset, path)
+    (stored,) = guarded_process.of_this_process().run(_decoded_file, [path], lost=_refuse_crash)
+    return stored
+
+
+def _refuse_crash(path: Path) -> NoReturn:
+    """Refuse a file that ended the process before any decoder had it."""
+    what = guarded_process.CRASHES
+    raise UserError(what, file=path, remedy=CONVERT, nameless=what)
+
+
+def _decoded_file(path: Path) -> np.ndarray:
+    """Values of a compressed file, as a guarded process gives them to one that is not."""
     with refusing(path, what="DICOM image"):
         dataset = opened(path)
         dataset.NumberOfFrames = frames_of(dataset)
-        if _is_known(dataset):
+        # imports GDCM where it is needed, before memory is limited
+        _refuse_without_decoder(dataset, path)
+        return _decoded_here(dataset, path)
+
+
+def _decoded_here(dataset: pydicom.Dataset, path: Path) -> np.ndarray:
+    """Values of a compressed file, decoded in this process under limits."""
+    syntax = dataset.file_meta.TransferSyntaxUID
+    by_pydicom = _has_decoder(dataset)
+    with guarded_process.limited(path, limits=limits.of_decoder(path), remedy=CONVERT):
+        if by_pydicom:
             return pixel_array(dataset, allow_excess_frames=False)
-        if dataset.file_meta.TransferSyntaxUID in HIGH_THROUGHPUT:
-            # a JPEG 2000 of a later part, which the OpenJPEG in Pillow reads
-            dataset.file_meta.TransferSyntaxUID = JPEG2000Lossless
-            return pixel_array(dataset, decoding_plugin="pillow", allow_excess_frames=False)
-        return _unpacked_by_gdcm(path, syntax=dataset.file_meta.TransferSyntaxUID.name)
+        if syntax in HIGH_THROUGHPUT:
+            # part 15 of JPEG 2000, which the OpenJPEG in Pillow decodes like part 1
+            return get_decoder(JPEG2000Lossless).as_array(dataset, decoding_plugin="pillow")[0]
+        return _decoded_by_gdcm(path, syntax=syntax.name)
 
 
-def _unpacked_by_gdcm(path: Path, *, syntax: str) -> np.ndarray:
-    """Values of a file in one of the rarer compressions (values,)."""
+def _decoded_by_gdcm(path: Path, *, syntax: str) -> np.ndarray:
+    """Stored values (values,) of a file in one of the rarer transfer syntaxes."""
     import gdcm
 
+    # its messages would name files
     gdcm.Trace.WarningOff()
     gdcm.Trace.ErrorOff()
     reader = gdcm.ImageReader()
     reader.SetFileName(str(path))
     if not reader.Read():
-        raise UserError(
-            f"cannot be decompressed from {syntax}", file=path, remedy="convert it to Explicit VR Little Endian"
-        )
+        raise UserError(f"cannot be decompressed from {syntax}", file=path, remedy=CONVERT)
     image = reader.GetImage()
-    form = image.GetPixelFormat()
-    kind = {0: "u", 1: "i"}[form.GetPixelRepresentation()] + str(form.GetBitsAllocated() // 8)
+    pixel_format = image.GetPixelFormat()
+    kind = {0: "u", 1: "i"}[pixel_format.GetPixelRepresentation()] + str(pixel_format.GetBitsAllocated() // 8)
+    # its Python wrapper gives bytes as text; surrogateescape turns each byte back into itself
     return np.frombuffer(image.GetBuffer().encode("utf-8", "surrogateescape"), kind)

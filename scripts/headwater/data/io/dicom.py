@@ -1,4 +1,4 @@
-"""Reads DICOM radiographs as grey pictures in which bright means dense, and the patient's sex and age beside them."""
+"""Reads DICOM radiographs as grey pictures in which dense tissue is bright, and the patient's sex and age."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,15 +16,16 @@ from headwater.data.io.raster import grey_if_equal
 RADIOGRAPH = "DICOM radiograph"
 
 PHOTOMETRIC = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+"""Values of PhotometricInterpretation that may be shown; any other text could hold a name."""
 
 
 def read_radiograph(path: Path) -> np.ndarray:
     """The picture of a single-frame grey DICOM file: uint8 (height, width), 255 = white.
 
-    Stored values go through the modality LUT or rescale, then through the VOI LUT or the first window if there is
-    one that spans at least a grey value; else the lowest value becomes 0 and the highest 255. MONOCHROME1 is inverted
-    (DICOM PS3.3 C.7.6.3.1.2, C.11.1, C.11.2). Refuses, by name, what is absent, damaged, cut off, of several frames,
-    in colour or without pixels.
+    Stored values go through the modality LUT or rescale, then through the VOI LUT or the first window, if its width is
+    valid; without either, the lowest value becomes 0 and the highest 255. MONOCHROME1 is inverted (DICOM PS3.3
+    C.7.6.3.1.2, C.11.1, C.11.2). Refuses a file that is absent, damaged, cut off, of several frames, in colour or
+    without pixel data.
     """
     with refusing(path, what=RADIOGRAPH):
         dataset = opened(path)
@@ -36,7 +37,7 @@ def read_radiograph(path: Path) -> np.ndarray:
         if stored.ndim == 3:
             return _grey_of_colour(stored, path)
         if not np.isfinite(stored).all():
-            raise UserError("has pixels that are no numbers", file=path)
+            raise UserError("has pixel values that are not finite", file=path, remedy="take it off the list")
         return _as_grey(stored, dataset)
 
 
@@ -49,19 +50,19 @@ def read_tags(path: Path) -> dict[str, str | float]:
 
 
 def read_form(path: Path) -> tuple[str, bool]:
-    """How the pixels of a DICOM file are kept, in words, and whether its header tells an age, sensible or not."""
+    """The pixel format of a DICOM file in words, and whether PatientAge is filled, sensibly or not."""
     with refusing(path, what=RADIOGRAPH):
         dataset = opened(path, tags=["PhotometricInterpretation", "BitsStored", "PatientAge"])
         photometric = str(dataset.get("PhotometricInterpretation") or "")
-        told = photometric if photometric in PHOTOMETRIC else "unknown colours"
-        return f"DICOM {told}, {dataset.get('BitsStored') or 'unknown'} bits", bool(dataset.get("PatientAge"))
+        colours = photometric if photometric in PHOTOMETRIC else "unknown colours"
+        return f"DICOM {colours}, {dataset.get('BitsStored') or 'unknown'} bits", bool(dataset.get("PatientAge"))
 
 
 def _refuse_frames(dataset: pydicom.Dataset, path: Path) -> None:
-    """Refuse what holds several frames."""
+    """Refuse a file of several frames."""
     if frames_of(dataset) != 1:
         frames, remedy = frames_of(dataset), "a radiograph has one; export it as a single frame"
-        raise UserError(f"holds {frames} frames", file=path, remedy=remedy, nameless="holds more frames than one")
+        raise UserError(f"holds {frames} frames", file=path, remedy=remedy, nameless="holds more than one frame")
 
 
 def _grey_of_colour(pixels: np.ndarray, path: Path) -> np.ndarray:
@@ -74,26 +75,26 @@ def _grey_of_colour(pixels: np.ndarray, path: Path) -> np.ndarray:
 
 
 def _as_grey(stored: np.ndarray, dataset: pydicom.Dataset) -> np.ndarray:
-    """Stored values as display values 0..255."""
+    """Display values 0 to 255 of stored values."""
     lowest, highest = stored.min(), stored.max()
     if stored.dtype.kind == "f" or int(highest) - int(lowest) >= 2**16:
         return _shades(stored, dataset)
-    # up to 65,536 levels stand for millions of pixels: shade each level once
-    place = (stored.astype(np.int64) - int(lowest)).astype(np.uint16)
-    levels = np.flatnonzero(np.bincount(place.ravel()))
+    # millions of pixels have at most 65,536 different values: each value is converted once
+    above_lowest = (stored.astype(np.int64) - int(lowest)).astype(np.uint16)
+    levels = np.flatnonzero(np.bincount(above_lowest.ravel()))
     table = np.zeros(levels[-1] + 1, np.uint8)
     table[levels] = _shades((levels + int(lowest)).astype(np.int32), dataset)
-    return table[place]
+    return table[above_lowest]
 
 
 def _shades(values: np.ndarray, dataset: pydicom.Dataset) -> np.ndarray:
-    """Display values 0..255 of stored values, one by one."""
+    """Display values 0 to 255, each from its stored value alone."""
     values = of_file(values, dataset)
     if has_table(dataset, "VOILUTSequence"):
         table = table_of(dataset.VOILUTSequence[0], dataset)
         values, black, white = looked_up(values, table=table), table[1].min(), table[1].max()
     elif _has_window(dataset):
-        # what pydicom makes of the window's two ends, whatever range it maps them to
+        # pydicom maps the window to the range of the stored bits: ask it for both ends of that range
         black, white = apply_windowing(np.array([-np.inf, np.inf]), dataset)
         values = apply_windowing(values, dataset)
     else:
@@ -103,7 +104,7 @@ def _shades(values: np.ndarray, dataset: pydicom.Dataset) -> np.ndarray:
 
 
 def _has_window(dataset: pydicom.Dataset) -> bool:
-    """Whether the header gives a window that spans anything; the first of several counts."""
+    """Whether the header has a window with a valid width; of several windows the first counts."""
     center, width = (dataset.get(name) for name in ("WindowCenter", "WindowWidth"))
     first = [
         value[0] if isinstance(value, Sequence) and not isinstance(value, str) and len(value) else value
@@ -112,14 +113,15 @@ def _has_window(dataset: pydicom.Dataset) -> bool:
     if any(value in (None, "") or isinstance(value, Sequence) for value in first):
         return False
     if dataset.get("BitsStored") is None:
-        # pixels of floating point have none; pydicom asks for it, the shades do not depend on it
+        # float pixels have no BitsStored; pydicom needs it, but the display values do not depend on it
         dataset.BitsStored, dataset.PixelRepresentation = 16, 0
+    # LINEAR divides by the width less 1, the other functions by the width (PS3.3 C.11.2.1.2)
     linear = str(dataset.get("VOILUTFunction") or "LINEAR").upper() == "LINEAR"
     return bool(np.isfinite(float(first[0]))) and (float(first[1]) > 1 if linear else float(first[1]) > 0)
 
 
 def _stretched(values: np.ndarray, *, black: float, white: float) -> np.ndarray:
-    """Values as uint8, `black` as 0 and `white` as 255; 0 throughout where the two are one."""
+    """Values as uint8, `black` as 0 and `white` as 255; all 0 where `black` equals `white`."""
     if black == white:
         return np.zeros(values.shape, np.uint8)
     return np.rint(np.clip((values - black) / (white - black), 0, 1) * 255).astype(np.uint8)

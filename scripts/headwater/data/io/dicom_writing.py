@@ -23,9 +23,9 @@ def write_radiograph(
     """A digital radiograph, uncompressed; the same arguments and file name give the same bytes.
 
     `pixels`: uint16 (height, width), the stored values. `inverted`: MONOCHROME1, low values are bright. `window`:
-    centre and width in stored values. `sex` and `age` may be empty or, by None, not there at all.
+    centre and width in stored values. With None, the elements of `sex` and `age` are absent.
     """
-    file = _begun(path, kind=DigitalXRayImageStorageForPresentation, image=identifier("image", path.stem))
+    file = _header(path, kind=DigitalXRayImageStorageForPresentation, image=identifier("image", path.stem))
     file.StudyInstanceUID = identifier("study", path.stem)
     file.SeriesInstanceUID = identifier("series", path.stem)
     file.Modality = "DX"
@@ -59,7 +59,7 @@ def write_slice(
     `position` of its first pixel and `spacing` of rows and columns in millimetres. `elements`: further ones by name,
     such as PatientSex. The same arguments give the same bytes.
     """
-    file = _begun(path, kind=CTImageStorage, image=identifier("image", f"{series} {position}"))
+    file = _header(path, kind=CTImageStorage, image=identifier("image", f"{series} {position}"))
     file.Modality, file.ImageType, file.InstanceNumber = "CT", ["ORIGINAL", "PRIMARY", "AXIAL"], number
     file.ImagePositionPatient = [f"{value:.6g}" for value in position]
     file.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
@@ -68,26 +68,27 @@ def write_slice(
     file.RescaleIntercept, file.RescaleSlope, file.RescaleType = -1024, 1, "HU"
     for name, value in elements.items():
         setattr(file, name, value)
+    # CT scanners store values from 0 on, with an intercept of -1024 for air
     _fill(file, hounsfield + np.int16(1024), bits_stored=16)
     with warnings.catch_warnings():
-        # archives name scans otherwise than DICOM allows
+        # published archives use identifiers that DICOM does not allow, and so do their twins
         warnings.simplefilter("ignore", UserWarning)
         file.PatientID, file.StudyInstanceUID, file.SeriesInstanceUID = patient, study, series
         pydicom.dcmwrite(path, file, enforce_file_format=True)
 
 
-def _begun(path: Path, *, kind: str, image: str) -> FileDataset:
-    """A file of one kind of image without its content."""
-    header = FileMetaDataset()
-    header.MediaStorageSOPClassUID, header.MediaStorageSOPInstanceUID = kind, image
-    header.TransferSyntaxUID = ExplicitVRLittleEndian
-    file = FileDataset(path, {}, file_meta=header, preamble=b"\0" * 128)
+def _header(path: Path, *, kind: str, image: str) -> FileDataset:
+    """A file of one SOP class without an image."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = kind, image
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    file = FileDataset(path, {}, file_meta=meta, preamble=b"\0" * 128)
     file.SOPClassUID, file.SOPInstanceUID = kind, image
     return file
 
 
 def _fill(file: FileDataset, stored: np.ndarray, *, bits_stored: int) -> None:
-    """Put stored values of sixteen bits into a file, and say what they are."""
+    """Put stored values of 16 bits into a file, with the elements that describe them."""
     file.Rows, file.Columns = stored.shape
     file.SamplesPerPixel = 1
     file.BitsAllocated, file.BitsStored, file.HighBit = 16, bits_stored, bits_stored - 1
@@ -96,5 +97,5 @@ def _fill(file: FileDataset, stored: np.ndarray, *, bits_stored: int) -> None:
 
 
 def identifier(kind: str, name: str) -> str:
-    """A DICOM identifier that follows from a name; the root 2.25 takes any 128-bit number."""
+    """A DICOM UID derived from a name; under the root 2.25 any 128-bit number is valid."""
     return f"2.25.{int.from_bytes(hashlib.sha256(f'{kind}/{name}'.encode()).digest()[:16], 'big')}"

@@ -1,4 +1,4 @@
-"""Says in which form an image file keeps its pixels: PNG, JPEG or DICOM, how many bits, grey or in colour."""
+"""Describes the pixel format of an image file in words: PNG, JPEG, DICOM or NIfTI, bits, grey or colour."""
 
 import math
 from pathlib import Path
@@ -19,21 +19,23 @@ MODES = {
     "RGB": "colour, 8 bits",
     "RGBA": "colour with transparency, 8 bits",
 }
+"""Pillow's modes in words."""
 
 
 def form_of(path: Path) -> tuple[str, bool]:
-    """The form in words, "" where the header does not tell, and whether the header tells an age, sensible or not."""
+    """The form in words, "" if unknown, and whether the header has an age, sensible or not."""
     try:
+        # reads the header only: Pillow decodes pixels when they are asked for
         with Image.open(path, formats=("PNG", "JPEG")) as picture:
             return f"{picture.format} {MODES.get(picture.mode, picture.mode)}", False
     except (*raster.BROKEN, Image.DecompressionBombError):
-        return _of_dicom(path)
+        return _medical_form(path)
 
 
-def _of_dicom(path: Path) -> tuple[str, bool]:
-    """The same for what is no picture."""
+def _medical_form(path: Path) -> tuple[str, bool]:
+    """The same for a DICOM or NIfTI file."""
     if path.name.endswith((".nii", ".nii.gz")):
-        return _of_nifti(path), False
+        return _nifti_form(path), False
     if path.suffix not in (".dcm", ".dicom"):
         return "", False
     # pydicom is slow to import
@@ -45,8 +47,8 @@ def _of_dicom(path: Path) -> tuple[str, bool]:
         return "", False
 
 
-def _of_nifti(path: Path) -> str:
-    """The form of a volume."""
+def _nifti_form(path: Path) -> str:
+    """The form of a NIfTI file, "" if it cannot be read."""
     try:
         return f"NIfTI {read_header(path).kind.name}"
     except UserError:
@@ -54,5 +56,5 @@ def _of_nifti(path: Path) -> str:
 
 
 def is_known(age: float | None) -> bool:
-    """Whether a reader of headers could make sense of an age."""
+    """Whether an age from a header is a number; False for one that could not be interpreted."""
     return age is not None and not math.isnan(age)

@@ -1,4 +1,4 @@
-"""Reads a DICOM file of any kind as what was measured, such as Hounsfield units, frame by frame, with its place."""
+"""Reads the frames of any DICOM image as measured values, such as Hounsfield units, with their place in the patient."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -21,22 +21,23 @@ class Frames(NamedTuple):
     """float32 (frames, rows, columns), or (frames, rows, columns, 3) in colour, after the modality LUT or rescale"""
     places: tuple[Place, ...]
     photometric: str
-    """MONOCHROME1 is not inverted, PALETTE COLOR gives the numbers of colours."""
+    """PhotometricInterpretation; MONOCHROME1 is not inverted, PALETTE COLOR gives indices of the palette."""
     modality: str
 
 
 def read_frames(path: Path) -> Frames:
-    """All frames of a DICOM file; refused, by name, if it is absent, damaged, cut off or holds no image."""
+    """All frames of a DICOM file; refuses one that is absent, damaged, cut off or without pixel data."""
     with refusing(path, what=IMAGE):
         dataset = opened(path)
         refuse_without_picture(dataset, path)
         pixels = measured(stored_values(dataset, path), dataset)
+        # float pixels may hold NaN, which would spread through every mean and convolution
         if not np.isfinite(pixels).all():
-            raise UserError("has pixels that are no numbers", file=path, remedy="take it off the list")
+            raise UserError("has pixel values that are not finite", file=path, remedy="take it off the list")
         places = tuple(places_of(dataset, frames=frames_of(dataset)))
         return Frames(pixels, places, _word(dataset, "PhotometricInterpretation"), _word(dataset, "Modality"))
 
 
 def _word(dataset: pydicom.Dataset, name: str) -> str:
-    """An element as plain text."""
+    """An element as text in capitals."""
     return str(dataset.get(name) or "").strip().upper()

@@ -1,46 +1,61 @@
-"""Says how large a file and an image may be, so that no header can claim more memory than there is."""
+"""Limits on the size of files and images, so that no header can claim more memory than there is."""
 
 from pathlib import Path
 from typing import BinaryIO
 
 from headwater.core.errors import UserError
+from headwater.core.guarded_process import Limits
 
 MOST_BYTES = 2**30
-"""Bytes of a file, or of what it unpacks to, above which it is refused."""
+"""Largest file in bytes, and largest content of a compressed one."""
 
 MOST_PIXELS = 2**26
-"""Pixels of one frame above which a header is taken for broken; the largest detectors have a third of it."""
+"""Most pixels of a frame; the largest detectors have a third of it."""
 
 MOST_VOXELS = 2**28
-"""Pixels of all frames or slices together: a gibibyte of values, five times a fine CT of the trunk."""
+"""Most pixels of all frames or slices together: 1 GiB as float32, five times a thin-slice CT of the trunk."""
 
 MOST_FRAMES = 2**16
-"""Frames of one file above which a header is taken for broken."""
+"""Most frames of a file."""
 
 PIECE = 2**22
-"""Bytes that are asked for at a time: what a file claims and does not hold is never set aside."""
+"""Bytes read at a time, so that no memory is allocated for bytes that a header claims and the file lacks."""
+
+DECODER_SECONDS = 8
+"""CPU seconds that the decoder of one compressed file may take, besides one for each `DECODER_PACE` bytes of it."""
+
+DECODER_PACE = 2**20
+"""Compressed bytes that the slowest decoder does in a second on a slow machine, with room to spare."""
+
+DECODER_MEMORY = 3 * 2**29
+"""Bytes that the decoder of one file may take besides what the process holds before."""
+
+
+def of_decoder(path: Path) -> Limits:
+    """What the decoder of a compressed file may take."""
+    return Limits(seconds=DECODER_SECONDS + path.stat().st_size // DECODER_PACE, memory=DECODER_MEMORY)
 
 
 def whole_file(path: Path) -> bytes:
-    """What a file holds; refused if that is too much."""
+    """The content of a file; refused if it is too large."""
     if path.stat().st_size > MOST_BYTES:
         raise UserError(f"is larger than {MOST_BYTES >> 20} MiB", file=path, remedy="split it", nameless="is too large")
     return path.read_bytes()
 
 
 def exactly(stream: BinaryIO, count: int) -> bytearray:
-    """The next `count` bytes of a stream that may be packed; EOFError where it ends before."""
+    """The next `count` bytes of a stream, which may be decompressed while reading; EOFError if it has fewer."""
     content = bytearray()
     while len(content) < count:
         piece = stream.read(min(PIECE, count - len(content)))
         if not piece:
-            raise EOFError(f"is cut off: {count} bytes are needed, {len(content)} are there")
+            raise EOFError(f"is cut off: {count} bytes are needed, it has {len(content)}")
         content += piece
     return content
 
 
 def refuse_size(shape: tuple[int, int, int], *, samples: int, file: Path) -> None:
-    """Refuse a claimed (frames, rows, columns) of so many values per pixel that is nothing, or beyond all reason."""
+    """Refuse a stated (frames, rows, columns), with `samples` values per pixel, that is empty or absurdly large."""
     frames, rows, columns = shape
     claims = f"claims {frames} x {rows} x {columns} pixels" if frames != 1 else f"claims {rows} x {columns} pixels"
     if min(shape) < 1:

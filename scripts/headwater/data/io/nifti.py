@@ -1,7 +1,7 @@
-"""Reads volumes as researchers share them: NIfTI, of either version and byte order, and FreeSurfer's MGH.
+"""Reads NIfTI volumes, of either version and byte order, and FreeSurfer's MGH.
 
-nibabel says what a header means. The voxels are read here: nothing is set aside for what a header claims before the
-file is seen to hold it.
+nibabel interprets the header. The voxels are read here, because nibabel allocates memory for whatever size a header
+claims, before it knows whether the file holds as much.
 """
 
 import gzip
@@ -23,7 +23,7 @@ from headwater.data.io.limits import MOST_BYTES, MOST_VOXELS, PIECE, exactly
 from headwater.data.io.volumes import Volume
 
 KINDS = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
-"""Data types of NIfTI whose voxels are one number each."""
+"""NumPy types by NIfTI datatype, of those with one number per voxel."""
 
 OTHER_KINDS = {
     1: "single bits",
@@ -34,53 +34,56 @@ OTHER_KINDS = {
     2048: "complex numbers",
     2304: "colours",
 }
+"""The other NIfTI datatypes, in words."""
+
 MGH_KINDS = {0: "u1", 1: "i4", 3: "f4", 4: "i2"}
+"""NumPy types by MGH type."""
 
 MILLIMETRES = {1: 1000.0, 3: 0.001}
-"""Of a metre and of a micron, as NIfTI numbers its units; all others are taken for millimetres."""
+"""Millimetres per unit, by the NIfTI code of metres (1) and microns (3); any other code is taken for millimetres."""
 
 MOST_EXTENSION = 2**24
-"""Bytes before the voxels above which a header is taken for broken."""
+"""Most bytes between header and voxels."""
 
 MOST_UNPACKED = 2**32
-"""Bytes of all volumes of a file together above which it is refused."""
+"""Most bytes of all volumes of a file together, decompressed."""
 
 FARTHEST = 1e7
-"""Millimetres beyond which nothing lies."""
+"""Millimetres above which a coordinate is taken for broken."""
 
 BROKEN = (OSError, EOFError, ValueError, LookupError, ArithmeticError, MemoryError, zlib.error, HeaderDataError)
-
+"""What Python, NumPy and nibabel raise on volumes that are cut off or damaged."""
 
 NIFTI = {header.sizeof_hdr: header for header in (Nifti1Header, Nifti2Header)}
-"""What nibabel reads a header as, by the length that the header tells first."""
+"""nibabel's class for each version, by the header length (sizeof_hdr) that a file begins with."""
 
 MGH_LENGTH = 284
 """Bytes before the voxels of an MGH file."""
 
 
 class Header(NamedTuple):
-    """What a header says of the voxels."""
+    """What a header states about the voxels."""
 
     shape: tuple[int, int, int]
     """along i, j and k"""
     volumes: int
     kind: np.dtype
     start: int
-    """where the voxels begin in their file"""
+    """byte at which the voxels begin"""
     affine: np.ndarray
-    """(4, 4): from (i, j, k, 1) to millimetres that grow to the right, the front and the head (RAS)"""
+    """(4, 4): from (i, j, k, 1) to millimetres that grow to the right, front and head (RAS)"""
     slope: float = 1.0
     intercept: float = 0.0
-    apart: bool = False
-    """whether the voxels lie in an .img file beside"""
+    has_image_file: bool = False
+    """whether the voxels are in an .img file next to the .hdr file"""
 
 
 def read_nifti(path: Path, *, number: int | None = None, fill: float | None = None) -> Volume:
-    """One volume of a file, its axes (k, j, i) in the file's order; `turned` makes volumes face one way.
+    """One volume of a file with the axes (k, j, i) as stored; `Volume.turned` reorients it.
 
-    Where it lies is what the sform says, else the qform; refused if there is neither. `number`: which of several
-    volumes, counted from 0; refused if there are several and none is named. `fill`: what shall stand where a value is
-    no number; refused if there are such and nothing is said.
+    The affine is the sform, else the qform; a file with neither is refused. `number` selects one of several volumes,
+    counted from 0; without it a file of several is refused. `fill` replaces values that are not finite; without it they
+    are refused.
     """
     with _refusing(path):
         header = read_header(path)
@@ -90,122 +93,126 @@ def read_nifti(path: Path, *, number: int | None = None, fill: float | None = No
 
 
 def outline(path: Path) -> Volume:
-    """A volume of a file as far as its header tells: its place, and one value for all voxels, which takes no room."""
+    """A volume of a file from its header alone: its affine, and voxels that are all 0 and take no memory."""
     header = read_header(path)
     return Volume(np.broadcast_to(np.float32(0), header.shape[::-1]), _to_patient(header), "")
 
 
 def _to_patient(header: Header) -> np.ndarray:
-    """(4, 4): from (k, j, i, 1) to millimetres that grow to the left, the back and the head."""
+    """(4, 4): from (k, j, i, 1) to millimetres that grow to the left, back and head (LPS, as in DICOM)."""
     return np.diag([-1.0, -1.0, 1.0, 1.0]) @ header.affine[:, [2, 1, 0, 3]]
 
 
 def read_header(path: Path) -> Header:
-    """What a NIfTI or MGH file says of itself; refused if that makes no sense."""
+    """The header of a NIfTI or MGH file; refused if it makes no sense."""
     with _refusing(path):
         with _opened(path) as stream:
             start = exactly(stream, 4)
             if path.name.endswith((".mgz", ".mgh", ".mgh.gz")):
-                return _of_mgh(start + exactly(stream, MGH_LENGTH - 4))
+                return _mgh_header(start + exactly(stream, MGH_LENGTH - 4))
+            # the byte order is the one in which the length of the header comes out right
             for order in "<>":
                 length = int(np.frombuffer(start, f"{order}i4")[0])
                 if length in NIFTI:
                     content = start + exactly(stream, length - 4)
-                    return _of_nifti(NIFTI[length](content, endianness=order, check=False), path=path)
-        raise UserError("is no NIfTI", file=path, remedy="fetch it again", nameless="is no NIfTI")
+                    return _nifti_header(NIFTI[length](content, endianness=order, check=False), path=path)
+        raise UserError("is not a NIfTI file", file=path, remedy="fetch it again", nameless="is not a NIfTI file")
 
 
-def _of_nifti(told: Nifti1Header, *, path: Path) -> Header:
-    """What a NIfTI header says."""
-    magic = bytes(told["magic"])[:3]
-    apart = magic in (b"ni1", b"ni2")
-    if not apart and magic not in (b"n+1", b"n+2"):
-        raise ValueError("has no mark of NIfTI; an Analyze file tells no orientation")
-    axes = int(told["dim"][0])
-    sides = [int(side) for side in told["dim"][1 : axes + 1]]
+def _nifti_header(raw: Nifti1Header, *, path: Path) -> Header:
+    """A NIfTI header, checked."""
+    magic = bytes(raw["magic"])[:3]
+    has_image_file = magic in (b"ni1", b"ni2")
+    if not has_image_file and magic not in (b"n+1", b"n+2"):
+        raise ValueError("has no NIfTI magic; Analyze files have no orientation")
+    axes = int(raw["dim"][0])
+    sides = [int(side) for side in raw["dim"][1 : axes + 1]]
     if not 1 <= axes <= 7 or min(sides) < 1:
-        raise ValueError(f"claims {sides} voxels along {axes} axes")
-    datatype = int(told["datatype"])
+        raise ValueError(f"states {sides} voxels along {axes} axes")
+    datatype = int(raw["datatype"])
     if datatype not in KINDS:
         kind = OTHER_KINDS.get(datatype, f"an unknown kind ({datatype})")
         raise UserError(f"holds {kind}", file=path, remedy="convert it to grey values", nameless=f"holds {kind}")
-    start = float(told["vox_offset"])
-    # in one file the voxels come after the header and its four bytes of extensions
-    least = 0 if apart else told.sizeof_hdr + 4
+    start = float(raw["vox_offset"])
+    # in a single file the voxels follow the header and four bytes that announce extensions
+    least = 0 if has_image_file else raw.sizeof_hdr + 4
     if not math.isfinite(start) or not least <= start <= MOST_EXTENSION:
-        raise ValueError(f"claims voxels at byte {start:g}")
-    slope, intercept = told.get_slope_inter()
+        raise ValueError(f"has vox_offset {start:g}")
+    slope, intercept = raw.get_slope_inter()
+    # nibabel gives None where scl_slope is 0, which means no rescale
     slope, intercept = (1.0, 0.0) if slope is None else (slope, intercept)
     shape = (*sides[:3], *[1] * (3 - len(sides)))
-    affine = _affine(told, path=path)
+    affine = _affine(raw, path=path)
     return _checked(
-        Header(shape, math.prod(sides[3:]), told.get_data_dtype(), int(start), affine, slope, intercept, apart)
+        Header(shape, math.prod(sides[3:]), raw.get_data_dtype(), int(start), affine, slope, intercept, has_image_file)
     )
 
 
-def _affine(told: Nifti1Header, *, path: Path) -> np.ndarray:
-    """Where the voxels of a NIfTI lie, in millimetres."""
-    if told["sform_code"] > 0:
-        affine = told.get_sform().astype(float)
-    elif told["qform_code"] > 0:
-        affine = _turned(told)
+def _affine(raw: Nifti1Header, *, path: Path) -> np.ndarray:
+    """The affine (4, 4) of a NIfTI header, in millimetres."""
+    if raw["sform_code"] > 0:
+        affine = raw.get_sform().astype(float)
+    elif raw["qform_code"] > 0:
+        affine = _qform(raw)
     else:
-        lost = "does not tell how it lies in the patient (no sform, no qform)"
-        raise UserError(lost, file=path, remedy="set one of them, or take it off the list", nameless=lost)
-    affine[:3] *= MILLIMETRES.get(int(told["xyzt_units"]) & 7, 1.0)
+        missing = "has no orientation (neither sform nor qform)"
+        raise UserError(missing, file=path, remedy="set one of them, or take it off the list", nameless=missing)
+    # the lowest three bits hold the unit of space, the others that of time
+    affine[:3] *= MILLIMETRES.get(int(raw["xyzt_units"]) & 7, 1.0)
     return affine
 
 
-def _turned(told: Nifti1Header) -> np.ndarray:
-    """The affine that a quaternion and steps stand for."""
-    if (told["pixdim"][1:4] <= 0).any():
-        raise ValueError("claims voxels without a size")
-    # any other number than -1 stands for 1
-    told["pixdim"][0] = -1 if told["pixdim"][0] < 0 else 1
+def _qform(raw: Nifti1Header) -> np.ndarray:
+    """The affine of a qform: quaternion, offsets and pixdim."""
+    if (raw["pixdim"][1:4] <= 0).any():
+        raise ValueError("has a pixdim that is not positive")
+    # qfac: nibabel accepts 1 and -1 only, but a header may have 0, which means 1
+    raw["pixdim"][0] = -1 if raw["pixdim"][0] < 0 else 1
     try:
-        affine = told.get_qform()
+        # nibabel raises where the three numbers are longer than a unit quaternion
+        affine = raw.get_qform()
     except ValueError:
         affine = np.full((4, 4), np.nan)
     if not np.isfinite(affine[:, :3]).all():
-        raise ValueError("is turned by what is no quaternion")
+        raise ValueError("has an invalid quaternion")
     return affine
 
 
-def _of_mgh(content: bytes) -> Header:
-    """What an MGH header says."""
-    told = MGHHeader(content, check=False)
+def _mgh_header(content: bytes) -> Header:
+    """An MGH header, checked."""
+    raw = MGHHeader(content, check=False)
     if not int.from_bytes(content[28:30], "big"):
-        # one that tells no place lies as FreeSurfer says then, which nibabel has otherwise
-        told["Mdc"] = [[-1, 0, 0], [0, 0, -1], [0, 1, 0]]
-    if told["version"] != 1 or int(told["type"]) not in MGH_KINDS:
-        raise ValueError(f"claims version {told['version']} and a kind of {told['type']}")
-    sides = [int(side) for side in told["dims"]]
+        # without goodRASFlag FreeSurfer assumes coronal slices; nibabel assumes other axes
+        raw["Mdc"] = [[-1, 0, 0], [0, 0, -1], [0, 1, 0]]
+    if raw["version"] != 1 or int(raw["type"]) not in MGH_KINDS:
+        raise ValueError(f"has version {raw['version']} and type {raw['type']}")
+    sides = [int(side) for side in raw["dims"]]
     if min(sides) < 1:
-        raise ValueError(f"claims {sides[:3]} voxels")
-    kind = np.dtype(f">{MGH_KINDS[int(told['type'])]}")
-    return _checked(Header(tuple(sides[:3]), sides[3], kind, MGH_LENGTH, told.get_affine().astype(float)))
+        raise ValueError(f"states {sides[:3]} voxels")
+    kind = np.dtype(f">{MGH_KINDS[int(raw['type'])]}")
+    return _checked(Header(tuple(sides[:3]), sides[3], kind, MGH_LENGTH, raw.get_affine().astype(float)))
 
 
 def _checked(header: Header) -> Header:
-    """The header, if its size is within reason and its axes span a space."""
+    """The header, if its size is plausible and its affine can be inverted."""
     count = math.prod(header.shape)
     size = count * header.kind.itemsize
     if count > MOST_VOXELS or size > MOST_BYTES or size * header.volumes > MOST_UNPACKED:
-        raise ValueError(f"claims {header.shape} voxels in {header.volumes} volumes")
+        raise ValueError(f"states {header.shape} voxels in {header.volumes} volumes")
     if not (abs(header.affine) < FARTHEST).all():
-        raise ValueError("lies nowhere: what places it is no number, or a huge one")
+        raise ValueError("has an invalid affine: not finite, or huge")
     lengths = np.linalg.norm(header.affine[:3, :3], axis=0)
     if not 1e-4 < lengths.min() <= lengths.max() < 1e4:
-        raise ValueError("lies nowhere: its axes have no length")
+        raise ValueError("has an invalid affine: an axis of no length")
     if abs(np.linalg.det(header.affine[:3, :3] / lengths)) < 1e-2:
-        raise ValueError("lies nowhere: its axes are not three")
+        raise ValueError("has an invalid affine: its axes lie in one plane")
     if not math.isfinite(header.intercept):
-        raise ValueError("has an intercept that is no number")
+        raise ValueError("has a scl_inter that is not finite")
     return header
 
 
 def _chosen(path: Path, header: Header, *, number: int | None) -> int:
-    """The volume that is asked for, or the only one."""
+    """The number of the volume that is asked for, or of the only one."""
     if number is None and header.volumes > 1:
         remedy = f"say which: 0 to {header.volumes - 1}"
         raise UserError(f"holds {header.volumes} volumes", file=path, remedy=remedy, nameless="holds several volumes")
@@ -215,14 +222,17 @@ def _chosen(path: Path, header: Header, *, number: int | None) -> int:
 
 
 def _voxels(path: Path, header: Header, *, number: int) -> np.ndarray:
-    """The values of one volume, float32 (voxels,), in what was measured."""
-    data = path.with_name(path.name.replace(".hdr", ".img")) if header.apart else path
+    """The values of one volume after slope and intercept: float32 (voxels,)."""
+    # a pair: name.hdr and name.img, both maybe with .gz
+    data = path.with_name(path.name.replace(".hdr", ".img")) if header.has_image_file else path
     size = math.prod(header.shape) * header.kind.itemsize
     with _opened(data) as stream:
         _skip(stream, header.start + number * size)
         stored = np.frombuffer(exactly(stream, size), header.kind)
     voxels = np.empty(len(stored), np.float32)
+    # values beyond float32 become infinite and are refused or filled afterwards
     with np.errstate(over="ignore", invalid="ignore"):
+        # piece by piece, because the product is in double precision and would take twice the memory
         for start in range(0, len(stored), PIECE):
             piece = slice(start, start + PIECE)
             plain = header.slope == 1 and header.intercept == 0
@@ -231,33 +241,33 @@ def _voxels(path: Path, header: Header, *, number: int) -> np.ndarray:
 
 
 def _skip(stream: BinaryIO, count: int) -> None:
-    """Pass over so many bytes."""
+    """Skip so many bytes by reading them; seeking would not notice that the file ends before."""
     for start in range(0, count, PIECE):
         exactly(stream, min(PIECE, count - start))
 
 
 def _fill(voxels: np.ndarray, path: Path, *, fill: float | None) -> None:
-    """Put `fill` where a value is no number."""
+    """Replace values that are not finite by `fill`, or refuse them."""
     holes = ~np.isfinite(voxels)
     if not holes.any():
         return
     if fill is None:
         raise UserError(
-            f"has {int(holes.sum())} voxels that are no numbers",
+            f"has {int(holes.sum())} voxels that are not finite",
             file=path,
-            remedy="say what shall stand there (fill), or take it off the list",
-            nameless="has voxels that are no numbers",
+            remedy="give a value for them (fill), or take it off the list",
+            nameless="has voxels that are not finite",
         )
     voxels[holes] = fill
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
-    """A file as a stream of bytes, unpacked if it is packed, whatever its name says."""
+    """A file as a stream of bytes, decompressed if it is gzip, whatever its name."""
     with path.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
+        is_gzip = file.read(2) == b"\x1f\x8b"
         file.seek(0)
-        if not packed:
+        if not is_gzip:
             yield file
             return
         with gzip.GzipFile(fileobj=file) as stream:
@@ -266,12 +276,12 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _refusing(path: Path) -> Iterator[None]:
-    """Turn what a broken file leads to into a refusal that names the file."""
+    """Turn what a broken file raises into a UserError that names the file."""
     try:
         yield
     except FileNotFoundError as error:
         raise UserError("is not there", file=error.filename, remedy="fetch it, or take it off the list") from None
     except BROKEN as error:
         reason = textwrap.shorten(str(error).replace(str(path), "file"), 200) or type(error).__name__
-        broken = "is no readable volume"
+        broken = "is not a readable volume"
         raise UserError(f"{broken}: {reason}", file=path, remedy="fetch it again", nameless=broken) from None

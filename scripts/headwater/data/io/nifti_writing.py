@@ -10,10 +10,10 @@ from nibabel import Nifti1Image
 def write_nifti(
     voxels: np.ndarray, path: Path, *, spacing: tuple[float, float, float], from_head: bool = False
 ) -> None:
-    """A volume int16 (slices, rows, columns) whose slices lie in the file from the feet to the head, or the other way.
+    """A volume int16 (slices, rows, columns), stored from the feet to the head or, with `from_head`, the other way.
 
-    Slices grow to the head, rows to the back, columns to the left; `spacing` in millimetres in that order. Packed if
-    its name says so; the same arguments give the same bytes.
+    Slices grow to the head, rows to the back, columns to the left; `spacing` in millimetres in that order. Compressed
+    if its name ends in .gz; the same arguments give the same bytes.
     """
     step, down, across = spacing
     top = (len(voxels) - 1) * step
@@ -24,5 +24,5 @@ def write_nifti(
     image.set_sform(affine, code="scanner")
     image.set_qform(None, code=0)
     content = image.to_bytes()
-    # without the time of day that a packed file else bears
+    # gzip would otherwise write the time into the file
     path.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)

@@ -1,6 +1,6 @@
-"""Tells the files of a folder apart: which are slices of one scan, in which order, and which are not, and why.
+"""Sorts DICOM files into scans: which files are slices of one scan, in which order, and why the others are not.
 
-Order and gaps follow from where each slice lies in the patient; file names and slice numbers are never believed.
+Order and gaps follow from the position of each slice in the patient, never from file names or InstanceNumber.
 """
 
 import hashlib
@@ -21,20 +21,22 @@ from headwater.data.io.modality import rescales
 from headwater.data.io.places import Place, places_of
 
 DIRECTORY = "1.2.840.10008.1.3.10"
+"""SOPClassUID of a DICOMDIR."""
+
 CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
-"""Beginning of the kinds of secondary captures, DICOM PS3.6 A."""
+"""What the SOPClassUIDs of all secondary captures begin with (DICOM PS3.6 A)."""
 
 LEAST = 3
-"""Slices below which those that do not fit the others of their series are no scan of their own."""
+"""Fewest slices of another plane or size that count as a scan of their own beside the largest of their series."""
 
 MOST_PLANES = 100
-"""Planes of one series above which it is no stack but a fan, or a broken file."""
+"""Most planes of one series; more are a radial acquisition or a broken file."""
 
 SAME_PLACE = 0.01
-"""Millimetres within which two slices lie at one place."""
+"""Millimetres along the normal within which two slices count as being at the same position."""
 
 UNEVEN = 0.1
-"""Share of a step by which a slice may lie beside its place in an even stack."""
+"""Largest deviation of a slice from even spacing, as a share of the slice distance."""
 
 APART = (
     "AcquisitionNumber",
@@ -46,7 +48,7 @@ APART = (
     "StackID",
     "AcquisitionTime",
 )
-"""What may tell slices at one place apart, such as phases of contrast, in this order."""
+"""Elements that may distinguish slices at the same position, such as contrast phases, tried in this order."""
 
 
 class Slice(NamedTuple):
@@ -57,26 +59,27 @@ class Slice(NamedTuple):
     place: Place
     shape: tuple[int, int]
     instance: str
-    told: tuple[str, ...]
+    distinction: tuple[str, ...]
     """the elements of APART, as text"""
     unit: str
+    """HU where its values are Hounsfield units, else empty"""
 
 
 class Series(NamedTuple):
-    """Slices of one plane, size and spacing, in the order in which they lie along their normal."""
+    """Slices of one orientation, size and pixel spacing, in the order of their positions along the normal."""
 
     name: str
-    """the series' own identifier, or the folder if it has none; with #2 and so on where one series holds several"""
+    """SeriesInstanceUID, or the folder if there is none; followed by #2, #3 where one series holds several scans"""
     modality: str
     description: str
     unit: str
-    """HU where every slice tells how its values become Hounsfield units, else empty"""
+    """HU where every slice has a rescale to Hounsfield units, else empty"""
     slices: tuple[Slice, ...]
 
     @property
     def positions(self) -> np.ndarray:
         """(slices, 3) in millimetres."""
-        return np.array([one.place.position for one in self.slices])
+        return np.array([slice_.place.position for slice_ in self.slices])
 
     @property
     def heights(self) -> np.ndarray:
@@ -85,43 +88,45 @@ class Series(NamedTuple):
 
     @property
     def gaps(self) -> dict[float, int]:
-        """How often each distance between neighbouring slices occurs, in millimetres to the third digit."""
+        """How often each distance between neighbouring slices occurs, in millimetres rounded to three digits."""
         return dict(sorted(Counter(float(gap) for gap in np.diff(self.heights).round(3)).items()))
 
     @property
     def repeated(self) -> int:
-        """How many slices lie where another lies, and nothing tells why."""
+        """Number of slices at the same position as another that no element of APART distinguishes."""
         return int((np.diff(self.heights) < SAME_PLACE).sum())
 
     @property
     def is_even(self) -> bool:
-        """Whether the slices lie at even distances, none of them missing."""
+        """Whether the slices are evenly spaced, so that none is missing."""
         even = np.linspace(self.heights[0], self.heights[-1], len(self.slices))
         step = np.ptp(self.heights) / max(1, len(self.slices) - 1)
         return bool((abs(self.heights - even) <= UNEVEN * step).all())
 
     @property
     def offsets(self) -> np.ndarray:
-        """(slices, 2): rows and columns by which each slice lies aside of the middle one."""
+        """(slices, 2): in-plane offset of each slice from the middle one, in rows and columns."""
         place = self.slices[0].place
-        aside = (self.positions - self.positions[len(self.slices) // 2]) @ place.orientation[::-1].T
-        return aside / place.spacing
+        # the orientation gives the column direction first, offsets are (row, column)
+        in_plane = (self.positions - self.positions[len(self.slices) // 2]) @ place.orientation[::-1].T
+        return in_plane / place.spacing
 
     @property
     def is_straight(self) -> bool:
-        """Whether the slices lie behind each other, to a pixel."""
+        """Whether the in-plane offsets of all slices agree within a pixel."""
         return bool((np.ptp(self.offsets, axis=0) <= 1).all())
 
     @property
     def tilt(self) -> float:
-        """Degrees between the normal and the line from the first slice to the last, as by a tilted gantry."""
+        """Degrees between the normal and the line from the first slice to the last, as with a tilted gantry."""
         line = self.positions[-1] - self.positions[0]
         along = line @ self.slices[0].place.normal
+        # arctan2 stays defined where all slices are at one position
         return float(np.degrees(np.arctan2(np.linalg.norm(line - along * self.slices[0].place.normal), along)))
 
 
 class SetAside(NamedTuple):
-    """A file, or a frame of it, that belongs to no scan, and why."""
+    """A file, or a frame of it, that belongs to no scan, with the reason."""
 
     file: Path
     kind: str
@@ -130,14 +135,14 @@ class SetAside(NamedTuple):
 
 
 class Sorted(NamedTuple):
-    """What a folder holds."""
+    """The scans among some files, and what belongs to none."""
 
     series: tuple[Series, ...]
     set_aside: tuple[SetAside, ...]
 
 
 class _Image(NamedTuple):
-    """What one file tells."""
+    """The header of one file, as far as sorting needs it."""
 
     name: str
     modality: str
@@ -148,26 +153,26 @@ class _Image(NamedTuple):
 def sort_folder(folder: Path) -> Sorted:
     """The series of all files below a folder, and what was set aside; refused if there is no such folder."""
     if not folder.is_dir():
-        raise UserError("is no folder", file=folder, remedy="name the folder that holds the DICOM files")
+        raise UserError("is not a folder", file=folder, remedy="name the folder that holds the DICOM files")
     return sort_files(sorted(path for path in folder.rglob("*") if path.is_file()))
 
 
 def sort_files(files: Iterable[Path]) -> Sorted:
-    """The series of these files, the longest of each identifier first, and what was set aside."""
+    """The scans among these files, the longest of each SeriesInstanceUID first, and what was set aside."""
     aside: list[SetAside] = []
     by_name: dict[str, list[_Image]] = defaultdict(list)
     for path in files:
-        image = _looked_at(path)
+        image = _examined(path)
         if isinstance(image, SetAside):
             aside.append(image)
         else:
             by_name[image.name].append(image)
-    series = [one for images in by_name.values() for one in _series(images, aside)]
-    return Sorted(tuple(series), tuple(sorted(aside, key=lambda one: (str(one.file), one.reason))))
+    series = [scan for images in by_name.values() for scan in _series(images, aside)]
+    return Sorted(tuple(series), tuple(sorted(aside, key=lambda item: (str(item.file), item.reason))))
 
 
-def _looked_at(path: Path) -> _Image | SetAside:
-    """What a file tells, or why it is no part of a scan."""
+def _examined(path: Path) -> _Image | SetAside:
+    """The header of a file, or why the file belongs to no scan."""
     try:
         with refusing(path, what=IMAGE):
             dataset = opened(path)
@@ -178,13 +183,14 @@ def _looked_at(path: Path) -> _Image | SetAside:
 
 
 def _other_kind(dataset: pydicom.Dataset) -> tuple[str, str]:
-    """Why a readable file is no slice; nothing if it may be one."""
+    """(kind, reason) why a readable file is not a slice; two empty texts if it may be one."""
     file_class = str(dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID") or "")
     types = [str(word).upper() for word in np.atleast_1d(dataset.get("ImageType") or [])]
+    # a DICOMDIR without a usable SOPClassUID still has its records
     if file_class == DIRECTORY or "DirectoryRecordSequence" in dataset:
-        return "directory", "is a DICOMDIR, a list of files"
+        return "directory", "is a DICOMDIR, an index of files"
     if not any(name in dataset for name in PIXELS) or not dataset.get("Rows") or not dataset.get("Columns"):
-        return "no image", "holds no pixels; it may be a report, a plan, or cut off"
+        return "no image", "has no pixel data; it may be a report, a plan or cut off"
     if file_class.startswith(CAPTURE):
         return "capture", "is a secondary capture, such as a saved screen"
     if not str(dataset.get("PhotometricInterpretation") or "MONOCHROME").startswith("MONOCHROME"):
@@ -198,165 +204,176 @@ def _image(dataset: pydicom.Dataset, path: Path) -> _Image | SetAside:
     """The slices of a file that may be part of a scan."""
     frames = frames_of(dataset)
     if not 1 <= frames <= MOST_FRAMES:
-        raise ValueError(f"claims {frames} frames")
+        raise ValueError(f"NumberOfFrames is {frames}")
     places = places_of(dataset, frames=frames)
     if not all(place.is_known for place in places):
-        return SetAside(path, "no place", "does not tell where it lies in the patient")
+        missing = "has no usable ImagePositionPatient, ImageOrientationPatient or PixelSpacing"
+        return SetAside(path, "no place", missing)
     modality = _text(dataset, "Modality").upper()
     shape = (int(dataset.Rows), int(dataset.Columns))
     contents = dataset.get("PerFrameFunctionalGroupsSequence") or []
     slices = []
     for number, (place, rescale) in enumerate(zip(places, rescales(dataset, frames=frames), strict=True)):
-        told = _told(contents[number] if number < len(contents) else pydicom.Dataset(), dataset)
+        distinction = _distinction(contents[number] if number < len(contents) else pydicom.Dataset(), dataset)
+        # in CT, an absent RescaleType means Hounsfield units (PS3.3 C.8.2.1)
         in_hounsfield = modality == "CT" and rescale is not None and rescale.unit in ("", "HU")
         unit = "HU" if in_hounsfield else ""
-        slices.append(Slice(path, number, place, shape, _text(dataset, "SOPInstanceUID"), told, unit))
+        slices.append(Slice(path, number, place, shape, _text(dataset, "SOPInstanceUID"), distinction, unit))
     name = _text(dataset, "SeriesInstanceUID") or str(path.parent)
     return _Image(name, modality, _text(dataset, "SeriesDescription"), slices)
 
 
-def _told(groups: pydicom.Dataset, dataset: pydicom.Dataset) -> tuple[str, ...]:
-    """The elements of APART of a frame, or of its file."""
+def _distinction(groups: pydicom.Dataset, dataset: pydicom.Dataset) -> tuple[str, ...]:
+    """The elements of APART: of the frame where its functional groups have them, else of the file."""
     content = (groups.get("FrameContentSequence") or [pydicom.Dataset()])[0]
     return tuple(_text(content, name) or _text(dataset, name) for name in APART)
 
 
 def _text(dataset: pydicom.Dataset, name: str) -> str:
-    """An element as text, empty where it is not there."""
-    told: Any = dataset.get(name)
-    return "" if told is None else str(told).strip()
+    """An element as text, empty where it is absent."""
+    value: Any = dataset.get(name)
+    return "" if value is None else str(value).strip()
 
 
 def _series(images: list[_Image], aside: list[SetAside]) -> Iterator[Series]:
-    """The scans in the images of one identifier; what does not fit goes to `aside`."""
-    slices = _once([one for image in images for one in image.slices], aside)
+    """The scans among the images of one SeriesInstanceUID; what fits none goes to `aside`."""
+    slices = _without_copies([slice_ for image in images for slice_ in image.slices], aside)
     planes = sorted(_planes(slices, aside), key=len, reverse=True)
     scans = []
     for number, plane in enumerate(planes):
         if number > 0 and len(plane) < LEAST:
-            aside += [SetAside(one.file, "other plane", _how(one, planes[0])) for one in plane]
+            aside += [SetAside(slice_.file, "other plane", _how(slice_, planes[0])) for slice_ in plane]
         else:
             scans += _apart(plane, aside)
+    # only the largest scan keeps the plain SeriesInstanceUID as its name
     for number, scan in enumerate(sorted(scans, key=_by_content), start=1):
         ordered = _by_height(scan)
         name = images[0].name if number == 1 else f"{images[0].name}#{number}"
-        unit = "HU" if all(one.unit == "HU" for one in scan) else ""
+        unit = "HU" if all(slice_.unit == "HU" for slice_ in scan) else ""
         yield Series(name, images[0].modality, images[0].description, unit, tuple(ordered))
 
 
 def _by_content(scan: list[Slice]) -> tuple:
-    """What a scan is numbered by among those of its series: what its images tell, never what its files are called."""
+    """The key by which the scans of a series are numbered: their headers, so that renaming files changes nothing."""
     first = _by_height(scan)[0]
     where = (*first.place.position.tolist(), *first.place.orientation.ravel().tolist())
-    return -len(scan), first.told, where, first.shape, min(one.instance for one in scan)
+    return -len(scan), first.distinction, where, first.shape, min(slice_.instance for slice_ in scan)
 
 
-def _once(slices: list[Slice], aside: list[SetAside]) -> list[Slice]:
-    """The slices without those that are in two files under one identifier at one place."""
+def _without_copies(slices: list[Slice], aside: list[SetAside]) -> list[Slice]:
+    """The slices without copies: the same SOPInstanceUID, frame, size and place in a second file."""
     seen: dict[tuple, Slice] = {}
-    for one in slices:
-        key = (one.instance, one.frame, one.shape, *one.place.position, *one.place.orientation.ravel())
-        first = seen.setdefault(key, one) if one.instance else one
-        if first is not one:
-            aside.append(SetAside(one.file, "duplicate", f"is the same image as {first.file.name}"))
+    for slice_ in slices:
+        place = slice_.place
+        key = (slice_.instance, slice_.frame, slice_.shape, *place.position, *place.orientation.ravel())
+        # without a SOPInstanceUID nothing says that two slices are copies
+        first = seen.setdefault(key, slice_) if slice_.instance else slice_
+        if first is not slice_:
+            aside.append(SetAside(slice_.file, "duplicate", f"is the same image as {first.file.name}"))
+    # by identity, because slices hold arrays, which cannot be compared with ==
     kept = set(map(id, seen.values()))
-    return [one for one in slices if not one.instance or id(one) in kept]
+    return [slice_ for slice_ in slices if not slice_.instance or id(slice_) in kept]
 
 
 def _planes(slices: list[Slice], aside: list[SetAside]) -> list[list[Slice]]:
-    """The slices by plane, size and spacing; what is of too many kinds goes to `aside`."""
+    """The slices by orientation, size and spacing; those beyond MOST_PLANES groups go to `aside`."""
     planes: list[list[Slice]] = []
-    for one in slices:
-        fitting = next((plane for plane in planes if not _differs(one, plane[0])), None)
+    for slice_ in slices:
+        fitting = next((plane for plane in planes if not _difference(slice_, plane[0])), None)
         if fitting is not None:
-            fitting.append(one)
+            fitting.append(slice_)
         elif len(planes) < MOST_PLANES:
-            planes.append([one])
+            planes.append([slice_])
         else:
-            aside.append(SetAside(one.file, "other plane", f"is of one plane more than {MOST_PLANES} in its series"))
+            too_many = f"belongs to a series of more than {MOST_PLANES} planes"
+            aside.append(SetAside(slice_.file, "other plane", too_many))
     return planes
 
 
-def _differs(one: Slice, other: Slice) -> str:
-    """How two slices differ so that they cannot be of one stack; nothing if they do not."""
-    if one.shape != other.shape:
+def _difference(slice_: Slice, other: Slice) -> str:
+    """Why two slices cannot be of one stack; empty if they can."""
+    if slice_.shape != other.shape:
         return "another size"
-    if abs(one.place.orientation - other.place.orientation).max() > 1e-3:
+    # headers round direction cosines and spacing to a few digits
+    if abs(slice_.place.orientation - other.place.orientation).max() > 1e-3:
         return "another plane"
-    if abs(one.place.spacing / other.place.spacing - 1).max() > 1e-3:
+    if abs(slice_.place.spacing / other.place.spacing - 1).max() > 1e-3:
         return "another pixel spacing"
     return ""
 
 
-def _how(one: Slice, plane: list[Slice]) -> str:
-    """Why a slice is no part of the largest stack of its series."""
-    return f"has {_differs(one, plane[0])} than the {len(plane)} slices of its series"
+def _how(slice_: Slice, plane: list[Slice]) -> str:
+    """Why a slice does not belong to the largest stack of its series."""
+    return f"has {_difference(slice_, plane[0])} than the {len(plane)} slices of its series"
 
 
 def _apart(plane: list[Slice], aside: list[SetAside]) -> list[list[Slice]]:
-    """A stack as several where slices lie at one place and something tells them apart; copies go to `aside`."""
+    """A stack split into several where an element of APART distinguishes slices at the same position."""
     if _most_at_one_place(plane) == 1:
         return [plane]
-    plane = _unlike(plane, aside)
-    many = _most_at_one_place(plane)
+    plane = _without_same_pixels(plane, aside)
+    most = _most_at_one_place(plane)
+    # one element must do it alone: combined, elements such as the time would separate any two slices
     for number in range(len(APART)):
-        parts = list(_by(plane, key=lambda one, number=number: one.told[number]).values())
-        # more parts than lie at one place are scans that overlap here and there, if each is a scan at all
-        told = len(parts) == many or (len(parts) > many and min(map(len, parts)) >= LEAST)
-        if many > 1 and told and all(_most_at_one_place(part) == 1 for part in parts):
+        parts = list(_by(plane, key=lambda slice_, number=number: slice_.distinction[number]).values())
+        # as many parts as slices share a position are phases; more parts are scans that overlap in places, but only
+        # if each has enough slices to be a scan
+        is_split = len(parts) == most or (len(parts) > most and min(map(len, parts)) >= LEAST)
+        if most > 1 and is_split and all(_most_at_one_place(part) == 1 for part in parts):
             return parts
     return [plane]
 
 
 def _by(slices: list[Slice], *, key: Callable[[Slice], Any]) -> dict[Any, list[Slice]]:
-    """The slices by a key, in the order in which each key first comes."""
+    """The slices grouped by a key, groups in the order of their first slices."""
     groups: dict[Any, list[Slice]] = defaultdict(list)
-    for one in slices:
-        groups[key(one)].append(one)
+    for slice_ in slices:
+        groups[key(slice_)].append(slice_)
     return groups
 
 
 def _by_height(plane: list[Slice]) -> list[Slice]:
-    """The slices in the order in which they lie along the normal."""
+    """The slices in the order of their positions along the normal."""
     normal = plane[0].place.normal
-    return sorted(plane, key=lambda one: (float(one.place.position @ normal), str(one.file), one.frame))
+    return sorted(plane, key=lambda slice_: (float(slice_.place.position @ normal), str(slice_.file), slice_.frame))
 
 
 def _most_at_one_place(plane: list[Slice]) -> int:
-    """How many slices lie at the place at which most lie."""
+    """The largest number of slices at one position."""
     return max(len(group) for group in _crowds(plane))
 
 
 def _crowds(plane: list[Slice]) -> list[list[Slice]]:
-    """The slices by place, along the normal."""
+    """The slices grouped by position, along the normal."""
     normal = plane[0].place.normal
     ordered = _by_height(plane)
     crowds = [[ordered[0]]]
-    for one in ordered[1:]:
-        near = (one.place.position - crowds[-1][0].place.position) @ normal < SAME_PLACE
-        if near:
-            crowds[-1].append(one)
+    for slice_ in ordered[1:]:
+        distance = (slice_.place.position - crowds[-1][0].place.position) @ normal
+        if distance < SAME_PLACE:
+            crowds[-1].append(slice_)
         else:
-            crowds.append([one])
+            crowds.append([slice_])
     return crowds
 
 
-def _unlike(plane: list[Slice], aside: list[SetAside]) -> list[Slice]:
-    """The slices without those that hold the same values as another at their place."""
-    lost, stored = set(), cache(_stored)
+def _without_same_pixels(plane: list[Slice], aside: list[SetAside]) -> list[Slice]:
+    """The slices without those that hold the same values as another at their position; they go to `aside`."""
+    # a file of many frames is read once
+    copies, stored = set(), cache(_stored)
     for crowd in _crowds(plane):
         seen: dict[tuple[bytes, str], Slice] = {}
-        for one in sorted(crowd, key=lambda one: str(one.file)) if len(crowd) > 1 else []:
-            first = seen.setdefault(stored(one.file), one)
-            # frames of one file are no copies of each other
-            if first.file != one.file:
-                aside.append(SetAside(one.file, "duplicate", f"is the same image as {first.file.name}"))
-                lost.add(id(one))
-    return [one for one in plane if id(one) not in lost]
+        for slice_ in sorted(crowd, key=lambda slice_: str(slice_.file)) if len(crowd) > 1 else []:
+            first = seen.setdefault(stored(slice_.file), slice_)
+            # frames of one file are never copies of each other
+            if first.file != slice_.file:
+                aside.append(SetAside(slice_.file, "duplicate", f"is the same image as {first.file.name}"))
+                copies.add(id(slice_))
+    return [slice_ for slice_ in plane if id(slice_) not in copies]
 
 
 def _stored(path: Path) -> tuple[bytes, str]:
-    """The pixels of a file as they are stored, and what turns them into measured values."""
+    """A digest of the pixel data of a file, and its rescale: files that agree in both hold the same values."""
     with refusing(path, what=IMAGE):
         dataset = opened(path)
         pixels = bytes(next(dataset[name].value for name in PIXELS if name in dataset))

@@ -1,6 +1,6 @@
-"""Gives the slices of a CT one by one from feet to head, in Hounsfield units, each with its place in the patient.
+"""Reads the slices of a CT one by one from feet to head, in Hounsfield units, each with its place in the patient.
 
-A scan is read once, and of a volume no more than one is held; what is wrong with one slice costs that slice alone.
+A scan is read once, and no more than one volume is in memory; a fault of one slice costs only that slice.
 """
 
 from collections import Counter
@@ -22,9 +22,9 @@ from headwater.data.io.series import Series, SetAside, Sorted, sort_files
 from headwater.data.io.stacking import read_slices
 
 HEAD = 2**16
-"""Bytes in which a header of words mostly ends."""
+"""Bytes within which most headers end, so that the pixels need not be read."""
 
-NOT_HOUNSFIELD = "does not tell Hounsfield units"
+NOT_HOUNSFIELD = "has no rescale to Hounsfield units"
 
 
 class Place(NamedTuple):
@@ -37,17 +37,17 @@ class Place(NamedTuple):
 
 
 class Slice(NamedTuple):
-    """One slice of a scan, or why it is none."""
+    """One slice of a scan, or the reason why it cannot be used."""
 
     file: Path
     number: int
-    """of the file's slices, from the feet to the head"""
+    """among the slices of its file, counted from the feet to the head"""
     pixels: np.ndarray | None = None
     """int16 (rows, columns), Hounsfield units"""
     place: Place | None = None
     reason: str = ""
     person: dict[str, str | float] = {}
-    """sex and age, where the header tells them"""
+    """sex and age, where the header has them"""
 
 
 def hounsfield(values: np.ndarray) -> np.ndarray:
@@ -57,59 +57,62 @@ def hounsfield(values: np.ndarray) -> np.ndarray:
 
 
 def read_slice(path: Path) -> np.ndarray:
-    """The one slice of a DICOM file: int16 (rows, columns), Hounsfield units; refused if it is no slice of a CT."""
-    (found,) = dicom_slices([path])
-    if found.pixels is None:
-        raise UserError(found.reason, nameless="is no readable slice of a CT")
-    return found.pixels
+    """The only slice of a DICOM file: int16 (rows, columns), Hounsfield units; refuses all but a CT slice."""
+    (slice_,) = dicom_slices([path])
+    if slice_.pixels is None:
+        raise UserError(slice_.reason, nameless="is not a readable CT slice")
+    return slice_.pixels
 
 
 def dicom_slices(files: Sequence[Path]) -> Iterator[Slice]:
-    """What became of each of these files: the slices of their scans in anatomical order, then what is no slice."""
-    found = sort_files(files)
-    frames = Counter(one.file for series in found.series for one in series.slices)
-    refused = [_aside(one) for one in _once(found)]
-    for series in sorted(found.series, key=lambda series: series.name):
-        for number, one in enumerate(series.slices):
-            if frames[one.file] > 1:
-                refused.append(Slice(one.file, 0, reason=f"{one.file}: holds {frames[one.file]} frames, not one slice"))
-                frames[one.file] = -1
-            elif frames[one.file] == 1:
+    """One slice for each file: those that can be read in anatomical order, scan by scan, then the others by name."""
+    scans = sort_files(files)
+    frames = Counter(header.file for series in scans.series for header in series.slices)
+    refused = [_refused(item) for item in _set_aside_once(scans)]
+    for series in sorted(scans.series, key=lambda series: series.name):
+        for number, header in enumerate(series.slices):
+            file = header.file
+            if frames[file] > 1:
+                refused.append(Slice(file, 0, reason=f"{file}: holds {frames[file]} frames, not one slice"))
+                # reported once, not for each of its frames
+                frames[file] = -1
+            elif frames[file] == 1:
                 slice_ = _read(series, number)
                 if slice_.pixels is None:
                     refused.append(slice_)
                 else:
                     yield slice_
-    yield from sorted(refused, key=lambda one: str(one.file))
+    yield from sorted(refused, key=lambda slice_: str(slice_.file))
 
 
-def _once(found: Sorted) -> list[SetAside]:
-    """What was set aside, a file once, and none of which a slice was kept."""
-    kept = {one.file for series in found.series for one in series.slices}
-    return list({one.file: one for one in found.set_aside if one.file not in kept}.values())
+def _set_aside_once(scans: Sorted) -> list[SetAside]:
+    """The files of which no frame is part of a scan, each once."""
+    kept = {header.file for series in scans.series for header in series.slices}
+    return list({item.file: item for item in scans.set_aside if item.file not in kept}.values())
 
 
-def _aside(one: SetAside) -> Slice:
-    """Why a file is no slice; of an unreadable one the reason names it already."""
-    reason = one.reason if one.kind == "unreadable" else f"{one.file}: {one.reason}"
-    return Slice(one.file, 0, reason=reason)
+def _refused(item: SetAside) -> Slice:
+    """A file that is not a slice, with a reason that names it."""
+    # the reason of an unreadable file is the text of a UserError, which begins with the file
+    reason = item.reason if item.kind == "unreadable" else f"{item.file}: {item.reason}"
+    return Slice(item.file, 0, reason=reason)
 
 
 def _read(series: Series, number: int) -> Slice:
     """One slice of a series of files, or why it cannot be read."""
-    one = series.slices[number]
-    if one.unit != "HU":
-        return Slice(one.file, 0, reason=f"{one.file}: {NOT_HOUNSFIELD}")
+    header = series.slices[number]
+    if header.unit != "HU":
+        return Slice(header.file, 0, reason=f"{header.file}: {NOT_HOUNSFIELD}")
     try:
-        pixels = next(read_slices(series._replace(slices=(one,))))
+        pixels = next(read_slices(series._replace(slices=(header,))))
     except UserError as refusal:
-        return Slice(one.file, 0, reason=str(refusal))
-    place = Place(series.name, float(series.heights[number]), *map(float, one.place.spacing))
-    return Slice(one.file, 0, hounsfield(pixels), place)
+        return Slice(header.file, 0, reason=str(refusal))
+    place = Place(series.name, float(series.heights[number]), *map(float, header.place.spacing))
+    return Slice(header.file, 0, hounsfield(pixels), place)
 
 
 def nifti_places(path: Path) -> list[Place]:
-    """Where the axial slices of a NIfTI volume lie, from the feet to the head, by its header alone."""
+    """The places of the axial slices of a NIfTI volume, from the feet to the head, from its header alone."""
     volume = outline(path).turned()
     along = volume.directions[:, 0]
     first, step = float(volume.origin @ along), volume.spacing[0]
@@ -117,10 +120,10 @@ def nifti_places(path: Path) -> list[Place]:
 
 
 def counted_from_feet(path: Path) -> bool:
-    """Whether the slices of a NIfTI volume lie in its file from the feet to the head; refused if they are not axial."""
+    """Whether a NIfTI file stores its slices from the feet to the head; refuses slices that are not axial."""
     letters = outline(path).orientation
     if letters[0] not in "IS":
-        raise UserError("is not made of axial slices", file=path, nameless="is not made of axial slices")
+        raise UserError("does not consist of axial slices", file=path, nameless="does not consist of axial slices")
     return letters[0] == "S"
 
 
@@ -132,39 +135,40 @@ def nifti_slices(path: Path) -> Iterator[Slice]:
 
 
 def read_words(path: Path, names: Sequence[str]) -> dict[str, str]:
-    """Elements of a DICOM header as text, empty where it lacks one, mostly without reading the whole file."""
+    """Elements of a DICOM header as text, empty where absent; reads only the beginning of the file if that suffices."""
     with refusing(path, what=IMAGE):
         with path.open("rb") as file:
             head = file.read(HEAD)
         try:
-            told = _beginning(head, names=names)
+            dataset = _beginning(head, names=names)
         except (EOFError, ValueError, LookupError):
-            told = opened(path, tags=names)
-        if not len(told.file_meta) and not len(told):
-            raise UserError("is no DICOM file", file=path, remedy="fetch it again", nameless="is no DICOM file")
-        return {name: _text(told.get(name)) for name in names}
+            dataset = opened(path, tags=names)
+        if not len(dataset.file_meta) and not len(dataset):
+            raise UserError("is not a DICOM file", file=path, remedy="fetch it again", nameless="is not a DICOM file")
+        return {name: _text(dataset.get(name)) for name in names}
 
 
 def _beginning(head: bytes, *, names: Sequence[str]) -> pydicom.Dataset:
-    """What the beginning of a file says of these elements; EOFError where it ends before all of them."""
+    """These elements from the beginning of a file; EOFError if it ends before the last of them could come."""
     last, reached = max(map(Tag, names)), len(head) < HEAD
 
     def is_over(tag: BaseTag, kind: str | None, length: int) -> bool:
         nonlocal reached
-        # pydicom steps over what it is not asked for, and ends without a word where that lies beyond the beginning
+        # pydicom skips elements that it is not asked for, and stops without an error where a skip leads beyond the end
         reached = reached or tag > last
         return tag in map(Tag, PIXELS)
 
     if DEFLATED in head:
+        # the elements can only be read from the whole file
         raise EOFError
-    told = read_partial(BytesIO(head), is_over, force=True, specific_tags=list(map(Tag, names)))
+    dataset = read_partial(BytesIO(head), is_over, force=True, specific_tags=list(map(Tag, names)))
     if not reached:
         raise EOFError
-    return told
+    return dataset
 
 
-def _text(told: object) -> str:
-    """An element as text; numbers of a list with a backslash between them, as the file has it."""
-    if told is None:
+def _text(value: object) -> str:
+    """An element as text; several values are separated by backslashes, as in the file."""
+    if value is None:
         return ""
-    return str(told).strip() if isinstance(told, str) or not np.iterable(told) else "\\".join(map(str, told))
+    return str(value).strip() if isinstance(value, str) or not np.iterable(value) else "\\".join(map(str, value))

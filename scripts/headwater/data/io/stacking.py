@@ -1,4 +1,4 @@
-"""Makes a volume of the slices of a scan, or says why they make none: a gap, a tilted gantry, a slice too many."""
+"""Stacks the slices of a scan into a volume, or refuses them: gaps, a tilted gantry, two slices at one position."""
 
 from collections.abc import Iterator
 from typing import Literal
@@ -15,12 +15,13 @@ from headwater.study.ct_windows import AIR
 
 
 def read_slices(series: Series) -> Iterator[np.ndarray]:
-    """The slices of a series in their order: float32 (rows, columns), measured values; geometry is not asked for."""
+    """The slices of a series in their order: float32 (rows, columns), measured values; gaps and tilt do not matter."""
     path, frames = None, None
-    for one in series.slices:
-        if one.file != path:
-            path, frames = one.file, read_frames(one.file)
-        yield frames.pixels[one.frame]
+    for slice_ in series.slices:
+        # frames of one file follow each other, so that it is read once
+        if slice_.file != path:
+            path, frames = slice_.file, read_frames(slice_.file)
+        yield frames.pixels[slice_.frame]
 
 
 def read_volume(
@@ -33,9 +34,9 @@ def read_volume(
 ) -> Volume:
     """A series as one volume, slices in the order of the normal.
 
-    Slices at uneven distances, one missing among them, are refused, or resampled along the normal: linearly, every
-    `step` millimetres, by default the median distance. Slices that do not lie behind each other, as of a tilted gantry,
-    are refused, or moved behind the middle one: linearly within each slice, with `outside` where there was nothing.
+    Slices at uneven distances, as when one is missing, are refused or resampled along the normal: linearly, every
+    `step` millimetres, by default the median distance. Slices with differing in-plane offsets, as from a tilted gantry,
+    are refused or shifted to the offset of the middle slice: linearly, with `outside` where there are no values.
     """
     _refuse_no_stack(series)
     if not series.is_straight and tilt == "refuse":
@@ -44,8 +45,9 @@ def read_volume(
         _refuse_gaps(series)
     straight = series.is_straight
     voxels = np.empty((len(series.slices), *series.slices[0].shape), np.float32)
-    for number, (one, by) in enumerate(zip(read_slices(series), series.offsets, strict=True)):
-        voxels[number] = one if straight else shift(one, by, order=1, cval=outside)
+    for number, (pixels, offset) in enumerate(zip(read_slices(series), series.offsets, strict=True)):
+        # only interpolated if needed, because it smooths
+        voxels[number] = pixels if straight else shift(pixels, offset, order=1, cval=outside)
     heights = series.heights
     if not series.is_even or step is not None:
         heights = _even(series, step=step)
@@ -54,66 +56,69 @@ def read_volume(
 
 
 def _refuse_no_stack(series: Series) -> None:
-    """Refuse what is no stack of slices, whatever is resampled."""
+    """Refuse slices that make no volume even after resampling."""
     file = series.slices[0].file
     if len(series.slices) == 1:
-        raise UserError("is the only slice of its series", file=file, remedy="a volume takes two or more; read slices")
+        raise UserError("is the only slice of its series", file=file, remedy="a volume needs two or more; read slices")
     if series.repeated:
         first = int(np.diff(series.heights).argmin())
-        both = f"lies where {series.slices[first + 1].file.name} lies ({series.repeated} such slices)"
-        nameless = f"slices that lie where another lies: {series.repeated}"
-        remedy = "nothing tells them apart; take one of each out"
-        raise UserError(both, file=series.slices[first].file, remedy=remedy, nameless=nameless)
+        what = f"has the same position as {series.slices[first + 1].file.name} ({series.repeated} such slices)"
+        nameless = f"slices at the same position as another: {series.repeated}"
+        remedy = "no element distinguishes them; remove one of each pair"
+        raise UserError(what, file=series.slices[first].file, remedy=remedy, nameless=nameless)
     if len(series.slices) * np.prod(series.slices[0].shape) > MOST_VOXELS:
         raise UserError(f"belongs to a series of {len(series.slices)} slices, too many for one volume", file=file)
 
 
 def _refuse_tilt(series: Series) -> None:
-    """Refuse slices that do not lie behind each other."""
-    what = f"begins a series whose slices do not lie behind each other: tilted by {series.tilt:.1f} degrees"
-    remedy = "move them by tilt='resample', or read slices"
-    raise UserError(what, file=series.slices[0].file, remedy=remedy, nameless="slices do not lie behind each other")
+    """Refuse slices with differing in-plane offsets."""
+    what = f"begins a series whose slices are offset in plane: tilted by {series.tilt:.1f} degrees"
+    remedy = "resample it with tilt='resample', or read slices"
+    raise UserError(what, file=series.slices[0].file, remedy=remedy, nameless="slices are offset in plane")
 
 
 def _refuse_gaps(series: Series) -> None:
-    """Refuse slices at uneven distances, by the first that is out of step."""
+    """Refuse slices at uneven distances, naming the largest deviation."""
     distances = np.diff(series.heights)
     usual = float(np.median(distances))
     after = int(abs(distances - usual).argmax())
     what = (
-        f"is followed by a step of {distances[after]:.2f} mm, where the series has {usual:.2f} mm as a rule "
+        f"is followed by a gap of {distances[after]:.2f} mm, where the series usually has {usual:.2f} mm "
         f"({series.slices[after + 1].file.name} is next)"
     )
-    remedy = "fetch what is missing, or resample by gaps='resample', or read slices"
+    remedy = "fetch the missing slices, resample with gaps='resample', or read slices"
     raise UserError(what, file=series.slices[after].file, remedy=remedy, nameless="slices at uneven distances")
 
 
 def _even(series: Series, *, step: float | None) -> np.ndarray:
-    """Heights at even distances, from the first slice as far as the last."""
-    wide = float(np.median(np.diff(series.heights))) if step is None else step
-    if not np.isfinite(wide) or wide <= 0:
-        raise ValueError(f"a step of {wide} mm")
-    many = int(np.ptp(series.heights) / wide + 1e-6) + 1
+    """Evenly spaced heights from the first slice to the last."""
+    distance = float(np.median(np.diff(series.heights))) if step is None else step
+    if not np.isfinite(distance) or distance <= 0:
+        raise ValueError(f"a step of {distance} mm")
+    # the small number keeps the last slice where rounding leaves the quotient just below a whole number
+    many = int(np.ptp(series.heights) / distance + 1e-6) + 1
     if many < 2:
-        raise ValueError(f"a step of {wide} mm, wider than the series")
+        raise ValueError(f"a step of {distance} mm, wider than the series")
     if many * np.prod(series.slices[0].shape) > MOST_VOXELS:
-        what = f"would take {many} slices at a step of {wide:g} mm"
+        what = f"would take {many} slices at a step of {distance:g} mm"
         raise UserError(what, file=series.slices[0].file, remedy="its positions may be wrong; take a wider step")
-    return series.heights[0] + np.arange(many) * wide
+    return series.heights[0] + np.arange(many) * distance
 
 
 def _interpolated(voxels: np.ndarray, *, heights: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Slices at the wanted heights, each from its two neighbours by their nearness."""
+    """Slices at the wanted heights, interpolated linearly between the two nearest."""
+    # clipped, so that the last height too lies between two slices
     lower = np.clip(np.searchsorted(heights, wanted, side="right") - 1, 0, len(heights) - 2)
     share = ((wanted - heights[lower]) / (heights[lower + 1] - heights[lower])).astype(np.float32)
-    made = np.empty((len(wanted), *voxels.shape[1:]), np.float32)
+    resampled = np.empty((len(wanted), *voxels.shape[1:]), np.float32)
     for number, (below, part) in enumerate(zip(lower, share, strict=True)):
-        made[number] = voxels[below] * (1 - part) + voxels[below + 1] * part
-    return made
+        resampled[number] = voxels[below] * (1 - part) + voxels[below + 1] * part
+    return resampled
 
 
 def _affine(series: Series, heights: np.ndarray) -> np.ndarray:
-    """Where the voxels of straight slices at even heights lie."""
+    """The affine (4, 4) of slices without offsets at evenly spaced heights."""
+    # the middle slice is the one that the others were shifted to
     place = series.slices[len(series.slices) // 2].place
     affine = np.eye(4)
     affine[:3, 0] = place.normal * (heights[-1] - heights[0]) / max(1, len(heights) - 1)
