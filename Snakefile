@@ -11,7 +11,7 @@ from snakemake.utils import min_version
 
 min_version("9.8")
 
-# a config given on the command line stands alone; it is not laid over the demo's
+# a config given on the command line replaces the demo's; the two are not merged
 if not workflow.configfiles:
 
     configfile: "config/config.yaml"
@@ -31,9 +31,9 @@ rule all:
         rules.report.output,
 
 
-# only where the grid is started, not in its jobs
+# runs only in the Snakemake that the user started, not in those inside its jobs
 onstart:
-    # only the executor of SLURM knows a name for its jobs
+    # the SLURM executor marks all its jobs with this name; other executors have none
     name = getattr(getattr(workflow.scheduler, "_executor", None), "run_uuid", None)
     try:
         session.begin(GRAPH, local=workflow.local_exec, session=name)

@@ -1,4 +1,4 @@
-"""Called by Snakemake in each job that trains: start the training's processes, here or inside a SLURM job."""
+"""Called by Snakemake in each job that trains: start the training's processes, here or inside a job of a scheduler."""
 
 from headwater.cluster.launch import main
 

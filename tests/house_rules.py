@@ -21,6 +21,18 @@ TRAINS = {"adopt", "embed", "pretrain", "finetune", "predict", "transport"}
 TIMES_TRAININGS = {"planning.rehearse"}
 """What planning starts in a process of its own, to time real optimiser steps."""
 
+SCHEDULERS = LIBRARY / "cluster" / "schedulers"
+"""The only place that may call a scheduler's commands or read its variables."""
+
+WAYS_TO_A_SCHEDULER = re.compile(
+    r"\b(?:squeue|sacct|scancel|srun|sbatch|scontrol|sinfo|sacctmgr)\b|\b(?:SLURM|SBATCH|SRUN)_\w*"
+)
+
+NAME_OF_A_SCHEDULER = re.compile(r"\bSLURM\b")
+"""Messages take it from a plug-in's TITLE in the rooms that speak to schedulers."""
+
+SPEAKS_TO_SCHEDULERS = (LIBRARY / "cluster", LIBRARY / "planning")
+
 LONGEST_FUNCTION = 60
 LONGEST_MODULE = 400
 MOST_ENTRIES = 12
@@ -123,8 +135,17 @@ def no_host_and_no_machine(root: Path) -> Iterator[str]:
     yield from _lines_with(root, MACHINE_PATH)
 
 
-def _lines_with(root: Path, pattern: re.Pattern) -> Iterator[str]:
-    for file in files(root):
+def schedulers_are_plugins(root: Path) -> Iterator[str]:
+    """Code outside the plug-ins that knows a scheduler: its commands, its variables or, in messages, its name."""
+    code = [file for file in files(root) if file.parts[0] in ("scripts", "workflow") or file.name == "Snakefile"]
+    outside = [file for file in code if SCHEDULERS not in file.parents]
+    yield from _lines_with(root, WAYS_TO_A_SCHEDULER, among=outside)
+    speaking = [file for file in outside if set(SPEAKS_TO_SCHEDULERS) & set(file.parents)]
+    yield from _lines_with(root, NAME_OF_A_SCHEDULER, among=speaking)
+
+
+def _lines_with(root: Path, pattern: re.Pattern, *, among: list[Path] | None = None) -> Iterator[str]:
+    for file in files(root) if among is None else among:
         for number, line in enumerate(_text(root / file).splitlines(), start=1):
             if found := pattern.search(line):
                 yield f"{file}:{number}: {found[0]}"

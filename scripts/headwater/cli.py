@@ -1,4 +1,4 @@
-"""The `headwater` command: what people call, each sub-command loaded only when it is asked for."""
+"""The `headwater` command; each sub-command is imported only when it is called."""
 
 import os
 import sys
@@ -17,9 +17,9 @@ COMMANDS = {
     "doctor": ("headwater.data.integrity:doctor", "Check a copy of an archive before any job reads it."),
     "twin": ("headwater.stages.twin:twin", "Make a small synthetic archive in the layout of a real one."),
     "trace": ("headwater.reporting.trace:whence", "Follow a number of the report back to its files."),
-    "submit": ("", "Run a study on SLURM by a controller job; watch it, end it, debug one run."),
+    "submit": ("", "Run a study on a cluster by a controller job; watch it, end it, debug one run."),
 }
-"""Each command: where its function is, and what `headwater --help` says of it. Groups have none of their own."""
+"""Each command: the place of its function and its line in `headwater --help`. Groups have no function."""
 
 GROUPS = {
     "plan": {
@@ -38,7 +38,7 @@ GROUPS = {
         ),
     },
     "submit": {
-        "start": ("headwater.cluster.submit:start", "Run the study by a small SLURM job of its own."),
+        "start": ("headwater.cluster.submit:start", "Run the study by a small job of its own."),
         "watch": ("headwater.cluster.submit:watch", "Run the study from this shell, for tmux or screen."),
         "status": ("headwater.cluster.submit:status", "Show the controller and its jobs."),
         "logs": ("headwater.cluster.submit:logs", "Show the end of the controller's log."),
@@ -46,7 +46,7 @@ GROUPS = {
         "one": ("headwater.cluster.debug_run:one", "Train one run by hand, for debugging."),
     },
 }
-"""The commands of each group, in the same form."""
+"""The sub-commands of each group, in the same form."""
 
 HELP = """Where should my network's first weights come from? Plan a study, watch it and trace its numbers.
 
@@ -54,9 +54,9 @@ Every command explains its arguments: headwater COMMAND --help. Studies themselv
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command line of `headwater`; a mistake is one line and exit 2."""
+    """Run a command line of `headwater`; a mistake prints one line and exits with 2."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    # scripts/plan.py had a name for what `plan` does without a further command
+    # `plan study` is what `plan` without a sub-command was called in scripts/plan.py
     if words[:2] == ["plan", "study"]:
         del words[1]
     name = " ".join(_named(words))
@@ -69,20 +69,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
             command_line.run(app, words, name=name)
             sys.stdout.flush()
     except BrokenPipeError:
-        # the reader, such as `head`, has seen enough; Python would complain once more when it closes the output
+        # the reader of a pipe, such as `head`, has ended; without this Python would fail again when closing its output
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
 
 
 def _named(words: list[str]) -> list[str]:
-    """The command and its sub-command, if the words begin with one."""
+    """The command and sub-command at the beginning of the words, if any."""
     if not words or words[0] not in COMMANDS:
         return []
     return words[:2] if len(words) > 1 and words[1] in GROUPS.get(words[0], ()) else words[:1]
 
 
 def application(words: list[str]) -> App:
-    """The command with all that these words may ask for."""
+    """The command with its sub-commands; only those that the words call for are loaded."""
     app = command_line.application(
         "headwater",
         help=HELP,
@@ -90,20 +90,20 @@ def application(words: list[str]) -> App:
     )
     app.register_install_completion_command(help="Install the completion of commands and options for your shell.")
     for name, (place, summary) in COMMANDS.items():
-        called = words[:1] == [name]
+        is_called = words[:1] == [name]
         if name in GROUPS:
-            app.command(_group(name, words[1:] if called else [], summary))
+            app.command(_group(name, words[1:] if is_called else [], summary))
         else:
-            # a summary would stand in place of the function's whole text
-            app.command(place, name=name, help=None if called else summary)
-    # cyclopts loads what a group itself does at once, so that it is given only where it may be asked for
+            # a called command's help is its full docstring, which a summary would replace
+            app.command(place, name=name, help=None if is_called else summary)
+    # cyclopts imports a group's default function at once, so it is registered only if it may be called
     if words[:1] in (["plan"], ["--install-completion"]):
         _add_overview(app["plan"], words[1:])
     return app
 
 
 def _group(name: str, words: list[str], summary: str) -> App:
-    """A command with commands of its own."""
+    """A command with sub-commands."""
     app = command_line.application(name, help=summary)
     for inner, (place, line) in GROUPS[name].items():
         app.command(place, name=inner, help=None if words[:1] == [inner] else line)
@@ -111,7 +111,7 @@ def _group(name: str, words: list[str], summary: str) -> App:
 
 
 def _add_overview(plan: App, words: list[str]) -> None:
-    """What `plan` does without a further command; a word that is neither a command nor a file is a mistake."""
+    """Make the overview the default of `plan`; a word that is neither a sub-command nor a file is a mistake."""
     from headwater.planning.overview import overview
 
     first = words[0] if words else "-"

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from headwater.cluster import controller_lock, slurm
+from headwater.cluster import controller_lock, waiting
+from headwater.cluster.schedulers import slurm
 from headwater.cluster.snakemake_log import SnakemakeLog
-from headwater.cluster.watchdog import Waiting
+from headwater.cluster.watchdog import Watchdog
 from workflow_made import ROOT, environment, small_config, snakemake
 
 pytestmark = pytest.mark.cluster
@@ -69,10 +70,10 @@ def test_the_controller_outlives_its_own_time(tmp_path: Path):
     [job] = re.findall(r"job (\d+)", said)
     try:
         assert f"job {job}: " in submit(by_slurm, "status")
-        until(lambda: not slurm.alive(job), seconds=1500)
+        until(lambda: not waiting.answered(slurm.alive, job), seconds=1500)
     finally:
         ended = submit(by_slurm, "logs", "--lines", "300")
-        if slurm.alive(job):
+        if waiting.answered(slurm.alive, job):
             submit(by_slurm, "cancel")
     until(lambda: starts_of(job)[-1:] == ["COMPLETED"], seconds=30)
     assert starts_of(job).count("REQUEUED") >= 2, ended
@@ -101,7 +102,8 @@ def end_of(job: str) -> float:
 
 @pytest.mark.usefixtures("cluster")
 def test_a_job_that_was_preempted_for_good_runs_again(tmp_path: Path):
-    idle = slurm.asked("sinfo", "-h", "-N", "-t", "idle", "-p", "preemptcancel", "-o", "%N").split()
+    asked = ["sinfo", "-h", "-N", "-t", "idle", "-p", "preemptcancel", "-o", "%N"]
+    idle = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()
     if not idle:
         pytest.skip("no idle node in a partition preemptcancel, as that of tests/cluster/slurm.py is")
     node = idle[-1]
@@ -111,13 +113,13 @@ def test_a_job_that_was_preempted_for_good_runs_again(tmp_path: Path):
     sbatch(tmp_path, "-p", "gpu", "-w", node, "--wrap", "true")
     until(lambda: starts_of(low)[-1:] == ["PREEMPTED"], seconds=120)
     lines: list[str] = []
-    log = SnakemakeLog(tmp_path)
+    log = SnakemakeLog(tmp_path, submitted=slurm.SUBMITTED)
     log.submitted.add(low)
-    waiting = Waiting(tmp_path, session=-1, log=log, patience=600, say=lines.append)
-    until(lambda: waiting.look() is None and lines, seconds=60)
+    watchdog = Watchdog(tmp_path, scheduler=slurm, session=-1, log=log, patience=600, say=lines.append)
+    until(lambda: watchdog.look() is None and lines, seconds=60)
     assert lines == [f"job {low} was preempted for good; put back into the queue"]
     until(lambda: starts_of(low) == ["REQUEUED", "RUNNING"], seconds=90)
-    slurm.end([low])
+    waiting.end([low], scheduler=slurm)
 
 
 def sbatch(folder: Path, *options: str) -> str:

@@ -78,4 +78,4 @@ def test_a_training_gets_the_gpus_of_its_ranks_and_looks_for_them(tmp_path: Path
         log = (tmp_path / "snakemake.log").read_text() + "".join(
             file.read_text() for file in tmp_path.glob(".snakemake/slurm_logs/**/*.log")
         )
-        assert re.search(r"torch finds no GPU, though this job was given \d", log)
+        assert re.search(r"torch finds no GPU, although CUDA_VISIBLE_DEVICES is \d", log)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from headwater.cluster import accounting, run_lock, slurm
+from headwater.cluster import run_lock, schedulers, session, waiting
+from headwater.cluster.schedulers import Absent, Silent, slurm
 from headwater.core.errors import UserError
 from slurm_made import FakeSlurm, slurm_in
 
@@ -17,8 +18,8 @@ RUNNING = {"state": "RUNNING", "restarts": 0}
 
 @pytest.fixture
 def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
-    monkeypatch.setattr(slurm, "BETWEEN_LOOKS", 0.01)
-    monkeypatch.setattr(slurm, "BETWEEN_TRIES", 0.01)
+    monkeypatch.setattr(waiting, "BETWEEN_LOOKS", 0.01)
+    monkeypatch.setattr(waiting, "BETWEEN_TRIES", 0.01)
     return slurm_in(tmp_path / "slurm", monkeypatch)
 
 
@@ -32,10 +33,10 @@ def events(progress: Path) -> list[tuple[str, str]]:
 def test_a_lease_is_held_and_given_back(tmp_path: Path, queue: FakeSlurm):
     progress = tmp_path / "progress" / "abc.pt"
     queue.jobs = {"7": RUNNING}
-    with run_lock.held(progress, job="7") as outcome:
-        assert run_lock.owner(progress) == "7"
+    with run_lock.held(progress, scheduler=slurm, job="7") as outcome:
+        assert run_lock.holder(progress) == "7"
         outcome["code"] = 143
-    assert run_lock.owner(progress) is None
+    assert run_lock.holder(progress) is None
     assert events(progress) == [("7", "began"), ("7", "ended")]
     assert json.loads(progress.with_name(run_lock.LOG).read_text().splitlines()[1])["code"] == 143
 
@@ -44,20 +45,20 @@ def test_a_newcomer_ends_the_job_before_it(tmp_path: Path, queue: FakeSlurm):
     progress = tmp_path / "abc.pt"
     queue.jobs = {"7": RUNNING, "8": RUNNING}
     # as a job that is killed does: it never gives its lease back
-    run_lock._claimed(progress, job="7")
-    with run_lock.held(progress, job="8"):
+    run_lock._claimed(progress, scheduler=slurm, job="7")
+    with run_lock.held(progress, scheduler=slurm, job="8"):
         assert set(queue.jobs) == {"8"}
-        assert run_lock.owner(progress) == "8"
+        assert run_lock.holder(progress) == "8"
     assert events(progress) == [("8", "cancels"), ("8", "began"), ("8", "ended")]
 
 
 def test_nobody_is_cancelled_who_has_ended_by_himself(tmp_path: Path, queue: FakeSlurm):
     progress = tmp_path / "abc.pt"
-    run_lock._claimed(progress, job="7")
+    run_lock._claimed(progress, scheduler=slurm, job="7")
     queue.jobs = {"8": RUNNING}
-    with run_lock.held(progress, job="8"):
+    with run_lock.held(progress, scheduler=slurm, job="8"):
         pass
-    with run_lock.held(progress, job="9"):
+    with run_lock.held(progress, scheduler=slurm, job="9"):
         pass
     assert not [asked for asked in queue.asked if asked[0] == "scancel"]
 
@@ -65,8 +66,8 @@ def test_nobody_is_cancelled_who_has_ended_by_himself(tmp_path: Path, queue: Fak
 def test_a_job_that_slurm_starts_again_takes_its_own_lease(tmp_path: Path, queue: FakeSlurm):
     progress = tmp_path / "abc.pt"
     queue.jobs = {"7": {"state": "RUNNING", "restarts": 1}}
-    run_lock._claimed(progress, job="7")
-    with run_lock.held(progress, job="7"):
+    run_lock._claimed(progress, scheduler=slurm, job="7")
+    with run_lock.held(progress, scheduler=slurm, job="7"):
         pass
     assert set(queue.jobs) == {"7"}
     assert json.loads(progress.with_name(run_lock.LOG).read_text().splitlines()[0])["restart"] == 1
@@ -77,36 +78,36 @@ def test_who_ends_too_slowly_is_named_and_nothing_is_claimed(
 ):
     progress = tmp_path / "abc.pt"
     queue.jobs = {"7": RUNNING}
-    run_lock._claimed(progress, job="7")
+    run_lock._claimed(progress, scheduler=slurm, job="7")
     (queue.folder / "scancel").write_text("#!/bin/sh\n")
-    monkeypatch.setattr(slurm.end, "__kwdefaults__", {"patience": 0.05})
+    monkeypatch.setattr(waiting.end, "__kwdefaults__", {"patience": 0.05})
     with pytest.raises(UserError, match="jobs 7 were cancelled and have not ended"):
-        run_lock._claimed(progress, job="8")
-    assert run_lock.owner(progress) == "7"
+        run_lock._claimed(progress, scheduler=slurm, job="8")
+    assert run_lock.holder(progress) == "7"
 
 
 def test_a_slurm_that_is_away_is_waited_for(tmp_path: Path, queue: FakeSlurm):
     progress = tmp_path / "abc.pt"
     queue.jobs = {"7": RUNNING, "8": RUNNING}
-    run_lock._claimed(progress, job="7")
+    run_lock._claimed(progress, scheduler=slurm, job="7")
     queue.away(3)
-    run_lock._claimed(progress, job="8")
+    run_lock._claimed(progress, scheduler=slurm, job="8")
     assert set(queue.jobs) == {"8"}
 
 
 def test_a_slurm_that_stays_away_ends_nothing(tmp_path: Path, queue: FakeSlurm, monkeypatch: pytest.MonkeyPatch):
     progress = tmp_path / "abc.pt"
-    run_lock._claimed(progress, job="7")
-    monkeypatch.setattr(slurm, "PATIENCE", 0.05)
+    run_lock._claimed(progress, scheduler=slurm, job="7")
+    monkeypatch.setattr(waiting, "LONGEST", 0.05)
     queue.away(10**6)
-    with pytest.raises(slurm.Silent, match="Unable to contact slurm controller"):
-        run_lock._claimed(progress, job="8")
+    with pytest.raises(Silent, match="Unable to contact slurm controller"):
+        run_lock._claimed(progress, scheduler=slurm, job="8")
     assert sorted(file.name for file in tmp_path.glob("abc*")) == ["abc.pt.lease.1"]
 
 
 def claim(progress: Path, job: str, barrier) -> None:
     barrier.wait()
-    os._exit(run_lock._claimed(progress, job=job))
+    os._exit(run_lock._claimed(progress, scheduler=slurm, job=job))
 
 
 def test_of_many_who_come_at_once_each_gets_a_number_of_its_own(tmp_path: Path, queue: FakeSlurm):
@@ -131,12 +132,12 @@ def test_only_what_a_former_snakemake_of_this_study_left_is_ended(tmp_path: Path
     queue.jobs = {"1": job, "2": job | {"state": "RUNNING"}, "3": job | {"name": other}, "4": job | {"name": "mine"}}
     sessions = tmp_path / "progress" / "sessions"
     # of the first start nothing is known
-    slurm.end_former(sessions, session=former)
+    session.end_former(sessions, session=former)
     assert set(queue.jobs) == {"1", "2", "3", "4"}
     # a start on this machine alone ends them as well, and has no name for jobs
-    slurm.end_former(sessions, session=None)
+    session.end_former(sessions, session=None)
     assert set(queue.jobs) == {"3", "4"}
-    slurm.end_former(sessions, session="headwater_next")
+    session.end_former(sessions, session="headwater_next")
     assert sessions.read_text() == "headwater_next\n"
 
 
@@ -145,9 +146,9 @@ def test_what_does_not_end_is_left_to_the_leases_and_remembered(
 ):
     queue.jobs = {"1": {"state": "COMPLETING", "name": "former", "folder": str(tmp_path)}}
     (queue.folder / "scancel").write_text("#!/bin/sh\n")
-    monkeypatch.setattr(slurm.end, "__kwdefaults__", {"patience": 0.05})
+    monkeypatch.setattr(waiting.end, "__kwdefaults__", {"patience": 0.05})
     (tmp_path / "sessions").write_text("former\n")
-    slurm.end_former(tmp_path / "sessions", session="next")
+    session.end_former(tmp_path / "sessions", session="next")
     assert "jobs 1 were cancelled and have not ended" in capsys.readouterr().err
     assert (tmp_path / "sessions").read_text().split() == ["former", "next"]
 
@@ -155,13 +156,13 @@ def test_what_does_not_end_is_left_to_the_leases_and_remembered(
 def test_without_slurm_there_is_nothing_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     (tmp_path / "sessions").write_text("former\n")
-    slurm.end_former(tmp_path / "sessions", session=None)
+    session.end_former(tmp_path / "sessions", session=None)
     assert (tmp_path / "sessions").read_text() == "former\n"
 
 
 def test_a_comment_of_several_lines_is_no_job(tmp_path: Path, queue: FakeSlurm):
     queue.jobs = {"1": {"state": "RUNNING", "name": "two\nlines|of it", "folder": str(tmp_path)}}
-    assert slurm.queued(tmp_path) == []
+    assert slurm.queued() == []
 
 
 def test_half_a_line_and_a_full_disk_spoil_neither_the_record_nor_the_training(
@@ -174,7 +175,7 @@ def test_half_a_line_and_a_full_disk_spoil_neither_the_record_nor_the_training(
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with run_lock.held(progress, job="7") as outcome:
+    with run_lock.held(progress, scheduler=slurm, job="7") as outcome:
         outcome["code"] = 0
         monkeypatch.setattr(run_lock, "note", full)
     lines = progress.with_name(run_lock.LOG).read_text().splitlines()
@@ -185,18 +186,35 @@ def test_the_record_tells_whether_progress_was_saved(tmp_path: Path, queue: Fake
     progress = tmp_path / "abc.pt"
     queue.jobs = {"7": RUNNING}
     for write in (False, True, False):
-        with run_lock.held(progress, job="7"):
+        with run_lock.held(progress, scheduler=slurm, job="7"):
             if write:
                 progress.write_bytes(b"saved")
     lines = [json.loads(line) for line in progress.with_name(run_lock.LOG).read_text().splitlines()]
     assert [line["saved"] for line in lines if line["event"] == "ended"] == [False, True, False]
 
 
+def test_outside_a_job_a_silent_slurm_is_not_taken_for_an_absent_one(queue: FakeSlurm, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    queue.away(1)
+    with pytest.raises(Silent, match="Unable to contact"):
+        schedulers.in_force()
+    assert schedulers.in_force() is slurm
+    assert schedulers.of_this_job() is None
+
+
+def test_inside_a_job_nobody_is_asked(queue: FakeSlurm, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    queue.away(10)
+    assert schedulers.in_force() is schedulers.of_this_job() is slurm
+    assert queue.asked == []
+
+
 def test_commands_without_a_cluster_are_no_slurm(tmp_path: Path, queue: FakeSlurm):
     says = "squeue: fatal: Could not establish a configuration source"
     (queue.folder / "squeue").write_text(f"#!/bin/sh\necho '{says}' >&2\nexit 1\n")
-    with pytest.raises(FileNotFoundError):
-        slurm.queued(tmp_path)
-    assert accounting.in_queue(tmp_path) is None
+    with pytest.raises(Absent, match="squeue belongs to no cluster"):
+        slurm.queued()
+    with pytest.raises(Absent, match="there is no SLURM here: squeue belongs to no cluster; use a login node"):
+        schedulers.in_force()
     (tmp_path / "sessions").write_text("former\n")
-    slurm.end_former(tmp_path / "sessions", session=None)
+    session.end_former(tmp_path / "sessions", session=None)

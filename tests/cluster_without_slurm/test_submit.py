@@ -18,8 +18,10 @@ import yaml
 import snakemake_made
 from headwater import cli
 from headwater.cluster import controller_lock, debug_run, run_lock, submit
+from headwater.cluster.schedulers import slurm
 from headwater.core.errors import UserError
 from headwater.study import config
+from records_made import written
 from workflow_made import ROOT, environment, small_config
 
 RUN = "chestxray14/random/finetune/seed1"
@@ -80,11 +82,12 @@ def test_the_job_finds_its_orders_and_goes_on_with_the_same(folder: Path):
     cli.main(["submit", "start", str(CONFIG), *options])
     written = folder / "logs" / "controller" / "77" / "77_submitted.pkl"
     first = pickle.loads(written.read_bytes()).function
-    assert first._orders.command[-3:] == ("7", "--until", "finetune")
-    assert (first._orders.folder, first._orders.patience) == (folder, 300)
+    orders = first.work._orders
+    assert orders.command[-3:] == ("7", "--until", "finetune")
+    assert (orders.folder, orders.patience) == (folder, 300)
     again = first.checkpoint()
-    assert again.function._orders == first._orders
-    assert again.function is not first
+    assert again.function.work._orders == orders
+    assert again.function.work is not first.work
 
 
 def test_a_second_start_is_refused_and_submits_nothing(folder: Path):
@@ -178,7 +181,17 @@ def test_a_run_that_a_living_job_trains_is_refused(folder: Path):
     run = debug_run._run_named(config.read(CONFIG).grid(), RUN)
     (folder / "living").write_text("12\n")
     progress = folder / "results" / "progress" / f"{run.digest}.pt"
-    with run_lock.held(progress, job="12"), pytest.raises(UserError, match=f"job 12 is training {RUN}"):
+    with (
+        run_lock.held(progress, scheduler=slurm, job="12"),
+        pytest.raises(UserError, match=f"job 12 is training {RUN}"),
+    ):
+        debug_run.one(RUN, config=CONFIG)
+
+
+def test_a_run_that_may_be_in_training_is_refused_where_nobody_can_be_asked(elsewhere: Path):
+    run = debug_run._run_named(config.read(CONFIG).grid(), RUN)
+    written(elsewhere / "results" / "progress" / f"{run.digest}.pt.lease.1", '{"job": "12", "over": false}')
+    with pytest.raises(UserError, match=f"{RUN} may be in training, and there is no SLURM here to ask; use a login"):
         debug_run.one(RUN, config=CONFIG)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import scheduler_protocol
 from headwater.core import registry
 from headwater.core.errors import UserError
 from headwater.core.records import Choice, Record
@@ -52,6 +53,10 @@ CONTRACTS: dict[str, dict[str, tuple[str, ...] | None]] = {
     "metrics": {"TITLE": None, "BETTER": None, "RANGE": None, "EVIDENCE": None, "measure": None},
     "tables": {"CARD": None, "make": ("study",)},
     "figures": {"CARD": None, "make": ("study",)},
+    "schedulers": {
+        **dict.fromkeys(scheduler_protocol.CONSTANTS),
+        **{name: scheduler_protocol.parameters(name) for name in scheduler_protocol.FUNCTIONS},
+    },
 }
 """What each plug-in of a family holds, and the parameters of its functions."""
 
@@ -196,6 +201,21 @@ def test_a_reduction_keeps_some_rows_in_order(name: str):
     assert np.array_equal(kept.leader, again.leader)
     assert (kept.distance is None) == (again.distance is None)
     assert kept.distance is None or np.array_equal(kept.distance, again.distance)
+
+
+@pytest.mark.parametrize("name", registry.names("schedulers"))
+def test_a_scheduler_fulfils_the_protocol(name: str):
+    scheduler_protocol.assert_fulfilled(registry.load("schedulers", name))
+
+
+@pytest.mark.parametrize("name", registry.names("schedulers"))
+def test_a_scheduler_tells_jobs_from_its_environment(name: str):
+    """A job's own variables are taken from what it starts outside of itself, and no others."""
+    scheduler = registry.load("schedulers", name)
+    environment = {"HOME": "x", "PATH": "y", "CUDA_VISIBLE_DEVICES": "0", scheduler.NODE_RANK: "1"}
+    assert scheduler.NODE_RANK not in scheduler.outside_environment(environment)
+    assert set(environment) - {scheduler.NODE_RANK} == set(scheduler.outside_environment(environment))
+    assert {"HOME", "PATH", "CUDA_VISIBLE_DEVICES"} <= set(scheduler.step_environment(environment))
 
 
 @pytest.fixture(params=METRICS)

@@ -116,7 +116,7 @@ def test_a_method_trains_some_networks_only_and_images_of_some_sizes():
         }
 
     said = told(change)
-    assert "sources.own.method: mae trains networks of timm/vision_transformer, and timm/test_resnet is none" in said
+    assert "sources.own.method: mae trains networks of timm/vision_transformer only (got timm/test_resnet" in said
     assert "dino" in said.partition("one of")[2]
 
 

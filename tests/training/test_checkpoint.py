@@ -43,7 +43,7 @@ def test_broken_weights_are_refused(tmp_path):
     cut.write_bytes(whole.read_bytes()[:-7])
     (tmp_path / "text.safetensors").write_text("no weights")
     for name in ("cut", "text", "absent"):
-        with pytest.raises(UserError, match=f"{name}.safetensors: weight file is .*truncated.*; delete it"):
+        with pytest.raises(UserError, match=f"{name}.safetensors: weights file is .*truncated.*; delete it"):
             weight_files.load_weights(tmp_path / f"{name}.safetensors")
 
 

@@ -109,7 +109,7 @@ def test_looking_changes_nothing_of_what_is_learned(tmp_path, made):
 
 
 def test_a_collapse_is_stopped_in_one_line_and_leaves_no_encoder(tmp_path, made, collapsing):
-    said = r"^source 'made' collapsed: at step \d+ the spread of .* is \S+, below 0\.01: .*; lower lr.*spread$"
+    said = r"^source 'made' collapsed: at step \d+ the spread of .* is \S+, below 0\.01, .*; lower lr.*spread$"
     wanted = source(backbone="timm/test_vit", training={"steps": 400, "validations": 40, "lr": 1e-3})
     with pytest.raises(UserError, match=said) as refusal:
         trained(tmp_path, wanted, made)

@@ -26,38 +26,38 @@ def machine(monkeypatch: pytest.MonkeyPatch):
 
 def test_a_machine_without_gpus_computes_on_the_cpu(machine):
     machine(0)
-    assert ddp._device("auto", local=0, here=1) == torch.device("cpu")
+    assert ddp._device("auto", local=0, local_size=1) == torch.device("cpu")
     machine(0, "")
-    assert ddp._device("auto", local=0, here=1) == torch.device("cpu")
+    assert ddp._device("auto", local=0, local_size=1) == torch.device("cpu")
 
 
 def test_a_job_that_was_given_a_gpu_never_falls_back_in_silence(machine):
     machine(0, "3")
-    with pytest.raises(UserError, match="torch finds no GPU, though this job was given 3; look at nvidia-smi"):
-        ddp._device("auto", local=0, here=1)
-    assert ddp._device("cpu", local=0, here=1) == torch.device("cpu")
+    with pytest.raises(UserError, match="torch finds no GPU, although CUDA_VISIBLE_DEVICES is 3; check nvidia-smi"):
+        ddp._device("auto", local=0, local_size=1)
+    assert ddp._device("cpu", local=0, local_size=1) == torch.device("cpu")
     machine(0)
-    with pytest.raises(UserError, match="torch finds no GPU, though one is wanted"):
-        ddp._device("cuda", local=0, here=1)
+    with pytest.raises(UserError, match=r"torch finds no GPU, although compute\.device is cuda"):
+        ddp._device("cuda", local=0, local_size=1)
 
 
 def test_each_rank_gets_its_own(machine):
     chosen = machine(2, "0,1")
-    assert [ddp._device("auto", local=local, here=2).index for local in range(2)] == [0, 1] == chosen
+    assert [ddp._device("auto", local=local, local_size=2).index for local in range(2)] == [0, 1] == chosen
 
 
 @pytest.mark.parametrize("local", [0, 1])
 def test_every_rank_refuses_too_few_so_that_the_first_can_say_it(machine, local: int):
     machine(1, "0")
-    with pytest.raises(UserError, match="2 ranks on this machine need 2 GPUs: there are 1"):
-        ddp._device("auto", local=local, here=2)
+    with pytest.raises(UserError, match="2 ranks on this machine need 2 GPUs, but there are 1"):
+        ddp._device("auto", local=local, local_size=2)
 
 
 def test_idle_gpus_of_a_job_are_named_once(machine, capsys: pytest.CaptureFixture):
     machine(4, "0,1,2,3")
     for local in range(2):
-        ddp._device("auto", local=local, here=2)
-    assert capsys.readouterr().err == "2 of the 4 GPUs of this job are idle: 2 ranks\n"
+        ddp._device("auto", local=local, local_size=2)
+    assert capsys.readouterr().err == "2 of this job's 4 GPUs are idle (ranks: 2)\n"
     machine(4)
-    ddp._device("auto", local=0, here=1)
+    ddp._device("auto", local=0, local_size=1)
     assert capsys.readouterr().err == ""

@@ -6,7 +6,7 @@ from scipy.optimize import minimize
 from scipy.stats import rankdata
 
 from headwater.study.source import Probe
-from headwater.training.feature_probe import asked, macro_auroc
+from headwater.training.feature_probe import macro_auroc, scorable
 
 
 def made(*, seed=0, cases=60, width=5, labels=3, unknown=0.2):
@@ -82,8 +82,8 @@ def test_the_linear_probe_is_the_least_of_its_loss():
 def test_only_labels_of_both_classes_in_both_parts_are_asked():
     one = np.array([[0, 0, 0, np.nan], [1, 1, 0, 1], [0, 1, np.nan, 0]])
     other = np.array([[0, 1, 0, np.nan], [1, 1, 1, 1], [0, 1, np.nan, np.nan]])
-    assert asked((one, other)) == [0]
-    assert asked((one[:1], other)) == []
+    assert scorable((one, other)) == [0]
+    assert scorable((one[:1], other)) == []
 
 
 def test_features_that_are_no_numbers_are_never_the_best():

@@ -121,5 +121,5 @@ def test_every_position_belongs_to_one_rank():
 
 
 def test_a_batch_that_ranks_cannot_share_is_refused(tmp_path):
-    with pytest.raises(UserError, match="batch 8 is no multiple of 3 ranks"):
+    with pytest.raises(UserError, match=r"batch must be a multiple of the 3 ranks \(got 8\)"):
         train(tmp_path, Small(), world=World(rank=1, size=3, device=torch.device("cpu")))

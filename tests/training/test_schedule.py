@@ -118,5 +118,5 @@ def test_validations_are_spread_evenly_and_end_with_the_last_step(steps, count):
 def test_length_in_epochs_is_rounded_up():
     assert schedule.length(Training(epochs=1.5, batch=4), cases=7) == 3
     assert schedule.length(Training(steps=9, batch=4), cases=7) == 9
-    with pytest.raises(UserError, match=r"warmup_steps \(3\).*are 3 steps"):
+    with pytest.raises(UserError, match=r"warmup_steps must be < 3, the steps of .* \(got 3\)"):
         schedule.length(Training(epochs=1.5, batch=4, warmup_steps=3), cases=7)

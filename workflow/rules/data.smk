@@ -1,4 +1,4 @@
-# From archives to prepared pixels, and which of them a corpus keeps.
+# Archives, prepared images, reductions of corpora, and the ledger of leaks.
 
 
 rule twin:

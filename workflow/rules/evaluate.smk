@@ -1,4 +1,4 @@
-# All runs of a dataset compared, and the tables and figures over all datasets.
+# Comparison of all runs of a dataset, and the report over all datasets.
 
 from headwater.reporting import artefacts
 

@@ -1,4 +1,4 @@
-# The grid: the config, read and checked once, and the beginnings of commands; the library knows the job graph.
+# The grid: reads and checks the config, and builds the common parts of rules. The job graph itself is in the library.
 
 import gc
 import inspect
@@ -9,11 +9,11 @@ from functools import cache
 from pathlib import Path
 from shlex import quote
 
-# what is planned lives to the end: to look through it for garbage all the time takes a fifth of the planning
+# planned jobs live until the end, and scanning them for garbage takes a fifth of the planning time
 gc.freeze()
 gc.set_threshold(200_000, 100, 100)
 
-# jobs run in the Python that runs Snakemake, with or without an activated environment
+# jobs use the Python that runs Snakemake, whether or not an environment is activated
 os.environ |= {"PATH": os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()])}
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
@@ -28,14 +28,14 @@ from headwater.study.job_graph import JobGraph
 
 try:
     CONFIG = study_config.load(config, file=", ".join(map(str, workflow.configfiles)))
-    # what the grid needs was looked for when it was started; each of its jobs reads this file twice
+    # only in the Snakemake that was started: each job reads this file twice, and need not repeat the check
     if workflow.is_main_process:
         preflight.check(CONFIG)
 except UserError as error:
     print(f"headwater: {error}", file=sys.stderr)
     sys.exit(2)
 
-# `snakemake -n` ends with the price of what it plans
+# `snakemake -n` ends with the estimated hours of what it plans
 if workflow.output_settings.dryrun and workflow.is_main_process:
     from snakemake_logger_plugin_headwater import priced
 
@@ -53,7 +53,8 @@ PROBES = {recipe.name for recipe in GRID.recipes if recipe.kind == "linear_probe
 
 
 def one_of(names):
-    """A wildcard pattern that matches these names and no others."""
+    """A wildcard pattern that matches exactly these names."""
+    # (?!) matches nothing: an empty pattern would match everything
     return "|".join(map(re.escape, names)) or "(?!)"
 
 
@@ -67,46 +68,46 @@ wildcard_constraints:
 
 
 def looked_at_once(function):
-    """The function with what it takes noted where Snakemake looks; it would find that out for every job anew."""
+    """The function with its parameters cached where Snakemake looks for them; else it inspects it for every job."""
     function._overwrite_params = inspect.signature(function).parameters
     return function
 
 
 def needed(rule):
-    """The inputs of a job as the grid tells them, by one function, because Snakemake inspects each for every job."""
+    """The inputs of a job from the job graph; one function for all, because Snakemake inspects each for every job."""
     return unpack(looked_at_once(lambda wildcards: GRAPH.looked_up(rule, wildcards)))
 
 
 def made(rule):
-    """The outputs of a rule by name."""
+    """The named outputs of a rule."""
     return GRAPH.rules[rule].outputs
 
 
 def log_of(rule, suffix="log"):
-    """The logs of a rule's jobs: one, or one for each seed that a job serves."""
+    """The logs of a rule's jobs: one, or one for each seed if a job covers all seeds."""
     logs = GRAPH.rules[rule].logs(rule, suffix)
     return logs if GRAPH.rules[rule].seeds else logs[0]
 
 
 def door(verb):
-    """The beginning of a verb's command; no param, so that a moved checkout repeats no job."""
+    """The beginning of a verb's command. Not a param, because a moved checkout would then repeat all jobs."""
     return f"python {quote(SCRIPTS)}/{verb}.py "
 
 
 def training_door(verb, lease=""):
-    """The same for a verb that trains; how many processes on which nodes changes no result and repeats no job."""
+    """The same for a verb that trains. The launch is a resource, not a param, because it changes no result."""
     launch = f"python {quote(SCRIPTS)}/launch.py {{resources.launch}} {lease}"
     return f"{launch} -- {quote(SCRIPTS)}/{verb}.py --device {CONFIG.compute.device} "
 
 
 def tracked():
-    """Where curves go, for a training's command; a change of it repeats no training."""
+    """The tracking option of a training's command. Not a param, so that a change of it repeats no training."""
     record = quote(CONFIG.tracking.as_json())
     return f"--tracking {record} ".replace("{", "{{").replace("}", "}}")
 
 
 def each(asked_by_name, key, *, wildcard):
-    """One thing that trainings ask for: a constant where all ask the same, which plans quicker, else a function."""
+    """A resource of trainings: a constant if all request the same, which is planned faster, else a function."""
     values = {name: asked[key] for name, asked in asked_by_name.items()}
     if len(set(values.values())) == 1:
         return next(iter(values.values()))
@@ -115,10 +116,10 @@ def each(asked_by_name, key, *, wildcard):
 
 @looked_at_once
 def encoder_given(wildcards, input):
-    """The part of a command that names the weights it starts from."""
+    """The argument for the initial weights."""
     return f"--encoder {quote(input.encoder[0])}" if input.encoder else ""
 
 
 def sources_of(kind):
-    """Names of the sources that get their weights in that way; a control has no weights of its own."""
+    """Names of the sources of this kind; controls are not among them, because they have no weights of their own."""
     return [source.name for source in CONFIG.sources.values() if source.kind == kind]

@@ -1,4 +1,4 @@
-# Where first weights come from: adopted from a checkpoint, or pre-trained here.
+# Sources of initial weights: adopted from a published checkpoint, or pre-trained here.
 
 
 rule adopt:
@@ -23,7 +23,7 @@ rule adopt:
 rule pretrain:
     input:
         needed("pretrain"),
-        # nothing is trained before the ledger is clean; a later ledger repeats no training
+        # no training before the ledger is clean; `ancient`, so that a newer ledger repeats no training
         ledger=ancient(PATHS.ledger()),
     output:
         **made("pretrain"),

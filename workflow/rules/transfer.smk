@@ -1,4 +1,4 @@
-# Each source fitted to each dataset; its predictions on test and validation split, and elsewhere where asked for.
+# Fine-tuning of each source on each dataset, predictions for its splits, and predictions for other datasets.
 
 
 rule finetune:

@@ -1,1 +1,1 @@
-"""Jobs on SLURM: how they are launched, watched, restarted and looked up."""
+"""Jobs on a cluster: how they are launched, watched, restarted and looked up."""

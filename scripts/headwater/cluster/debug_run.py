@@ -8,7 +8,8 @@ import sys
 from itertools import takewhile
 from pathlib import Path
 
-from headwater.cluster import run_lock
+from headwater.cluster import run_lock, schedulers, waiting
+from headwater.cluster.schedulers import Absent
 from headwater.core.errors import UserError, did_you_mean, need_checkout
 from headwater.study import config as study_config
 from headwater.study.grid import Grid, Run
@@ -32,7 +33,7 @@ def one(run: str, *, config: Path) -> None:
     chosen = _run_named(plan.grid(), run)
     paths = Paths(plan.results)
     progress = Path(paths.progress_of(chosen.digest))
-    _refuse_an_owned(chosen, progress=progress)
+    _refuse_if_in_training(chosen, progress=progress)
     by_hand = Path(paths.by_hand())
     command = _moved(_planned(config, paths, chosen), paths=paths, run=chosen, to=by_hand)
     own_progress = Path(Paths(by_hand).progress())
@@ -53,27 +54,31 @@ def _run_named(grid: Grid, name: str) -> Run:
     return runs[name.strip("/")]
 
 
-def _refuse_an_owned(run: Run, *, progress: Path) -> None:
-    """Refuse a run that a living job of the grid trains."""
+def _refuse_if_in_training(run: Run, *, progress: Path) -> None:
+    """Refuse a run that a living job of the study trains: its progress would change while it is copied."""
+    job = run_lock.holder(progress)
+    if job is None:
+        return
     try:
-        owner = run_lock.owner(progress)
-    except FileNotFoundError:
+        alive = waiting.answered(waiting.answered(schedulers.in_force).alive, job)
+    except Absent:
         raise UserError(
-            f"{run.path} may be in training, and there is no SLURM here to ask", remedy="use a login node"
+            f"{run.path} may be in training, and there is no {schedulers.titles()} here to ask",
+            remedy="use a login node",
         ) from None
-    if owner:
+    if alive:
         raise UserError(
-            f"job {owner} is training {run.path}",
+            f"job {job} is training {run.path}",
             remedy="wait for it, or use a copy of the config with other `results`",
         )
 
 
 def _planned(config: Path, paths: Paths, run: Run) -> list[str]:
-    """The grid's own command for a run, without its log."""
+    """The command by which the study would train a run, without the redirection into its log."""
     options = ["-n", "-p", "--nolock", "--force", "--allowed-rules", "finetune", "--"]
     command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--configfile", str(config)]
-    said = subprocess.run([*command, *options, paths.model(run.path)], capture_output=True, text=True)
-    printed = (said.stdout + said.stderr).splitlines()
+    process = subprocess.run([*command, *options, paths.model(run.path)], capture_output=True, text=True)
+    printed = (process.stdout + process.stderr).splitlines()
     commands = [line.partition(": ")[2] for line in printed if line.startswith("Shell command: ")]
     if len(commands) != 1:
         raise UserError(
@@ -86,13 +91,13 @@ def _planned(config: Path, paths: Paths, run: Run) -> list[str]:
 def _missing(printed: list[str]) -> str:
     """The files that Snakemake needs and does not have, or its last line."""
     if (files := "    affected files:") not in printed:
-        return printed[-1] if printed else "Snakemake said nothing"
+        return printed[-1] if printed else "Snakemake printed nothing"
     listed = takewhile(lambda line: line.startswith(" "), printed[printed.index(files) + 1 :])
     return f"{', '.join(map(str.strip, listed))} missing"
 
 
 def _moved(words: list[str], *, paths: Paths, run: Run, to: Path) -> list[str]:
-    """A command that writes to other places, and draws no curves into the grid's."""
+    """A command that writes to other folders, and sends no curves to the trackers of the study."""
     places = {paths.run(run.path): f"{to}/{run.path}", f"{paths.progress()}/": f"{Paths(to).progress()}/"}
     for before, after in places.items():
         words = [after + word.removeprefix(before) if word.startswith(before) else word for word in words]

@@ -1,57 +1,60 @@
-"""Launch: starts a training's processes, on this machine or, inside a SLURM job, as a job step of their own.
+"""Launch: starts a training's processes, on this machine or, inside a scheduler's job, as a job step of their own.
 
-Only the tasks of a step hear SLURM's signals: a training that Snakemake's shell started would never know that its time
-is over. Standard library only, because every job waits for it.
+Only the tasks of a step get the scheduler's signals: a training started by Snakemake's shell would not learn that its
+time is over. Standard library and light modules only, because every job waits for it.
 """
 
 import argparse
 import fcntl
 import os
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-from headwater.cluster import run_lock, slurm
+from headwater.cluster import run_lock, schedulers
+from headwater.cluster.schedulers import Scheduler
 from headwater.core.errors import UserError, exit_on_user_error
 
 SIGNALS = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2"
-STEPS_OWN = ("SLURM_", "SRUN_")
-OF_THE_JOB = ("SLURM_JOB_ID", "SLURM_JOBID", "SLURM_CONF", "SLURM_CLUSTER_NAME")
+"""Signals that torchrun passes on to its processes; another one would end torchrun and leave them behind."""
 
 GRACE = 60
-"""Seconds that torchrun gives its processes to save and leave."""
+"""Seconds that torchrun gives its processes to save and exit."""
 
 JOINING = 300
-"""Seconds that a node waits for the others to join."""
+"""Seconds that a node waits for the others: nodes of one step may start minutes apart."""
 
 FIRST_PORT, PORTS = 20_000, 10_000
-"""Where the nodes of a training meet, one port per SLURM job."""
+"""Where the nodes of a training meet: a port for each job, as several jobs may share their first node."""
+
+BETWEEN_LOOKS = 2.0
+"""Seconds between two looks for free GPUs."""
+
+ANSWER = 60.0
+"""Seconds in which nvidia-smi must answer; it may have to load the driver first."""
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Start the script after `--` as the options say, and exit as it does; exit 2 on a refusal."""
     options, script = _options(sys.argv[1:] if arguments is None else arguments)
     with exit_on_user_error("launch"):
-        job = slurm.own_number()
-        if job and shutil.which("srun"):
-            sys.exit(_in_slurm(options, script, job=job))
+        scheduler = schedulers.of_this_job()
+        if scheduler and scheduler.can_start_steps():
+            sys.exit(_as_step(options, script, scheduler=scheduler))
         _here(options, script)
 
 
 def _options(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    """(options, script and its arguments) of a command line; the script is told how many threads it has."""
+    """(options, script and its arguments) of a command line; the script also gets its number of threads."""
     parser = argparse.ArgumentParser(prog="launch.py", description=__doc__.partition("\n")[0])
     parser.add_argument("--ranks", type=int, default=1, help="processes over all nodes, one per GPU")
     parser.add_argument("--nodes", type=int, default=1, help="nodes that share them evenly")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of each process")
     parser.add_argument("--gpus", type=int, default=0, help="GPUs on each node; 0 for CPUs")
-    parser.add_argument("--lease", type=Path, help="progress file of the run; one SLURM job at a time may train it")
+    parser.add_argument("--lease", type=Path, help="progress file of the run; one job at a time may train it")
     parser.add_argument("script", nargs="+", help="the script and its arguments, after --")
     options = parser.parse_args(arguments)
     return options, [*options.script, "--threads", str(options.threads)]
@@ -61,9 +64,12 @@ def _options(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
 
 
 def _here(options: argparse.Namespace, script: list[str]) -> None:
-    """Become the training: nothing stands between it and the signals."""
+    """Replace this process by the training, so that signals reach it directly."""
     if options.nodes > 1:
-        raise UserError(f"{options.nodes} nodes need SLURM", remedy="set compute.nodes: 1, or use profiles/slurm")
+        raise UserError(
+            f"{options.nodes} nodes need {schedulers.titles()}",
+            remedy=f"set compute.nodes: 1, or use {schedulers.profiles()}",
+        )
     if options.gpus:
         os.environ |= _own_gpus(options.gpus)
     command = _command(options, script)
@@ -71,7 +77,7 @@ def _here(options: argparse.Namespace, script: list[str]) -> None:
 
 
 def _command(options: argparse.Namespace, script: list[str]) -> list[str]:
-    """One process is started by plain Python, several by torchrun."""
+    """The command of the training: one process is started by plain Python, several by torchrun."""
     if options.ranks == 1:
         return [sys.executable, *script]
     # without the bare -- torchrun takes our --run for its own --run-path (Python 3.11)
@@ -79,37 +85,42 @@ def _command(options: argparse.Namespace, script: list[str]) -> list[str]:
 
 
 def _torchrun(options: argparse.Namespace) -> list[str]:
+    """torchrun with its options for the processes of one node."""
     here = options.ranks // options.nodes
     signals = [f"--signals-to-handle={SIGNALS}", f"--shutdown-timeout={GRACE}"]
     return [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={here}", *signals]
 
 
 def _own_gpus(wanted: int) -> dict[str, str]:
-    """The variable that leaves a training its own GPUs of this machine, as soon as so many are free.
+    """The variable that restricts a training to GPUs of its own, as soon as enough are free; empty without GPUs.
 
-    A GPU is held by a lock on a file, which goes with the process; nothing is set where there is no GPU.
+    A lock on a file reserves a GPU; the kernel releases it when the training ends, however it ends.
     """
-    known = _gpus()
-    if not known:
+    present = _gpus()
+    if not present:
         return {}
-    if wanted > len(known):
-        raise UserError(f"{wanted} processes need {wanted} GPUs, here are {len(known)}", remedy="lower compute.ranks")
-    said = False
-    while True:
-        taken = {gpu: handle for gpu in known if (handle := _taken(gpu)) is not None}
-        if len(taken) >= wanted:
-            break
-        for handle in taken.values():
+    if wanted > len(present):
+        raise UserError(f"{wanted} processes need {wanted} GPUs, here are {len(present)}", remedy="lower compute.ranks")
+    waiting = False
+    while len(locks := _free_locks(present)) < wanted:
+        # give back what was locked: two trainings that each hold half of the GPUs would wait for ever
+        for handle in locks.values():
             os.close(handle)
-        if not said:
-            print(f"headwater launch: waiting for {wanted} of {len(known)} GPUs", file=sys.stderr, flush=True)
-            said = True
-        time.sleep(slurm.BETWEEN_LOOKS)
-    for gpu in list(taken)[wanted:]:
-        os.close(taken.pop(gpu))
-    for handle in taken.values():
+        if not waiting:
+            print(f"headwater launch: waiting for {wanted} of {len(present)} GPUs", file=sys.stderr, flush=True)
+            waiting = True
+        time.sleep(BETWEEN_LOOKS)
+    for gpu in list(locks)[wanted:]:
+        os.close(locks.pop(gpu))
+    for handle in locks.values():
+        # else exec would close it, and with it release the lock
         os.set_inheritable(handle, True)
-    return {"CUDA_VISIBLE_DEVICES": ",".join(taken)}
+    return {"CUDA_VISIBLE_DEVICES": ",".join(locks)}
+
+
+def _free_locks(gpus: list[str]) -> dict[str, int]:
+    """The open lock of each GPU that is free; they are locked from now on."""
+    return {gpu: handle for gpu in gpus if (handle := _lock(gpu)) is not None}
 
 
 def _gpus() -> list[str]:
@@ -117,20 +128,25 @@ def _gpus() -> list[str]:
     if (named := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
         return [gpu.strip() for gpu in named.split(",") if gpu.strip() not in ("", "-1")]
     try:
-        said = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=slurm.ANSWER)
+        process = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=ANSWER)
     except (FileNotFoundError, subprocess.TimeoutExpired):
         return []
-    lines = [line for line in said.stdout.splitlines() if line.startswith("GPU ")] if said.returncode == 0 else []
+    if process.returncode:
+        return []
+    lines = [line for line in process.stdout.splitlines() if line.startswith("GPU ")]
     return [str(index) for index in range(len(lines))]
 
 
-def _taken(gpu: str) -> int | None:
-    """The open lock of a GPU if it is ours now."""
+def _lock(gpu: str) -> int | None:
+    """The lock of a GPU, open and held from now on; none while another training holds it."""
+    # not at the top: it imports `random`, a tenth of the launcher's start, and jobs on a cluster do without it
+    import tempfile
+
     file = Path(tempfile.gettempdir()) / f"headwater-gpu-{gpu}.lock"
     try:
         handle = os.open(file, os.O_RDWR)
     except FileNotFoundError:
-        # only then: in a folder of all users the kernel forbids to "make" the file of another
+        # O_CREAT only now: in a folder of all users (/tmp) Linux refuses it for an existing file of another user
         handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
         os.fchmod(handle, 0o666)
     try:
@@ -141,53 +157,46 @@ def _taken(gpu: str) -> int | None:
     return handle
 
 
-# in a SLURM job
+# in a job of a scheduler
 
 
-def _in_slurm(options: argparse.Namespace, script: list[str], *, job: str) -> int:
+def _as_step(options: argparse.Namespace, script: list[str], *, scheduler: Scheduler) -> int:
     """The exit code of the training as a job step, while this job holds the lease of the run."""
-    command = _step(options, script, job=job)
+    job = scheduler.own_number()
+    command = _step(options, script, scheduler=scheduler, job=job)
+    environment = scheduler.step_environment(os.environ)
     if options.lease is None:
-        return _finished(command)
-    with run_lock.held(options.lease, job=job) as outcome:
-        outcome["code"] = _finished(command)
+        return _exit_code(command, environment=environment)
+    with run_lock.held(options.lease, scheduler=scheduler, job=job) as outcome:
+        outcome["code"] = _exit_code(command, environment=environment)
     return outcome["code"]
 
 
-def _step(options: argparse.Namespace, script: list[str], *, job: str) -> list[str]:
-    """The job step: one task a node, which is the training itself or torchrun, so that it hears SLURM's signals."""
-    nodes, here = options.nodes, options.ranks // options.nodes
-    step = ["srun", "--overlap", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1"]
-    # srun does not take over the CPUs of the job
-    step += [f"--cpus-per-task={here * options.threads}", "--kill-on-bad-exit=1", "--unbuffered"]
-    return [*step, *(_command(options, script) if nodes == 1 else _across_nodes(options, script, job=job))]
+def _step(options: argparse.Namespace, script: list[str], *, scheduler: Scheduler, job: str) -> list[str]:
+    """The job step: one task per node, which is the training itself or torchrun, so that it gets the signals."""
+    if options.nodes == 1:
+        task = _command(options, script)
+    else:
+        task = _torchrun_of_a_node(options, script, scheduler=scheduler, job=job)
+    cpus = options.ranks // options.nodes * options.threads
+    return scheduler.step(task, nodes=options.nodes, cpus=cpus)
 
 
-def _of_the_job() -> dict[str, str]:
-    """The environment without the size and place of the step that we are in, which srun would take for the job's."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(STEPS_OWN) or name in OF_THE_JOB}
-
-
-def _across_nodes(options: argparse.Namespace, script: list[str], *, job: str) -> list[str]:
-    """The launcher of one node, which joins those of the others on the first node of the job."""
-    first = next(_nodes(job))
+def _torchrun_of_a_node(options: argparse.Namespace, script: list[str], *, scheduler: Scheduler, job: str) -> list[str]:
+    """torchrun on one node of several; all of them meet on the first node of the job."""
+    first = scheduler.nodes(job)[0]
     meeting = f"--rdzv-endpoint={first}:{FIRST_PORT + int(job) % PORTS}"
     joined = [*_torchrun(options), f"--nnodes={options.nodes}", "--rdzv-backend=c10d", f"--rdzv-id={job}", meeting]
-    # which node this is, only a task of the step knows
-    place = f'--rdzv-conf="is_host=$((SLURM_NODEID == 0)),join_timeout={JOINING}"'
+    # a shell, because only the task itself knows which node it is on
+    place = f'--rdzv-conf="is_host=$(({scheduler.NODE_RANK} == 0)),join_timeout={JOINING}"'
     return ["sh", "-c", f"exec {shlex.join(joined)} {place} -- {shlex.join(script)}"]
 
 
-def _nodes(job: str) -> Iterator[str]:
-    """The names of a job's nodes."""
-    listed = slurm.asked("squeue", "-h", "-o", "%N", "-j", job).strip()
-    yield from slurm.asked("scontrol", "show", "hostnames", listed).split()
-
-
-def _finished(command: list[str]) -> int:
-    """The exit code of a command that gets the signals which come here."""
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=_of_the_job())
+def _exit_code(command: list[str], *, environment: dict[str, str]) -> int:
+    """Run a command, pass signals on to it, and give its exit code as a shell counts it."""
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, lambda number, _: process.send_signal(number))
     code = process.wait()
+    # a negative code is the signal that ended it
     return code if code >= 0 else 128 - code

@@ -1,30 +1,30 @@
-"""Reads what a Snakemake writes in its own log while it runs: which SLURM jobs it submitted, and what failed.
-
-Standard library only.
-"""
+"""Snakemake's log while it runs: which jobs it has submitted to the scheduler, and which failed."""
 
 import re
 from pathlib import Path
 
-SUBMITTED = re.compile(r"Job \S+ has been submitted with SLURM jobid (\d+)")
 FINISHED = re.compile(r"Finished jobid: (\d+) ")
 NUMBER = re.compile(r"\s+jobid: (\d+)$")
 LOGS = re.compile(r"\s+log: (.+) \(check log file\(s\) for error details\)$")
 
 
 def names(folder: Path) -> set[Path]:
-    """The logs of all Snakemakes that were started in a folder; those in jobs write none."""
+    """The logs of all Snakemakes that were started in a folder; the Snakemakes inside jobs write none."""
     return set((folder / ".snakemake" / "log").glob("*.snakemake.log"))
 
 
 class SnakemakeLog:
-    """The log of the next Snakemake that is started in a folder, read as far as it is written."""
+    """The log of the next Snakemake that is started in a folder, as far as it has been written.
 
-    def __init__(self, folder: Path):
+    `submitted` is the regular expression of a line that reports a submitted job, see `Scheduler.SUBMITTED`.
+    """
+
+    def __init__(self, folder: Path, *, submitted: str):
         self.submitted: set[str] = set()
-        """Numbers of the SLURM jobs that it has submitted."""
+        """Numbers of the jobs that it has submitted to the scheduler."""
         self.failed: dict[str, None] = {}
-        """Logs of the jobs that failed and were not repeated with success, in the order of failing."""
+        """Logs of the jobs that failed and were not repeated with success, in the order of failure."""
+        self._pattern = re.compile(submitted)
         self._folder = folder
         self._former = names(folder)
         self._file: Path | None = None
@@ -34,32 +34,37 @@ class SnakemakeLog:
         self._quoting = False
 
     def read_on(self) -> bool:
-        """Whether something new was written."""
+        """Read what is new; whether there was anything."""
         self._file = self._file or max(names(self._folder) - self._former, default=None)
         if self._file is None:
             return False
         with self._file.open("rb") as file:
             file.seek(self._read)
             new = file.read()
-        # a line that is still being written is read the next time
+        # up to the last line break: a line that is still being written is read the next time
         whole = new[: new.rfind(b"\n") + 1]
         self._read += len(whole)
         for line in whole.decode(errors="replace").splitlines():
-            self._understand(line)
+            self._read_line(line)
         return bool(whole)
 
-    def _understand(self, line: str) -> None:
-        """One line; what stands between two bars is the log of a failed job, which may hold such lines itself."""
+    def _read_line(self, line: str) -> None:
+        """Note what a line reports.
+
+        Between two rulers of `=` Snakemake shows the log of a failed job. That log may hold such lines itself, which
+        are about other jobs.
+        """
         if len(line) > 3 and not line.strip("="):
             self._quoting = not self._quoting
         if self._quoting:
             return
-        if found := SUBMITTED.match(line):
-            self.submitted.add(found[1])
-        elif found := NUMBER.match(line):
-            self._job = found[1]
-        elif found := LOGS.match(line):
-            self._logs[self._job] = found[1]
-            self.failed[found[1]] = None
-        elif found := FINISHED.match(line):
-            self.failed.pop(self._logs.get(found[1], ""), None)
+        if match := self._pattern.match(line):
+            self.submitted.add(match[1])
+        elif match := NUMBER.match(line):
+            self._job = match[1]
+        elif match := LOGS.match(line):
+            self._logs[self._job] = match[1]
+            self.failed[match[1]] = None
+        elif match := FINISHED.match(line):
+            # it failed before, and a repetition succeeded
+            self.failed.pop(self._logs.get(match[1], ""), None)

@@ -1,4 +1,4 @@
-"""Snakemake's state: which jobs ran, run and failed, by what it wrote below the folder in which it was started."""
+"""Snakemake's state: which jobs have ended, failed or are running, by the files that it keeps in `.snakemake`."""
 
 import json
 import re
@@ -20,8 +20,8 @@ FAILED_IN_GROUP = re.compile(r"^ {8}rule \w+:$")
 AGAIN = re.compile(r"^Trying to restart job (\S+)\.$")
 FIELD = re.compile(r"^ +(message|jobid|output|log): (.*)$")
 SHOWN = re.compile(r"^Logfile .*:$")
-COMPLAINT = re.compile(r"^(?:headwater[ \w]*: |[\w.]*(?:Error|Exception|Interrupt)\b)")
-"""What a line begins with that says why a job failed."""
+ERROR = re.compile(r"^(?:headwater[ \w]*: |[\w.]*(?:Error|Exception|Interrupt)\b)")
+"""How a line begins that says why a job failed."""
 
 AT_NO_WORK = {"-n", "--dry-run", "--dryrun", "--mode"}
 """Arguments of a Snakemake that only plans, or that is part of a job."""
@@ -29,23 +29,23 @@ AT_NO_WORK = {"-n", "--dry-run", "--dryrun", "--mode"}
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:
-    """A job that Snakemake started and has not ended: since when, and its SLURM job if that is known."""
+    """A job that Snakemake has started and not seen to end: since when, and its scheduler's job if that is known."""
 
     since: float
-    slurm: str | None
+    number: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """A job's last attempt that failed and was not repeated: what Snakemake heard, and where it told of it."""
+    """The failure of a job's last attempt: Snakemake's message, the job's logs, and the Snakemake log it is in."""
 
     message: str
     logs: tuple[str, ...]
-    told_in: Path
+    reported_in: Path
 
 
 def record(product: str, *, folder: Path) -> dict[str, Any] | None:
-    """What Snakemake keeps of the last attempt at a product, good or not; none if there was none."""
+    """Snakemake's record of the last attempt at a product, successful or not; none without an attempt."""
     file = _record_file("metadata", product, folder=folder)
     try:
         return json.loads(file.read_text())
@@ -56,11 +56,12 @@ def record(product: str, *, folder: Path) -> dict[str, Any] | None:
 
 
 def seconds(product: str, *, folder: Path) -> float | None:
-    """Seconds that the last attempt at a product took; none where no record tells."""
-    kept = record(product, folder=folder) or {}
-    start, end = kept.get("starttime"), kept.get("endtime")
-    # of a SLURM job whose own Snakemake took the mark away, both are the time at which its end was heard of
-    return end - start if start and end and end > start and not kept.get("incomplete") else None
+    """Seconds that the last attempt at a product took; none without a usable record."""
+    attempt = record(product, folder=folder) or {}
+    start, end = attempt.get("starttime"), attempt.get("endtime")
+    # for a job on a cluster both may be the time at which its end was noticed: the Snakemake inside the job has
+    # already removed the mark that held its start
+    return end - start if start and end and end > start and not attempt.get("incomplete") else None
 
 
 def mark(product: str, *, folder: Path) -> Mark | None:
@@ -68,11 +69,11 @@ def mark(product: str, *, folder: Path) -> Mark | None:
     file = _record_file("incomplete", product, folder=folder)
     try:
         since, content = file.stat().st_mtime, file.read_text()
-        return Mark(since=since, slurm=json.loads(content or "{}").get("external_jobid"))
+        return Mark(since=since, number=json.loads(content or "{}").get("external_jobid"))
     except FileNotFoundError:
         return None
     except ValueError:
-        return Mark(since=since, slurm=None)
+        return Mark(since=since, number=None)
 
 
 def _record_file(kind: str, product: str, *, folder: Path) -> Path:
@@ -82,7 +83,7 @@ def _record_file(kind: str, product: str, *, folder: Path) -> Path:
 
 
 def locked(folder: Path) -> bool:
-    """Whether a Snakemake holds its lock on the folder, or died with it."""
+    """Whether a Snakemake holds its lock on the folder, or died while holding it."""
     return any((folder / ".snakemake" / "locks").glob("*.lock"))
 
 
@@ -102,38 +103,36 @@ def logs(folder: Path) -> list[Path]:
     return sorted((folder / ".snakemake" / "log").glob("*.snakemake.log"))
 
 
-def used_slurm(folder: Path) -> bool:
-    """Whether Snakemake's SLURM plugin was at work in the folder."""
-    return (folder / ".snakemake" / "slurm_logs").is_dir()
-
-
 def begun(folder: Path) -> float:
-    """When Snakemake was first started here, as far as its logs tell; else long ago."""
+    """A time before the first job of this folder (seconds since 1970): a month before its oldest log, else 1969.
+
+    A log's time of modification is that of its last line, and a study may take weeks.
+    """
     return min((file.stat().st_mtime for file in logs(folder)), default=0.0) - 86400 * 30
 
 
 def failures(folder: Path) -> dict[str, Failure]:
-    """The failures by product that no later attempt has followed."""
-    found: dict[str, Failure] = {}
+    """The failures by product that were not followed by another attempt."""
+    failed: dict[str, Failure] = {}
     for file in logs(folder):
-        _read(file, found)
-    return found
+        _read(file, failed)
+    return failed
 
 
-def _read(file: Path, found: dict[str, Failure]) -> None:
-    """Bring `found` up to date with one of Snakemake's logs."""
+def _read(file: Path, failed: dict[str, Failure]) -> None:
+    """Bring `failed` up to date with one of Snakemake's logs."""
     by_job: dict[str, list[str]] = {}
     in_group: list[str] = []
     message = ""
     for head, fields in _blocks(file):
         products = fields.get("output", "").split(", ") if fields.get("output") else []
         if again := AGAIN.match(head):
-            # the number of a group of jobs stands nowhere in its error
+            # the error of a group of jobs does not say the group's number, so that an unknown number is its
             for product in by_job.pop(again[1], in_group):
-                found.pop(product, None)
+                failed.pop(product, None)
         elif STARTED.match(head):
             for product in products:
-                found.pop(product, None)
+                failed.pop(product, None)
         elif FAILED.match(head) or FAILED_IN_GROUP.match(head):
             if FAILED.match(head):
                 message = fields.get("message", "")
@@ -141,14 +140,16 @@ def _read(file: Path, found: dict[str, Failure]) -> None:
             else:
                 in_group = [*in_group, *products]
             named = fields.get("log", "").partition(" (check")[0]
-            failure = Failure(message=_said(message), logs=tuple(filter(None, named.split(", "))), told_in=file)
-            found.update(dict.fromkeys(products, failure))
+            logs_of_job = tuple(filter(None, named.split(", ")))
+            failure = Failure(message=_message(message), logs=logs_of_job, reported_in=file)
+            failed.update(dict.fromkeys(products, failure))
         elif "message" in fields:
             in_group, message = [], fields["message"]
 
 
-def _said(message: str) -> str:
-    return "" if message == "None" else message
+def _message(written: str) -> str:
+    """A message of Snakemake, which writes None where there is none."""
+    return "" if written == "None" else written
 
 
 def _blocks(file: Path) -> Iterator[tuple[str, dict[str, str]]]:
@@ -178,10 +179,10 @@ def _without_shown(lines: list[str]) -> Iterator[str]:
 
 
 def last_word(log: Path) -> str:
-    """The line of a job's log that says why it failed: the last complaint, else the last line of all."""
+    """The line of a job's log that says why it failed: the last error message, else the last line."""
     try:
         lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
     except OSError:
         return ""
-    complaints = [line for line in lines if COMPLAINT.match(line)]
-    return (complaints or lines or [""])[-1]
+    errors = [line for line in lines if ERROR.match(line)]
+    return (errors or lines or [""])[-1]

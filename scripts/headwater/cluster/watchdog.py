@@ -1,116 +1,124 @@
-"""Finds what a Snakemake on SLURM would wait for without end, and mends it, or says that it must be started again.
+"""Watchdog: finds what a Snakemake on a cluster would wait for for ever; repairs it, or asks for a restart.
 
-Standard library only. What SLURM does not answer is never guessed: then it waits as well.
+Nothing is guessed: while the scheduler does not answer, the watchdog waits as well.
 """
 
 import contextlib
 import os
-import re
 import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from headwater.cluster import slurm
+from headwater.cluster import schedulers
+from headwater.cluster.schedulers import COMPLETING, Queued, Scheduler, Silent
 from headwater.cluster.snakemake_log import SnakemakeLog
 from headwater.core import processes
 
-COMMANDS = {"sbatch", "squeue", "sacct", "scancel", "scontrol", "sinfo", "sacctmgr", "sshare", "sprio"}
-"""SLURM's commands; the plugin starts most of them without a limit of time."""
 
+class Watchdog:
+    """Watches one run of Snakemake: its log, the processes that it has started, and the jobs of its folder.
 
-NEVER = re.compile(r"PartitionTimeLimit|PartitionNodeLimit|PartitionDown|JobHeld|held|AssocMax|QOSMax|BadConstraints")
-"""Reasons of SLURM for which a job stays pending until somebody does something."""
+    `session` is the number of its process session, `patience` in seconds; `say` prints a line for people.
+    """
 
-
-class Waiting:
-    """Looks now and then at one Snakemake, at what it has started, and at the jobs of its folder."""
-
-    def __init__(self, folder: Path, *, session: int, log: SnakemakeLog, patience: float, say: Callable[[str], None]):
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        scheduler: Scheduler,
+        session: int,
+        log: SnakemakeLog,
+        patience: float,
+        say: Callable[[str], None],
+    ):
         self._folder = folder
+        self._scheduler = scheduler
         self._session = session
         self._log = log
         self._patience = patience
         self._say = say
-        self._moved = time.monotonic()
+        self._last_sign = time.monotonic()
         self._preempted: set[str] = set()
-        self._ending: dict[str, float] = {}
-        self._said: set[str] = set()
+        self._completing: dict[str, float] = {}
+        self._reported: set[str] = set()
 
     def look(self) -> str | None:
-        """Why Snakemake must be started again; None while it need not."""
-        self._end_commands_that_hang()
+        """Why Snakemake must be restarted; None while it need not."""
+        self._kill_hanging_commands()
         try:
-            queued = [job for job in slurm.queued(self._folder) if job.of_snakemake]
-            preempted = _preempted(self._folder)
-        except slurm.Silent as silent:
-            self._moved = time.monotonic()
+            queued = schedulers.jobs_of_study(self._folder, scheduler=self._scheduler)
+            preempted = self._scheduler.preempted(self._folder)
+        except Silent as silent:
+            # nobody knows whether jobs are running, so patience starts anew when the scheduler is back
+            self._last_sign = time.monotonic()
             self._say_once("silent", f"{silent}; nothing is done meanwhile")
             return None
-        self._said.discard("silent")
-        self._tell_of_ending(queued)
-        self._tell_of_never(queued)
-        return self._nothing_moves(queued) or self._put_back(preempted)
+        self._reported.discard("silent")
+        self._report_completing(queued)
+        self._report_never_starting(queued)
+        return self._stalled(queued) or self._requeue(preempted)
 
-    def _end_commands_that_hang(self) -> None:
-        """Kill what the plugin waits for without a limit; it takes that for a failed submission and tries again."""
+    def _kill_hanging_commands(self) -> None:
+        """Kill commands for which Snakemake's executor waits without a time limit; it then tries again."""
         for process in processes.of_session(self._session):
-            if process.name in COMMANDS and process.age > self._patience:
+            if process.name in self._scheduler.COMMANDS and process.age > self._patience:
                 self._say(f"{process.name} has not answered for {process.age / 60:.0f} min; ending it")
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process.number, signal.SIGKILL)
 
-    def _tell_of_ending(self, queued: list[slurm.Queued]) -> None:
-        """Say which jobs do not come to their end; only an administrator can help."""
+    def _report_completing(self, queued: list[Queued]) -> None:
+        """Report jobs that hang at their end; only an administrator can help."""
         now = time.monotonic()
-        ending = {job.number for job in queued if job.state == "COMPLETING"}
-        self._ending = {number: self._ending.get(number, now) for number in ending}
-        for number, since in self._ending.items():
+        completing = {job.number for job in queued if job.state == COMPLETING}
+        self._completing = {number: self._completing.get(number, now) for number in completing}
+        for number, since in self._completing.items():
             if now - since > self._patience:
                 minutes = self._patience / 60
                 self._say_once(number, f"job {number} has been COMPLETING for {minutes:.0f} min: is its node well?")
 
-    def _tell_of_never(self, queued: list[slurm.Queued]) -> None:
-        """Say which jobs will not start unless somebody changes them."""
+    def _report_never_starting(self, queued: list[Queued]) -> None:
+        """Report jobs that will not start unless somebody changes them."""
         for job in queued:
-            if job.state == "PENDING" and NEVER.search(job.reason):
+            if job.never_starts:
                 self._say_once(
                     f"{job.number} {job.reason}",
                     f"job {job.number} cannot start ({job.reason}): see runtime and mem_mb",
                 )
 
-    def _nothing_moves(self, queued: list[slurm.Queued]) -> str | None:
-        """Snakemake has submitted jobs and is silent, but SLURM has none of them, and nothing runs beside it."""
+    def _stalled(self, queued: list[Queued]) -> str | None:
+        """Why Snakemake must be restarted: it waits for jobs that the scheduler does not have.
+
+        Any of these shows that something may still happen: a new line of its log, a job in the queue, a local job as a
+        child process. Before its first submission it may compute its plan for as long as it likes.
+        """
         wrote = self._log.read_on()
-        beside = any(process.name not in COMMANDS for process in processes.of_session(self._session))
-        if wrote or queued or beside or not self._log.submitted:
-            self._moved = time.monotonic()
-        silent = time.monotonic() - self._moved
-        if silent > self._patience:
-            return f"Snakemake waits, but SLURM has had none of its jobs for {silent / 60:.0f} min"
+        local = any(process.name not in self._scheduler.COMMANDS for process in processes.of_session(self._session))
+        if wrote or queued or local or not self._log.submitted:
+            self._last_sign = time.monotonic()
+        idle = time.monotonic() - self._last_sign
+        if idle > self._patience:
+            return f"Snakemake waits, but {self._scheduler.TITLE} has had none of its jobs for {idle / 60:.0f} min"
         return None
 
-    def _put_back(self, preempted: set[str]) -> str | None:
-        """Put jobs back into the queue that were preempted by cancelling: the plugin waits for their return."""
+    def _requeue(self, preempted: set[str]) -> str | None:
+        """Requeue jobs that were preempted for good, as Snakemake's executor waits for their return for ever.
+
+        Gives why Snakemake must be restarted where the scheduler refuses.
+        """
         ours = preempted & self._log.submitted
-        # seen twice, because one that SLURM itself puts back passes through the same state
+        # only if seen twice: a job that the scheduler itself requeues passes through the same state
         for number in sorted(ours & self._preempted):
             try:
-                slurm.asked("scontrol", "requeue", number)
-            except slurm.Silent as refused:
+                self._scheduler.requeue(number)
+            except Silent as refused:
                 return f"job {number} was preempted for good and cannot be put back ({refused})"
             self._say(f"job {number} was preempted for good; put back into the queue")
         self._preempted = ours
         return None
 
     def _say_once(self, key: str, line: str) -> None:
-        if key not in self._said:
-            self._said.add(key)
+        """Print a line, unless one was printed for the same key: every look would repeat it."""
+        if key not in self._reported:
+            self._reported.add(key)
             self._say(line)
-
-
-def _preempted(folder: Path) -> set[str]:
-    """Numbers of the jobs of a folder that were preempted and are no more in the queue."""
-    said = slurm.asked("squeue", "--me", "-h", "-t", "PREEMPTED", "-o", "%A|%Z")
-    rows = [line.split("|", 1) for line in said.splitlines()]
-    return {number for number, place in rows if Path(place).resolve() == folder.resolve()}

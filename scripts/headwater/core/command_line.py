@@ -1,4 +1,4 @@
-"""Command lines: a function's signature says which arguments it takes, and a mistake in them is one line and exit 2."""
+"""Command lines made from function signatures; a mistake in the arguments prints one line and exits with 2."""
 
 import atexit
 import gc
@@ -18,14 +18,14 @@ from headwater.core.records import Record
 from headwater.core.registry import mistakes
 
 FINISHED: list[bool] = []
-"""Not empty once this process' own command has done its work."""
+"""Not empty once this process's own command has succeeded."""
 
 
 def _leave() -> None:
-    """End the process at once after a command that succeeded.
+    """Exit at once after a command that succeeded.
 
-    Python would take thousands of modules apart, which costs a second of every job that imports torch, and sets nothing
-    free that the end of the process does not. After a failure it ends as usual.
+    Python's own shutdown takes thousands of modules apart. That costs a second in every job that imports torch, and
+    frees nothing that the end of the process does not. After a failure, Python exits as usual.
     """
     if FINISHED:
         sys.stdout.flush()
@@ -33,25 +33,25 @@ def _leave() -> None:
         os._exit(0)
 
 
-# registered before anything else is imported, and so called after everybody else's exit functions
+# exit functions run in reverse order: registered before anything else is imported, this one runs last
 atexit.register(_leave)
 
-# what a command imports lives to its end: to look through it for garbage time and again takes a quarter of the time;
-# a command sets it aside, and goes on with a measure that is fit for work
+# imported modules live until the process ends, and scanning them for garbage takes a quarter of the start-up time; so
+# collections are rare during imports, and a command then freezes what was imported and returns to a usual threshold
 gc.set_threshold(1_000_000, 50, 100)
 AT_WORK = 50_000, 20, 100
 
 HELP_FLAGS = ("--help", "-h")
 
-# cyclopts would make an option of each of a record's fields; here a record is one word of JSON
+# cyclopts would make each field of a record an option; here a record is one argument of JSON
 Parameter(n_tokens=1, accepts_keys=False)(Record)
 
 
 def door(function: Callable, arguments: Sequence[str] | None = None) -> None:
-    """Run a function with its parameters read from the command line; exit 2 on a mistake.
+    """Run a function with parameters from the command line; exit with 2 on a mistake.
 
     Keyword-only parameters are options. `Path`, `int`, `float` and `str` take one word, `list[...]` several, `Literal`
-    one of its own, `bool` is a flag, a record its JSON (or `@file`). The docstring is the help text.
+    one of its values, `bool` is a flag, a record takes its JSON (or `@file`). The docstring is the help text.
     """
     run(application(function.__name__, default_command=function, version_flags=()), arguments, name=function.__name__)
     if _is_a_door():
@@ -59,13 +59,13 @@ def door(function: Callable, arguments: Sequence[str] | None = None) -> None:
 
 
 def _is_a_door() -> bool:
-    """Whether this process was started as one of the scripts beside the library, and so does nothing else."""
+    """Whether this process runs one of the scripts beside the library, and so nothing after this command."""
     script = getattr(sys.modules["__main__"], "__file__", None)
     return script is not None and Path(script).resolve().parent == Path(__file__).resolve().parents[2]
 
 
 def application(name: str, **settings: typing.Any) -> App:
-    """A command of cyclopts with the conventions of this project; further settings are those of `cyclopts.App`."""
+    """A cyclopts command with this project's conventions; further settings are those of `cyclopts.App`."""
     return App(
         name=name,
         default_parameter=Parameter(converter=_converted, consume_multiple=True, negative_iterable=()),
@@ -78,7 +78,7 @@ def application(name: str, **settings: typing.Any) -> App:
 
 
 def run(app: App, arguments: Sequence[str] | None = None, *, name: str) -> None:
-    """Run what the words of a command line ask for; its mistakes are lines that begin with `name`, and exit 2."""
+    """Run the command of a command line; a mistake prints one line that begins with `name` and exits with 2."""
     with exit_on_user_error(name):
         try:
             command, bound, _ = app.parse_args(arguments)
@@ -89,9 +89,9 @@ def run(app: App, arguments: Sequence[str] | None = None, *, name: str) -> None:
 
 
 def _set_imports_aside() -> None:
-    """Look for garbage among what is made from now on."""
+    """Exclude everything imported so far from garbage collection."""
     gc.freeze()
-    # some libraries count what is left at the end, and would complain
+    # some libraries check at exit for objects that are left over, and would warn
     atexit.register(gc.unfreeze)
     gc.set_threshold(*AT_WORK)
 
@@ -100,7 +100,7 @@ def _set_imports_aside() -> None:
 
 
 def _converted(hint: typing.Any, tokens: Sequence[Token]) -> typing.Any:
-    """The words of one parameter as a value of its type."""
+    """The words of one parameter, converted to its type."""
     kind = _inner(hint)
     if isinstance(kind, type) and issubclass(kind, Record):
         records = [_record(kind, token.value) for token in tokens]
@@ -112,7 +112,7 @@ def _converted(hint: typing.Any, tokens: Sequence[Token]) -> typing.Any:
 
 
 def _check_whole(token: Token) -> None:
-    """Refuse 1.5, which cyclopts would round."""
+    """Refuse numbers such as 1.5, which cyclopts would round."""
     try:
         int(token.value)
     except ValueError:
@@ -146,13 +146,13 @@ def _without_none(hint: typing.Any) -> typing.Any:
 
 
 def _in_one_line(error: CycloptsError) -> UserError:
-    """What is wrong with a command line, and what may have been meant."""
+    """The mistake in a command line and its remedy as one line."""
     match error:
         case cyclopts.UnknownOptionError():
             option = error.token.keyword or error.token.value
-            options = [name for argument in error.argument_collection for name in argument.names]
-            named = [name for name in options if name.startswith("-")]
-            return UserError(f"unknown option {option}", remedy=did_you_mean(option, [*named, "--help"]))
+            names = [name for argument in error.argument_collection for name in argument.names]
+            options = [name for name in names if name.startswith("-")]
+            return UserError(f"unknown option {option}", remedy=did_you_mean(option, [*options, "--help"]))
         case cyclopts.UnknownCommandError():
             return unknown_command(error.unused_tokens[0], error.app)
         case cyclopts.UnusedCliTokensError():
@@ -160,13 +160,13 @@ def _in_one_line(error: CycloptsError) -> UserError:
         case cyclopts.MissingArgumentError() if not error.keyword and not error.argument.tokens:
             name = error.argument.name if error.argument.index is None else error.argument.name.lstrip("-").upper()
             return UserError(f"{name} is missing", remedy="--help lists the arguments")
-    # the library's further errors name the option and the choices; they are meant for users
+    # cyclopts' other messages already name the option and the choices
     error.verbose = False
     return UserError(str(error).rstrip("."))
 
 
 def unknown_command(word: str, app: App) -> UserError:
-    """That a group of commands has none of this name."""
+    """The error for a word that is not a command of the group."""
     return UserError(
         f"there is no command {word!r}", remedy=did_you_mean(word, [name for name in app if name[0] != "-"])
     )

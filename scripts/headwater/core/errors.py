@@ -1,6 +1,5 @@
-"""Errors that a user can mend: one line with the thing, the file and the remedy."""
+"""Errors that a user can correct: one line with the thing, the file and the remedy."""
 
-import difflib
 import errno
 import os
 import sys
@@ -9,19 +8,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-"""How a full disk and a used-up quota say so."""
+"""Error numbers of a full disk and an exhausted quota."""
 
 INTERRUPTED = 130
-"""How a shell counts a command that was ended by Ctrl-C."""
+"""A shell's exit code for a command ended by Ctrl-C."""
 
 MAKE_ROOM = "free some space, and the job goes on from what it has saved"
 
 
 class UserError(Exception):
-    """A mistake that the user can mend; commands print it as one line and exit with 2.
+    """A mistake that the user can correct; commands print it as one line and exit with 2.
 
-    `nameless` says the thing, and allows the remedy, without a case, a patient or what a cell holds: for a page that
-    may leave the house.
+    `nameless` is the message without any case, patient or cell content, for pages that may leave the institution.
     """
 
     def __init__(self, thing: str, *, file: Path | str | None = None, remedy: str = "", nameless: str = ""):
@@ -34,15 +32,15 @@ class UserError(Exception):
 
 @contextmanager
 def exit_on_user_error(name: str) -> Iterator[None]:
-    """A mistake of the user, or a full disk, as one line that begins with the name, and exit 2; 130 after Ctrl-C."""
+    """Print a UserError or a full disk as one line that begins with the name and exit with 2; with 130 after Ctrl-C."""
     prefix = f"headwater {name}".rstrip()
     try:
         yield
     except UserError as mistake:
-        _say_once(f"{prefix}: {mistake}")
+        _print_once(f"{prefix}: {mistake}")
         sys.exit(2)
     except KeyboardInterrupt:
-        _say_once(f"{prefix}: interrupted")
+        _print_once(f"{prefix}: interrupted")
         sys.exit(INTERRUPTED)
     except OSError as error:
         if error.errno not in FULL:
@@ -51,14 +49,14 @@ def exit_on_user_error(name: str) -> Iterator[None]:
         sys.exit(2)
 
 
-def _say_once(line: str) -> None:
-    """Print a line from the first of all ranks of a torchrun job: the others have the same to say."""
+def _print_once(line: str) -> None:
+    """Print a line on the first rank of a torchrun job only, because all ranks have the same message."""
     if os.environ.get("RANK", "0") == "0":
         print(line, file=sys.stderr, flush=True)
 
 
 def need_checkout(file: Path) -> None:
-    """Refuse what needs a file of the repository, where the library was installed without it."""
+    """Refuse a command that needs a file of the repository if the library was installed without it."""
     if not file.is_file():
         raise UserError(
             f"this needs the workflow's file {file.name}, which is not part of the installed package",
@@ -66,14 +64,18 @@ def need_checkout(file: Path) -> None:
         )
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The remedy for a misspelt word: the nearest known one, or the list of all."""
-    known = sorted(known)
-    folded = {name.casefold(): name for name in reversed(known)}
-    near = difflib.get_close_matches(word.casefold(), list(folded), n=1, cutoff=0.5)
-    if near:
-        return f"did you mean {folded[near[0]]!r}?"
-    if not known:
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """The remedy for a misspelt word: the most similar choice, or the list of all."""
+    # not at the top: the launcher of every training imports this module, and seldom has a mistake to report
+    import difflib
+
+    choices = sorted(choices)
+    # reversed, so that of two choices that differ only in case the first one wins
+    folded = {name.casefold(): name for name in reversed(choices)}
+    similar = difflib.get_close_matches(word.casefold(), list(folded), n=1, cutoff=0.5)
+    if similar:
+        return f"did you mean {folded[similar[0]]!r}?"
+    if not choices:
         return "there is none to choose from"
-    shown = known if len(known) <= 12 else [*known[:12], "..."]
+    shown = choices if len(choices) <= 12 else [*choices[:12], "..."]
     return "choose one of " + ", ".join(shown)

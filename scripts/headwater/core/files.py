@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and JSON."""
+"""Atomic writing of files (complete or absent), and JSON."""
 
 import json
 import os
@@ -13,15 +13,18 @@ from headwater.core.errors import UserError
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` that takes its place when the block ends well, and is removed when it does not."""
+    """A temporary file that is renamed to `path` if the block succeeds, and removed if it fails."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    # in the same folder, because a rename is atomic only within one file system
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
+        # mkstemp makes files that only their owner can read
         temporary.chmod(0o644)
+        # on disk before the rename: after a power cut the name must not point to an empty file
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         temporary.replace(path)
@@ -30,18 +33,18 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def write_text(text: str, path: Path) -> None:
-    """Text, whole or not at all."""
+    """Write text atomically."""
     with whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(content: Any, path: Path) -> None:
-    """Indented JSON, whole or not at all."""
+    """Write indented JSON atomically."""
     write_text(json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n", path)
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds."""
+    """The content of a JSON file."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

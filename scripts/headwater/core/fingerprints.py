@@ -1,4 +1,4 @@
-"""Fingerprints: the SHA-256 of a file, by which a product remembers what it was made from."""
+"""Fingerprints: the SHA-256 of a file, recorded in the products that were made from it."""
 
 import hashlib
 from pathlib import Path
@@ -6,19 +6,19 @@ from pathlib import Path
 from headwater.core.errors import UserError
 
 NOT_RECORDED = "not recorded"
-"""What stands for the fingerprint of a source in a product from before products kept them."""
+"""Stands for the fingerprint of an input in products by versions that did not record it."""
 
 
 RANDOM = "random"
-"""What stands for the fingerprint of an encoder where the weights were drawn."""
+"""Stands for the fingerprint of an encoder file if the weights are random."""
 
 
 LENGTH = 12
-"""Hexadecimal digits of a fingerprint that are shown to people, and of the name of a set of runs."""
+"""Hexadecimal digits of a fingerprint as shown to people, and of the name of a set of runs."""
 
 
 def sha256(file: Path) -> str:
-    """The fingerprint of a file, read piece by piece."""
+    """The fingerprint of a file."""
     try:
         with file.open("rb") as opened:
             return hashlib.file_digest(opened, "sha256").hexdigest()
@@ -27,5 +27,5 @@ def sha256(file: Path) -> str:
 
 
 def short(fingerprint: str) -> str:
-    """A fingerprint as people are shown it; words stay words."""
+    """A fingerprint shortened for people; words such as `random` are left as they are."""
     return fingerprint[:LENGTH] if len(fingerprint) == 64 else fingerprint

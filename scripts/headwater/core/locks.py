@@ -1,31 +1,29 @@
-"""Locks: files that one process at a time may hold, released by the kernel when it ends, however it ends."""
+"""File locks that one process at a time can hold; the kernel releases them when the process ends in any way."""
 
 import errno
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-KNOWS_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
-"""How a network disk says that it has no locks."""
+UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+"""Error numbers of file systems without locks, such as some network disks."""
 
 
 class NoLocksError(Exception):
-    """The disk of the lock file knows no locks; whoever asks decides whether to go on without."""
+    """The file system of the lock file has no locks; the caller decides whether to go on without."""
 
 
 def try_lock(file: Path) -> FileLock | None:
-    """The lock of a file, held from now on; None while another process holds it.
-
-    `FileLock` would fall back to a file whose mere presence is the lock: after a killed job it would never open again.
-    """
+    """The lock of a file, held from now on; None if another process holds it."""
     file.parent.mkdir(parents=True, exist_ok=True)
+    # the soft fallback is a file whose presence is the lock: a killed job would leave it locked for ever
     lock = FileLock(file, mode=0o644, blocking=False, fallback_to_soft=False)
     try:
         lock.acquire()
     except Timeout:
         return None
     except OSError as error:
-        if error.errno in KNOWS_NO_LOCKS:
+        if error.errno in UNSUPPORTED:
             raise NoLocksError(str(file)) from None
         raise
     return lock

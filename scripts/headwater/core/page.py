@@ -1,4 +1,4 @@
-"""Pages: headed parts of lines and tables, for a terminal or as one HTML file."""
+"""Pages: titled parts of lines and tables, as text for a terminal or as one HTML file."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ TONES = {
     **{"done": "good", "fitted": "busy", "running": "busy", "queued": "idle", "failed": "bad", "blocked": "warn"},
     **{"ERROR": "bad", "WARNING": "warn", "NOTE": "idle"},
 }
-"""Words for states and severities, and the style class of the template that shows them."""
+"""The template's style class for each state and severity."""
 
 NAMED = re.compile(r"([A-Z][\w, ]{0,11}?) {2,}(.*)")
-"""A line that begins with the name of what it is about, and so many blanks that such lines are in line."""
+"""A line that begins with a name, followed by blanks that align such lines."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """A title, sentences below it, and headed parts: lines of text, or a table.
+    """A title, sentences below it, and titled parts, each lines of text or a table.
 
-    A line may be indented below the one before it, begin with a severity, or with a name and at least two blanks.
+    A line may be indented below the previous one, or begin with a severity or with a name and at least two blanks.
     """
 
     title: str
@@ -42,7 +42,7 @@ class Page:
 
 
 def as_text(page: Page) -> str:
-    """The page for a terminal."""
+    """The page as text for a terminal."""
     pieces = [page.title, "\n".join(textwrap.fill(line, width=WIDTH) for line in page.summary)]
     for title, part in page.parts:
         body = "\n".join(map(_indented, part)) if isinstance(part, list) else text.as_text(part)
@@ -51,10 +51,11 @@ def as_text(page: Page) -> str:
 
 
 def _indented(line: str) -> str:
-    """A line below its title; no word is broken, so that a path can be copied."""
+    """A line indented below its title and wrapped."""
     indent = " " * (len(line) - len(line.lstrip()) + 2)
-    named = NAMED.match(line)
-    deeper = indent + " " * (named.start(2) if named else 0)
+    name = NAMED.match(line)
+    deeper = indent + " " * (name.start(2) if name else 0)
+    # words are not broken, so that paths can be copied
     unbroken = {"break_long_words": False, "break_on_hyphens": False}
     return textwrap.fill(line.strip(), width=WIDTH, initial_indent=indent, subsequent_indent=deeper, **unbroken)
 
@@ -63,8 +64,8 @@ def _indented(line: str) -> str:
 
 
 def as_html(page: Page) -> str:
-    """The page as one file that needs no other."""
-    # only a page that is written as HTML waits for this import
+    """The page as one self-contained HTML file."""
+    # imported here, because pages for the terminal need not wait for it
     import jinja2
 
     environment = jinja2.Environment(
@@ -74,7 +75,7 @@ def as_html(page: Page) -> str:
 
 
 def _part(part: tuple[str, pd.DataFrame | list[str]]) -> dict[str, Any]:
-    """A part in the form of the template."""
+    """A part as the template needs it."""
     title, content = part
     if isinstance(content, list):
         return {"title": title, "rows": None, "lines": [_line(line) for line in content]}
@@ -85,19 +86,19 @@ def _part(part: tuple[str, pd.DataFrame | list[str]]) -> dict[str, Any]:
 
 
 def _line(line: str) -> dict[str, str]:
-    """A line: the severity or the name at its head apart from the rest."""
+    """A line split into the severity or name at its beginning and the rest."""
     severity = line.partition(":")[0]
     if severity in TONES:
         return {"form": "", "head": severity, "tone": TONES[severity], "text": line.removeprefix(severity)}
-    if named := NAMED.match(line):
-        return {"form": "named", "head": named[1], "tone": "idle", "text": named[2]}
+    if name := NAMED.match(line):
+        return {"form": "named", "head": name[1], "tone": "idle", "text": name[2]}
     return {"form": "below" if line.startswith(" ") else "", "head": "", "tone": "", "text": line.strip()}
 
 
 def _cells(row: tuple, *, columns: list[str], sides: list[str]) -> Iterator[dict[str, str]]:
-    """The cells of a row: a state by its word, a count by the state that its column is about."""
+    """The cells of a row, styled by the state that a cell names, or a count by the state that its column names."""
     for value, column, side in zip(row, columns, sides, strict=True):
-        # NaN alone differs from itself
+        # only NaN differs from itself
         words = "" if value != value else str(value)
         state = column if column in TONES and words != "0" else words.rpartition(" ")[2]
         tone = TONES.get(state, "idle" if words == "0" else "")

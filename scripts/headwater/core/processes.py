@@ -1,4 +1,4 @@
-"""Processes of this machine: whether one still lives, and which ones another has started."""
+"""Processes of this machine: whether a process is still running, and which ones belong to it."""
 
 import os
 import time
@@ -8,63 +8,63 @@ from dataclasses import dataclass
 import psutil
 
 SAME_BIRTH = 2.0
-"""Seconds by which two readings of one process' birth may differ: they move with the clock of the machine.
+"""Seconds by which two readings of a process's start time may differ, because they move with the machine's clock.
 
-Numbers are given again only after thousands of other processes, so no second process with the number is as young.
+A process number is reused only after thousands of other processes, so no other process with it is that close in time.
 """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Process:
-    """A process that was alive when it was looked at."""
+    """A process that was running when it was looked up."""
 
     number: int
     name: str
     session: int
     birth: float
-    """In seconds since 1970."""
+    """Start time in seconds since 1970."""
 
     @property
     def mark(self) -> str:
-        """What tells it from every other process of this machine: its number and its birth."""
+        """An identifier among all processes of this machine: number and start time."""
         return f"{self.number}@{self.birth:.2f}"
 
     @property
     def age(self) -> float:
-        """Seconds since its birth."""
+        """Seconds since its start."""
         return time.time() - self.birth
 
 
 def process(number: int) -> Process | None:
-    """The process with a number, if it lives; one that has ended and waits for its parent does not."""
+    """The process with a number, None if it is not running (a zombie does not count)."""
     try:
-        seen = psutil.Process(number)
-        if seen.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+        handle = psutil.Process(number)
+        if handle.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
             return None
-        return Process(number=number, name=seen.name(), session=os.getsid(number), birth=seen.create_time())
+        return Process(number=number, name=handle.name(), session=os.getsid(number), birth=handle.create_time())
     except (psutil.NoSuchProcess, ProcessLookupError):
         return None
 
 
 def lives(mark: str) -> bool:
-    """Whether the process with that mark still lives."""
+    """Whether the process with that mark is still running."""
     number, _, birth = mark.partition("@")
-    living = process(int(number))
-    return living is not None and abs(living.birth - float(birth)) < SAME_BIRTH
+    running = process(int(number))
+    return running is not None and abs(running.birth - float(birth)) < SAME_BIRTH
 
 
 def of_session(session: int) -> Iterator[Process]:
-    """The processes of a session but its first."""
-    for living in map(process, psutil.pids()):
-        if living and living.session == session != living.number:
-            yield living
+    """The processes of a session except its leader."""
+    for running in map(process, psutil.pids()):
+        if running and running.session == session != running.number:
+            yield running
 
 
 def standing_in(folder: str) -> Iterator[list[str]]:
-    """The command lines of this user's other processes whose working folder that is."""
-    for seen in psutil.process_iter():
+    """The command lines of this user's other processes that have this working directory."""
+    for handle in psutil.process_iter():
         try:
-            if seen.pid != os.getpid() and seen.cwd() == folder:
-                yield seen.cmdline()
+            if handle.pid != os.getpid() and handle.cwd() == folder:
+                yield handle.cmdline()
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue

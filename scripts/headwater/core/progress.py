@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, plain lines with the time left in a log."""
+"""Progress of long work: a bar on a terminal, or lines with the time left in a log."""
 
 import sys
 import time
@@ -13,18 +13,18 @@ SECONDS_BETWEEN_LINES = 30.0
 
 
 def bar(items: Iterable[Item], *, total: int, what: str, done: int = 0) -> Iterator[Item]:
-    """The items, one by one, while telling how many of `total` are done; `done` of them were done before."""
+    """Yields the items while reporting how many of `total` are done; `done` of them were done before."""
     if sys.stderr.isatty():
         yield from tqdm(items, total=total, desc=what, initial=done)
         return
-    start = spoken = time.monotonic()
+    start = last_printed = time.monotonic()
     for count, item in enumerate(items, start=done + 1):
         yield item
         now = time.monotonic()
-        if now - spoken >= SECONDS_BETWEEN_LINES and count < total:
+        if now - last_printed >= SECONDS_BETWEEN_LINES and count < total:
             left = (now - start) / (count - done) * (total - count)
             print(f"{what}: {count} of {total}, {clock(left)} left", file=sys.stderr, flush=True)
-            spoken = now
+            last_printed = now
     print(f"{what}: {total} of {total} in {clock(time.monotonic() - start)}", file=sys.stderr, flush=True)
 
 

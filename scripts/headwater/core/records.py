@@ -1,4 +1,4 @@
-"""Records: small frozen forms that say what shall be done, printable on a command line and hashed by content."""
+"""Records: frozen settings of a job that can be passed on a command line and are hashed by content."""
 
 import hashlib
 import json
@@ -8,10 +8,10 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 
 class Record(BaseModel):
-    """A frozen, keyword-only form; unknown fields are refused.
+    """A frozen model with keyword-only fields; unknown fields are refused.
 
-    Fields at their default are left out of `as_json` and so of `digest`: a new field with a default changes no
-    existing record, and repeats no finished job.
+    Fields at their default are left out of `as_json` and so of `digest`: adding a field with a default changes no
+    existing digest and repeats no finished job.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True)
@@ -22,7 +22,7 @@ class Record(BaseModel):
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """The record that `as_json` printed."""
+        """The record of a JSON text by `as_json`."""
         return cls.model_validate_json(text)
 
     @property
@@ -32,7 +32,7 @@ class Record(BaseModel):
 
 
 class Choice(Record):
-    """A plug-in by name, with its options; YAML may say just the name, or the name and options side by side."""
+    """A plug-in by name, with its options; YAML may give only the name, or the name and options side by side."""
 
     name: str
     options: dict[str, Any] = {}

@@ -1,6 +1,6 @@
-"""Plug-ins: a file in a family's folder is an entry that the config can name; nothing else registers it.
+"""Plug-ins: each file in a family's folder is an entry that the config can name, without further registration.
 
-Listing names and reading an entry's options never imports it, so that planning stays quick and needs no torch.
+Listing entries and reading their options does not import them, so that planning is quick and needs no torch.
 """
 
 import ast
@@ -30,8 +30,9 @@ ROOMS = {
     "metrics": "evaluation",
     "tables": "reporting",
     "figures": "reporting",
+    "schedulers": "cluster",
 }
-"""Every family of plug-ins, and the room whose folder holds it."""
+"""All families of plug-ins, and the package that contains each."""
 
 FAMILIES = tuple(ROOMS)
 
@@ -42,7 +43,7 @@ MEANINGS = {
     "queue": "how many earlier images a method compares with: none, or at least a batch",
     "group": "how many images of a batch share BatchNorm: each process needs a multiple of it",
 }
-"""What an option can mean to other rooms. It declares so: `Field(json_schema_extra={"means": "queue"})`."""
+"""Meanings of options that other packages look up. Declared as `Field(json_schema_extra={"means": "queue"})`."""
 
 
 def folder(family: str) -> Path:
@@ -51,12 +52,12 @@ def folder(family: str) -> Path:
 
 
 def names(family: str) -> list[str]:
-    """The entries of a family: its files, less those whose name begins with an underscore."""
+    """The entries of a family: its files, except those whose names begin with an underscore."""
     return sorted(file.stem for file in folder(family).glob("*.py") if not file.stem.startswith("_"))
 
 
 def check(family: str, name: str) -> None:
-    """Refuse a name that the family does not hold."""
+    """Refuse a name that is not in the family."""
     if name not in names(family):
         raise UserError(f"{family}: there is no {name!r}", remedy=did_you_mean(name, names(family)))
 
@@ -69,9 +70,10 @@ def load(family: str, name: str) -> ModuleType:
 
 @cache
 def options(family: str, name: str) -> type[Record]:
-    """The `Options` record of an entry, read from its source without importing it; else its family's; else empty.
+    """The `Options` record of an entry, or else of its family, or else an empty one.
 
-    `Options` may use `Record`, `Field`, `Literal` and built-in types only.
+    It is read from the source without importing the file, so `Options` may use `Record`, `Field`, `Literal` and
+    built-in types only.
     """
     check(family, name)
     for file in (folder(family) / f"{name}.py", folder(family) / "__init__.py"):
@@ -83,14 +85,14 @@ def options(family: str, name: str) -> type[Record]:
                     "Literal": typing.Literal,
                     "__name__": f"{family}.{name}",
                 }
-                # the file's own text, run without the imports around it
+                # runs only the class definition, without the file's imports
                 exec(compile(ast.Module([node], []), file, "exec"), scope)
                 return scope["Options"]
     return type("Options", (Record,), {})
 
 
 def option(family: str, name: str, *, means: str) -> str | None:
-    """The option of an entry that declares one of MEANINGS; none if no option does."""
+    """The option of an entry that declares this one of MEANINGS; None if there is none."""
     for key, field in options(family, name).model_fields.items():
         if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("means") == means:
             return key
@@ -98,9 +100,9 @@ def option(family: str, name: str, *, means: str) -> str | None:
 
 
 def constant(family: str, name: str, which: str, *, default: typing.Any) -> typing.Any:
-    """A plain value at the top of an entry's file, read from its source without importing it; else `default`.
+    """A literal constant of an entry's file, read from its source without importing it, or else `default`.
 
-    `CARD.labels` is what the call that makes `CARD` gives as `labels`; `default` where that is no plain value.
+    `CARD.labels` is the argument `labels` in the call that makes `CARD`; `default` if that is not a literal.
     """
     check(family, name)
     which, _, argument = which.partition(".")
@@ -116,7 +118,7 @@ def _text(file: Path) -> ast.Module:
 
 
 def _argument(call: ast.expr, name: str, *, default: typing.Any) -> typing.Any:
-    """A plain value that a call in source text gives by that name; else `default`."""
+    """The literal value of a call's keyword argument in source code, or else `default`."""
     for keyword in call.keywords if isinstance(call, ast.Call) else []:
         if keyword.arg == name:
             with contextlib.suppress(ValueError):
@@ -125,7 +127,7 @@ def _argument(call: ast.expr, name: str, *, default: typing.Any) -> typing.Any:
 
 
 def chosen(family: str, choice: Choice) -> Record:
-    """The options of a choice, checked; all mistakes in them are reported at once."""
+    """The validated options of a choice; all mistakes are reported at once."""
     form = options(family, choice.name)
     try:
         return form.model_validate(choice.options)
@@ -134,7 +136,7 @@ def chosen(family: str, choice: Choice) -> Record:
 
 
 def mistakes(error: pydantic.ValidationError, form: type[pydantic.BaseModel], *, prefix: str = "") -> list[str]:
-    """One line for each thing that pydantic objects to, with the nearest known key for an unknown one."""
+    """One line per mistake that pydantic found, with the most similar key for an unknown one."""
     lines = []
     for mistake in error.errors(include_url=False):
         place = ".".join(str(part) for part in ([prefix] if prefix else []) + list(mistake["loc"]))
@@ -153,7 +155,7 @@ def mistakes(error: pydantic.ValidationError, form: type[pydantic.BaseModel], *,
 
 
 def _nearest(mistake: typing.Any) -> str:
-    """The nearest allowed word, where one of several is expected."""
+    """The most similar allowed value, if one of several is expected."""
     if mistake["type"] != "literal_error" or not isinstance(mistake["input"], str):
         return ""
     remedy = did_you_mean(mistake["input"], re.findall(r"'([^']*)'", mistake["ctx"]["expected"]))
@@ -161,17 +163,17 @@ def _nearest(mistake: typing.Any) -> str:
 
 
 def _keys_beside(form: type[pydantic.BaseModel], place: tuple) -> list[str]:
-    """The keys that were allowed where an unknown one stood."""
-    here, in_section = form, False
+    """The keys that are allowed at the place of an unknown one."""
+    model, in_section = form, False
     for part in place[:-1]:
         if in_section:
-            # this part is the name of an entry, which may be spelt like a key
+            # this part is the name of an entry, not a key, even if it is spelt like one
             in_section = False
             continue
-        annotation = here.model_fields[part].annotation
-        here = (_models_within(annotation) or [here])[0]
+        annotation = model.model_fields[part].annotation
+        model = (_models_within(annotation) or [model])[0]
         in_section = typing.get_origin(annotation) in (dict, tuple)
-    return list(here.model_fields)
+    return list(model.model_fields)
 
 
 def _models_within(annotation: typing.Any) -> list[type[pydantic.BaseModel]]:

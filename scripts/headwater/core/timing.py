@@ -1,4 +1,4 @@
-"""Spent: how long a job was at work, noted beside what it made, over all attempts that could say so."""
+"""Time spent by a job, recorded beside its products and summed over interrupted attempts."""
 
 import time
 from collections.abc import Iterator
@@ -11,31 +11,31 @@ from headwater.core import files
 
 @contextmanager
 def counted(file: Path, *, identity: str = "", writes: bool = True) -> Iterator[dict[str, Any]]:
-    """Note the seconds of the block in FILE, with what the block puts into the dictionary.
+    """Write the seconds spent in the block to FILE, with the entries that the block adds to the dictionary.
 
-    Seconds of earlier attempts at the same work, by its identity, that were stopped before their end are counted in; a
-    process that was killed outright could note none.
+    Seconds of earlier, interrupted attempts with the same identity are added. An attempt that was killed (SIGKILL)
+    could not record any.
     """
-    began, before = time.monotonic(), _before(file, identity)
-    told: dict[str, Any] = {}
+    began, before = time.monotonic(), _seconds_before(file, identity)
+    entries: dict[str, Any] = {}
     finished = False
     try:
-        yield told
+        yield entries
         finished = True
     finally:
         if writes:
             seconds = round(before + time.monotonic() - began, 3)
-            files.write_json({**told, "identity": identity, "finished": finished, "seconds": seconds}, file)
+            files.write_json({**entries, "identity": identity, "finished": finished, "seconds": seconds}, file)
 
 
-def _before(file: Path, identity: str) -> float:
-    """Seconds of earlier attempts at work that is not finished."""
+def _seconds_before(file: Path, identity: str) -> float:
+    """Seconds of earlier, interrupted attempts with this identity."""
     if not identity or not file.is_file():
         return 0.0
-    told = files.read_json(file)
-    return told["seconds"] if told["identity"] == identity and not told["finished"] else 0.0
+    record = files.read_json(file)
+    return record["seconds"] if record["identity"] == identity and not record["finished"] else 0.0
 
 
 def seconds(file: Path) -> float | None:
-    """What a file tells; none where nobody noted it, as before headwater did."""
+    """The seconds recorded in a file; None if it is absent, as for jobs by older versions."""
     return files.read_json(file)["seconds"] if file.is_file() else None

@@ -1,1 +1,1 @@
-"""Networks and what they answer: encoders, published weights and tasks."""
+"""Networks: encoders, published weights and the tasks that networks are trained on."""

@@ -1,4 +1,4 @@
-"""Checkpoint files: opened without running anything that is in them, and the tensors found inside."""
+"""Published checkpoint files: read without executing code that may be in them, and the tensors inside."""
 
 import pickle
 import zipfile
@@ -25,16 +25,18 @@ WRAPPERS = (
     "encoder",
     "backbone",
 )
-"""Entries under which checkpoints keep their tensors."""
+"""Names of entries under which published checkpoints keep their tensors."""
 
 
 def read(path: Path, *, wrapper: str = "") -> tuple[dict[str, Tensor], dict[str, str]]:
     """(tensors by name, metadata) of a .pth, .pt, .safetensors or .npz file.
 
-    `wrapper` names the entry that holds the tensors; without it the only known wrapper is taken.
+    `wrapper` names the entry that holds the tensors; it can be left out if there is only one of `WRAPPERS`.
     """
     if not path.is_file():
-        raise UserError("there is no such file", file=path, remedy="mend weights.path, or leave it out to ask the hub")
+        raise UserError(
+            "there is no such file", file=path, remedy="correct weights.path, or leave it out to download the weights"
+        )
     if path.suffix == ".safetensors":
         return _safetensors(path)
     if path.suffix == ".npz":
@@ -47,7 +49,7 @@ def _safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         with safe_open(path, framework="pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise UserError(f"is no whole safetensors file: {error}", file=path, remedy="get it again") from None
+        raise UserError(f"is not a complete safetensors file: {error}", file=path, remedy="download it again") from None
 
 
 def _npz(path: Path) -> dict[str, Tensor]:
@@ -55,26 +57,29 @@ def _npz(path: Path) -> dict[str, Tensor]:
         with np.load(path, allow_pickle=False) as arrays:
             return {key: torch.from_numpy(arrays[key]) for key in arrays.files}
     except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
-        raise UserError(f"is no whole npz file of numbers: {error}", file=path, remedy="get it again") from None
+        raise UserError(
+            f"is not a complete npz file of numbers: {error}", file=path, remedy="download it again"
+        ) from None
 
 
 def _unpickled(path: Path) -> Any:
-    """What torch.save wrote, if it is tensors, numbers and text."""
+    """The content of a file by torch.save; refuses anything but tensors, numbers, text and containers of them."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         first = str(error).strip().splitlines()[0]
         raise UserError(
-            f"holds more than tensors, and opening it could run foreign code ({first})",
+            f"holds more than tensors, so opening it could run foreign code ({first})",
             file=path,
-            remedy="if you trust it, save its tensors alone: torch.save(torch.load(f, weights_only=False)['model'], g)",
+            remedy="if you trust it, save only its tensors: torch.save(torch.load(f, weights_only=False)['model'], g)",
         ) from None
     except (RuntimeError, EOFError, OSError, LookupError, ValueError) as error:
-        raise UserError(f"cannot be read as a checkpoint: {error}", file=path, remedy="get it again") from None
+        raise UserError(f"cannot be read as a checkpoint: {error}", file=path, remedy="download it again") from None
 
 
 def _tensors(content: Any, wrapper: str, path: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint, out of the entry that wraps them."""
+    """The tensors of a checkpoint, unwrapped from nested entries."""
+    # entries may be nested, such as `module` within `state_dict`
     while isinstance(content, dict):
         inner = {key: value for key, value in content.items() if isinstance(value, dict)}
         if wrapper:
@@ -92,7 +97,7 @@ def _tensors(content: Any, wrapper: str, path: Path) -> dict[str, Tensor]:
             raise UserError(
                 f"holds several networks: {', '.join(wrappers)}",
                 file=path,
-                remedy="say which by wrapper: " + " or wrapper: ".join(wrappers),
+                remedy="choose one with wrapper: " + " or wrapper: ".join(wrappers),
             )
         if not wrappers and tensors:
             return tensors
@@ -104,5 +109,7 @@ def _tensors(content: Any, wrapper: str, path: Path) -> dict[str, Tensor]:
             )
         content = inner[wrappers[0]]
     raise UserError(
-        f"holds a {type(content).__name__}, no tensors by name", file=path, remedy="save the state_dict of the network"
+        f"holds a {type(content).__name__}, not tensors by name",
+        file=path,
+        remedy="save the network's state_dict instead",
     )

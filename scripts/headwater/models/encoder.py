@@ -1,4 +1,4 @@
-"""The encoder: a network that normalises an image as its weights expect and gives one row of features."""
+"""The encoder: a backbone without head that normalises its input and returns a feature vector per image."""
 
 import copy
 import json
@@ -11,14 +11,14 @@ from headwater.core import registry
 from headwater.core.errors import UserError
 
 NO_WEIGHTS = ("num_batches_tracked", "relative_position_index")
-"""What ends so counts batches or numbers places: no weight, and in no one's way when it is absent."""
+"""Suffixes of buffers that are not weights (counters and index tables), so a checkpoint need not have them."""
 
 
 class Encoder(nn.Module):
     """A backbone with its input normalisation; `width` features per image.
 
-    `multiple` is what side lengths must be a multiple of; None where only the size it was built for fits. Images have
-    `dimensions` sides, 2 or 3, and so many `colours`.
+    Side lengths must be a multiple of `multiple`; None means that only `size` fits. Images have 2 or 3 `dimensions`
+    and `colours` channels.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class Encoder(nn.Module):
         self.normalisation = (tuple(mean), tuple(std))
         self.dimensions = dimensions
         self.colours = colours
+        # not persistent: a weights file has them in its metadata, so that its tensors are those of the backbone alone
         self.register_buffer("mean", _per_colour(mean, colours, "mean"), persistent=False)
         self.register_buffer("std", _per_colour(std, colours, "std"), persistent=False)
         self.width = self._measured_width()
@@ -50,9 +51,12 @@ class Encoder(nn.Module):
         return self.backbone(self.normalised(images))
 
     def normalised(self, images: Tensor) -> Tensor:
-        """Images in [0, 1] in the units that the weights expect; refuses slices for volumes, and volumes for slices."""
+        """Images in [0, 1] normalised as the weights expect; refuses slices for volumes, and volumes for slices."""
         if images.ndim != self.dimensions + 2:
-            raise UserError(f"{self.name} takes images of {self.dimensions} dimensions, not {images.ndim - 2}")
+            raise UserError(
+                f"{self.name} takes images of {self.dimensions} dimensions, not {images.ndim - 2}",
+                remedy="choose another backbone",
+            )
         sides = [1] * self.dimensions
         return (images - self.mean.view(1, -1, *sides)) / self.std.view(1, -1, *sides)
 
@@ -61,55 +65,60 @@ class Encoder(nn.Module):
         return copy.deepcopy(self)
 
     def tensors(self) -> dict[str, Tensor]:
-        """The backbone's weights in its library's own spelling, on the CPU."""
+        """The backbone's weights under its library's names, on the CPU."""
         return {key: tensor.detach().cpu().contiguous() for key, tensor in self.backbone.state_dict().items()}
 
     def expected(self) -> dict[str, Tensor]:
-        """The tensors that weights must bring: parameters and running statistics, no counters or tables of places."""
+        """The tensors that weights must contain: parameters and running statistics, not counters or index tables."""
         return {key: tensor for key, tensor in self.backbone.state_dict().items() if not key.endswith(NO_WEIGHTS)}
 
     def resample(self, key: str, tensor: Tensor) -> Tensor | None:
-        """A position embedding brought to this network's grid; None for any other tensor."""
+        """A position embedding resampled to this network's grid; None for any other tensor."""
         return self._by_library("resample", key, tensor)
 
     def resample_patch(self, key: str, tensor: Tensor) -> Tensor | None:
-        """A patch embedding brought to this network's patch size; None for any other tensor."""
+        """A patch embedding resampled to this network's patch size; None for any other tensor."""
         return self._by_library("resample_patch", key, tensor)
 
-    def _by_library(self, way: str, key: str, tensor: Tensor) -> Tensor | None:
+    def _by_library(self, function: str, key: str, tensor: Tensor) -> Tensor | None:
         library = registry.load("backbones", self.name.partition("/")[0])
-        return getattr(library, way, lambda *_: None)(key, tensor, self.backbone)
+        return getattr(library, function, lambda *_: None)(key, tensor, self.backbone)
 
     def fill(self, tensors: Mapping[str, Tensor], *, file: object) -> list[str]:
-        """Take over every tensor, none left as it was; names of the position embeddings brought to this grid.
+        """Load all weights of the backbone; the names of the position embeddings that were interpolated.
 
         Refuses a tensor that is missing, unknown or of another shape.
         """
-        expected, taken, interpolated = self.expected(), dict(tensors), []
-        absent = sorted(expected.keys() - taken.keys())
-        strange = sorted(key for key in taken.keys() - expected.keys() if not key.endswith(NO_WEIGHTS))
-        if absent or strange:
-            listed = ", ".join(f"{key} is missing" for key in absent[:3]) or ", ".join(
-                f"{key} is unknown" for key in strange[:3]
+        expected, loaded, interpolated = self.expected(), dict(tensors), []
+        missing = sorted(expected.keys() - loaded.keys())
+        unknown = sorted(key for key in loaded.keys() - expected.keys() if not key.endswith(NO_WEIGHTS))
+        if missing or unknown:
+            listed = ", ".join(f"{key} is missing" for key in missing[:3]) or ", ".join(
+                f"{key} is unknown" for key in unknown[:3]
             )
             raise UserError(
-                f"not the weights of {self.name}: {len(absent)} tensors missing, {len(strange)} unknown ({listed})",
+                f"not the weights of {self.name}: {len(missing)} tensors missing, {len(unknown)} unknown ({listed})",
                 file=file,
-                remedy="make it again",
+                remedy="delete it and run its rule again",
             )
-        for key, place in expected.items():
-            if taken[key].shape != place.shape:
-                fitting = self.resample(key, taken[key])
-                if fitting is None:
-                    raise UserError(f"{key} is {_shape(taken[key])}, {self.name} has {_shape(place)}", file=file)
-                taken[key] = fitting
+        for key, own in expected.items():
+            if loaded[key].shape != own.shape:
+                resampled = self.resample(key, loaded[key])
+                if resampled is None:
+                    raise UserError(
+                        f"{key} is {_shape(loaded[key])}, but {_shape(own)} in {self.name}",
+                        file=file,
+                        remedy="delete it and run its rule again",
+                    )
+                loaded[key] = resampled
                 interpolated.append(key)
-        own = {key: tensor for key, tensor in self.backbone.state_dict().items() if key.endswith(NO_WEIGHTS)}
-        self.backbone.load_state_dict({**own, **taken})
+        # load_state_dict is strict, so counters that the file lacks are filled in from the network itself
+        counters = {key: tensor for key, tensor in self.backbone.state_dict().items() if key.endswith(NO_WEIGHTS)}
+        self.backbone.load_state_dict({**counters, **loaded})
         return interpolated
 
     def metadata(self) -> dict[str, str]:
-        """What a weights file says of its network, as strings."""
+        """The metadata of a weights file that describe its network, as strings."""
         return {
             "backbone": self.name,
             "size": str(self.size),
@@ -118,13 +127,15 @@ class Encoder(nn.Module):
         }
 
     def sides(self, side: float) -> int:
-        """The side length nearest to `side` that this network takes."""
+        """The side length nearest to `side` that this network accepts."""
         if self.multiple is None:
             return self.size
         return max(self.multiple, round(side / self.multiple) * self.multiple)
 
     def _measured_width(self) -> int:
-        """Width of the features of one empty image; of the smallest volume, because a large one takes seconds."""
+        """The number of features, measured on an empty image."""
+        # volumes as small as possible, because a large one takes seconds
+        # in evaluation, so that BatchNorm's running statistics do not see the empty image
         self.eval()
         side = self.size if self.dimensions == 2 else self.sides(0)
         try:
@@ -139,15 +150,15 @@ class Encoder(nn.Module):
 
 
 def draw(name: str, *, size: int, mean: tuple[float, ...], std: tuple[float, ...], seed: int) -> Encoder:
-    """An encoder with random weights drawn under `seed`; the global random state stays as it was."""
+    """An encoder with random weights from `seed`; the global random state is unchanged."""
     library, _, model = name.partition("/")
     try:
         module = registry.load("backbones", library)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             backbone, multiple = module.create(model, size=size)
-        looks_at = {"dimensions": getattr(module, "DIMENSIONS", 2), "colours": getattr(module, "COLOURS", 3)}
-        return Encoder(backbone, name=name, size=size, multiple=multiple, mean=mean, std=std, **looks_at)
+        images = {"dimensions": getattr(module, "DIMENSIONS", 2), "colours": getattr(module, "COLOURS", 3)}
+        return Encoder(backbone, name=name, size=size, multiple=multiple, mean=mean, std=std, **images)
     except ImportError as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"{name} needs a library that is not installed: {reason}", remedy="run make setup") from None
@@ -156,7 +167,7 @@ def draw(name: str, *, size: int, mean: tuple[float, ...], std: tuple[float, ...
 def restore(
     tensors: Mapping[str, Tensor], metadata: Mapping[str, str], *, name: str, size: int, file: object
 ) -> tuple[Encoder, list[str]]:
-    """(encoder, interpolated position embeddings) of a weights file of ours, for images of `size` pixels.
+    """(encoder, interpolated position embeddings) of a weights file by headwater, for images of `size` pixels.
 
     Refuses the weights of another network.
     """
@@ -164,7 +175,7 @@ def restore(
         raise UserError(
             f"holds a {metadata.get('backbone', 'network without a name')}, not a {name}",
             file=file,
-            remedy="make it again",
+            remedy="delete it and run its rule again",
         )
     mean, std = normalisation(metadata, file=file)
     encoder = draw(name, size=size, mean=mean, std=std, seed=0)
@@ -172,25 +183,27 @@ def restore(
 
 
 def normalisation(metadata: Mapping[str, str], *, file: object) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """(mean, std) that a weights file of ours was made with."""
+    """(mean, std) of the input normalisation in the metadata of a weights file by headwater."""
     try:
         return tuple(json.loads(metadata["mean"])), tuple(json.loads(metadata["std"]))
     except (KeyError, ValueError):
         raise UserError(
-            "does not say which mean and std its network expects", file=file, remedy="make it again"
+            "has no mean and std of the input normalisation in its metadata",
+            file=file,
+            remedy="delete it and run its rule again",
         ) from None
 
 
 def count(tensors: Mapping[str, Tensor]) -> int:
-    """How many numbers the tensors hold."""
+    """The total number of elements of the tensors."""
     return sum(tensor.numel() for tensor in tensors.values())
 
 
-def _per_colour(values: tuple[float, ...], colours: int, what: str) -> Tensor:
-    """One value per channel; a single one counts for all."""
+def _per_colour(values: tuple[float, ...], colours: int, name: str) -> Tensor:
+    """One value per channel; a single value is used for all channels."""
     if len(values) not in (1, colours):
         remedy = f"give one, or one per channel ({colours})" if colours > 1 else "give one, as its images are grey"
-        raise UserError(f"{what} has {len(values)} values", remedy=remedy)
+        raise UserError(f"{name} has {len(values)} values", remedy=remedy)
     return torch.tensor(values, dtype=torch.get_default_dtype()).expand(colours).clone()
 
 

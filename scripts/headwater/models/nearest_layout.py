@@ -1,4 +1,4 @@
-"""Nearest: the layout and prefix under which a checkpoint would fit a network best, for those who named another."""
+"""The layout and prefix under which a checkpoint fits a network best, to suggest when the chosen ones do not fit."""
 
 import re
 from collections import Counter
@@ -13,7 +13,7 @@ from headwater.models.weight_coverage import Coverage, Tensors, spell
 
 @dataclass(frozen=True, kw_only=True)
 class Spelling:
-    """A layout and a prefix, and how much of the network they would fill."""
+    """A layout and a prefix, and the coverage of the network with them."""
 
     layout: str
     prefix: str
@@ -28,44 +28,46 @@ def layout(
     expected: Tensors,
     match: Callable[[str, str], Coverage],
 ) -> Spelling | None:
-    """The spelling that fills most of a backbone; None where none fills anything.
+    """The spelling with the highest coverage of a backbone; None if all have none.
 
-    Of several that fill as much: the one whose signs the file bears, then the chosen layout, then the one that leaves
-    fewest tensors over, then that of the backbone's own library. `match` tells what a layout and a prefix cover.
+    Ties are broken in favour of the layout whose `SIGNS` the file has, then the chosen layout, then the one with the
+    fewest unexpected tensors, then that of the backbone's own library. `match` gives the coverage of a layout and
+    prefix.
     """
     ranked = []
-    looks_at = registry.constant("backbones", backbone.partition("/")[0], "DIMENSIONS", default=2)
+    dimensions = registry.constant("backbones", backbone.partition("/")[0], "DIMENSIONS", default=2)
     for name in registry.names("weights"):
-        if looks_at not in registry.constant("weights", name, "DIMENSIONS", default=(2,)):
+        if dimensions not in registry.constant("weights", name, "DIMENSIONS", default=(2,)):
             continue
         module = registry.load("weights", name)
         best = prefix(checkpoint, expected=expected, layout=module)
         try:
-            # a layout that needs to be told the normalisation by the file fits none but its own files
+            # a layout that reads the normalisation from the file's metadata only fits files with such metadata
             module.normalisation(backbone, {"mean": "[0]", "std": "[1]"} if name == chosen else {})
             covered = match(name, best)
         except UserError:
             continue
-        signed = not best and _bears(checkpoint, getattr(module, "SIGNS", ()))
+        signed = not best and _has_signs(checkpoint, getattr(module, "SIGNS", ()))
         rank = (covered.share, signed, name == chosen, -len(covered.unexpected), name == backbone.partition("/")[0])
         ranked.append((rank, Spelling(layout=name, prefix=best, share=covered.share)))
     best = max(ranked, key=lambda pair: pair[0], default=None)
     return best[1] if best and best[1].share else None
 
 
-def _bears(checkpoint: Tensors, signs: tuple[str, ...]) -> bool:
-    """Whether there are signs, and the checkpoint has a key for each."""
+def _has_signs(checkpoint: Tensors, signs: tuple[str, ...]) -> bool:
+    """Whether there are signs and the checkpoint has a key for each."""
     return bool(signs) and all(any(re.search(sign, key) for key in checkpoint) for sign in signs)
 
 
 def prefix(checkpoint: Tensors, *, expected: Collection[str], layout: ModuleType) -> str:
-    """The prefix under which most tensors would find a place."""
-    most, best = _fits(checkpoint, expected, layout, ""), ""
+    """The prefix under which the most tensors have a place in the network."""
+    most_fits, best = _fits(checkpoint, expected, layout, ""), ""
+    # the commonest prefixes first: once a prefix has too few keys to win, so have all after it
     for candidate, keys in sorted(_prefixes(checkpoint).items(), key=lambda pair: (-pair[1], pair[0])):
-        if keys <= most:
+        if keys <= most_fits:
             break
-        if (fits := _fits(checkpoint, expected, layout, candidate)) > most:
-            most, best = fits, candidate
+        if (fits := _fits(checkpoint, expected, layout, candidate)) > most_fits:
+            most_fits, best = fits, candidate
     return best
 
 
@@ -74,5 +76,5 @@ def _fits(checkpoint: Tensors, expected: Collection[str], layout: ModuleType, pr
 
 
 def _prefixes(checkpoint: Tensors) -> Counter[str]:
-    """Every beginning of a key that ends in a dot or a slash, and how many keys begin with it."""
+    """All prefixes of keys that end in a dot or a slash, with the number of keys that have them."""
     return Counter(key[: end.end()] for key in checkpoint for end in re.finditer(r"[./]", key))

@@ -1,4 +1,4 @@
-"""Published weights: a checkpoint matched with a network under its layout, and what would match better."""
+"""Published weights: a checkpoint loaded into a network under its layout, and what to change if it does not fit."""
 
 import json
 from collections.abc import Callable
@@ -20,50 +20,50 @@ from headwater.models.weight_files import save_weights
 from headwater.study.source import Source
 
 SHOWN = 2
-"""So many names are shown where none matches."""
+"""How many parameter names of each side an error shows when none matches."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedWeights:
-    """A source's checkpoint, the network that it is to fill, and how much of it is filled."""
+    """A source's checkpoint, the network to load it into, and the coverage."""
 
     source: Source
     tensors: dict[str, Tensor]
-    """As the checkpoint names them."""
+    """The checkpoint's tensors under its own names."""
     network: Encoder
 
     @property
     def layout(self) -> str:
-        """The layout that the source names."""
+        """The layout in the source's config."""
         return self.source.weights.layout.name
 
     @property
     def options(self) -> Record:
-        """How the checkpoint differs from the layout."""
+        """The options of the layout in the source's config."""
         return registry.chosen("weights", self.source.weights.layout)
 
     @property
     def name(self) -> str:
-        """The checkpoint's file, or the network whose library fetches it."""
+        """The checkpoint's file, or the network whose library downloads it."""
         return self.source.weights.path or self.source.backbone
 
     @cached_property
     def coverage(self) -> Coverage:
-        """What the checkpoint fills under the source's layout and options."""
+        """The coverage of the network under the source's layout and options."""
         coverage = self._matching(patch=self.options.patch)(self.layout, self.options.prefix)
-        # a network may differ from the one whose weights are published, whoever publishes them
+        # a footnote of the backbone concerns all published weights, whatever their layout
         footnote = getattr(registry.load("backbones", self.source.backbone.partition("/")[0]), "FOOTNOTE", "")
         coverage.footnotes += [footnote] if footnote else []
         return coverage
 
     @property
     def enough(self) -> bool:
-        """Whether as much of the network is filled as the source demands."""
+        """Whether the coverage reaches the source's minimum."""
         return bool(self.coverage.tensors) and self.coverage.share >= self.source.weights.coverage
 
     @cached_property
     def origin(self) -> dict[str, str]:
-        """Which checkpoint was read, by its fingerprint, and whose it is."""
+        """The checkpoint's file, fingerprint, layout, title and licence."""
         file, card = self.source.weights.path, registry.load("weights", self.layout).CARD
         fingerprint = sha256(Path(file)) if file else "fetched by its library"
         return {
@@ -75,23 +75,23 @@ class PublishedWeights:
         }
 
     def report(self) -> dict[str, Any]:
-        """What became of each tensor, and where it came from."""
-        named = {"source": self.source.name, "backbone": self.source.backbone, "file": self.source.weights.path}
-        return {**named, **self.coverage.report(), "origin": self.origin}
+        """The coverage report: how each tensor was loaded or why not, and the checkpoint's origin."""
+        names = {"source": self.source.name, "backbone": self.source.backbone, "file": self.source.weights.path}
+        return {**names, **self.coverage.report(), "origin": self.origin}
 
     def too_little(self, report: Path) -> UserError:
-        """The refusal of weights that fill too little; `report` lists every tensor."""
-        demanded = f"{100 * self.source.weights.coverage:g} %"
+        """The error for a coverage below the minimum; `report` is the file that lists every tensor."""
+        minimum = f"{100 * self.source.weights.coverage:g} %"
         return UserError(
-            f"coverage {self.coverage.summary()} is below {demanded}{self._names()}",
+            f"coverage {self.coverage.summary()} is below {minimum}{self._names()}",
             file=self.name,
             remedy=self._remedy(report),
         )
 
     def write(self, path: Path) -> None:
-        """Write the network with the loaded tensors, and in its metadata the names of those that stayed as drawn."""
-        drawn = self.network.backbone.state_dict()
-        self.network.backbone.load_state_dict({**drawn, **self.coverage.tensors})
+        """Save the network; its metadata name the tensors that were not loaded and keep their random weights."""
+        initial = self.network.backbone.state_dict()
+        self.network.backbone.load_state_dict({**initial, **self.coverage.tensors})
         summary = {
             "share": self.coverage.share,
             "unfilled": [*self.coverage.missing, *self.coverage.mismatched],
@@ -106,14 +106,14 @@ class PublishedWeights:
         save_weights(self.network.tensors(), path, metadata)
 
     def _names(self) -> str:
-        """Some names of either side, where none of the checkpoint's found its place."""
+        """Example parameter names of the file and of the network, if none matches."""
         if self.coverage.tensors or self.coverage.mismatched:
             return ""
-        theirs, ours = (", ".join(list(names)[:SHOWN]) for names in (self.tensors, self.coverage.expected))
-        return f": the file has {theirs}, ...; the network asks for {ours}, ..."
+        in_file, expected = (", ".join(list(names)[:SHOWN]) for names in (self.tensors, self.coverage.expected))
+        return f": the file has {in_file}, ...; the network expects {expected}, ..."
 
     def _remedy(self, report: Path) -> str:
-        """The prefix, layout or treatment of the patches that would fill more, if any would."""
+        """The prefix, layout or patch option that would raise the coverage, if there is one."""
         best = nearest_layout.layout(
             self.tensors,
             chosen=self.layout,
@@ -133,7 +133,7 @@ class PublishedWeights:
         return f"check backbone, layout and wrapper; {report} lists every tensor"
 
     def _matching(self, *, patch: str) -> Callable[[str, str], Coverage]:
-        """A function that says what the checkpoint fills under a layout and a prefix."""
+        """A function that gives the coverage under a layout and a prefix."""
         resamplers = {"resample": self.network.resample}
         resamplers |= {"resample_patch": self.network.resample_patch} if patch == "resample" else {}
         expected = self.network.expected()
@@ -150,7 +150,9 @@ def read(source: Source, *, size: int) -> PublishedWeights:
     if source.weights is None:
         raise UserError(f"source {source.name!r} has no weights", remedy="give it weights, or leave adopt out")
     if source.misfit:
-        raise UserError(f"source {source.name!r}: {source.misfit}", remedy="name a layout and a backbone of one kind")
+        raise UserError(
+            f"source {source.name!r}: {source.misfit}", remedy="choose a layout and a backbone of the same kind"
+        )
     tensors, metadata = _tensors(source)
     mean, std = _normalisation(source, metadata)
     network = backbones.build(source.backbone, size=size, mean=mean, std=std, seed=source.seed)
@@ -158,21 +160,21 @@ def read(source: Source, *, size: int) -> PublishedWeights:
 
 
 def _tensors(source: Source) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """(tensors, metadata) of the source's checkpoint file, or of its library's hub where it names none."""
+    """(tensors, metadata) of the source's checkpoint file, or from its library's hub if no path is set."""
     if source.weights.path:
         wrapper = registry.chosen("weights", source.weights.layout).wrapper
         return checkpoint_files.read(Path(source.weights.path), wrapper=wrapper)
     layout = registry.load("weights", source.weights.layout.name)
     if not hasattr(layout, "download"):
         raise UserError(
-            f"sources.{source.name}.weights: {source.weights.layout.name} weights cannot be fetched by themselves",
+            f"sources.{source.name}.weights: {source.weights.layout.name} weights cannot be downloaded automatically",
             remedy=f"download the file from {layout.CARD.where} and set path",
         )
     return layout.download(source.backbone), {}
 
 
 def _normalisation(source: Source, metadata: dict[str, str]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """(mean, std) of the options, else those of the layout."""
+    """(mean, std) from the options, or else from the layout."""
     options = registry.chosen("weights", source.weights.layout)
     if options.mean and options.std:
         return options.mean, options.std

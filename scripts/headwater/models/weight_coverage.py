@@ -1,4 +1,4 @@
-"""Coverage: which tensors of a network a checkpoint fills, and what became of every other one."""
+"""Coverage: which tensors of a network were loaded from a checkpoint, and what happened to all others."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -17,47 +17,47 @@ Resample = Callable[[str, Tensor], Tensor | None]
 
 @dataclass(kw_only=True)
 class Coverage:
-    """What a checkpoint brings to a network; numbers count parameters and running statistics alike."""
+    """The tensors of a network that a checkpoint provides; counts include parameters and running statistics."""
 
     tensors: dict[str, Tensor]
-    """What was taken over, in our spelling."""
+    """Loaded tensors, by the network's names."""
     expected: dict[str, Tensor]
     renamed: dict[str, str] = field(default_factory=dict)
-    """Our name by the checkpoint's."""
+    """The network's name, by the checkpoint's."""
     arranged: dict[str, str] = field(default_factory=dict)
-    """What became of tensors that were more than renamed, by the checkpoint's name."""
+    """How tensors were changed that had to be more than renamed, by the checkpoint's name."""
     interpolated: dict[str, str] = field(default_factory=dict)
-    """What grid became what, by name."""
+    """Old and new shape, by name."""
     mismatched: dict[str, str] = field(default_factory=dict)
-    """Which shape met which, by name."""
+    """The checkpoint's and the network's shape, by name."""
     dropped: dict[str, str] = field(default_factory=dict)
-    """Why, by the checkpoint's name."""
+    """The reason, by the checkpoint's name."""
     unexpected: list[str] = field(default_factory=list)
     footnotes: list[str] = field(default_factory=list)
-    """What a reader of the results must know: the network does not compute quite what the published one does."""
+    """Differences from the published network's computation that readers of the results must know."""
 
     @property
     def missing(self) -> list[str]:
-        """Tensors of the network that nothing was loaded into."""
+        """Tensors of the network that the checkpoint does not have."""
         return sorted(self.expected.keys() - self.tensors.keys() - self.mismatched.keys())
 
     @property
     def parameters(self) -> int:
-        """How many numbers of the network were loaded."""
+        """The number of loaded parameters."""
         return sum(self.expected[key].numel() for key in self.tensors)
 
     @property
     def parameters_expected(self) -> int:
-        """How many numbers the network has."""
+        """The number of parameters of the network."""
         return sum(tensor.numel() for tensor in self.expected.values())
 
     @property
     def share(self) -> float:
-        """Loaded numbers / numbers of the network."""
+        """The fraction of the network's parameters that were loaded."""
         return self.parameters / self.parameters_expected
 
     def report(self) -> dict[str, Any]:
-        """Everything as it goes into the coverage file."""
+        """The contents of the coverage file."""
         return {
             "share": self.share,
             "tensors": {"loaded": len(self.tensors), "expected": len(self.expected)},
@@ -73,9 +73,9 @@ class Coverage:
         }
 
     def table(self) -> str:
-        """A few lines for people: how many tensors went which way, and the first names of each."""
-        ways = {
-            "renamed": [f"{theirs} -> {ours}" for theirs, ours in self.renamed.items()],
+        """A few lines for people: the number of tensors in each category, and the first of their names."""
+        categories = {
+            "renamed": [f"{old} -> {new}" for old, new in self.renamed.items()],
             "arranged": [f"{name} ({how})" for name, how in self.arranged.items()],
             "interpolated": [f"{name} {how}" for name, how in self.interpolated.items()],
             "missing": self.missing,
@@ -85,13 +85,14 @@ class Coverage:
         }
         loaded = f"{self.parameters:,} of {self.parameters_expected:,} parameters"
         lines = [f"{'loaded':<17}{len(self.tensors):>5} of {len(self.expected)} tensors, {loaded}"]
-        for way, names in ways.items():
+        for category, names in categories.items():
             shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-            lines.append(f"{way:<17}{len(names):>5}  {shown}".rstrip())
+            lines.append(f"{category:<17}{len(names):>5}  {shown}".rstrip())
         return "\n".join([*lines, *(f"footnote: {footnote}" for footnote in self.footnotes)])
 
     def summary(self) -> str:
-        """The share in words, such as `0 % (0 of 161 tensors)`; never rounded up to a full hundred."""
+        """The coverage as text, such as `0 % (0 of 161 tensors)`."""
+        # rounded down, so that an incomplete coverage never reads 100 %
         percent = int(self.share * 1000) / 10
         return f"{percent:g} % ({len(self.tensors)} of {len(self.expected)} tensors)"
 
@@ -105,75 +106,76 @@ def match(
     resample: Resample,
     resample_patch: Resample = lambda key, tensor: None,
 ) -> Coverage:
-    """What the tensors of a checkpoint become in a network, under a layout's rules.
+    """The coverage of a network by a checkpoint under a layout's rules.
 
-    `resample` brings a position embedding to the network's grid where the layout does not, and gives None for any other
-    tensor; `resample_patch` likewise brings a patch embedding to the network's patches, which is footnoted.
+    `resample` brings position embeddings to the network's grid if the layout does not, and returns None for any other
+    tensor; `resample_patch` likewise brings patch embeddings to the network's patch size, with a footnote.
     """
     coverage = Coverage(tensors={}, expected=dict(expected))
-    ours = _spelt(checkpoint, layout, prefix, coverage)
+    names = _renamed(checkpoint, layout, prefix, coverage)
     arrange = getattr(layout, "arrange", lambda tensors, _: tensors)
-    arranged = arrange({ours[key]: checkpoint[key] for key in ours}, expected.keys())
-    _account(ours, arranged, layout, coverage)
+    arranged = arrange({names[key]: checkpoint[key] for key in names}, expected.keys())
+    _account(names, arranged, layout, coverage)
+    # the publisher's own interpolation comes first, because it may differ from the library's in detail
     published = getattr(layout, "resample", lambda key, tensor, shape: None)
     for key, tensor in arranged.items():
         if key not in expected:
             continue
-        place = expected[key].shape
-        if tensor.shape == place:
+        shape = expected[key].shape
+        if tensor.shape == shape:
             coverage.tensors[key] = tensor
-        elif (fitting := published(key, tensor, place)) is not None or (fitting := resample(key, tensor)) is not None:
+        elif (fitting := published(key, tensor, shape)) is not None or (fitting := resample(key, tensor)) is not None:
             _interpolate(key, tensor, fitting, coverage)
         elif (fitting := resample_patch(key, tensor)) is not None:
             _interpolate(key, tensor, fitting, coverage)
             change = coverage.interpolated[key]
             coverage.footnotes.append(f"{key} was resampled ({change}): the first layer is no longer the published one")
         else:
-            coverage.mismatched[key] = _change(tensor, place)
+            coverage.mismatched[key] = _change(tensor, shape)
     return coverage
 
 
 def spell(key: str, layout: ModuleType, prefix: str) -> str | None:
-    """A checkpoint's key in our spelling; None where it does not begin with the prefix."""
+    """A checkpoint's key translated to the network's name; None if it does not begin with the prefix."""
     if not key.startswith(prefix):
         return None
-    ours = key.removeprefix(prefix)
+    name = key.removeprefix(prefix)
     for pattern, replacement in layout.RULES:
-        ours = re.sub(pattern, replacement, ours)
-    return ours
+        name = re.sub(pattern, replacement, name)
+    return name
 
 
-def _spelt(checkpoint: Tensors, layout: ModuleType, prefix: str, coverage: Coverage) -> dict[str, str]:
-    """Our name for each of the checkpoint's that begins with the prefix; the others are noted as dropped."""
+def _renamed(checkpoint: Tensors, layout: ModuleType, prefix: str, coverage: Coverage) -> dict[str, str]:
+    """The network's name for each checkpoint key that begins with the prefix; others are recorded as dropped."""
     names = {key: spell(key, layout, prefix) for key in checkpoint}
-    outside = f"does not begin with the prefix {prefix!r}"
-    coverage.dropped |= {key: outside for key, ours in names.items() if ours is None}
-    return {key: ours for key, ours in names.items() if ours is not None}
+    reason = f"does not begin with the prefix {prefix!r}"
+    coverage.dropped |= {key: reason for key, name in names.items() if name is None}
+    return {key: name for key, name in names.items() if name is not None}
 
 
 def _account(names: Mapping[str, str], arranged: Tensors, layout: ModuleType, coverage: Coverage) -> None:
-    """Note what became of each tensor of the checkpoint."""
-    for theirs, ours in names.items():
-        if ours not in arranged:
-            coverage.arranged[theirs] = _reason(ours, layout.ARRANGED)
-        elif ours in coverage.expected:
-            coverage.renamed |= {theirs: ours} if ours != theirs else {}
-        elif ours.endswith(NO_WEIGHTS):
+    """Record what happened to each tensor of the checkpoint."""
+    for key, name in names.items():
+        if name not in arranged:
+            coverage.arranged[key] = _reason(name, layout.ARRANGED)
+        elif name in coverage.expected:
+            coverage.renamed |= {key: name} if name != key else {}
+        elif name.endswith(NO_WEIGHTS):
             continue
-        elif reason := _reason(ours, layout.DROPPED):
-            coverage.dropped[theirs] = reason
+        elif reason := _reason(name, layout.DROPPED):
+            coverage.dropped[key] = reason
         else:
-            coverage.unexpected.append(theirs)
+            coverage.unexpected.append(key)
 
 
 def _interpolate(key: str, tensor: Tensor, fitting: Tensor, coverage: Coverage) -> None:
-    """Take what a tensor of another shape has become."""
+    """Record an interpolated tensor as loaded."""
     coverage.tensors[key] = fitting
     coverage.interpolated[key] = _change(tensor, fitting.shape)
 
 
 def _reason(key: str, reasons: Mapping[str, str]) -> str:
-    """The reason whose pattern is found in a key; empty where there is none."""
+    """The reason whose pattern matches the key; empty if there is none."""
     return next((reason for pattern, reason in reasons.items() if re.search(pattern, key)), "")
 
 

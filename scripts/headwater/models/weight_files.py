@@ -1,4 +1,4 @@
-"""Weight files: tensors with what is said of them, as safetensors that are whole or absent."""
+"""Weights files: tensors with metadata in safetensors files, written atomically."""
 
 import json
 import struct
@@ -14,18 +14,18 @@ from headwater.core.files import whole
 
 
 def save_weights(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
-    """Write tensors and what is said of them as safetensors; equal contents give equal bytes."""
-    # tensors that share memory, or are views of others, are refused by the library
+    """Write tensors and metadata as safetensors; equal contents give equal bytes."""
+    # the library refuses tensors that share memory
     separate = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in tensors.items()}
     with whole(path) as temporary:
         temporary.write_bytes(_in_order(serialised(separate, metadata=dict(metadata))))
 
 
 def _in_order(content: bytes) -> bytes:
-    """Safetensors with a sorted header: the library writes metadata in an order that changes from call to call."""
+    """Safetensors bytes with a sorted header, because the library's order of metadata changes from call to call."""
     (length,) = struct.unpack("<Q", content[:8])
     header = json.dumps(json.loads(content[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
-    # the format wants the tensors to begin at a multiple of 8 bytes
+    # the format requires tensors to begin at a multiple of 8 bytes
     header += b" " * (-len(header) % 8)
     return struct.pack("<Q", len(header)) + header + content[8 + length :]
 
@@ -37,7 +37,7 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (OSError, safetensors.SafetensorError) as error:
         raise UserError(
-            f"weight file is missing, corrupt or truncated ({error})",
+            f"weights file is missing, corrupt or truncated ({error})",
             file=path,
-            remedy="delete it and run the rule that makes it again",
+            remedy="delete it and run its rule again",
         ) from None

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
-from headwater.cluster import accounting, snakemake_state
+from headwater.cluster import run_lock, schedulers, snakemake_state
+from headwater.cluster.schedulers import COMPLETED
 from headwater.core.progress import clock
 from headwater.core.text import many
 from headwater.planning import timing_profile
@@ -25,7 +26,7 @@ GROUPED = {
     **{"predict": "predictions", "transport": "transports"},
     **dict.fromkeys(("compare", "examine", "cross", "report"), "comparisons"),
 }
-"""Rules whose jobs may share a SLURM job, and the name of their group in the profile."""
+"""Rules whose jobs may share a job of the scheduler, and the name of their group in the profile."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,19 +86,20 @@ def _from_profile(unknown: list[Job], *, plan: Config, folder: Path) -> dict[Kin
 def recorded(finished: Iterable[Job], *, plan: Config, folder: Path) -> dict[str, float | None]:
     """Seconds of finished jobs by product; none if they were not recorded.
 
-    Snakemake's records have no duration of a SLURM job, or one that begins with a failed first attempt. On SLURM,
-    trainings are therefore timed by their leases, and all other jobs by SLURM's accounting. Jobs of one group share its
-    time.
+    Snakemake's records have no duration of a job on a cluster, or one that begins with a failed first attempt. There
+    trainings are therefore timed by their leases, and all other jobs by the scheduler's accounting. Jobs of one group
+    share its time.
     """
     finished = list(finished)
     seconds = {job.product: snakemake_state.seconds(job.product, folder=folder) for job in finished}
-    if not snakemake_state.used_slurm(folder):
+    scheduler = schedulers.used_in(folder)
+    if scheduler is None:
         return seconds
-    trained = accounting.trained(folder / Paths(plan.results).progress())
+    trained = run_lock.trained(folder / Paths(plan.results).progress())
     attempts = [
         attempt
-        for attempt in accounting.in_books(folder, since=snakemake_state.begun(folder)) or ()
-        if attempt.state == "COMPLETED"
+        for attempt in scheduler.accounting(folder, since=snakemake_state.begun(folder)) or ()
+        if attempt.state == COMPLETED
     ]
     by_comment = {attempt.comment: attempt.seconds for attempt in attempts}
     grouped: dict[str, list[Job]] = {}

@@ -11,8 +11,8 @@ from typing import Literal
 
 import pandas as pd
 
-from headwater.cluster import accounting, snakemake_state
-from headwater.cluster.accounting import Attempt
+from headwater.cluster import schedulers, snakemake_state
+from headwater.cluster.schedulers import COMPLETED, RUNNING, Absent, Attempt
 from headwater.cluster.snakemake_state import Failure
 from headwater.core import files, text
 from headwater.core.errors import UserError
@@ -29,11 +29,12 @@ DEMO = Path("config/config.yaml")
 State = Literal["done", "running", "queued", "failed", "blocked"]
 
 STATES: tuple[State, ...] = ("done", "running", "queued", "failed", "blocked")
-"""`queued`: SLURM or Snakemake will start it; `blocked`: it needs the product of a failed job, so you must act."""
+"""`queued`: the scheduler or Snakemake will start it; `blocked`: it needs a failed job's product, so you must act."""
 
 STOPPED = ("failed", "blocked")
 
-SLURM_STATE = re.compile(r"status is: '(\w+)")
+SCHEDULER_STATE = re.compile(r"(\w+) status is: '(\w+)")
+"""How the message of Snakemake's executor names its scheduler and the state in which a job has ended."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +50,14 @@ class JobStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """The records of Snakemake and SLURM on one folder at one moment."""
+    """The records of Snakemake and the scheduler on one folder at one moment."""
 
     folder: Path
     failures: dict[str, Failure]
     newest: Path | None
     """The newest of Snakemake's logs."""
+    scheduler: str
+    """The name of the scheduler here; empty without one."""
     queue: list[Attempt]
     at_work: bool
     """Whether a Snakemake is running in the folder."""
@@ -64,7 +67,7 @@ class Snapshot:
 def status(config: Path = DEMO, *, trainings: int = 0, html: Path | None = None, folder: Path = Path()) -> None:
     """Show the state of every job of a study, the hours spent, and when the rest will be done.
 
-    Reads the records of Snakemake and SLURM; nothing is changed.
+    Reads the records of Snakemake and of the scheduler; nothing is changed.
 
     Args:
         config: Config file of the study; by default the demo's.
@@ -88,14 +91,19 @@ def status(config: Path = DEMO, *, trainings: int = 0, html: Path | None = None,
 
 
 def read_snapshot(folder: Path) -> Snapshot:
-    """The records of a folder as they are now; refuses if there is a SLURM that does not answer."""
-    queue = accounting.in_queue(folder) or []
-    # a Snakemake on another node is not in the list of processes here, but its lock and its SLURM jobs are visible
+    """The records of a folder as they are now; refuses if there is a scheduler that does not answer."""
+    try:
+        scheduler = schedulers.in_force()
+        title, queue = scheduler.TITLE, scheduler.attempts(folder)
+    except Absent:
+        title, queue = "", []
+    # a Snakemake on another node is not in the list of processes here, but its lock and its jobs are visible
     here = snakemake_state.lives_here(folder)
     return Snapshot(
         folder=folder,
         failures=snakemake_state.failures(folder),
         newest=max(snakemake_state.logs(folder), default=None),
+        scheduler=title,
         queue=queue,
         at_work=bool(here) or (snakemake_state.locked(folder) and (here is None or bool(queue))),
         now=time.time(),
@@ -108,18 +116,18 @@ def job_statuses(jobs: list[Job], snapshot: Snapshot) -> list[JobStatus]:
     by_number = {attempt.number: attempt for attempt in snapshot.queue}
     comments = {job.comment for job in jobs}
     shared = [attempt for attempt in snapshot.queue if attempt.comment not in comments]
-    # running ones come first: a job whose mark has no SLURM number has begun at least once
+    # running ones come first: a job whose mark has no number has begun at least once
     groups = sorted(shared, key=lambda attempt: not attempt.runs)
     statuses: dict[str, JobStatus] = {}
     for job in jobs:
         mark = snakemake_state.mark(job.product, folder=snapshot.folder)
-        own = by_comment.get(job.comment) or (by_number.get(mark.slurm) if mark and mark.slurm else None)
+        own = by_comment.get(job.comment) or (by_number.get(mark.number) if mark and mark.number else None)
         if (snapshot.folder / job.product).is_file() and not mark:
             statuses[job.product] = JobStatus(job=job, state="done")
         elif own:
-            statuses[job.product] = _in_slurm(job, own, mark)
+            statuses[job.product] = _in_queue(job, own, mark, scheduler=snapshot.scheduler)
         elif mark and (group := _group_of(job, groups)):
-            statuses[job.product] = _in_group(job, group, snapshot.now - mark.since)
+            statuses[job.product] = _in_group(job, group, snapshot.now - mark.since, scheduler=snapshot.scheduler)
         elif mark and snapshot.at_work:
             statuses[job.product] = _running(job, snapshot.now - mark.since, "")
         elif failure := _failure(job, snapshot):
@@ -133,21 +141,21 @@ def job_statuses(jobs: list[Job], snapshot: Snapshot) -> list[JobStatus]:
     return list(statuses.values())
 
 
-def _in_slurm(job: Job, attempt: Attempt, mark: snakemake_state.Mark | None) -> JobStatus:
-    """A job that is pending or running in SLURM."""
-    # if several jobs share a SLURM job, its number stays in the mark of those that have not begun
+def _in_queue(job: Job, attempt: Attempt, mark: snakemake_state.Mark | None, *, scheduler: str) -> JobStatus:
+    """A job that is pending or running in the scheduler."""
+    # if several jobs share a scheduler's job, its number stays in the mark of those that have not begun
     shared = attempt.comment != job.comment
-    if attempt.runs and not (shared and mark and mark.slurm):
-        return _running(job, attempt.seconds, f"SLURM job {attempt.number} on {attempt.where}")
+    if attempt.runs and not (shared and mark and mark.number):
+        return _running(job, attempt.seconds, f"{scheduler} job {attempt.number} on {attempt.where}")
     where = "after other jobs in it" if attempt.runs else attempt.where.strip("()")
-    return JobStatus(job=job, state="queued", note=f"SLURM job {attempt.number}: {where}")
+    return JobStatus(job=job, state="queued", note=f"{scheduler} job {attempt.number}: {where}")
 
 
-def _in_group(job: Job, group: Attempt, seconds: float) -> JobStatus:
-    """A job that has begun in a SLURM job shared with others, which is running or was requeued."""
+def _in_group(job: Job, group: Attempt, seconds: float, *, scheduler: str) -> JobStatus:
+    """A job that has begun in a scheduler's job shared with others, which is running or was requeued."""
     if group.runs:
-        return _running(job, seconds, f"SLURM job {group.number} on {group.where}")
-    return JobStatus(job=job, state="queued", note=f"SLURM job {group.number}: {group.where.strip('()')}")
+        return _running(job, seconds, f"{scheduler} job {group.number} on {group.where}")
+    return JobStatus(job=job, state="queued", note=f"{scheduler} job {group.number}: {group.where.strip('()')}")
 
 
 def _running(job: Job, seconds: float, note: str) -> JobStatus:
@@ -155,23 +163,23 @@ def _running(job: Job, seconds: float, note: str) -> JobStatus:
 
 
 def _group_of(job: Job, groups: list[Attempt]) -> Attempt | None:
-    """The shared SLURM job that may contain this job: its comment lists the rules of its jobs."""
+    """The shared scheduler's job that may contain this job: its comment lists the rules of its jobs."""
     return next((group for group in groups if f"_{job.rule}_" in f"{group.comment}_"), None)
 
 
 def _failure(job: Job, snapshot: Snapshot) -> Failure | None:
     """A job's failure; none if a later Snakemake is running, which will retry the job."""
     failure = snapshot.failures.get(job.product)
-    return None if failure and snapshot.at_work and failure.told_in != snapshot.newest else failure
+    return None if failure and snapshot.at_work and failure.reported_in != snapshot.newest else failure
 
 
 def _failed(job: Job, failure: Failure, folder: Path) -> JobStatus:
-    """A failed job with the last line of its log, and SLURM's state unless that is just FAILED."""
+    """A failed job with the last line of its log, and the scheduler's state unless that is just FAILED."""
     logs = [log for log in (job.log, *failure.logs) if (folder / log).is_file()]
     words = [word for log in logs if (word := snakemake_state.last_word(folder / log))]
-    ended = SLURM_STATE.search(failure.message)
-    by_slurm = f"SLURM: {ended[1]}" if ended and ended[1] != "FAILED" else ""
-    note = "; ".join(filter(None, [by_slurm, *words[:1]])) or failure.message or "its log gives no reason"
+    ended = SCHEDULER_STATE.search(failure.message)
+    by_scheduler = f"{ended[1]}: {ended[2]}" if ended and ended[2] != "FAILED" else ""
+    note = "; ".join(filter(None, [by_scheduler, *words[:1]])) or failure.message or "its log gives no reason"
     return JobStatus(job=job, state="failed", note=note, log=(logs or [job.log])[0])
 
 
@@ -261,18 +269,31 @@ def _snakemake(snapshot: Snapshot) -> str:
         )
     else:
         state = "Snakemake is not running in this folder; start it to continue with the queued jobs."
-    return state + (f" SLURM has {text.many(len(snapshot.queue), 'job')} of this folder." if snapshot.queue else "")
+    in_queue = f" {snapshot.scheduler} has {text.many(len(snapshot.queue), 'job')} of this folder."
+    return state + (in_queue if snapshot.queue else "")
 
 
 def _spent(runtimes: Estimate, statuses: list[JobStatus], snapshot: Snapshot) -> str:
     """The recorded cost of finished, failed and running attempts."""
-    if snakemake_state.used_slurm(snapshot.folder):
-        attempts = accounting.in_books(snapshot.folder, since=snakemake_state.begun(snapshot.folder)) or []
-        if any(attempt.gpus for attempt in attempts):
-            hours = sum(attempt.gpus * attempt.seconds for attempt in attempts) / 3600
-            lost = [attempt for attempt in attempts if attempt.state not in ("COMPLETED", "RUNNING")]
-            wasted = sum(attempt.gpus * attempt.seconds for attempt in lost) / 3600
-            return f"Spent: {hours:.3f} GPU-hours (SLURM accounting), {wasted:.3f} of them in attempts that failed."
+    return _spent_by_accounting(snapshot.folder) or _spent_by_records(runtimes, statuses, snapshot)
+
+
+def _spent_by_accounting(folder: Path) -> str:
+    """The GPU-hours in the scheduler's accounting; empty if it has none of this folder."""
+    scheduler = schedulers.used_in(folder)
+    if scheduler is None:
+        return ""
+    attempts = scheduler.accounting(folder, since=snakemake_state.begun(folder)) or []
+    if not any(attempt.gpus for attempt in attempts):
+        return ""
+    hours = sum(attempt.gpus * attempt.seconds for attempt in attempts) / 3600
+    lost = [attempt for attempt in attempts if attempt.state not in (COMPLETED, RUNNING)]
+    wasted = sum(attempt.gpus * attempt.seconds for attempt in lost) / 3600
+    return f"Spent: {hours:.3f} GPU-hours ({scheduler.TITLE} accounting), {wasted:.3f} of them in attempts that failed."
+
+
+def _spent_by_records(runtimes: Estimate, statuses: list[JobStatus], snapshot: Snapshot) -> str:
+    """The process-hours in Snakemake's own records."""
     done = sum((runtimes.finished.get(status.job.product) or 0.0) * status.job.ranks for status in statuses) / 3600
     running = [status for status in statuses if status.state == "running"]
     now = sum((status.seconds or 0.0) * status.job.ranks for status in running) / 3600

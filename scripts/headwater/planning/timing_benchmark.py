@@ -49,7 +49,7 @@ def calibrate(config: Path, *, folder: Path = Path(), seconds: float = 15.0) -> 
     core_files.write_json(TimingProfile(device=device, job=overhead, trainings=trainings).model_dump(), file)
     for key, timed in trainings.items():
         print(f"{key}: {timed.start:.1f} s to start, {timed.step:.4f} s/step, {timed.image:.5f} s/image, {timed.data}")
-    print(f"overhead per job: {overhead['local']:.2f} s locally, {overhead['slurm']:.1f} s on SLURM\n{file}")
+    print(f"overhead per job: {overhead['local']:.2f} s locally, {overhead['slurm']:.1f} s on a cluster\n{file}")
 
 
 def _rehearsals(plan: Config) -> list[tuple[str, Rehearsal]]:
@@ -99,7 +99,7 @@ def _timed(
 
 
 def _overhead_per_job(place: Path) -> dict[str, float]:
-    """Snakemake's own seconds per job: on this machine, and on SLURM, where each job starts two Snakemakes."""
+    """Snakemake's own seconds per job: on this machine, and on a cluster, where each job starts two Snakemakes."""
     rule = 'rule each:\n    output: "{name}"\n    shell: "touch {output}"\n'
     files = ", ".join(f'"n{number}"' for number in range(EMPTY_JOBS))
     snakefile = place / "Snakefile"

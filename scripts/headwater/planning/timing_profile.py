@@ -1,7 +1,7 @@
 """Timing profile: measured seconds per step of each kind of training on one machine, and estimates of jobs from them.
 
 The file is JSON: `device`, `job` (Snakemake's overhead per job in seconds: `local`, and `slurm` for the two Snakemakes
-that a SLURM job starts), and `trainings` by key, each with `start` (seconds to start a training process), `step`
+that a job on a cluster starts), and `trainings` by key, each with `start` (seconds to start a training process), `step`
 (seconds per optimiser step), `image` (seconds per scored image), `bytes` (of the encoder), `steps` and `images` (how
 many were timed) and `data` (`prepared` images, or `noise` of their size).
 """

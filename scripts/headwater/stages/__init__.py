@@ -1,1 +1,1 @@
-"""The verbs of the river: each reads files and writes files, and none imports another."""
+"""The verbs of the workflow: each reads files and writes files, and none imports another."""

@@ -1,4 +1,4 @@
-"""Adopt: published weights brought into our spelling, with an account of every tensor, or not at all."""
+"""Adopt: published weights are translated to the network's parameter names, with a report on every tensor."""
 
 from pathlib import Path
 
@@ -9,15 +9,15 @@ from headwater.study.source import Source
 
 
 def adopt(*, source: Source, size: int, encoder: Path, coverage: Path) -> None:
-    """Write a source's published weights as an encoder for images of `size` pixels, and the report of what fitted.
+    """Write a source's published weights as an encoder for images of `size` pixels, and the coverage report.
 
-    Refuses weights that fill less of the network than the source demands; the report is printed and kept even then.
+    Refuses a coverage below the source's minimum; the report is printed and kept even then.
     """
     weights = published_weights.read(source, size=size)
     write_json(weights.report(), coverage)
     print(f"{source.name}: {weights.name} in {source.backbone}\n{weights.coverage.table()}", flush=True)
     if not weights.enough:
-        # Snakemake deletes what a failed job declared; this copy stays
+        # Snakemake deletes the outputs of a failed job; this copy stays
         refused = paths.refused(coverage)
         write_json(weights.report(), refused)
         raise weights.too_little(refused)

@@ -1,6 +1,6 @@
-"""Compare: how far sources differ on one dataset, and how sure one can be, from all runs' predictions at once.
+"""Compare: the differences between sources on one dataset, with intervals and p-values, from all runs' predictions.
 
-One draw of patients serves all sources, seeds, labels and metrics: every comparison is paired.
+The same resamples of patients are used for all sources, seeds, labels and metrics, so every comparison is paired.
 """
 
 from pathlib import Path
@@ -23,9 +23,9 @@ def compare(
     provenance: Path,
     threads: int = 1,
 ) -> None:
-    """Write differences between sources, each run's values and origin, resampled differences, and ROC curves.
+    """Write differences between sources, each run's values and provenance, replicates, and ROC curves.
 
-    `labels` counts the cases of each label in each split: what no network could learn is not compared.
+    `labels` counts the cases of each label in each split: labels that no network could learn are not compared.
     """
     runs = predictions_of.read_all(comparison, predictions)
     first = next(iter(runs.values()))

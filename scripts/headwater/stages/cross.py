@@ -1,6 +1,6 @@
-"""Cross: one dataset's test cases, and how all networks do on them, whichever dataset they were fitted to.
+"""Cross: the performance of all networks on one dataset's test cases, by the dataset that they were fine-tuned on.
 
-What is said of networks fitted to the dataset itself is what `compare` says, bit for bit.
+For networks fine-tuned on the dataset itself, values are bit-identical to those of `compare`.
 """
 
 from pathlib import Path
@@ -23,11 +23,11 @@ def cross(
     crossed: Path,
     threads: int = 1,
 ) -> None:
-    """Write what each source reaches on a dataset by the dataset it was fitted to, label by label and in the mean.
+    """Write each source's metrics on a dataset by the dataset it was fine-tuned on, per label and as macro.
 
     `labels` counts the cases of each label of the tested dataset, `labels_elsewhere` of those in `fitted_to`, in order.
     """
-    # the datasets share different labels pair by pair, so a declared subset would be another one in every cell
+    # each pair of datasets shares other labels, so a declared subset of labels would differ from cell to cell
     comparison = comparison.model_copy(update={"subsets": {}})
     home = predictions_of.read_all(comparison, predictions)
     first = next(iter(home.values()))
@@ -36,7 +36,7 @@ def cross(
     statistics = list(bootstrap.statistics(home, parts, comparison=comparison, threads=threads))
     rows = list(external.at_home(statistics, comparison=comparison))
     by_dataset = external.by_dataset(elsewhere, fitted_to)
-    # one dataset at a time, so that the predictions of one only are held in memory
+    # one dataset at a time, so that memory holds the predictions of only one
     for other, counts in zip(fitted_to.others, labels_elsewhere, strict=True):
         rows += external.read_guests(
             other,

@@ -1,4 +1,4 @@
-"""Embed: what an encoder sees in each training image of a corpus, as a row of numbers for each."""
+"""Embed: an encoder's features for each training image of a corpus."""
 
 import time
 from pathlib import Path
@@ -20,11 +20,11 @@ def embed(
     account: Path,
     encoder: Path | None = None,
     threads: int = 1,
-    device: ddp.Wanted = "auto",
+    device: ddp.DeviceChoice = "auto",
 ) -> None:
-    """Write the features of a source's encoder for the training images, in the order of their rows; and what it took.
+    """Write the features of a source's encoder for the training images, in the order of their rows, and a record.
 
-    FEATURES are directions, float16 (training images, width); validation and test images are not looked at.
+    FEATURES are float16 (training images, width), scaled to length 1; validation and test images are not used.
     """
     began = time.monotonic()
     with ddp.world(threads=threads, device=device) as world:
@@ -34,7 +34,7 @@ def embed(
         pieces = pieces_of(network, corpus, rows, world=world)
         if not world.first:
             for _ in pieces:
-                # every rank scores its share
+                # scoring is collective: every rank must take part, though only the first one writes
                 pass
             return
         write(pieces, features, shape=(len(rows), network.width))

@@ -1,6 +1,6 @@
-"""Examine: can scores be read as probabilities, what do alarms find and miss, and for whom does it work less well?
+"""Examine: calibration of the scores, performance at operating points, and performance in subgroups of patients.
 
-Temperatures and thresholds are chosen on the validation split; the draws of patients are those of `compare`.
+Temperatures and thresholds are chosen on the validation split; the resamples of patients are those of `compare`.
 """
 
 from pathlib import Path
@@ -34,11 +34,11 @@ def examine(
     labels_elsewhere: list[Path] | None = None,
     threads: int = 1,
 ) -> None:
-    """Write calibration, the points of reliability plots, operating points, subgroups, and what validation decided.
+    """Write calibration, the points of reliability plots, operating points, subgroups, and choices made on validation.
 
-    `cases` give sex, age, projection and site of the test cases, and `labels` what no network could learn. Parameters
-    that end in `elsewhere` are about networks fitted to the other datasets in `fitted_to`; `labels_elsewhere` stand in
-    its order.
+    `cases` give sex, age, projection and site of the test cases, and `labels` the labels that no network could learn.
+    Parameters that end in `elsewhere` are for networks fine-tuned on the other datasets in `fitted_to`;
+    `labels_elsewhere` are in its order.
     """
     tested, validated = (predictions_of.read_all(comparison, files) for files in (predictions, validation))
     first = next(iter(tested.values()))

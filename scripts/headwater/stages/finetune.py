@@ -1,4 +1,4 @@
-"""Finetune: a source's network is fitted to a dataset's training split, and the step that validates best is kept."""
+"""Finetune: a source's network is trained on a dataset's training split, and the step that validates best is kept."""
 
 import time
 from pathlib import Path
@@ -23,9 +23,9 @@ def finetune(
     encoder: Path | None = None,
     tracking: Tracking = Tracking(),  # noqa: B008
     threads: int = 1,
-    device: ddp.Wanted = "auto",
+    device: ddp.DeviceChoice = "auto",
 ) -> None:
-    """Write the model of a run, its curves beside it, and the record of how it was fitted."""
+    """Write the model of a run, its training curves, and the record of its fine-tuning."""
     began = time.monotonic()
     with ddp.world(threads=threads, device=device) as world:
         data = store.read(cases, images=images, seen=run.dataset.seen)
@@ -45,13 +45,14 @@ def finetune(
             record = fine_tuning.record_of(run, learner=learner, fitted=fitted, **common)
             seconds = round(time.monotonic() - began, 3)
             files.write_json({**record, "model": sha256(model), "seconds": seconds}, fit)
-            # this run's own progress stays: Snakemake may still delete the model, and have it made again
+            # the pre-training's checkpoint is removed now that its encoder is in use; this run's own stays, because
+            # Snakemake may still delete the model and repeat the job
             if encoder is not None:
                 checkpoint.forget(progress.with_name(f"{run.source.original.digest}.pt"))
 
 
 def _lost(run: Run, material: fine_tuning.Material) -> str:
-    """What the share of the patients cannot teach, in a sentence."""
-    lacking = "; ".join(f"{label} has {what}" for label, what in material.lost.items())
+    """A sentence on the labels that cannot be learned from the chosen fraction of the patients."""
+    lacking = "; ".join(f"{label} has {reason}" for label, reason in material.lost.items())
     share = f"a share of {run.recipe.fraction:g} of the training patients"
     return f"finetune: {len(material.training)} cases of {share}: {lacking}"

@@ -1,7 +1,7 @@
-"""The ledger of leaks: which patients, examinations and images any two parts of the grid share.
+"""Ledger: the patients, examinations and images that any two splits of the grid's archives share.
 
-A part is one split of one archive. Nothing is trained before the ledger is written, and it refuses a grid in which a
-test split shares anything with what is learned from, unless the config names the overlap and excuses it.
+No training starts before the ledger is written. It refuses a grid in which a test split shares anything with data that
+networks learn from, unless the config excuses that overlap.
 """
 
 from pathlib import Path
@@ -14,9 +14,9 @@ from headwater.study.leaks import Overlaps
 
 
 def ledger(*, overlaps: Overlaps, cases: list[Path], hashes: list[Path], ledger: Path, readable: Path) -> None:
-    """Write what each two parts share, as a table and as a CSV to be read; refuse leaks that nothing excuses.
+    """Write what each pair of splits shares, as a table and as a CSV for people; refuse leaks that are not excused.
 
-    Files of cases and of hashes lie in a folder that bears their archive's name.
+    Files of cases and of hashes lie in a folder named after their archive.
     """
     refused = paths.refused(readable)
     refused.unlink(missing_ok=True)
@@ -24,7 +24,7 @@ def ledger(*, overlaps: Overlaps, cases: list[Path], hashes: list[Path], ledger:
     leaks = leakage.leaks(shared)
     unexcused = leaks[leaks["excuse"] == ""]
     if len(unexcused):
-        # Snakemake deletes what a failed job declared; this copy stays
+        # Snakemake deletes the outputs of a failed job; this copy stays
         write_text(unexcused.to_csv(index=False), refused)
         first = unexcused.iloc[0]
         raise UserError(
@@ -33,7 +33,7 @@ def ledger(*, overlaps: Overlaps, cases: list[Path], hashes: list[Path], ledger:
             remedy=leakage.remedy(first),
         )
     leakage.LEDGER.write(shared, ledger)
-    # names of cases may hold patients' numbers, and this file is made to be shown
+    # names of cases may contain patient numbers, and this file is meant to be shared
     write_text(shared.drop(columns=["example", "other_example"]).to_csv(index=False), readable)
     parts = len(overlaps.parts)
     print(f"ledger: {count} cases in {parts} parts, {len(leaks)} excused leaks, no other into a test split")

@@ -1,4 +1,4 @@
-"""Predict: what fitted networks say of every test image, and of every validation image, once each."""
+"""Predict: the scores of fine-tuned networks for all test and validation images."""
 
 from pathlib import Path
 
@@ -19,20 +19,20 @@ def predict(
     validation: list[Path],
     saved: Path | None = None,
     threads: int = 1,
-    device: ddp.Wanted = "auto",
+    device: ddp.DeviceChoice = "auto",
 ) -> None:
     """Write the scores of each run's model for the test split: one row per case and label, in the order of the cases.
 
-    Those for the validation split, in the same form, are for what must be settled before the test split is looked at.
-    All runs are of one dataset; models and products are given in their order. The progress of their trainings, in the
-    folder `saved`, is no longer needed and is removed.
+    Scores for the validation split have the same form and serve choices that must not use the test split. All runs are
+    of one dataset; models and products are given in their order. The checkpoints of their trainings, in the folder
+    `saved`, are no longer needed and are removed.
     """
     with ddp.world(threads=threads, device=device) as world:
         data = store.read(cases, images=images, seen=runs[0].dataset.seen)
         for fitted, test_product, validation_product in prediction.predictors(runs, models, predictions, validation):
             if fitted.size != data.size:
                 raise UserError(
-                    f"was fitted to images of {fitted.size} pixels, these have {data.size}",
+                    f"was fine-tuned on images of {fitted.size} pixels, but these have {data.size}",
                     file=fitted.file,
                     remedy="run finetune again",
                 )

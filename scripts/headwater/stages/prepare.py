@@ -1,6 +1,6 @@
-"""Prepares an archive: reads every image once, brings it to one size, and writes down who is in which split.
+"""Prepare: reads every image of an archive once, resizes it, and assigns patients to splits.
 
-Whatever the number of workers, the same archive gives the same files.
+The same archive gives the same files for any number of workers.
 """
 
 from pathlib import Path
@@ -26,7 +26,7 @@ def prepare(
     split: Path,
     workers: int = 2,
 ) -> None:
-    """Write an archive's cases, pixels, hashes, unreadable images, labels' counts, and who is in which split."""
+    """Write an archive's cases, images, hashes, rejects, counts of labels, and splits."""
     files = index.split_files(archive)
     listed = index.read(archive)
     catalogue = preparation.with_archive_splits(listed, archive=archive, files=files)

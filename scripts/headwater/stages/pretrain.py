@@ -1,4 +1,4 @@
-"""Pretrain: a network learns from the images of a corpus, and its encoder is kept as a source of first weights."""
+"""Pretrain: a network learns from the images of a corpus, and its encoder is saved as a source of initial weights."""
 
 from pathlib import Path
 
@@ -27,9 +27,9 @@ def pretrain(
     probe_images: Path | None = None,
     tracking: Tracking = Tracking(),  # noqa: B008
     threads: int = 1,
-    device: ddp.Wanted = "auto",
+    device: ddp.DeviceChoice = "auto",
 ) -> None:
-    """Write the encoder that a source's method learns from the chosen rows of its corpus."""
+    """Write the encoder that a source's method learns from the kept rows of its corpus."""
     if source.method is None:
         raise UserError(f"source {source.name!r} has no method", remedy="give it method, corpus and training")
     methods.check(source.method.name, backbone=source.backbone, size=size)
@@ -41,18 +41,18 @@ def pretrain(
         timing.counted(seconds_of_training(history), identity=identity, writes=world.first) as record,
     ):
         corpus = pretraining.corpus_of(cases, images, size=size, seen=source.seen)
-        chosen = pretraining.rows_of(corpus, rows)
+        kept_rows = pretraining.rows_of(corpus, rows)
         first = pretraining.first_weights(source, size=size, start=start)
-        learner = pretraining.learner_of(source, corpus, chosen, encoder=first)
+        learner = pretraining.learner_of(source, corpus, kept_rows, encoder=first)
         probed = pretraining.probe_set_of(source, files, size=size)
-        monitor = CollapseMonitor(source=source, images=corpus.images, rows=chosen, world=world, probed=probed)
+        monitor = CollapseMonitor(source=source, images=corpus.images, rows=kept_rows, world=world, probed=probed)
         names = {"group": f"pretrain/{source.name}", "name": source.name, "job": "pretrain"}
         with Trackers(history, record=source, tracking=tracking, world=world, **names) as tracker:
-            common = {"source": source, "corpus": corpus, "rows": chosen, "monitor": monitor, "world": world}
+            common = {"source": source, "corpus": corpus, "rows": kept_rows, "monitor": monitor, "world": world}
             fitted = pretraining.fit(learner, progress=progress, identity=identity, tracker=tracker, **common)
             features = monitor.features(learner.encoder)
             tracker.summary(features)
-        record |= {"images": len(chosen), "steps": fitted.steps, "ranks": world.size}
+        record |= {"images": len(kept_rows), "steps": fitted.steps, "ranks": world.size}
         if world.first:
-            origin = pretraining.origin_of(corpus, chosen, files=files)
+            origin = pretraining.origin_of(corpus, kept_rows, files=files)
             pretraining.save(learner.encoder, encoder, source=source, features=features, fitted=fitted, origin=origin)

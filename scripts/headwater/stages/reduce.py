@@ -1,6 +1,7 @@
-"""Picks the images of a corpus that a pre-training shall see; pixels are not copied, only row numbers are written.
+"""Reduce: selects the images of a corpus to pre-train on; only row numbers are written, pixels are not copied.
 
-The manifest tells of every training image whether it is kept, and else which kept one stands for it and how far it is.
+The manifest lists every training image: whether it is kept, and if not, the kept image that represents it and their
+distance.
 """
 
 import time
@@ -23,10 +24,10 @@ def reduce(
     like: Path | None = None,
     features: Path | None = None,
 ) -> None:
-    """Write to ROWS which training images of an archive a reduction keeps; validation and test images never enter.
+    """Write to ROWS which training images of an archive a reduction keeps; validation and test images are never used.
 
-    LIKE are the rows of the reduction that this one is to keep as many images as; FEATURES what an encoder sees in each
-    training image, for a reduction that asks for it.
+    LIKE are the rows of another reduction, to keep as many images as it does; FEATURES are an encoder's features of the
+    training images, for reductions that need them.
     """
     begun = time.perf_counter()
     with timing.counted(seconds_of_reduction(rows)) as counts:

@@ -1,4 +1,4 @@
-"""Relabels an archive whose images are prepared: the same cases in the same splits, labels by another policy."""
+"""Relabel: the cases and splits of an archive that is already prepared, with labels by another label policy."""
 
 from pathlib import Path
 
@@ -13,9 +13,9 @@ from headwater.study.archive import Archive
 def relabel(
     *, archive: Archive, first: Path, first_rejects: Path, cases: Path, rejects: Path, labels: Path, split: Path
 ) -> None:
-    """Write an archive's cases, counts of labels and splits from those of the archive whose images it takes.
+    """Write an archive's cases, counts of labels and splits from those of the archive whose images it uses.
 
-    A case that this reading leaves out keeps its row, so that rows stay those of the images, but is in no split.
+    A case that the other policy leaves out keeps its row but is in no split, so that rows still match the images.
     """
     prepared, files = CASES.read(first), index.split_files(archive)
     catalogue, rejected = index.read(archive), REJECTS.read(first_rejects)

@@ -1,6 +1,6 @@
-"""Report: the tables, figures and the page that say which differences between sources stand up to correction.
+"""Report: tables, figures and a page on which differences between sources are significant after correction.
 
-The same results give the same bytes: nothing here looks at a clock or at the machine.
+The same results give the same bytes: nothing depends on the time or the machine.
 """
 
 from pathlib import Path
@@ -13,6 +13,6 @@ from headwater.study.grid import Grid
 def report(*, grid: Grid, results: Path, folder: Path) -> None:
     """Write tables, figures, numbers by name, their provenance, index.html and summary into `folder`; print the latter.
 
-    RESULTS is the folder below which all other jobs of the study have written.
+    RESULTS is the folder of all other jobs' products.
     """
     print(writing.write(StudyResults(grid, results=results), folder), end="")

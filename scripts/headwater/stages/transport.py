@@ -1,4 +1,4 @@
-"""Transport: what networks that were fitted to one hospital's images say of the test images of others."""
+"""Transport: the scores of networks fine-tuned on one dataset for the test images of others (external validation)."""
 
 from pathlib import Path
 
@@ -20,12 +20,12 @@ def transport(
     models: list[Path],
     elsewhere: list[Path],
     threads: int = 1,
-    device: ddp.Wanted = "auto",
+    device: ddp.DeviceChoice = "auto",
 ) -> None:
     """Write the scores of each run's model for the test splits of other datasets: one row per dataset, case and label.
 
     `cases` and `images` are those of the datasets in `asked`, in its order; models and products in the order of the
-    runs. Images of another size than the network was fitted to are brought to that size, bilinearly with antialiasing.
+    runs. Images of another size than the network was fine-tuned on are resized, bilinearly with antialiasing.
     """
     with ddp.world(threads=threads, device=device) as world:
         archives = [

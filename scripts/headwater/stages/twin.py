@@ -1,4 +1,4 @@
-"""Makes a small synthetic archive in the byte layout of a real one, and never touches data that lies there already."""
+"""Twin: makes a small synthetic archive in the byte layout of a real one, and never overwrites other data."""
 
 from pathlib import Path
 
@@ -15,10 +15,10 @@ def twin(archive: str, folder: Path, *, cases: int, seed: int = 0, first_patient
 
     Args:
         archive: Kind of archive, such as chestxray14.
-        folder: Folder of the new archive; other data there are never touched.
+        folder: Folder of the new archive; other data there are never changed.
         cases: Number of cases.
-        seed: Seed of everything that is drawn.
-        first_patient: Number of the first patient; twins with different patients can be made apart by it.
+        seed: Seed of all random choices.
+        first_patient: Number of the first patient, so that two twins can have different patients.
         size: Height and width of the images in pixels.
     """
     registry.check("twins", archive)
@@ -34,8 +34,8 @@ def twin(archive: str, folder: Path, *, cases: int, seed: int = 0, first_patient
     print(f"twin: {folder} now holds a twin of {archive}, {cases} cases")
 
 
-def _check_same(folder: Path, wanted: dict) -> None:
-    """Refuse a folder that holds anything but the wanted twin."""
+def _check_same(folder: Path, expected: dict) -> None:
+    """Refuse a folder that holds anything but the twin with the expected stamp."""
     file = folder / twin_folder.STAMP
     if not file.is_file():
         raise UserError(
@@ -44,13 +44,13 @@ def _check_same(folder: Path, wanted: dict) -> None:
             remedy="nothing was changed; name another folder",
         )
     content = files.read_json(file)
-    if content != wanted:
+    if content != expected:
         stamp = content if isinstance(content, dict) else {}
-        other = ", ".join(
-            f"{key} {stamp.get(key)}, not {value}" for key, value in wanted.items() if stamp.get(key) != value
+        differences = ", ".join(
+            f"{key} {stamp.get(key)}, not {value}" for key, value in expected.items() if stamp.get(key) != value
         )
         raise UserError(
-            f"the folder holds another twin ({other or 'its stamp has more entries'})",
+            f"the folder holds another twin ({differences or 'its stamp has more entries'})",
             file=folder,
             remedy="nothing was changed; delete it or name another folder",
         )

@@ -13,7 +13,7 @@ class Processes(Record):
     ranks: int | None = Field(None, ge=1)
     """Processes over all nodes, one per GPU; the global batch stays the same."""
     nodes: int | None = Field(None, ge=1)
-    """Nodes that share the processes evenly; more than one needs SLURM."""
+    """Nodes that share the processes evenly; more than one needs a cluster."""
     threads: int | None = Field(None, ge=1)
     """CPU threads per process."""
 
@@ -24,13 +24,13 @@ class Compute(Record):
     ranks: int = Field(1, ge=1)
     """Processes per training over all nodes, one per GPU; the global batch stays that of the recipe."""
     nodes: int = Field(1, ge=1)
-    """Nodes that share the processes of a training evenly; more than one needs SLURM."""
+    """Nodes that share the processes of a training evenly; more than one needs a cluster."""
     threads: int = Field(1, ge=1)
     """CPU threads per training process."""
     workers: int = Field(2, ge=1)
     """Processes that decode images in `prepare`."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Device of trainings: `auto` uses GPUs if there are any, `cuda` requires them; `cpu` requests none from SLURM."""
+    """Device of trainings: `auto` uses GPUs if there are any, `cuda` requires them; `cpu` requests none."""
 
     def of(self, own: Processes) -> Processes:
         """The processes of a training: its own values, and for those that it leaves out these defaults."""
@@ -39,7 +39,7 @@ class Compute(Record):
         )
 
     def resources(self, own: Processes) -> dict[str, int | str]:
-        """The resources that a training requests from Snakemake and SLURM."""
+        """The resources that a training requests from Snakemake and the cluster."""
         processes = self.of(own)
         ranks_per_node = processes.ranks // processes.nodes
         gpus = 0 if self.device == "cpu" else ranks_per_node

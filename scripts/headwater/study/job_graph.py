@@ -60,7 +60,7 @@ class Job:
 
     @property
     def comment(self) -> str:
-        """The comment that Snakemake gives its SLURM job."""
+        """The comment that Snakemake gives its job on a cluster."""
         return f"rule_{self.rule}" + (f"_wildcards_{'_'.join(self.wildcards)}" if self.wildcards else "")
 
     @property

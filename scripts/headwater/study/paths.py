@@ -122,7 +122,7 @@ class Paths:
         return f"{self.progress()}/{digest}.pt"
 
     def sessions(self) -> str:
-        """The folder of the records of Snakemake's sessions on SLURM."""
+        """The folder of the names of Snakemake's jobs on a cluster."""
         return f"{self.progress()}/sessions"
 
     def by_hand(self) -> str:

@@ -1,1 +1,1 @@
-"""How a network learns: the loop, its batches, its progress on disk, pre-training methods."""
+"""Training: the loop, mini-batches, augmentation, checkpoints, pre-training methods and trackers."""

@@ -1,4 +1,4 @@
-"""Checkpoints: a training's private progress, as a file that is whole or absent, for one process at a time."""
+"""Checkpoints: the saved state of an unfinished training, written atomically, with a lock against a second job."""
 
 import os
 import pickle
@@ -19,31 +19,33 @@ from headwater.training.ddp import World, any_rank
 SECONDS_BETWEEN_TRIES = 1.0
 
 PROBE_BYTES = 1 << 20
-"""So many bytes are written to learn why torch could not write: on a full disk they do not fit."""
+"""How many bytes are written to find out why torch could not write: too many to fit on a full disk."""
 
 
 def save(contents: dict[str, Any], progress: Path, *, identity: str) -> None:
-    """Write progress: tensors, numbers, text, and lists and dictionaries of them."""
+    """Write a checkpoint atomically: tensors, numbers, text, and lists and dictionaries of them."""
     with whole(progress) as temporary:
         try:
             torch.save({"identity": identity, **contents}, temporary)
         except RuntimeError:
-            # torch does not say why it failed; a plain write raises the system's own error, such as a full disk
+            # torch hides the system's error; a plain write raises it again, such as OSError for a full disk
             with temporary.open("ab") as file:
                 file.write(bytes(PROBE_BYTES))
             raise
 
 
 def load(progress: Path, *, identity: str) -> dict[str, Any] | None:
-    """The progress that was saved under this identity, on the CPU; None where there is none.
+    """The checkpoint saved under this identity, on the CPU; None if there is none.
 
-    Progress of another identity is ignored, with a message.
+    A checkpoint of another identity (other settings or data) is ignored with a message.
     """
     if not progress.exists():
         return None
     try:
+        # on the CPU, so that a training can resume on another device; weights_only, so that no code in the file runs
         contents = torch.load(progress, map_location="cpu", weights_only=True)
         saved_identity = contents.pop("identity")
+    # a damaged file makes torch and pickle raise any of these, depending on where it is damaged
     except (OSError, RuntimeError, EOFError, LookupError, TypeError, AttributeError, pickle.UnpicklingError) as error:
         raise UserError(
             f"training checkpoint is corrupt or truncated ({type(error).__name__})",
@@ -51,15 +53,15 @@ def load(progress: Path, *, identity: str) -> dict[str, Any] | None:
             remedy="delete it; the training then starts from its first step",
         ) from None
     if saved_identity != identity:
-        say(f"{progress}: belongs to another training (other settings or data); starting from the first step")
+        print_once(f"{progress}: belongs to another training (other settings or data); starting from the first step")
         return None
     return contents
 
 
 def forget(progress: Path) -> None:
-    """Remove the progress of a training whose product is already in use, so that nothing resumes from it again."""
+    """Delete the checkpoint of a finished training, and its lock."""
     progress.unlink(missing_ok=True)
-    # what a training that was killed while it saved has left behind
+    # temporary files of a training that was killed while saving
     for unfinished in progress.parent.glob(f".{progress.name}.*"):
         unfinished.unlink(missing_ok=True)
     _lock_of(progress).unlink(missing_ok=True)
@@ -67,14 +69,14 @@ def forget(progress: Path) -> None:
 
 @contextmanager
 def alone(progress: Path, *, world: World) -> Iterator[None]:
-    """Hold the lock beside the progress file; wait, with a message, while another process holds it."""
+    """Hold the lock beside the checkpoint; wait, with a message, while another job holds it."""
     file = _lock_of(progress)
     waits = False
-    with ExitStack() as held:
-        # all ranks agree at each try: a rank that waited alone would run into the others' timeout
-        while any_rank(world.first and not _taken(file, held), world):
+    with ExitStack() as locks:
+        # all ranks decide together at each try: if only one waited, the others' collectives would time out
+        while any_rank(world.first and not _acquired(file, locks), world):
             if world.first and not waits:
-                say(f"{file}: another job is training this run; waiting for it to end")
+                print_once(f"{file}: another job is training this run; waiting for it to end")
             waits = True
             time.sleep(SECONDS_BETWEEN_TRIES)
         yield
@@ -84,19 +86,19 @@ def _lock_of(progress: Path) -> Path:
     return progress.with_name(progress.name + ".lock")
 
 
-def _taken(file: Path, held: ExitStack) -> bool:
-    """Whether nobody else holds the lock; it is released with `held`."""
+def _acquired(file: Path, locks: ExitStack) -> bool:
+    """Whether this process now holds the lock; closing `locks` releases it."""
     try:
         lock = try_lock(file)
     except NoLocksError:
-        say(f"{file}: this file system has no locks; make sure that only one job at a time trains this run")
+        print_once(f"{file}: this file system has no locks; make sure that only one job at a time trains this run")
         return True
     if lock is not None:
-        held.callback(lock.release)
+        locks.callback(lock.release)
     return lock is not None
 
 
-def say(line: str) -> None:
-    """One line on the log, from the first rank."""
+def print_once(line: str) -> None:
+    """Print a line to the log (stderr), on the first rank only."""
     if os.environ.get("RANK", "0") == "0":
         print(line, file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""Collapse monitor: follow feature quality during a pre-training, stop it on collapse, and score steps by a probe."""
+"""Collapse monitor: measures features during pre-training, stops on collapse, and scores steps by a feature probe."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,18 +16,18 @@ from headwater.training.feature_spread import effective_rank, spread
 from headwater.training.loop import Learner
 
 SAMPLE = 256
-"""Training images whose features show whether an encoder still tells images apart."""
+"""How many training images the feature quality is measured on."""
 
 BATCH = 64
-"""Images that are scored at once."""
+"""Images per forward pass."""
 
 CHOICE = "probe/auroc"
-"""The curve by which a step is chosen."""
+"""The metric that chooses the step to keep."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeSet:
-    """The images and targets of a probe: no test row is in it."""
+    """The images and targets of a feature probe, without test rows."""
 
     images: np.ndarray
     training: np.ndarray
@@ -35,12 +35,12 @@ class ProbeSet:
     validation: np.ndarray
     """Rows that it is scored on."""
     targets: tuple[np.ndarray, np.ndarray]
-    """Targets of the rows of either, (rows, labels)."""
+    """Targets of the training and the validation rows, each (rows, labels)."""
 
 
 def probe_set(probe: Probe, data: store.Prepared, *, file: Path) -> ProbeSet:
-    """The images and targets of a probe in an archive; refuses labels that cannot be learned or scored."""
-    # scikit-learn takes a moment to import, which a pre-training without a probe need not wait for
+    """The images and targets of a feature probe on an archive; refuses labels that cannot be learned or scored."""
+    # imported here because scikit-learn is slow to import and only probes need it
     from headwater.training import feature_probe
 
     for label in probe.labels:
@@ -48,7 +48,7 @@ def probe_set(probe: Probe, data: store.Prepared, *, file: Path) -> ProbeSet:
             raise UserError(f"has no label {label!r}", file=file, remedy=did_you_mean(label, data.labels))
     rows = [evenly(data.rows(split), most=probe.images) for split in PROBED]
     targets = tuple(data.targets(part, list(probe.labels) or data.labels) for part in rows)
-    if not feature_probe.asked(targets):
+    if not feature_probe.scorable(targets):
         raise UserError(
             "no label has both classes in the train and in the validation split",
             file=file,
@@ -59,7 +59,7 @@ def probe_set(probe: Probe, data: store.Prepared, *, file: Path) -> ProbeSet:
 
 @dataclass(frozen=True, kw_only=True)
 class CollapseMonitor:
-    """Measures a source's encoder on `images` uint8 (cases, channels, h, w), of which it learns from `rows`."""
+    """Measures a source's encoder on `images` uint8 (cases, channels, h, w), of which `rows` are its corpus."""
 
     source: Source
     images: np.ndarray
@@ -68,12 +68,12 @@ class CollapseMonitor:
     probed: ProbeSet | None = None
 
     def measure(self, learner: Learner) -> dict[str, float]:
-        """Feature quality, and the probe's score if there is one, by the names of their curves."""
+        """Feature quality, and the probe's score if there is a probe, by name of the tracked metric."""
         quality = {f"features/{name}": value for name, value in self.features(learner.encoder).items()}
         return quality | ({CHOICE: self.probe(learner.encoder)} if self.probed else {})
 
     def probe(self, encoder: Encoder) -> float:
-        """Macro AUROC of the source's probe by the encoder's features."""
+        """Macro AUROC of the feature probe on the encoder's features."""
         from headwater.training import feature_probe
 
         training, validation = (
@@ -83,34 +83,35 @@ class CollapseMonitor:
 
     @property
     def select(self) -> tuple[str, Literal["max"]] | None:
-        """What chooses the step whose encoder is kept; None keeps the last."""
+        """The metric that chooses the kept step, and its direction; None keeps the last step."""
         return (CHOICE, "max") if self.probed else None
 
     def features(self, encoder: Encoder) -> dict[str, float]:
-        """Spread and effective rank of the features of some training images, the same ones each time."""
+        """Spread and effective rank of the features of a fixed sample of the training images."""
         features = self._features(encoder, self.images, evenly(self.rows, most=SAMPLE))
         return {"spread": spread(features), "rank": effective_rank(features)}
 
     def refuse_collapse(self, step: int, measured: dict[str, float]) -> None:
-        """Refuse features below a floor of the source; a single image cannot show a collapse."""
+        """Stop the pre-training if a measure of its features is below the source's floor."""
         name = self.source.name
-        for what, floor in self.source.collapse:
-            value = measured[f"features/{what}"]
-            # in floating point a rank of exactly 1 may come out slightly lower; `not` refuses NaN as well
+        for measure, floor in self.source.collapse:
+            value = measured[f"features/{measure}"]
+            # a rank of exactly 1 may be rounded to slightly less; written with `not` so that NaN fails too; one image
+            # alone always has rank 1 and no spread
             if len(self.rows) > 1 and not value >= floor * (1 - 1e-9):
                 raise UserError(
-                    f"source {name!r} collapsed: at step {step} the {what} of its features is {value:.3g}, below"
-                    f" {floor:g}: images are hardly told apart",
-                    remedy=f"lower lr, raise batch or warmup_steps, or lower sources.{name}.collapse.{what}",
+                    f"source {name!r} collapsed: at step {step} the {measure} of its features is {value:.3g}, below"
+                    f" {floor:g}, so the features of all images are nearly alike",
+                    remedy=f"lower lr, raise batch or warmup_steps, or lower sources.{name}.collapse.{measure}",
                 )
 
     def _features(self, encoder: Encoder, images: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Features float32 (rows, width)."""
-        # fp32 whatever the training uses, so that values of all steps and devices can be compared
+        # always fp32, whatever the training uses, so that values can be compared between steps and devices
         features = scoring.score(encoder, images=images, rows=rows, batch=BATCH, world=self.world, precision="fp32")
         return features.numpy()
 
 
 def evenly(rows: np.ndarray, *, most: int) -> np.ndarray:
-    """At most so many rows, evenly spread from the first to the last."""
+    """At most `most` of the rows, evenly spaced from the first to the last."""
     return rows[np.linspace(0, max(0, len(rows) - 1), min(most, len(rows))).astype(int)]

@@ -1,11 +1,11 @@
-"""Ranks: the processes that share one training, and what they have to tell each other.
+"""Distributed data-parallel training (DDP): the ranks of one training and the collectives between them.
 
-Without torchrun there is one rank, and everything here is quiet.
+Without torchrun there is one rank, and the functions here communicate with nobody.
 
-The number of ranks changes no loss and no gradient but by rounding: in float64, one and two ranks agree to 1e-13. In
-float32 sums over ranks are added in another order. A step then differs by about 1e-7, and by up to a percent of one
-gradient where an activation crosses the kink of a ReLU, so long trainings end in different weights, as they do on
-another processor. One difference is real: dropout and stochastic depth draw anew for each rank.
+The number of ranks changes losses and gradients only by rounding: in float64, one and two ranks agree to 1e-13. In
+float32 an all-reduce adds in another order. A step then differs by about 1e-7, or by up to a percent of a gradient
+where an activation crosses the kink of a ReLU, so long trainings end in different weights, as they do on another
+processor. One difference is not rounding: dropout and stochastic depth are drawn separately on each rank.
 """
 
 import datetime
@@ -26,16 +26,16 @@ from headwater.core.errors import UserError
 from headwater.core.memory import keep_freed_memory
 from headwater.models.timm_library import timm
 
-Wanted = Literal["auto", "cpu", "cuda"]
-"""What shall compute: `auto` takes GPUs where there are any."""
+DeviceChoice = Literal["auto", "cpu", "cuda"]
+"""The config's choice of device: `auto` takes GPUs if there are any."""
 
-PATIENCE = datetime.timedelta(hours=2)
-"""How long a rank waits for the others, who may be reading a slow disk, before it gives up."""
+TIMEOUT = datetime.timedelta(hours=2)
+"""How long a collective waits for the other ranks, which may be reading from a slow disk."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """Which of how many ranks this process is, and the device that it computes on."""
+    """This process's rank, the number of ranks, and the device that it computes on."""
 
     rank: int
     size: int
@@ -43,30 +43,30 @@ class World:
 
     @property
     def first(self) -> bool:
-        """Whether this rank is the one that writes files."""
+        """Whether this is the first rank, the only one that writes files."""
         return self.rank == 0
 
 
 @contextmanager
-def world(*, threads: int, device: Wanted = "auto") -> Iterator[World]:
-    """The world that torchrun describes in RANK, WORLD_SIZE, LOCAL_RANK and LOCAL_WORLD_SIZE; without them one rank."""
-    rank, size, local, here = (
+def world(*, threads: int, device: DeviceChoice = "auto") -> Iterator[World]:
+    """The world that torchrun sets in RANK, WORLD_SIZE, LOCAL_RANK and LOCAL_WORLD_SIZE; one rank without them."""
+    rank, size, local, local_size = (
         int(os.environ.get(name, default))
         for name, default in [("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0), ("LOCAL_WORLD_SIZE", 1)]
     )
-    device = _device(device, local=local, here=here)
+    device = _device(device, local=local, local_size=local_size)
     torch.set_num_threads(threads)
     keep_freed_memory()
-    # the quickest algorithm of the moment may differ from run to run, and a resumed training must not
+    # cuDNN's benchmark picks the fastest algorithm, which may differ between runs; a resumed training must not differ
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
     if device.type == "cuda":
-        # cuBLAS asks for it; where an operation has no deterministic form torch warns
+        # cuBLAS is deterministic only with this setting; operations without a deterministic form warn
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
     if size > 1:
-        # small news between ranks goes by the CPU, so that no rank has to wait for its GPU
-        dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+        # flags are exchanged over the CPU (gloo), so that no rank has to synchronise with its GPU for them
+        dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
     try:
         yield World(rank=rank, size=size, device=device)
     finally:
@@ -74,45 +74,46 @@ def world(*, threads: int, device: Wanted = "auto") -> Iterator[World]:
             dist.destroy_process_group()
 
 
-def _device(wanted: Wanted, *, local: int, here: int) -> torch.device:
-    """The GPU of rank number `local` of the `here` ranks of this machine, or the CPU.
+def _device(choice: DeviceChoice, *, local: int, local_size: int) -> torch.device:
+    """The GPU of this rank (number `local` of `local_size` on this machine), or the CPU.
 
-    Every rank refuses alike, so that the one that speaks is among them.
+    All ranks check the same and raise the same error, because only the first rank's is printed.
     """
-    if wanted == "cpu":
+    if choice == "cpu":
         return torch.device("cpu")
-    given = [gpu for gpu in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu.strip() not in ("", "-1")]
+    visible = [gpu for gpu in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu.strip() not in ("", "-1")]
     if not torch.cuda.is_available():
-        if given or wanted == "cuda":
+        if visible or choice == "cuda":
+            reason = f"CUDA_VISIBLE_DEVICES is {','.join(visible)}" if visible else "compute.device is cuda"
             raise UserError(
-                f"torch finds no GPU, though {'this job was given ' + ','.join(given) if given else 'one is wanted'}",
-                remedy="look at nvidia-smi and at torch.version.cuda, or set compute.device: cpu",
+                f"torch finds no GPU, although {reason}",
+                remedy="check nvidia-smi and torch.version.cuda, or set compute.device: cpu",
             )
         return torch.device("cpu")
     available = torch.cuda.device_count()
-    if available < here:
+    if available < local_size:
         raise UserError(
-            f"{here} ranks on this machine need {here} GPUs: there are {available}",
-            remedy="lower compute.ranks, or ask for more GPUs",
+            f"{local_size} ranks on this machine need {local_size} GPUs, but there are {available}",
+            remedy="lower compute.ranks, or request more GPUs",
         )
-    if given and available > here and local == 0:
-        idle = f"{available - here} of the {available} GPUs of this job are idle: {here} ranks"
+    if visible and available > local_size and local == 0:
+        idle = f"{available - local_size} of this job's {available} GPUs are idle (ranks: {local_size})"
         print(idle, file=sys.stderr, flush=True)
     torch.cuda.set_device(local)
     return torch.device("cuda", local)
 
 
 def any_rank(flag: bool, world: World) -> bool:
-    """Whether the flag is up on any rank; every rank gets the same answer."""
+    """Whether the flag is true on any rank; all ranks get the same result."""
     if world.size == 1:
         return flag
-    raised = torch.tensor(int(flag))
-    dist.all_reduce(raised, dist.ReduceOp.MAX)
-    return bool(raised)
+    largest = torch.tensor(int(flag))
+    dist.all_reduce(largest, dist.ReduceOp.MAX)
+    return bool(largest)
 
 
 def barrier(world: World) -> None:
-    """Return once every rank has come here."""
+    """Return once all ranks have called this."""
     any_rank(False, world)
 
 
@@ -120,19 +121,20 @@ def total(tensor: Tensor, world: World) -> Tensor:
     """The sum of a tensor over the ranks."""
     if world.size == 1:
         return tensor
+    # all_reduce writes in place
     summed = tensor.clone()
     dist.all_reduce(summed)
     return summed
 
 
 def gather(tensor: Tensor, world: World) -> Tensor:
-    """The ranks' tensors one after another, in the order of ranks; their first dimension may differ."""
+    """The ranks' tensors concatenated in the order of ranks; their first dimensions may differ."""
     if world.size == 1:
         return tensor
     lengths = torch.zeros(world.size, dtype=torch.int64)
     lengths[world.rank] = len(tensor)
     dist.all_reduce(lengths)
-    # collectives need equal shapes: all are made as long as the longest, and cut again
+    # all_gather needs equal shapes: pad to the longest, then cut
     padded = tensor.new_zeros((int(lengths.max()), *tensor.shape[1:]))
     padded[: len(tensor)] = tensor
     pieces = [torch.empty_like(padded) for _ in range(world.size)]
@@ -141,39 +143,41 @@ def gather(tensor: Tensor, world: World) -> Tensor:
 
 
 def share(count: int, world: World) -> np.ndarray:
-    """The positions of range(count) that belong to this rank, each to exactly one rank; nothing is padded."""
+    """This rank's positions of range(count); each belongs to exactly one rank, without padding."""
     return np.arange(world.rank, count, world.size)
 
 
 @contextmanager
 def stop_signals() -> Iterator[Callable[[], bool]]:
-    """A function that says whether SIGTERM or SIGUSR1 came, which end nothing by themselves inside the block."""
-    came: list[int] = []
+    """A function that tells whether SIGTERM or SIGUSR1 was received; inside the block they do not end the process."""
+    received: list[int] = []
     watched = (signal.SIGTERM, signal.SIGUSR1)
-    before = {number: signal.signal(number, lambda number, _: came.append(number)) for number in watched}
+    previous = {number: signal.signal(number, lambda number, _: received.append(number)) for number in watched}
     try:
-        yield lambda: bool(came)
+        yield lambda: bool(received)
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)
 
 
-def precision(wanted: str, device: torch.device) -> torch.dtype | None:
-    """The number format of autocast on a device, None for plain float32; `auto` is bf16 where a GPU has it."""
-    if wanted == "fp16" and device.type == "cpu":
+def precision(name: str, device: torch.device) -> torch.dtype | None:
+    """The dtype for autocast on a device, None for plain float32; `auto` is bf16 if the GPU supports it."""
+    if name == "fp16" and device.type == "cpu":
         raise UserError("precision fp16 needs a GPU", remedy="set precision: auto")
-    if wanted == "auto":
+    if name == "auto":
+        # older GPUs emulate bf16, without its speed
         has_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         return torch.bfloat16 if has_bf16 else None
-    return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[wanted]
+    return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
 
 
 def with_shared_statistics(model: nn.Module, world: World) -> nn.Module:
-    """The model with each BatchNorm computed over all ranks' cases, so that the number of ranks changes nothing."""
+    """The model with synchronised BatchNorm: statistics over all ranks' cases, whatever the number of ranks."""
     if world.size == 1:
         return model
     if world.device.type == "cuda":
         return timm.layers.convert_sync_batchnorm(model)
+    # lists, because replacing layers changes the modules that are iterated over
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, nn.modules.batchnorm._BatchNorm) and not isinstance(child, SharedBatchNorm):
@@ -182,45 +186,49 @@ def with_shared_statistics(model: nn.Module, world: World) -> nn.Module:
 
 
 class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """BatchNorm over all ranks' cases on the CPU, where torch's own SyncBatchNorm does not run.
+    """Synchronised BatchNorm for the CPU, which torch's own SyncBatchNorm does not support.
 
-    Takes over the parameters, buffers and state names of `norm`, and timm's activation after it. Every rank holds
-    the same number of cases.
+    It takes over the parameters, buffers and state names of `norm`, and the activation inside timm's BatchNorm layers.
+    Every rank must have the same number of cases.
     """
 
     def __init__(self, norm: nn.modules.batchnorm._BatchNorm, *, ranks: int):
         super().__init__(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
+        # shared dictionaries: the parameters stay the same objects under the same names
         self._parameters, self._buffers, self._modules = norm._parameters, norm._buffers, norm._modules
         self.ranks = ranks
         self.training = norm.training
 
     def forward(self, x: Tensor) -> Tensor:
-        """The normalised x (batch, channels, ...), and what timm's layer does after it."""
+        """The normalised x (batch, channels, ...), after the activation of timm's layer if it has one."""
         normalised = self._over_ranks(x) if self.training else super().forward(x)
-        for after in self._modules.values():
-            normalised = after(normalised)
+        for submodule in self._modules.values():
+            normalised = submodule(normalised)
         return normalised
 
     def _over_ranks(self, x: Tensor) -> Tensor:
         values = x.float()
-        over = [dimension for dimension in range(x.ndim) if dimension != 1]
+        reduced = [dimension for dimension in range(x.ndim) if dimension != 1]
         channels = [1, -1, *[1] * (x.ndim - 2)]
-        # equal shares, so the mean over ranks of the means is the mean
-        mean = _SumOverRanks.apply(values.mean(over)) / self.ranks
+        # all ranks have equally many values, so the mean of their means is the mean of all
+        mean = _SumOverRanks.apply(values.mean(reduced)) / self.ranks
+        # the mean first, then squared deviations: E[x²] - E[x]² would cancel where the mean is large
         centred = values - mean.view(channels)
-        variance = _SumOverRanks.apply(centred.square().mean(over)) / self.ranks
+        variance = _SumOverRanks.apply(centred.square().mean(reduced)) / self.ranks
         if self.track_running_stats:
-            self._remember(mean.detach(), variance.detach(), count=x.numel() // x.shape[1] * self.ranks)
+            self._update_running(mean.detach(), variance.detach(), count=x.numel() // x.shape[1] * self.ranks)
         normalised = centred * (variance + self.eps).rsqrt().view(channels)
         if self.affine:
             normalised = normalised * self.weight.view(channels) + self.bias.view(channels)
         return normalised.to(x.dtype)
 
-    def _remember(self, mean: Tensor, variance: Tensor, *, count: int) -> None:
-        """Move the running statistics towards those of this batch."""
+    def _update_running(self, mean: Tensor, variance: Tensor, *, count: int) -> None:
+        """Update the running statistics with those of this batch."""
         self.num_batches_tracked.add_(1)
+        # as in torch's BatchNorm: without a momentum the running statistics are the plain average over all batches
         weight = 1 / int(self.num_batches_tracked) if self.momentum is None else self.momentum
         self.running_mean.lerp_(mean, weight)
+        # as in torch, the running variance is the unbiased one, though the batch is normalised by the biased one
         self.running_var.lerp_(variance * count / max(count - 1, 1), weight)
 
     def _check_input_dim(self, x: Tensor) -> None:
@@ -229,13 +237,13 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
 
 
 def sum_over_ranks(tensor: Tensor) -> Tensor:
-    """The sum of a tensor over the ranks, through which gradients flow; alone the tensor itself."""
+    """The sum of a tensor over the ranks, differentiable; the tensor itself if there is one rank."""
     alone = not dist.is_initialized() or dist.get_world_size() == 1
     return tensor if alone else _SumOverRanks.apply(tensor)
 
 
 class _SumOverRanks(torch.autograd.Function):
-    """A sum over ranks through which gradients flow: each rank's loss depends on every rank's cases."""
+    """A differentiable all-reduce."""
 
     @staticmethod
     def forward(ctx, tensor: Tensor) -> Tensor:
@@ -245,6 +253,7 @@ class _SumOverRanks(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> Tensor:
+        # the sum enters every rank's loss, so its gradient is the sum of all ranks' gradients
         summed = gradient.clone()
         dist.all_reduce(summed)
         return summed

@@ -1,4 +1,4 @@
-"""Features: what an encoder sees in the images of a corpus, at length one, piece by piece."""
+"""Features of a corpus: an encoder's outputs for all its images, scaled to length 1, computed in chunks."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,16 +20,16 @@ from headwater.training.ddp import World
 BATCH = 64
 
 PIECE = 8192
-"""Images whose features are written together, so that those of a large corpus need not fit into the memory."""
+"""Images per chunk, so that the features of a large corpus need not fit into memory."""
 
 
 def encoder_of(source: Source, *, size: int, encoder: Path | None) -> Encoder:
-    """The source's encoder for images of `size` pixels, drawn anew where it is a random start."""
+    """The source's encoder for images of `size` pixels, with newly drawn weights for a random start."""
     if (source.kind == "random") != (encoder is None):
         raise UserError(
             f"source {source.name!r} is {source.kind}",
             file=encoder,
-            remedy="give --encoder the encoder of an adopted or pre-trained source, and of no other",
+            remedy="give --encoder for an adopted or pre-trained source, and only then",
         )
     if encoder is None:
         return backbones.build(source.backbone, size=size, mean=source.mean, std=source.std, seed=source.seed)
@@ -38,21 +38,23 @@ def encoder_of(source: Source, *, size: int, encoder: Path | None) -> Encoder:
 
 
 def pieces_of(network: Encoder, corpus: store.Prepared, rows: np.ndarray, *, world: World) -> Iterator[np.ndarray]:
-    """Directions float16 (at most PIECE, width) of the images of `rows`, in order."""
+    """Features float16 (at most PIECE, width) of length 1 of the images of `rows`, in order."""
     if not len(rows):
-        raise UserError("no image is in the train split", remedy="look at the archive's splits")
+        raise UserError("no image is in the train split", remedy="check the archive's splits")
     begins = range(0, len(rows), PIECE)
     for begin in bar(begins, total=len(begins), what="features") if world.first else begins:
         part = rows[begin : begin + PIECE]
-        # one number format on all devices, so that reductions do not depend on the machine
+        # fp32 on all devices, so that reductions do not depend on the machine
         features = scoring.score(network, images=corpus.images, rows=part, batch=BATCH, world=world, precision="fp32")
         if not features.isfinite().all():
-            raise UserError(f"{network.name} gives features that are NaN or infinite", remedy="make its encoder again")
+            raise UserError(
+                f"features of {network.name} are NaN or infinite", remedy="delete its encoder and run its rule again"
+            )
         yield F.normalize(features, dim=1).half().numpy()
 
 
 def write(features: Iterator[np.ndarray], path: Path, *, shape: tuple[int, int]) -> None:
-    """All pieces as one array, whole or not at all."""
+    """Write all chunks as one array, atomically."""
     with files.whole(path) as temporary:
         array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float16, shape=shape)
         done = 0

@@ -1,7 +1,7 @@
-"""The training loop: every network, pre-trained or fine-tuned, is trained by this page.
+"""The training loop, used for all pre-training and fine-tuning.
 
-A training that is stopped at any step, by SIGTERM or by a power cut, and started again ends in the same weights and the
-same table of metrics, bit by bit: nothing random has a state, and everything else is in the progress file.
+A training that is killed at any step, by SIGTERM or by a power cut, and resumed ends with bit-identical weights and
+metrics: random numbers are functions of the step, and everything else is in the checkpoint.
 """
 
 import math
@@ -26,19 +26,19 @@ from headwater.training.ddp import World, any_rank, barrier, stop_signals, total
 from headwater.training.state import State
 from headwater.training.tracking import Trackers
 
-RECORD = 10
-"""Steps between two looks at the losses; a look makes the CPU wait for the GPU."""
+LOG_EVERY = 10
+"""Steps between two readings of the losses; reading one makes the CPU wait for the GPU."""
 
 
 class Learner(nn.Module):
-    """What the loop trains: networks that turn the views of some cases into one loss.
+    """What the loop trains: networks that compute a loss from augmented views of images.
 
-    Each method has `views` and `forward` of its own: one that leaves them out stops here rather than learn nothing.
-    Randomness comes from the keys of the cases and from torch's global generator (dropout), from nowhere else.
+    Each method defines `views` and `forward`. Its random numbers come only from the keys of the cases or from torch's
+    global generator (dropout), which the loop seeds at each step; otherwise a resumed training would differ.
     """
 
     def views(self, images: Tensor, keys: Tensor) -> list[Tensor]:
-        """What the networks see of uint8 images (batch, channels, h, w); keys (batch,) are the cases' chance."""
+        """Augmented views of uint8 images (batch, channels, h, w), determined by the cases' random keys (batch,)."""
         raise NotImplementedError
 
     def forward(self, views: list[Tensor], targets: Tensor) -> Tensor:
@@ -46,20 +46,20 @@ class Learner(nn.Module):
         raise NotImplementedError
 
     def parameter_groups(self, training: Training) -> list[dict]:
-        """What is optimised: all that asks for gradients, without weight decay on biases and norms."""
+        """Parameter groups for the optimiser: all that require gradients, without weight decay on biases and norms."""
         if training.layer_decay is not None:
-            raise UserError("layer_decay means nothing to what is trained here", remedy="leave it out")
+            raise UserError("layer_decay works only where all layers are fine-tuned", remedy="leave it out")
         return timm.optim.param_groups_weight_decay(self, training.weight_decay)
 
     def pace(self, *, step: int) -> float:
-        """A factor on the scheduled learning rate of a step: 1."""
+        """A factor on the scheduled learning rate of a step; 1 unless overridden."""
         return 1.0
 
     def before_update(self, *, step: int) -> None:
-        """What happens to the gradients of a step before they are used: nothing."""
+        """Hook between the backward pass and the optimiser's step, to change gradients."""
 
     def after_step(self, *, step: int, steps: int) -> None:
-        """What else changes after the optimiser's step number `step` of range(steps): nothing."""
+        """Hook after the optimiser's step, such as to update a moving average; `step` is in range(steps)."""
 
     def mode(self, training: bool) -> None:
         """Switch between training and evaluation."""
@@ -68,7 +68,7 @@ class Learner(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class Fitted:
-    """How a training went."""
+    """The outcome of a training."""
 
     steps: int
     kept_step: int
@@ -97,10 +97,10 @@ def fit(
     select: tuple[str, Literal["max", "min"]] | None = None,
     watch: Callable[[int, dict[str, float]], None] | None = None,
 ) -> Fitted:
-    """Train the learner, which then holds the kept weights: the best on validation by `select`, else the last.
+    """Train the learner, which then holds the kept weights: those with the best `select` metric, or else the last.
 
     `images` uint8 (cases, channels, h, w); `rows` of them are trained on, with `targets` float32 (rows, labels).
-    All ranks call `validate`, then `watch`, which may refuse what was measured. A stop signal saves and exits with 143.
+    All ranks call `validate`, then `watch`, which may raise an error. SIGTERM and SIGUSR1 save and exit with 143.
     """
     _check(rows, training, world)
     last = steps(training, cases=len(rows))
@@ -108,90 +108,99 @@ def fit(
     validated = schedule.validations(training, steps=last) if validate else set()
 
     with checkpoint.alone(progress, world=world), stop_signals() as signalled:
-        state.take_up(checkpoint.load(progress, identity=identity), file=progress)
+        state.resume(checkpoint.load(progress, identity=identity), file=progress)
         tracker.rewind(state.step)
         learner.mode(True)
-        noted: list[tuple[float, Tensor]] = []
+        unlogged: list[tuple[float, Tensor]] = []
         saved = time.monotonic()
         ahead = range(state.step, state.step if state.out_of_patience else last)
         batches = training_batches(
             ahead, images=images, rows=rows, targets=targets, batch=training.batch, seed=seed, world=world
         )
         for batch in bar(batches, total=last, what="training", done=state.step) if world.first and ahead else batches:
-            noted.append(_learn(state, batch.to(world.device), seed=seed))
-            # one rank may hear the signal a step before the others
+            unlogged.append(_learn(state, batch.to(world.device), seed=seed))
+            # a signal may reach the ranks at different steps; all must stop at the same one
             stopped = any_rank(signalled(), world)
-            look = stopped or state.step % RECORD == 0 or state.step in validated or state.step == last
-            if look:
-                _note(noted, step=state.step, tracker=tracker, world=world)
+            log_now = stopped or state.step % LOG_EVERY == 0 or state.step in validated or state.step == last
+            if log_now:
+                _log(unlogged, step=state.step, tracker=tracker, world=world)
             if state.step in validated:
                 _validate(state, validate, select=select, watch=watch, tracker=tracker)
 
             finished = state.out_of_patience or state.step == last
             overdue = world.first and time.monotonic() - saved >= 60 * training.save_minutes
-            if look and any_rank(finished or stopped or overdue, world):
+            if log_now and any_rank(finished or stopped or overdue, world):
                 _save(state, progress, identity=identity, tracker=tracker)
                 saved = time.monotonic()
             if stopped:
-                # a rank that left now would have the first one killed while it writes
+                # torchrun kills all ranks once one exits, and the first may still be writing the checkpoint
                 barrier(world)
                 raise SystemExit(143)
             if finished:
                 break
 
-    kept_step, score = state.conclude()
+    kept_step, score = state.restore_kept()
     return Fitted(steps=state.step, kept_step=kept_step, score=score, stopped_early=state.step < last)
 
 
 def _check(rows: np.ndarray, training: Training, world: World) -> None:
-    """Refuse what cannot be trained."""
+    """Refuse an empty training set, and a batch that ranks cannot share equally."""
     if not len(rows):
-        raise UserError("there is no image to train on", remedy="look at the splits, the reduction and the fraction")
+        raise UserError("there is no image to train on", remedy="check the splits, the reduction and the fraction")
     if training.batch % world.size:
-        raise UserError(f"batch {training.batch} is no multiple of {world.size} ranks", remedy="make it one")
+        raise UserError(
+            f"batch must be a multiple of the {world.size} ranks (got {training.batch})",
+            remedy="change batch or compute.ranks",
+        )
 
 
 def _learn(state: State, batch: Batch, *, seed: int) -> tuple[float, Tensor]:
     """Take one optimiser step; (learning rate, this rank's loss, still on its device)."""
     learner, world = state.learner, state.world
-    # dropout and the like: drawn anew from the step's number, so that no generator has to be saved
+    # seeds dropout and stochastic depth from the step's number, so that no generator's state has to be saved
     draw = np.random.SeedSequence((seed, state.step, world.rank)).generate_state(1, np.uint64)
     torch.manual_seed(int(draw[0]))
+    # the schedule sets `lr` anew at each step, so the factor does not accumulate
     state.rate.step_update(state.step)
     for group in state.optimiser.param_groups:
         group["lr"] *= learner.pace(step=state.step)
     with torch.no_grad():
         keys = views.keys(seed=seed, epochs=batch.epochs, cases=batch.cases)
-        seen = learner.views(batch.images, keys)
+        inputs = learner.views(batch.images, keys)
     with torch.autocast(world.device.type, dtype=state.format, enabled=state.format is not None):
-        loss = state.parallel(seen, batch.targets)
+        # through the DDP wrapper, whose backward pass averages the gradients over the ranks
+        loss = state.parallel(inputs, batch.targets)
     state.scaler.scale(loss).backward()
     learner.before_update(step=state.step)
     if state.training.clip:
+        # the norm to clip is that of the true gradients, not of those scaled up for fp16
         state.scaler.unscale_(state.optimiser)
         nn.utils.clip_grad_norm_(state.trained, state.training.clip)
     state.scaler.step(state.optimiser)
     state.scaler.update()
+    # None instead of zeros: optimisers skip parameters without a gradient, weight decay included
     state.optimiser.zero_grad(set_to_none=True)
     learner.after_step(step=state.step, steps=state.steps)
     state.step += 1
     if state.average:
         state.average.update(learner, step=state.step)
+    # the largest rate is logged (with layer decay, the head's); the loss stays on its device, because reading it would
+    # make the CPU wait
     return max(group["lr"] for group in state.optimiser.param_groups), loss.detach().float()
 
 
-def _note(noted: list[tuple[float, Tensor]], *, step: int, tracker: Trackers, world: World) -> None:
-    """Log the losses (means over the ranks) of the steps up to `step`; refuses one that is no number."""
-    means = total(torch.stack([loss for _, loss in noted]), world) / world.size
-    first = step - len(noted) + 1
-    for at, ((rate, _), loss) in enumerate(zip(noted, means.tolist(), strict=True), start=first):
+def _log(unlogged: list[tuple[float, Tensor]], *, step: int, tracker: Trackers, world: World) -> None:
+    """Log learning rates and losses (means over the ranks) of the latest steps, up to `step`; refuses NaN losses."""
+    means = total(torch.stack([loss for _, loss in unlogged]), world) / world.size
+    first = step - len(unlogged) + 1
+    for number, ((rate, _), loss) in enumerate(zip(unlogged, means.tolist(), strict=True), start=first):
         if not math.isfinite(loss):
             raise UserError(
-                f"the loss became {loss} at step {at} with learning rate {rate:.3g}",
+                f"the loss became {loss} at step {number} with learning rate {rate:.3g}",
                 remedy="lower lr, raise warmup_steps, or set clip: 1",
             )
-        tracker.log(at, {"training/loss": loss, "training/lr": rate})
-    noted.clear()
+        tracker.log(number, {"training/loss": loss, "training/lr": rate})
+    unlogged.clear()
 
 
 def _validate(
@@ -202,7 +211,7 @@ def _validate(
     watch: Callable[[int, dict[str, float]], None] | None,
     tracker: Trackers,
 ) -> None:
-    """Score the weights (their moving average, if there is one), and keep them if they are the best so far."""
+    """Validate the weights (their moving average, if there is one), and keep them if they are the best so far."""
     with state.averaged():
         state.learner.mode(False)
         measured = validate(state.learner)
@@ -210,11 +219,12 @@ def _validate(
         tracker.log(state.step, measured)
         if watch:
             watch(state.step, measured)
-        state.judge(measured, select)
+        state.keep_if_best(measured, select)
 
 
 def _save(state: State, progress: Path, *, identity: str, tracker: Trackers) -> None:
-    """Save the progress, after the metrics that it must not be ahead of."""
+    """Save a checkpoint, after the metrics."""
+    # a resumed training can drop metrics of later steps, but not bring back lost ones
     tracker.flush()
     if state.world.first:
         checkpoint.save(state.contents(), progress, identity=identity)

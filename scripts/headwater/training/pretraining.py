@@ -1,4 +1,4 @@
-"""Pre-training: the corpus that a source learns from, its first weights, its learner, and what is kept of it."""
+"""Pre-training: a source's corpus, initial weights and learner, and the encoder that is saved."""
 
 import json
 from dataclasses import dataclass
@@ -31,18 +31,18 @@ class Files:
     images: Path
     rows: Path
     start: Path | None = None
-    """The encoder that is continued from."""
+    """The encoder to continue from."""
     probe_cases: Path | None = None
     probe_images: Path | None = None
 
     def identity(self, source: Source, *, size: int) -> str:
-        """What must be the same for a stopped pre-training to go on."""
+        """What must be unchanged for an unfinished pre-training to resume."""
         read = (self.cases, self.rows, self.start, self.probe_cases)
         return " ".join([source.digest, str(size), *(sha256(file) for file in read if file is not None)])
 
 
 def corpus_of(cases: Path, images: Path, *, size: int, seen: Window | None) -> store.Prepared:
-    """The corpus; refuses one of another image size than the network is built for."""
+    """The corpus, with CT windowed by `seen`; refuses another image size than the network is built for."""
     corpus = store.read(cases, images=images, seen=seen)
     if corpus.size != size:
         raise UserError(f"has images of {corpus.size} pixels, not {size}", file=images, remedy="run prepare again")
@@ -50,30 +50,34 @@ def corpus_of(cases: Path, images: Path, *, size: int, seen: Window | None) -> s
 
 
 def rows_of(corpus: store.Prepared, path: Path) -> np.ndarray:
-    """The rows that a reduction kept; refuses rows of another table, and test images."""
-    kept = ROWS.read(path)
-    rows = kept["row"].to_numpy()
+    """The rows that a reduction kept; refuses rows of another table of cases, and test images."""
+    table = ROWS.read(path)
+    rows = table["row"].to_numpy()
     if not len(rows):
         raise UserError("keeps no image", file=path, remedy="choose a reduction that keeps some")
+    # numpy would count negative rows from the end; case names are compared because row numbers alone would also fit a
+    # table that was made anew in another order
     if (
         rows.min() < 0
         or rows.max() >= len(corpus.cases)
-        or (corpus.cases["case"].to_numpy()[rows] != kept["case"]).any()
+        or (corpus.cases["case"].to_numpy()[rows] != table["case"]).any()
     ):
         raise UserError("was made for another table of cases", file=path, remedy="delete it and run reduce again")
     if (corpus.cases["split"].to_numpy()[rows] == "test").any():
         raise UserError(
-            "holds test images, which no network may see", file=path, remedy="delete it and run reduce again"
+            "contains test images, which pre-training must not use",
+            file=path,
+            remedy="delete it and run reduce again",
         )
     return rows
 
 
 def first_weights(source: Source, *, size: int, start: Path | None) -> Encoder:
-    """The encoder that is continued from, with its own normalisation, or one drawn under the source's seed."""
+    """The encoder to continue from, with its own normalisation, or one with random weights from the source's seed."""
     if (source.start is None) != (start is None):
         raise UserError(
             f"source {source.name!r} starts from {source.start or 'random weights'}",
-            remedy="give --start the encoder of that source, and of no other",
+            remedy=f"pass that source's encoder to --start (got {start})" if source.start else "leave --start out",
         )
     if start is None:
         return backbones.build(source.backbone, size=size, mean=source.mean, std=source.std, seed=source.seed)
@@ -82,10 +86,11 @@ def first_weights(source: Source, *, size: int, start: Path | None) -> Encoder:
 
 
 def learner_of(source: Source, corpus: store.Prepared, rows: np.ndarray, *, encoder: Encoder) -> loop.Learner:
-    """What learns from the rows of the corpus by the source's method."""
-    learned = np.flatnonzero(corpus.cases["split"].isin(["train", "validation"]))
+    """The learner of the source's method for these rows of the corpus."""
+    # the form of the task is read from all targets but the test split's, so that a reduction does not change it
+    not_test = np.flatnonzero(corpus.cases["split"].isin(["train", "validation"]))
     plugin = registry.load("tasks", tasks.OF_A_CORPUS)
-    form = plugin.form(plugin.targets(corpus, learned, labels=corpus.labels))
+    form = plugin.form(plugin.targets(corpus, not_test, labels=corpus.labels))
     return registry.load("methods", source.method.name).learner(
         encoder,
         options=registry.chosen("methods", source.method),
@@ -99,12 +104,12 @@ def learner_of(source: Source, corpus: store.Prepared, rows: np.ndarray, *, enco
 
 
 def probe_set_of(source: Source, files: Files, *, size: int) -> ProbeSet | None:
-    """What chooses the source's step, if anything does."""
+    """The images and targets of the source's feature probe, None if it has no probe."""
     cases, images = files.probe_cases, files.probe_images
     if (source.probe is None) == bool(cases or images) or bool(cases) != bool(images):
         raise UserError(
             f"source {source.name!r} has {'a' if source.probe else 'no'} probe",
-            remedy="give --probe-cases and --probe-images of that archive, and of no other",
+            remedy=f"{'give' if source.probe else 'leave out'} --probe-cases and --probe-images",
         )
     if source.probe is None:
         return None
@@ -124,7 +129,7 @@ def fit(
     tracker: Trackers,
     world: World,
 ) -> loop.Fitted:
-    """Train a source's learner, which then holds the last weights, or those that its probe chose."""
+    """Train a source's learner, which then holds the last weights, or those that the feature probe chose."""
     return loop.fit(
         learner,
         images=corpus.images,
@@ -151,14 +156,14 @@ def save(
     fitted: loop.Fitted,
     origin: dict[str, str | int],
 ) -> None:
-    """Write the encoder with how it came about, what its features are like, and why this step was kept."""
+    """Save the encoder with its source, origin, feature quality and kept step as metadata."""
     record = {"source": source.as_json(), "digest": source.digest, "origin": json.dumps(origin, sort_keys=True)}
     spreads = {name: f"{value:.6g}" for name, value in features.items()}
     save_weights(encoder.tensors(), path, {**encoder.metadata(), **record, **spreads, **_choice(source, fitted)})
 
 
 def _choice(source: Source, fitted: loop.Fitted) -> dict[str, str]:
-    """Which step is kept, and why, where a probe chose it."""
+    """The kept step and its score, if a feature probe chose it."""
     if source.probe is None:
         return {}
     probe = {"archive": source.probe.archive, "kind": source.probe.kind, "auroc": fitted.score}
@@ -166,7 +171,7 @@ def _choice(source: Source, fitted: loop.Fitted) -> dict[str, str]:
 
 
 def origin_of(corpus: store.Prepared, rows: np.ndarray, *, files: Files) -> dict[str, str | int]:
-    """Fingerprints of what was learned from: corpus, splits, kept rows, first weights, and the probe's cases if any."""
+    """Fingerprints of the inputs: corpus, splits, kept rows, initial weights, and the probe's cases if any."""
     origin = {
         "cases": sha256(files.cases),
         "split": splits.digests(corpus.cases)[splits.ALL],

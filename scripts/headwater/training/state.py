@@ -1,4 +1,4 @@
-"""The state of a training: all that changes from step to step, what of it is saved, and which weights are kept."""
+"""The state of a training: everything that changes from step to step, how it is saved, and which weights are kept."""
 
 import math
 from collections.abc import Iterator
@@ -14,12 +14,12 @@ from headwater.core.errors import UserError
 from headwater.models.timm_library import timm
 from headwater.study.recipe import Training
 from headwater.training import schedule
-from headwater.training.checkpoint import say
+from headwater.training.checkpoint import print_once
 from headwater.training.ddp import World, any_rank, precision, with_shared_statistics
 
 
 class State:
-    """A learner with its optimiser, learning rate, moving average and best weights so far."""
+    """A learner with its optimiser, learning rate schedule, exponential moving average and best weights so far."""
 
     def __init__(self, learner: nn.Module, *, training: Training, steps: int, world: World):
         self.training, self.steps, self.world = training, steps, world
@@ -28,9 +28,9 @@ class State:
         self.rate = schedule.learning_rate(self.optimiser, training, steps=steps)
         self.trained = [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
         self.format = precision(training.precision, world.device)
-        # only fp16 has too few exponents for small gradients
+        # small gradients underflow in fp16; bf16 has the exponent range of float32
         self.scaler = torch.amp.GradScaler(world.device.type, enabled=self.format is torch.float16)
-        # in the first steps the average follows closely, else a short training would keep its random start
+        # warm-up lowers the decay in the first steps; else a short training's average would stay near its random start
         self.average = timm.utils.ModelEmaV3(learner, decay=training.ema, use_warmup=True) if training.ema else None
         self.parallel = _parallel(learner) if world.size > 1 else learner
         self.step = 0
@@ -39,7 +39,7 @@ class State:
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """Inside, the learner holds the moving average of its weights, if there is one."""
+        """A context in which the learner holds the moving average of its weights, if there is one."""
         self._swap()
         try:
             yield
@@ -48,22 +48,23 @@ class State:
 
     @torch.no_grad()
     def _swap(self) -> None:
-        """Exchange the learner's weights with their average."""
+        """Exchange the learner's weights with their moving average."""
         if self.average:
-            ours, theirs = self.learner.state_dict(), self.average.module.state_dict()
-            for mine, other in zip(ours.values(), theirs.values(), strict=True):
-                kept = mine.clone()
-                mine.copy_(other)
-                other.copy_(kept)
+            current, averaged = self.learner.state_dict(), self.average.module.state_dict()
+            # copied in place, so that optimiser and DDP go on with the same tensors
+            for weight, average in zip(current.values(), averaged.values(), strict=True):
+                copy = weight.clone()
+                weight.copy_(average)
+                average.copy_(copy)
 
-    def judge(self, measured: dict[str, float], select: tuple[str, str] | None) -> None:
-        """Keep the learner's weights if they validate better than all before; NaN is never better."""
+    def keep_if_best(self, measured: dict[str, float], select: tuple[str, str] | None) -> None:
+        """Keep the learner's weights if the metric of `select` is better than before; NaN is never better."""
         if select is None:
             return
         name, direction = select
         value, best = float(measured[name]), self.best["score"] if self.best else None
         better = not math.isnan(value) and (best is None or (value > best if direction == "max" else value < best))
-        # the first rank decides for all: a rank that stopped alone would leave the others waiting
+        # the first rank decides for all: a rank that stopped early alone would leave the others waiting
         if any_rank(self.world.first and better, self.world):
             weights = {key: tensor.detach().cpu().clone() for key, tensor in self.learner.state_dict().items()}
             self.best = {"weights": weights, "score": value, "step": self.step}
@@ -73,11 +74,11 @@ class State:
 
     @property
     def out_of_patience(self) -> bool:
-        """Whether so many validations in a row were no better that the training stops early."""
+        """Whether enough validations in a row brought no improvement for early stopping."""
         return self.training.patience is not None and self.bad_validations >= self.training.patience
 
     def contents(self) -> dict[str, Any]:
-        """What the progress file holds; order of the data, views, dropout and learning rate follow from the step."""
+        """The contents of a checkpoint; data order, augmentation, dropout and learning rate follow from the step."""
         return {
             "step": self.step,
             "learner": self.learner.state_dict(),
@@ -88,8 +89,8 @@ class State:
             "bad_validations": self.bad_validations,
         }
 
-    def take_up(self, saved: dict[str, Any] | None, *, file: Path) -> None:
-        """Resume from the contents of a progress file, on any number of ranks."""
+    def resume(self, saved: dict[str, Any] | None, *, file: Path) -> None:
+        """Resume from the contents of a checkpoint, on any number of ranks; None starts from the first step."""
         if saved is None:
             return
         try:
@@ -99,17 +100,17 @@ class State:
                 self.average.module.load_state_dict(saved["average"])
             self.scaler.load_state_dict(saved["scaler"])
         except (KeyError, RuntimeError, ValueError) as error:
-            # such as the checkpoint of another version, whose network is spelt otherwise
+            # for example a checkpoint of another version, with other parameter names
             raise UserError(
                 f"training checkpoint does not fit this training ({str(error).splitlines()[0]})",
                 file=file,
                 remedy="delete it; the training then starts from its first step",
             ) from None
         self.step, self.best, self.bad_validations = saved["step"], saved["best"], saved["bad_validations"]
-        say(f"training: resuming from step {self.step} of {self.steps}")
+        print_once(f"training: resuming from step {self.step} of {self.steps}")
 
-    def conclude(self) -> tuple[int, float | None]:
-        """Give the learner the kept weights; (the step they are of, their score)."""
+    def restore_kept(self) -> tuple[int, float | None]:
+        """Load the kept weights into the learner; (their step, their score)."""
         if self.best is None:
             self._swap()
             return self.step, None
@@ -118,7 +119,7 @@ class State:
 
 
 def _parallel(learner: nn.Module) -> DistributedDataParallel:
-    """The learner with gradients averaged over the ranks."""
-    # to look for unused parameters also keeps the gradients' grouping, and so the order of sums, the same from the
-    # first step on, which makes a resumed training exact on any number of ranks; torch warns once that it costs time
+    """The learner with its gradients averaged over the ranks (DDP)."""
+    # find_unused_parameters also keeps DDP from regrouping gradients after the first step, so the order of sums stays
+    # the same and a resumed training is exact on any number of ranks; torch warns once that it costs time
     return DistributedDataParallel(learner, find_unused_parameters=True)

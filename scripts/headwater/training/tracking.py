@@ -1,4 +1,4 @@
-"""Tracking: the values of a training, handed to every tracker that the config asks for."""
+"""Tracking: passes the metrics of a training to every tracker in the config."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,7 +12,7 @@ from headwater.training.ddp import World
 from headwater.training.trackers import Tracked, Tracker
 
 EVERY = 10
-"""Trackers that do not ask for every step get the training curves at every so many steps."""
+"""Steps between two points of the training curves, for trackers without `EVERY_STEP`."""
 
 
 class Trackers:
@@ -28,7 +28,7 @@ class Trackers:
         self.opened: dict[str, Tracker] = {}
 
     def __enter__(self) -> Self:
-        # where one refuses, those before it are closed
+        # if opening one fails, those already open are closed
         with ExitStack() as opening:
             opening.callback(self.close, 1)
             for name in self.names:
@@ -41,29 +41,30 @@ class Trackers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        # SystemExit carries the exit code, 143 for a stopped training; any other error counts as 1
         stopped = isinstance(error, SystemExit) and isinstance(error.code, int)
         self.close(error.code if stopped else int(error is not None))
 
     def log(self, step: int, values: dict[str, float]) -> None:
-        """Note what was measured after a step."""
+        """Log what was measured after a step."""
         values = {name: float(value) for name, value in values.items()}
-        between = step % EVERY and all(name.startswith("training/") for name in values)
+        skipped = step % EVERY and all(name.startswith("training/") for name in values)
         for name, tracker in self.opened.items():
-            if not between or getattr(registry.load("trackers", name), "EVERY_STEP", False):
+            if not skipped or getattr(registry.load("trackers", name), "EVERY_STEP", False):
                 tracker.log(step, values)
 
     def rewind(self, step: int) -> None:
-        """Take back what was noted after `step`: the training resumes from there."""
+        """Remove what was logged after `step`, from which the training resumes."""
         for tracker in self.opened.values():
             tracker.rewind(step)
 
     def flush(self) -> None:
-        """Bring all that was noted to the disk, so that no progress file can be ahead of it."""
+        """Write everything logged to disk, so that no checkpoint is ahead of it."""
         for tracker in self.opened.values():
             tracker.flush()
 
     def summary(self, values: dict[str, float]) -> None:
-        """Note results of the whole training."""
+        """Log results of the whole training."""
         for tracker in self.opened.values():
             tracker.summary(values)
 

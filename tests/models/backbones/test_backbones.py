@@ -111,10 +111,10 @@ def test_features_of_dinov3_are_the_class_token():
         ("timm/vit_base_patch16_dinov3", 230, "use size 224"),
         ("monai/segresnett", 32, "did you mean 'segresnet'"),
         ("monai/segresnet.suprem", 16, "no such model"),
-        ("monai/swin_unetr", 48, "multiples of 32 voxels, not 48; use size 64"),
+        ("monai/swin_unetr", 48, r"must be a multiple of 32 voxels \(got 48\); use size 64"),
         ("genesis/unet.suprem", 16, "no such model"),
-        ("genesis/unet", 20, "multiples of 8 voxels, not 20; use size 16"),
-        ("genesis/unet", 0, "multiples of 8 voxels, not 0; use size 8"),
+        ("genesis/unet", 20, r"must be a multiple of 8 voxels \(got 20\); use size 16"),
+        ("genesis/unet", 0, r"must be a multiple of 8 voxels \(got 0\); use size 8"),
     ],
 )
 def test_refusals_say_the_remedy(name, size, said):

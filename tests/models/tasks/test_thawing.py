@@ -141,7 +141,7 @@ def test_lengths_are_steps_or_epochs():
     # the published study: 425 images in batches of 64
     assert schedule.frozen(recipe(frozen_epochs=10), cases=425) == 67
     assert schedule.frozen(recipe(frozen_steps=12), cases=425) == 12
-    with pytest.raises(UserError, match="is frozen for 20 steps, and the training on 64 cases has 5"):
+    with pytest.raises(UserError, match="is frozen for 20 steps, but the training on 64 cases has only 5"):
         schedule.frozen(recipe({"epochs": 5}, frozen_steps=20), cases=64)
 
 

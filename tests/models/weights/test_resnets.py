@@ -104,7 +104,7 @@ def test_a_wrong_layout_fills_nothing_and_names_keys_and_the_one_that_fits(tmp_p
         adopted(tmp_path, path, "torchvision")
     told = str(refused.value)
     assert "coverage 0 % (0 of 100 tensors) is below 100 %: the file has " in told
-    assert next(iter(HEADS[spelling])) in told and "the network asks for conv1.weight" in told
+    assert next(iter(HEADS[spelling])) in told and "the network expects conv1.weight" in told
     assert told.endswith(f"did you mean layout: {spelling}?") and len(told.splitlines()) == 1
     assert json.loads((tmp_path / "c.refused.json").read_text())["tensors"]["loaded"] == 0
 

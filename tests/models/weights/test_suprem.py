@@ -167,7 +167,7 @@ def test_what_was_adopted_is_adopted_again_as_our_own(tmp_path):
 def test_another_network_s_checkpoint_fills_nothing_and_both_sides_are_named(tmp_path):
     path = saved(tmp_path / "x.pth", unet(), prefix="module.backbone.")
     with pytest.raises(
-        UserError, match=r"coverage 0 % \(0 of 81 tensors\).*has module\.backbone\.down_tr64.*for convInit"
+        UserError, match=r"coverage 0 % \(0 of 81 tensors\).*has module\.backbone\.down_tr64.*network expects convInit"
     ):
         adopted(tmp_path, path, "monai/segresnet")
 

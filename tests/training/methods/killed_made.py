@@ -41,7 +41,7 @@ def trainings(requests: list[dict]) -> list[int]:
 
 def train(folder: str, *, source: str, made: dict[str, str], size: int, at: int | None = None, place: str = "") -> None:
     """Pre-train with all files below `folder`; kill the process in step `at` (from 1), at the place."""
-    loop.RECORD = STEPS_BETWEEN_SAVES
+    loop.LOG_EVERY = STEPS_BETWEEN_SAVES
     if at is not None:
         doom(at=at, place=place)
     files = {name: Path(path) for name, path in made.items()}

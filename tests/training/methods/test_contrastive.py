@@ -190,7 +190,10 @@ def test_grouped_batch_norm_keeps_timms_activation():
 
 
 def test_groups_that_do_not_come_out_are_refused(monkeypatch):
-    module, why = learner("moco"), r"batch (10|12) is not as many .* make groups of 4; mend batch or moco\.group"
+    module, why = (
+        learner("moco"),
+        r"batch must be a multiple of moco\.group x ranks = 4 x [12] \(got (10|12)\); change batch, moco\.group",
+    )
     with pytest.raises(UserError, match=why):
         module.parameter_groups(Training(steps=1, batch=10))
     assert module.parameter_groups(Training(steps=1, batch=12))
@@ -205,19 +208,19 @@ def test_one_group_is_said(capsys):
 
 
 def test_a_queue_shorter_than_the_batch_is_refused():
-    with pytest.raises(UserError, match="queue 8 is shorter than batch 16; make it a few batches long"):
+    with pytest.raises(UserError, match=r"queue must be >= batch 16 \(got 8\); make it a few batches long"):
         learner("moco", queue=8).parameter_groups(Training(steps=1, batch=16))
 
 
 @pytest.mark.parametrize("method", ["byol", "moco", "simclr"])
 def test_a_single_image_is_refused(method):
-    with pytest.raises(UserError, match=f"batch 1 is too small: {method}.*; make it 2 or more"):
+    with pytest.raises(UserError, match=rf"batch must be >= 2 \(got 1\): {method}.*; set batch to 2 or more"):
         learner(method).parameter_groups(Training(steps=1, batch=1))
 
 
 @pytest.mark.parametrize("method", ["byol", "moco"])
 def test_a_second_moving_average_is_refused(method):
-    with pytest.raises(UserError, match=r"already is a moving average; leave training\.ema out"):
+    with pytest.raises(UserError, match=r"is already a moving average of the weights; leave out training\.ema"):
         learner(method).parameter_groups(Training(steps=1, batch=16, ema=0.9))
 
 

@@ -45,5 +45,7 @@ def test_views_of_one_image_differ_and_follow_from_its_key():
 
 @pytest.mark.parametrize("shares", [(0.3, 0.1), (0.0, 0.5), (0.5, 1.1)])
 def test_what_is_no_share_of_an_image_is_refused(shares):
-    with pytest.raises(UserError, match=r"swav\.large_crop: .* are no shares of an image; say the smaller first"):
+    with pytest.raises(
+        UserError, match=r"swav\.large_crop must be a range of image fractions .*; give the smaller one first"
+    ):
         _crops.check_shares(shares, option="swav.large_crop")

@@ -112,7 +112,7 @@ def test_no_global_chance_and_no_second_name_of_a_weight():
 
 
 def test_other_networks_and_images_of_one_patch_are_refused():
-    with pytest.raises(UserError, match=r"mae trains networks of timm/vision_transformer, and timm/resnet50 is none"):
+    with pytest.raises(UserError, match=r"mae trains networks of timm/vision_transformer only \(got timm/resnet50"):
         methods.check("mae", backbone="timm/resnet50", size=224)
     with pytest.raises(UserError, match="prepare larger images"):
         learner(size=16)

@@ -247,7 +247,7 @@ def test_dinos_teacher_warms_up_in_steps():
 
 
 def test_dino_has_one_moving_average_and_no_second():
-    with pytest.raises(UserError, match=r"leave training\.ema out"):
+    with pytest.raises(UserError, match=r"leave out training\.ema"):
         learner("dino").parameter_groups(Training(steps=1, ema=0.9))
 
 

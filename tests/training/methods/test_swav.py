@@ -158,12 +158,14 @@ def test_views_are_large_then_small():
 
 
 def test_what_cannot_work_is_refused(monkeypatch):
-    with pytest.raises(UserError, match=r"batch 1 is too small: swav .*; make it 2 or more"):
+    with pytest.raises(UserError, match=r"batch must be >= 2 \(got 1\): swav .*; set batch to 2 or more"):
         learner("swav").parameter_groups(Training(steps=1, batch=1))
-    with pytest.raises(UserError, match="queue 32 is shorter than batch 64; make it a few batches long"):
+    with pytest.raises(UserError, match=r"queue must be >= batch 64 \(got 32\); make it a few batches long"):
         learner("swav").parameter_groups(Training(steps=1, batch=64))
-    with pytest.raises(UserError, match=r"swav\.small_crop: 0\.4 to 0\.1 are no shares"):
+    with pytest.raises(UserError, match=r"swav\.small_crop must be a range of .* \(got 0\.4 to 0\.1\)"):
         learner("swav", small_crop=(0.4, 0.1))
     monkeypatch.setattr(swav, "world_size", lambda: 3)
-    with pytest.raises(UserError, match=r"swav\.queue 32 is no multiple of 3 ranks; make it one"):
+    with pytest.raises(
+        UserError, match=r"swav\.queue must be a multiple of the 3 ranks \(got 32\); change swav\.queue"
+    ):
         learner("swav")

@@ -11,6 +11,7 @@ import warnings
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from io import BytesIO
 from pathlib import Path
 from typing import NoReturn
@@ -286,8 +287,11 @@ def _decoded_here(dataset: pydicom.Dataset, path: Path) -> np.ndarray:
         if by_pydicom:
             return pixel_array(dataset, allow_excess_frames=False)
         if syntax in HIGH_THROUGHPUT:
-            # part 15 of JPEG 2000, which the OpenJPEG in Pillow decodes like part 1
-            return get_decoder(JPEG2000Lossless).as_array(dataset, decoding_plugin="pillow")[0]
+            # part 15 of JPEG 2000, which the OpenJPEG in Pillow decodes like part 1; pydicom goes by the header
+            as_part_1 = copy(dataset)
+            as_part_1.file_meta = copy(dataset.file_meta)
+            as_part_1.file_meta.TransferSyntaxUID = JPEG2000Lossless
+            return pixel_array(as_part_1, decoding_plugin="pillow", allow_excess_frames=False)
         return _decoded_by_gdcm(path, syntax=syntax.name)
 
 

@@ -1,17 +1,17 @@
-"""Backbones: the networks that turn an image into features; one file per library that has them.
+"""Backbones: networks that turn an image into features; one file per library of networks.
 
-A plug-in holds
-    create(model, *, size) -> (Module, multiple)   a network with random weights whose forward gives pooled features
-                                                   (batch, width), and the number that side lengths must be a multiple
-                                                   of (None: only `size` itself fits)
-    resample(key, tensor, network) -> Tensor|None (optional)   a position embedding brought to this network's grid;
-                                                   None for tensors that belong to no grid
-    resample_patch(key, tensor, network) -> Tensor|None (optional)   likewise a patch embedding, to its patch size
-    MODELS: tuple of names (optional)              its models; else those that the library's source text registers
-    DIMENSIONS: int (optional)                     of the images that it takes: 3 for volumes; else 2, slices
-    COLOURS: int (optional)                        channels of the images that it takes, else 3
-    FOOTNOTE: text (optional)                      in what its networks differ from those whose weights are published
-Nothing here needs torch until a network is built, so that a plan can be checked in a moment.
+A plug-in defines
+    create(model, *, size) -> (Module, multiple)   a network with random weights whose forward pass returns pooled
+                                                   features (batch, width), and the number that side lengths must be a
+                                                   multiple of (None: only `size` itself fits)
+    resample(key, tensor, network) -> Tensor|None (optional)   a position embedding interpolated to this network's
+                                                   grid; None for any other tensor
+    resample_patch(key, tensor, network) -> Tensor|None (optional)   a patch embedding resampled to its patch size
+    MODELS: tuple of names (optional)              its models; else those that the library's source code registers
+    DIMENSIONS: int (optional)                     of its input images: 3 for volumes, else 2 for slices
+    COLOURS: int (optional)                        channels of its input images, else 3
+    FOOTNOTE: text (optional)                      how its networks differ from those whose weights are published
+torch is not imported until a network is built, so that checking a plan is quick.
 """
 
 import importlib.util
@@ -35,14 +35,14 @@ def models(library: str) -> list[str]:
 
 
 def family(backbone: str) -> str:
-    """Library and file of a network, such as `timm/vision_transformer`: networks of one file are built alike."""
+    """Library and source file of a network, such as `timm/vision_transformer`; networks of one file are built alike."""
     library, _, model = backbone.partition("/")
     return f"{library}/{_files(library).get(model.partition('.')[0], '')}"
 
 
 @cache
 def _files(library: str) -> dict[str, str]:
-    """The file that holds each model of an installed library, read from its source text without importing it."""
+    """The source file of each model of an installed library, read from its source code without importing it."""
     if listed := _listed(library):
         return {name: name for name in listed}
     package = importlib.util.find_spec(library)
@@ -60,13 +60,13 @@ def check(backbone: str) -> None:
     """Refuse a backbone, such as `timm/resnet50` or `timm/resnet50.a1_in1k`, that its library does not have."""
     library, _, model = backbone.partition("/")
     available = models(library)
-    # what comes after a dot names a set of weights, where the library has such names
+    # in timm, the part after a dot names a set of weights
     if model not in available and (_listed(library) or model.partition(".")[0] not in available):
         raise UserError(f"backbone {backbone!r}: {library} has no such model", remedy=did_you_mean(model, available))
 
 
 def build(name: str, *, size: int, mean: tuple[float, ...], std: tuple[float, ...], seed: int) -> "Encoder":
-    """The encoder of that name, such as `timm/resnet50`, with random weights drawn under `seed`."""
+    """The encoder with this backbone, such as `timm/resnet50`, and random weights from `seed`."""
     check(name)
     from headwater.models.encoder import draw
 

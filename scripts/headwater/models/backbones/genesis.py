@@ -1,6 +1,6 @@
-"""The 3D U-Net of Models Genesis (Zhou 2019, arXiv 1908.06912), which SuPreM has too and no library holds.
+"""The 3D U-Net of Models Genesis (Zhou 2019, arXiv 1908.06912), which SuPreM also uses and no library provides.
 
-Parameters bear the published names, such as `down_tr64.ops.0.conv1.weight`.
+Parameters have the published names, such as `down_tr64.ops.0.conv1.weight`.
 """
 
 import torch
@@ -33,7 +33,7 @@ class _Convolution(nn.Module):
 
 
 class _Level(nn.Module):
-    """Two convolutions, after the level below was brought to this one's size where there is one."""
+    """Two convolutions, on the way up after upsampling the level below."""
 
     def __init__(self, *widths: int, below: int = 0):
         super().__init__()
@@ -46,7 +46,7 @@ class _Level(nn.Module):
         return self.ops(x)
 
     def joined(self, below: Tensor, beside: Tensor) -> Tensor:
-        """What the level below and the one beside it, of the way down, give together."""
+        """The output for the level below, upsampled, and the skip connection from the encoder."""
         return self(torch.cat([self.up_conv(below), beside], dim=1))
 
 
@@ -68,14 +68,14 @@ class _UNet(nn.Module):
         return _volumes.pooled(self.levels(volumes)[-1])
 
     def levels(self, volumes: Tensor) -> list[Tensor]:
-        """What each level of the way down gives, the finest first; each halves the sides of the one before."""
-        given = [self.down_tr64(volumes)]
+        """The outputs of the encoder's levels, the finest first; each level halves the sides."""
+        outputs = [self.down_tr64(volumes)]
         for level in (self.down_tr128, self.down_tr256, self.down_tr512):
-            given.append(level(nn.functional.max_pool3d(given[-1], 2)))
-        return given
+            outputs.append(level(nn.functional.max_pool3d(outputs[-1], 2)))
+        return outputs
 
     def outlined(self, levels: list[Tensor]) -> Tensor:
-        """What a layer that outlines organs looks at: (batch, 64, depth, height, width)."""
+        """The decoder's output, the input of a segmentation layer: (batch, 64, depth, height, width)."""
         x = levels[-1]
         for level, beside in zip((self.up_tr256, self.up_tr128, self.up_tr64), levels[-2::-1], strict=True):
             x = level.joined(x, beside)
@@ -83,6 +83,6 @@ class _UNet(nn.Module):
 
 
 def create(model: str, *, size: int) -> tuple[nn.Module, int]:
-    """The U-Net with random weights, giving pooled features, and the multiple that sides must keep."""
+    """The U-Net with random weights that returns pooled features, and the number that sides must be a multiple of."""
     _volumes.check(f"genesis/{model}", size=size, multiple=MULTIPLE)
     return _UNet(), MULTIPLE

@@ -1,4 +1,4 @@
-"""Networks of the MONAI library for volumes, whole but for the last layer, which tells organs apart."""
+"""Networks for volumes from the MONAI library, without the last layer, which segments organs."""
 
 from monai.networks.nets import SegResNet, SwinUNETR
 from torch import Tensor, nn
@@ -36,7 +36,7 @@ class _SwinUNETR(SwinUNETR):
 
 
 def create(model: str, *, size: int) -> tuple[nn.Module, int]:
-    """A network with random weights that gives pooled features, and the multiple that sides must keep."""
+    """A network with random weights that returns pooled features, and the number that sides must be a multiple of."""
     kind, multiple = {"segresnet": (_SegResNet, 8), "swin_unetr": (_SwinUNETR, 32)}[model]
     _volumes.check(f"monai/{model}", size=size, multiple=multiple)
     return kind(), multiple

@@ -1,18 +1,18 @@
-"""Published weights: one file per spelling in which checkpoints name their tensors, and how it becomes ours.
+"""Layouts of published weights: one file per naming scheme, with the translation to the network's parameter names.
 
-A plug-in holds
+A plug-in defines
     CARD: Card
     RULES: tuple of (pattern, replacement)      regular expressions applied to each key, in order
-    DROPPED: dict of pattern -> reason          keys that the network has no place for, and why that is right
-    normalisation(backbone, metadata) -> (mean, std)   what the network expects its input to be normalised by
-    arrange(tensors, expected) -> tensors (optional)   what renaming alone cannot do, on tensors under their new names:
-                                                    joined, cut, turned, or multiplied into others
-    ARRANGED: dict of pattern -> what became of them    (with arrange) keys that it uses up
-    resample(key, tensor, shape) -> Tensor|None (optional)   a position embedding brought to another grid as the
-                                                    publisher's code does it; None: as the backbone's library does
+    DROPPED: dict of pattern -> reason          keys without a place in the network, and why that is correct
+    normalisation(backbone, metadata) -> (mean, std)   the input normalisation that the weights were trained with
+    arrange(tensors, expected) -> tensors (optional)   changes beyond renaming, applied under the new names: join,
+                                                    split, transpose or multiply tensors
+    ARRANGED: dict of pattern -> how            (with arrange) keys that it replaces by others
+    resample(key, tensor, shape) -> Tensor|None (optional)   a position embedding interpolated as the publisher's code
+                                                    does; None: as the backbone's library does
     download(backbone) -> tensors (optional)    the weights from the library's own hub
-    SIGNS: tuple of patterns (optional)         keys that only files in this spelling have, one for each pattern
-    DIMENSIONS: tuple of ints (optional)        what its networks look at: (2,), slices, else (3,), volumes
+    SIGNS: tuple of patterns (optional)         patterns that all match only in files of this layout
+    DIMENSIONS: tuple of ints (optional)        of its networks' images: (2,) for slices (the default), (3,) for volumes
 """
 
 from typing import Literal
@@ -23,17 +23,17 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Card(Record):
-    """What is to be known of published weights before they are used."""
+    """What users must know about published weights before using them."""
 
     title: str
     licence: str
     where: str
     trained_on: tuple[str, ...] = ()
-    """Archives, or collections that origins.py names, which all weights of this layout have seen."""
+    """Archives, or collections named in origins.py, that all weights of this layout were trained on."""
 
 
 class Options(Record):
-    """How a checkpoint differs from its layout; every layout understands these."""
+    """How a checkpoint differs from its layout; all layouts have these options."""
 
     prefix: str = ""
     """What every key of the network begins with, such as `model.`; keys without it are left behind."""

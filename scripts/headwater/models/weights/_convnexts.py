@@ -1,4 +1,4 @@
-"""ConvNeXts: the names that Meta's own code gives to their layers."""
+"""ConvNeXts: rules from the layer names of Meta's code to timm's."""
 
 RULES: tuple[tuple[str, str], ...] = (
     (r"^downsample_layers\.0\.", "stem."),

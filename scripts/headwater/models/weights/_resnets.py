@@ -1,7 +1,7 @@
-"""ResNets by self-supervised methods: what several publishers' checkpoints have besides torchvision's ResNet."""
+"""ResNets from self-supervised pre-training: entries of several publishers' checkpoints beyond torchvision's ResNet."""
 
 CT_MEAN, CT_STD = (0.1806, 0.1806, 0.1806), (0.1907, 0.1907, 0.1907)
-"""What slices of CT are normalised by in the pre-trainings of arXiv 2410.14524 and arXiv 2308.06534."""
+"""Input normalisation of CT slices in the pre-trainings of arXiv 2410.14524 and arXiv 2308.06534."""
 
 CLASSIFIER = {r"^fc\.": "classifier of the old labels; datasets get a fresh head"}
 CLUSTERS = {

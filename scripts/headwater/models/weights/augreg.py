@@ -1,6 +1,6 @@
 """Vision transformers trained on ImageNet-21k with labels, in the .npz files of google-research/vision_transformer.
 
-Its JAX code approximates GELU by tanh and timm's networks do not: outputs differ in the fourth digit.
+Its JAX code uses the tanh approximation of GELU and timm's networks do not, so outputs differ in the fourth digit.
 """
 
 from collections.abc import Collection
@@ -39,18 +39,18 @@ ARRANGED = {
 
 
 def normalisation(backbone: str, metadata: dict[str, str]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """(mean, std) that bring grey values from [0, 1] to [-1, 1]."""
+    """(mean, std) that map [0, 1] to [-1, 1]."""
     return (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 
 
 def arrange(tensors: dict[str, Tensor], expected: Collection[str]) -> dict[str, Tensor]:
-    """The tensors turned from JAX's order to torch's, with query, key and value in one."""
-    turned = {key.replace(".kernel", ".weight"): _turned(key, tensor) for key, tensor in tensors.items()}
-    return _transformers.join(turned, parts=("query", "key", "value"), whole="qkv")
+    """The tensors transposed from JAX's order to torch's, with query, key and value joined."""
+    transposed = {key.replace(".kernel", ".weight"): _transposed(key, tensor) for key, tensor in tensors.items()}
+    return _transformers.join(transposed, parts=("query", "key", "value"), whole="qkv")
 
 
-def _turned(key: str, tensor: Tensor) -> Tensor:
-    """A tensor in torch's order: outputs before inputs, and no dimension for the heads of the attention."""
+def _transposed(key: str, tensor: Tensor) -> Tensor:
+    """A tensor in torch's order: outputs before inputs, without a dimension for attention heads."""
     if not key.endswith(".kernel"):
         return tensor.flatten() if key.endswith(".bias") else tensor
     if tensor.ndim == 4:

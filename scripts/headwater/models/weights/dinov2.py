@@ -30,10 +30,11 @@ def normalisation(backbone: str, metadata: dict[str, str]) -> tuple[tuple[float,
 
 
 def resample(key: str, tensor: Tensor, shape: Sequence[int]) -> Tensor | None:
-    """Positions without registers on another grid as torch.hub's code does it; with registers it does as timm does."""
+    """Position embeddings of networks without registers, interpolated as in torch.hub's code; None with registers."""
+    # torch.hub's code adds 0.1 to the side only without registers; timm's interpolation equals the other
     return _transformers.interpolate_positions(tensor, shape, offset=0.1) if key == "pos_embed" else None
 
 
 def arrange(tensors: dict[str, Tensor], expected: Collection[str]) -> dict[str, Tensor]:
-    """The tensors with position and layer scale where timm's network keeps them."""
+    """The tensors with position embedding and layer scales where timm's network has them."""
     return _transformers.fold_layer_scale(_transformers.take_position_along(tensors, expected), expected)

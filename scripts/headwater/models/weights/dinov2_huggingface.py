@@ -1,4 +1,4 @@
-"""Vision transformers by DINOv2 as Hugging Face spells them, such as facebook/dinov2-base."""
+"""Vision transformers by DINOv2 with Hugging Face's names, such as facebook/dinov2-base."""
 
 from collections.abc import Collection, Sequence
 
@@ -34,11 +34,11 @@ def normalisation(backbone: str, metadata: dict[str, str]) -> tuple[tuple[float,
 
 
 def resample(key: str, tensor: Tensor, shape: Sequence[int]) -> Tensor | None:
-    """Positions without registers on another grid as transformers does it; with registers it does as timm does."""
+    """Position embeddings of networks without registers, interpolated as by transformers; None with registers."""
     return _transformers.interpolate_positions(tensor, shape) if key == "pos_embed" else None
 
 
 def arrange(tensors: dict[str, Tensor], expected: Collection[str]) -> dict[str, Tensor]:
-    """The tensors with query, key and value in one, and the rest as torch.hub's are arranged."""
+    """The tensors with query, key and value joined, otherwise arranged like those of torch.hub."""
     joined = _transformers.join(tensors, parts=("query", "key", "value"), whole="qkv")
     return dinov2.arrange(joined, expected)

@@ -1,6 +1,6 @@
 """Vision transformers and ConvNeXts by DINOv3 in Meta's own files, such as dinov3_vitb16_pretrain_lvd1689m.pth.
 
-Take a backbone whose name ends in `_qkvb` where the biases of query and value are not zero.
+If the biases of query and value are not zero, use a backbone whose name ends in `_qkvb`.
 """
 
 from collections.abc import Collection
@@ -42,20 +42,20 @@ def normalisation(backbone: str, metadata: dict[str, str]) -> tuple[tuple[float,
 
 
 def arrange(tensors: dict[str, Tensor], expected: Collection[str]) -> dict[str, Tensor]:
-    """The tensors with the bias of query, key and value masked, and cut into the parts that timm's network has."""
-    cut = dict(tensors)
+    """The tensors with the joint bias of query, key and value masked, and split into those that timm's network has."""
+    split = dict(tensors)
     for key in [key for key in tensors if key.endswith(".attn.qkv.bias") and key not in expected]:
         attention = key.removesuffix("qkv.bias")
         if f"{attention}qkv.weight" not in expected:
             continue
-        bias = cut.pop(key)
-        if f"{key}_mask" in cut:
-            bias = bias * cut.pop(f"{key}_mask").to(bias.dtype)
-        query, own, value = bias.chunk(3)
-        if own.any():
+        bias = split.pop(key)
+        if f"{key}_mask" in split:
+            bias = bias * split.pop(f"{key}_mask").to(bias.dtype)
+        query_bias, key_bias, value_bias = bias.chunk(3)
+        if key_bias.any():
             raise UserError(
-                f"the key part of the checkpoint's {key} is not zero, and no backbone has a place for it",
+                f"the key part of the checkpoint's {key} is not zero, but no backbone has such a bias",
                 remedy="check that the file is one of DINOv3",
             )
-        cut |= {f"{attention}q_bias": query, f"{attention}v_bias": value}
-    return _transformers.leave_zero_biases(cut, expected)
+        split |= {f"{attention}q_bias": query_bias, f"{attention}v_bias": value_bias}
+    return _transformers.leave_zero_biases(split, expected)

@@ -1,6 +1,6 @@
-"""Vision transformers and ConvNeXts by DINOv3 as Hugging Face spells them, such as dinov3-vitb16-pretrain-lvd1689m.
+"""Vision transformers and ConvNeXts by DINOv3 with Hugging Face's names, such as dinov3-vitb16-pretrain-lvd1689m.
 
-Take a backbone whose name ends in `_qkvb` where the biases of query and value are not zero.
+If the biases of query and value are not zero, use a backbone whose name ends in `_qkvb`.
 """
 
 from collections.abc import Collection
@@ -49,8 +49,9 @@ def normalisation(backbone: str, metadata: dict[str, str]) -> tuple[tuple[float,
 
 
 def arrange(tensors: dict[str, Tensor], expected: Collection[str]) -> dict[str, Tensor]:
-    """The tensors with query, key and value in one, zero biases left out, and gated layers named as timm does."""
+    """The tensors with query, key and value joined, zero biases left out, and gated layers named as in timm."""
     joined = _transformers.join(tensors, parts=("q_proj", "k_proj", "v_proj"), whole="qkv")
+    # `up_proj` is timm's fc1 in plain layers but fc1_x in gated ones, so it is renamed where there is a gate
     gated = {key.replace(".mlp.fc1_g.", ".mlp.fc1.") for key in joined if ".mlp.fc1_g." in key}
-    named = {key.replace(".fc1.", ".fc1_x.") if key in gated else key: tensor for key, tensor in joined.items()}
-    return _transformers.leave_zero_biases(named, expected)
+    renamed = {key.replace(".fc1.", ".fc1_x.") if key in gated else key: tensor for key, tensor in joined.items()}
+    return _transformers.leave_zero_biases(renamed, expected)

@@ -1,4 +1,4 @@
-"""Encoders and fitted models that headwater itself wrote."""
+"""Encoders and models written by headwater itself."""
 
 from headwater.models.weights import Card
 
@@ -11,7 +11,7 @@ DROPPED = {r"^head\.": "head of another run; every dataset gets a fresh one"}
 
 
 def normalisation(backbone: str, metadata: dict[str, str]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """(mean, std) that the file says."""
-    from headwater.models.encoder import normalisation as said
+    """(mean, std) in the file's metadata."""
+    from headwater.models.encoder import normalisation as normalisation_of
 
-    return said(metadata, file="weights")
+    return normalisation_of(metadata, file="weights")

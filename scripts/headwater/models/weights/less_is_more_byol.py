@@ -18,5 +18,5 @@ SIGNS = (r"^online_network\.encoder\.conv1\.",)
 
 
 def normalisation(backbone: str, metadata: dict[str, str]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """(mean, std) of slices of CT, as the study's pre-training had them."""
+    """(mean, std) of CT slices in the study's pre-training."""
     return _resnets.CT_MEAN, _resnets.CT_STD

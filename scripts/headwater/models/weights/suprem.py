@@ -1,7 +1,7 @@
 """3D networks for CT as SuPreM publishes them, such as supervised_suprem_unet_2100.pth: for volumes, not for slices.
 
-Its U-Net and Swin UNETR lie under `module.backbone.` beside a head that is told organs by words; its SegResNet lies
-under `module.` and ends in a plain head (as the publisher's target_applications read them).
+Its U-Net and Swin UNETR have the prefix `module.backbone.`, beside a head that is conditioned on text embeddings of
+organs; its SegResNet has the prefix `module.` and a plain head (as the publisher's target_applications read them).
 """
 
 from headwater.models.weights import Card
@@ -23,5 +23,5 @@ SIGNS = (r"^module\.(backbone\.)?(down_tr64|swinViT|convInit)\.",)
 
 
 def normalisation(backbone: str, metadata: dict[str, str]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """(mean, std) that leave grey values as they are: a window from -175 to 250 HU became [0, 1]."""
+    """(mean, std) that change nothing: the weights expect a window from -175 to 250 HU scaled to [0, 1]."""
     return (0.0,), (1.0,)

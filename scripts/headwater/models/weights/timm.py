@@ -1,4 +1,4 @@
-"""Checkpoints in timm's own spelling, from a file or from timm's hub."""
+"""Checkpoints with timm's own names, from a file or from timm's hub."""
 
 from torch import Tensor
 
@@ -19,20 +19,20 @@ DROPPED = {
 
 
 def normalisation(backbone: str, metadata: dict[str, str]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """(mean, std) that timm notes for the model and tag."""
+    """(mean, std) in timm's configuration of the model and tag."""
     configuration = timm.get_pretrained_cfg(backbone.partition("/")[2])
     if configuration is None:
-        raise UserError(f"{backbone} is none of timm's models", remedy="name another layout")
+        raise UserError(f"timm has no model {backbone}", remedy="choose another layout")
     return tuple(configuration.mean), tuple(configuration.std)
 
 
 def download(backbone: str) -> dict[str, Tensor]:
-    """The weights from timm's hub, on the grid that they were trained on."""
+    """The weights from timm's hub, at the image size that they were trained on."""
     model = backbone.partition("/")[2]
     try:
         return timm.create_model(model, pretrained=True, num_classes=0).state_dict()
     except (RuntimeError, OSError) as error:
         raise UserError(
             f"timm could not load weights for {model}: {error}",
-            remedy="check the name and the connection, or download the file by hand and set path",
+            remedy="check the name and the connection, or download the file manually and set path",
         ) from None

@@ -1,4 +1,4 @@
-"""ResNet checkpoints in torchvision's spelling, which most published self-supervised ResNets share."""
+"""ResNet checkpoints with torchvision's names, which most published self-supervised ResNets use."""
 
 from headwater.models.weights import IMAGENET_MEAN, IMAGENET_STD, Card
 

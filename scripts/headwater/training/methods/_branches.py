@@ -1,4 +1,4 @@
-"""Branches: a network with the small one on top of it that self-supervised methods train it by, and throw away."""
+"""Branches: an encoder with the projection head that self-supervised methods train it with and then discard."""
 
 import copy
 from collections.abc import Iterator
@@ -21,34 +21,37 @@ class Branch(nn.Module):
         self.head = head
 
     def forward(self, images: Tensor) -> Tensor:
-        """What the head makes of the features (batch, dimension)."""
+        """Projections (batch, dimension): the head's outputs for the encoder's features."""
         return self.head(self.encoder(images))
 
-    def follower(self) -> "Branch":
-        """A copy that gradients leave alone: it follows by a moving average."""
+    def momentum_copy(self) -> "Branch":
+        """A copy without gradients, to be updated as an exponential moving average."""
         return copy.deepcopy(self).requires_grad_(False)
 
 
 @contextmanager
-def drawn() -> Iterator[None]:
-    """Inside, new weights are always the same ones; the global random state is left alone."""
+def fixed_seed() -> Iterator[None]:
+    """A context in which new weights are always drawn the same, without touching the global random state."""
+    # results must not depend on what was drawn before, so that each attempt and each rank starts alike
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         yield
 
 
-def in_full(device: torch.device) -> torch.autocast:
-    """Inside, numbers are as long as they come: a loss is no place for bf16."""
+def full_precision(device: torch.device) -> torch.autocast:
+    """A context without autocast, because losses are computed in float32."""
     return torch.autocast(device_type=device.type, enabled=False)
 
 
-def check_batch(training: Training, *, least: int, why: str) -> None:
+def check_batch(training: Training, *, minimum: int, why: str) -> None:
     """Refuse a batch with fewer images than a method needs."""
-    if training.batch < least:
-        raise UserError(f"batch {training.batch} is too small: {why}", remedy=f"make it {least} or more")
+    if training.batch < minimum:
+        raise UserError(
+            f"batch must be >= {minimum} (got {training.batch}): {why}", remedy=f"set batch to {minimum} or more"
+        )
 
 
 def check_one_average(training: Training, *, which: str) -> None:
-    """Refuse a second moving average beside the method's own."""
+    """Refuse a second moving average in addition to the method's own."""
     if training.ema is not None:
-        raise UserError(f"{which} already is a moving average", remedy="leave training.ema out")
+        raise UserError(f"{which} is already a moving average of the weights", remedy="leave out training.ema")

@@ -1,4 +1,4 @@
-"""Crops: large and small pieces of each image at random places, as methods show them that compare views."""
+"""Random crops: large and small augmented views of each image, for methods that compare views."""
 
 import torch
 from torch import Tensor
@@ -8,11 +8,11 @@ from headwater.study.recipe import Views
 from headwater.training.augment import augment, uniform
 
 DRAWS = 100
-"""Random numbers that one view may use; each view starts at its own multiple."""
+"""How many random numbers one view may use; each view's draws start at a multiple of this, so that none is reused."""
 
 
 def wide(images: Tensor, keys: Tensor, changes: Views, *, least: float, size: int, count: int) -> list[Tensor]:
-    """So many views (batch, 3, size, size), each of at least the share `least` of the image's area."""
+    """`count` views (batch, 3, size, size), each of at least the fraction `least` of the image's area."""
     changes = changes.model_copy(update={"crop": least})
     return [augment(images, keys, changes, size=size, first_draw=DRAWS * view) for view in range(count)]
 
@@ -27,34 +27,35 @@ def pieces(
     count: int,
     first_view: int = 0,
 ) -> list[Tensor]:
-    """So many views (batch, 3, size, size), each of a share of the image's area between the two.
-
-    A window with the largest share, and a random crop within.
-    """
-    least, most = shares
-    narrow = changes.model_copy(update={"crop": least / most})
+    """`count` views (batch, 3, size, size), each of a fraction of the image's area in the range `shares`."""
+    smallest, largest = shares
+    # `augment` crops at most the whole of what it is given: so first a window of the largest area, then a crop of it
+    narrow = changes.model_copy(update={"crop": smallest / largest})
     starts = [DRAWS * (first_view + view) for view in range(count)]
     return [
-        augment(window(images, keys, share=most, draw=start), keys, narrow, size=size, first_draw=start + 2)
+        # `window` uses the first two draws
+        augment(window(images, keys, share=largest, draw=start), keys, narrow, size=size, first_draw=start + 2)
         for start in starts
     ]
 
 
 def window(images: Tensor, keys: Tensor, *, share: float, draw: int) -> Tensor:
-    """A square cut of each image (batch, channels, h, w) that holds `share` of its area, at a random place."""
+    """A cut-out at a random place of each image (batch, channels, h, w), with the fraction `share` of its area."""
     height, width = (max(1, round(side * share**0.5)) for side in images.shape[-2:])
     top = (uniform(keys, draw) * (images.shape[-2] - height + 1)).long()
     left = (uniform(keys, draw + 1) * (images.shape[-1] - width + 1)).long()
     rows = top[:, None] + torch.arange(height, device=images.device)
     columns = left[:, None] + torch.arange(width, device=images.device)
     cases = torch.arange(len(images), device=images.device)
+    # each sample has its own rows and columns, so the indices broadcast to (batch, height, width)
     return images.permute(0, 2, 3, 1)[cases[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
 def check_shares(shares: tuple[float, float], *, option: str) -> None:
-    """Refuse a smallest and a largest share of an area that are none."""
-    least, most = shares
-    if not 0 < least <= most <= 1:
+    """Refuse a range of area fractions that is not within (0, 1]."""
+    smallest, largest = shares
+    if not 0 < smallest <= largest <= 1:
         raise UserError(
-            f"{option}: {least:g} to {most:g} are no shares of an image", remedy="say the smaller first, both up to 1"
+            f"{option} must be a range of image fractions above 0 and up to 1 (got {smallest:g} to {largest:g})",
+            remedy="give the smaller one first",
         )

@@ -1,10 +1,9 @@
-"""Group norm: BatchNorm over groups of a batch's images, as over the GPUs that once had a few images each.
+"""BatchNorm over groups of a batch's images, as in MoCo's shuffling BatchNorm, where each GPU held one group.
 
-MoCo compares answers to one batch with answers to earlier ones. Were statistics shared by the whole batch, as the
-engine otherwise has it, a network could tell this batch's answers from earlier ones by these, without looking at the
-images. So queries are normalised in groups, and keys in other groups, of shuffled images (He et al. 2020, arXiv
-1911.05722, section 3.3). Groups lie across the batch in such a way that each is on one rank: any number of ranks has
-the same ones.
+MoCo compares queries with keys of the same batch and of earlier ones. With statistics over the whole batch, the network
+could recognise keys of its own batch by these statistics, without looking at the images. So queries are normalised in
+groups, and keys in other groups, of shuffled images (He et al. 2020, arXiv 1911.05722, section 3.3). Each group lies on
+one rank, and the groups are the same for any number of ranks.
 """
 
 import torch
@@ -16,10 +15,10 @@ from headwater.training.methods import _ranks
 
 
 class GroupedBatchNorm(nn.Module):
-    """BatchNorm in training over each group of `group` images; otherwise it is the norm that it replaces.
+    """BatchNorm that uses the statistics of each group of `group` images in training; in evaluation like `norm`.
 
-    Takes over the parameters, buffers and state names of `norm`, and timm's activation after it. It is no kind of
-    torch's BatchNorm, so that the engine does not share its statistics over ranks.
+    It takes over the parameters, buffers and state names of `norm`, and the activation inside timm's BatchNorm layers.
+    It does not inherit from torch's BatchNorm, so that `with_shared_statistics` leaves it alone.
     """
 
     def __init__(self, norm: _BatchNorm, *, group: int):
@@ -29,36 +28,39 @@ class GroupedBatchNorm(nn.Module):
         self.training = norm.training
 
     def forward(self, x: Tensor) -> Tensor:
-        """The normalised x (batch, channels, ...), and what timm's layer does after it."""
-        normalised = self._over_groups(x) if self.training else self._as_remembered(x)
-        for after in self._modules.values():
-            normalised = after(normalised)
+        """The normalised x (batch, channels, ...), after the activation of timm's layer if it has one."""
+        normalised = self._over_groups(x) if self.training else self._with_running(x)
+        for submodule in self._modules.values():
+            normalised = submodule(normalised)
         return normalised
 
     def _over_groups(self, x: Tensor) -> Tensor:
-        """Every so manieth image is in one group: groups become channels of a batch of `group` images."""
+        """Normalise by group: image i is in group i mod (number of groups)."""
         groups = len(x) // self.group
+        # groups become extra channels of a batch of `group` images, so one call of batch_norm normalises all of them;
+        # ranks hold every n-th image, so groups of every n-th image never cross ranks
         folded = x.reshape(self.group, groups * self.num_features, *x.shape[2:])
         mean, variance = self.running_mean.repeat(groups), self.running_var.repeat(groups)
-        weight, bias = (None if one is None else one.repeat(groups) for one in (self.weight, self.bias))
+        weight, bias = (None if values is None else values.repeat(groups) for values in (self.weight, self.bias))
+        # updates the copies of the running statistics in place
         normalised = F.batch_norm(folded, mean, variance, weight, bias, True, self.momentum, self.eps)
-        self._remember(mean, variance)
+        self._update_running(mean, variance)
         return normalised.view(x.shape)
 
-    def _as_remembered(self, x: Tensor) -> Tensor:
+    def _with_running(self, x: Tensor) -> Tensor:
         return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
 
     @torch.no_grad()
-    def _remember(self, mean: Tensor, variance: Tensor) -> None:
-        """Keep the mean over all ranks' groups of what each group would remember."""
-        both = torch.stack([mean, variance]).view(2, -1, self.num_features).mean(dim=1)
-        for ours, theirs in zip((self.running_mean, self.running_var), _ranks.mean(both), strict=True):
-            ours.copy_(theirs)
+    def _update_running(self, mean: Tensor, variance: Tensor) -> None:
+        """Set the running statistics to the mean of those updated by each group, over all ranks."""
+        statistics = torch.stack([mean, variance]).view(2, -1, self.num_features).mean(dim=1)
+        for running, updated in zip((self.running_mean, self.running_var), _ranks.mean(statistics), strict=True):
+            running.copy_(updated)
         self.num_batches_tracked.add_(1)
 
 
 def in_groups(model: nn.Module, *, group: int) -> bool:
-    """Have each BatchNorm of the model computed in groups; whether there is any."""
+    """Replace each BatchNorm of the model by one over groups; whether there was any."""
     replaced = False
     for module in list(model.modules()):
         for name, child in list(module.named_children()):

@@ -1,4 +1,4 @@
-"""Ranks: what the processes of one pre-training know together, in the order in which a single one would have it."""
+"""Collectives for pre-training methods, with the batch in the order in which a single rank would have it."""
 
 import torch
 import torch.distributed as dist
@@ -7,25 +7,23 @@ from torch import Tensor
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """The whole batch's rows of a tensor, on every rank alike; no gradient passes.
-
-    A rank holds every so manieth row of the batch (see `engine.batches`), so the ranks' rows are interleaved.
-    """
+    """The rows of all ranks (an all-gather), in the order of the whole batch; without gradient."""
     if world_size() == 1:
         return tensor.detach()
     tensor = tensor.detach().contiguous()
     pieces = [torch.empty_like(tensor) for _ in range(world_size())]
     dist.all_gather(pieces, tensor)
+    # ranks hold every n-th row of the batch (see training.batches), so their rows are interleaved
     return torch.stack(pieces, dim=1).flatten(0, 1)
 
 
 def share(tensor: Tensor) -> Tensor:
-    """This rank's rows of what all ranks hold."""
+    """This rank's rows of a tensor for the whole batch."""
     return tensor[rank() :: world_size()]
 
 
 def mean(tensor: Tensor) -> Tensor:
-    """The mean of a tensor over the ranks; no gradient passes."""
+    """The mean of a tensor over the ranks (an all-reduce), without gradient."""
     if world_size() == 1:
         return tensor.detach()
     summed = tensor.detach().clone()

@@ -1,7 +1,7 @@
-"""BYOL: a network predicts from one view of an image what its own moving average makes of the other view.
+"""BYOL: from one view of an image, a network predicts the projection of the other view by its own moving average.
 
-Grill et al. 2020, arXiv 2006.07733; loss and heads are lightly's. The paper's two kinds of view differ in blur and
-solarisation; here both are made alike, by `views`. Its changes of hue and saturation mean nothing on grey images.
+Grill et al. 2020, arXiv 2006.07733; loss and heads are lightly's. The paper augments its two views differently (blur,
+solarisation); here `views` augments both alike. Its jitter of hue and saturation has no effect on grey images.
 """
 
 import numpy as np
@@ -22,33 +22,34 @@ from headwater.training.loop import Learner
 from headwater.training.methods import _branches, _crops
 
 SMALLEST_BATCH = 2
-"""Images over which the heads' BatchNorm has a spread."""
+"""BatchNorm in the heads has no variance over a single image."""
 
 
 class Options(Record):
-    """The paper's values (section 3.2 and 3.3)."""
+    """The paper's values (sections 3.2 and 3.3)."""
 
     dimension: int = Field(256, ge=2)
     hidden_dimension: int = Field(4096, ge=1)
     target_momentum: float = Field(0.996, ge=0, le=1)
-    """Momentum of the moving average at the start; it rises to 1 by a cosine over the steps."""
+    """Momentum of the moving average at the first step; a cosine schedule raises it to 1."""
     crop: float = Field(0.08, gt=0, le=1)
-    """Smallest share of the image area in a view."""
+    """Smallest fraction of the image area in a view."""
 
 
 class Byol(Learner):
-    """The online network with its predictor, and the target that follows it; the online encoder is kept."""
+    """The online network with its predictor, and the target network, its moving average; the online encoder is kept."""
 
     def __init__(self, encoder: Encoder, *, options: Options, changes: Views):
         super().__init__()
         self.options, self.changes = options, changes
-        with _branches.drawn():
+        with _branches.fixed_seed():
             head = BYOLProjectionHead(encoder.width, options.hidden_dimension, options.dimension)
-            # the predictor's BatchNorm takes this bias away: its gradient is rounding, of which Adam makes whole steps
+            # the predictor's BatchNorm cancels this bias, so its gradient is rounding error, which Adam would scale up
+            # to full steps
             head.layers[-1].bias = None
             self.online = _branches.Branch(encoder, head)
             self.predictor = BYOLPredictionHead(options.dimension, options.hidden_dimension, options.dimension)
-        self.target = self.online.follower()
+        self.target = self.online.momentum_copy()
         self.criterion = NegativeCosineSimilarity()
 
     @property
@@ -57,27 +58,27 @@ class Byol(Learner):
         return self.online.encoder
 
     def views(self, images: Tensor, keys: Tensor) -> list[Tensor]:
-        """Two views."""
+        """Two augmented views of each image."""
         size, least = self.encoder.size, self.options.crop
         return _crops.wide(as_float(images), keys, self.changes, least=least, size=size, count=2)
 
     def forward(self, views: list[Tensor], targets: Tensor) -> Tensor:
-        """Mean over the cases of the squared distance between prediction and target, both ways (equation 2)."""
+        """Mean squared distance between normalised predictions and projections, both ways round (equation 2)."""
         with torch.no_grad():
-            awaited = [self.target(view).float() for view in views]
+            projected = [self.target(view).float() for view in views]
         predicted = [self.predictor(self.online(view)).float() for view in views]
-        with _branches.in_full(predicted[0].device):
-            # of vectors of length 1 the squared distance is 2 - 2 cosines
-            return 4 + 2 * (self.criterion(predicted[0], awaited[1]) + self.criterion(predicted[1], awaited[0]))
+        with _branches.full_precision(predicted[0].device):
+            # for unit vectors |p - z|² = 2 - 2 cos(p, z), and lightly's loss is the negative cosine
+            return 4 + 2 * (self.criterion(predicted[0], projected[1]) + self.criterion(predicted[1], projected[0]))
 
     def parameter_groups(self, training: Training) -> list[dict]:
-        """Parameters of the online network and its predictor."""
-        _branches.check_batch(training, least=SMALLEST_BATCH, why="byol's heads need a spread over images")
-        _branches.check_one_average(training, which="byol's target")
+        """The parameters of the online network and its predictor."""
+        _branches.check_batch(training, minimum=SMALLEST_BATCH, why="byol's heads use BatchNorm")
+        _branches.check_one_average(training, which="byol's target network")
         return super().parameter_groups(training)
 
     def after_step(self, *, step: int, steps: int) -> None:
-        """Draw the target after the online network; its momentum rises to 1 by a cosine (section 3.2)."""
+        """Update the target network as a moving average, whose momentum rises to 1 by a cosine (section 3.2)."""
         momentum = cosine_schedule(step, steps, self.options.target_momentum, 1.0)
         update_momentum(self.online, self.target, momentum)
 

@@ -1,4 +1,4 @@
-"""DINO: a student sees small pieces of an image and learns to answer as its own moving average does on large ones.
+"""DINO: a student learns to give, for small crops of an image, the output of its moving average for large ones.
 
 Caron et al. 2021, arXiv 2104.14294; loss, heads and schedules are lightly's.
 """
@@ -25,46 +25,47 @@ from headwater.training.methods._branches import Branch
 
 
 class Options(Record):
-    """The paper's values for vision transformers (section 3 and appendix C); lengths as shares of the training."""
+    """The paper's values for vision transformers (section 3 and appendix C); durations as fractions of the training."""
 
     output_dimension: int = Field(65_536, ge=2)
-    """Size of the head's answer; small corpora do with 1,024 to 4,096."""
+    """Output dimension of the head; 1,024 to 4,096 suffice for small corpora."""
     hidden_dimension: int = Field(2048, ge=1)
     bottleneck_dimension: int = Field(256, ge=1)
     batch_norm: bool = False
-    """BatchNorm in the head (the paper: only with convolutional networks trained at large batches)."""
+    """BatchNorm in the head (in the paper only for convolutional networks with large batches)."""
     normalise_last_layer: bool = True
     frozen_last_layer: float = Field(0.01, ge=0, le=1)
-    """Share of the steps during which the head's last layer stays (1 of 100 epochs)."""
+    """Fraction of the steps during which the head's last layer is frozen (1 of 100 epochs)."""
     student_temperature: float = Field(0.1, gt=0)
     teacher_temperature: float = Field(0.07, gt=0)
     first_teacher_temperature: float = Field(0.04, gt=0)
-    """Where the warm-up of the teacher's temperature begins."""
+    """Teacher temperature at the first step."""
     warmup: float = Field(0.3, ge=0, le=1)
-    """Share of the steps over which the teacher's temperature warms up."""
+    """Fraction of the steps over which the teacher's temperature warms up."""
     centre_momentum: float = Field(0.9, ge=0, lt=1)
     teacher_momentum: float = Field(0.996, ge=0, le=1)
-    """Momentum of the teacher at the start; it rises to 1 by a cosine."""
+    """Momentum of the teacher at the first step; a cosine schedule raises it to 1."""
     global_crop: float = Field(0.4, gt=0, le=1)
-    """Smallest share of the image area in the two large views."""
+    """Smallest fraction of the image area in the two large views."""
     local_views: int = Field(8, ge=0)
-    """How many small views the student sees besides."""
+    """Number of small views, which only the student sees."""
     local_crop: tuple[float, float] = (0.05, 0.4)
-    """Smallest and largest share of the image area in a small view."""
+    """Smallest and largest fraction of the image area in a small view."""
     local_size: float = Field(96 / 224, gt=0, le=1)
-    """Side of a small view as a share of the large one's."""
+    """Side of a small view as a fraction of the large one's."""
 
 
 class Dino(Learner):
-    """Student, teacher and the centre of the teacher's answers; the teacher's encoder is kept."""
+    """Student, teacher and the centre of the teacher's outputs; the teacher's encoder is kept."""
 
     def __init__(self, encoder: Encoder, *, options: Options, changes: Views, steps: int):
         super().__init__()
         self.options, self.changes, self.steps = options, changes, steps
-        with _branches.drawn():
+        with _branches.fixed_seed():
             self.student = Branch(encoder, _head(encoder, options=options))
+            # weight_norm's tensors cannot be deep-copied, so the teacher's head is built anew
             self.teacher = Branch(encoder.twin(), _head(encoder, options=options))
-        # both start as one
+        # the teacher is a moving average, so it starts from the student's weights
         self.teacher.load_state_dict(self.student.state_dict())
         self.teacher.requires_grad_(False)
         self.criterion = DINOLoss(
@@ -72,8 +73,9 @@ class Dino(Learner):
             student_temp=options.student_temperature,
             center_momentum=options.centre_momentum,
         )
+        # a buffer, so that checkpoints hold it
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
-        self.student.head.last_layer.weight_v.register_hook(self._while_frozen)
+        self.student.head.last_layer.weight_v.register_hook(self._zero_while_frozen)
 
     @property
     def encoder(self) -> Encoder:
@@ -82,20 +84,21 @@ class Dino(Learner):
 
     def views(self, images: Tensor, keys: Tensor) -> list[Tensor]:
         """Two large views, then the small ones."""
-        floats, chosen, side = as_float(images), self.options, self.encoder.size
-        large = _crops.wide(floats, keys, self.changes, least=chosen.global_crop, size=side, count=2)
-        small = {"size": self.encoder.sides(chosen.local_size * side), "count": chosen.local_views, "first_view": 2}
-        return large + _crops.pieces(floats, keys, self.changes, shares=chosen.local_crop, **small)
+        floats, options, side = as_float(images), self.options, self.encoder.size
+        large = _crops.wide(floats, keys, self.changes, least=options.global_crop, size=side, count=2)
+        small = {"size": self.encoder.sides(options.local_size * side), "count": options.local_views, "first_view": 2}
+        return large + _crops.pieces(floats, keys, self.changes, shares=options.local_crop, **small)
 
     def forward(self, views: list[Tensor], targets: Tensor) -> Tensor:
-        """Mean cross-entropy over the cases between the teacher's and the student's answers to different views."""
+        """Mean cross-entropy between the teacher's and the student's outputs for different views of the same images."""
         large, small = views[:2], views[2:]
+        # views of one size are concatenated, to need one forward pass per size
         with torch.no_grad():
             teacher = self.teacher(torch.cat(large)).float().chunk(2)
         student = self.student(torch.cat(large)).float().chunk(2)
         if small:
             student += self.student(torch.cat(small)).float().chunk(len(small))
-        with torch.autocast(device_type=large[0].device.type, enabled=False):
+        with _branches.full_precision(large[0].device):
             return self.criterion(list(teacher), list(student), teacher_temp=self._temperature())
 
     def parameter_groups(self, training: Training) -> list[dict]:
@@ -104,26 +107,26 @@ class Dino(Learner):
         return super().parameter_groups(training)
 
     def after_step(self, *, step: int, steps: int) -> None:
-        """Draw the teacher after the student; its momentum rises to 1 by a cosine."""
+        """Update the teacher as a moving average of the student, whose momentum rises to 1 by a cosine."""
         momentum = cosine_schedule(step, steps, self.options.teacher_momentum, 1.0)
         update_momentum(self.student, self.teacher, momentum)
         self.step.fill_(step + 1)
 
     def _temperature(self) -> float:
-        """The teacher's temperature at this step."""
+        """The teacher's temperature at this step: a linear warm-up, then constant."""
         first, last = self.options.first_teacher_temperature, self.options.teacher_temperature
-        warm = self.options.warmup * self.steps
-        return last if warm == 0 else first + (last - first) * min(1.0, int(self.step) / warm)
+        warmup_steps = self.options.warmup * self.steps
+        return last if warmup_steps == 0 else first + (last - first) * min(1.0, int(self.step) / warmup_steps)
 
-    def _while_frozen(self, gradient: Tensor) -> Tensor:
-        """The last layer's gradient, nothing while the layer is frozen."""
+    def _zero_while_frozen(self, gradient: Tensor) -> Tensor:
+        """The last layer's gradient, set to zero while the layer is frozen."""
         return gradient * (self.step >= self.options.frozen_last_layer * self.steps)
 
 
 def _head(encoder: Encoder, *, options: Options) -> DINOProjectionHead:
-    """What turns features into answers (batch, output_dimension), not yet a softmax."""
+    """The head from features to logits (batch, output_dimension)."""
     with warnings.catch_warnings():
-        # lightly builds its head with a weight_norm that torch calls old
+        # lightly's head uses a weight_norm that torch has deprecated
         warnings.simplefilter("ignore", FutureWarning)
         return DINOProjectionHead(
             encoder.width,

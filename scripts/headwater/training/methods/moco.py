@@ -1,8 +1,8 @@
-"""MoCo v2: a view of an image shall look like the image's other view, and unlike thousands of earlier images.
+"""MoCo v2: contrastive learning of an image's two views against thousands of earlier images in a momentum queue.
 
-He et al. 2020, arXiv 1911.05722 (v1), and Chen et al. 2020, arXiv 2003.04297 (v2); the head is lightly's. The loss is
-lightly's NTXentLoss with a memory bank, written out, because that bank is not saved. The paper's changes of hue and
-saturation mean nothing on grey images; `views` says the other ones.
+He et al. 2020, arXiv 1911.05722 (v1), and Chen et al. 2020, arXiv 2003.04297 (v2); the head is lightly's. The loss
+equals lightly's NTXentLoss with a memory bank, but is written out here because that bank is not saved in checkpoints.
+The paper's jitter of hue and saturation has no effect on grey images; `views` sets the other augmentations.
 """
 
 import numpy as np
@@ -20,43 +20,44 @@ from headwater.models.encoder import Encoder
 from headwater.models.tasks import Task
 from headwater.study.recipe import Training, Views
 from headwater.training.augment import as_float
-from headwater.training.checkpoint import say
+from headwater.training.checkpoint import print_once
 from headwater.training.loop import Learner
 from headwater.training.methods import _branches, _crops, _group_norm, _queues, _ranks
 
 SMALLEST_BATCH = 2
-"""Images that can be shuffled."""
+"""A single image cannot be shuffled."""
 
 
 class Options(Record):
-    """The values of v2 (section 3), and of v1 (sections 3 and 4) where that leaves them."""
+    """The values of v2 (section 3), and of v1 (sections 3 and 4) where v2 does not change them."""
 
     dimension: int = Field(128, ge=2)
     hidden_dimension: int = Field(2048, ge=1)
     temperature: float = Field(0.2, gt=0)
-    """What divides cosines: v2's; v1 has 0.07."""
+    """Divisor of the cosine similarities; 0.2 in v2, 0.07 in v1."""
     queue: int = Field(65_536, ge=2, json_schema_extra={"means": "queue"})
-    """Answers to earlier images to be unlike; of a corpus with fewer images some would be to the image itself."""
+    """Number of keys of earlier images (negatives). Should not exceed the corpus, or an image meets its own keys."""
     momentum: float = Field(0.999, ge=0, le=1)
     """Momentum of the key network (v1, section 4.1)."""
     group: int = Field(32, ge=2, json_schema_extra={"means": "group"})
     """Images that share BatchNorm statistics (v1: 32 on each of 8 GPUs); images per rank must be a multiple of it."""
     crop: float = Field(0.2, gt=0, le=1)
-    """Smallest share of the image area in a view."""
+    """Smallest fraction of the image area in a view."""
 
 
 class Moco(Learner):
-    """The query network, the key network that follows it, and the queue of keys; the query encoder is kept."""
+    """The query network, the key network (its moving average), and the queue of keys; the query encoder is kept."""
 
     def __init__(self, encoder: Encoder, *, options: Options, changes: Views):
         super().__init__()
         self.options, self.changes = options, changes
         self.shuffled = _group_norm.in_groups(encoder, group=options.group)
-        with _branches.drawn():
+        with _branches.fixed_seed():
             head = MoCoProjectionHead(encoder.width, options.hidden_dimension, options.dimension)
             self.query = _branches.Branch(encoder, head)
             self.queue = _queues.Queue(options.queue, options.dimension)
-        self.key = self.query.follower()
+        self.key = self.query.momentum_copy()
+        # a buffer, so that checkpoints hold it
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
 
     @property
@@ -65,50 +66,55 @@ class Moco(Learner):
         return self.query.encoder
 
     def views(self, images: Tensor, keys: Tensor) -> list[Tensor]:
-        """What is asked for, and what is logits."""
+        """Two augmented views of each image: for the query and for the key network."""
         size, least = self.encoder.size, self.options.crop
         return _crops.wide(as_float(images), keys, self.changes, least=least, size=size, count=2)
 
     def forward(self, views: list[Tensor], targets: Tensor) -> Tensor:
-        """Mean cross-entropy of finding the image's own key among it and the queue (v1, equation 1)."""
+        """InfoNCE: mean cross-entropy of picking the image's own key among it and the queue (v1, equation 1)."""
         keys = self._keys(views[1])
         queries = self.query(views[0])
-        with _branches.in_full(queries.device):
+        with _branches.full_precision(queries.device):
             queries = F.normalize(queries.float(), dim=1)
             own = (queries * keys).sum(dim=1, keepdim=True)
             logits = torch.cat([own, queries @ self.queue.answers.T], dim=1) / self.options.temperature
+            # after the logits, so that the image's own key is not also among the negatives
             self.queue.push(keys)
+            # the own key is the first column, so the right class is 0
             return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.int64, device=logits.device))
 
     def parameter_groups(self, training: Training) -> list[dict]:
         """The query network's parameters."""
-        _branches.check_batch(training, least=SMALLEST_BATCH, why="moco shuffles the images of a batch")
+        _branches.check_batch(training, minimum=SMALLEST_BATCH, why="moco shuffles the images of a batch")
         _branches.check_one_average(training, which="moco's key network")
         _queues.check_queue(training, size=self.options.queue)
         if self.shuffled and training.batch % (self.options.group * world_size()):
             raise UserError(
-                f"batch {training.batch} is not as many images per rank as make groups of {self.options.group}",
-                remedy="mend batch or moco.group",
+                f"batch must be a multiple of moco.group x ranks = {self.options.group} x {world_size()}"
+                f" (got {training.batch})",
+                remedy="change batch, moco.group or compute.ranks",
             )
         if self.shuffled and training.batch == self.options.group:
-            say("moco: the batch is one group, so a key shares BatchNorm with its query; make batch larger")
+            print_once("moco: the batch is one group, so a key shares BatchNorm with its query; make batch larger")
         return super().parameter_groups(training)
 
     def after_step(self, *, step: int, steps: int) -> None:
-        """Draw the key network after the query network (v1, equation 2)."""
+        """Update the key network as a moving average of the query network (v1, equation 2)."""
         update_momentum(self.query, self.key, self.options.momentum)
         self.step.fill_(step + 1)
 
     @torch.no_grad()
     def _keys(self, images: Tensor) -> Tensor:
-        """Keys (batch, dimension) of length 1; each was normalised among other images than its query was."""
+        """Keys (batch, dimension) of length 1, each computed in another BatchNorm group than its query."""
+        # nothing to shuffle in a network without BatchNorm
         if not self.shuffled:
             return F.normalize(self.key(images).float(), dim=1)
         images = _ranks.whole(images)
-        # from the step, so that a training that goes on shuffles as it would have
+        # seeded by the step, so that a resumed training shuffles alike, and so do all ranks
         order = torch.randperm(len(images), generator=torch.Generator().manual_seed(int(self.step)))
         order = order.to(images.device)
         keys = _ranks.whole(self.key(images[_ranks.share(order)]).float())
+        # argsort inverts the shuffle
         return F.normalize(_ranks.share(keys[order.argsort()]), dim=1)
 
 

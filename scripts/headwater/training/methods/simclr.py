@@ -1,8 +1,8 @@
-"""SimCLR: two views of one image shall look alike to the network, and unlike all other images of the batch.
+"""SimCLR: contrastive learning of two views of an image against all other images of the mini-batch.
 
-Chen et al. 2020, arXiv 2002.05709; loss and head are lightly's. The other images are those of all ranks, and BatchNorm
-is computed over them, as in the paper (section 2.2). Its changes of hue and saturation, which it finds essential on
-photographs, mean nothing on grey images; of its changes of colour, brightness and contrast remain for `views` to say.
+Chen et al. 2020, arXiv 2002.05709; loss and head are lightly's. Negatives and BatchNorm statistics come from all ranks,
+as in the paper (section 2.2). Its jitter of hue and saturation, which it finds essential on photographs, has no effect
+on grey images; `views` sets brightness and contrast, which remain of its colour jitter.
 """
 
 import numpy as np
@@ -21,18 +21,18 @@ from headwater.training.loop import Learner
 from headwater.training.methods import _branches, _crops
 
 SMALLEST_BATCH = 2
-"""Images with which there is another one to be unlike."""
+"""A single image has no negatives."""
 
 
 class Options(Record):
-    """The paper's values (sections 2.1 and 4.2, appendix A); it compares thousands of images in a batch."""
+    """The paper's values (sections 2.1 and 4.2, appendix A), chosen for batches of thousands of images."""
 
     dimension: int = Field(128, ge=2)
     hidden_dimension: int = Field(2048, ge=1)
     temperature: float = Field(0.1, gt=0)
-    """What divides cosines (section 5.1, table 5); batches of hundreds do with 0.5."""
+    """Divisor of the cosine similarities (section 5.1, table 5); 0.5 suits batches of hundreds."""
     crop: float = Field(0.08, gt=0, le=1)
-    """Smallest share of the image area in a view (appendix A)."""
+    """Smallest fraction of the image area in a view (appendix A)."""
 
 
 class Simclr(Learner):
@@ -41,7 +41,7 @@ class Simclr(Learner):
     def __init__(self, encoder: Encoder, *, options: Options, changes: Views):
         super().__init__()
         self.options, self.changes = options, changes
-        with _branches.drawn():
+        with _branches.fixed_seed():
             head = SimCLRProjectionHead(encoder.width, options.hidden_dimension, options.dimension)
             self.branch = _branches.Branch(encoder, head)
         self.criterion = NTXentLoss(options.temperature, gather_distributed=True)
@@ -52,20 +52,20 @@ class Simclr(Learner):
         return self.branch.encoder
 
     def views(self, images: Tensor, keys: Tensor) -> list[Tensor]:
-        """Two views."""
+        """Two augmented views of each image."""
         size, least = self.encoder.size, self.options.crop
         return _crops.wide(as_float(images), keys, self.changes, least=least, size=size, count=2)
 
     def forward(self, views: list[Tensor], targets: Tensor) -> Tensor:
-        """Mean cross-entropy of finding each view's partner among the views of all ranks (equation 1)."""
-        # both in one pass, as in the paper: BatchNorm sees them together
-        one, other = self.branch(torch.cat(views)).float().chunk(2)
-        with _branches.in_full(one.device):
-            return self.criterion(one, other)
+        """NT-Xent: mean cross-entropy of picking each view's partner among the views of all ranks (equation 1)."""
+        # one forward pass for both views, as in the paper, so that BatchNorm's statistics are over both
+        first, second = self.branch(torch.cat(views)).float().chunk(2)
+        with _branches.full_precision(first.device):
+            return self.criterion(first, second)
 
     def parameter_groups(self, training: Training) -> list[dict]:
-        """What learns: all."""
-        _branches.check_batch(training, least=SMALLEST_BATCH, why="simclr compares the images of a batch")
+        """All parameters."""
+        _branches.check_batch(training, minimum=SMALLEST_BATCH, why="simclr compares the images of a batch")
         return super().parameter_groups(training)
 
 

@@ -1,4 +1,4 @@
-"""Supervised pre-training: the network learns the corpus' labels, and the head that named them is thrown away."""
+"""Supervised pre-training: the network learns the corpus's labels; its head is then discarded."""
 
 import numpy as np
 
@@ -16,7 +16,7 @@ class Options(Record):
     """Plain cross-entropy, as ImageNet networks are trained."""
 
     class_weights: bool = False
-    """Weigh positive cases by negatives / positives of the corpus (arXiv 2308.07688 does on MIMIC-CXR)."""
+    """Weight positive cases by negatives / positives of the corpus (as arXiv 2308.07688 does on MIMIC-CXR)."""
 
 
 def learner(
@@ -30,10 +30,10 @@ def learner(
     targets: np.ndarray,
     steps: int,
 ) -> Learner:
-    """A learner of the corpus' labels."""
+    """A learner of the corpus's labels."""
     if labels == 0 or not (targets == 1).any():
         raise UserError(
-            "supervised pre-training needs labels, and no image of the corpus bears any",
+            "supervised pre-training needs labels, but no image of the corpus has a positive one",
             remedy="use another method or corpus",
         )
     weights = task.plugin.label_weights(targets, form=task.form, wanted=options.class_weights)

@@ -1,8 +1,8 @@
-"""SwAV: an image's views are sorted into groups that are learnt on the way; each view must tell the other one's group.
+"""SwAV: views are assigned to learned prototypes (clusters); from each view the assignment of the others is predicted.
 
-Caron et al. 2020, arXiv 2006.09882; loss and projection head are lightly's. Its prototypes have a bias, which the
-paper's do not: they are a plain layer here. Changes of hue and saturation, which the paper has, mean nothing on grey
-images; `views` holds what remains of its changes: brightness, contrast, blur, flips.
+Caron et al. 2020, arXiv 2006.09882; loss and projection head are lightly's. Prototypes are a plain linear layer,
+because lightly's have a bias and the paper's do not. The paper's jitter of hue and saturation has no effect on grey
+images; `views` sets its other augmentations: brightness, contrast, blur and flips.
 """
 
 import numpy as np
@@ -24,50 +24,53 @@ from headwater.training.loop import Learner
 from headwater.training.methods import _branches, _crops, _queues, _ranks
 
 SMALLEST_BATCH = 2
-"""Images of which groups can be told apart at all."""
+"""A single image cannot be assigned to clusters of equal size."""
 
 
 class Options(Record):
-    """The paper's values for ResNet-50 (section 4, appendix A); lengths as shares of the training."""
+    """The paper's values for ResNet-50 (section 4, appendix A); durations as fractions of the training."""
 
     prototypes: int = Field(3000, ge=2)
-    """How many groups: a few for each kind of image, and hardly more than `batch` and `queue` together."""
+    """Number of clusters: a few for each kind of image, and hardly more than `batch` and `queue` together."""
     dimension: int = Field(128, ge=2)
     hidden_dimension: int = Field(2048, ge=1)
     temperature: float = Field(0.1, gt=0)
     epsilon: float = Field(0.05, ge=0.02)
-    """Softness of the sorting into groups (section 3.1); lower ones leave the range of float32."""
+    """Smoothness of the assignments (section 3.1); smaller values overflow float32."""
     iterations: int = Field(3, ge=1)
-    """Rounds of Sinkhorn's algorithm that make the groups equally large (section 3.1)."""
+    """Iterations of Sinkhorn's algorithm, which makes the clusters equally large (section 3.1)."""
     frozen_prototypes: float = Field(1 / 400, ge=0, lt=1)
-    """Share of the steps during which the prototypes stay (313 steps, the first of 400 epochs)."""
+    """Fraction of the steps during which the prototypes are frozen (313 steps, the first of 400 epochs)."""
     queue: int = Field(0, ge=0, json_schema_extra={"means": "queue"})
-    """Answers to earlier batches that are sorted along; 3,840 for batches of 256 (section 4.1), none for 4,096."""
+    """Number of earlier projections assigned with each batch: 3,840 for batches of 256 (section 4.1), 0 for 4,096."""
     queue_starts: float = Field(15 / 200, ge=0, le=1)
-    """Share of the steps after which the queue takes part (15 of 200 epochs)."""
+    """Fraction of the steps after which the queue is used (15 of 200 epochs)."""
     large_views: int = Field(2, ge=2)
-    """How many large views; each is sorted, and told by all others."""
+    """Number of large views; the assignment of each is predicted from all other views."""
     large_crop: tuple[float, float] = (0.14, 1.0)
     """Smallest and largest share of the image area in a large view."""
     small_views: int = Field(6, ge=0)
-    """How many small views tell the groups of the large ones besides."""
+    """Number of small views, which only predict the assignments of the large ones."""
     small_crop: tuple[float, float] = (0.05, 0.14)
-    """Smallest and largest share of the image area in a small view."""
+    """Smallest and largest fraction of the image area in a small view."""
     small_size: float = Field(96 / 224, gt=0, le=1)
-    """Side of a small view as a share of the large one's."""
+    """Side of a small view as a fraction of the large one's."""
 
 
 class Swav(Learner):
-    """An encoder with its head, the prototypes of the groups, and the queues; the encoder is kept."""
+    """An encoder with its head, the prototypes and the queues; the encoder is kept."""
 
     def __init__(self, encoder: Encoder, *, options: Options, changes: Views, steps: int):
         super().__init__()
         _crops.check_shares(options.large_crop, option="swav.large_crop")
         _crops.check_shares(options.small_crop, option="swav.small_crop")
         if options.queue % world_size():
-            raise UserError(f"swav.queue {options.queue} is no multiple of {world_size()} ranks", remedy="make it one")
+            raise UserError(
+                f"swav.queue must be a multiple of the {world_size()} ranks (got {options.queue})",
+                remedy="change swav.queue or compute.ranks",
+            )
         self.options, self.changes, self.steps = options, changes, steps
-        with _branches.drawn():
+        with _branches.fixed_seed():
             head = SwaVProjectionHead(encoder.width, options.hidden_dimension, options.dimension)
             self.branch = _branches.Branch(encoder, head)
             self.prototypes = nn.Linear(options.dimension, options.prototypes, bias=False)
@@ -77,8 +80,9 @@ class Swav(Learner):
         self.criterion = SwaVLoss(
             options.temperature, options.iterations, options.epsilon, sinkhorn_gather_distributed=True
         )
+        # a buffer, so that checkpoints hold it
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
-        self.prototypes.weight.register_hook(self._while_frozen)
+        self.prototypes.weight.register_hook(self._zero_while_frozen)
 
     @property
     def encoder(self) -> Encoder:
@@ -87,35 +91,39 @@ class Swav(Learner):
 
     def views(self, images: Tensor, keys: Tensor) -> list[Tensor]:
         """The large views, then the small ones."""
-        floats, chosen, side = as_float(images), self.options, self.encoder.size
-        large = {"shares": chosen.large_crop, "size": side, "count": chosen.large_views}
-        small = {"shares": chosen.small_crop, "size": self.encoder.sides(chosen.small_size * side)}
-        small |= {"count": chosen.small_views, "first_view": chosen.large_views}
+        floats, options, side = as_float(images), self.options, self.encoder.size
+        large = {"shares": options.large_crop, "size": side, "count": options.large_views}
+        small = {"shares": options.small_crop, "size": self.encoder.sides(options.small_size * side)}
+        small |= {"count": options.small_views, "first_view": options.large_views}
         return [view for kind in (large, small) for view in _crops.pieces(floats, keys, self.changes, **kind)]
 
     def forward(self, views: list[Tensor], targets: Tensor) -> Tensor:
-        """Mean cross-entropy over the cases between the group of a large view and what the other views tell of it."""
+        """Swapped prediction: mean cross-entropy between a large view's assignment and its prediction by the others."""
         large = self.options.large_views
         projected = self._projected(views)
-        with _branches.in_full(projected.device):
-            answers = F.normalize(projected.float(), dim=1)
-            queued = self._queued([answer.detach() for answer in answers.chunk(len(views))[:large]])
-            scores = self.prototypes(answers).chunk(len(views))
+        with _branches.full_precision(projected.device):
+            unit = F.normalize(projected.float(), dim=1)
+            queued = self._queued([view.detach() for view in unit.chunk(len(views))[:large]])
+            scores = self.prototypes(unit).chunk(len(views))
             return self.criterion(list(scores[:large]), list(scores[large:]), queued)[0]
 
     def parameter_groups(self, training: Training) -> list[dict]:
-        """The prototypes apart: as their length is fixed, a pull to zero means nothing, and would stir frozen ones."""
-        _branches.check_batch(training, least=SMALLEST_BATCH, why="swav tells images of a batch apart")
+        """All parameters, with the prototypes in a group without weight decay.
+
+        Their length is fixed, so weight decay would have no effect but to move prototypes while they are frozen.
+        """
+        _branches.check_batch(training, minimum=SMALLEST_BATCH, why="swav assigns the images of a batch to clusters")
         if self.queues:
             _queues.check_queue(training, size=self.options.queue)
         groups = super().parameter_groups(training)
         for group in groups:
-            group["params"] = [one for one in group["params"] if one is not self.prototypes.weight]
-        # lars and lamb adapt the rate only where weights decay, unless they are told to
+            # by identity: `in` and `==` would compare tensors element by element
+            group["params"] = [parameter for parameter in group["params"] if parameter is not self.prototypes.weight]
+        # without weight decay, LARS and LAMB adapt the learning rate only with `always_adapt`
         return [*groups, {"params": [self.prototypes.weight], "weight_decay": 0.0, "always_adapt": True}]
 
     def after_step(self, *, step: int, steps: int) -> None:
-        """Give prototypes that have moved the length 1 again (section 3.1)."""
+        """Scale the prototypes back to length 1 after an update (section 3.1)."""
         if step >= self._frozen_steps:
             self._normalise()
         self.step.fill_(step + 1)
@@ -126,29 +134,33 @@ class Swav(Learner):
 
     @torch.no_grad()
     def _normalise(self) -> None:
-        """Give each prototype the length 1."""
+        """Scale each prototype to length 1."""
         self.prototypes.weight.copy_(F.normalize(self.prototypes.weight, dim=1))
 
     def _projected(self, views: list[Tensor]) -> Tensor:
-        """What the head makes of all views (views x batch, dimension): the encoder sees those of a size together."""
+        """Projections of all views (views x batch, dimension)."""
         large = self.options.large_views
+        # one forward pass of the encoder per image size
         sizes = [views[:large], views[large:]] if views[large:] else [views]
         return self.branch.head(torch.cat([self.encoder(torch.cat(alike)) for alike in sizes]))
 
     @torch.no_grad()
-    def _queued(self, answers: list[Tensor]) -> list[Tensor] | None:
-        """Scores of this rank's share of each queue once it is in use; the queues take in the new answers."""
+    def _queued(self, projected: list[Tensor]) -> list[Tensor] | None:
+        """Scores of this rank's part of each queue, None before the queues are used; adds new projections to them."""
         if not self.queues:
             return None
         step = int(self.step)
-        filled = step * len(answers[0]) * world_size() >= self.options.queue
+        # until then a queue still holds some of its random start
+        filled = step * len(projected[0]) * world_size() >= self.options.queue
+        # before the push, so that the queue holds earlier batches only; lightly's Sinkhorn sums over all ranks, so each
+        # rank contributes a part of the queue
         scores = [self.prototypes(_ranks.share(queue.answers)) for queue in self.queues]
-        for queue, answer in zip(self.queues, answers, strict=True):
-            queue.push(answer)
+        for queue, view in zip(self.queues, projected, strict=True):
+            queue.push(view)
         return scores if filled and step >= self.options.queue_starts * self.steps else None
 
-    def _while_frozen(self, gradient: Tensor) -> Tensor:
-        """The prototypes' gradient, nothing while they are frozen."""
+    def _zero_while_frozen(self, gradient: Tensor) -> Tensor:
+        """The prototypes' gradient, set to zero while they are frozen."""
         return gradient * (self.step >= self._frozen_steps)
 
 

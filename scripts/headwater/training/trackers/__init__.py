@@ -1,13 +1,13 @@
-"""Trackers: where the curves of a training are written; one file per kind of file or service.
+"""Trackers: where the metrics of a training are logged; one file per file format or service.
 
-A plug-in holds
+A plug-in defines
     open(folder, *, training, tracking) -> Tracker
-        folder    where its files go, and nowhere else
-        training  a `Tracked`: what it may tell of the training
+        folder    the only folder that it may write to
+        training  a `Tracked`, which identifies the training
         tracking  the config's section `tracking`
-        gives a `Tracker`; what it has noted before, in an earlier attempt at the same training, stays
-    EVERY_STEP: bool (optional)     whether it gets the training curves at each step; else at every tenth
-Trackers run on the first rank alone. Those that a config names in `tracking.also` join metrics.csv and TensorBoard.
+        returns a `Tracker` that appends to what an earlier attempt at the same training logged
+    EVERY_STEP: bool (optional)     whether it gets the training curves at every step; else at every tenth
+Trackers run on the first rank only. Those listed in `tracking.also` are added to metrics.csv and TensorBoard.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from headwater.core.records import Record
 
 @dataclass(frozen=True, kw_only=True)
 class Tracked:
-    """A training by its record, whose digest tells attempts at the same one, and by names for people."""
+    """A training's record, whose digest all attempts at it share, and its names for people."""
 
     record: Record
     group: str
@@ -27,19 +27,19 @@ class Tracked:
 
 
 class Tracker(Protocol):
-    """What receives the values of one training, step by step; a subclass leaves out what it need not do."""
+    """Receives the metrics of one training step by step; a subclass overrides only the methods that it needs."""
 
     def log(self, step: int, values: dict[str, float]) -> None:
-        """Note what was measured after a step."""
+        """Log what was measured after a step."""
 
     def rewind(self, step: int) -> None:
-        """Take back what was noted after `step`: the training resumes from there."""
+        """Remove what was logged after `step`: the training resumes there and repeats the steps after it."""
 
     def flush(self) -> None:
-        """Bring all that was noted to the disk, so that no saved progress can be ahead of it."""
+        """Write everything logged to disk, so that no checkpoint is ahead of it."""
 
     def summary(self, values: dict[str, float]) -> None:
-        """Note results of the whole training."""
+        """Log results of the whole training."""
 
     def close(self, exit_code: int) -> None:
         """Close everything; 143 means that the job was stopped and will be resumed."""

@@ -1,4 +1,4 @@
-"""The table of all metrics: one row per step and name, without times, so that a resumed training ends in the same."""
+"""metrics.csv: one row per step and metric, without times, so that a resumed training ends with the same file."""
 
 import os
 from pathlib import Path
@@ -12,14 +12,14 @@ HEADER = "step,name,value\n"
 
 
 class Table(Tracker):
-    """Rows of metrics.csv, appended as they come."""
+    """metrics.csv, to which rows are appended."""
 
     def __init__(self, path: Path):
         self.path = path
         self._reopen()
 
     def log(self, step: int, values: dict[str, float]) -> None:
-        """One row per value, with all its digits."""
+        """Append a row per value, with all its digits."""
         self.file.writelines(f"{step},{name},{value!r}\n" for name, value in values.items())
 
     def rewind(self, step: int) -> None:
@@ -31,8 +31,9 @@ class Table(Tracker):
         self._reopen()
 
     def flush(self) -> None:
-        """Write the rows through to the disk."""
+        """Write all rows to disk."""
         self.file.flush()
+        # flush only hands the rows to the operating system, which a power cut may stop
         os.fsync(self.file.fileno())
 
     def close(self, exit_code: int) -> None:
@@ -51,6 +52,6 @@ def open(folder: Path, *, training: Tracked, tracking: Tracking) -> Table:
 
 
 def _up_to(line: str, step: int) -> bool:
-    """Whether a row is whole and of no later step; a killed job may leave a torn one."""
+    """Whether a row is complete and of no later step; a killed job may leave an incomplete one."""
     first = line.partition(",")[0]
     return line.endswith("\n") and first.isdecimal() and int(first) <= step

@@ -1,4 +1,4 @@
-"""TensorBoard: the curves as its event files, in the folder `tensorboard`."""
+"""TensorBoard: metrics as event files in the folder `tensorboard`."""
 
 import time
 from pathlib import Path
@@ -23,12 +23,12 @@ class Board(Tracker):
         self.writer.add_event(Event(wall_time=time.time(), step=step, summary=Summary(value=points)))
 
     def rewind(self, step: int) -> None:
-        """Begin a session, at which TensorBoard drops what it has read from the next step on."""
+        """Start a new session, for which TensorBoard discards earlier points from `step` + 1 on."""
         session = SessionLog(status=SessionLog.START)
         self.writer.add_event(Event(wall_time=time.time(), step=step + 1, session_log=session))
 
     def flush(self) -> None:
-        """Write the events out."""
+        """Write all events to disk."""
         self.writer.flush()
 
     def close(self, exit_code: int) -> None:

@@ -1,6 +1,6 @@
-"""Weights & Biases: the curves as a run of its own, live or as files to sync later.
+"""Weights & Biases: each training as a run, live or as files to sync later.
 
-Nothing leaves the machine unless the config says so, and then no host name, command line, path or code does.
+Nothing leaves the machine unless the config says so, and even then no host name, command line, path or code.
 """
 
 import os
@@ -12,14 +12,14 @@ from headwater.study.tracking import Tracking
 from headwater.training.trackers import Tracked, Tracker
 
 LOCAL_KEYS = ("path", "folder")
-"""Keys of a record whose values name places on this machine."""
+"""Keys of a record whose values are paths on this machine."""
 
 STOPPED = 143
 """The exit code of a training that was stopped and will be resumed."""
 
 
 class Dashboard(Tracker):
-    """A run of W&B; `variables` are environment variables to unset at its end."""
+    """A run of W&B; `variables` are the environment variables to unset at its end."""
 
     def __init__(self, run: Any, *, variables: list[str]):
         self.run = run
@@ -30,11 +30,11 @@ class Dashboard(Tracker):
         self.run.log(values, step=step)
 
     def summary(self, values: dict[str, float]) -> None:
-        """Numbers beside the curves."""
+        """Set the run's summary values."""
         self.run.summary.update(values)
 
     def close(self, exit_code: int) -> None:
-        """End the run, as preempted where the training was stopped."""
+        """End the run, marked as preempted if the training was stopped."""
         if exit_code == STOPPED:
             self.run.mark_preempting()
         self.run.finish(exit_code=exit_code)
@@ -43,14 +43,18 @@ class Dashboard(Tracker):
 
 
 def open(folder: Path, *, training: Tracked, tracking: Tracking) -> Dashboard:
-    """The run of a record: another attempt at the same training adds to it."""
+    """The run of a training, to which further attempts append."""
     if tracking.wandb == "disabled":
-        raise UserError("tracking.wandb is disabled", remedy="set it to offline or online, and leave wandb out of also")
+        raise UserError(
+            "tracking.also lists wandb, but tracking.wandb is disabled",
+            remedy="set tracking.wandb to offline or online, or remove wandb from tracking.also",
+        )
     try:
         import wandb
     except ImportError:
         raise UserError(
-            "tracking.wandb needs the package wandb", remedy="pip install -e '.[wandb]', or say disabled"
+            "tracking.wandb needs the package wandb",
+            remedy="pip install -e '.[wandb]', or set tracking.wandb: disabled",
         ) from None
     variables = keep_below(folder, tracking=tracking)
     privacy = wandb.Settings(
@@ -79,13 +83,13 @@ def open(folder: Path, *, training: Tracked, tracking: Tracking) -> Dashboard:
 
 
 def keep_below(folder: Path, *, tracking: Tracking) -> list[str]:
-    """Send W&B's files, which otherwise fill home folders, below `folder`; the environment variables set for it.
+    """Keep W&B's files below `folder` instead of the home folder; the environment variables that were set for it.
 
-    Variables that the user has set stay as they are.
+    Variables that the user has set are left alone.
     """
     places = {"WANDB_DIR": ".", "WANDB_DATA_DIR": "wandb/data", "WANDB_CACHE_DIR": "wandb/cache"}
     if tracking.wandb == "offline":
-        # online, the user's own file says which server was logged in to
+        # online runs need the user's own settings, which hold the server of `wandb login`
         places["WANDB_CONFIG_DIR"] = "wandb/config"
     unset = [name for name in places if name not in os.environ]
     for name in unset:
@@ -95,7 +99,7 @@ def keep_below(folder: Path, *, tracking: Tracking) -> list[str]:
 
 
 def _without_places(value: Any) -> Any:
-    """A record's contents with folders and files given by their last name only."""
+    """A record's contents with paths reduced to their last component."""
     if isinstance(value, dict):
         return {
             key: Path(inner).name if key in LOCAL_KEYS and isinstance(inner, str) else _without_places(inner)
