@@ -1,4 +1,4 @@
-"""Hounsfield units from the config to the network: kept by prepare, seen through a window wherever a network looks."""
+"""Hounsfield units from the config to the network: stored by prepare, and shown in a window to every network."""
 
 import hashlib
 from itertools import product
@@ -145,8 +145,8 @@ def test_a_window_may_be_a_name_numbers_or_slice():
     [
         ("lunge", "archives.ct.window: there is no window 'lunge'; did you mean 'lung'?"),
         ({"center": 40, "width": 80}, "archives.ct.window.center: unknown key; did you mean 'centre'?"),
-        ({"centre": 40, "width": 0}, "archives.ct.window: a window of width 0 shows nothing"),
-        ({"centre": 40}, "archives.ct.window: say centre and width"),
+        ({"centre": 40, "width": 0}, "archives.ct.window: width must be > 0 (got 0)"),
+        ({"centre": 40}, "archives.ct.window: set centre and width"),
     ],
 )
 def test_a_window_that_is_none_is_refused_in_one_line(said, complaint):
@@ -159,7 +159,7 @@ def test_a_window_that_is_none_is_refused_in_one_line(said, complaint):
 def test_a_window_on_shades_is_refused():
     wrong = content()
     wrong["archives"]["chestxray14"]["window"] = "lung"
-    with pytest.raises(UserError, match=r"archives.chestxray14.window: chestxray14 holds shades, not Hounsfield units"):
+    with pytest.raises(UserError, match=r"chestxray14.window: chestxray14 holds grey values, not Hounsfield units"):
         config.load(wrong)
 
 
@@ -167,7 +167,7 @@ def test_a_window_on_shades_is_refused():
 def test_a_window_is_said_of_the_archive_only(section):
     wrong = content()
     wrong[section]["ssl" if section == "sources" else "ct"]["seen"] = "lung"
-    with pytest.raises(UserError, match="say it as `window` of the archive"):
+    with pytest.raises(UserError, match="cannot be set here; set `window` of the archive"):
         config.load(wrong)
 
 

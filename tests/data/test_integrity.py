@@ -1,4 +1,4 @@
-"""The doctor finds each thing that is planted, and only that, and never says whose it is."""
+"""The doctor finds each planted problem and no other, and its page names no case or patient."""
 
 import csv
 import gzip
@@ -434,7 +434,7 @@ def test_an_image_in_training_and_test(clean, of_clean, copy):
     case = cases_of("vindr", folder)["case"][0]
     change(folder / "annotations/image_labels_test.csv", put(2, "image_id", case))
     new = findings(examined("vindr", folder)) - of_clean("vindr")
-    told = "image_labels_test.csv: an image of it also stands in image_labels_train.csv (1 such images)"
+    told = "image_labels_test.csv: an image of it is also in image_labels_train.csv (1 such images)"
     assert new == {("error", told)}
 
 

@@ -1,4 +1,4 @@
-"""A perceptual hash is ImageHash's, changes little when an image is encoded anew, and much between patients."""
+"""Perceptual hashes equal ImageHash's, change little when an image is encoded again, and much between patients."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""A corpus of real slices: LUNA16 as a folder of one's own, reduced by hash as by hand, and learned from."""
+"""A corpus of real slices: LUNA16 as an own folder, reduced by hash, and used for pre-training."""
 
 import csv
 import re

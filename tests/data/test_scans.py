@@ -1,4 +1,4 @@
-"""The river of CT: twin, prepare, reduce by hash, and what is kept is what a plain loop over the slices keeps."""
+"""CT from the twin to the reduced corpus: the kept slices equal those of a plain loop."""
 
 import shutil
 from itertools import pairwise

@@ -98,7 +98,7 @@ def test_an_empty_split_is_refused():
 
 
 def test_an_unknown_split_is_refused():
-    with pytest.raises(UserError, match="'val' is no split"):
+    with pytest.raises(UserError, match="there is no split 'val'"):
         split(catalogue(["anna", "bert"], ["val", "test"]))
 
 

@@ -1,4 +1,4 @@
-"""Shares of the training patients: nested, by patient, of the right size, no label lost before it must be."""
+"""Subsamples of the training patients: nested, by patient, of the right size, with every label kept if possible."""
 
 import hashlib
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Tables are checked on read and on write, and files appear whole or not at all."""
+"""Tables are checked when they are read and written, and files appear completely or not at all."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The macro of a subset of labels is the macro of a study that knows no other labels."""
+"""The macro of a subset of labels equals the macro of a study with only these labels."""
 
 import pandas as pd
 import pytest
@@ -144,7 +144,7 @@ def test_only_its_own_test_sets_are_compared_anew(reported):
     [
         ({"one": {"chest": ["Mass"]}}, "comparison.subsets.one: there is no 'chest'; did you mean 'chestxray14'?"),
         ({"o ne": {"chestxray14": ["Mass"]}}, "comparison.subsets.o ne: use letters, digits, _ and - in names"),
-        ({"one": {"chestxray14": []}}, "comparison.subsets.one.chestxray14: names no label"),
+        ({"one": {"chestxray14": []}}, "comparison.subsets.one.chestxray14: lists no label"),
         (
             {"one": {"chestxray14": ["Mas", "Mass"]}},
             "comparison.subsets.one.chestxray14: there is no 'Mas'; did you mean 'Mass'?",

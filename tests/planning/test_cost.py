@@ -89,8 +89,8 @@ def test_what_is_finished_tells_of_what_is_not():
     compared = Job(rule="compare", product="c", needs=tuple(fit.product for fit in fits))
     found = [Job(rule="prepare", product="a"), *fits, compared]
     finished = {"a": 60.0, "0": 1800.0, "1": 6000.0, "2": None}
-    each = runtime_estimate.typical(found, finished)
-    known = Estimate(jobs=found, finished=finished, each=each, calibrated=set())
+    each = runtime_estimate.means(found, finished)
+    known = Estimate(jobs=found, finished=finished, each=each, from_profile=set())
     table = cost.by_kind(known).set_index("Rule")
     # the mean, because sums are asked for
     assert table.loc["finetune"].to_list() == ["of one kind", "4", "3", "3900.0", "8.667", "2.167"]

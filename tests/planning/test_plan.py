@@ -186,7 +186,7 @@ def test_a_finding_that_nobody_learns_is_left_out(tmp_path: Path):
     [
         (["--seeds", "0"], "--seeds must be >= 1 (got 0)"),
         (["--auroc", "0.4"], "headwater plan power: power.auroc: Input should be greater than 0.5 (got 0.4)"),
-        (["--correlation", "0.9"], "headwater plan power: power: seed_correlation must not be below correlation"),
+        (["--correlation", "0.9"], "headwater plan power: power: seed_correlation must be >= correlation"),
         (["--seed-spread", "0.02", "2"], "--seed-spread must be from 0 to below 0.5 (got 2)"),
         (["--config", "absent.yaml"], "absent.yaml: there is no such config file"),
         (["--sedes", "3"], "unknown option --sedes; did you mean '--seeds'?"),

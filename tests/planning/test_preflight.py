@@ -1,4 +1,4 @@
-"""What must be there before the first job, and what is said when it is not."""
+"""Preflight checks: missing archives, label files, weights, networks and packages are reported before the first job."""
 
 import copy
 import os
@@ -36,11 +36,11 @@ def test_all_that_is_wanting_is_told_at_once(tmp_path):
         config["sources"]["own"] = {"weights": {"layout": "timm", "path": "no/weights.pth"}}
 
     said = told(change)
-    assert "twin: there is no such folder; mend archives.chestxray14.folder" in said
+    assert "twin: there is no such folder; correct archives.chestxray14.folder" in said
     assert "archives.empty: " in said and "image_labels_train.csv" in said
     assert "has no 'Efusion'; did you mean 'Effusion'?" in said
     assert "timm has no 'resnet5O'; did you mean 'resnet50'?" in said
-    assert "no/weights.pth: there is no such file; mend sources.own.weights.path" in said
+    assert "no/weights.pth: there is no such file; correct sources.own.weights.path" in said
     assert "\n" not in said
 
 
@@ -118,11 +118,11 @@ def test_batches_are_dealt_into_groups_and_fill_no_more_than_a_queue():
             "training": {"steps": 2, "batch": 64},
             "backbone": backbone,
         }
-        return "; ".join(preflight.wanting(study_config.load(config)))
+        return "; ".join(preflight.mistakes(study_config.load(config)))
 
     said = moco(queue=32)
-    assert "sources.own.method.queue: 32 is shorter than batch 64; make it a few batches long" in said
-    assert "sources.own.training.batch: 64 is not as many images for each of 4 ranks as make groups of 32" in said
+    assert "sources.own.method.queue: must be 0 or >= training.batch (64, got 32)" in said
+    assert "sources.own.training.batch: must be a multiple of method.group (32) times ranks (4, got 64)" in said
     assert moco(group=16) == moco(backbone="timm/test_vit") == ""
 
 
@@ -131,6 +131,6 @@ def test_a_probe_needs_labels_that_its_archive_has(monkeypatch):
         config["sources"]["photographs"]["probe"] = {"archive": "photographs", "labels": ["china r0 c99"]}
 
     assert "sources.photographs.probe.labels: photographs has no 'china r0 c99'; did you mean 'china" in told(probing)
-    monkeypatch.setattr(preflight, "_known_labels", lambda kind: ("Cardiomegaly", "Effusion") * (kind == "chestxray14"))
+    monkeypatch.setattr(preflight, "_labels_of", lambda kind: ("Cardiomegaly", "Effusion") * (kind == "chestxray14"))
     said = told(probing)
     assert said.endswith("sources.photographs.probe.archive: photographs has no labels; name another archive")

@@ -1,4 +1,4 @@
-"""The page of a half-finished, partly failed grid is right about every run."""
+"""The status page of a half-finished, partly failed grid has the right state of every run."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The table of the datasets' characteristics: right numbers, said as what they are."""
+"""The table of the datasets' characteristics has the right numbers under the right headings."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""Calibration, operating points and subgroups in words: what the csv says, of the macro, in the order of the config."""
+"""Printed tables of calibration, operating points and subgroups: macros of home networks, in the config's order."""
 
 from dataclasses import replace
 

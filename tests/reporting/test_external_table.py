@@ -1,4 +1,4 @@
-"""The matrix of fitted to and tested on: every cell where it belongs, said as what it is, and only where asked for."""
+"""The table of external validation: its cells, headings and notes, and the studies that have it."""
 
 import re
 from dataclasses import replace

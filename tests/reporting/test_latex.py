@@ -1,4 +1,4 @@
-"""Tables in LaTeX: what is too wide for a page stands in several tables, and nothing of it is lost."""
+"""Tables in LaTeX: a table that is too wide is split into several without losing a cell."""
 
 import re
 import shutil

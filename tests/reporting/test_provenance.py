@@ -1,4 +1,4 @@
-"""Provenance: the name of a set of runs changes with every byte of their predictions, and with nothing else."""
+"""Provenance: the name of a set of runs depends on the content of their predictions only."""
 
 import hashlib
 import json

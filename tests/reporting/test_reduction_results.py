@@ -1,4 +1,4 @@
-"""What reductions kept and cost is told from what jobs noted, and what came of it beside the published study."""
+"""Sizes and costs of reductions come from the records of jobs, and stand beside the published study's numbers."""
 
 import json
 from dataclasses import replace

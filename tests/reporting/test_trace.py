@@ -1,4 +1,4 @@
-"""A number is followed back through real products, and whatever was changed on the way is found."""
+"""A number is followed back through real products, and every changed file is detected."""
 
 import json
 import re
@@ -251,14 +251,14 @@ def test_a_config_that_lays_out_another_grid_is_told(study, capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((SIGNIFICANCE, "macro"), "3 rows have the words macro; say which: 1 (chest, auroc, finetune, macro: random),"),
+        ((SIGNIFICANCE, "macro"), "3 rows have the words macro; choose one: 1 (chest, auroc, finetune, macro: random)"),
         ((SIGNIFICANCE, "macro", "onward"), "no row has the words macro onward; did you mean 'onwards'?"),
         ((SIGNIFICANCE, "99"), "has no row 99; give one from 1 to 12"),
         ((SIGNIFICANCE,), "ROW is missing; --help lists the arguments"),
         (("results/report/significant", "1"), "there is no such table; did you mean 'significance'?"),
         (("nowhere/significance.csv", "1"), "give the path of a table, or its name and --config"),
         (("results/report/characteristics.csv", "1"), "has no rows that come from runs"),
-        (("results/report/numbers", "seeds"), "is counted over the whole study"),
+        (("results/report/numbers", "seeds"), "is a count over the whole study"),
         (("results/report/numbers", "chest.auroc.finetune.macro.patient"), "did you mean"),
     ],
 )

@@ -1,4 +1,4 @@
-"""A number of a network that was tested elsewhere is followed to both hospitals, and to what was predicted there."""
+"""A number of external validation is followed back to both datasets and to the predictions on the tested one."""
 
 import json
 from pathlib import Path

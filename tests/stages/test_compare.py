@@ -340,7 +340,7 @@ def test_chance_and_a_second_name_are_controls(tmp_path, cases):
     shuffled = row(frame, source="dino_shuffled", metric="auroc")
     assert shuffled.reference_value == 0.5 and shuffled.difference == pytest.approx(shuffled.value - 0.5)
     assert shuffled.tested and shuffled.p > 0.05 and shuffled.difference_se == shuffled.value_se
-    # nobody knows what guessing reaches in average precision
+    # average precision has no chance level
     assert row(frame, source="dino_shuffled", metric="average_precision").reference == ""
 
 

@@ -168,7 +168,7 @@ def test_a_run_whose_scores_are_absent_is_named(tmp_path):
     made = elsewhere_made.made(tmp_path)
     with pytest.raises(UserError, match="no predictions of run dino/finetune/seed1"):
         crossed(tmp_path, made, elsewhere=made.elsewhere[:-1])
-    with pytest.raises(UserError, match="counts no label 'a lump'"):
+    with pytest.raises(UserError, match="has no label 'a lump'"):
         asked = Exchanges(others=(Exchange(dataset="other", labels=(("Mass", "a lump"),)),))
         crossed(tmp_path, made, fitted_to=asked)
 

@@ -165,12 +165,14 @@ def test_a_reduction_keeps_what_the_encoder_sees_as_different(tmp_path, made):
 
 def test_features_are_asked_for_and_must_fit(tmp_path, made):
     embedded(tmp_path, made)
-    with pytest.raises(UserError, match="looks at what random sees; give --features"):
+    with pytest.raises(UserError, match="compares features of random; pass them by --features"):
         reduced(tmp_path, made, source="random", features=False)
-    with pytest.raises(UserError, match="looks at pixels; leave --features out"):
+    with pytest.raises(UserError, match="compares pixels; remove --features"):
         reduced(tmp_path, made, name="everything")
     np.save(tmp_path / "f.npy", np.zeros((35, 4), np.float16))
-    with pytest.raises(UserError, match="features of 35 images, the train split has 36; delete it and run embed again"):
+    with pytest.raises(
+        UserError, match="features of 35 images, but the train split has 36; delete it and run embed again"
+    ):
         reduced(tmp_path, made, source="random")
     np.save(tmp_path / "f.npy", np.zeros((36, 4), np.float32))
     with pytest.raises(UserError, match="is float32"):
@@ -206,15 +208,15 @@ def test_features_are_planned_behind_their_encoder(tmp_path):
     ("change", "told"),
     [
         (lambda config: config["reductions"]["unlike"].update(source="photograph"), "no 'photograph'; did you mean"),
-        (lambda config: config["reductions"]["unlike"].update(source="less"), "less -> less is a circle of encoders"),
+        (lambda config: config["reductions"]["unlike"].update(source="less"), "less -> less is a cycle of encoders"),
         # who is compared with a blind draw of as many waits for that draw
-        (lambda config: config["reductions"]["unlike"].update(source="blind"), "blind -> blind is a circle"),
+        (lambda config: config["reductions"]["unlike"].update(source="blind"), "blind -> blind is a cycle"),
         (
             lambda config: (
                 config["reductions"]["unlike"].update(source="blind"),
                 config["sources"]["blind"].update(reduction="everything", start="less"),
             ),
-            "less -> blind -> less is a circle",
+            "less -> blind -> less is a cycle",
         ),
         (lambda config: config["reductions"]["unlike"].update(similarity=2), "embedding.similarity"),
     ],
@@ -224,7 +226,7 @@ def test_encoders_that_wait_for_each_other_are_refused_before_the_first_job(chan
     change(config)
     with pytest.raises(UserError, match=told) as refused:
         study_config.load(config)
-    assert str(refused.value).count("is a circle") <= 1
+    assert str(refused.value).count("is a cycle") <= 1
 
 
 @pytest.mark.slow

@@ -166,7 +166,7 @@ def test_a_split_that_loses_all_its_images_is_refused(folder, tmp_path):
 
 def test_a_missing_folder_and_a_missing_table_are_refused(folder, tmp_path):
     line = refusal_of(tmp_path / "nowhere", tmp_path / "out")
-    assert line == f"{tmp_path}/nowhere: there is no such folder; mend archives.mine.folder"
+    assert line == f"{tmp_path}/nowhere: there is no such folder; correct archives.mine.folder"
     (folder / "test_list.txt").unlink()
     assert "test_list.txt: is not there" in refusal_of(folder, tmp_path / "out")
 

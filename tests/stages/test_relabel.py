@@ -92,7 +92,7 @@ def test_a_narrower_reading_keeps_the_rows_and_leaves_cases_out(tmp_path, capsys
 def test_a_reading_that_lists_more_than_was_prepared_is_refused(tmp_path):
     folder = with_two_projections(tmp_path / "archive")
     first = first_reading(folder, tmp_path, kind="chestxray14", projections=("PA",))
-    with pytest.raises(UserError, match=r"cases\.parquet: has no image .*archives\.first must take in all"):
+    with pytest.raises(UserError, match=r"cases\.parquet: has no image .*let archives\.first include all"):
         second_reading(first, tmp_path, projections=())
     assert not (tmp_path / "second").exists()
 

@@ -360,7 +360,7 @@ def changed_comparisons(file: Path, change) -> None:
                 root / "comparisons" / "chest.parquet",
                 lambda rows: rows.assign(label=rows["label"].replace("Effusion", "x")),
             ),
-            "label 'x' is compared, but its archive has none",
+            "label 'x' is compared, but its archive does not have it",
         ),
     ],
 )

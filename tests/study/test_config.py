@@ -1,4 +1,4 @@
-"""A config is checked whole: every mistake in it is told at once, with the remedy, in one line."""
+"""A config is checked as a whole: one line reports all mistakes, each with its remedy."""
 
 import copy
 from pathlib import Path
@@ -133,7 +133,7 @@ def test_all_mistakes_between_the_parts_are_told_at_once():
     ("like", "said"),
     [
         ("tenht", "reductions.control.like: there is no 'tenht'; did you mean 'tenth'?"),
-        ("control", "reductions.control.like: control itself keeps as many as another"),
+        ("control", "reductions.control.like: control itself takes its size from another reduction; name"),
     ],
 )
 def test_a_reduction_is_like_one_that_measures(like: str, said: str):
@@ -186,7 +186,7 @@ def test_an_entry_may_bear_the_name_of_a_key():
         ("archives.readers.kind", {"name": "vindr", "readers": "none"}, "'R16' or 'R17' (got 'none')"),
         ("sources.theirs.weights.layout", {"name": "timm", "prefx": "model."}, "did you mean 'prefix'?"),
         ("sources.theirs.weights.layout", "tim", "weights: there is no 'tim'; did you mean 'timm'?"),
-        ("sources.random.backbone", "resnet50", "say library/model"),
+        ("sources.random.backbone", "resnet50", "backbone: must be library/model, such as"),
         ("sources.random.backbone", "tim/resnet50", "there is no library 'tim'; did you mean 'timm'?"),
         (
             "archives.photographs",
@@ -195,7 +195,7 @@ def test_an_entry_may_bear_the_name_of_a_key():
         ),
         ("datasets.chestxray14", {"task": "classificaton"}, "no 'classificaton'; did you mean 'classification'?"),
         ("tracking.also", ["tensorbord"], "tracking.also: there is no 'tensorbord'; did you mean 'tensorboard'?"),
-        ("recipes.finetune.select", "aurco", "classification is scored by no 'aurco'; did you mean 'auroc'?"),
+        ("recipes.finetune.select", "aurco", "the task classification has no score 'aurco'; did you mean 'auroc'?"),
     ],
 )
 def test_unknown_plugins_and_options_are_told(place: str, value: object, said: str):
@@ -207,21 +207,21 @@ def test_unknown_plugins_and_options_are_told(place: str, value: object, said: s
     [
         ([("archives", {})], "archives: Dictionary should have at least 1 item"),
         ([("seeds", [])], "seeds: Tuple should have at least 1 item"),
-        ([("seeds", [0, 0])], "seeds: must be different numbers from 0 up (got [0, 0])"),
-        ([("seeds", [-1])], "seeds: must be different numbers from 0 up (got [-1])"),
+        ([("seeds", [0, 0])], "seeds: must be distinct whole numbers >= 0 (got [0, 0])"),
+        ([("seeds", [-1])], "seeds: must be distinct whole numbers >= 0 (got [-1])"),
         ([("seeds", [1.5])], "seeds.0: Input should be a valid integer"),
         ([("sources", ["random"])], "sources: Input should be a valid dictionary"),
         ([("sources.ours", "random")], "sources.ours: Input should be"),
         ([("recipes.finetune", None)], "recipes.finetune.training: missing"),
-        ([("recipes.finetune.training.steps", 9)], "either steps or epochs, and not both"),
+        ([("recipes.finetune.training.steps", 9)], "set either steps or epochs, not both"),
         ([("sources.ours.training.warmup_steps", 10)], "warmup_steps (10) must be smaller than steps (10)"),
         ([("sources.ours.weights", {"layout": "timm"})], "weights and method exclude each other"),
         ([("sources.ours.corpus", None)], "method, corpus and training belong together"),
         ([("sources.theirs.start", "random")], "start needs a method"),
-        ([("datasets.chestxray14.labels", ["Nodule", "Mass", "Nodule"])], "a label stands there twice"),
-        ([("comparison.metrics", ["auroc", "auroc"])], "comparison.metrics: a metric stands there twice"),
+        ([("datasets.chestxray14.labels", ["Nodule", "Mass", "Nodule"])], "a label is listed twice; remove one"),
+        ([("comparison.metrics", ["auroc", "auroc"])], "comparison.metrics: a metric is listed twice"),
         ([("comparison.metrics", [])], "comparison.metrics: Tuple should have at least 1 item"),
-        ([("recipes.finetune.name", "probe")], "recipes.finetune.name: an entry's name is its key; leave 'probe' out"),
+        ([("recipes.finetune.name", "probe")], "recipes.finetune.name: the key is the name; remove `name: probe`"),
         ([("sources.a/b", {})], "sources.a/b: use letters, digits, _ and - in names"),
         ([("recipes", {"": {"training": {"steps": 1}}})], "recipes.: use letters"),
         ([("sources", {"random\n": {}, "x": {}}), ("comparison", {})], "use letters, digits, _ and - in names"),
@@ -242,16 +242,16 @@ OURS = GOOD["sources"]["ours"]
 @pytest.mark.parametrize(
     ("sources", "said"),
     [
-        ({"a": {**OURS, "start": "a"}, "b": {}}, ["sources.a.start: a -> a is a circle; break it"]),
+        ({"a": {**OURS, "start": "a"}, "b": {}}, ["sources.a.start: a -> a is a cycle; remove one start"]),
         (
             {"a": {**OURS, "start": "b"}, "b": {**OURS, "start": "c"}, "c": {**OURS, "start": "a"}},
-            ["sources.a.start: a -> b -> c -> a is a circle", "sources.b.start: b -> c -> a -> b is a circle"],
+            ["sources.a.start: a -> b -> c -> a is a cycle", "sources.b.start: b -> c -> a -> b is a cycle"],
         ),
         ({"a": {**OURS, "start": "b"}, "b": {}}, ["sources.a.start: b is a random start and has no weights"]),
         ({"a": {**OURS, "start": "bb"}, "b": {}}, ["sources.a.start: there is no 'bb'; did you mean 'b'?"]),
         (
             {"a": {**OURS, "start": "b"}, "b": {**OURS, "backbone": "timm/resnet18"}},
-            ["sources.a.start: b is a timm/resnet18, this is a timm/resnet50; use one backbone"],
+            ["sources.a.start: b is a timm/resnet18, not a timm/resnet50; use one backbone for both"],
         ),
     ],
 )
@@ -272,11 +272,11 @@ def test_a_chain_of_starts_is_fine():
         ({"archive": "reader"}, "sources.ours.probe.archive: there is no 'reader'; did you mean 'readers'?"),
         (
             {"archive": "chestxray14"},
-            "sources.ours.probe.archive: chestxray14 is compared on (datasets.chestxray14), and what chooses a source's"
-            " step must be no test of it; name another archive",
+            "sources.ours.probe.archive: chestxray14 is also tested on (datasets.chestxray14), and would leak into the"
+            " choice of the encoder; name another archive",
         ),
-        ({"archive": "again"}, "sources.ours.probe.archive: again is compared on (datasets.chestxray14)"),
-        ({"archive": "large"}, "its images have 512 pixels, those of the corpus 224; give both one size"),
+        ({"archive": "again"}, "sources.ours.probe.archive: again is also tested on (datasets.chestxray14)"),
+        ({"archive": "large"}, "its images have 512 pixels, those of the corpus 224; set one size for both"),
         ({"archive": "readers", "k": 5}, "sources.ours.probe.k: unknown key"),
     ],
 )
@@ -311,15 +311,15 @@ def test_what_a_probe_looks_at_is_prepared_and_stands_in_the_ledger():
 
 def test_batches_must_be_shared_evenly():
     line = told(("compute.ranks", 3))
-    assert "recipes.finetune.training.batch: 8 is no multiple of compute.ranks (3)" in line
-    assert "sources.ours.training.batch: 8 is no multiple of compute.ranks (3)" in line
+    assert "recipes.finetune.training.batch: must be a multiple of compute.ranks (3, got 8)" in line
+    assert "sources.ours.training.batch: must be a multiple of compute.ranks (3, got 8)" in line
     study_config.load(changed(("compute.ranks", 4)))
 
 
 @pytest.mark.parametrize("method", ["byol", "moco", "simclr", "swav"])
 def test_methods_that_compare_images_need_two(method):
     line = told(("sources.ours.method", method), ("sources.ours.training.batch", 1))
-    assert f"sources.ours.training.batch: {method} compares images of a batch; make it 2 or more" in line
+    assert f"sources.ours.training.batch: must be >= 2 for {method}, which compares images of a batch (got 1)" in line
     study_config.load(changed(("sources.ours.method", method), ("sources.ours.training.batch", 2)))
     study_config.load(changed(("sources.ours.method", "dino"), ("sources.ours.training.batch", 1)))
 
@@ -328,7 +328,7 @@ def test_methods_that_compare_images_need_two(method):
 def test_an_optimiser_that_adapts_what_decays_needs_decay(optimiser):
     place = "recipes.finetune.training"
     line = told((f"{place}.optimiser", optimiser), (f"{place}.weight_decay", 0))
-    assert f"{optimiser} adapts the rate of what decays alone; set weight_decay: 1.0e-6, or use sgd or adamw" in line
+    assert f"{optimiser} adapts the rate of parameters with weight decay only; set weight_decay: 1.0e-6" in line
     study_config.load(changed((f"{place}.optimiser", "sgd"), (f"{place}.weight_decay", 0)))
 
 
@@ -359,9 +359,11 @@ def test_digests_of_trainings_that_state_their_weight_decay_stay():
 
 
 def test_ranks_must_be_shared_evenly_by_nodes():
-    assert "compute: 4 ranks cannot be shared evenly by 3 nodes" in told(("compute", {"ranks": 4, "nodes": 3}))
+    assert "compute.ranks: must be a multiple of nodes (got 4 ranks on 3 nodes)" in told(
+        ("compute", {"ranks": 4, "nodes": 3})
+    )
     said = told(("recipes.finetune.compute", {"ranks": 2, "nodes": 4}))
-    assert "recipes.finetune.compute: 2 ranks cannot be shared evenly by 4 nodes" in said
+    assert "recipes.finetune.compute.ranks: must be a multiple of nodes (got 2 ranks on 4 nodes)" in said
     study_config.load(changed(("compute", {"ranks": 4, "nodes": 2})))
 
 
@@ -373,7 +375,7 @@ def test_a_training_may_have_processes_of_its_own():
     assert (finetune.ranks, finetune.nodes, finetune.threads) == (4, 1, 3)
     assert plan.compute.of(plan.sources["ours"].compute).ranks == 2
     # the batch is held against its own ranks
-    assert "recipes.finetune.training.batch: 8 is no multiple of recipes.finetune.compute.ranks (3)" in told(
+    assert "recipes.finetune.training.batch: must be a multiple of recipes.finetune.compute.ranks (3, got 8)" in told(
         ("recipes.finetune.compute", {"ranks": 3})
     )
 
@@ -386,7 +388,7 @@ def test_processes_repeat_no_job():
 
 def test_what_is_not_trained_has_no_processes():
     line = told(("sources.random.compute", {"ranks": 2}))
-    assert "sources.random.compute: nothing is trained for this source itself; leave it out" in line
+    assert "sources.random.compute: this source is not trained; remove it" in line
 
 
 @pytest.mark.parametrize(
@@ -407,19 +409,21 @@ def test_resamples_must_be_enough_for_the_correction(comparison: dict, fewest: i
     # controls do not count
     grown = [("sources.fourth", {}), ("controls.again", ["random", "fourth"]), ("seeds", [0])]
     line = told(*grown, ("comparison", {**comparison, "resamples": fewest - 1}))
-    assert f"can reject nothing below {fewest} resamples (got {fewest - 1}); raise it" in line
+    assert f"comparison.resamples: must be >= {fewest} (got {fewest - 1}); with fewer, " in line
+    assert line.endswith("can never reject")
     study_config.load(changed(*grown, ("comparison", {**comparison, "resamples": fewest})))
 
 
 @pytest.mark.parametrize("method", ["obuchowski_rockette", "published"])
 def test_resamples_must_be_enough_for_a_standard_error(method: str):
     line = told(("comparison", {"method": method, "resamples": 999}))
-    assert "a standard error is too rough below 1000 resamples (got 999); raise it" in line
+    assert "must be >= 1000 (got 999); with fewer, a standard error is too rough" in line
     study_config.load(changed(("comparison", {"method": method, "resamples": 1000})))
     # a lower level asks for more where the replicates are counted, and not where they give an error
     low = {"method": method, "level": 0.0001, "resamples": 1000}
     study_config.load(changed(("comparison", low)))
-    assert "max_t can reject nothing below 10000" in told(("comparison", {**low, "correction": "max_t"}))
+    line = told(("comparison", {**low, "correction": "max_t"}))
+    assert "must be >= 10000 (got 1000); with fewer, max_t can never reject" in line
 
 
 def test_delong_needs_no_more_resamples_than_any():
@@ -429,10 +433,10 @@ def test_delong_needs_no_more_resamples_than_any():
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ([("comparison.method", "delong")], "delong knows one training of each source (got 2 seeds); use obuchowski"),
+        ([("comparison.method", "delong")], "delong needs exactly one seed (got 2); use obuchowski_rockette"),
         (
             [("seeds", [0]), ("comparison", {"method": "delong", "metrics": ["auroc", "average_precision"]})],
-            "delong is for auroc alone (got auroc, average_precision); use percentile",
+            "delong tests auroc only (got auroc, average_precision); use percentile",
         ),
         (
             [("comparison", {"few_positive": 9})],
@@ -462,10 +466,16 @@ def test_a_second_reading_takes_everything_but_its_labels_from_the_first():
     ("second", "said"),
     [
         ({"images_of": "reader"}, "archives.second.images_of: there is no 'reader'; did you mean 'readers'?"),
-        ({"images_of": "readers", "kind": "chestxray14"}, "archives.second.kind: readers is vindr"),
+        (
+            {"images_of": "readers", "kind": "chestxray14"},
+            "second.kind: must be vindr as in archives.readers; remove it",
+        ),
         ({"images_of": ["readers"]}, "archives.second.images_of: "),
-        ({"images_of": "readers", "size": 32}, "archives.second.size: its images and splits are those of readers"),
-        ({"images_of": "readers", "split_seed": 1}, "archives.second.split_seed: its images and splits are those"),
+        (
+            {"images_of": "readers", "size": 32},
+            "second.size: images and splits are taken from readers; remove it",
+        ),
+        ({"images_of": "readers", "split_seed": 1}, "archives.second.split_seed: images and splits are taken"),
     ],
 )
 def test_a_second_reading_differs_in_nothing_else(second: dict, said: str):
@@ -477,14 +487,18 @@ def test_a_second_reading_differs_in_nothing_else(second: dict, said: str):
 @pytest.mark.parametrize(
     ("first", "second", "said"),
     [
-        ("organsmnist", {"pixels": 224}, "kind.pixels: its images and splits are those of one; say 28 as there"),
-        ("fdg_petct", {"volume": "CTres"}, "kind.volume: its images and splits are those of one; say 'CT' as there"),
+        (
+            "organsmnist",
+            {"pixels": 224},
+            "kind.pixels: images and splits are taken from one; set 28, or remove",
+        ),
+        ("fdg_petct", {"volume": "CTres"}, "kind.volume: images and splits are taken from one; set 'CT', or"),
         (
             "covid_ct",
             {"splits": "drawn"},
-            "kind.splits: its images and splits are those of one; say 'official' as there",
+            "kind.splits: images and splits are taken from one; set 'official', or",
         ),
-        ("own_folder", {"split": "fold"}, "kind.split: its images and splits are those of one; say 'split' as there"),
+        ("own_folder", {"split": "fold"}, "kind.split: images and splits are taken from one; set 'split', or"),
         ("own_folder", {"labels": ["a"], "table": "b.csv"}, ""),
         ("chexpert", {"uncertain": "positive"}, ""),
         ("mimic_cxr", {"labeller": "negbio"}, ""),
@@ -512,12 +526,12 @@ def test_options_of_labels_are_options():
 
 def test_a_second_reading_is_of_a_first():
     chain = {"second": {"images_of": "readers"}, "third": {"images_of": "second"}}
-    with pytest.raises(UserError, match=r"archives\.third\.images_of: second takes the images of readers; name that"):
+    with pytest.raises(UserError, match=r"archives\.third\.images_of: second itself has images_of readers; name that"):
         study_config.load({**GOOD, "archives": {**GOOD["archives"], **chain}})
 
 
 def test_one_source_cannot_be_compared():
-    assert "one source cannot be compared" in told(("sources", {"random": {}}))
+    assert "a comparison needs at least two sources (got 1)" in told(("sources", {"random": {}}))
 
 
 @pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.name)
@@ -530,8 +544,8 @@ def test_each_config_of_ours_loads(file: Path):
     ("text", "said"),
     [
         ("seeds: [0", "the config cannot be read"),
-        ("just words", "is not a list of `key: value`"),
-        ("", "is not a list"),
+        ("just words", "the config has no `key: value` lines"),
+        ("", "the config has no `key: value` lines"),
     ],
 )
 def test_a_file_that_is_no_config_is_refused(tmp_path: Path, text: str, said: str):
@@ -575,7 +589,7 @@ def test_the_schema_knows_bad_configs(place: str, value: object):
 @pytest.mark.parametrize(
     ("place", "value", "said"),
     [
-        ("datasets.macro", {"archive": "readers"}, "datasets.macro: that is what the mean over labels is called"),
+        ("datasets.macro", {"archive": "readers"}, "datasets.macro: the name is reserved for the mean over labels"),
         ("comparison.seed", -1, "comparison.seed: Input should be greater than or equal to 0"),
         ("sources.random", {"std": [0.5, 0.0, 0.5]}, "std must be above 0"),
         ("results", "my study", "results: String should match pattern"),
@@ -601,7 +615,7 @@ def test_a_name_that_leads_nowhere_is_told_beside_an_encoder_that_looks(changes:
 
 def test_all_images_of_a_corpus_are_called_everything():
     line = told(("reductions.everything", {"name": "random", "share": 0.5}))
-    assert "reductions.everything: that is what all images of a corpus are called" in line
+    assert "reductions.everything: the name is reserved for the whole corpus" in line
     study_config.load(changed(("reductions.everything", "everything")))
 
 

@@ -1,4 +1,4 @@
-"""Which labels of different archives mean the same: the table is whole, and nothing near passes for the same."""
+"""The label map has every label of the radiograph archives once, and only labels of the same finding are shared."""
 
 import hashlib
 
@@ -81,19 +81,23 @@ def test_a_finding_tells_its_archives():
     ("old", "new", "said"),
     [
         ("# version 1\n", "", "begin with a line such as: # version 1"),
-        ("seen by radiologists\n", "seen, by radiologists\n", "put what holds a comma into quotes"),
-        ("finding,archive", "findings,archive", "has the columns findings, archive"),
+        ("seen by radiologists\n", "seen, by radiologists\n", "put values that contain a comma into quotes"),
+        ("finding,archive", "findings,archive", "the columns are findings, archive"),
         ("vindr,Cardiomegaly", "vindr,Cardiomegalie", "vindr has no 'Cardiomegalie'; did you mean 'Cardiomegaly'?"),
         ("vindr,Cardiomegaly", "vinder,Cardiomegaly", "vinder has no 'Cardiomegaly'"),
         ("padchest,emphysema,same", "padchest,emphysema,alike", "emphysema of padchest is 'alike'"),
-        (",vindr,Calcification,alone", "edema,vindr,Calcification,alone", "only where, it is not alone"),
+        (
+            ",vindr,Calcification,alone",
+            "edema,vindr,Calcification,alone",
+            "needs a finding unless it is alone",
+        ),
         (
             "Support Devices,same,read by the same program",
             "Support Devices,same,",
-            "Support Devices of chexpert: say why",
+            "Support Devices of chexpert: the reason is missing",
         ),
-        (",padchest,kyphosis", ",padchest,scoliosis", "scoliosis of padchest stands there twice"),
-        (",padchest,kyphosis", ",padchest,scoliosis", "kyphosis of padchest is forgotten"),
+        (",padchest,kyphosis", ",padchest,scoliosis", "scoliosis of padchest is listed twice"),
+        (",padchest,kyphosis", ",padchest,scoliosis", "kyphosis of padchest is missing"),
         ("uka_cxr,atelectasis_left,near", "uka_cxr,atelectasis_left,same", "uka_cxr has two labels for atelectasis"),
         ("Pleural Other,same", "Pleural Other,near", "pleural_other is in fewer than two archives"),
     ],

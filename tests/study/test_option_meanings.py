@@ -1,4 +1,4 @@
-"""What an option means to other rooms is what its plug-in declares, whatever the option is called."""
+"""Other rooms find an option of a plug-in by its declared meaning, not by its name."""
 
 from pathlib import Path
 

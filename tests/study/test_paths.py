@@ -1,4 +1,4 @@
-"""No file but study/paths.py spells the path of a product, and that rule bites."""
+"""Only study/paths.py spells paths of products, and the test of this rule detects a violation."""
 
 import ast
 import re

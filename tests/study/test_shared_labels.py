@@ -1,4 +1,4 @@
-"""Which findings two datasets share, who predicts elsewhere because of it, and that nothing else is planned."""
+"""The findings that two datasets share, and the predictions that external validation adds to a study."""
 
 import copy
 
@@ -8,7 +8,7 @@ import yaml
 from headwater.core.errors import UserError
 from headwater.planning import preflight, timing_profile
 from headwater.planning.overview import overview
-from headwater.planning.timing_profile import Calibration
+from headwater.planning.timing_profile import TimingProfile
 from headwater.study import config as study_config
 from headwater.study import job_graph, shared_labels
 from workflow_made import ROOT, planned, small_config, snakemake
@@ -75,16 +75,16 @@ def test_controls_stay_at_home_and_who_shares_nothing_takes_no_part():
         ("random", 0), ("random", 1), ("photographs", 0), ("photographs", 1),
     ]  # fmt: skip
     assert list(shared_labels.runs(grid(), "photographs")) == []
-    assert shared_labels.told(grid()) == [
+    assert shared_labels.as_lines(grid()) == [
         "chestxray14: vindr 2",
         "vindr: chestxray14 2",
-        "photographs: shares no finding with another dataset: takes no part",
+        "photographs: shares no finding with another dataset; left out",
     ]
 
 
 def test_without_being_asked_for_nobody_goes_anywhere():
     quiet = grid(lambda config: config["comparison"].pop("external"))
-    assert shared_labels.abroad(quiet, "vindr").others == () and shared_labels.told(quiet) == []
+    assert shared_labels.abroad(quiet, "vindr").others == () and shared_labels.as_lines(quiet) == []
 
 
 def test_what_networks_do_elsewhere_changes_no_comparison_at_home():
@@ -125,7 +125,7 @@ def test_the_command_says_what_is_asked_of_whom(tmp_path):
 def test_datasets_of_which_no_two_share_a_finding_are_refused():
     config = two_hospitals()
     config["datasets"]["vindr"]["labels"] = ["Nodule/Mass"]
-    with pytest.raises(UserError, match=r"comparison\.external: no two datasets share a finding; name labels"):
+    with pytest.raises(UserError, match=r"comparison\.external: no two datasets share a finding; list labels"):
         preflight.check(study_config.load(config))
     config["comparison"]["external"] = False
     preflight.check(study_config.load(config))
@@ -136,10 +136,12 @@ def test_a_calibration_foretells_it_by_the_images_of_the_others(tmp_path):
     job = next(job for job in job_graph.jobs(plan) if job.rule == "transport" and job.wildcards[0] == "vindr")
     timed = {"step": 1.0, "image": 0.5, "start": 3.0, "bytes": 1, "steps": 1, "images": 1, "data": "noise"}
     trainings = {timing_profile.rehearsal_of(job, plan).key: timed}
-    told = Calibration(device="cpu", job={"local": 2.0, "slurm": 60.0}, trainings=trainings)
+    told = TimingProfile(device="cpu", job={"local": 2.0, "slurm": 60.0}, trainings=trainings)
     test_cases = timing_profile.counts(plan.archives["chestxray14"], plan=plan, folder=tmp_path).test
     assert test_cases == 32
-    assert timing_profile.foretold(job, plan=plan, profile=told, folder=tmp_path) == pytest.approx(2.0 + 3.0 + 2 * 16.0)
+    assert timing_profile.job_seconds(job, plan=plan, profile=told, folder=tmp_path) == pytest.approx(
+        2.0 + 3.0 + 2 * 16.0
+    )
 
 
 def test_the_page_of_the_plan_says_who_takes_part(tmp_path, capsys):
@@ -150,5 +152,5 @@ def test_the_page_of_the_plan_says_who_takes_part(tmp_path, capsys):
         file.write_text(yaml.safe_dump(config))
         overview(config=file, folder=tmp_path)
         said = capsys.readouterr().out
-        assert ("  photographs: shares no finding with another dataset: takes no part" in said) == external
+        assert ("  photographs: shares no finding with another dataset; left out" in said) == external
         assert ("Findings that a dataset shares with others:" in said) == external

@@ -1,4 +1,4 @@
-"""A grid of sources stands for plain sources, and what is wrong with it is told once, where it is to be mended."""
+"""A source grid is the same as its sources written out, and a mistake in it is reported once, at its own place."""
 
 import copy
 
@@ -68,13 +68,13 @@ def test_a_list_of_methods_and_options_under_their_name_will_do():
         ({"methods": ["supervized"]}, "methods.supervized: methods: there is no 'supervized'; did you mean 'super"),
         ({"each": {"viewz": {}}}, "each.viewz: unknown key; did you mean 'views'?"),
         ({"each": {"start": "nobody"}}, "each.start: there is no 'nobody'"),
-        ({"each": {"method": "dino"}}, "each.method: what the lists say; leave it out"),
+        ({"each": {"method": "dino"}}, "each.method: the lists set it; remove it"),
         ({"pattern": "{reduction}_{training}_{corpora}"}, "pattern: there is no {corpora}; did you mean 'corpus'?"),
-        ({"pattern": "{reduction}_{training}"}, "pattern: gives one name to several sources; put {method} into it"),
+        ({"pattern": "{reduction}_{training}"}, "pattern: several sources would have one name; add {method}"),
         ({"pattern": "{reduction"}, "pattern: "),
-        ({"pattern": "{reduction:>9}_{training}_{method}"}, "names go in as they are"),
+        ({"pattern": "{reduction:>9}_{training}_{method}"}, "names are inserted unformatted (got"),
         ({"pattern": "{reduction} {training} {method}"}, "use letters, digits, _ and - in names"),
-        ({"reductions": ["half", "half"]}, "reductions: half stands there 2 times"),
+        ({"reductions": ["half", "half"]}, "reductions: half is listed 2 times; remove the duplicates"),
         ({"trainings": {"steps": {"stepz": 3}}}, "trainings.steps.stepz: unknown key; did you mean 'steps'?"),
         ({"trainings": {}}, "trainings: "),
         ({"trainingz": {}}, "trainingz: unknown key; did you mean 'trainings'?"),
@@ -99,18 +99,18 @@ def test_a_batch_that_ranks_cannot_share_is_told_of_its_training():
     config = study()
     config["compute"] = {"ranks": 2}
     config["source_grids"]["less"]["trainings"]["steps"] = {"steps": 40, "batch": 15}
-    with pytest.raises(UserError, match=r"config: source_grids\.less\.trainings\.steps\.batch: 15 is no multiple of"):
+    with pytest.raises(UserError, match=r"config: source_grids\.less\.trainings\.steps\.batch: must be a multiple of"):
         study_config.load(config)
 
 
 def test_a_name_that_is_taken_is_refused():
     config = study(pattern="{method}_{reduction}_{training}")
     config["sources"]["small_half_steps"] = {}
-    with pytest.raises(UserError, match=r"^config: source_grids\.less: a source is called small_half_steps already"):
+    with pytest.raises(UserError, match=r"^config: source_grids\.less: the name small_half_steps is taken by a source"):
         study_config.load(config)
     config = study()
     config["source_grids"]["again"] = copy.deepcopy(config["source_grids"]["less"])
-    with pytest.raises(UserError, match=r"8 mistakes: source_grids\.again: a source is called everything_supervised"):
+    with pytest.raises(UserError, match=r"8 mistakes: source_grids\.again: the name everything_supervised"):
         study_config.load(config)
 
 

@@ -104,16 +104,16 @@ def test_a_control_comes_back_from_its_line(control: str):
     ("change", "said"),
     [
         ({"controls": {"again": ["radnom"]}}, "controls.again: there is no 'radnom'; did you mean 'random'?"),
-        ({"controls": {"shuffled": ["random", "random"]}}, "controls.shuffled: a source stands there twice"),
+        ({"controls": {"shuffled": ["random", "random"]}}, "controls.shuffled: a source is listed twice"),
         ({"controls": {"shufled": ["random"]}}, "controls.shufled: unknown key; did you mean 'shuffled'?"),
         ({"controls": {"again": "random"}}, "controls.again: Input should be a valid tuple"),
         (
             {"controls": {"again": ["random"]}, "sources": {"random": {}, "random_again": {}}},
-            "controls.again: a source is called random_again already; rename that source",
+            "controls.again: the name random_again is taken by a source; rename that source",
         ),
         (
             {"controls": {"again": ["random"]}, "comparison": {"reference": "random_again"}},
-            "comparison.reference: random_again is a control; compare with random",
+            "comparison.reference: random_again is a control; name random",
         ),
         (
             {"controls": {"again": ["random"], "shuffled": ["random_again"]}},
@@ -121,15 +121,15 @@ def test_a_control_comes_back_from_its_line(control: str):
         ),
         (
             {"sources": {"random": {}, "other": {"control": "again", "of": "random"}}},
-            "sources.other.control: a control is no source of its own; name it under controls",
+            "sources.other.control: cannot be set here; list the source under controls",
         ),
         (
             {"sources": {"random": {}, "other": {"of": None}}},
-            "sources.other.of: a control is no source of its own; name it under controls",
+            "sources.other.of: cannot be set here; list the source under controls",
         ),
         (
             {"controls": {"again": ["random"]}, "sources": {"random": {}}, "comparison": {}},
-            "sources: one source cannot be compared",
+            "sources: a comparison needs at least two sources",
         ),
     ],
 )

@@ -37,15 +37,15 @@ def in_twins(name: str) -> str:
 def test_a_preset_wants_nothing_but_what_its_user_fetches(name):
     plan = read(name)
     folders = [
-        f"{one.folder}: there is no such folder; mend archives.{key}.folder" for key, one in plan.archives.items()
+        f"{one.folder}: there is no such folder; correct archives.{key}.folder" for key, one in plan.archives.items()
     ]
     files = [
-        f"{one.weights.path}: there is no such file; mend sources.{key}.weights.path"
+        f"{one.weights.path}: there is no such file; correct sources.{key}.weights.path"
         for key, one in plan.sources.items()
         if one.weights
     ]
     assert len(folders) == 6 and len(files) == 2
-    assert preflight.wanting(plan) == [*folders, *files]
+    assert preflight.mistakes(plan) == [*folders, *files]
 
 
 @pytest.mark.parametrize("name", [OURS, PUBLISHED])
@@ -53,7 +53,7 @@ def test_a_dry_run_says_in_one_line_what_is_missing(name, tmp_path):
     process = snakemake(tmp_path, "-n", config=yaml.safe_load((CONFIGS / name).read_text()), check=False)
     said = [line for line in process.stderr.splitlines() if line.startswith("headwater:")]
     assert process.returncode != 0 and len(said) == 1 and said[0].startswith("headwater: 8 mistakes: ")
-    assert "mend archives.padchest.folder" in said[0] and "mend sources.dinov2.weights.path" in said[0]
+    assert "correct archives.padchest.folder" in said[0] and "correct sources.dinov2.weights.path" in said[0]
     assert "Traceback" not in process.stderr + process.stdout
 
 

@@ -32,9 +32,9 @@ def written(name: str) -> dict:
 @pytest.mark.parametrize(("name", "archives"), [(OURS, 6), (PUBLISHED, 5)])
 def test_a_preset_wants_nothing_but_what_its_user_fetches(name, archives):
     plan = read(name)
-    wanting = preflight.wanting(plan)
-    assert len(plan.archives) == archives and len(wanting) == archives + 1
-    assert all("there is no such f" in line for line in wanting)
+    missing = preflight.mistakes(plan)
+    assert len(plan.archives) == archives and len(missing) == archives + 1
+    assert all("there is no such f" in line for line in missing)
 
 
 def test_the_published_study_is_as_its_code_has_it():

@@ -1,4 +1,4 @@
-"""Cards: what an archive says of itself, or the config of a folder of one's own."""
+"""Cards: the description of an archive, by its plug-in or, for an own folder, by the config."""
 
 from headwater.core import registry
 from headwater.data.datasets import Card
@@ -6,6 +6,6 @@ from headwater.study.archive import Archive
 
 
 def card(archive: Archive) -> Card:
-    """What an archive says of itself, or the config of a folder of one's own."""
+    """The card of an archive, under its options if these describe it."""
     plugin = registry.load("datasets", archive.kind.name)
     return plugin.card(registry.chosen("datasets", archive.kind)) if hasattr(plugin, "card") else plugin.CARD

@@ -1,4 +1,4 @@
-"""Catalogues: what an archive says of its images before a pixel is read, and how often each label occurs."""
+"""Catalogues: the metadata and labels of an archive's images before a pixel is read, and the counts of each label."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +15,7 @@ CATALOGUE = Table(
     columns={
         "case": TEXT,
         "patient": TEXT,
-        # the examination that the image belongs to, and who or what took it; "" where the archive does not tell
+        # the examination of the image, and the hospital or device; "" if the archive does not state it
         "study": TEXT,
         "site": TEXT,
         "file": TEXT,
@@ -28,7 +28,7 @@ CATALOGUE = Table(
     optional=SLICE_COLUMNS,
     with_targets=True,
 )
-"""What an archive says of each image, before a pixel is read."""
+"""The metadata and labels of each image of an archive, before a pixel is read."""
 
 LABELS = Table(
     name="labels",
@@ -43,53 +43,58 @@ LABELS = Table(
     },
     keys=("label", "split"),
 )
-"""How many cases and patients of each split bear a label."""
+"""The numbers of cases and patients with and without each label in each split."""
 
 FOLLOWS = {
     "train": "no network can learn it",
     "validation": "it is left out of the macro that picks the kept step",
     "test": "it is left out of the macro",
 }
-"""What follows where a split has one class only of a label."""
+"""The consequence of a split that has only one class of a label."""
 
 
 def read(archive: Archive) -> pd.DataFrame:
-    """The catalogue of an archive under its own options, of the projections that take part."""
+    """The catalogue of an archive under its own options, restricted to its projections."""
     plugin, options = registry.load("datasets", archive.kind.name), registry.chosen("datasets", archive.kind)
     listed = CATALOGUE.check(plugin.read_cases(Path(archive.folder), options), file=archive.folder or archive.name)
     return _projected(listed, archive=archive) if archive.projections else listed
 
 
 def _projected(listed: pd.DataFrame, *, archive: Archive) -> pd.DataFrame:
-    """The images of the projections that take part; refuses if an official split would be lost, and drawn anew."""
-    place, known = f"archives.{archive.name}.projections", set(listed["view"]) - {""}
+    """The images of the listed projections.
+
+    An official split without any of them is refused: `with_splits` would take it for absent and draw another.
+    """
+    place, projections = f"archives.{archive.name}.projections", set(listed["view"]) - {""}
     for view in archive.projections:
-        if view not in known:
-            remedy = did_you_mean(view, sorted(known)) if known else "its tables tell none; leave projections out"
+        if view not in projections:
+            remedy = "the archive states no projections; remove the key"
+            remedy = did_you_mean(view, sorted(projections)) if projections else remedy
             raise UserError(f"{place}: no image is {view!r}", remedy=remedy)
-    left = listed[listed["view"].isin(archive.projections)]
-    for split in sorted(set(listed["split"]) - set(left["split"]) - {""}):
-        there = sorted(set(listed.loc[listed["split"] == split, "view"]) - {""})
-        remedy = f"add {there[0]}" if there else "leave projections out"
+    included = listed[listed["view"].isin(archive.projections)]
+    for split in sorted(set(listed["split"]) - set(included["split"]) - {""}):
+        of_split = sorted(set(listed.loc[listed["split"] == split, "view"]) - {""})
+        remedy = f"add {of_split[0]}" if of_split else "remove the key"
         raise UserError(
             f"{place}: no image of the official {split} split is {' or '.join(archive.projections)}", remedy=remedy
         )
-    return left.reset_index(drop=True)
+    return included.reset_index(drop=True)
 
 
 def split_files(archive: Archive) -> dict[str, Path]:
-    """For each split the file that says, or from which we drew, who is in it."""
+    """The file that defines each split, or from which it is drawn."""
     plugin, folder = registry.load("datasets", archive.kind.name), Path(archive.folder)
     if archive.folder and not folder.is_dir():
-        raise UserError("there is no such folder", file=folder, remedy=f"mend archives.{archive.name}.folder")
+        raise UserError("there is no such folder", file=folder, remedy=f"correct archives.{archive.name}.folder")
     official = {split: folder / name for split, name in getattr(plugin, "SPLIT_FILES", {}).items()}
     options = registry.chosen("datasets", archive.kind)
+    # a split without a file of its own is drawn from the training cases, or from all
     origin = official.get("train", next(iter(plugin.label_files(folder, options)), None))
     return {split: origin for split in SPLITS if origin} | official
 
 
 def label_counts(cases: pd.DataFrame) -> pd.DataFrame:
-    """A table of cases and patients with and without each label in each split, as far as known.
+    """The numbers of cases and patients with and without each label in each split; unknown ones count as neither.
 
     A patient with positive and negative cases counts as both.
     """
@@ -113,7 +118,7 @@ def label_counts(cases: pd.DataFrame) -> pd.DataFrame:
 
 
 def one_class_notes(counts: pd.DataFrame, *, files: Mapping[str, Path]) -> list[str]:
-    """A line for each label and split that lacks positive or negative cases: what is absent, where, what follows."""
+    """One line for each label and split without positive or negative cases: what is absent, where, the consequence."""
     notes = []
     for row in counts.itertuples():
         absent = [kind for kind in ("positive", "negative") if getattr(row, f"{kind}s") == 0]
@@ -124,12 +129,12 @@ def one_class_notes(counts: pd.DataFrame, *, files: Mapping[str, Path]) -> list[
 
 
 def refuse_unusable_labels(counts: pd.DataFrame, *, archive: str, files: Mapping[str, Path]) -> None:
-    """Refuse an archive none of whose labels has both classes to learn from and both to test on."""
+    """Refuse an archive without a label that has both classes in the training and in the test split."""
     both = counts[(counts["positives"] > 0) & (counts["negatives"] > 0)]
     usable = set(both.loc[both["split"] == "train", "label"]) & set(both.loc[both["split"] == "test", "label"])
     if len(counts) and not usable:
         raise UserError(
             f"archives.{archive}: no label has positive and negative cases both in train and in test",
             file=files.get("test"),
-            remedy="give more cases, or another share or seed of the test split",
+            remedy="add cases, or change the share or seed of the test split",
         )

@@ -1,6 +1,6 @@
-"""Doctor: what is wrong with a copy of an archive and what to do about it, on a page that names no patient.
+"""Doctor: problems of a copy of an archive, each with its remedy, on a page that names no patient.
 
-The page has counts and the names of tables, columns and labels. The cases, patients and files that a finding is about
+The page has counts and the names of tables, columns and labels. The cases, patients and files that a problem concerns
 appear only in the file that `--list` names.
 """
 
@@ -67,9 +67,9 @@ def doctor(
 
 
 def _write(text: str, file: Path) -> None:
-    """The text at a place of the user's choice."""
+    """Write text to a file that the user named."""
     try:
-        # names on a disk may be no Unicode
+        # file names on Linux are bytes, which need not be valid UTF-8
         core_files.write_text(text.encode(errors="backslashreplace").decode(), file)
     except OSError as error:
         raise UserError(f"cannot be written: {error.strerror}", file=file, remedy="name another place") from None
@@ -123,20 +123,20 @@ BY_CATALOGUE = "counts, splits, labels, sex, age, projections, which images are 
 
 
 def _stamp(folder: Path, archive: str) -> dict | None:
-    """What the folder says that it was made from, if it is a twin."""
+    """The stamp of a twin: what it was made from; none for other folders."""
     file = folder / twin_folder.STAMP
     if not file.is_file():
         return None
     stamp = core_files.read_json(file)
     if not isinstance(stamp, dict):
         raise UserError(
-            "is no stamp of a twin", file=file, remedy="make the twin again", nameless="is no stamp of a twin"
+            "is not a twin's stamp", file=file, remedy="make the twin again", nameless="is not a twin's stamp"
         )
     return stamp
 
 
 def _of_twin(stamp: dict | None, *, archive: str) -> Iterator[Finding]:
-    """That a folder is a twin, and of which archive."""
+    """A finding if the folder is a twin: a note, or an error if it is a twin of another archive."""
     if stamp is None:
         return
     if stamp.get("archive") == archive:
@@ -148,7 +148,7 @@ def _of_twin(stamp: dict | None, *, archive: str) -> Iterator[Finding]:
 
 
 def _of_another(archive: str, folder: Path) -> Iterator[Finding]:
-    """That the tables of another archive lie here."""
+    """A finding for each other archive whose tables are in the folder."""
     for name in registry.names("datasets"):
         try:
             files = registry.load("datasets", name).label_files(folder, registry.options("datasets", name)())
@@ -164,7 +164,7 @@ def _catalogue(plugin: ModuleType, folder: Path, options: Record) -> pd.DataFram
 
 
 def _listing(plugin: ModuleType, folder: Path, options: Record, catalogue: pd.DataFrame) -> pd.DataFrame:
-    """The cases under the options' defaults, which leave none out; those under these options where that is refused."""
+    """The cases under default options, which include every image; if those fail, the cases under these options."""
     default = type(options)()
     if options == default:
         return catalogue
@@ -175,7 +175,7 @@ def _listing(plugin: ModuleType, folder: Path, options: Record, catalogue: pd.Da
 
 
 def _page(examination: Examination, *, listed: bool) -> Page:
-    """What was found, the worst first."""
+    """The page of an examination, the most severe findings first."""
     counts = {name: sum(finding.severity == name for finding in examination.findings) for name in reversed(SEVERITIES)}
     verdict = ", ".join(f"{count} {name}{'s' * (count != 1)}" for name, count in counts.items())
     worst = sorted(examination.findings, key=lambda finding: -SEVERITIES.index(finding.severity))
@@ -191,13 +191,13 @@ def _page(examination: Examination, *, listed: bool) -> Page:
 
 
 def _lines(finding: Finding, *, listed: bool) -> Iterator[str]:
-    """A finding, and below it what to do."""
+    """A finding, and below it the remedy."""
     where = "the list says which" if listed else "--list FILE writes which"
     yield f"{finding.severity.upper()}: {finding.what}"
     yield f"    {finding.remedy}" + (f" ({where})" if finding.names else "")
 
 
 def _names(examination: Examination) -> pd.DataFrame:
-    """Which cases, patients, files or lines the findings are about."""
+    """The cases, patients, files or lines that the findings concern."""
     rows = [(finding.what, name) for finding in examination.findings for name in finding.names]
     return pd.DataFrame(rows, columns=["finding", "name"])

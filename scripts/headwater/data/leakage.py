@@ -1,4 +1,4 @@
-"""Leakage: which patients, examinations and images any two parts of a study share; a part is a split of an archive."""
+"""Leakage: patients, examinations and images that two parts of a study share; a part is a split of an archive."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ LEDGER = tables.Table(
     },
     keys=("kind", "part", "other"),
 )
-"""What each two parts share, and what each part holds more than once."""
+"""The overlap of each pair of parts, and the duplicates within each part."""
 
 NEAR = "near-identical"
 
@@ -42,40 +42,43 @@ SHARED = {
     "near-identical": "near-identical images",
     "declared": "the scans that they stem from",
 }
-"""How what two parts of a grid share is called in a sentence."""
+"""Names of the kinds of overlap in a sentence."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Units:
-    """What cases can share, such as patients or images, numbered; and which parts hold matching ones."""
+    """Numbered units that cases can share, such as patients or images, and the parts that have matching ones.
+
+    Two units match if they count as the same: themselves, or near-identical images.
+    """
 
     kind: str
     numbers: np.ndarray
-    """int64 (cases,): the unit of each case, -1 where it has none."""
+    """int64 (cases,): the unit of each case, -1 if it has none."""
     matched: np.ndarray
-    """bool (units, parts): whether a part holds a case that matches the unit."""
+    """bool (units, parts): whether a part has a case that matches the unit."""
     repeated: np.ndarray
-    """bool (units, parts): whether a part that holds the unit has a further case that matches it."""
+    """bool (units, parts): whether a part with the unit has another case that matches it."""
     matches: Callable[[int], np.ndarray]
     """The units that match a unit."""
 
 
 def measured(overlaps: Overlaps, *, cases: dict[str, Path], hashes: dict[str, Path]) -> tuple[pd.DataFrame, int]:
-    """What each two parts share, and the number of cases in all parts; files are given by archive."""
+    """The ledger, and the number of cases in all parts; files are given by archive."""
     frame, words = _all_cases(overlaps, cases=cases, hashes=hashes)
     rows = [*_rows(frame, words, overlaps=overlaps), *_declared(frame, overlaps=overlaps)]
     return LEDGER.check(LEDGER.frame(rows)), len(frame)
 
 
 def leaks(ledger: pd.DataFrame) -> pd.DataFrame:
-    """The overlaps by which a network would be tested on what it learned from, excused or not."""
+    """The overlaps by which a network would be tested on its training data, excused or not."""
     return ledger[ledger["must_be_apart"] & (ledger["cases"] > 0)]
 
 
 def remedy(leak: pd.Series) -> str:
-    """What can be done about a leak, in words that can be pasted into the config."""
+    """The remedy for a leak, with an excuse that can be pasted into the config."""
     excuse = f"{{kind: {leak['kind']}, between: [{leak['part']}, {leak['other']}], reason: ...}}"
-    return f"take them out of one of the two, or excuse them: leaks.excused: [{excuse}]"
+    return f"remove them from one of the two, or excuse them: leaks.excused: [{excuse}]"
 
 
 def in_words(row: pd.Series) -> str:
@@ -90,14 +93,14 @@ def in_words(row: pd.Series) -> str:
 def _all_cases(
     overlaps: Overlaps, *, cases: dict[str, Path], hashes: dict[str, Path]
 ) -> tuple[pd.DataFrame, np.ndarray]:
-    """The cases of all parts, each with the number of its part, and their hashes (cases, words)."""
+    """The cases of all parts, each with the number of its part, and their ledger hashes (cases, words)."""
     parts = {name: number for number, name in enumerate(overlaps.parts)}
     frames, words = [], []
     for learned in overlaps.archives:
-        table, hashed = store.CASES.read(cases[learned.archive]), store.read_hashes(hashes[learned.archive])
-        if len(table) != len(hashed):
+        table, of_archive = store.CASES.read(cases[learned.archive]), store.read_hashes(hashes[learned.archive])
+        if len(table) != len(of_archive):
             raise UserError(
-                f"has {len(hashed)} hashes, {cases[learned.archive]} has {len(table)} cases",
+                f"has {len(of_archive)} hashes, but {cases[learned.archive]} has {len(table)} cases",
                 file=hashes[learned.archive],
                 remedy="delete both and run prepare again",
             )
@@ -105,56 +108,59 @@ def _all_cases(
         table = table.loc[used, ["case", "patient", "study", "split", "pixels"]]
         part = (learned.archive + " " + table["split"]).map(parts)
         frames.append(table.assign(part=part.astype(np.int64), numbering=learned.numbering))
-        words.append(hashed[used, : perceptual_hash.LEDGER])
+        words.append(of_archive[used, : perceptual_hash.LEDGER])
     return pd.concat(frames, ignore_index=True), np.concatenate(words)
 
 
 def _rows(frame: pd.DataFrame, words: np.ndarray, *, overlaps: Overlaps) -> Iterator[dict]:
-    """What each two parts share, of every kind, also where it is nothing."""
+    """One row for each kind of overlap and pair of parts, including those that share nothing."""
     parts, excused = overlaps.parts, overlaps.leaks.excused
     for units in _kinds(frame, words, parts=len(parts), distance=overlaps.leaks.distance):
-        for one, other in combinations_with_replacement(range(len(parts)), 2):
-            # within one part a patient may have several cases
-            if one != other or units.kind in ("identical", NEAR):
-                named = {"kind": units.kind, "part": parts[one], "other": parts[other]}
-                leak = _is_leak(parts[one], parts[other])
+        for part, other in combinations_with_replacement(range(len(parts)), 2):
+            # several cases of one patient within a part are no overlap, but repeated images are
+            if part != other or units.kind in ("identical", NEAR):
+                key = {"kind": units.kind, "part": parts[part], "other": parts[other]}
+                leak = _is_leak(parts[part], parts[other])
                 yield {
-                    **named,
-                    **_shared(frame, units, one, other),
+                    **key,
+                    **_shared(frame, units, part, other),
                     "must_be_apart": leak,
-                    "excuse": _excuse(named, excused) if leak else "",
+                    "excuse": _excuse(key, excused) if leak else "",
                 }
 
 
 def _declared(frame: pd.DataFrame, *, overlaps: Overlaps) -> Iterator[dict]:
-    """What stems from the scans of a test split, which no file shows: all of its cases may be concerned."""
+    """One row for each test split with an origin that training data have too; no file shows the shared patients."""
     parts = {name: frame[frame["part"] == number] for number, name in enumerate(overlaps.parts)}
-    for one in overlaps.declared:
-        named = {"kind": "declared", "part": one.test, "other": one.learned}
+    for overlap in overlaps.declared:
+        key = {"kind": "declared", "part": overlap.test, "other": overlap.learned}
         yield {
-            **named,
-            "cases": len(parts[one.test]),
-            "other_cases": len(parts.get(one.learned, ())),
-            "patients": parts[one.test]["patient"].nunique(),
-            **dict.fromkeys(("example", "other_example"), f"made from {', '.join(one.origins)}"),
+            **key,
+            # upper bounds: any case of either part may be shared
+            "cases": len(parts[overlap.test]),
+            # adopted weights are no part of the grid, and their training cases are not counted
+            "other_cases": len(parts.get(overlap.learned, ())),
+            "patients": parts[overlap.test]["patient"].nunique(),
+            **dict.fromkeys(("example", "other_example"), f"made from {', '.join(overlap.origins)}"),
             "must_be_apart": True,
-            "excuse": _excuse(named, overlaps.leaks.excused),
+            "excuse": _excuse(key, overlaps.leaks.excused),
         }
 
 
-def _is_leak(one: str, other: str) -> bool:
-    """Whether an overlap of two parts would let a network see what it is tested on: one of them is a test split."""
-    return one.endswith(" test") != other.endswith(" test")
+def _is_leak(part: str, other: str) -> bool:
+    """Whether an overlap of two parts is a leak: exactly one of them is a test split."""
+    return part.endswith(" test") != other.endswith(" test")
 
 
-def _excuse(named: dict[str, str], excused: tuple[Excuse, ...]) -> str:
-    """Why an overlap may be; empty where nobody says so."""
-    between = {named["part"], named["other"]}
-    return next((one.reason for one in excused if one.kind == named["kind"] and set(one.between) == between), "")
+def _excuse(key: dict[str, str], excused: tuple[Excuse, ...]) -> str:
+    """The reason for which the config accepts an overlap; empty if it does not."""
+    between = {key["part"], key["other"]}
+    return next((excuse.reason for excuse in excused if (excuse.kind, {*excuse.between}) == (key["kind"], between)), "")
 
 
 def _kinds(frame: pd.DataFrame, words: np.ndarray, *, parts: int, distance: int) -> Iterator[Units]:
-    """Everything that cases can share."""
+    """The units of every kind of overlap."""
+    # equal numbers mean the same person only within one numbering
     numbered = frame["numbering"] + "\n"
     yield _equal("patients", numbered + frame["patient"], frame["part"], parts=parts)
     yield _equal("studies", (numbered + frame["study"]).where(frame["study"] != ""), frame["part"], parts=parts)
@@ -163,19 +169,21 @@ def _kinds(frame: pd.DataFrame, words: np.ndarray, *, parts: int, distance: int)
 
 
 def _equal(kind: str, names: pd.Series, part: pd.Series, *, parts: int) -> Units:
-    """Cases that share a name; NaN is shared with nobody."""
+    """Units of cases with equal names; NaN, which factorize numbers -1, matches none."""
     numbers = pd.factorize(names)[0]
     held = _held(numbers, part.to_numpy(), units=numbers.max(initial=-1) + 1, parts=parts)
     return Units(kind=kind, numbers=numbers, matched=held > 0, repeated=held > 1, matches=lambda unit: np.array([unit]))
 
 
 def _near(frame: pd.DataFrame, words: np.ndarray, *, parts: int, distance: int) -> Units:
-    """Images that are not identical but whose hashes differ in few bits."""
+    """Units of different images whose hashes differ in at most `distance` bits."""
+    # copies of an image are one unit, as identical images are an overlap of their own
     numbers, pixels = pd.factorize(frame["pixels"])
     first = np.unique(numbers, return_index=True)[1]
+    # different images may have one hash; `neighbours` needs each hash once
     hashes, hash_of = np.unique(words[first], axis=0, return_inverse=True)
     held = _held(numbers, frame["part"].to_numpy(), units=len(pixels), parts=parts) > 0
-    # how many different images of each hash a part holds
+    # number of different images of each hash in each part: int64 (hashes, parts)
     images = np.zeros((len(hashes), parts), np.int64)
     np.add.at(images, hash_of, held)
     pairs, _ = neighbours(hashes, distance=distance)
@@ -184,42 +192,45 @@ def _near(frame: pd.DataFrame, words: np.ndarray, *, parts: int, distance: int) 
     np.add.at(around, pairs[:, 1], images[pairs[:, 0]])
 
     def matching(unit: int) -> np.ndarray:
-        mine = hash_of[unit]
-        near = {mine, *pairs[pairs[:, 0] == mine, 1], *pairs[pairs[:, 1] == mine, 0]}
+        own = hash_of[unit]
+        near = {own, *pairs[pairs[:, 0] == own, 1], *pairs[pairs[:, 1] == own, 0]}
         units = np.flatnonzero(np.isin(hash_of, list(near)))
         return units[units != unit]
 
+    # `around` counts the image itself in the parts that have it
     matched = around[hash_of] - held > 0
     return Units(kind=NEAR, numbers=numbers, matched=matched, repeated=matched, matches=matching)
 
 
 def _held(numbers: np.ndarray, part: np.ndarray, *, units: int, parts: int) -> np.ndarray:
-    """How many cases of each unit each part holds: int64 (units, parts)."""
+    """The number of cases of each unit in each part: int64 (units, parts)."""
     held = np.zeros((units, parts), np.int64)
+    # `held[...] += 1` would count repeated pairs of unit and part once
     np.add.at(held, (numbers[numbers >= 0], part[numbers >= 0]), 1)
     return held
 
 
-def _shared(frame: pd.DataFrame, units: Units, one: int, other: int) -> dict:
-    """How many cases of two parts match a case of the other, of how many patients, and the first such pair."""
-    here, there = (_matched_cases(frame, units, part, among) for part, among in ((one, other), (other, one)))
+def _shared(frame: pd.DataFrame, units: Units, part: int, other: int) -> dict:
+    """The numbers of cases in either part that match a case of the other, of their patients, and the first pair."""
+    cases = _matched_cases(frame, units, part, other)
+    other_cases = _matched_cases(frame, units, other, part)
     return {
-        "cases": len(here),
-        "other_cases": len(there),
-        "patients": frame["patient"].iloc[here].nunique(),
-        "example": frame["case"].iloc[here[0]] if len(here) else "",
-        "other_example": frame["case"].iloc[_first_match(units, here[0], there)] if len(here) else "",
+        "cases": len(cases),
+        "other_cases": len(other_cases),
+        "patients": frame["patient"].iloc[cases].nunique(),
+        "example": frame["case"].iloc[cases[0]] if len(cases) else "",
+        "other_example": frame["case"].iloc[_first_match(units, cases[0], other_cases)] if len(cases) else "",
     }
 
 
 def _matched_cases(frame: pd.DataFrame, units: Units, part: int, among: int) -> np.ndarray:
-    """The cases of a part that match a case of a part, which may be their own."""
+    """The cases of `part` that match a case of `among`, which may be the same part."""
     matched = units.repeated if part == among else units.matched
     candidates = np.flatnonzero((frame["part"].to_numpy() == part) & (units.numbers >= 0))
     return candidates[matched[units.numbers[candidates], among]]
 
 
 def _first_match(units: Units, case: int, among: np.ndarray) -> int:
-    """The first of some cases that counts as the same as this one."""
+    """The first of some cases that matches a case, other than itself."""
     matching = among[np.isin(units.numbers[among], units.matches(units.numbers[case]))]
     return matching[matching != case][0]

@@ -1,7 +1,7 @@
-"""Hashes of images: few bits that stay nearly the same when a picture is encoded anew, resized or brightened.
+"""Perceptual hashes: a few bits that stay nearly the same when an image is encoded again, resized or brightened.
 
-The bits are those of ImageHash's `phash(image, hash_size=16)`, by which the ledger finds images that look alike, and of
-its `dhash`, `phash` and `average_hash` at their usual 64 bits, by which a corpus is reduced.
+The bits are those of ImageHash's `phash(image, hash_size=16)`, by which the ledger finds near-identical images, and of
+its `dhash`, `phash` and `average_hash` at their default 64 bits, by which a corpus is reduced.
 """
 
 import numpy as np
@@ -11,21 +11,21 @@ from scipy.fft import dct
 from headwater.data.io.windows import as_shades
 
 SIDE = 16
-"""Frequencies along either axis that the ledger's hash keeps."""
+"""Frequencies along either axis in the ledger's hash."""
 
 OVERSAMPLED = 4
-"""Pixels along either axis for each frequency."""
+"""Pixels per frequency along either axis: ImageHash's `highfreq_factor`."""
 
 BITS = SIDE * SIDE
 
 LEDGER = BITS // 64
-"""Words of the ledger's hash, which come first."""
+"""64-bit words of the ledger's hash, which come first."""
 
 SHORT = 8
 """Bits along either axis of the hashes by which a corpus is reduced."""
 
 KINDS = ("difference", "perceptual", "average")
-"""These hashes, one word each, in order behind the ledger's."""
+"""The hashes by which a corpus is reduced, one word each, in their order after the ledger's."""
 
 WORDS = LEDGER + len(KINDS)
 
@@ -33,7 +33,7 @@ WORDS = LEDGER + len(KINDS)
 def every(pixels: np.ndarray) -> np.ndarray:
     """All hashes of one image, uint8 (height, width) or (height, width, 3), as uint64 (words,).
 
-    Of a slice in Hounsfield units, int16, those of its shades from the lowest to the highest.
+    A slice in Hounsfield units, int16, is hashed as grey values from its lowest to its highest value.
     """
     grey = Image.fromarray(as_shades(pixels)).convert("L")
     short = [difference(grey), perceptual(grey, side=SHORT), average(grey)]
@@ -41,28 +41,29 @@ def every(pixels: np.ndarray) -> np.ndarray:
 
 
 def perceptual(grey: Image.Image, *, side: int) -> np.ndarray:
-    """Which of the lowest frequencies are above their median."""
-    # columns first, then rows, as ImageHash has it: rounding could turn a bit
+    """Hash by the low frequencies (phash): whether each is above their median."""
+    # in ImageHash's order, columns before rows: the other order rounds differently and could flip a bit
     lowest = dct(dct(_small(grey, OVERSAMPLED * side, OVERSAMPLED * side), axis=0), axis=1)[:side, :side]
     return _words(lowest > np.median(lowest))
 
 
 def difference(grey: Image.Image) -> np.ndarray:
-    """Where it grows brighter from left to right."""
+    """Hash by differences (dhash): whether each pixel is brighter than its left neighbour."""
     small = _small(grey, SHORT + 1, SHORT)
     return _words(small[:, 1:] > small[:, :-1])
 
 
 def average(grey: Image.Image) -> np.ndarray:
-    """Where it is brighter than its mean."""
+    """Hash by the mean (average_hash): whether each pixel is above it."""
     small = _small(grey, SHORT, SHORT)
     return _words(small > small.mean())
 
 
 def _small(grey: Image.Image, width: int, height: int) -> np.ndarray:
+    """The image at a small size, by the same filter as ImageHash."""
     return np.asarray(grey.resize((width, height), Image.Resampling.LANCZOS))
 
 
 def _words(bits: np.ndarray) -> np.ndarray:
-    """Bits row by row as uint64, the first the highest, as ImageHash prints them."""
+    """Bits row by row as uint64, most significant first, as ImageHash prints them."""
     return np.packbits(bits).view(">u8").astype(np.uint64)

@@ -1,4 +1,4 @@
-"""Preparation: every image of an archive is read once and brought to one size, with its hashes, or is rejected."""
+"""Preparation: every image of an archive is read once, resized and hashed, or rejected with a reason."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -25,12 +25,12 @@ from headwater.study.ct_windows import AIR
 
 
 class Outcome(NamedTuple):
-    """What became of one case: its pixels and what its header says of the patient, or why it cannot be read."""
+    """The result for one case: its pixels and what its header states of the patient, or why it cannot be read."""
 
     pixels: np.ndarray | None
     """uint8 (channels, *space), or int16 (1, *space) of Hounsfield units."""
     header: dict[str, Any]
-    """What only the file says: of the patient, and where a slice lies."""
+    """What only the file states: sex, age and view of the patient, and the place of a slice in its scan."""
     hash: np.ndarray | None = None
     """uint64 (words,): see perceptual_hash.every."""
     reason: str = ""
@@ -77,23 +77,23 @@ def read_all(
 
 
 def _results(rows: list[dict[str, Any]], *, archive: Archive, workers: int) -> Iterator[tuple[int, Outcome]]:
-    """(place among the rows, what became of it): in their order, those of a scan in the order of its slices."""
-    asked = {"kind": archive.kind.name, "folder": archive.folder, "size": archive.size, "resize": archive.resize}
+    """(position among the rows, outcome): in the order of the rows, and of scans in the order of their slices."""
+    parameters = {"kind": archive.kind.name, "folder": archive.folder, "size": archive.size, "resize": archive.resize}
     if not hasattr(registry.load("datasets", archive.kind.name), "read_scan"):
         yield from zip(
-            range(len(rows)), in_order(partial(_read, **asked), rows, lost=lost, workers=workers), strict=True
+            range(len(rows)), in_order(partial(_read, **parameters), rows, lost=lost, workers=workers), strict=True
         )
         return
     scans = _scans(rows)
-    # one scan at a time, so that no worker holds more than one and results do not pile up
-    made = in_order(partial(_read_scan, **asked), scans, lost=_lost_scan, workers=workers, chunk=1)
-    for scan, slices in zip(scans, made, strict=True):
+    # chunks of one scan, so that no worker holds more than one in memory
+    outcomes = in_order(partial(_read_scan, **parameters), scans, lost=_lost_scan, workers=workers, chunk=1)
+    for scan, slices in zip(scans, outcomes, strict=True):
         for place, result in slices:
             yield scan["places"][place], result
 
 
 def _scans(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows by the scan that they are slices of, in the order in which scans come."""
+    """The rows grouped by scan, in the order in which scans first occur."""
     scans: dict[str, dict[str, Any]] = {}
     for place, row in enumerate(rows):
         scan = scans.setdefault(row["series"], {"rows": [], "places": []})
@@ -103,24 +103,25 @@ def _scans(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _kind(archive: Archive) -> type[np.generic]:
-    """What the pixels of an archive are kept as."""
+    """The type in which the pixels of an archive are stored."""
     return np.int16 if registry.load("datasets", archive.kind.name).CARD.window else np.uint8
 
 
 def _with_headers(cases: pd.DataFrame, headers: list[dict[str, Any]]) -> pd.DataFrame:
-    """The cases with what their files say: of patients where the catalogue says nothing, and where slices lie."""
+    """The cases with the values of their headers: the place of slices, and of patients what the catalogue lacks."""
     read = pd.DataFrame(headers, index=cases.index)
-    known = {"sex": cases["sex"] != "", "age": cases["age"].notna(), "view": cases["view"] != ""}
-    unknown = pd.Series(False, cases.index)
+    # the catalogue wins for patients; a slice's place is taken from its header alone
+    stated = {"sex": cases["sex"] != "", "age": cases["age"].notna(), "view": cases["view"] != ""}
+    never = pd.Series(False, cases.index)
     return cases.assign(
-        **{name: cases.get(name, read[name]).where(known.get(name, unknown), read[name]) for name in read.columns}
+        **{name: cases.get(name, read[name]).where(stated.get(name, never), read[name]) for name in read.columns}
     )
 
 
 def write_rejects(refused: pd.DataFrame, path: Path, *, archive: Archive, total: int) -> None:
-    """Write and print what cannot be read; refuse if it is more than the archive's config allows.
+    """Write the table of rejects and print the first; refuse if there are more than the archive's config allows.
 
-    Snakemake removes the table of a job that failed, so on refusal the list is also kept as text beside it.
+    Snakemake deletes the table when the job fails, so on refusal the list is also written as CSV beside it.
     """
     REJECTS.write(refused, path)
     kept = path.with_suffix(".csv")
@@ -133,12 +134,12 @@ def write_rejects(refused: pd.DataFrame, path: Path, *, archive: Archive, total:
     raise UserError(
         f"archives.{archive.name}: {len(refused)} of {total} images cannot be read (all of them: {kept}),"
         f" more than the share of {archive.rejects:g} that is allowed; the first: {refused['reason'].iloc[0]}",
-        remedy=f"mend them, or raise archives.{archive.name}.rejects",
+        remedy=f"replace them, or raise archives.{archive.name}.rejects",
     )
 
 
 def summary(prepared: pd.DataFrame, *, rejected: int) -> str:
-    """How many cases and patients there are, in words."""
+    """The numbers of cases and patients, in words."""
     parts = [
         f"{split} {len(part)} of {part['patient'].nunique()}"
         for split, part in ((split, prepared[prepared["split"] == split]) for split in SPLITS)
@@ -148,7 +149,7 @@ def summary(prepared: pd.DataFrame, *, rejected: int) -> str:
 
 
 def _read(case: Mapping[str, Any], *, kind: str, folder: str, size: int, resize: str) -> Outcome:
-    """What becomes of a case; runs in a worker."""
+    """The outcome for a case; runs in a worker."""
     plugin = registry.load("datasets", kind)
     try:
         decoded = plugin.read_pixels(Path(folder), case)
@@ -159,7 +160,7 @@ def _read(case: Mapping[str, Any], *, kind: str, folder: str, size: int, resize:
 
 
 def _read_scan(scan: Mapping[str, Any], *, kind: str, folder: str, size: int, resize: str) -> list[tuple[int, Outcome]]:
-    """(place among its rows, what becomes of it) of the slices of a scan, in anatomical order; runs in a worker."""
+    """(position among its rows, outcome) of the slices of a scan, in anatomical order; runs in a worker."""
     rows, outcomes = scan["rows"], []
     try:
         for place, slice_ in registry.load("datasets", kind).read_scan(Path(folder), rows):
@@ -176,19 +177,19 @@ def _read_scan(scan: Mapping[str, Any], *, kind: str, folder: str, size: int, re
 def prepared_case(
     decoded: np.ndarray, header: dict[str, Any], *, case: Mapping[str, Any], size: int, resize: str
 ) -> Outcome:
-    """An image at its size with its hashes; a slice of one value throughout, such as air, is rejected."""
-    # what scanners write around the patient counts as air
+    """A resized image with its hashes; a slice of one value throughout, such as air, is rejected."""
+    # padding that scanners write around the field of view counts as air
     if decoded.dtype == np.int16 and np.ptp(np.maximum(decoded, AIR)) == 0:
         return Outcome(None, {}, reason=f"{case['case']}: shows nothing, one value throughout")
-    # hashes of what was decoded: the same picture has one at every size, padded or stretched
+    # hashes are those of the decoded image, so that they do not depend on the archive's size and padding
     return Outcome(fitted(decoded, size=size, resize=resize), header, every(decoded))
 
 
 def _lost_scan(scan: Mapping[str, Any]) -> list[tuple[int, Outcome]]:
-    """What becomes of the slices of a scan whose decoder ended the process."""
+    """The outcome for the slices of a scan whose decoder ended the process."""
     return [(place, lost(row)) for place, row in enumerate(scan["rows"])]
 
 
 def lost(case: Mapping[str, Any]) -> Outcome:
-    """What becomes of a case whose decoder ended the process."""
+    """The outcome for a case whose decoder ended the process."""
     return Outcome(None, {}, reason=f"{case['file']}: its decoder crashed; fetch it again")

@@ -1,4 +1,4 @@
-"""Reduced corpora: which training images of an archive a reduction keeps, and what it did with each of them."""
+"""Reduced corpora: the training images of an archive that a reduction keeps, and its decision on each image."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from headwater.data.reductions import Kept
 from headwater.data.tables import FLAG, NUMBER, TEXT, WHOLE
 
 ROWS = tables.Table(name="rows", columns={"row": WHOLE, "case": TEXT}, keys=("row",))
-"""Which rows of images.npy a corpus keeps, in order."""
+"""The rows of images.npy that a reduced corpus keeps, in order."""
 
 MANIFEST = tables.Table(
     name="manifest",
@@ -23,19 +23,19 @@ MANIFEST = tables.Table(
         "row": WHOLE,
         "case": TEXT,
         "patient": TEXT,
-        # series, else examination, else patient; and where in it the image lies, as far as the archive tells
+        # series, or else examination, or else patient; and the image's position in it, if the archive states it
         "volume": TEXT,
         "position": NUMBER,
         "kept": FLAG,
-        # the kept image that stands for it, itself where it is kept; "" and -1 where none does
+        # the kept image that represents it, itself if it is kept; "" and -1 if there is none
         "leader": TEXT,
         "leader_row": WHOLE,
-        # from the leader; empty where a reduction measures none
+        # from the leader; empty if the reduction measures no distance
         "distance": NUMBER,
     },
     keys=("row",),
 )
-"""All training images of a corpus in the order in which a reduction saw them, and what it did with each."""
+"""All training images of a corpus in the order in which a reduction processed them, and its decision on each."""
 
 
 def reduced(
@@ -59,7 +59,7 @@ def reduced(
     positions = kept.positions
     if not len(positions):
         raise UserError(
-            f"{reduction.name} keeps none of {len(corpus)} images", file=cases, remedy="choose a milder reduction"
+            f"{reduction.name} keeps none of {len(corpus)} images", file=cases, remedy="use a weaker reduction"
         )
     origin = {"features": sha256(features)} if features else None
     ROWS.write(corpus.loc[positions, ["row", "case"]], rows, origin=origin)
@@ -69,7 +69,7 @@ def reduced(
 
 
 def _corpus(cases: Path, *, images: Path, hashes: Path) -> tuple[pd.DataFrame, np.ndarray]:
-    """The training images in the order of the method, with their volumes and hashes; and the pixels of all images."""
+    """The training images in the order of processing, with their volumes and hashes; and the pixels of all images."""
     table, pixels, words = store.CASES.read(cases), store.read_images(images), store.read_hashes(hashes)
     for file, content in ((images, pixels), (hashes, words)):
         if len(content) != len(table):
@@ -82,7 +82,7 @@ def _corpus(cases: Path, *, images: Path, hashes: Path) -> tuple[pd.DataFrame, n
         )
     corpus = _ordered(table[table["split"] == "train"])
     if corpus.empty:
-        raise UserError("no image is in the train split", file=cases, remedy="look at the archive's splits")
+        raise UserError("no image is in the train split", file=cases, remedy="check the archive's splits")
     short = words[corpus["row"].to_numpy(), LEDGER:]
     return corpus.assign(volume=_volumes(corpus), **dict(zip(KINDS, short.T, strict=True))), pixels
 
@@ -90,27 +90,28 @@ def _corpus(cases: Path, *, images: Path, hashes: Path) -> tuple[pd.DataFrame, n
 def _inputs(
     corpus: pd.DataFrame, pixels: np.ndarray, *, options: Record, features: Path | None
 ) -> tuple[pd.DataFrame, np.ndarray]:
-    """What a reduction looks at: the pixels; or features, with `row` pointing to the image's place among them."""
+    """The input of a reduction: the pixels; or features, with `row` replaced by the position among them."""
     source = getattr(options, "source", None)
     if (source is None) != (features is None):
         raise UserError(
-            f"this reduction looks at {'pixels' if source is None else f'what {source} sees'}",
+            f"this reduction compares {'pixels' if source is None else f'features of {source}'}",
             file=features,
-            remedy="leave --features out" if source is None else "give --features what that source's encoder sees",
+            remedy="remove --features" if source is None else "pass them by --features (made by embed)",
         )
     if features is None:
         return corpus, pixels
     encoded = store.read_features(features)
     if len(encoded) != len(corpus):
-        thing = f"holds features of {len(encoded)} images, the train split has {len(corpus)}"
+        thing = f"holds features of {len(encoded)} images, but the train split has {len(corpus)}"
         raise UserError(thing, file=features, remedy="delete it and run embed again")
+    # features are in the order of `row`; the double argsort gives each image its rank in that order
     return corpus.assign(row=np.argsort(np.argsort(corpus["row"].to_numpy()))), encoded
 
 
 def _ordered(table: pd.DataFrame) -> pd.DataFrame:
-    """Patient by patient, so that a reduction means the same whatever the order of an archive's table is.
+    """The cases patient by patient, so that a reduction does not depend on the order of an archive's table.
 
-    Slices go along the volume where the archive tells positions: names of files may have no order that means anything.
+    Slices are sorted by their position in the volume if the archive states it, as file names may be in no order.
     """
     slices = ["study", "series", "position"] if "position" in table.columns else []
     by = ["patient", *(column for column in slices if column in table.columns), "row"]
@@ -118,7 +119,7 @@ def _ordered(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _volumes(corpus: pd.DataFrame) -> pd.Series:
-    """What an image is a slice of, as far as the archive tells: its series, examination or patient."""
+    """The volume of each image: its series, or else examination, or else patient."""
     volumes = corpus["study"].where(corpus["study"] != "", corpus["patient"])
     if "series" not in corpus.columns:
         return volumes
@@ -126,15 +127,15 @@ def _volumes(corpus: pd.DataFrame) -> pd.Series:
 
 
 def _as_many(reduction: Choice, *, like: Path, corpus: pd.DataFrame) -> Choice:
-    """The reduction with the share of the images that another one keeps, in place of that one's name."""
+    """The reduction with the share that another one keeps as an option, in place of that one's name."""
     share = len(tables.read_column(like, "row")) / len(corpus)
-    named = registry.option("reductions", reduction.name, means="reduction")
-    options = {name: option for name, option in reduction.options.items() if name != named}
+    reference = registry.option("reductions", reduction.name, means="reduction")
+    options = {name: option for name, option in reduction.options.items() if name != reference}
     return Choice(name=reduction.name, options={**options, "share": share})
 
 
 def _manifest(corpus: pd.DataFrame, kept: Kept) -> pd.DataFrame:
-    """The "manifest" of what became of each image, in the order of the method."""
+    """The manifest: the decision on each image, in the order of processing."""
     has_leader, leaders = kept.leader >= 0, corpus.iloc[kept.leader]
     return pd.DataFrame(
         {

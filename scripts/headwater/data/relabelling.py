@@ -1,4 +1,4 @@
-"""Relabelling: prepared cases with the labels of another reading of the same archive."""
+"""Relabelling: prepared cases with the labels of another reading of the same images."""
 
 from pathlib import Path
 
@@ -13,18 +13,18 @@ from headwater.study.archive import Archive
 def refuse_more(
     catalogue: pd.DataFrame, *, prepared: pd.DataFrame, rejected: pd.DataFrame, archive: Archive, file: Path
 ) -> None:
-    """Refuse a reading that lists images which the first one never prepared."""
-    more = catalogue.loc[~catalogue["case"].isin({*prepared["case"], *rejected["case"]}), "case"]
-    if len(more):
+    """Refuse a reading that lists images which the first reading did not prepare."""
+    unprepared = catalogue.loc[~catalogue["case"].isin({*prepared["case"], *rejected["case"]}), "case"]
+    if len(unprepared):
         raise UserError(
-            f"has no image {more.iloc[0]}, which archives.{archive.name} lists ({len(more)} such images)",
+            f"has no image {unprepared.iloc[0]}, which archives.{archive.name} lists ({len(unprepared)} such images)",
             file=file,
-            remedy=f"archives.{archive.images_of} must take in all that its other readings do",
+            remedy=f"let archives.{archive.images_of} include all images of its second readings",
         )
 
 
 def relabelled(prepared: pd.DataFrame, catalogue: pd.DataFrame) -> pd.DataFrame:
-    """The prepared cases with the catalogue's targets; those that it does not list are in no split, without targets."""
+    """The prepared cases with the catalogue's targets; cases that it does not list have no split and no targets."""
     listed = catalogue.set_index("case").reindex(prepared["case"]).reset_index()
     targets = [column for column in catalogue if column.startswith(TARGET)]
     unchanged = prepared[[column for column in prepared if not column.startswith(TARGET)]]

@@ -1,4 +1,4 @@
-"""The shelf of images: the file that prepared pixels are written to while their number is not known yet."""
+"""The shelf: a .npy file to which prepared images are appended while their number is not known yet."""
 
 import math
 from pathlib import Path
@@ -7,9 +7,9 @@ import numpy as np
 
 
 class Shelf:
-    """A .npy file to which images of one shape and kind are added one after another: (cases, channels, *space).
+    """A .npy file to which images of one shape and type are appended: (cases, channels, *space).
 
-    It has one channel until the first image in colour comes.
+    It has one channel until the first image in colour is added.
     """
 
     def __init__(self, path: Path, *, space: tuple[int, ...], kind: type[np.generic] = np.uint8):
@@ -27,7 +27,7 @@ class Shelf:
             self._write_header()
 
     def add(self, pixels: np.ndarray) -> None:
-        """Add an image (channels, *space) behind the others."""
+        """Append an image (channels, *space)."""
         if len(pixels) > self.channels:
             self._widen(len(pixels))
         wide = np.broadcast_to(pixels, (self.channels, *self.space))
@@ -35,10 +35,11 @@ class Shelf:
         self.count += 1
 
     def _widen(self, channels: int) -> None:
-        """Repeat the one channel of all images so far, in place, from the last to the first."""
+        """Repeat the one channel of all images so far, in place."""
         self.file.flush()
         narrow = math.prod(self.space) * self.kind.itemsize
         wide = channels * narrow
+        # from the last to the first, or a widened image would overwrite the next one before it is read
         for row in reversed(range(self.count)):
             self.file.seek(self.start + row * narrow)
             plane = self.file.read(narrow)
@@ -48,7 +49,7 @@ class Shelf:
         self.channels = channels
 
     def _write_header(self) -> None:
-        """Say what follows; NumPy leaves room for the count to grow, so the length stays."""
+        """Write the header; NumPy pads it so that a larger count fits, and its length stays the same."""
         shape = (self.count, self.channels, *self.space)
         form = {"descr": self.kind.newbyteorder("<").str, "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(self.file, form)

@@ -1,4 +1,4 @@
-"""Splits: which patients teach, which select and which test; never the same patient twice."""
+"""Splits: patients for training, validation and test, so that no patient is in two of them."""
 
 import hashlib
 import json
@@ -24,30 +24,32 @@ def with_splits(
 ) -> pd.DataFrame:
     """The catalogue with every case in "train", "validation" or "test"; official splits stay as they are.
 
-    Where no case is officially "test", the share `test` of the patients becomes it; where none is "validation", the
-    share `validation` of the patients that are left does. Patients are drawn evenly over the labels, by seed and
-    name alone: the order of rows does not matter. `files` says which file names which official split, for refusals.
-    Official splits that share a patient are refused, unless they need not be `apart`.
+    If there is no official test split, the share `test` of the training patients is drawn for it; likewise then the
+    share `validation` of the remaining ones. Draws are stratified by label and depend on the seed and the patients'
+    names, not on the order of rows. `files` names the file of each official split, for error messages. Official splits
+    that share a patient are refused, unless `apart` is false.
     """
     refuse_strange_splits(catalogue)
     if apart:
         refuse_shared_patients(catalogue, files=files)
     split = catalogue["split"].replace("", "train")
+    # test before validation, so that a drawn test split does not depend on the share for validation
     for name, share in (("test", test), ("validation", validation)):
         if not (split == name).any():
             pool = catalogue[split == "train"]
             drawn = _drawn(pool, share=share, key=f"{seed}/{name}")
             split = split.mask((split == "train") & catalogue["patient"].isin(drawn), name)
-    made = catalogue.assign(split=split)
-    refuse_empty_split(made)
-    return made
+    assigned = catalogue.assign(split=split)
+    refuse_empty_split(assigned)
+    return assigned
 
 
 def refuse_strange_splits(catalogue: pd.DataFrame) -> None:
-    """Refuse a catalogue that names a split which there is not."""
-    strange = set(catalogue["split"]) - {"", *SPLITS}
-    if strange:
-        raise UserError(f"{min(strange)!r} is no split", remedy="the archive's plug-in may say train, validation, test")
+    """Refuse a catalogue with a split that does not exist."""
+    unknown = set(catalogue["split"]) - {"", *SPLITS}
+    if unknown:
+        remedy = "the archive's plug-in must give train, validation, test or nothing"
+        raise UserError(f"there is no split {min(unknown)!r}", remedy=remedy)
 
 
 def refuse_shared_patients(catalogue: pd.DataFrame, *, files: Mapping[str, Path]) -> None:
@@ -55,45 +57,46 @@ def refuse_shared_patients(catalogue: pd.DataFrame, *, files: Mapping[str, Path]
     splits = catalogue.groupby("patient")["split"].agg(lambda names: tuple(sorted(set(names))))
     shared = splits[splits.map(len) > 1]
     if len(shared):
-        patient, (one, other, *_) = min(shared.items())
-        places = [str(files.get(name, name or "no split")) for name in (one, other)]
+        patient, (first, second, *_) = min(shared.items())
+        places = [f"{name} ({files[name]})" if name in files else name or "no split" for name in (first, second)]
         raise UserError(
-            f"patient {patient} is in {one or 'no split'} and in {other}, which {places[0]} and {places[1]} say"
-            f" ({len(shared)} such patients)",
-            remedy="move all images of a patient to one of the two, or leave it to the ledger: patients_apart: false",
+            f"patient {patient} is in {places[0]} and in {places[1]}; {len(shared)} such patients",
+            remedy="move all images of a patient to one split, or leave it to the ledger: patients_apart: false",
         )
 
 
 def refuse_empty_split(catalogue: pd.DataFrame) -> None:
-    """Refuse a catalogue that leaves a split without a case."""
+    """Refuse a catalogue with an empty split."""
     patients = catalogue["patient"].nunique()
     for name in SPLITS:
         if not (catalogue["split"] == name).any():
             raise UserError(
                 f"no case is left for the {name} split of {len(catalogue)} cases, {patients} patients",
-                remedy="give more patients or another share" if name != "train" else "give more patients",
+                remedy="add patients or change the share" if name != "train" else "add patients",
             )
 
 
 ALL = "all"
-"""What stands for a split where all of them are meant."""
+"""The key for all splits together."""
 
 
 def digests(cases: pd.DataFrame) -> dict[str, str]:
-    """For each split, and for all: SHA-256 over its sorted (split, patient, case), whatever the order of rows."""
+    """SHA-256 over the sorted (split, patient, case) of each split and of all; the order of rows does not matter."""
     inside = cases[cases["split"].isin(SPLITS)]
     triples = sorted(zip(inside["split"], inside["patient"], inside["case"], strict=True))
-    chosen = {name: [triple for triple in triples if triple[0] == name] for name in SPLITS} | {ALL: triples}
-    return {name: _digest(part) for name, part in chosen.items()}
+    by_split = {name: [triple for triple in triples if triple[0] == name] for name in SPLITS} | {ALL: triples}
+    return {name: _digest(part) for name, part in by_split.items()}
 
 
 def _digest(triples: list[tuple[str, str, str]]) -> str:
+    """SHA-256 over triples."""
+    # JSON quotes names, so that no two lists of triples give the same text
     lines = "".join(json.dumps(triple) + "\n" for triple in triples)
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def account(cases: pd.DataFrame, *, made: Mapping[str, Any]) -> dict[str, Any]:
-    """Who is in which split, as numbers and digests, and how the splits were made."""
+    """The numbers and digests of each split, and how the splits were made."""
     digest = digests(cases)
     parts = {name: cases[cases["split"] == name] for name in SPLITS}
     splits = {
@@ -104,40 +107,44 @@ def account(cases: pd.DataFrame, *, made: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def origin(listed: pd.DataFrame, *, validation: float, test: float, seed: int) -> dict[str, Any]:
-    """How the splits of a catalogue come about: official where it names cases of one, else drawn by patient."""
+    """How each split of a catalogue is made: official if the archive has it, else drawn by patient."""
     official = set(listed["split"])
     shares = {"validation": validation, "test": test}
     made = {
         name: {"made": "official"} if name in official else {"made": "drawn by patient", "share": share, "seed": seed}
         for name, share in shares.items()
     }
-    # who validates or tests by lot was taken from the official training cases
-    given = {"train", *shares} <= official
-    return {"made": {**made, "train": {"made": "official" if given else "what is left"}}}
+    # a drawn validation or test split takes cases from the official training split
+    untouched = {"train", *shares} <= official
+    return {"made": {**made, "train": {"made": "official" if untouched else "what is left"}}}
 
 
 def _drawn(cases: pd.DataFrame, *, share: float, key: str) -> list[str]:
-    """That share of the patients, at least one of them: every 1/share-th in an order that keeps like with like."""
+    """That share of the patients, at least one, stratified by their rarest label."""
     rarest = _rarest_label(cases)
+    # within a stratum patients are shuffled by a hash of their names, which does not depend on the order of rows
     order = sorted(rarest.index, key=lambda patient: (rarest[patient], _number(f"{key}/{patient}")))
-    # systematic sampling: k-fold splitters know the shares 1/k only, and shuffling ones no labels
+    # systematic sampling with a random start takes every 1/share-th patient of this order: stratified k-fold splitters
+    # only make shares of 1/k, and shuffling group splitters do not stratify
     start = _number(key) / 2**64
     steps = np.floor(np.arange(len(order) + 1) * share + start)
-    drawn = [patient for patient, taken in zip(order, np.diff(steps) > 0, strict=True) if taken]
+    drawn = [patient for patient, is_drawn in zip(order, np.diff(steps) > 0, strict=True) if is_drawn]
     return drawn or order[:1]
 
 
 def _rarest_label(cases: pd.DataFrame) -> pd.Series:
-    """For each patient the rank of the rarest label that any of its cases bears (the rarest is 0)."""
+    """The rank of the rarest label of each patient (0 for the rarest of all); the number of labels if it has none."""
     labels = labels_of(cases)
-    borne = cases.groupby("patient")[[TARGET + label for label in labels]].max() == 1
+    # max skips NaN, so an unknown label counts as absent here
+    has_label = cases.groupby("patient")[[TARGET + label for label in labels]].max() == 1
     if not labels:
         return pd.Series(0, index=pd.unique(cases["patient"]))
-    ranked = borne[sorted(borne.columns, key=lambda column: (borne[column].sum(), column))]
+    ranked = has_label[sorted(has_label.columns, key=lambda column: (has_label[column].sum(), column))]
     first = ranked.to_numpy().argmax(axis=1)
-    return pd.Series(np.where(ranked.any(axis=1), first, len(labels)), index=borne.index)
+    # argmax is 0 also for patients without any label
+    return pd.Series(np.where(ranked.any(axis=1), first, len(labels)), index=has_label.index)
 
 
 def _number(text: str) -> int:
-    """A number below 2**64 that depends on the text alone."""
+    """A hash of the text as a number below 2**64, the same on every machine."""
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")

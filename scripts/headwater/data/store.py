@@ -1,4 +1,4 @@
-"""Prepared images and what is known of each: the two files that `prepare` leaves, read together."""
+"""The store: prepared images and their cases, the two files that `prepare` writes, read together."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,9 +42,9 @@ REJECTS = tables.Table(
 
 @dataclass(frozen=True, kw_only=True)
 class Scans:
-    """Slices in Hounsfield units, int16 (cases, 1, size, size), and the window that they are to be seen through.
+    """Slices in Hounsfield units, int16 (cases, 1, size, size), and the window in which they are shown.
 
-    Rows of it are Hounsfield units still; where batches are made the window is applied to them.
+    Its rows are Hounsfield units; the window is applied when batches are made.
     """
 
     values: np.ndarray
@@ -52,12 +52,12 @@ class Scans:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """That of the values."""
+        """The shape of the values."""
         return self.values.shape
 
     @property
     def dtype(self) -> np.dtype:
-        """That of the values."""
+        """The type of the values."""
         return self.values.dtype
 
     def __len__(self) -> int:
@@ -95,11 +95,11 @@ class Prepared:
 
 
 def read(cases: Path, *, images: Path, seen: Window | None = None) -> Prepared:
-    """Cases and images, Hounsfield units with the window that they are seen through; refuses what does not fit."""
+    """Cases and images, Hounsfield units with their window; refuses files that do not belong together."""
     prepared = Prepared(cases=CASES.read(cases), images=_images(images, seen=seen))
     if len(prepared.cases) != len(prepared.images):
         raise UserError(
-            f"has {len(prepared.images)} images, {cases} has {len(prepared.cases)} cases",
+            f"has {len(prepared.images)} images, but {cases} has {len(prepared.cases)} cases",
             file=images,
             remedy="delete both and run prepare again",
         )
@@ -107,11 +107,11 @@ def read(cases: Path, *, images: Path, seen: Window | None = None) -> Prepared:
 
 
 def _images(path: Path, *, seen: Window | None) -> np.ndarray | Scans:
-    """Images, or scans with their window; refuses Hounsfield units without a window, and a window for shades."""
+    """Images, or scans with their window; refuses Hounsfield units without a window, and a window for grey values."""
     images = store.read_images(path)
     if (images.dtype == np.int16) != (seen is not None):
-        held = "grey values, not Hounsfield units" if seen else "Hounsfield units, but no window is given"
-        raise UserError(f"holds {held}", file=path, remedy="prepare it with the config that it is used with")
+        content = "grey values, not Hounsfield units" if seen else "Hounsfield units, but no window is given"
+        raise UserError(f"holds {content}", file=path, remedy="prepare it with the config that it is used with")
     return images if seen is None else Scans(values=images, window=seen)
 
 
@@ -127,7 +127,7 @@ def read_hashes(path: Path) -> np.ndarray:
 
 
 def read_features(path: Path) -> np.ndarray:
-    """What an encoder sees in each training image, memory-mapped: float16 (training images, width)."""
+    """An encoder's features of each training image, memory-mapped: float16 (training images, width)."""
     try:
         features = np.load(path, mmap_mode="r")
     except (OSError, ValueError, EOFError) as error:
@@ -138,12 +138,12 @@ def read_features(path: Path) -> np.ndarray:
 
 
 def read_images(path: Path) -> np.ndarray:
-    """Prepared pixels, memory-mapped: shades uint8, or Hounsfield units int16, (cases, channels, height, width)."""
+    """Prepared pixels, memory-mapped: uint8, or int16 Hounsfield units, (cases, channels, height, width)."""
     try:
         images = np.load(path, mmap_mode="r")
     except (OSError, ValueError, EOFError) as error:
         raise UserError(f"cannot be read: {error}", file=path, remedy="delete it and run prepare again") from None
     if images.ndim != 4 or images.dtype not in (np.uint8, np.int16):
-        what = f"is {images.dtype} {images.shape}, not uint8 or int16 (cases, channels, height, width)"
-        raise UserError(what, file=path)
+        thing = f"is {images.dtype} {images.shape}, not uint8 or int16 (cases, channels, height, width)"
+        raise UserError(thing, file=path)
     return images

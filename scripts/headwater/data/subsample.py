@@ -1,6 +1,6 @@
-"""Shares: which of the training patients teach where only some of them may, so that no finding is lost before it must.
+"""Subsamples: a share of the training patients that keeps every label for as long as it can.
 
-Smaller shares lie within larger ones of the same seed.
+For one seed, smaller shares are nested in larger ones.
 """
 
 from collections.abc import Callable
@@ -9,25 +9,26 @@ import numpy as np
 
 
 def share(patients: np.ndarray, targets: np.ndarray, *, fraction: float, rank: Callable[[str], int]) -> np.ndarray:
-    """Which cases (cases,) belong to that share of the patients, one patient at least.
+    """Whether each case, bool (cases,), belongs to that share of the patients, which has at least one.
 
-    Patients are taken in the order of `rank`, behind few who come first: for each label, the rarest first, one patient
-    with it and one without, so that a share of that many patients teaches all that the whole does. `targets` (cases,
-    labels), NaN unknown.
+    For each label, the rarest first, one patient with it and one without come first, so that a share of that many
+    patients has every class that the whole has. All others follow in the order of `rank`. `targets` is (cases, labels),
+    NaN for unknown.
     """
     ranked = sorted(set(patients), key=rank)
     if fraction == 1:
         return np.ones(len(patients), bool)
-    place = {patient: position for position, patient in enumerate(ranked)}
-    bears = _bears(np.array([place[patient] for patient in patients], np.int64), targets, patients=len(ranked))
-    first = _first(bears)
+    positions = {patient: position for position, patient in enumerate(ranked)}
+    classes = _classes(np.array([positions[patient] for patient in patients], np.int64), targets, patients=len(ranked))
+    first = _first(classes)
+    # one order for all fractions, of which a share is a prefix: this makes shares nested
     order = [*first, *sorted(set(range(len(ranked))) - set(first))]
     kept = {ranked[position] for position in order[: max(1, round(fraction * len(ranked)))]}
     return np.array([patient in kept for patient in patients], bool)
 
 
 def lost(whole: np.ndarray, part: np.ndarray, *, labels: list[str]) -> dict[str, str]:
-    """For each label that a part of the targets can no longer teach what the whole could: what it lacks."""
+    """For each label of which a part of the targets lacks a class that the whole has: what it lacks."""
     lacking = {}
     for position, label in enumerate(labels):
         words = {"positive": 1, "negative": 0}
@@ -41,18 +42,19 @@ def lost(whole: np.ndarray, part: np.ndarray, *, labels: list[str]) -> dict[str,
     return lacking
 
 
-def _bears(place: np.ndarray, targets: np.ndarray, *, patients: int) -> np.ndarray:
-    """Whether each patient has a case with, and one without, each label: bool (patients, 2 x labels)."""
+def _classes(patient_of: np.ndarray, targets: np.ndarray, *, patients: int) -> np.ndarray:
+    """Whether each patient has a case with, and a case without, each label: bool (patients, 2 x labels)."""
     both = np.concatenate([targets == 1, targets == 0], axis=1)
-    bears = np.zeros((patients, both.shape[1]), bool)
-    np.logical_or.at(bears, place, both)
-    return bears
+    classes = np.zeros((patients, both.shape[1]), bool)
+    np.logical_or.at(classes, patient_of, both)
+    return classes
 
 
-def _first(bears: np.ndarray) -> list[int]:
-    """Patients who together bear whatever any does: for what the fewest bear first, the foremost of them."""
+def _first(classes: np.ndarray) -> list[int]:
+    """Patients who together cover all classes, chosen greedily: for the rarest class first, its first patient."""
     chosen: list[int] = []
-    for fact in np.argsort(bears.sum(axis=0), kind="stable"):
-        if bears[:, fact].any() and not bears[chosen, fact].any():
-            chosen.append(int(bears[:, fact].argmax()))
+    # a stable sort breaks ties by the order of the labels
+    for position in np.argsort(classes.sum(axis=0), kind="stable"):
+        if classes[:, position].any() and not classes[chosen, position].any():
+            chosen.append(int(classes[:, position].argmax()))
     return chosen

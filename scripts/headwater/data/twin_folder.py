@@ -1,4 +1,4 @@
-"""A twin's folder: it appears whole or not at all, stamped with its origin, and never in place of other data."""
+"""A twin's folder: it is written completely or not at all, stamped with its origin, and never replaces other data."""
 
 import shutil
 import tempfile
@@ -14,7 +14,7 @@ STAMP = "twin.json"
 
 
 def stamp(archive: str, twin: Twin) -> dict:
-    """What the stamp of a twin says."""
+    """The content of a twin's stamp."""
     return {"archive": archive, **twin.model_dump(mode="json")}
 
 
@@ -25,7 +25,7 @@ def occupied(folder: Path) -> bool:
 
 @contextmanager
 def whole_folder(folder: Path, *, archive: str, twin: Twin) -> Iterator[Path]:
-    """A temporary folder beside `folder` that takes its place, stamped, when the block ends well."""
+    """A temporary folder that is stamped and renamed to `folder` when the block ends without an error."""
     folder = Path(folder)
     refuse_if_occupied(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -33,7 +33,9 @@ def whole_folder(folder: Path, *, archive: str, twin: Twin) -> Iterator[Path]:
     try:
         yield temporary
         files.write_json(stamp(archive, twin), temporary / STAMP)
+        # mkdtemp makes folders that only their owner can read
         temporary.chmod(0o755)
+        # again, as something may have appeared there in the meantime
         refuse_if_occupied(folder)
         temporary.replace(folder)
     finally:
@@ -41,6 +43,6 @@ def whole_folder(folder: Path, *, archive: str, twin: Twin) -> Iterator[Path]:
 
 
 def refuse_if_occupied(folder: Path) -> None:
-    """Refuse to write where something exists."""
+    """Refuse a folder that exists and is not empty."""
     if occupied(folder):
         raise UserError("already exists", file=folder, remedy="choose a folder that does not exist yet")

@@ -1,4 +1,4 @@
-"""The bootstrap: every label and the macro of a test set, for all runs at once, and how they vary with the patients."""
+"""The bootstrap: the metrics of all runs on a test set, per label and macro, and their variation over patients."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,14 +31,14 @@ VALUES = Table(
     },
     keys=("metric", "recipe", "label", "source", "seed"),
 )
-"""What each run reached, over all cases."""
+"""The metrics of each run over all cases."""
 
 Runs = dict[tuple[str, str, int], Predictions]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Statistic:
-    """A label or the macro by one metric, for all runs of one recipe: sources in their order, seeds rising."""
+    """One metric of a label or the macro for all runs of one recipe, ordered by source, then by ascending seed."""
 
     label: Label
     metric: str
@@ -46,13 +46,13 @@ class Statistic:
     observed: np.ndarray
     """(runs,): over all cases."""
     replicates: np.ndarray
-    """(runs, resamples): patients resampled; NaN where undefined."""
+    """(runs, resamples): with patients resampled; NaN where undefined."""
     covariance: np.ndarray
-    """(runs, runs): of the observed values under other patients."""
+    """(runs, runs): covariance of the observed values over samples of patients."""
 
 
 def statistics(runs: Runs, labels: list[Label], *, comparison: Comparison, threads: int) -> Iterator[Statistic]:
-    """For each metric and recipe: each label, then the macro and those of subsets."""
+    """For each metric and recipe the statistic of each label, then of the macro and of the macros of subsets."""
     chosen = {recipe: of_recipe(runs, recipe, comparison) for recipe in comparison.recipes}
     places = measurements(labels, comparison=comparison, file=next(iter(runs.values())).file)
     drawn = _replicates(chosen, labels, comparison=comparison, threads=threads)
@@ -63,7 +63,7 @@ def statistics(runs: Runs, labels: list[Label], *, comparison: Comparison, threa
 
 
 def values(statistics: list[Statistic], *, comparison: Comparison) -> Iterator[dict]:
-    """What each run reached, where it has a number: rows of `VALUES`."""
+    """The value of each run if it is defined: rows of `VALUES`."""
     runs = [(source, seed) for source in comparison.sources for seed in sorted(comparison.seeds)]
     for statistic in statistics:
         for (source, seed), value in zip(runs, statistic.observed, strict=True):
@@ -103,7 +103,7 @@ def measurements(labels: list[Label], *, comparison: Comparison, file: Path) -> 
 
 
 def of_recipe(runs: Runs, recipe: str, comparison: Comparison) -> list[Predictions]:
-    """The runs of a recipe: sources in their order, each with its seeds in rising order."""
+    """The runs of a recipe, ordered by source, then by ascending seed."""
     return [runs[source, recipe, seed] for source in comparison.sources for seed in sorted(comparison.seeds)]
 
 
@@ -118,7 +118,7 @@ def _replicates(
 def image_replicates(
     chosen: dict[str, list[Predictions]], labels: list[Label], *, comparison: Comparison, threads: int
 ) -> np.ndarray:
-    """The same with images drawn as if each were a patient of its own, as the published study did."""
+    """The same with images resampled as if each were a patient, as in the published study."""
     cases = len(next(iter(chosen.values()))[0].cases)
     return _drawn(chosen, labels, np.arange(cases), cases, comparison=comparison, threads=threads)
 
@@ -132,7 +132,7 @@ def _drawn(
     comparison: Comparison,
     threads: int,
 ) -> np.ndarray:
-    """All replicates from one draw of `units`; `unit` (cases,) says which a case belongs to."""
+    """All replicates from one draw of `units`; `unit` (cases,) is the unit of each case."""
     first = next(iter(chosen.values()))
     metrics: dict[int, list[str]] = {}
     places = measurements(labels, comparison=comparison, file=first[0].file)
@@ -182,7 +182,7 @@ def _of_labels(
     """The statistics of all labels that fit the metric and of their means; `replicates` (runs, resamples) by label."""
     fits = set(plan.fitting(metric, [label.name for label in labels]))
     fitting = [label for label in labels if label.name in fits]
-    inside: dict[str, tuple[np.ndarray, np.ndarray]] = {}  # of the tested labels
+    of_tested: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for position, label in enumerate(labels):
         if label.name in fits and not label.measured:
             yield nothing(label, len(runs), metric=metric, recipe=recipe)
@@ -190,10 +190,10 @@ def _of_labels(
             continue
         observed, drawn = _observed(runs, position, label, metric), replicates[position]
         if label.tested:
-            inside[label.name] = observed, drawn
-        together = covariance(drawn, runs, label, [position], plan)
+            of_tested[label.name] = observed, drawn
+        of_runs = covariance(drawn, runs, label, [position], plan)
         yield Statistic(
-            label=label, metric=metric, recipe=recipe, observed=observed, replicates=drawn, covariance=together
+            label=label, metric=metric, recipe=recipe, observed=observed, replicates=drawn, covariance=of_runs
         )
     means = {MACRO: fitting} | eligibility.subsets(runs[0], labels, comparison=plan, fitting=fitting)
     for name, members in means.items():
@@ -201,19 +201,19 @@ def _of_labels(
         if not macro.tested:
             yield nothing(macro, len(runs), metric=metric, recipe=recipe)
             continue
-        # a replicate that lacks one label has no macro: a mean over other labels would be another quantity
-        parts = [inside[label.name] for label in members if label.tested]
+        # NaN of any label makes the macro of a replicate NaN: a mean over fewer labels would be another quantity
+        parts = [of_tested[label.name] for label in members if label.tested]
         observed, drawn = (np.mean(part, axis=0) for part in zip(*parts, strict=True))
         names = {label.name for label in members if label.tested}
         positions = [position for position, label in enumerate(labels) if label.name in names]
-        together = covariance(drawn, runs, macro, positions, plan)
+        of_runs = covariance(drawn, runs, macro, positions, plan)
         yield Statistic(
-            label=macro, metric=metric, recipe=recipe, observed=observed, replicates=drawn, covariance=together
+            label=macro, metric=metric, recipe=recipe, observed=observed, replicates=drawn, covariance=of_runs
         )
 
 
 def nothing(label: Label, runs: int, *, metric: str, recipe: str) -> Statistic:
-    """What is said of a label that has no number."""
+    """The statistic of a label that is not measured: NaN."""
     return Statistic(
         label=label,
         metric=metric,
@@ -234,9 +234,9 @@ def _observed(runs: list[Predictions], position: int, label: Label, metric: str)
 def covariance(
     replicates: np.ndarray, runs: list[Predictions], label: Label, positions: list[int], plan: Comparison
 ) -> np.ndarray:
-    """How the runs' values vary together with the patients: by their replicates, or by DeLong's components.
+    """The covariance of the runs' values over samples of patients, from replicates or from DeLong's components.
 
-    `positions`: the labels behind `label`, which are several for the macro.
+    `positions`: the positions of the labels in `label`, several for the macro.
     """
     if plan.method == "delong":
         scores = np.array([run.score[positions] for run in runs])

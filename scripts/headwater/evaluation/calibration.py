@@ -16,7 +16,7 @@ from headwater.evaluation.statistics import means, readers, recalibration, relia
 from headwater.evaluation.statistics.means import Summed
 
 COEFFICIENTS = ("intercept", "slope")
-"""What a logistic recalibration tells."""
+"""The coefficients of a logistic recalibration."""
 
 CALIBRATION = Table(
     name="calibration",
@@ -25,7 +25,7 @@ CALIBRATION = Table(
         "fitted_to": TEXT,
         "recipe": TEXT,
         "source": TEXT,
-        # what the test split calls it, and what the network calls it
+        # its name in the tested dataset, and in the dataset that the network was fitted to
         "label": TEXT,
         "asked": TEXT,
         "scores": TEXT,
@@ -34,7 +34,7 @@ CALIBRATION = Table(
     },
     keys=("fitted_to", "recipe", "source", "label", "asked", "scores"),
 )
-"""How far scores can be read as probabilities; `scores`: raw, or scaled by temperature."""
+"""Calibration of scores; `scores`: raw, or scaled by temperature."""
 
 RELIABILITY = Table(
     name="reliability",
@@ -56,11 +56,11 @@ RELIABILITY = Table(
     },
     keys=("fitted_to", "recipe", "source", "label", "asked", "scores", "bin"),
 )
-"""Points of the reliability plots, seeds pooled; equal scores share a bin."""
+"""Points of the reliability plots, with seeds pooled; equal scores are in one bin."""
 
 
 def rows(group: SeedGroup) -> Iterator[dict]:
-    """Intercept, slope, Brier score and expected over observed of each label and the macro: rows of `CALIBRATION`."""
+    """Intercept, slope, Brier score and expected / observed of each label and the macro: rows of `CALIBRATION`."""
     measured = [at for at, label in enumerate(group.labels) if label.measured]
     ratios = iter(group.ratios(_sums(group, measured)))
     quantities = {
@@ -80,7 +80,7 @@ def rows(group: SeedGroup) -> Iterator[dict]:
 
 
 def _sums(group: SeedGroup, measured: list[int]) -> Iterator[list[Summed]]:
-    """For each label and kind of scores the sums behind the Brier score, then those behind expected over observed."""
+    """For each label and kind of scores the sums of the Brier score, then those of expected / observed."""
     for at in measured:
         target, patient = group.target(at), group.patient[group.labels[at].known]
         patients = {"patients": group.patients}
@@ -93,23 +93,23 @@ def _sums(group: SeedGroup, measured: list[int]) -> Iterator[list[Summed]]:
 
 
 def _coefficient(group: SeedGroup, at: int, kind: str, name: str) -> Quantity:
-    """One coefficient of the recalibration of a label, seed by seed."""
+    """One coefficient of the recalibration of a label for all seeds."""
     fit = {"intercept": recalibration.in_the_large, "slope": recalibration.slope}[name]
     patient = group.patient[group.labels[at].known]
     fits = [fit(group.target(at), score, patient, patients=group.patients) for score in group.scores(at, kind)]
-    # influences instead of replicates: a resample whose classes no longer overlap has no slope
+    # influence functions instead of replicates: a resample in which the scores separate the classes has no slope
     influences = np.array([part.influence for part in fits])
     return Quantity(observed=np.array([part.value for part in fits]), varies=influences, replicated=False)
 
 
 def _logarithm(quantity: Quantity) -> Quantity:
-    """A ratio on the scale on which twice as many and half as many are equally far from the truth."""
+    """A ratio on the logarithmic scale, on which 2 and 1/2 are equally far from 1."""
     with np.errstate(divide="ignore"):
         return replace(quantity, observed=np.log(quantity.observed), varies=np.log(quantity.varies))
 
 
 def _row(group: SeedGroup, label: Label, asked: str, kind: str, quantities: dict[str, Quantity]) -> dict:
-    """One row; without quantities a row without numbers."""
+    """One row; without quantities its numbers are NaN."""
     level, numbers = group.comparison.level, {}
     for name in (*COEFFICIENTS, "brier", "ratio"):
         estimate = quantities[name].estimate(label) if quantities else readers.UNKNOWN
@@ -118,7 +118,7 @@ def _row(group: SeedGroup, label: Label, asked: str, kind: str, quantities: dict
         if name == "ratio":
             value = np.exp(estimate.value)
             columns = {key: np.exp(number) for key, number in columns.items()}
-            # the delta method: the error of exp(x) is exp(x) times that of x
+            # the delta method: the standard error of exp(x) is exp(x) times that of x
             columns["ratio_se"] = value * estimate.standard_error
         numbers |= columns
     without_slope = bool(quantities) and np.isnan(numbers["slope"]) and not np.isnan(numbers["intercept"])

@@ -1,4 +1,4 @@
-"""Labels: which of them take part in a comparison, decided from who bears them before any score is looked at."""
+"""Eligibility: which labels are measured and tested, decided from the targets alone, before any score is seen."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from headwater.study.comparison import FEW_POSITIVE, Comparison
 
 @dataclass(frozen=True, kw_only=True)
 class Label:
-    """One label's part in the comparison, decided from the targets alone."""
+    """One label's role in the comparison, and the counts that decide it."""
 
     name: str
     known: np.ndarray
@@ -25,11 +25,11 @@ class Label:
     positive_patients: int
     negative_patients: int
     measured: bool
-    """Whether it has a number: both classes in test, and something to learn in train."""
+    """Whether the metric is computed: both classes are in the test split and in the training split."""
     tested: bool
     """Whether it is in its family of tests and in the macro."""
     few: bool
-    """Whether so few patients bear it, or do not, that it is tested with caution."""
+    """Whether so few patients have it, or do not, that it is tested with caution."""
     note: str
     classes: tuple[str, ...]
     """Which patients its task needs, positive or negative ones: nearly always both."""
@@ -50,7 +50,7 @@ class Label:
 
     @property
     def most_degrees_of_freedom(self) -> float:
-        """With few patients, one less than the smaller class has; else without bound."""
+        """The limit of degrees of freedom: with few patients one less than the smaller class, else infinite."""
         return self.smaller_class - 1 if self.few else np.inf
 
 
@@ -68,14 +68,15 @@ def untaught(counts: pd.DataFrame, labels: Iterable[str], *, comparison: Compari
 
 
 def parts(run: Predictions, *, comparison: Comparison, untaught: dict[str, str]) -> list[Label]:
-    """What part each label of a run takes, in their order."""
+    """The eligibility of each label of a run, in their order."""
     return [of(run, position, comparison=comparison, untaught=untaught) for position in range(len(run.labels))]
 
 
 def of(run: Predictions, position: int, *, comparison: Comparison, untaught: dict[str, str]) -> Label:
-    """What part a label takes, by how many patients bear it and how many do not."""
+    """The eligibility of a label, by the numbers of patients with and without it."""
     name = str(run.labels[position])
     target, patients = run.target[position], run.patients
+    # a patient with positive and negative cases is in both sets
     with_finding, without = set(patients[target == 1]), set(patients[target == 0])
     many, classes = {"positive": len(with_finding), "negative": len(without)}, comparison.classes_of(name)
     missing = next((kind for kind in classes if not many[kind]), "")
@@ -121,15 +122,16 @@ def subsets(
                 file=run.file,
                 remedy=did_you_mean(label, [label.name for label in labels]),
             )
+        # a subset with all tested labels would repeat the macro, and one with none has no value
         if set() < tested & set(chosen) < tested:
             by_macro[OF_SUBSET + name] = [label for label in fitting if label.name in chosen]
     return by_macro
 
 
 def macro(run: Predictions, labels: list[Label], *, inside: list[Label] | None = None, name: str = MACRO) -> Label:
-    """The mean over those of the labels that are inside and tested; its positives bear at least one of them.
+    """The macro: the mean over the tested labels of `inside`, by default of all.
 
-    Without `inside` all are.
+    Its positive cases are those with at least one of these labels.
     """
     inside = labels if inside is None else inside
     outside = [f"{label.name} ({label.note.partition(': ')[2]})" for label in inside if not label.tested]
@@ -137,7 +139,7 @@ def macro(run: Predictions, labels: list[Label], *, inside: list[Label] | None =
     names = {label.name for label in inside}
     target = run.target[[label.name in names for label in labels]]
     known = np.flatnonzero(~np.isnan(target).all(axis=0)) if inside else np.array([], dtype=np.int64)
-    bearing = np.flatnonzero((target == 1).any(axis=0)) if inside else known
+    positive = np.flatnonzero((target == 1).any(axis=0)) if inside else known
     mean = (
         f"mean of {len(inside)} label{'' if len(inside) == 1 else 's'}"
         if inside
@@ -147,8 +149,8 @@ def macro(run: Predictions, labels: list[Label], *, inside: list[Label] | None =
         name=name,
         known=known,
         patients=len(set(run.patients[known])),
-        positives=len(bearing),
-        positive_patients=len(set(run.patients[bearing])),
+        positives=len(positive),
+        positive_patients=len(set(run.patients[positive])),
         negative_patients=len(set(run.patients[(target == 0).any(axis=0)])) if inside else 0,
         measured=bool(inside),
         tested=bool(inside),

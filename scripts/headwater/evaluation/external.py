@@ -1,7 +1,7 @@
-"""External validation: how networks that were fitted to other hospitals' images do on one hospital's test images.
+"""External validation: networks fitted to other datasets (guests) tested on a dataset beside its own networks (home).
 
-The networks fitted at home are measured as `compare` measures them, bit for bit; guests on the same draw of the same
-patients, so that a guest and the network of the same source at home are compared patient by patient.
+Home networks have exactly the values of `compare`. Guests are measured on the same resamples of the same patients, so
+that a guest and the home network of the same source are compared patient by patient.
 """
 
 from collections.abc import Iterator
@@ -56,21 +56,21 @@ CROSSED = Table(
     },
     keys=("fitted_to", "metric", "recipe", "source", "label"),
 )
-"""One row per metric, recipe, label, source and dataset that was fitted to; `dataset` is the one tested on, `home_*` is
-the same source fitted to that one, over the same findings."""
+"""One row per metric, recipe, label, source and dataset that was fitted to; `dataset` is the tested one, and `home_*`
+are the values of the same source fitted to it, over the same findings."""
 
 ORDER = ("fitted_to", "metric", "recipe", "label", "source")
-"""By which columns the rows of `CROSSED` are sorted."""
+"""The columns by which the rows of `CROSSED` are sorted."""
 
 NOT_COMPARED = (
     *("home_value", "home_se", "home_low", "home_high"),
     *("difference", "difference_se", "difference_low", "difference_high", "degrees_of_freedom", "p"),
 )
-"""Columns that a network fitted at home has nothing for."""
+"""Columns that are NaN for home networks."""
 
 
 def without_controls(comparison: Comparison) -> Comparison:
-    """The comparison with its controls left out: they stay at home."""
+    """The comparison without its controls, which are not validated externally."""
     controls = {*comparison.again, *comparison.shuffled}
     sources = tuple(source for source in comparison.sources if source not in controls)
     return comparison.model_copy(update={"sources": sources, "again": {}, "shuffled": ()})
@@ -89,7 +89,7 @@ def by_dataset(files: list[Path], fitted_to: Exchanges) -> dict[str, list[Path]]
         dataset = str(read_column(file, "dataset").iloc[0])
         if dataset not in files_of:
             raise UserError(
-                f"is of networks fitted to {dataset}, which is not asked for", file=file, remedy="leave it out"
+                f"is of networks fitted to {dataset}, which shares no finding", file=file, remedy="leave the file out"
             )
         files_of[dataset].append(file)
     return files_of
@@ -101,7 +101,7 @@ def there(comparison: Comparison, other: Exchange) -> Comparison:
 
 
 def untaught_there(other: Exchange, counts: Path, *, comparison: Comparison) -> dict[str, str]:
-    """Why networks fitted to another dataset could not learn a label, by the tested dataset's name of it."""
+    """The reason why networks fitted to another dataset could not learn a label, by its name in the tested dataset."""
     table = LABELS.read(counts)
     asked = [name for _, name in other.labels]
     reasons = eligibility.untaught(table, asked, comparison=there(comparison, other), file=counts)
@@ -109,7 +109,7 @@ def untaught_there(other: Exchange, counts: Path, *, comparison: Comparison) -> 
 
 
 def at_home(statistics: list[Statistic], *, comparison: Comparison) -> Iterator[dict]:
-    """One row per statistic and source that was fitted to the dataset itself, from what `compare` compares."""
+    """One row per statistic and source of the home networks, from the statistics of `compare`."""
     for statistic in statistics:
         findings = len(_tested(statistics, statistic.metric))
         for source in without_controls(comparison).sources:
@@ -138,7 +138,7 @@ def read_guests(
     comparison: Comparison,
     threads: int,
 ) -> Iterator[dict]:
-    """The rows of the networks fitted to one other dataset, from the files in which they predict this one's cases."""
+    """The rows of the networks fitted to one other dataset, from their predictions on this dataset's cases."""
     plain = without_controls(comparison)
     guests = predictions.read_elsewhere(plain, files, fitted_to=other, home=next(iter(home.values())))
     labels = eligibility.parts(next(iter(guests.values())), comparison=plain, untaught=untaught)
@@ -163,9 +163,9 @@ def of_guests(
     comparison: Comparison,
     threads: int = 1,
 ) -> Iterator[dict]:
-    """One row per label, then the macro of them, and source: what it reaches, and how far that is from at home.
+    """One row per label and source, then per macro and source: the guest's value, and its difference from home.
 
-    `guests` were fitted to another dataset; `labels` are those that both have, `statistics` those of `home`.
+    `labels` are those that both datasets have; `statistics` are those of `home`.
     """
     plain = of_shared(without_controls(comparison), [label.name for label in labels])
     asked = dict(fitted_to.labels) | {MACRO: MACRO}
@@ -174,7 +174,7 @@ def of_guests(
     }
     hosts = _hosts(home, list(asked), plain)
     home_by_label = {(host.metric, host.recipe, host.label.name): host for host in statistics}
-    # trainings on different images are not paired, whatever their seeds
+    # nested: trainings on different images are not paired, even with equal seeds
     both = plain.model_copy(
         update={
             "sources": (*plain.sources, *(_guest(source, fitted_to) for source in plain.sources)),
@@ -204,21 +204,21 @@ def of_guests(
 
 
 def _guest(source: str, fitted_to: Exchange) -> str:
-    """What a source is called whose networks were fitted to another dataset; no source has a space in its name."""
+    """The name of a source as a guest, which is unique because names of sources have no spaces."""
     return f"{source} fitted to {fitted_to.dataset}"
 
 
 def _hosts(home: Runs, labels: list[str], plain: Comparison) -> Runs:
-    """The runs at home, controls aside, with the shared labels only."""
+    """The home runs without controls, with the shared labels only."""
     return {run: predictions.narrowed(predicted, labels) for run, predicted in home.items() if run[0] in plain.sources}
 
 
 def _joined(
     statistic: Statistic, home_statistics: list[Statistic], runs: list, labels: list[Label], *, comparison: Comparison
 ) -> Statistic:
-    """A statistic of the runs at home, controls aside, and below them of the guests; `runs` are theirs in that order.
+    """The statistic of the home runs without controls, followed by the guests; `runs` are in that order.
 
-    `home_statistics` are the statistics of the labels that it is the mean of.
+    `home_statistics` are those of the labels that it averages.
     """
     if not statistic.label.measured:
         return bootstrap.nothing(statistic.label, len(runs), metric=statistic.metric, recipe=statistic.recipe)
@@ -240,13 +240,13 @@ def _joined(
 
 
 def _own_runs(comparison: Comparison) -> np.ndarray:
-    """Where the runs that are no control stand among all at home."""
+    """Positions of the home runs that are not controls."""
     own = [source in without_controls(comparison).sources for source in comparison.sources]
     return np.flatnonzero(np.repeat(own, len(comparison.seeds)))
 
 
 def _facts(statistic: Statistic, source: str, *, findings: int, comparison: Comparison) -> dict:
-    """What a cell is about, and how many patients are behind it."""
+    """The columns that identify a row, and its counts."""
     label = statistic.label
     return pairwise.facts(statistic, comparison=comparison) | {
         "source": source,

@@ -1,7 +1,7 @@
-"""Multiplicity: which tests were declared together, how their p are corrected, and whether the controls passed.
+"""Multiplicity: the families of tests, the correction of their p-values, and the outcome of the controls.
 
-Three families were declared before any result: the macro of all datasets, pairs, recipes and metrics; all single
-labels; and the macro tests of the controls, which ask whether the comparison itself can be believed.
+Three families are declared before any result: the macro of all datasets, pairs, recipes and metrics; all single labels;
+and the macro tests of the controls, which validate the comparison itself.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from headwater.study.grid import Grid
 CONFIRMATORY, EXPLORATORY, CONTROL = "confirmatory", "exploratory", "control"
 
 PLACE = ["dataset", "recipe"]
-"""What a control vouches for: its runs' metrics fall together, since a metric may not know what guessing reaches."""
+"""A control is judged per dataset and recipe over all metrics, because some metrics have no chance level."""
 
 TEST = ["dataset", "metric", "recipe", "source", "reference"]
 
@@ -28,9 +28,9 @@ Correct = Callable[[np.ndarray], np.ndarray]
 
 
 def corrected(rows: pd.DataFrame, *, grid: Grid, order: dict[str, list[str]], replicates: pd.DataFrame) -> pd.DataFrame:
-    """The comparisons in reading order, each test with its family, correction, adjusted p, verdict and controls.
+    """The comparisons in the order of the config, with family, correction, adjusted p, significance and controls.
 
-    `order` gives each dataset's labels, the macro among them; `replicates` are what max-T corrects by.
+    `order` gives each dataset's labels, including the macro; `replicates` are used by max-T.
     """
     rows = rows.loc[sorted(rows.index, key=lambda at: _place(rows.loc[at], grid, order))].reset_index(drop=True)
     rows = rows.assign(family=_families(rows, grid), correction="", p_adjusted=np.nan, correction_resamples=0)
@@ -54,10 +54,10 @@ def corrected(rows: pd.DataFrame, *, grid: Grid, order: dict[str, list[str]], re
 
 
 def _place(row: pd.Series, grid: Grid, order: dict[str, list[str]]) -> tuple:
-    """Where a row stands: datasets, metrics, recipes, labels and sources as in the config, lone sources first."""
+    """The sort key of a row: the order of the config, with sources without a reference first and controls last."""
     if row["label"] not in order[row["dataset"]]:
         raise UserError(
-            f"{row['dataset']}: label {row['label']!r} is compared, but its archive has none",
+            f"{row['dataset']}: label {row['label']!r} is compared, but its archive does not have it",
             remedy="run compare again",
         )
     sources = ["", *(source.name for source in grid.sources if not source.control)]
@@ -75,7 +75,7 @@ def _place(row: pd.Series, grid: Grid, order: dict[str, list[str]]) -> tuple:
 
 
 def _families(rows: pd.DataFrame, grid: Grid) -> list[str]:
-    """The family of each row; none for what is not tested, nor for the single labels of a control."""
+    """The family of each row; "" if it is not tested, or is a single label of a control."""
     controls = {source.name for source in grid.sources if source.control}
 
     def family(row: tuple) -> str:
@@ -89,7 +89,7 @@ def _families(rows: pd.DataFrame, grid: Grid) -> list[str]:
 
 
 def _max_t(rows: pd.DataFrame, replicates: pd.DataFrame) -> pd.DataFrame:
-    """Adjusted p and how many replicates it comes from; replicates of different datasets are matched by number."""
+    """Adjusted p and the number of replicates; replicates of different datasets are matched by number."""
     drawn_of = {test: part.set_index("replicate")["difference"] for test, part in replicates.groupby(TEST)}
     tests = list(rows[TEST].itertuples(index=False, name=None))
     for dataset, *_, source, reference in [test for test in tests if test not in drawn_of]:
@@ -100,7 +100,7 @@ def _max_t(rows: pd.DataFrame, replicates: pd.DataFrame) -> pd.DataFrame:
 
 
 def _against_margin(rows: pd.DataFrame, *, level: float) -> pd.DataFrame:
-    """Adjusted p against the margin, family by family, and what they allow to be claimed."""
+    """Adjusted p against the margin, per family, and whether non-inferiority and equivalence are shown."""
     for column in AGAINST_MARGIN:
         adjusted = pd.Series(np.nan, index=rows.index)
         for family, correct in ((CONFIRMATORY, corrections.holm), (EXPLORATORY, corrections.benjamini_hochberg)):
@@ -111,7 +111,7 @@ def _against_margin(rows: pd.DataFrame, *, level: float) -> pd.DataFrame:
 
 
 def _controls(rows: pd.DataFrame, *, level: float) -> list[str]:
-    """How the controls came out on the dataset, metric and recipe of each row."""
+    """The outcome of the controls for the dataset and recipe of each row."""
     outcomes = {}
     for place, part in rows[rows["family"] == CONTROL].groupby(PLACE):
         failed = part[part["p_adjusted"] <= level].itertuples()
@@ -121,5 +121,5 @@ def _controls(rows: pd.DataFrame, *, level: float) -> list[str]:
 
 
 def failed(rows: pd.DataFrame) -> pd.DataFrame:
-    """The control tests that came out as they must not."""
+    """The control tests that are significant, which they should not be."""
     return rows[(rows["family"] == CONTROL) & rows["significant"]]

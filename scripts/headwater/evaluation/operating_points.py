@@ -1,4 +1,4 @@
-"""Operating points: what alarms find and miss on the test split, at thresholds chosen on the validation split."""
+"""Operating points: sensitivity, specificity and predictive values on test, at thresholds set on validation."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -36,11 +36,11 @@ THRESHOLDS = Table(
     },
     keys=("fitted_to", "recipe", "source", "label", "asked"),
 )
-"""What alarms find and miss on the test split, at the thresholds of the validation split."""
+"""Rates on the test split at the thresholds of the validation split."""
 
 
 def rows(group: SeedGroup) -> Iterator[dict]:
-    """What the alarms of each label find and miss on the test split, and in the mean: rows of `THRESHOLDS`."""
+    """The rates of each label and the macro on the test split: rows of `THRESHOLDS`."""
     labels = [_with_threshold(group, at) for at in range(len(group.labels))]
     measured = [at for at, label in enumerate(labels) if label.measured]
     ratios = iter(group.ratios(sums for at in measured for sums in _sums(group, at)))
@@ -56,7 +56,7 @@ def rows(group: SeedGroup) -> Iterator[dict]:
 
 
 def _with_threshold(group: SeedGroup, at: int) -> Label:
-    """The label at a position, left out where a validation split gives no threshold for it."""
+    """The label at a position, excluded if the validation split of a network gives no threshold for it."""
     label = group.labels[at]
     if not label.measured or not any(np.isnan(chosen.thresholds[group.asked[at]]) for chosen in group.choices):
         return label
@@ -64,10 +64,10 @@ def _with_threshold(group: SeedGroup, at: int) -> Label:
 
 
 def _sums(group: SeedGroup, at: int) -> Iterator[list[Summed]]:
-    """The sums behind each rate of a label, seed by seed."""
+    """The sums of each rate of a label, one per seed."""
     target, patient = group.target(at), group.patient[group.labels[at].known]
     parts = [
-        operating.told_apart(target, score, threshold=chosen.thresholds[group.asked[at]])
+        operating.correctness(target, score, threshold=chosen.thresholds[group.asked[at]])
         for score, chosen in zip(group.scores(at, RAW), group.choices, strict=True)
     ]
     for name in RATES:
@@ -75,7 +75,7 @@ def _sums(group: SeedGroup, at: int) -> Iterator[list[Summed]]:
 
 
 def _row(group: SeedGroup, label: Label, asked: str, thresholds: np.ndarray, quantities: dict[str, Quantity]) -> dict:
-    """One row; without quantities a row without numbers."""
+    """One row; without quantities its numbers are NaN."""
     numbers = {"asked_specificity": group.comparison.specificity, "threshold": thresholds.mean()}
     numbers |= {"threshold_low": thresholds.min(), "threshold_high": thresholds.max()}
     for name in RATES:
@@ -88,10 +88,10 @@ def _row(group: SeedGroup, label: Label, asked: str, thresholds: np.ndarray, qua
 
 
 def _interval(estimate: Estimate, label: Label, *, level: float) -> tuple[float, float]:
-    """The interval of a rate; where it is 0 or 1 in every run, Clopper and Pearson's (1934, Biometrika 26:404)."""
+    """The interval of a rate; if it is 0 or 1 in every run, Clopper and Pearson's (1934, Biometrika 26:404)."""
     if estimate.constant and estimate.value in SHARE:
-        # nothing varies, so that there is no standard error; yet that many patients alike leave other rates open
-        many = label.smaller_class
-        exact = binomtest(int(estimate.value) * many, many).proportion_ci(1 - level, method="exact")
+        # the standard error is 0, but so few patients with the same outcome do not exclude other rates
+        patients = label.smaller_class
+        exact = binomtest(int(estimate.value) * patients, patients).proportion_ci(1 - level, method="exact")
         return float(exact.low), float(exact.high)
     return estimate.interval_inside(level, bounds=SHARE)

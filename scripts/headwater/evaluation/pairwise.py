@@ -1,4 +1,4 @@
-"""Pairs of sources compared: what one statistic says of each pair, in the columns of the table of comparisons."""
+"""Pairwise comparisons: the rows of the table of comparisons, from the statistics of all runs."""
 
 from collections.abc import Iterator
 
@@ -35,7 +35,7 @@ COMPARISONS = Table(
         "difference_high": NUMBER,
         "degrees_of_freedom": NUMBER,
         "p": NUMBER,
-        # the same question asked of the replicates alone, and the smallest p that they can give
+        # p from the replicates alone, and the smallest p that so many replicates can give
         "p_percentile": NUMBER,
         "smallest_p": NUMBER,
         # against the margin; the interval covers 1 - 2 x level
@@ -43,10 +43,10 @@ COMPARISONS = Table(
         "p_equivalent": NUMBER,
         "margin_low": NUMBER,
         "margin_high": NUMBER,
-        # difference in standard deviations of one training; share of seed pairs in which the source is better
+        # difference in standard deviations over trainings; share of pairs of seeds in which the source is better
         "effect": NUMBER,
         "superiority": NUMBER,
-        # the published study's way, where it is asked for
+        # by the method of the published study, if the config chooses it
         "published_value": NUMBER,
         "published_sd": NUMBER,
         "published_reference": NUMBER,
@@ -66,7 +66,7 @@ COMPARISONS = Table(
     },
     keys=("metric", "recipe", "label", "source", "reference"),
 )
-"""One row per metric, recipe, label, source and reference; no reference: the source alone."""
+"""One row per metric, recipe, label, source and reference; without a reference the source alone."""
 
 REPLICATES = Table(
     name="replicates",
@@ -81,11 +81,11 @@ REPLICATES = Table(
     },
     keys=("metric", "recipe", "source", "reference", "replicate"),
 )
-"""Differences of the macro with patients and seeds resampled; empty where undefined."""
+"""Differences of the macro with patients and seeds resampled; NaN where undefined."""
 
 
 def rows(statistic: Statistic, *, comparison: Comparison) -> Iterator[dict]:
-    """One row per declared pair and control; a source that no pair names first has a row without a reference."""
+    """One row per declared pair and control; sources that are never compared with a reference have one without."""
     pairs = pairs_of(statistic.metric, comparison)
     named = {source for source, _ in pairs}
     alone = [(source, "") for source in comparison.sources if source not in named]
@@ -95,7 +95,7 @@ def rows(statistic: Statistic, *, comparison: Comparison) -> Iterator[dict]:
 
 
 def facts(statistic: Statistic, *, comparison: Comparison) -> dict:
-    """What a row is about, and how many patients are behind it."""
+    """The columns that identify a row, and its counts."""
     label = statistic.label
     return {
         "dataset": comparison.dataset,
@@ -114,9 +114,9 @@ def facts(statistic: Statistic, *, comparison: Comparison) -> dict:
 
 
 def _controls(metric: str, comparison: Comparison) -> list[tuple[str, str]]:
-    """(control, what it must not differ from); guessing is known for some metrics only."""
-    guessed = hasattr(registry.load("metrics", metric), "CHANCE")
-    return [*comparison.again.items(), *((source, CHANCE) for source in comparison.shuffled if guessed)]
+    """(control, what it must not differ from); shuffled labels only if the metric has a chance level."""
+    has_chance = hasattr(registry.load("metrics", metric), "CHANCE")
+    return [*comparison.again.items(), *((source, CHANCE) for source in comparison.shuffled if has_chance)]
 
 
 def pairs_of(metric: str, comparison: Comparison) -> list[tuple[str, str]]:
@@ -125,7 +125,7 @@ def pairs_of(metric: str, comparison: Comparison) -> list[tuple[str, str]]:
 
 
 def _row(statistic: Statistic, source: str, reference: str, *, comparison: Comparison) -> dict:
-    """Values, intervals and p of one source against another, against chance, or alone."""
+    """Values, intervals and p of a source against another, against chance, or alone."""
     label = statistic.label
     tested = bool(reference) and label.tested
     difference = _difference(statistic, source, reference, comparison)
@@ -147,7 +147,7 @@ def _row(statistic: Statistic, source: str, reference: str, *, comparison: Compa
 
 
 def reached(statistic: Statistic, source: str, *, comparison: Comparison, called: str, prefix: str) -> dict[str, float]:
-    """What a source reaches, its standard error and its interval, in columns of these names."""
+    """The value of a source, its standard error and its interval, as columns with these names."""
     value = _value(statistic, source, comparison)
     return {
         called: value.value,
@@ -156,7 +156,7 @@ def reached(statistic: Statistic, source: str, *, comparison: Comparison, called
 
 
 def apart(statistic: Statistic, source: str, reference: str, *, comparison: Comparison) -> dict[str, float]:
-    """How far a source lies from another: the difference with its interval, degrees of freedom and p."""
+    """The difference of a source from another, with its interval, degrees of freedom and p."""
     difference = _difference(statistic, source, reference, comparison)
     replicates = resampled_difference(statistic, source, reference, comparison)
     tests = _significance(difference, replicates, tested=statistic.label.tested, comparison=comparison)
@@ -189,10 +189,10 @@ def macro_replicates(statistics: list[Statistic], *, comparison: Comparison) -> 
         if statistic.label.name == MACRO and statistic.label.measured:
             for source, reference in pairs_of(statistic.metric, comparison):
                 differences = resampled_difference(statistic, source, reference, comparison)
-                named = {"dataset": comparison.dataset, "metric": statistic.metric, "recipe": statistic.recipe}
-                named |= {"source": source, "reference": reference}
+                test = {"dataset": comparison.dataset, "metric": statistic.metric, "recipe": statistic.recipe}
+                test |= {"source": source, "reference": reference}
                 parts.append(
-                    pd.DataFrame({**named, "replicate": np.arange(len(differences)), "difference": differences})
+                    pd.DataFrame({**test, "replicate": np.arange(len(differences)), "difference": differences})
                 )
     return pd.concat(parts, ignore_index=True) if parts else REPLICATES.frame([])
 
@@ -201,14 +201,14 @@ def macro_replicates(statistics: list[Statistic], *, comparison: Comparison) -> 
 
 
 def _at(source: str, comparison: Comparison) -> slice:
-    """Where a source's runs stand."""
+    """The positions of a source's runs."""
     seeds = len(comparison.seeds)
     first = comparison.sources.index(source) * seeds
     return slice(first, first + seeds)
 
 
 def _value(statistic: Statistic, source: str, comparison: Comparison) -> Estimate:
-    """What a source reaches; guessing is known exactly."""
+    """The value of a source; that of chance has no error."""
     if source == "":
         return UNKNOWN
     if source == CHANCE:
@@ -221,19 +221,19 @@ def _value(statistic: Statistic, source: str, comparison: Comparison) -> Estimat
 
 
 def _difference(statistic: Statistic, source: str, reference: str, comparison: Comparison) -> Estimate:
-    """How far a source lies from its reference."""
+    """The difference of a source from its reference."""
     if reference == "":
         return UNKNOWN
     if reference == CHANCE:
         value, chance = (_value(statistic, name, comparison) for name in (source, reference))
         return value.above(chance.value)
-    one, other = _at(source, comparison), _at(reference, comparison)
-    both = np.r_[one, other]
-    # an A/A control repeats a training with other random numbers: its seeds are paired with none
+    of_source, of_reference = _at(source, comparison), _at(reference, comparison)
+    both = np.r_[of_source, of_reference]
+    # an A/A control repeats a training with other random numbers, so its seeds are not paired with its source's
     paired = comparison.pairing == "paired" and source not in comparison.again
     estimate = readers.of_difference(
-        statistic.observed[one],
-        statistic.observed[other],
+        statistic.observed[of_source],
+        statistic.observed[of_reference],
         statistic.covariance[np.ix_(both, both)],
         paired=paired,
         patients=statistic.label.smaller_class,
@@ -246,14 +246,14 @@ def _resampled(statistic: Statistic, source: str, comparison: Comparison) -> np.
     if source == CHANCE:
         return np.full(statistic.replicates.shape[1], registry.load("metrics", statistic.metric).CHANCE)
     values = statistic.replicates[_at(source, comparison)].T
-    # trainings of one source on two datasets are different trainings
-    named = f"{comparison.dataset}/{source}"
-    counts = resampling.seed_counts(values.shape[1], resamples=len(values), seed=comparison.seed, source=named)
+    # with the dataset in the key, as trainings of one source on two datasets are independent
+    key = f"{comparison.dataset}/{source}"
+    counts = resampling.seed_counts(values.shape[1], resamples=len(values), seed=comparison.seed, source=key)
     return resampling.over_seeds(values, counts)
 
 
 def resampled_difference(statistic: Statistic, source: str, reference: str, comparison: Comparison) -> np.ndarray:
-    """A difference with patients and seeds resampled: (resamples,); NaN where it is undefined."""
+    """A difference with patients and seeds resampled: (resamples,); NaN where undefined."""
     return _resampled(statistic, source, comparison) - _resampled(statistic, reference, comparison)
 
 
@@ -278,9 +278,10 @@ def _interval(difference: Estimate, replicates: np.ndarray, comparison: Comparis
 def _significance(
     difference: Estimate, replicates: np.ndarray, *, tested: bool, comparison: Comparison
 ) -> dict[str, float]:
-    """p by the chosen method, and by the replicates alone."""
+    """p by the configured method, and by the replicates alone."""
     defined = int((~np.isnan(replicates)).sum())
     percentile = significance.two_sided(replicates, observed=difference.value) if tested else np.nan
+    # a difference of exactly 0 has p = 1 by any method
     p = percentile if _by_replicates(difference, comparison) and difference.value != 0 else difference.p()
     return {
         "p": p if tested else np.nan,
@@ -290,14 +291,14 @@ def _significance(
 
 
 def _by_replicates(difference: Estimate, comparison: Comparison) -> bool:
-    """Whether the replicates judge: as declared, or because nothing varies, so that there is no t."""
+    """Whether p comes from replicates: by the config, or because the variance is 0 and t undefined."""
     return comparison.method == "percentile" or difference.constant
 
 
 def _against_margin(
     difference: Estimate, replicates: np.ndarray, *, metric: str, tested: bool, comparison: Comparison
 ) -> dict[str, float]:
-    """One-sided p of a difference that is worse, or larger either way, than the margin; NaN without one."""
+    """p of non-inferiority and of equivalence (two one-sided tests), and their interval; NaN without a margin."""
     if comparison.margin is None or not tested:
         return dict.fromkeys(("p_noninferior", "p_equivalent", "margin_low", "margin_high"), np.nan)
     margin = comparison.margin
@@ -307,6 +308,7 @@ def _against_margin(
     else:
         worse, better = difference.p_above(-margin), difference.mirrored().p_above(-margin)
         low, high = difference.interval(2 * comparison.level)
+    # non-inferiority excludes the worse direction, equivalence both: the larger p decides
     noninferior = worse if registry.load("metrics", metric).BETTER == "higher" else better
     return {
         "p_noninferior": noninferior,
@@ -317,10 +319,10 @@ def _against_margin(
 
 
 def _effects(statistic: Statistic, source: str, reference: str, comparison: Comparison) -> dict[str, float]:
-    """How much better the source is in units of one training, and how often its training is the better one."""
+    """The difference in standard deviations over trainings, and the share of pairs of seeds with the source ahead."""
     if reference in ("", CHANCE):
         return {"effect": np.nan, "superiority": np.nan}
-    one, other = (statistic.observed[_at(name, comparison)] for name in (source, reference))
+    values, others = (statistic.observed[_at(name, comparison)] for name in (source, reference))
     if registry.load("metrics", statistic.metric).BETTER == "lower":
-        one, other = other, one
-    return {"effect": readers.standardised(one, other), "superiority": readers.superiority(one, other)}
+        values, others = others, values
+    return {"effect": readers.standardised(values, others), "superiority": readers.superiority(values, others)}

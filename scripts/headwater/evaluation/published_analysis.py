@@ -1,4 +1,4 @@
-"""As published: the comparisons made once more the way of the chest radiograph study, beside ours."""
+"""As published: the comparisons once more by the method of the published chest radiograph study, beside ours."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from headwater.study.comparison import Comparison
 
 
 def beside(rows: list[dict], runs: Runs, labels: list[Label], *, comparison: Comparison, threads: int) -> list[dict]:
-    """The rows of comparisons with the study's numbers: one training per source, images resampled 1,000 times."""
+    """The rows of comparisons with the published method's numbers: one seed, images resampled 1,000 times."""
     once = comparison.model_copy(update={"seeds": (min(comparison.seeds),), "resamples": published.RESAMPLES})
     chosen = {recipe: of_recipe(runs, recipe, once) for recipe in comparison.recipes}
     drawn = image_replicates(chosen, labels, comparison=once, threads=threads)
@@ -19,7 +19,7 @@ def beside(rows: list[dict], runs: Runs, labels: list[Label], *, comparison: Com
     means = {MACRO: list(positions)} | {OF_SUBSET + name: comparison.subset(name) for name in comparison.subsets}
 
     def replicates(row: dict, source: str) -> np.ndarray | None:
-        """(labels, resamples) behind a row: one label, or all of them for the macro, or those of a subset."""
+        """(labels, resamples) of a row: one label, or all of them for the macro, or those of a subset."""
         of = means.get(row["label"], [row["label"]])
         asked = [(positions[name], row["metric"]) for name in of]
         inside = [places.index(place) for place in asked if place in places]
@@ -31,9 +31,10 @@ def beside(rows: list[dict], runs: Runs, labels: list[Label], *, comparison: Com
     return [row | _numbers(replicates(row, row["source"]), replicates(row, row["reference"])) for row in rows]
 
 
-def _numbers(one: np.ndarray | None, other: np.ndarray | None) -> dict[str, float]:
-    """The study's columns of one row."""
-    numbers = [*(published.mean_and_sd(part) if part is not None else (np.nan, np.nan) for part in (one, other))]
-    pair = one is not None and other is not None
-    p = published.p(one.mean(axis=0), other.mean(axis=0)) if pair else np.nan
+def _numbers(source: np.ndarray | None, reference: np.ndarray | None) -> dict[str, float]:
+    """The published method's columns of one row."""
+    both = (source, reference)
+    numbers = [published.mean_and_sd(part) if part is not None else (np.nan, np.nan) for part in both]
+    is_pair = source is not None and reference is not None
+    p = published.p(source.mean(axis=0), reference.mean(axis=0)) if is_pair else np.nan
     return dict(zip(published.COLUMNS, (*numbers[0], *numbers[1], p), strict=True))

@@ -1,4 +1,4 @@
-"""What each run predicted, file by file, with the fingerprints of what that came from."""
+"""Provenance of predictions: each run's files with the SHA-256 of the files that they were made from."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -26,10 +26,10 @@ RUN_FILES = Table(
     },
     keys=("dataset", "recipe", "source", "seed", "file"),
 )
-"""What each run predicted, and the files that came from, by their SHA-256."""
+"""The predictions of each run, and the SHA-256 of the files that they were made from."""
 
 RECORDED = ("record", "model", "encoder", "split")
-"""What a file of predictions keeps: digest of the run's record, fingerprints of model, encoder and split."""
+"""Entries that a file of predictions has: digest of the run's record, SHA-256 of model, encoder and split."""
 
 
 def row(file: Path, *, run: tuple[str, str, int], dataset: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""All seeds of one source on one test set, and how what they reach varies with the patients and the trainings."""
+"""Seed groups: all seeds of one source on one test set, and the variation of their values over patients and seeds."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ from headwater.evaluation.validation_choices import Choices, TestedNetwork, choo
 from headwater.study.comparison import Comparison
 
 RAW, SCALED = "raw", "scaled"
-"""Scores as the network gives them, and divided by its temperature."""
+"""Scores as predicted, and divided by the network's temperature."""
 
 SHARE = (0.0, 1.0)
-"""Where rates and the Brier score lie."""
+"""The range of rates and of the Brier score."""
 
 COUNTED = {
     "patients": WHOLE,
@@ -33,7 +33,7 @@ COUNTED = {
     "tested": FLAG,
     "note": TEXT,
 }
-"""Columns that say what a number of a label rests on."""
+"""Columns with the counts behind a label's numbers."""
 
 
 def estimated(*names: str) -> dict[str, str]:
@@ -43,12 +43,12 @@ def estimated(*names: str) -> dict[str, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Quantity:
-    """One quantity of all seeds of a source, and how it varies with the patients."""
+    """One quantity of all seeds of a source, and its variation over patients."""
 
     observed: np.ndarray
     """(seeds,)"""
     varies: np.ndarray
-    """(seeds, resamples) or (seeds, patients): replicates, or the patients' influences."""
+    """(seeds, resamples) or (seeds, patients): replicates, or the influence of each patient."""
     replicated: bool
     """Whether `varies` are bootstrap replicates."""
 
@@ -61,7 +61,7 @@ class Quantity:
 
 
 def mean(quantities: list[Quantity]) -> Quantity:
-    """The mean over labels, patient by patient or replicate by replicate."""
+    """The mean over labels, for each patient or replicate separately, which keeps the correlation between labels."""
     observed, varies = (
         np.mean([getattr(quantity, name) for quantity in quantities], axis=0) for name in ("observed", "varies")
     )
@@ -75,33 +75,33 @@ class SeedGroup:
     networks: tuple[TestedNetwork, ...]
     labels: tuple[Label, ...]
     patient: np.ndarray
-    """(cases,): whose case each is."""
+    """(cases,): the patient of each case."""
     patients: int
     comparison: Comparison
     threads: int
 
     @cached_property
     def choices(self) -> list[Choices]:
-        """What each network's validation split decides."""
+        """The temperature and thresholds by each network's validation split."""
         return [choose(network, specificity=self.comparison.specificity) for network in self.networks]
 
     @cached_property
     def kinds(self) -> tuple[str, ...]:
-        """Which scores there are; without a temperature none are scaled."""
+        """The kinds of scores; if a network has no temperature, only raw ones."""
         temperatures = [value for chosen in self.choices for value in chosen.temperatures.values()]
         return (RAW,) if np.isnan(temperatures).any() else (RAW, SCALED)
 
     @property
     def asked(self) -> tuple[str, ...]:
-        """How the networks call each label."""
+        """The networks' own name of each label."""
         return self.networks[0].asked
 
     @property
     def place(self) -> dict[str, object]:
         """The first columns of all rows."""
         source, recipe, _ = self.networks[0].test.run
-        named = {"dataset": self.comparison.dataset, "fitted_to": self.networks[0].fitted_to}
-        return {**named, "recipe": recipe, "source": source}
+        datasets = {"dataset": self.comparison.dataset, "fitted_to": self.networks[0].fitted_to}
+        return {**datasets, "recipe": recipe, "source": source}
 
     def scores(self, at: int, kind: str) -> list[np.ndarray]:
         """Each network's log-odds of the label at a position, where its target is known."""
@@ -114,7 +114,7 @@ class SeedGroup:
         return self.networks[0].test.target[at, self.labels[at].known]
 
     def ratios(self, summed: Iterable[Sequence[Summed]]) -> list[Quantity]:
-        """Ratios of sums over patients, a sequence with one for each seed: observed, and with patients resampled."""
+        """Ratios of sums over patients, observed and resampled; each entry of `summed` has one sum per seed."""
         parts = [list(of_seeds) for of_seeds in summed]
         columns = [_column(sums) for of_seeds in parts for sums in of_seeds]
         replicates = replication.replicates(
@@ -131,7 +131,7 @@ class SeedGroup:
         ]
 
     def counts(self, label: Label, *notes: str) -> dict[str, object]:
-        """What a number of a label rests on: the last columns of all rows."""
+        """The counts behind a label's numbers: the last columns of all rows."""
         return {
             "patients": label.patients,
             "cases": len(label.known),
@@ -178,11 +178,14 @@ def columns_of(name: str, estimate: Estimate, interval: tuple[float, float]) -> 
 
 
 def _ratio(sums: Summed) -> float:
-    below = sums.cases.sum()
-    return float(sums.total.sum() / below) if below else np.nan
+    """The observed ratio; NaN if its denominator is 0."""
+    denominator = sums.cases.sum()
+    return float(sums.total.sum() / denominator) if denominator else np.nan
 
 
 def _column(sums: Summed) -> Column:
+    """The ratio as a column that is measured in all replicates."""
+
     def measure(counts: np.ndarray, room: int) -> np.ndarray:
         out = np.empty(counts.shape[1])
         means.mean(counts, sums.total, sums.cases, out)

@@ -1,7 +1,7 @@
-"""Subgroups: for whom a network works less well, by sex, age, projection and site of the test patients.
+"""Subgroups: performance by sex, age, projection and site of the test patients.
 
-The difference between the best and the worst group is never zero, not even of networks that work equally well for
-everyone: it is the largest of several numbers that vary by chance. Each group is held against all others instead.
+Each group is compared with all others. The difference between the best and the worst group would be biased: as the
+largest of several random differences, it is above zero even for a network that performs equally well for everyone.
 """
 
 from collections.abc import Iterator
@@ -23,13 +23,13 @@ from headwater.evaluation.statistics.readers import Estimate
 from headwater.study.comparison import Comparison
 
 UNKNOWN_GROUP = "not told"
-"""The group of the cases of which the archive does not record a characteristic."""
+"""The group of cases whose characteristic the archive does not record."""
 
 CHARACTERISTICS = ("sex", "age", "view", "site")
-"""What test cases are parted by."""
+"""The characteristics by which test cases are grouped."""
 
 AGE_BANDS = ((0, "<40"), (40, "40-59"), (60, "60-79"), (80, "80+"))
-"""From which year of age on a case belongs to which band."""
+"""(first year of age, name) of each band."""
 
 SUBGROUPS = Table(
     name="subgroups",
@@ -44,7 +44,7 @@ SUBGROUPS = Table(
         **estimated("value"),
         "rest": NUMBER,
         **estimated("difference"),
-        # of its characteristic the group that lies furthest from all others
+        # whether it is the group of its characteristic with the largest difference
         "largest": FLAG,
         "patients": WHOLE,
         "cases": WHOLE,
@@ -62,10 +62,10 @@ SUBGROUPS = Table(
 
 @dataclass(frozen=True, kw_only=True)
 class Side:
-    """Some of the test cases, and what part each label takes in them."""
+    """A subset of the test cases, and the eligibility of each label in it."""
 
     inside: np.ndarray
-    """(cases,): whether a case is one of them."""
+    """(cases,): whether a case is in the subset."""
     labels: tuple[Label, ...]
     cases: int
     patients: int
@@ -81,42 +81,42 @@ class Group:
     rest: Side
 
     def measured(self, at: int) -> bool:
-        """Whether the label at a position has a number in this group; those of whom nothing is told are but counted."""
+        """Whether the label at a position is measured in this group; the unknown group is only counted."""
         return self.name != UNKNOWN_GROUP and self.side.labels[at].tested
 
     def compared(self, at: int) -> bool:
-        """Whether it has one among the others, too."""
+        """Whether it is measured in this group and in the rest."""
         return self.measured(at) and self.rest.labels[at].tested
 
 
-def of_cases(cases: pd.DataFrame, wanted: np.ndarray, *, file: object) -> pd.DataFrame:
-    """The group of each wanted case by each characteristic, from a table of cases: (cases, characteristics)."""
+def of_cases(cases: pd.DataFrame, names: np.ndarray, *, file: object) -> pd.DataFrame:
+    """The groups of these cases by each characteristic, from a table of cases: (cases, characteristics)."""
     described = cases.set_index("case")
-    absent = sorted(set(wanted) - set(described.index))
+    absent = sorted(set(names) - set(described.index))
     if absent:
-        raise UserError(f"has no case {absent[0]!r}, which is predicted", file=file, remedy="predict it again")
-    described = described.loc[wanted]
-    starts, names = zip(*AGE_BANDS, strict=True)
-    band = pd.cut(described["age"], [*starts, np.inf], right=False, labels=list(names)).astype(object)
-    parted = described[list(CHARACTERISTICS)].assign(age=band.fillna(UNKNOWN_GROUP)).astype(str)
-    return parted.replace("", UNKNOWN_GROUP).reset_index(drop=True)
+        raise UserError(f"has no case {absent[0]!r}, which is predicted", file=file, remedy="run predict again")
+    described = described.loc[names]
+    starts, bands = zip(*AGE_BANDS, strict=True)
+    band = pd.cut(described["age"], [*starts, np.inf], right=False, labels=list(bands)).astype(object)
+    grouped = described[list(CHARACTERISTICS)].assign(age=band.fillna(UNKNOWN_GROUP)).astype(str)
+    return grouped.replace("", UNKNOWN_GROUP).reset_index(drop=True)
 
 
 def groups(
-    run: Predictions, parted: pd.DataFrame, *, comparison: Comparison, untaught: dict[str, str]
+    run: Predictions, grouped: pd.DataFrame, *, comparison: Comparison, untaught: dict[str, str]
 ) -> Iterator[Group]:
     """The groups of all characteristics in their order."""
     sides: dict[bytes, Side] = {}
 
     def side(inside: np.ndarray) -> Side:
-        # the others of two groups are the other group
+        # of a characteristic with two groups, each is the rest of the other and need not be computed twice
         key = inside.tobytes()
         if key not in sides:
             sides[key] = _side(run, inside, comparison=comparison, untaught=untaught)
         return sides[key]
 
     for characteristic in CHARACTERISTICS:
-        values = parted[characteristic].to_numpy()
+        values = grouped[characteristic].to_numpy()
         recorded = values != UNKNOWN_GROUP
         for name in sorted(set(values), key=lambda name: place(characteristic, name)):
             inside = values == name
@@ -125,13 +125,14 @@ def groups(
 
 
 def place(characteristic: str, name: str) -> tuple[int, bool, int, str]:
-    """Where a group stands among all: bands of age as they follow each other, those of whom nothing is told last."""
+    """The sort key of a group: age bands in ascending order, the unknown group last."""
     bands = [band for _, band in AGE_BANDS]
     rank = bands.index(name) if characteristic == "age" and name in bands else 0
     return CHARACTERISTICS.index(characteristic), name == UNKNOWN_GROUP, rank, name
 
 
 def _side(run: Predictions, inside: np.ndarray, *, comparison: Comparison, untaught: dict[str, str]) -> Side:
+    """A subset of the cases with the eligibility of each label in it."""
     part = _part(run, inside)
     labels = [
         eligibility.of(part, position, comparison=comparison, untaught=untaught) for position in range(len(run.labels))
@@ -148,7 +149,7 @@ def _part(run: Predictions, inside: np.ndarray) -> Predictions:
 
 @dataclass(frozen=True, kw_only=True)
 class _Number:
-    """What the runs of a source reach in some cases: (runs,), and with patients drawn anew (runs, resamples)."""
+    """Values of a source's runs in a subset of the cases: (runs,), and with patients resampled (runs, resamples)."""
 
     observed: np.ndarray
     replicates: np.ndarray
@@ -157,7 +158,7 @@ class _Number:
         return _Number(observed=self.observed - other.observed, replicates=self.replicates - other.replicates)
 
     def estimate(self, *labels: Label) -> Estimate:
-        """The mean over seeds, with seeds as readers; of several labels the one with fewest patients counts."""
+        """The mean over seeds, with seeds as readers; the smallest class of all `labels` limits the certainty."""
         fewest = min(label.smaller_class for label in labels)
         spread = readers.covariance(self.replicates, patients=fewest)
         mean = readers.of_source(self.observed, spread, patients=fewest)
@@ -172,19 +173,19 @@ def _mean(numbers: list[_Number]) -> _Number:
 
 
 _Numbers = dict[tuple[bytes, int], _Number]
-"""By which cases, and by the position of the label."""
+"""By the subset of cases (bytes of `Side.inside`) and the position of the label."""
 
 
 def of_study(
     runs: Runs, cases: pd.DataFrame, *, comparison: Comparison, untaught: dict[str, str], threads: int, file: object
 ) -> Iterator[dict]:
-    """All rows of `SUBGROUPS`, from a table of cases that gives sex, age, projection and site; `file` holds it."""
+    """All rows of `SUBGROUPS`, from a table of cases with sex, age, projection and site; `file` is its path."""
     fitting = comparison.fitting(comparison.metrics[0], next(iter(runs.values())).labels)
     runs = {run: predictions.narrowed(predicted, fitting) for run, predicted in runs.items()}
     first = next(iter(runs.values()))
     by_case = of_cases(cases, first.cases, file=file)
-    parted = list(groups(first, by_case, comparison=comparison, untaught=untaught))
-    return rows(runs, parted, comparison=comparison, threads=threads)
+    all_groups = list(groups(first, by_case, comparison=comparison, untaught=untaught))
+    return rows(runs, all_groups, comparison=comparison, threads=threads)
 
 
 def rows(runs: Runs, all_groups: list[Group], *, comparison: Comparison, threads: int) -> Iterator[dict]:
@@ -195,9 +196,9 @@ def rows(runs: Runs, all_groups: list[Group], *, comparison: Comparison, threads
             seeds = len(comparison.seeds)
             chosen = recipe_runs[number * seeds : (number + 1) * seeds]
             numbers = _numbers(chosen, all_groups, comparison=comparison, threads=threads)
-            named = {"dataset": comparison.dataset, "metric": comparison.metrics[0], "recipe": recipe, "source": source}
+            first = {"dataset": comparison.dataset, "metric": comparison.metrics[0], "recipe": recipe, "source": source}
             source_rows = [
-                named | row
+                first | row
                 for group in all_groups
                 for row in _of_group(group, numbers, chosen[0], comparison=comparison)
             ]
@@ -205,31 +206,32 @@ def rows(runs: Runs, all_groups: list[Group], *, comparison: Comparison, threads
 
 
 def _numbers(runs: list[Predictions], all_groups: list[Group], *, comparison: Comparison, threads: int) -> _Numbers:
-    """Each measured label in each group, and in its others: all runs of a source, in one draw of the patients."""
+    """Each measured label in each group and in its rest: all runs of a source, on the same resamples of patients."""
     metric = registry.load("metrics", comparison.metrics[0])
     names, patient = np.unique(runs[0].patients, return_inverse=True)
-    asked: dict[tuple[bytes, int], tuple[np.ndarray, int]] = {}
+    needed: dict[tuple[bytes, int], tuple[np.ndarray, int]] = {}
     for group in all_groups:
         for at in range(len(runs[0].labels)):
             for side in [group.side] * group.measured(at) + [group.rest] * group.compared(at):
-                asked[side.inside.tobytes(), at] = side.inside & ~np.isnan(runs[0].target[at]), at
-    evidence = [(run.of(metric.EVIDENCE, at, cases), patient[cases]) for cases, at in asked.values() for run in runs]
-    observed = [metric.measure(**values, weights=np.ones((1, len(whose)), np.int64))[0] for values, whose in evidence]
+                needed[side.inside.tobytes(), at] = side.inside & ~np.isnan(runs[0].target[at]), at
+    evidence = [(run.of(metric.EVIDENCE, at, cases), patient[cases]) for cases, at in needed.values() for run in runs]
+    observed = [metric.measure(**values, weights=np.ones((1, len(owner)), np.int64))[0] for values, owner in evidence]
     replicates = replication.replicates(
-        [replication.column(metric, values, whose, patients=len(names)) for values, whose in evidence],
+        [replication.column(metric, values, owner, patients=len(names)) for values, owner in evidence],
         patients=len(names),
         resamples=comparison.resamples,
         seed=comparison.seed,
         threads=threads,
     )
-    shape = (len(asked), len(runs))
+    shape = (len(needed), len(runs))
     parts = zip(np.reshape(observed, shape), replicates.reshape(*shape, comparison.resamples), strict=True)
-    return {key: _Number(observed=seen, replicates=drawn) for key, (seen, drawn) in zip(asked, parts, strict=True)}
+    return {key: _Number(observed=part, replicates=drawn) for key, (part, drawn) in zip(needed, parts, strict=True)}
 
 
 def _of_group(group: Group, numbers: _Numbers, run: Predictions, *, comparison: Comparison) -> Iterator[dict]:
     """The macro of one group, then each of its labels."""
     positions = range(len(run.labels))
+    # the macro averages the labels that have a difference, so that its value and its difference are of the same labels
     compared = [at for at in positions if group.compared(at)]
     inside = compared or [at for at in positions if group.measured(at)]
     here, there = group.side.inside.tobytes(), group.rest.inside.tobytes()
@@ -255,7 +257,7 @@ def _only(labels: tuple[Label, ...], inside: list[int]) -> list[Label]:
 
 
 def _too_few(group: Group, at: int, *, comparison: Comparison) -> str:
-    """Why a label has no number in a group, or none to hold it against."""
+    """The note on a label that is not measured in a group or in its rest."""
     if group.name == UNKNOWN_GROUP or group.compared(at):
         return ""
     label, who = (group.rest.labels[at], " among the others") if group.measured(at) else (group.side.labels[at], "")
@@ -275,7 +277,7 @@ def _row(
     comparison: Comparison,
     note: str,
 ) -> dict:
-    """One row of counts, and of numbers where there are any."""
+    """One row of counts and, if the label is measured, of values."""
     bounds = registry.load("metrics", comparison.metrics[0]).RANGE
     estimate = value.estimate(labels[0]) if value else readers.UNKNOWN
     difference = value.minus(others).estimate(*labels) if value and others else readers.UNKNOWN
@@ -308,17 +310,18 @@ def _row(
 
 
 def _with_largest(group_rows: list[dict]) -> Iterator[dict]:
-    """The rows, of each label and characteristic the one marked whose group lies furthest from all others."""
-    furthest: dict[tuple[str, str], dict] = {}
+    """The rows, with the one of the largest difference marked for each label and characteristic."""
+    largest: dict[tuple[str, str], dict] = {}
     for row in group_rows:
-        among = row["label"], row["characteristic"]
-        best = furthest.get(among)
-        # of two groups as far from each other the lower one is meant
-        if not np.isnan(row["difference"]) and (best is None or _distance(row) > _distance(best)):
-            furthest[among] = row
-    marked = {id(row) for row in furthest.values()}
+        key = row["label"], row["characteristic"]
+        previous = largest.get(key)
+        # two groups that are each other's rest have opposite differences; the lower one is marked
+        if not np.isnan(row["difference"]) and (previous is None or _distance(row) > _distance(previous)):
+            largest[key] = row
+    marked = {id(row) for row in largest.values()}
     yield from (row | {"largest": id(row) in marked} for row in group_rows)
 
 
 def _distance(row: dict) -> tuple[float, float]:
+    """The sort key of differences: absolute value, then the lower one."""
     return abs(row["difference"]), -row["difference"]

@@ -1,4 +1,4 @@
-"""What is chosen on a network's validation split, a temperature and thresholds, before its test split is looked at."""
+"""Choices on the validation split: each network's temperature and thresholds, set before its test split is used."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ SETTLED = Table(
         "log_loss": NUMBER,
         "log_loss_scaled": NUMBER,
         "known": WHOLE,
-        # the least score at which alarms pass over this share of the negatives
+        # the lowest threshold with at least this specificity
         "specificity": NUMBER,
         "threshold": NUMBER,
         "cases": WHOLE,
@@ -40,19 +40,19 @@ SETTLED = Table(
     },
     keys=("recipe", "source", "seed", "label"),
 )
-"""What the validation split of each run decides, label by label."""
+"""The choices on the validation split of each run, per label."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TestedNetwork:
-    """One trained network on one test set: that of the dataset it was fitted to, or another's."""
+    """One trained network on one test set: that of the dataset that it was fitted to, or another's."""
 
     fitted_to: str
     test: Predictions
     validation: Predictions
-    """Of the network's own validation split."""
+    """Predictions on the network's own validation split."""
     asked: tuple[str, ...]
-    """For each label of the test set the label of the validation split that stands for it."""
+    """For each label of the test set the corresponding label of the validation split."""
     untaught: dict[str, str]
     """Why a label that is asked could not be learned, for those that could not."""
     holders: dict[str, str]
@@ -78,7 +78,7 @@ class Choices:
     temperatures: dict[str, float]
     """For each label that is asked that of its head; NaN where the split lacks a class of all the head's labels."""
     thresholds: dict[str, float]
-    """For each label that is asked; NaN where the split lacks a class of it."""
+    """By label; NaN if the validation split lacks a class of it."""
 
 
 def at_home(tested: Runs, validated: Runs, *, comparison: Comparison, untaught: dict[str, str]) -> list[TestedNetwork]:
@@ -103,7 +103,7 @@ def at_home(tested: Runs, validated: Runs, *, comparison: Comparison, untaught: 
 def of_guests(
     tested: Runs, validated: Runs, *, fitted_to: Exchange, comparison: Comparison, untaught: dict[str, str]
 ) -> list[TestedNetwork]:
-    """The networks that were fitted to another dataset, on whose validation split everything is chosen."""
+    """The networks fitted to another dataset, whose choices are made on that dataset's validation split."""
     names = dict(fitted_to.labels)
     labels = comparison.calibrated(names)
     tested = {run: predictions.narrowed(test, labels) for run, test in tested.items()}
@@ -130,7 +130,7 @@ def read_guests(
     fitted_to: Exchanges,
     comparison: Comparison,
 ) -> Iterator[TestedNetwork]:
-    """The networks fitted to other datasets, on the cases of `home`; `counts` stand in the order of `fitted_to`."""
+    """The networks fitted to other datasets, on the cases of `home`; `counts` are in the order of `fitted_to`."""
     plain = external.without_controls(comparison)
     tested_by, validated_by = (external.by_dataset(files, fitted_to) for files in (tested, validated))
     for other, labels in zip(fitted_to.others, counts, strict=True):
@@ -165,12 +165,12 @@ def choose(network: TestedNetwork, *, specificity: float) -> Choices:
 def _position(validation: Predictions, label: str) -> int:
     positions = np.flatnonzero(validation.labels == label)
     if not len(positions):
-        raise UserError(f"has no scores of {label!r}", file=validation.file, remedy="predict it again")
+        raise UserError(f"has no scores of {label!r}", file=validation.file, remedy="run predict again")
     return int(positions[0])
 
 
 def rows(networks: Iterable[TestedNetwork], *, comparison: Comparison) -> Iterator[dict]:
-    """What was chosen for each network, label by label, and on how much: rows of `SETTLED`."""
+    """The choices of each network per label, with the counts behind them: rows of `SETTLED`."""
     for network in networks:
         if network.asked:
             yield from _rows(network, comparison=comparison)
@@ -208,7 +208,7 @@ def _rows(network: TestedNetwork, *, comparison: Comparison) -> Iterator[dict]:
 
 
 def _note_on_temperature(temperature: float) -> list[str]:
-    """What has to be said of a temperature that does not minimise the loss."""
+    """The note on a temperature that is missing or at a bound of the search."""
     if np.isnan(temperature):
         return ["no temperature: one class only in validation"]
     at_the_end = temperature in (recalibration.COLDEST, recalibration.HOTTEST)

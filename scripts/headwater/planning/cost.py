@@ -14,7 +14,7 @@ from headwater.study.job_graph import Job
 
 
 def cost(config: Path, *, trainings: int = 1, folder: Path = Path()) -> None:
-    """List the hours of each kind of job as far as runtimes, and the total duration.
+    """List the estimated hours of each kind of job, and the total duration.
 
     Estimates come from finished jobs of the same kind; before there are any, from the timing profile that `headwater
     plan calibrate` measured.
@@ -47,7 +47,7 @@ def by_kind(runtimes: Estimate) -> pd.DataFrame:
     for kind, members in jobs_of.items():
         finished = sum(job.product in runtimes.finished for job in members)
         hours = runtimes.each[kind] * max(1, members[0].ranks) / 3600 if kind in runtimes.each else None
-        origin = " c" if kind in runtimes.calibrated else ""
+        origin = " c" if kind in runtimes.from_profile else ""
         rows.append(
             {
                 "Rule": kind[0],

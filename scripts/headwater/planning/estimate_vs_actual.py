@@ -1,4 +1,4 @@
-"""Compare: estimated process-hours beside those that finished jobs took."""
+"""Estimate versus actual: estimated process-hours beside those that finished jobs took."""
 
 import textwrap
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ ESTIMATES = {"by_others": "other seeds", "by_profile": "timing profile"}
 
 @dataclass(frozen=True, kw_only=True)
 class Estimated:
-    """Held-out finished jobs of one kind: how many, their actual process-hours and each estimate of these."""
+    """Held-out finished jobs of one kind: their number, actual process-hours, and both estimates of these."""
 
     rule: str
     of: str
@@ -46,9 +46,9 @@ def compare(config: Path, *, held_out: list[int] | None = None, folder: Path = P
     """
     plan = study_config.read(config)
     seeds = list(held_out) if held_out else sorted(plan.seeds)[(len(plan.seeds) + 1) // 2 :]
-    if strange := sorted(set(seeds) - set(plan.seeds)):
-        unknown = ", ".join(map(str, strange))
-        raise UserError(f"--held-out: the study has no seed {unknown}", remedy=f"choose from {list(plan.seeds)}")
+    if unknown := sorted(set(seeds) - set(plan.seeds)):
+        listed = ", ".join(map(str, unknown))
+        raise UserError(f"--held-out: the study has no seed {listed}", remedy=f"choose from {list(plan.seeds)}")
     runtimes = runtime_estimate.estimated(plan, folder=folder)
     estimates = estimated(plan, runtimes, seeds=seeds, folder=folder)
     if not estimates:
@@ -62,10 +62,10 @@ def compare(config: Path, *, held_out: list[int] | None = None, folder: Path = P
 def estimated(plan: Config, runtimes: Estimate, *, seeds: list[int], folder: Path) -> list[Estimated]:
     """The held-out finished training jobs by kind, with estimates from the other finished jobs and the profile."""
     measured = [job for job in runtimes.jobs if job.ranks and runtimes.finished.get(job.product) is not None]
-    # a prediction serves all seeds, and so is held out where all of them are
+    # one prediction job serves all seeds, so it is held out only if all of them are; pre-trainings, without runs, are
     held_out = [job for job in measured if all(run.seed in seeds for run in job.runs)]
     others = [job for job in measured if not all(run.seed in seeds for run in job.runs)]
-    each = runtime_estimate.typical(others, runtimes.finished)
+    each = runtime_estimate.means(others, runtimes.finished)
     profile = timing_profile.read(plan, folder=folder)
     jobs_of: dict[runtime_estimate.Kind, list[Job]] = {}
     for job in held_out:
@@ -73,7 +73,7 @@ def estimated(plan: Config, runtimes: Estimate, *, seeds: list[int], folder: Pat
     rows = []
     for kind, jobs in jobs_of.items():
         hours = len(jobs) * jobs[0].ranks / 3600
-        seconds = timing_profile.foretold(jobs[0], plan=plan, profile=profile, folder=folder) if profile else None
+        seconds = timing_profile.job_seconds(jobs[0], plan=plan, profile=profile, folder=folder) if profile else None
         rows.append(
             Estimated(
                 rule=kind[0],
@@ -93,7 +93,7 @@ def as_table(estimates: list[Estimated]) -> pd.DataFrame:
     for way, made_from in ESTIMATES.items():
         predicted, actual, jobs = _sum(estimates, way=way)
         if jobs:
-            # each sum beside what the same jobs took
+            # compare each sum with the actual hours of the same kinds
             by_others, by_profile = (predicted if way == column else None for column in ESTIMATES)
             rows.append(_row("total", f"estimated from {made_from}", jobs, actual, by_others, by_profile))
     return pd.DataFrame(rows)

@@ -1,4 +1,4 @@
-"""Overview: a whole study on one page before anything runs: jobs, hours, disk, licences, what is missing."""
+"""Overview: a whole study on one page before anything runs: jobs, hours, disk use, licences and what is missing."""
 
 import math
 import textwrap
@@ -14,7 +14,7 @@ from headwater.core.errors import UserError
 from headwater.data import cards
 from headwater.planning import cost, preflight, runtime_estimate, timing_profile
 from headwater.planning.runtime_estimate import Estimate
-from headwater.planning.timing_profile import Calibration
+from headwater.planning.timing_profile import TimingProfile
 from headwater.study import config as study_config
 from headwater.study import shared_labels
 from headwater.study.archive import Archive
@@ -32,12 +32,12 @@ SIDE_BY_SIDE = (1, 2, 4, 8, 16, 32)
 CARD = ("title", "licence", "where")
 
 PROGRESS = 3
-"""A progress file holds the weights, two moments of each, and a copy of the best ones where that is not yet written."""
+"""Size of a checkpoint in units of the weights: the weights and two moments of the optimiser (Adam) for each."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DiskUse:
-    """What some files take on the disk: bytes, or none if that cannot be known yet, and how it is known."""
+    """Disk use of some files: bytes, or none if unknown, and where the number comes from."""
 
     what: str
     bytes: float | None
@@ -56,7 +56,7 @@ def overview(config: Path = DEMO, *, trainings: int = 1, folder: Path = Path()) 
     """
     cost.check_parallel(trainings)
     plan = study_config.read(config)
-    missing = preflight.wanting(plan)
+    missing = preflight.mistakes(plan)
     runtimes = runtime_estimate.estimated(plan, folder=folder)
     print(f"{config}: {_size(plan)}\n")
     print(text.as_text(by_rule(runtimes)), end="\n\n")
@@ -66,7 +66,7 @@ def overview(config: Path = DEMO, *, trainings: int = 1, folder: Path = Path()) 
     print(text.as_text(disk_table(disk(plan, runtimes, trainings=trainings, folder=folder))), end="\n\n")
     print("\n".join(licences(plan)), end="\n\n")
     if not missing and plan.comparison.external:
-        shared = [f"  {line}" for line in shared_labels.told(plan.grid())]
+        shared = [f"  {line}" for line in shared_labels.as_lines(plan.grid())]
         print("\n".join(["Findings that a dataset shares with others:", *shared]), end="\n\n")
     print("Missing: nothing" if not missing else "Missing:\n" + "\n".join(f"  {line}" for line in missing))
     if missing:
@@ -85,7 +85,7 @@ def _size(plan: Config) -> str:
 
 
 def by_rule(runtimes: Estimate) -> pd.DataFrame:
-    """One row per rule: its jobs, those finished, and process-hours as far as known."""
+    """One row per rule: its jobs, those finished, and process-hours if known."""
     jobs_of: dict[str, list[Job]] = {}
     for job in runtimes.jobs:
         jobs_of.setdefault(job.rule, []).append(job)
@@ -108,6 +108,7 @@ def _hours(jobs: list[Job], runtimes: Estimate) -> float | None:
     each = [runtimes.each.get(runtime_estimate.kind_of(job)) for job in jobs]
     if None in each:
         return None
+    # jobs without ranks train nothing and run as one process
     return sum(seconds * max(1, job.ranks) for seconds, job in zip(each, jobs, strict=True)) / 3600
 
 
@@ -126,24 +127,26 @@ def wall_times(runtimes: Estimate, *, trainings: int) -> pd.DataFrame:
 
 
 def disk(plan: Config, runtimes: Estimate, *, trainings: int, folder: Path) -> list[DiskUse]:
-    """What the study takes on the disk in the end, and its progress files while it runs."""
+    """The disk use of the finished study, and of the checkpoints while it runs."""
     profile = timing_profile.read(plan, folder=folder)
     uses = [_images(archive, plan=plan, folder=folder) for archive in _archives_used(runtimes, plan)]
-    sizes = {}
+    jobs_of: dict[tuple[str, str], list[Job]] = {}
     for job in runtimes.jobs:
         if job.rule in ("finetune", "pretrain", "adopt"):
             backbone = (job.run.source if job.run else plan.sources[job.wildcards[0]]).backbone
-            sizes.setdefault((job.rule, backbone), []).append(job)
-    weights = {key: _weights(jobs, plan=plan, profile=profile, folder=folder) for key, jobs in sizes.items()}
-    for (rule, backbone), jobs in sizes.items():
+            jobs_of.setdefault((job.rule, backbone), []).append(job)
+    weights = {key: _weights(jobs, plan=plan, profile=profile, folder=folder) for key, jobs in jobs_of.items()}
+    for (rule, backbone), jobs in jobs_of.items():
         each, how = weights[rule, backbone]
         what = f"{text.many(len(jobs), 'model' if rule == 'finetune' else 'encoder')} ({rule}) of {backbone}"
         uses.append(DiskUse(what=what, bytes=None if each is None else each * len(jobs), how=how))
-    largest = [each for (rule, _), (each, _) in weights.items() if rule != "adopt"]
+    # adopted weights are only rewritten, without a training that could be interrupted
+    trained = [each for (rule, _), (each, _) in weights.items() if rule != "adopt"]
     uses.append(
         DiskUse(
             what=f"progress of {text.many(trainings, 'parallel training')}",
-            bytes=None if None in largest or not largest else PROGRESS * max(largest) * trainings,
+            # checkpoints are deleted when their training ends, so no more exist than run in parallel
+            bytes=None if None in trained or not trained else PROGRESS * max(trained) * trainings,
             how=f"about {PROGRESS} times the largest network; more if a method trains several",
         )
     )
@@ -151,6 +154,7 @@ def disk(plan: Config, runtimes: Estimate, *, trainings: int, folder: Path) -> l
 
 
 def _archives_used(runtimes: Estimate, plan: Config) -> Iterator[Archive]:
+    """The archives that are prepared; those with `images_of` have no images of their own."""
     for job in runtimes.jobs:
         if job.rule == "prepare":
             yield plan.archives[job.wildcards[0]]
@@ -165,13 +169,13 @@ def _images(archive: Archive, *, plan: Config, folder: Path) -> DiskUse:
     cases = timing_profile.counts(archive, plan=plan, folder=folder)
     if cases is None:
         return DiskUse(what=what, bytes=None, how="number of cases unknown until it is prepared")
-    planes, deep = timing_profile.channels(archive), timing_profile.pixel_bytes(archive)
-    how = f"{cases.all:,} cases x {planes} x {archive.size} x {archive.size}; expected, not counted"
-    return DiskUse(what=what, bytes=cases.all * planes * deep * archive.size**2, how=how)
+    channels, pixel_bytes = timing_profile.channels(archive), timing_profile.pixel_bytes(archive)
+    how = f"{cases.all:,} cases x {channels} x {archive.size} x {archive.size}; expected, not counted"
+    return DiskUse(what=what, bytes=cases.all * channels * pixel_bytes * archive.size**2, how=how)
 
 
-def _weights(jobs: list[Job], *, plan: Config, profile: Calibration | None, folder: Path) -> tuple[float | None, str]:
-    """(bytes of one weights file of some jobs on one network, how that is known)."""
+def _weights(jobs: list[Job], *, plan: Config, profile: TimingProfile | None, folder: Path) -> tuple[float | None, str]:
+    """(bytes of one weights file of jobs with the same backbone, where the number comes from)."""
     sizes = [file.stat().st_size for job in jobs if (file := folder / job.product).is_file()]
     if sizes:
         return mean(sizes), f"mean of the {text.many(len(sizes), 'finished job')}"
@@ -218,5 +222,5 @@ def licences(plan: Config) -> list[str]:
 
 
 def _on_card(layout: str, part: str) -> str:
-    """What the card of published weights says, read without importing them."""
+    """An entry on the card of published weights, read without importing their module, which needs torch."""
     return registry.constant("weights", layout, f"CARD.{part}", default="not stated")

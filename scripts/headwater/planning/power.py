@@ -1,4 +1,4 @@
-"""Power: the smallest difference that a study could reveal with its test patients and seeds, before any training."""
+"""Power: the smallest difference that a study can detect with its test patients and seeds, before any training."""
 
 import textwrap
 from collections.abc import Iterator
@@ -44,9 +44,9 @@ def power(
     power: float = Assumed().power,
     csv: Path | None = None,
 ) -> None:
-    """Show the smallest difference in AUROC that the test patients and seeds could reveal, per label and for the macro.
+    """Show the smallest difference in AUROC that the test patients and seeds can detect, per label and for the macro.
 
-    Needs the config and the prepared cases, and no training.
+    Needs the config and the prepared cases, but no training.
 
     Args:
         config: Config file of the study.
@@ -54,7 +54,7 @@ def power(
         auroc: Assumed AUROC of both sources, above 0.5.
         correlation: Assumed correlation of the scores that the networks of two sources give to a case.
         seed_correlation: The same for two seeds of one source.
-        patient_share: Share of a score's variance that all cases and labels of a patient have in common.
+        patient_share: Share of a score's variance that is common to all cases and labels of a patient.
         seed_spread: Standard deviations of the AUROC over trainings of one source; by default 0.006 and 0.02.
         power: Probability with which the difference is to be detected.
         csv: File to which the numbers are written with all digits.
@@ -71,21 +71,22 @@ def power(
     except pydantic.ValidationError as error:
         raise UserError("; ".join(registry.mistakes(error, Assumed, prefix="power"))) from None
     trainings = [(number, spread) for number in _numbers(seeds, plan) for spread in _spreads(seed_spread)]
-    at_hand = {dataset: _test_cases(plan.datasets[dataset], plan, config=config) for dataset in plan.datasets}
+    # all datasets are read first: one that is not prepared is reported before the long computation
+    test_cases = {dataset: _test_cases(plan.datasets[dataset], plan, config=config) for dataset in plan.datasets}
     rows = []
-    for dataset, (run, parts) in bar(at_hand.items(), total=len(at_hand), what="power"):
+    for dataset, (run, parts) in bar(test_cases.items(), total=len(test_cases), what="power"):
         rows += _of_dataset(run, parts, plan.grid().comparison(dataset), plan, trainings=trainings, assumed=assumed)
     table = pd.DataFrame(rows)
     if csv is not None:
         files.write_text(table.to_csv(index=False), csv)
     for dataset, rows_of_dataset in table.groupby("dataset", sort=False):
-        print(_heading(dataset, at_hand[dataset][0], plan, assumed=assumed))
+        print(_heading(dataset, test_cases[dataset][0], plan, assumed=assumed))
         print(text.as_text(_readable(rows_of_dataset)), end="\n\n")
     print(_explained(plan, trainings=trainings, assumed=assumed))
 
 
 def _numbers(seeds: list[int] | None, plan: Config) -> list[int]:
-    """The numbers of seeds, rising."""
+    """The numbers of seeds in ascending order."""
     numbers = seeds or [len(plan.seeds), *SEEDS]
     if min(numbers) < 1:
         raise UserError(f"--seeds must be >= 1 (got {min(numbers)})")
@@ -93,7 +94,7 @@ def _numbers(seeds: list[int] | None, plan: Config) -> list[int]:
 
 
 def _spreads(spreads: list[float] | None) -> list[float]:
-    """The standard deviations over trainings, rising."""
+    """The standard deviations over trainings in ascending order."""
     spreads = sorted(set(spreads or SEED_SPREADS))
     if not 0 <= spreads[0] <= spreads[-1] < 0.5:
         outside = next(spread for spread in spreads if not 0 <= spread < 0.5)
@@ -101,27 +102,27 @@ def _spreads(spreads: list[float] | None) -> list[float]:
     return spreads
 
 
-# what is at hand
+# the test cases
 
 
 def _test_cases(dataset: Dataset, plan: Config, *, config: Path) -> tuple[Predictions, list[Label]]:
     """The dataset's test cases as predictions without scores, of the labels that get one, and which are tested."""
     paths = Paths(plan.results)
-    file, counted = Path(paths.cases(dataset.archive)), Path(paths.labels(dataset.archive))
-    for product in (file, counted):
+    file, label_file = Path(paths.cases(dataset.archive)), Path(paths.labels(dataset.archive))
+    for product in (file, label_file):
         if not product.is_file():
-            # the target first: --configfile takes all words that follow it
+            # the target comes first, because --configfile takes all words that follow it
             remedy = f"run snakemake {product} --configfile {config}"
             raise UserError(f"dataset {dataset.name} is not prepared", file=product, remedy=remedy)
     comparison = plan.grid().comparison(dataset.name)
     run = _without_scores(CASES.read(file), dataset, file=file)
     run = predictions.narrowed(run, comparison.giving("score", run.labels))
-    untaught = eligibility.untaught(LABELS.read(counted), run.labels, comparison=comparison, file=counted)
+    untaught = eligibility.untaught(LABELS.read(label_file), run.labels, comparison=comparison, file=label_file)
     return run, [eligibility.of(run, at, comparison=comparison, untaught=untaught) for at in range(len(run.labels))]
 
 
 def _without_scores(cases: pd.DataFrame, dataset: Dataset, *, file: Path) -> Predictions:
-    """The test cases with the dataset's labels, as a run would predict them."""
+    """The test cases and labels of a dataset as predictions whose scores are all 0."""
     labels = tables.labels_of(cases)
     for label in dataset.listed:
         if label not in labels:
@@ -150,7 +151,7 @@ def _counts(run: Predictions) -> tuple[np.ndarray, np.ndarray]:
     return positives, negatives
 
 
-# what it could show
+# detectable differences
 
 
 def _of_dataset(
@@ -162,7 +163,10 @@ def _of_dataset(
     trainings: list[tuple[int, float]],
     assumed: Assumed,
 ) -> Iterator[dict]:
-    """One row per finding, number of tests, number of seeds and seed spread; the macro first, alone and among all."""
+    """One row per label, number of tests, number of seeds and seed spread.
+
+    The macro comes first, as a single test and as the first step of the correction over the whole family.
+    """
     positives, negatives = _counts(run)
     tested = [at for at, label in enumerate(parts) if label.tested]
     lines = [(eligibility.macro(run, parts), tested, tests) for tests in sorted({1, _tests(plan)})]
@@ -193,7 +197,7 @@ def _detectable(
     spread: float,
     assumed: Assumed,
 ) -> dict[str, float]:
-    """What the analysis would come to, and the least difference it finds; NaN for what is not tested."""
+    """The expected standard error and degrees of freedom, and the detectable difference; NaN for untested labels."""
     if weights is None:
         return dict.fromkeys(("standard_error", "degrees_of_freedom", "least_detectable"), np.nan)
     expected = planned.expected(
@@ -209,22 +213,22 @@ def _detectable(
     return {
         "standard_error": expected.estimate.standard_error,
         "degrees_of_freedom": expected.estimate.degrees_of_freedom,
-        # no source can be better than perfect
+        # an AUROC above 1 does not exist
         "least_detectable": least if least <= 1 - assumed.auroc else np.inf,
     }
 
 
 def _tests(plan: Config) -> int:
-    """How many tests the confirmatory family has: macro, by pair, dataset, recipe and metric."""
+    """The number of tests in the confirmatory family: the macro of each pair, dataset, recipe and metric."""
     pairs = sum(len(plan.grid().comparison(dataset).pairs) for dataset in plan.datasets)
     return pairs * len(plan.recipes) * len(plan.comparison.metrics)
 
 
-# in words
+# output
 
 
 def _heading(dataset: str, run: Predictions, plan: Config, *, assumed: Assumed) -> str:
-    """What the table of a dataset is about."""
+    """The heading of a dataset's table."""
     patients, level = len(set(run.patients)), plan.comparison.level
     return (
         f"{dataset}: {len(run.cases)} test cases of {patients} patients. Smallest difference in AUROC detected"
@@ -233,7 +237,7 @@ def _heading(dataset: str, run: Predictions, plan: Config, *, assumed: Assumed) 
 
 
 def _readable(rows: pd.DataFrame) -> pd.DataFrame:
-    """One line per finding and number of tests, one column per number of seeds, its spreads side by side."""
+    """One line per label and number of tests, one column per number of seeds, with its spreads side by side."""
     lines = []
     for (label, tests), of_line in rows.groupby(["label", "tests"], sort=False):
         first = of_line.iloc[0]
@@ -254,13 +258,13 @@ def _readable(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _cell(least: pd.Series) -> str:
-    """The differences for all seed spreads; once if the spread does not matter."""
+    """The differences for all seed spreads; only one if they agree."""
     words = [f"{value:.3f}" if np.isfinite(value) else text.NONE for value in least]
     return " / ".join(words) if len(set(words)) > 1 else words[0]
 
 
 def _explained(plan: Config, *, trainings: list[tuple[int, float]], assumed: Assumed) -> str:
-    """What was assumed, in sentences."""
+    """The assumptions, in sentences."""
     spreads = " / ".join(f"{spread:g}" for spread in sorted({spread for _, spread in trainings}))
     sentences = [
         f"Assumptions: AUROC {assumed.auroc:g}; standard deviation over trainings of one source {spreads}.",

@@ -1,4 +1,4 @@
-"""What must be there before the first job: archives, their label files, checkpoints, models and packages; no torch."""
+"""Preflight checks before the first job: archives, label files, weights files, models and packages; without torch."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -16,42 +16,42 @@ from headwater.training import methods
 
 
 def check(config: Config) -> None:
-    """Refuse a plan that must fail for want of something; one refusal tells all that is wanting."""
-    if wrong := wanting(config):
-        raise UserError((f"{len(wrong)} mistakes: " if len(wrong) > 1 else "") + "; ".join(wrong))
+    """Refuse a study that would fail later, with one error that lists all reasons."""
+    if lines := mistakes(config):
+        raise UserError((f"{len(lines)} mistakes: " if len(lines) > 1 else "") + "; ".join(lines))
 
 
-def wanting(config: Config) -> list[str]:
-    """What a plan must fail for want of, one line each."""
+def mistakes(config: Config) -> list[str]:
+    """One line for each file, label, network or package that a study needs and that is missing."""
     checks = (_archives, _labels, _probes, _backbones, _methods, _weights, _external, _packages)
-    return [line for one in checks for line in one(config)]
+    return [line for check_of in checks for line in check_of(config)]
 
 
 def label_files(archive: Archive) -> list[str]:
-    """The files of an archive that its cases are read from: `prepare` repeats when they change.
+    """The files from which an archive's cases are read: `prepare` is repeated when they change.
 
-    None for an archive that comes with the software, which may lie elsewhere after the next installation.
+    None for an archive that comes with the software, as the next installation may put it elsewhere.
     """
     return [str(file) for file in _label_files(archive)] if archive.folder else []
 
 
 def _label_files(archive: Archive) -> list[Path]:
-    """The files that the archive's plug-in finds; it refuses where one is absent."""
+    """The label files by the archive's plug-in, which raises an error if one is missing."""
     options = registry.chosen("datasets", archive.kind)
     return registry.load("datasets", archive.kind.name).label_files(Path(archive.folder), options)
 
 
 def _archives(config: Config) -> Iterable[str]:
-    """Archives that are not where the config says."""
+    """Archives whose folder or label files are missing."""
     for name, archive in config.archives.items():
         if archive.twin:
             if not archive.folder:
-                yield f"archives.{name}.folder: missing; say where the twin shall lie"
+                yield f"archives.{name}.folder: missing; set the folder in which to make the twin"
             continue
         if archive.folder and not Path(archive.folder).is_dir():
-            # a second reading lies where the first does
+            # a second reading has the folder of the first, which is reported already
             if not archive.images_of:
-                yield f"{archive.folder}: there is no such folder; mend archives.{name}.folder"
+                yield f"{archive.folder}: there is no such folder; correct archives.{name}.folder"
             continue
         try:
             _label_files(archive)
@@ -62,36 +62,34 @@ def _archives(config: Config) -> Iterable[str]:
 def _labels(config: Config) -> Iterable[str]:
     """Labels that the archive does not have."""
     for name, dataset in config.datasets.items():
-        known = _known_labels(config.archives[dataset.archive]) if dataset.listed else ()
+        labels = _labels_of(config.archives[dataset.archive]) if dataset.listed else ()
         for target, asked in dataset.asked.items():
             place = f"datasets.{name}.targets.{target}" if target else f"datasets.{name}"
-            for label in asked.labels if known is not None else ():
-                if label not in known:
-                    yield f"{place}.labels: {dataset.archive} has no {label!r}; {did_you_mean(label, known)}"
+            for label in asked.labels if labels is not None else ():
+                if label not in labels:
+                    yield f"{place}.labels: {dataset.archive} has no {label!r}; {did_you_mean(label, labels)}"
 
 
 def _probes(config: Config) -> Iterable[str]:
-    """Probes by labels that the archive does not have."""
+    """Labels of probes that the archive does not have."""
     for name, source in config.sources.items():
         if source.probe is None:
             continue
         archive = source.probe.archive
-        known = _known_labels(config.archives[archive])
-        if known is not None and not known:
+        labels = _labels_of(config.archives[archive])
+        if labels is not None and not labels:
             yield f"sources.{name}.probe.archive: {archive} has no labels; name another archive"
-        for label in source.probe.labels if known else ():
-            if label not in known:
-                yield f"sources.{name}.probe.labels: {archive} has no {label!r}; {did_you_mean(label, known)}"
+        for label in source.probe.labels if labels else ():
+            if label not in labels:
+                yield f"sources.{name}.probe.labels: {archive} has no {label!r}; {did_you_mean(label, labels)}"
 
 
-def _known_labels(archive: Archive) -> tuple[str, ...] | None:
-    """The labels of an archive, from its file's text where they stand there word by word, else by importing it.
-
-    None where only a table tells them that is not there, or refused elsewhere.
-    """
+def _labels_of(archive: Archive) -> tuple[str, ...] | None:
+    """The labels of an archive; none if they depend on a missing or invalid table, which `_archives` reports."""
     kind = archive.kind.name
-    if written := registry.constant("datasets", kind, "CARD.labels", default=None):
-        return written
+    # most cards list them literally, and reading those spares the import of pandas
+    if literal := registry.constant("datasets", kind, "CARD.labels", default=None):
+        return literal
     plugin = registry.load("datasets", kind)
     if not hasattr(plugin, "labels"):
         return plugin.CARD.labels
@@ -101,20 +99,20 @@ def _known_labels(archive: Archive) -> tuple[str, ...] | None:
 
 
 def _backbones(config: Config) -> Iterable[str]:
-    """Networks that their library does not know."""
+    """Networks that their library does not have."""
     for name, source in config.sources.items():
         library, _, model = source.backbone.partition("/")
-        known = backbones.models(library)
+        models = backbones.models(library)
         # timm names a set of weights after a dot: vit_base_patch16_224.augreg_in21k
-        if model.partition(".")[0] not in known:
-            yield f"sources.{name}.backbone: {library} has no {model!r}; {did_you_mean(model, known)}"
+        if model.partition(".")[0] not in models:
+            yield f"sources.{name}.backbone: {library} has no {model!r}; {did_you_mean(model, models)}"
 
 
 def _methods(config: Config) -> Iterable[str]:
-    """Methods that cannot train the network, or images of that size, or so many at once."""
-    known = not list(_backbones(config))
+    """Methods that cannot train the network, the size of the images or the batch."""
+    backbones_exist = not list(_backbones(config))
     for name, source in config.sources.items():
-        if known and source.method:
+        if backbones_exist and source.method:
             try:
                 size = config.archives[source.corpus].size
                 methods.check(source.method.name, backbone=source.backbone, size=size)
@@ -124,47 +122,47 @@ def _methods(config: Config) -> Iterable[str]:
 
 
 def _batches(config: Config, source: Source) -> Iterable[str]:
-    """Queues shorter than a batch, and batches that no rank can deal into the groups that share BatchNorm."""
+    """Queues shorter than a batch, and batches that the ranks cannot split into groups that share BatchNorm."""
     batch = source.training.batch
-    queue, group = _meant(source, "queue"), _meant(source, "group")
+    queue, group = _option(source, "queue"), _option(source, "group")
     if 0 < queue < batch:
-        yield f"sources.{source.name}.method.queue: {queue} is shorter than batch {batch}; make it a few batches long"
+        yield f"sources.{source.name}.method.queue: must be 0 or >= training.batch ({batch}, got {queue})"
     ranks = config.compute.of(source.compute).ranks
-    # whether another network has BatchNorm is known once it is built
+    # of other families it is not known without building the network whether they have BatchNorm; `_gn` is GroupNorm
     grouped = group and backbones.family(source.backbone) == "timm/resnet" and not source.backbone.endswith("_gn")
     if grouped and batch % (group * ranks):
         yield (
-            f"sources.{source.name}.training.batch: {batch} is not as many images for each of {ranks} ranks as make"
-            f" groups of {group}; mend it or method.group"
+            f"sources.{source.name}.training.batch: must be a multiple of method.group ({group}) times ranks ({ranks},"
+            f" got {batch})"
         )
 
 
-def _meant(source: Source, meaning: str) -> int:
-    """What the option of a source's method says that declares to mean this; 0 where none does."""
+def _option(source: Source, meaning: str) -> int:
+    """The value of the method's option that has this meaning; 0 if it has none."""
     option = registry.option("methods", source.method.name, means=meaning)
     return getattr(registry.chosen("methods", source.method), option) if option else 0
 
 
 def _weights(config: Config) -> Iterable[str]:
-    """Checkpoints that are not there."""
+    """Weights files that are missing."""
     for name, source in config.sources.items():
         if source.weights and source.weights.path and not Path(source.weights.path).is_file():
-            yield f"{source.weights.path}: there is no such file; mend sources.{name}.weights.path"
+            yield f"{source.weights.path}: there is no such file; correct sources.{name}.weights.path"
 
 
 def _external(config: Config) -> Iterable[str]:
-    """External validation of datasets of which no two share a finding."""
+    """External validation where no two datasets share a finding."""
     if not config.comparison.external or list(_labels(config)):
         return
     grid = config.grid()
     if not any(shared_labels.abroad(grid, name).others for name in config.datasets):
         yield (
-            "comparison.external: no two datasets share a finding; name labels that "
-            "scripts/headwater/study/label_map.csv calls the same in two archives, or leave it out"
+            "comparison.external: no two datasets share a finding; list labels that "
+            "scripts/headwater/study/label_map.csv calls the same in two archives, or remove it"
         )
 
 
 def _packages(config: Config) -> Iterable[str]:
-    """Packages that only some plans need."""
+    """Optional packages that a study needs and that are not installed."""
     if config.tracking.wandb != "disabled" and find_spec("wandb") is None:
-        yield "tracking.wandb: the package wandb is not installed; pip install -e '.[wandb]', or say disabled"
+        yield "tracking.wandb: the package wandb is not installed; pip install -e '.[wandb]', or set disabled"

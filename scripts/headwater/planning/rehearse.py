@@ -24,17 +24,17 @@ from headwater.study.tracking import Tracking
 from headwater.training import ddp, fitting, loop, scoring
 from headwater.training.tracking import Trackers
 
-LOOKS = 100
-"""How often the time is looked at, at most."""
-BETWEEN_LOOKS = 5
-"""Steps between two looks: a look makes the CPU wait for the GPU."""
-FEWEST_LOOKS = 3
-SCORED = 8
-"""Batches that are scored to time an image, the first of which does not count."""
+MOST_READINGS = 100
+"""Largest number of readings of the clock."""
+STEPS_BETWEEN_READINGS = 5
+"""Steps between two readings of the clock, each of which makes the CPU wait for the GPU."""
+FEWEST_READINGS = 3
+MOST_SCORED_BATCHES = 8
+"""Largest number of batches that are scored to time an image, after one that warms up."""
 
 
 class Enough(Exception):
-    """So many steps were timed that the training may end."""
+    """Raised to end a training when enough steps were timed."""
 
 
 def rehearse(
@@ -47,9 +47,9 @@ def rehearse(
     device: str = "auto",
     threads: int = 1,
 ) -> None:
-    """Write to MEASURED the seconds of a step and of a scored image, and how long measuring them took.
+    """Write to MEASURED the seconds per step and per scored image, and how long measuring them took.
 
-    --seconds  how long steps are taken, at least; and again at most as long for scoring
+    --seconds  shortest time for which steps are timed; scoring takes at most as long again
     """
     with ddp.world(device=device, threads=threads) as world:
         data = store.read(cases, images=images, seen=rehearsal.seen) if cases and images else None
@@ -57,13 +57,14 @@ def rehearse(
         tasks, targets = _dealt(rehearsal, targets)
         learner = _learner(rehearsal, tasks=tasks, targets=targets)
         began = time.monotonic()
-        looks = _steps(learner, rehearsal, (pixels, rows, targets), seconds=seconds, world=world)
+        readings = _time_steps(learner, rehearsal, (pixels, rows, targets), seconds=seconds, world=world)
         network = learner.encoder if rehearsal.recipe is None else learner.network
-        image, scored = _image(network, rehearsal, pixels, rows, seconds=seconds, world=world)
-        steps = (len(looks) - 1) * BETWEEN_LOOKS
-        told = {
-            "step": (looks[-1] - looks[0]) / steps,
-            "image": image,
+        seconds_per_image, scored = _time_scoring(network, rehearsal, pixels, rows, seconds=seconds, world=world)
+        # the first reading only starts the clock: the steps before it load data and compile kernels
+        steps = (len(readings) - 1) * STEPS_BETWEEN_READINGS
+        timings = {
+            "step": (readings[-1] - readings[0]) / steps,
+            "image": seconds_per_image,
             "bytes": sum(tensor.numel() * tensor.element_size() for tensor in learner.encoder.tensors().values()),
             "steps": steps,
             "images": scored,
@@ -71,34 +72,37 @@ def rehearse(
             "busy": time.monotonic() - began,
             "device": torch.cuda.get_device_name(world.device) if world.device.type == "cuda" else "cpu",
         }
-        files.write_json(told, measured)
+        files.write_json(timings, measured)
 
 
 def _material(rehearsal: Rehearsal, data: store.Prepared | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(images, rows, targets) of the study's training split, or noise of their size."""
+    """(images, rows, targets) of the study's training split, or noise of the same size."""
     if data is not None:
         rows = data.rows("train")
         return data.images, rows, data.targets(rows, data.labels[: rehearsal.labels])
-    chance = np.random.default_rng(0)
+    random = np.random.default_rng(0)
     count = 4 * _batch(rehearsal)
     shape = (count, rehearsal.channels, rehearsal.size, rehearsal.size)
     return (
-        chance.integers(0, 256, shape, dtype=np.uint8),
+        random.integers(0, 256, shape, dtype=np.uint8),
         np.arange(count),
-        chance.integers(0, 2, (count, rehearsal.labels)).astype(np.float32),
+        random.integers(0, 2, (count, rehearsal.labels)).astype(np.float32),
     )
 
 
 def _training(rehearsal: Rehearsal) -> Training:
-    """The training with this process' share of the batch, and long enough to be timed."""
+    """The training with one process' share of the batch, and long enough to be timed."""
     training = rehearsal.recipe.training if rehearsal.recipe else rehearsal.source.training
-    # early stopping would ask for a score, a save for the disk, and a rate without its warm-up may break the loss
-    apart = {"epochs": None, "warmup_steps": 0, "patience": None, "save_minutes": 1e6, "lr": 1e-6}
-    length = {"steps": LOOKS * BETWEEN_LOOKS, "validations": LOOKS, "batch": _batch(rehearsal)}
-    return training.model_copy(update=apart | length)
+    # early stopping needs a score, a checkpoint would be timed as well, and the full rate without its warm-up may make
+    # the loss NaN
+    without = {"epochs": None, "warmup_steps": 0, "patience": None, "save_minutes": 1e6, "lr": 1e-6}
+    # a reading takes the place of each validation
+    length = {"steps": MOST_READINGS * STEPS_BETWEEN_READINGS, "validations": MOST_READINGS}
+    return training.model_copy(update=without | length | {"batch": _batch(rehearsal)})
 
 
 def _batch(rehearsal: Rehearsal) -> int:
+    """One process' share of the batch: processes run side by side, so one of them shows the time of a step."""
     training = rehearsal.recipe.training if rehearsal.recipe else rehearsal.source.training
     return max(1, training.batch // rehearsal.ranks)
 
@@ -120,7 +124,7 @@ def _task(target: Target, values: np.ndarray) -> Task:
 
 
 def _learner(rehearsal: Rehearsal, *, tasks: TaskSet, targets: Any) -> loop.Learner:
-    """What the study would train, with random weights."""
+    """The learner that the study would train, with random weights."""
     source = rehearsal.source
     encoder = backbones.build(source.backbone, size=rehearsal.size, mean=source.mean, std=source.std, seed=0)
     if rehearsal.recipe is None:
@@ -132,7 +136,7 @@ def _learner(rehearsal: Rehearsal, *, tasks: TaskSet, targets: Any) -> loop.Lear
             labels=rehearsal.labels,
             task=tasks.tasks[UNNAMED],
             targets=targets,
-            steps=LOOKS * BETWEEN_LOOKS,
+            steps=MOST_READINGS * STEPS_BETWEEN_READINGS,
         )
     weights = tasks.each(
         lambda task, values: task.plugin.label_weights(values, form=task.form, wanted=rehearsal.recipe.class_weights),
@@ -146,7 +150,7 @@ def _learner(rehearsal: Rehearsal, *, tasks: TaskSet, targets: Any) -> loop.Lear
     )
 
 
-def _steps(
+def _time_steps(
     learner: loop.Learner,
     rehearsal: Rehearsal,
     material: tuple[np.ndarray, np.ndarray, Any],
@@ -154,13 +158,13 @@ def _steps(
     seconds: float,
     world: ddp.World,
 ) -> list[float]:
-    """The clock at every look, once a first stretch of steps has warmed everything up."""
-    looks: list[float] = []
+    """Readings of the clock, the first of them after the steps of the warm-up."""
+    readings: list[float] = []
     folder = Path(tempfile.mkdtemp(prefix="rehearsal-"))
-    named = {"record": rehearsal, "group": "", "name": "", "job": "rehearse", "tracking": Tracking()}
+    identity = {"record": rehearsal, "group": "", "name": "", "job": "rehearse", "tracking": Tracking()}
     images, rows, targets = material
     try:
-        with Trackers(folder, **named, world=world) as tracker:
+        with Trackers(folder, **identity, world=world) as tracker:
             loop.fit(
                 learner,
                 images=images,
@@ -172,24 +176,24 @@ def _steps(
                 progress=folder / "progress.pt",
                 identity="rehearsal",
                 tracker=tracker,
-                validate=partial(_look, looks=looks, seconds=seconds),
+                validate=partial(_read_clock, readings=readings, seconds=seconds),
             )
     except Enough:
         pass
     finally:
         shutil.rmtree(folder)
-    return looks
+    return readings
 
 
-def _look(learner: loop.Learner, *, looks: list[float], seconds: float) -> dict[str, float]:
-    """Note the time in place of a validation, and end the training when there was enough of it."""
-    looks.append(time.monotonic())
-    if len(looks) >= FEWEST_LOOKS and looks[-1] - looks[0] >= seconds:
+def _read_clock(learner: loop.Learner, *, readings: list[float], seconds: float) -> dict[str, float]:
+    """Read the clock in place of a validation, and end the training after enough seconds."""
+    readings.append(time.monotonic())
+    if len(readings) >= FEWEST_READINGS and readings[-1] - readings[0] >= seconds:
         raise Enough
     return {}
 
 
-def _image(
+def _time_scoring(
     network: torch.nn.Module,
     rehearsal: Rehearsal,
     images: np.ndarray,
@@ -198,13 +202,14 @@ def _image(
     seconds: float,
     world: ddp.World,
 ) -> tuple[float, int]:
-    """(seconds per image scored, how many were), batch after batch until the time is up."""
+    """(seconds per scored image, number of scored images)."""
     training = _training(rehearsal)
     score = partial(
         scoring.score, network, images=images, batch=training.batch, world=world, precision=training.precision
     )
+    # the first batch warms up, and is not timed
     score(rows=rows[: training.batch])
     began, scored = time.monotonic(), 0
-    while scored == 0 or (time.monotonic() - began < seconds and scored < SCORED * training.batch):
+    while scored == 0 or (time.monotonic() - began < seconds and scored < MOST_SCORED_BATCHES * training.batch):
         scored += len(score(rows=np.resize(rows, 2 * training.batch)))
     return (time.monotonic() - began) / scored, scored

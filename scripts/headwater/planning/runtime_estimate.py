@@ -1,4 +1,4 @@
-"""Runtime estimate: how long the jobs of a study take, by those that are finished, or else by a timing profile."""
+"""Runtime estimate: how long the jobs of a study take, from finished jobs of the same kind or from a timing profile."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -16,32 +16,33 @@ from headwater.study.job_graph import Job, jobs
 from headwater.study.paths import Paths
 
 Kind = tuple[str, str]
-"""(rule, of what): jobs of one kind are taken to last equally long."""
+"""(rule, `Job.kind`): jobs of one kind are assumed to take equally long."""
 
 
 SIDE_BY_SIDE = (1, 4, 16)
-"""How many trainings at a time a price is told for."""
+"""Numbers of parallel trainings for which `price` states the duration."""
 
 GROUPED = {
     **{"predict": "predictions", "transport": "transports"},
     **dict.fromkeys(("compare", "examine", "cross", "report"), "comparisons"),
 }
-"""Rules whose jobs share jobs of the scheduler, and what their group is called."""
+"""Rules whose jobs may share a job of the scheduler, and the name of their group in the profile."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """The jobs of a study, what the finished ones took (none where nobody noted it), and what one of a kind takes."""
+    """The jobs of a study, how long the finished ones took, and the estimate for each kind."""
 
     jobs: list[Job]
     finished: dict[str, float | None]
-    """Seconds by product."""
+    """Seconds of finished jobs by product; none if they were not recorded."""
     each: dict[Kind, float]
-    calibrated: set[Kind]
-    """The kinds of which only the calibration tells."""
+    """Estimated seconds of one job of a kind."""
+    from_profile: set[Kind]
+    """The kinds that are estimated from the timing profile, as no job of them has finished."""
 
     def takes(self, job: Job) -> float:
-        """Seconds of a job by its kind; kinds of which nothing is known count nothing."""
+        """Estimated seconds of a job; 0 if its kind has no estimate."""
         return self.each.get(kind_of(job), 0.0)
 
     def process_hours(self, jobs: Iterable[Job]) -> float:
@@ -54,38 +55,40 @@ class Estimate:
 
 
 def kind_of(job: Job) -> Kind:
-    """What kind of job it is."""
+    """The kind of a job."""
     return job.rule, job.kind
 
 
 def estimated(plan: Config, *, folder: Path) -> Estimate:
-    """What is known of the time that a study's jobs take."""
+    """The estimated durations of a study's jobs."""
     listed = list(jobs(plan))
-    there = (job for job in listed if (folder / job.product).is_file())
-    finished = taken(there, plan=plan, folder=folder)
-    each = typical(listed, finished)
+    done = (job for job in listed if (folder / job.product).is_file())
+    finished = recorded(done, plan=plan, folder=folder)
+    each = means(listed, finished)
     unknown = [job for job in listed if kind_of(job) not in each]
-    calibrated = _calibrated(unknown, plan=plan, folder=folder)
-    return Estimate(jobs=listed, finished=finished, each=each | calibrated, calibrated=set(calibrated))
+    from_profile = _from_profile(unknown, plan=plan, folder=folder)
+    return Estimate(jobs=listed, finished=finished, each=each | from_profile, from_profile=set(from_profile))
 
 
-def _calibrated(unknown: list[Job], *, plan: Config, folder: Path) -> dict[Kind, float]:
-    """Seconds by kind of which only a calibration tells."""
+def _from_profile(unknown: list[Job], *, plan: Config, folder: Path) -> dict[Kind, float]:
+    """Seconds by kind from the timing profile, for kinds of which no job has finished."""
     profile = timing_profile.read(plan, folder=folder)
     if profile is None:
         return {}
     examples = {kind_of(job): job for job in unknown if job.ranks}
     seconds = {
-        kind: timing_profile.foretold(job, plan=plan, profile=profile, folder=folder) for kind, job in examples.items()
+        kind: timing_profile.job_seconds(job, plan=plan, profile=profile, folder=folder)
+        for kind, job in examples.items()
     }
     return {kind: number for kind, number in seconds.items() if number is not None}
 
 
-def taken(finished: Iterable[Job], *, plan: Config, folder: Path) -> dict[str, float | None]:
-    """Seconds of finished jobs by product, none where they are not recorded.
+def recorded(finished: Iterable[Job], *, plan: Config, folder: Path) -> dict[str, float | None]:
+    """Seconds of finished jobs by product; none if they were not recorded.
 
-    For jobs on a cluster Snakemake records nothing, or the time since a first attempt that failed. There the leases
-    say how long trainings took, and the scheduler's accounting says it of all others. Jobs of one group share its time.
+    Snakemake's records have no duration of a job on a cluster, or one that begins with a failed first attempt. There
+    trainings are therefore timed by their leases, and all other jobs by the scheduler's accounting. Jobs of one group
+    share its time.
     """
     finished = list(finished)
     seconds = {job.product: snakemake_state.seconds(job.product, folder=folder) for job in finished}
@@ -114,10 +117,10 @@ def taken(finished: Iterable[Job], *, plan: Config, folder: Path) -> dict[str, f
     return seconds
 
 
-def typical(finished: Iterable[Job], seconds: dict[str, float | None]) -> dict[Kind, float]:
-    """The mean of the known seconds of each kind; kinds without any are left out.
+def means(finished: Iterable[Job], seconds: dict[str, float | None]) -> dict[Kind, float]:
+    """The mean of the recorded seconds of each kind; kinds without any are left out.
 
-    The mean and not the median, because sums are what is asked for.
+    The mean and not the median, because estimates are summed over jobs.
     """
     by_kind: dict[Kind, list[float]] = {}
     for job in finished:
@@ -127,7 +130,7 @@ def typical(finished: Iterable[Job], seconds: dict[str, float | None]) -> dict[K
 
 
 def longest_chain(ordered: Iterable[Job], takes: Callable[[Job], float]) -> tuple[int, float]:
-    """(jobs, seconds) of the longest chain of jobs that wait for one another."""
+    """(jobs, seconds) of the longest chain of dependent jobs; `ordered` has each job after those that it needs."""
     jobs_until: dict[str, int] = {}
     seconds_until: dict[str, float] = {}
     for job in ordered:
@@ -139,51 +142,51 @@ def longest_chain(ordered: Iterable[Job], takes: Callable[[Job], float]) -> tupl
 
 
 def wall(ordered: list[Job], takes: Callable[[Job], float], *, trainings: int) -> float:
-    """Seconds that jobs take at least, so many trainings side by side: as their work or their longest chain asks."""
+    """Lower bound of the seconds that jobs take with so many parallel trainings: total work, or the longest chain."""
     work = sum(takes(job) for job in ordered if job.ranks)
     return max(longest_chain(ordered, takes)[1], work / trainings)
 
 
 def explained(estimate: Estimate, *, trainings: int) -> str:
-    """The sums, in sentences."""
+    """The sums of an estimate, in sentences."""
     jobs, each, takes = estimate.jobs, estimate.each, estimate.takes
     chain, chain_seconds = longest_chain(jobs, takes)
     unknown = sum(kind_of(job) not in each for job in jobs)
     gpu_jobs = sum(bool(job.ranks) for job in jobs)
-    said = [f"{many(len(jobs), 'job')}, {gpu_jobs} of them on GPUs if there are any. The longest chain of jobs that"]
-    said.append(f"wait for each other has {many(chain, 'job')}.")
+    words = [f"{many(len(jobs), 'job')}, {gpu_jobs} of them on GPUs if there are any. The longest chain of jobs that"]
+    words.append(f"wait for each other has {many(chain, 'job')}.")
     if each:
         hours, left = wall(jobs, takes, trainings=trainings) / 3600, estimate.to_come()
         parallel = many(trainings, "parallel training")
-        said.append(
+        words.append(
             f"Training and prediction take {estimate.process_hours(jobs):.3f} process-hours (GPU-hours if there"
         )
-        said.append(
+        words.append(
             f"are GPUs). The longest chain takes {chain_seconds / 3600:.3f} hours. With {parallel} the whole study"
         )
-        said.append(f"takes at least {hours:.3f} hours; {wall(left, takes, trainings=trainings) / 3600:.3f} remain.")
-    if estimate.calibrated:
-        said.append("Seconds marked c come from the timing profile, all others from finished jobs.")
+        words.append(f"takes at least {hours:.3f} hours; {wall(left, takes, trainings=trainings) / 3600:.3f} remain.")
+    if estimate.from_profile:
+        words.append("Seconds marked c come from the timing profile, all others from finished jobs.")
     if unknown:
-        said.append(f"{many(unknown, 'job')} of unknown duration (–) not included.")
-    return " ".join(said)
+        words.append(f"{many(unknown, 'job')} of unknown duration (–) not included.")
+    return " ".join(words)
 
 
 def price(estimate: Estimate, products: set[str]) -> str:
-    """What the jobs that make these products take, in sentences: jobs per rule, hours, and their longest chain."""
+    """The cost of the jobs that make these products, in sentences: jobs per rule, hours, and their longest chain."""
     priced = [job for job in estimate.jobs if job.product in products]
     rules = Counter(job.rule for job in priced)
     chain, chain_seconds = longest_chain(priced, estimate.takes)
     unknown = sum(kind_of(job) not in estimate.each for job in priced)
-    said = [f"Price of this plan: {', '.join(f'{count} {rule}' for rule, count in rules.items())};"]
-    said.append(f"the longest chain has {many(chain, 'job')}.")
+    words = [f"Price of this plan: {', '.join(f'{count} {rule}' for rule, count in rules.items())};"]
+    words.append(f"the longest chain has {many(chain, 'job')}.")
     if unknown < len(priced):
         walls = [f"{clock(wall(priced, estimate.takes, trainings=number))} at {number}" for number in SIDE_BY_SIDE]
-        said.append(f"{estimate.process_hours(priced):.3f} process-hours (GPU-hours if there are GPUs);")
-        said.append(f"at least {', '.join(walls)} parallel trainings, {clock(chain_seconds)} for the longest chain.")
+        words.append(f"{estimate.process_hours(priced):.3f} process-hours (GPU-hours if there are GPUs);")
+        words.append(f"at least {', '.join(walls)} parallel trainings, {clock(chain_seconds)} for the longest chain.")
     if unknown:
-        said.append(
+        words.append(
             f"{many(unknown, 'job')} of unknown duration not included: finish one of each kind, or measure it by"
         )
-        said.append("headwater plan calibrate.")
-    return " ".join(said)
+        words.append("headwater plan calibrate.")
+    return " ".join(words)

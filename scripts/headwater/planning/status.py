@@ -29,7 +29,7 @@ DEMO = Path("config/config.yaml")
 State = Literal["done", "running", "queued", "failed", "blocked"]
 
 STATES: tuple[State, ...] = ("done", "running", "queued", "failed", "blocked")
-"""`queued`: the scheduler or Snakemake will start it; `blocked`: it needs the product of a failed job."""
+"""`queued`: the scheduler or Snakemake will start it; `blocked`: it needs a failed job's product, so you must act."""
 
 STOPPED = ("failed", "blocked")
 
@@ -39,7 +39,7 @@ SCHEDULER_STATE = re.compile(r"(\w+) status is: '(\w+)")
 
 @dataclass(frozen=True, kw_only=True)
 class JobStatus:
-    """The state of a job, for how many seconds it has been running, a note for people and its log file."""
+    """The state of a job, the seconds that it has been running, a note for people and its log file."""
 
     job: Job
     state: State
@@ -50,7 +50,7 @@ class JobStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """What Snakemake and the scheduler record of a folder, read once."""
+    """The records of Snakemake and the scheduler on one folder at one moment."""
 
     folder: Path
     failures: dict[str, Failure]
@@ -97,7 +97,7 @@ def read_snapshot(folder: Path) -> Snapshot:
         title, queue = scheduler.TITLE, scheduler.attempts(folder)
     except Absent:
         title, queue = "", []
-    # on another machine of the cluster its process cannot be seen, but its lock and its jobs can
+    # a Snakemake on another node is not in the list of processes here, but its lock and its jobs are visible
     here = snakemake_state.lives_here(folder)
     return Snapshot(
         folder=folder,
@@ -116,7 +116,7 @@ def job_statuses(jobs: list[Job], snapshot: Snapshot) -> list[JobStatus]:
     by_number = {attempt.number: attempt for attempt in snapshot.queue}
     comments = {job.comment for job in jobs}
     shared = [attempt for attempt in snapshot.queue if attempt.comment not in comments]
-    # those that run first: a job whose mark has no number has begun at least once
+    # running ones come first: a job whose mark has no number has begun at least once
     groups = sorted(shared, key=lambda attempt: not attempt.runs)
     statuses: dict[str, JobStatus] = {}
     for job in jobs:
@@ -142,8 +142,8 @@ def job_statuses(jobs: list[Job], snapshot: Snapshot) -> list[JobStatus]:
 
 
 def _in_queue(job: Job, attempt: Attempt, mark: snakemake_state.Mark | None, *, scheduler: str) -> JobStatus:
-    """A job that is pending in the scheduler's queue, or running."""
-    # of several jobs in one scheduler's job, those whose turn has not come keep its number in their mark
+    """A job that is pending or running in the scheduler."""
+    # if several jobs share a scheduler's job, its number stays in the mark of those that have not begun
     shared = attempt.comment != job.comment
     if attempt.runs and not (shared and mark and mark.number):
         return _running(job, attempt.seconds, f"{scheduler} job {attempt.number} on {attempt.where}")
@@ -152,7 +152,7 @@ def _in_queue(job: Job, attempt: Attempt, mark: snakemake_state.Mark | None, *, 
 
 
 def _in_group(job: Job, group: Attempt, seconds: float, *, scheduler: str) -> JobStatus:
-    """A job that has begun within a scheduler's job of several, which is running or was requeued."""
+    """A job that has begun in a scheduler's job shared with others, which is running or was requeued."""
     if group.runs:
         return _running(job, seconds, f"{scheduler} job {group.number} on {group.where}")
     return JobStatus(job=job, state="queued", note=f"{scheduler} job {group.number}: {group.where.strip('()')}")
@@ -163,18 +163,18 @@ def _running(job: Job, seconds: float, note: str) -> JobStatus:
 
 
 def _group_of(job: Job, groups: list[Attempt]) -> Attempt | None:
-    """The scheduler's job of several jobs that this one may be in: its comment ends in the rules of its jobs."""
+    """The shared scheduler's job that may contain this job: its comment lists the rules of its jobs."""
     return next((group for group in groups if f"_{job.rule}_" in f"{group.comment}_"), None)
 
 
 def _failure(job: Job, snapshot: Snapshot) -> Failure | None:
-    """A job's failure; none if a later Snakemake, now running, will try it again."""
+    """A job's failure; none if a later Snakemake is running, which will retry the job."""
     failure = snapshot.failures.get(job.product)
     return None if failure and snapshot.at_work and failure.reported_in != snapshot.newest else failure
 
 
 def _failed(job: Job, failure: Failure, folder: Path) -> JobStatus:
-    """A failed job with the last line of its log, and the scheduler's state unless it ended by its own error."""
+    """A failed job with the last line of its log, and the scheduler's state unless that is just FAILED."""
     logs = [log for log in (job.log, *failure.logs) if (folder / log).is_file()]
     words = [word for log in logs if (word := snakemake_state.last_word(folder / log))]
     ended = SCHEDULER_STATE.search(failure.message)
@@ -239,7 +239,7 @@ def _by_run(statuses: list[JobStatus]) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def runs(statuses: list[JobStatus]) -> dict[tuple[str, ...], str]:
-    """The state of each run by its dataset, source, recipe and seed; unless done, of the first of its jobs to come."""
+    """The state of each run by dataset, source, recipe and seed: that of its first unfinished job, or done."""
     state_of: dict[tuple[str, ...], str] = {}
     for status in statuses:
         for run in status.job.runs if status.job.rule in ("finetune", "predict") else ():
@@ -252,19 +252,19 @@ def runs(statuses: list[JobStatus]) -> dict[tuple[str, ...], str]:
 
 
 def _progress(status: JobStatus, runtimes: Estimate) -> str:
-    """How long a job has been running, and how long such a job usually takes."""
+    """How long a job has been running, and the estimate for its kind."""
     usual = runtimes.takes(status.job)
     of_about = f" of about {clock(usual)}" if usual else ""
     return f"{status.job.title}: {clock(status.seconds or 0)}{of_about}{f', {status.note}' if status.note else ''}"
 
 
 def _snakemake(snapshot: Snapshot) -> str:
-    """Whether a Snakemake is running that will start the queued jobs."""
+    """Whether Snakemake is running, and if not, what to do."""
     if snapshot.at_work:
         state = "Snakemake is running in this folder."
     elif snakemake_state.locked(snapshot.folder):
         state = (
-            "This folder is locked by Snakemake, but no Snakemake is seen to run. If it was killed, run "
+            "This folder is locked by Snakemake, but no running Snakemake was found. If it was killed, run "
             "snakemake --unlock and start it again."
         )
     else:
@@ -274,12 +274,12 @@ def _snakemake(snapshot: Snapshot) -> str:
 
 
 def _spent(runtimes: Estimate, statuses: list[JobStatus], snapshot: Snapshot) -> str:
-    """What finished, failed and running attempts have cost, as far as it is recorded."""
+    """The recorded cost of finished, failed and running attempts."""
     return _spent_by_accounting(snapshot.folder) or _spent_by_records(runtimes, statuses, snapshot)
 
 
 def _spent_by_accounting(folder: Path) -> str:
-    """The GPU-hours in the accounting of the scheduler; empty where it has none of this folder."""
+    """The GPU-hours in the scheduler's accounting; empty if it has none of this folder."""
     scheduler = schedulers.used_in(folder)
     if scheduler is None:
         return ""
@@ -311,7 +311,7 @@ def _spent_by_records(runtimes: Estimate, statuses: list[JobStatus], snapshot: S
 
 
 def _remaining(runtimes: Estimate, statuses: list[JobStatus], *, now: float, trainings: int) -> str:
-    """Jobs and hours to come and when they will be done, as long as failed jobs stay failed."""
+    """Jobs and hours that remain and when they will be done, without failed and blocked jobs."""
     runnable = [status for status in statuses if status.state in ("running", "queued")]
     passed = {status.job.product: status.seconds or 0.0 for status in runnable}
     stopped = sum(status.state in STOPPED for status in statuses)

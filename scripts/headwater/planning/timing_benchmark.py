@@ -1,4 +1,4 @@
-"""Calibrate: start each kind of training of a study in a process of its own, time a few steps, and stop it."""
+"""Timing benchmark: time a few steps of each kind of training of a study, each in a process of its own."""
 
 import json
 import subprocess
@@ -11,14 +11,14 @@ from headwater.core import files as core_files
 from headwater.core.errors import UserError, need_checkout
 from headwater.core.progress import bar
 from headwater.planning import preflight, timing_profile
-from headwater.planning.timing_profile import Calibration, Rehearsal, Timed
+from headwater.planning.timing_profile import Rehearsal, Timed, TimingProfile
 from headwater.study import config as study_config
 from headwater.study.config import Config
 from headwater.study.job_graph import JobGraph, jobs
 
 TRAINER = Path(__file__).parents[2] / "rehearse.py"
 EMPTY_JOBS = 20
-"""Jobs of a workflow that does nothing, which measures Snakemake's own time per job."""
+"""Jobs of an empty workflow, which measures Snakemake's overhead per job."""
 
 
 def calibrate(config: Path, *, folder: Path = Path(), seconds: float = 15.0) -> None:
@@ -38,22 +38,22 @@ def calibrate(config: Path, *, folder: Path = Path(), seconds: float = 15.0) -> 
     plan = study_config.read(config)
     preflight.check(plan)
     rehearsals = _rehearsals(plan)
-    timed, device = {}, "cpu"
+    trainings, device = {}, "cpu"
     with tempfile.TemporaryDirectory(prefix="calibrate-") as temporary:
         for archive, rehearsal in bar(rehearsals, total=len(rehearsals), what="calibrating"):
             measured = _timed(rehearsal, archive, plan=plan, folder=folder, seconds=seconds, place=Path(temporary))
             device = measured.pop("device")
-            timed[rehearsal.key] = Timed(**measured)
-        around = _around_a_job(Path(temporary))
+            trainings[rehearsal.key] = Timed(**measured)
+        overhead = _overhead_per_job(Path(temporary))
     file = timing_profile.file_of(plan, folder=folder)
-    core_files.write_json(Calibration(device=device, job=around, trainings=timed).model_dump(), file)
-    for key, each in timed.items():
-        print(f"{key}: {each.start:.1f} s to start, {each.step:.4f} s/step, {each.image:.5f} s/image, {each.data}")
-    print(f"overhead per job: {around['local']:.2f} s locally, {around['slurm']:.1f} s on a cluster\n{file}")
+    core_files.write_json(TimingProfile(device=device, job=overhead, trainings=trainings).model_dump(), file)
+    for key, timed in trainings.items():
+        print(f"{key}: {timed.start:.1f} s to start, {timed.step:.4f} s/step, {timed.image:.5f} s/image, {timed.data}")
+    print(f"overhead per job: {overhead['local']:.2f} s locally, {overhead['slurm']:.1f} s on a cluster\n{file}")
 
 
 def _rehearsals(plan: Config) -> list[tuple[str, Rehearsal]]:
-    """(archive, what is timed on it), once for each kind of training."""
+    """(archive, rehearsal on its images), once for each kind of training."""
     rehearsals = {}
     for job in jobs(plan):
         if job.rule in ("pretrain", "finetune"):
@@ -66,7 +66,7 @@ def _rehearsals(plan: Config) -> list[tuple[str, Rehearsal]]:
 def _timed(
     rehearsal: Rehearsal, archive: str, *, plan: Config, folder: Path, seconds: float, place: Path
 ) -> dict[str, object]:
-    """What a training process measured, with the seconds that its start took."""
+    """The timings that a training process wrote, with the seconds of its start."""
     graph = JobGraph(plan)
     cases, images = folder / graph.paths.cases(archive), folder / graph.images(archive)
     data = ["--cases", cases, "--images", images] if cases.is_file() and images.is_file() else []
@@ -92,21 +92,23 @@ def _timed(
     if process.returncode:
         last = (process.stderr.strip().splitlines() or ["it wrote no error"])[-1]
         raise UserError(f"{rehearsal.key} cannot be timed: {last}", remedy="fix this and calibrate again")
-    seconds_and_sizes = json.loads(measured.read_text())
-    busy = seconds_and_sizes.pop("busy")
-    return {**seconds_and_sizes, "start": max(0.0, wall - busy)}
+    timings = json.loads(measured.read_text())
+    busy = timings.pop("busy")
+    # imports and the start of the processes, which every job repeats
+    return {**timings, "start": max(0.0, wall - busy)}
 
 
-def _around_a_job(place: Path) -> dict[str, float]:
-    """Snakemake's own seconds per job: on this machine, and of the two Snakemakes that each job on a cluster starts."""
+def _overhead_per_job(place: Path) -> dict[str, float]:
+    """Snakemake's own seconds per job: on this machine, and on a cluster, where each job starts two Snakemakes."""
     rule = 'rule each:\n    output: "{name}"\n    shell: "touch {output}"\n'
     files = ", ".join(f'"n{number}"' for number in range(EMPTY_JOBS))
     snakefile = place / "Snakefile"
     snakefile.write_text(f"rule all:\n    input: {files}\n{rule}")
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), "--directory", str(place)]
     command += ["--workflow-profile", "none", "--cores", "1", "--quiet", "all"]
-    alone, together = (_wall([*command, *more]) for more in (["--dry-run"], []))
-    return {"local": max(0.0, together - alone) / EMPTY_JOBS, "slurm": 2 * alone}
+    # a dry run takes as long as the start of Snakemake; the rest of a real run is spent on its jobs
+    start, whole = (_wall([*command, *options]) for options in (["--dry-run"], []))
+    return {"local": max(0.0, whole - start) / EMPTY_JOBS, "slurm": 2 * start}
 
 
 def _wall(command: list[str]) -> float:

@@ -1,9 +1,9 @@
-"""Calibration: what a few steps of each kind of training told of this machine, and what a study's jobs would then take.
+"""Timing profile: measured seconds per step of each kind of training on one machine, and estimates of jobs from them.
 
-The file is JSON: `device`, `job` (seconds that Snakemake needs around a job: `local`, and `slurm` for the two that
-a job on a cluster starts), and `trainings` by key, each with `start` (seconds of a training process that are no step),
-`step` (seconds per optimiser step), `image` (seconds per image scored), `bytes` (of the encoder), `steps` and `images`
-(how many were timed) and `data` (`prepared` images, or `noise` of their size).
+The file is JSON: `device`, `job` (Snakemake's overhead per job in seconds: `local`, and `slurm` for the two Snakemakes
+that a job on a cluster starts), and `trainings` by key, each with `start` (seconds to start a training process), `step`
+(seconds per optimiser step), `image` (seconds per scored image), `bytes` (of the encoder), `steps` and `images` (how
+many were timed) and `data` (`prepared` images, or `noise` of their size).
 """
 
 import math
@@ -33,7 +33,7 @@ from headwater.study.target import Target
 
 
 class Timed(Record):
-    """What one kind of training took."""
+    """The timings of one kind of training."""
 
     start: float = Field(ge=0)
     step: float = Field(ge=0)
@@ -44,8 +44,8 @@ class Timed(Record):
     data: Literal["prepared", "noise"]
 
 
-class Calibration(Record):
-    """What was measured on one machine."""
+class TimingProfile(Record):
+    """The timings of all kinds of training on one machine."""
 
     device: str
     job: dict[Literal["local", "slurm"], float]
@@ -53,7 +53,7 @@ class Calibration(Record):
 
 
 class Rehearsal(Record):
-    """A kind of training to be timed: a source's pre-training or, with a recipe, the fitting of its network."""
+    """A kind of training to be timed: a source's pre-training or, with a recipe, a fine-tuning of its network."""
 
     source: Source
     recipe: Recipe | None = None
@@ -65,63 +65,65 @@ class Rehearsal(Record):
     targets: dict[str, Target] = {}
     """Of a recipe: what is fitted side by side."""
     seen: Window | None = None
-    """What is seen of images in Hounsfield units."""
+    """The window of images in Hounsfield units."""
     ranks: int = 1
-    """The share of the batch that one of so many processes has is what is timed."""
+    """Processes of the training; a rehearsal times one of them, with its share of the batch."""
 
     @property
     def key(self) -> str:
-        """What it is timed as; neither names nor lengths change the time of a step."""
+        """The name under which it is timed: equal for trainings that differ in names, seeds or lengths only."""
+        # those change no time of a step, so their fields are reset before the digest
         if self.recipe:
-            kept = {"name": "", "training": _of_any_length(self.recipe.training), "fraction": 1.0, "select": "auroc"}
-            how = f"{self.recipe.kind} {self.recipe.model_copy(update=kept).digest}"
+            reset = {"name": "", "training": _any_length(self.recipe.training), "fraction": 1.0, "select": "auroc"}
+            kind = f"{self.recipe.kind} {self.recipe.model_copy(update=reset).digest}"
             tasks = [target.task for target in self.targets.values()] or [self.task]
-            how += "" if tasks == ["classification"] else f" {' '.join(sorted(tasks))}"
+            kind += "" if tasks == ["classification"] else f" {' '.join(sorted(tasks))}"
         else:
-            plain = {"name": "", "corpus": "", "reduction": "everything", "start": None, "seed": 0, "seen": None}
-            of_any_length = {"training": _of_any_length(self.source.training)}
-            how = f"{self.source.method.name} {self.source.model_copy(update=plain | of_any_length).digest}"
-        return f"{how} {self.source.backbone} {self.size} px {self.ranks} ranks"
+            reset = {"name": "", "corpus": "", "reduction": "everything", "start": None, "seed": 0, "seen": None}
+            reset |= {"training": _any_length(self.source.training)}
+            kind = f"{self.source.method.name} {self.source.model_copy(update=reset).digest}"
+        return f"{kind} {self.source.backbone} {self.size} px {self.ranks} ranks"
 
 
-def _of_any_length(training: Training) -> Training:
-    changed = {"steps": 1, "epochs": None, "warmup_steps": 0, "validations": 1, "patience": None, "save_minutes": 10.0}
-    return training.model_copy(update=changed)
+def _any_length(training: Training) -> Training:
+    """The training with all fields reset that change how long it runs, but not the time of a step."""
+    reset = {"steps": 1, "epochs": None, "warmup_steps": 0, "validations": 1, "patience": None, "save_minutes": 10.0}
+    return training.model_copy(update=reset)
 
 
 def file_of(plan: Config, *, folder: Path) -> Path:
-    """Where a study's calibration lies."""
+    """The file of a study's timing profile."""
     return folder / Paths(plan.results).timing_profile()
 
 
-def read(plan: Config, *, folder: Path) -> Calibration | None:
-    """The calibration of a study; none if there is none."""
+def read(plan: Config, *, folder: Path) -> TimingProfile | None:
+    """The timing profile of a study; none before `headwater plan calibrate`."""
     file = file_of(plan, folder=folder)
     if not file.is_file():
         return None
     try:
-        return Calibration.from_json(file.read_text())
+        return TimingProfile.from_json(file.read_text())
     except (OSError, pydantic.ValidationError) as error:
         raise UserError(
             f"not a valid timing profile: {error}", file=file, remedy="delete it and calibrate again"
         ) from None
 
 
-# what a study would rehearse
+# the kinds of training of a study
 
 
 def rehearsal_of(job: Job, plan: Config) -> Rehearsal | None:
-    """What stands for a training job; none for jobs that train nothing. A prediction is timed with its training."""
+    """The rehearsal for a training or prediction job, which is timed with its training; none for other jobs."""
     if job.run:
         ranks = plan.compute.of(job.run.recipe.compute).ranks
         archive = plan.archives[job.run.dataset.archive]
         labels = len(job.run.dataset.listed or _card(archive).labels) or 1
         measures = {"size": archive.size, "channels": channels(archive), "labels": labels, "ranks": ranks}
         measures |= {"seen": window_of(archive)}
-        # from where its first weights came changes nothing of the time that a network takes
-        alike = Source(name="any", backbone=job.run.source.backbone)
+        # the origin of its initial weights does not change a network's speed
+        any_source = Source(name="any", backbone=job.run.source.backbone)
         measures |= {"task": job.run.dataset.task, "targets": job.run.dataset.targets}
-        return Rehearsal(source=alike, recipe=job.run.recipe, **measures)
+        return Rehearsal(source=any_source, recipe=job.run.recipe, **measures)
     if job.rule != "pretrain":
         return None
     source = plan.sources[job.wildcards[0]]
@@ -136,21 +138,21 @@ def _card(archive: Archive) -> Card:
 
 
 def channels(archive: Archive) -> int:
-    """Planes of an archive's prepared images: radiographs and Hounsfield units are grey."""
+    """Channels of an archive's prepared images: 1 for radiographs and Hounsfield units, else 3."""
     return 1 if _card(archive).modality == "radiograph" or _card(archive).window else 3
 
 
 def pixel_bytes(archive: Archive) -> int:
-    """Bytes of each pixel of an archive's prepared images: Hounsfield units take two."""
+    """Bytes per pixel and channel of an archive's prepared images: 2 for Hounsfield units, else 1."""
     return 2 if _card(archive).window else 1
 
 
-# how many images there are
+# numbers of images
 
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """Cases of an archive by split, and whether they were counted or only announced."""
+    """Cases of an archive by split, and whether they were counted or are expected."""
 
     train: int
     validation: int
@@ -164,7 +166,7 @@ class Counts:
 
 
 def counts(archive: Archive, *, plan: Config, folder: Path) -> Counts | None:
-    """How many cases an archive has: those prepared, else those that a twin or its publisher promises, else none."""
+    """The number of cases of an archive: prepared, else expected of a twin or by its card; none if unknown."""
     prepared = folder / Paths(plan.results).cases(archive.name)
     if prepared.is_file():
         split = Counter(_column(prepared, "split"))
@@ -180,37 +182,41 @@ def counts(archive: Archive, *, plan: Config, folder: Path) -> Counts | None:
 
 def _column(table: Path, name: str) -> Sequence[Any]:
     """A column of a table of the study."""
-    # pandas takes half a second to import, which a plan of which nothing is prepared need not wait for
+    # imported here because pandas takes half a second, which a study without prepared tables need not wait for
     from headwater.data import tables
 
     return tables.read_column(table, name)
 
 
-# what they would take
+# estimates
 
 
-def foretold(job: Job, *, plan: Config, profile: Calibration, folder: Path) -> float | None:
-    """Seconds of a job by the calibration; none where it says nothing of such jobs."""
+def job_seconds(job: Job, *, plan: Config, profile: TimingProfile, folder: Path) -> float | None:
+    """Seconds of a job by the timing profile; none if its kind was not timed or its number of images is unknown."""
     rehearsal = rehearsal_of(job, plan)
     timed = profile.trainings.get(rehearsal.key) if rehearsal else None
     if timed is None:
         return None
-    around = profile.job["local"] + timed.start
+    overhead = profile.job["local"] + timed.start
     if job.rule == "pretrain":
         steps = _steps(rehearsal.source.training, cases=_corpus(rehearsal.source, plan=plan, folder=folder))
-        return None if steps is None else around + steps * timed.step
-    have = counts(plan.archives[job.run.dataset.archive], plan=plan, folder=folder)
-    if have is None:
+        return None if steps is None else overhead + steps * timed.step
+    cases = counts(plan.archives[job.run.dataset.archive], plan=plan, folder=folder)
+    if cases is None:
         return None
+    # one prediction job serves the networks of all seeds
     if job.rule == "predict":
-        return around + len(job.runs) * (have.test + have.validation) * timed.image
+        return overhead + len(job.runs) * (cases.test + cases.validation) * timed.image
     if job.rule == "transport":
-        there = [counts(archive, plan=plan, folder=folder) for archive in _elsewhere(job.run, plan)]
-        return None if None in there else around + len(job.runs) * sum(archive.test for archive in there) * timed.image
+        others = [counts(archive, plan=plan, folder=folder) for archive in _elsewhere(job.run, plan)]
+        if None in others:
+            return None
+        return overhead + len(job.runs) * sum(archive.test for archive in others) * timed.image
     training = job.run.recipe.training
-    steps = _steps(training, cases=round(have.train * job.run.recipe.fraction))
-    looked_at = min(training.validations, steps) * have.validation / rehearsal.ranks
-    return around + steps * timed.step + looked_at * timed.image
+    steps = _steps(training, cases=round(cases.train * job.run.recipe.fraction))
+    # the processes share the validation cases among them
+    validated = min(training.validations, steps) * cases.validation / rehearsal.ranks
+    return overhead + steps * timed.step + validated * timed.image
 
 
 def _elsewhere(run: Run, plan: Config) -> list[Archive]:
@@ -220,16 +226,16 @@ def _elsewhere(run: Run, plan: Config) -> list[Archive]:
 
 
 def _steps(training: Training, *, cases: int | None) -> int | None:
-    """Optimiser steps; none where they hang on a number of cases that nobody knows."""
+    """Optimiser steps; none if they depend on an unknown number of cases."""
     if training.steps:
         return training.steps
     return None if cases is None else math.ceil(training.epochs * cases / training.batch)
 
 
 def _corpus(source: Source, *, plan: Config, folder: Path) -> int | None:
-    """Images that a pre-training sees; none where a reduction has not yet said which."""
+    """Images in a pre-training's corpus; none before they are prepared and reduced."""
     kept = folder / Paths(plan.results).rows(source.corpus, source.reduction)
     if kept.is_file():
         return len(_column(kept, "row"))
-    have = counts(plan.archives[source.corpus], plan=plan, folder=folder)
-    return have.train if have and source.reduction == "everything" else None
+    cases = counts(plan.archives[source.corpus], plan=plan, folder=folder)
+    return cases.train if cases and source.reduction == "everything" else None

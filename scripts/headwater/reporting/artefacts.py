@@ -1,7 +1,7 @@
-"""The tables and figures of a report, each declared in one file of `tables/` or `figures/`, and found by its name.
+"""The tables and figures of a report, each declared in one file of `tables/` or `figures/`.
 
-What a study's report consists of follows from the declarations, which are read without importing them: the Snakefile
-asks for the names on every node.
+The content of a study's report follows from these declarations, which are read without importing the files, because the
+Snakefile needs the names in every job.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from headwater.study.grid import Grid
 FORMATS = ("csv", "md", "tex", "html")
 
 DOCUMENTS = (("numbers", "json"), ("numbers", "tex"), ("provenance", "csv"), ("provenance", "json"))
-"""Name and format of what a report holds beside its tables, figures, page and summary."""
+"""(name, format) of the other files of a report besides its tables, figures, page and summary."""
 
 Condition = Literal["always", "external", "reduced"]
 
@@ -23,7 +23,7 @@ CONDITIONS: dict[str, Callable[[Grid], bool]] = {
     "external": lambda grid: grid.comparing.external,
     "reduced": lambda grid: grid.reduced,
 }
-"""In which studies an artefact is made: all, those with external validation, those that reduce a corpus."""
+"""The studies in which an artefact is made: all, those with external validation, those that reduce a corpus."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,15 +31,15 @@ class TableCard:
     """A table of the report; each field is a plain value in the call that makes it."""
 
     place: int
-    """Where it stands among all tables."""
+    """Its position among all tables."""
     section: str = ""
     """The section of the page that shows it; "" for tables that are files only."""
     when: Condition = "always"
     each_dataset: bool = False
-    """Whether there is one for each dataset, called `{name}_{dataset}`."""
+    """Whether there is one per dataset, named `{name}_{dataset}`."""
     formats: tuple[str, ...] = FORMATS
     product: str = ""
-    """Which of a dataset's results its rows are: the part of the file's name behind the dataset's."""
+    """The dataset's result that it shows: the part of that file's name after the dataset's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,18 +47,18 @@ class FigureCard:
     """A figure of the report; each field is a plain value in the call that makes it."""
 
     title: str
-    """What a screen reader says."""
+    """Its accessible title, for screen readers."""
     caption: str
-    """What stands below it; {correction} becomes the correction of the macro tests."""
+    """Its caption; {correction} is replaced by the correction of the macro tests."""
     section: str
-    """The section of the page that shows it; `datasets` for one that is called after a dataset."""
+    """The section of the page that shows it; `datasets` if it is about one dataset."""
     place: int
-    """Where it stands among all figures."""
+    """Its position among all figures."""
     when: Condition = "always"
 
 
 def names(family: Literal["tables", "figures"], grid: Grid) -> list[str]:
-    """The entries of a family that this study has, in their order."""
+    """The entries of a family in this study, in their order."""
     chosen = [name for name in registry.names(family) if CONDITIONS[_of(family, name, "when", "always")](grid)]
     return sorted(chosen, key=lambda name: _of(family, name, "place", 0))
 
@@ -73,15 +73,16 @@ def table_files(grid: Grid) -> dict[str, tuple[str, ...]]:
 
 
 def file_name(name: str, part: str) -> str:
-    """What the file of an artefact is called, or of its part for one dataset or source."""
+    """The name, without suffix, of the file of an artefact, or of its part for one dataset or source."""
     return f"{name}_{part}" if part else name
 
 
 def products() -> dict[str, str]:
-    """For each table whose rows are those of one of a dataset's results other than comparisons, which it is."""
+    """The dataset's result that each table shows, for tables of other results than comparisons."""
     listed = {name: _of("tables", name, "product", "") for name in registry.names("tables")}
     return {name: product for name, product in listed.items() if product}
 
 
 def _of(family: str, name: str, field: str, default: Any) -> Any:
+    """A field of an artefact's card, read without importing its file."""
     return registry.constant(family, name, f"CARD.{field}", default=default)

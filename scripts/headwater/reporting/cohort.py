@@ -1,4 +1,4 @@
-"""Characteristics: who the cases of each dataset are, split by split, as the first table of a paper tells it."""
+"""Cohort: the characteristics of each dataset by split, as in the first table of a paper."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -16,13 +16,13 @@ from headwater.study.archive import Dataset
 from headwater.study.grid import Grid
 
 ALL = "all"
-"""What stands for a split where a number is of all of them."""
+"""The name of all splits together."""
 
 WOMAN = "F"
-"""How archives' catalogues write it."""
+"""The value of `sex` for women in the tables of cases."""
 
 EXACT = ("dataset", "characteristic", "name", "split", "cases", "known", "value", "sd")
-"""Columns of the numbers in full precision: `known` are the cases of which the archive tells it."""
+"""Columns in full precision: `known` is the number of cases with a recorded value."""
 
 WORDS = {
     "cases": "Cases",
@@ -30,13 +30,13 @@ WORDS = {
     "age": "Age in years, mean ± SD (known)",
     "women": "Women, of known sex (known)",
 }
-"""What a reader calls a characteristic; a projection and a label are called by their own names."""
+"""Headings of characteristics; projections and labels have their own names."""
 
 COUNTED_BY_CASE = "Age and sex are counted once for each case, so a patient with many cases counts as often."
 
 
 def table(cases: dict[str, pd.DataFrame], *, grid: Grid) -> PrintedTable:
-    """All datasets in one table, from tables of cases by archive."""
+    """The table of all datasets, from tables of cases by archive."""
     exact = pd.DataFrame(
         [row for dataset in grid.datasets for row in _of_dataset(dataset, cases[dataset.archive], grid)],
         columns=list(EXACT),
@@ -53,13 +53,13 @@ def table(cases: dict[str, pd.DataFrame], *, grid: Grid) -> PrintedTable:
 
 
 def warnings(grid: Grid) -> list[str]:
-    """What a reader must know before the first number."""
+    """The warnings above the table."""
     twins = [archive.name for archive in _archives(grid) if archive.twin]
     return prose.synthetic(twins)
 
 
 def footnotes(cases: dict[str, pd.DataFrame], *, grid: Grid) -> list[str]:
-    """What a reader must know of the columns, and of single archives and their splits."""
+    """The footnotes on the columns, on single archives and on their splits."""
     return [
         "In brackets, for age and sex: the share of cases for which the archive records it; for projections and "
         f"labels: the share of cases, and of cases whose label is known. {COUNTED_BY_CASE}",
@@ -69,7 +69,7 @@ def footnotes(cases: dict[str, pd.DataFrame], *, grid: Grid) -> list[str]:
 
 
 def _splits(cases: pd.DataFrame) -> str:
-    """The fingerprints by which others can tell that they have the same splits."""
+    """The fingerprints by which others can check that they have the same splits."""
     digests = splits.digests(cases)
     parts = ", ".join(f"{name} {short(digests[name])}" for name in SPLITS)
     return f"splits {short(digests[splits.ALL])} ({parts})"
@@ -80,7 +80,7 @@ def _archives(grid: Grid) -> list[Any]:
 
 
 def _notes(dataset: Dataset, grid: Grid) -> Iterator[str]:
-    """What has to be said of a dataset's archive."""
+    """The notes on a dataset's archive."""
     card = cards.card(grid.archive(dataset.archive))
     if card.note:
         yield card.note
@@ -106,14 +106,14 @@ def _of_dataset(dataset: Dataset, cases: pd.DataFrame, grid: Grid) -> Iterator[d
 
 
 def _order(measured: dict[tuple[str, str], dict], *, projections: list[str]) -> list[tuple[str, str]]:
-    """The characteristics as they stand below each other: labels in the dataset's order, last."""
+    """The order of the characteristics: projections before labels, which come last in the dataset's order."""
     views = [("projection", view) for view in projections]
     others = [key for key in measured if key[0] != "projection"]
     return [*(key for key in others if key[0] != "label"), *views, *(key for key in others if key[0] == "label")]
 
 
 def _measured(cases: pd.DataFrame, labels: list[str], *, patients: bool) -> dict[tuple[str, str], dict[str, float]]:
-    """What is known of some cases: (characteristic, name) -> known, value and, of ages, sd."""
+    """The numbers of a set of cases: (characteristic, name) -> known, value and, for ages, sd."""
     age, sex = cases["age"].dropna(), cases["sex"][cases["sex"] != ""]
     measured = {("cases", ""): {"known": len(cases), "value": len(cases)}}
     if patients:
@@ -132,10 +132,10 @@ def _measured(cases: pd.DataFrame, labels: list[str], *, patients: bool) -> dict
 
 
 def _lines(exact: pd.DataFrame, *, grid: Grid) -> Iterator[dict[str, str]]:
-    """The table as a reader wants it: a characteristic a line, a split a column; a dataset is named once."""
+    """The printed table: a line per characteristic, a column per split; a dataset is named in its first line only."""
     last = ""
     for (dataset, characteristic, name), part in exact.groupby(["dataset", "characteristic", "name"], sort=False):
-        cells = {row.split.capitalize(): _said(characteristic, row) for row in part.itertuples()}
+        cells = {row.split.capitalize(): _cell(characteristic, row) for row in part.itertuples()}
         words = WORDS.get(characteristic, name)
         if characteristic == "projection":
             words = f"Projection {name}"
@@ -145,8 +145,8 @@ def _lines(exact: pd.DataFrame, *, grid: Grid) -> Iterator[dict[str, str]]:
         last = dataset
 
 
-def _said(characteristic: str, row: Any) -> str:
-    """One number as a reader wants it."""
+def _cell(characteristic: str, row: Any) -> str:
+    """One printed cell."""
     if characteristic in ("cases", "patients"):
         return f"{row.value:,.0f}"
     if not row.known:

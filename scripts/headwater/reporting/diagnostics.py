@@ -1,6 +1,6 @@
-"""Calibration, operating points and subgroups: what their tables have in common.
+"""The common parts of the tables of calibration, operating points and subgroups.
 
-The readable tables hold the macro of each source, the .csv files every label and control.
+The printed tables have the macro of each source, the .csv files every label and control.
 """
 
 from collections.abc import Callable
@@ -37,7 +37,7 @@ def table(
     study: StudyResults,
     only: pd.Series | None = None,
 ) -> PrintedTable:
-    """A table of these rows: those of `only`, of macros and of networks at home are printed, without controls."""
+    """A table of these rows; the macros of home networks are printed, without controls and restricted to `only`."""
     grid = study.grid
     printed = _printed(rows if only is None else rows[only], grid)
     place = {heading: printed[heading.lower()].tolist() for heading in ("Dataset", "Recipe", "Source")}
@@ -48,7 +48,7 @@ def table(
 
 
 def ordered(rows: pd.DataFrame, *, study: StudyResults) -> pd.DataFrame:
-    """Rows as the config orders datasets, recipes, sources and labels."""
+    """Rows in the config's order of datasets, recipes, sources and labels."""
     grid = study.grid
     places = {
         "dataset": [dataset.name for dataset in grid.datasets],
@@ -68,18 +68,18 @@ def ordered(rows: pd.DataFrame, *, study: StudyResults) -> pd.DataFrame:
 
 
 def _printed(rows: pd.DataFrame, grid: Grid) -> pd.DataFrame:
-    """The macro of what is no control, of networks at home."""
+    """The macros of home networks, without controls."""
     controls = [source.name for source in grid.sources if source.control]
     at_home = rows["fitted_to"] == rows["dataset"] if "fitted_to" in rows else True
     return rows[(rows["label"] == MACRO) & ~rows["source"].isin(controls) & at_home].reset_index(drop=True)
 
 
 def numbers(rows: pd.DataFrame, name: str, *, sign: str = "") -> list[str]:
-    """A quantity with its standard error and interval, in words."""
+    """A quantity with its standard error and interval, as text."""
     columns = [rows[f"{name}{suffix}"] for suffix in ("", "_se", "_low", "_high")]
     return [formatting.with_error(*cells, sign=sign) for cells in zip(*columns, strict=True)]
 
 
 def footnotes(name: str, *, guests: bool, grid: Grid) -> list[str]:
-    """The footnotes that all these tables end with; `guests`: the .csv also holds networks fitted elsewhere."""
+    """The footnotes of all these tables; `guests`: the .csv also has networks fitted to other datasets."""
     return [*([GUESTS.format(name=name)] if guests and grid.comparing.external else []), INTERVALS]

@@ -1,4 +1,4 @@
-"""Drawing: how all figures look, and how one becomes the same SVG each time."""
+"""Drawing: the style of all figures, and reproducible SVG files."""
 
 import io
 import re
@@ -9,7 +9,7 @@ from headwater.study.grid import Grid
 
 INK, RULE = "#1b2430", "#c8ced8"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
-"""Okabe and Ito's colours, told apart by colour-blind readers, too."""
+"""Okabe and Ito's colours, which colour-blind readers can distinguish as well."""
 DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.2)))
 
 LOOK = {
@@ -42,25 +42,27 @@ def colours_of(grid: Grid) -> dict[str, str]:
 
 
 def behind(recipe: str, grid: Grid) -> str:
-    """The recipe, said where there are several."""
+    """The recipe as the end of a heading, if the study has several."""
     return f", {recipe}" if len(grid.recipes) > 1 else ""
 
 
 def as_svg(figure: Figure) -> str:
-    """The drawing as SVG without date or maker, on no ground of its own."""
+    """The figure as SVG without a background."""
     buffer = io.StringIO()
+    # without date and creator, so that the same figure gives the same bytes
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"
 
 
 def inlined(svg: str, *, name: str, title: str) -> str:
-    """An SVG for the inside of a page: its own ids, colours that follow the page's light or dark, a spoken title."""
+    """An SVG to embed in a page, with colours that follow the page's light or dark theme and an accessible title."""
     svg = svg[svg.index("<svg") :]
+    # several figures share the page, so their ids need a prefix
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
     svg = re.sub(r'(url\(#|href="#)', rf"\g<1>{name}-", svg)
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = svg.replace(INK, "currentColor").replace(RULE, "var(--rule)").replace("#ffffff", "var(--ground)")
-    # the page's width decides, not the drawing's
+    # scaled to the page's width instead of the figure's
     svg = re.sub(r'<svg ([^>]*?)width="([\d.]+)pt"', r'<svg \1style="max-width: \2pt"', svg, count=1)
     svg = re.sub(r'height="[\d.]+pt" ', "", svg, count=1)
     return svg.replace("<svg ", f'<svg role="img" aria-label="{title}" ', 1)

@@ -1,4 +1,4 @@
-"""External validation: what each source reaches on every dataset, by the one that its networks were fitted to."""
+"""The table of external validation: each source on every dataset, by the dataset that its networks were fitted to."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +14,7 @@ from headwater.study import label_map, shared_labels
 from headwater.study.grid import Grid
 
 PLACE = ["metric", "recipe", "fitted_to", "source"]
-"""What a line is about."""
+"""The columns that identify a line."""
 
 NUMBERS = (
     *("findings", "value", "value_se", "value_low", "value_high", "home_value", "home_se", "home_low", "home_high"),
@@ -25,29 +25,29 @@ NUMBERS = (
 
 
 def ordered(crossed: pd.DataFrame, *, grid: Grid) -> pd.DataFrame:
-    """All cells in reading order: lines, datasets and labels as in the config, the macro before its labels."""
+    """All cells in the config's order of lines, datasets and labels, the macro before its labels."""
     datasets = [dataset.name for dataset in grid.datasets]
-    words = {
+    orders = {
         "metric": grid.comparing.metrics,
         "recipe": [recipe.name for recipe in grid.recipes],
         "fitted_to": datasets,
         "source": [source.name for source in grid.sources],
         "dataset": datasets,
     }
-    keys = {name: crossed[name].map({word: at for at, word in enumerate(names)}) for name, names in words.items()}
+    keys = {name: crossed[name].map({word: at for at, word in enumerate(names)}) for name, names in orders.items()}
     listed = [_place_of_label(row, grid) for row in crossed.itertuples()]
     order = pd.DataFrame({**keys, "listed": listed, "label": crossed["label"]}, index=crossed.index)
     return crossed.loc[order.sort_values(list(order.columns)).index].reset_index(drop=True)
 
 
 def _place_of_label(row: Any, grid: Grid) -> int:
-    """Where a label stands among those that the config lists for its dataset; the macro before all."""
+    """The position of a label among those that the config lists for its dataset; -1 for the macro."""
     listed = grid.dataset(row.dataset).listed
     return -1 if row.label == MACRO else listed.index(row.label) if row.label in listed else len(listed)
 
 
 def table(study: StudyResults) -> PrintedTable:
-    """The macro of every cell: a line for each dataset that was fitted to and source, a column for each tested on."""
+    """The macro of every cell: a line per fitted dataset and source, a column per tested dataset."""
     crossed, grid = study.crossed, study.grid
     macro = ordered(crossed[crossed["label"] == MACRO], grid=grid)
     tested = [dataset.name for dataset in grid.datasets if dataset.name in set(macro["dataset"])]
@@ -72,18 +72,18 @@ def table(study: StudyResults) -> PrintedTable:
 
 
 def _shown(place: dict[str, str], cells: dict[str, Any], tested: list[str], grid: Grid) -> dict[str, str]:
-    """One line in words."""
-    named = {
+    """One printed line."""
+    first = {
         "Metric": formatting.titles(grid)[place["metric"]],
         "Recipe": place["recipe"],
         "Fitted to": place["fitted_to"],
         "Source": place["source"],
     }
-    return named | {name: cell_text(cells[name]) if name in cells else text.NONE for name in tested}
+    return first | {name: cell_text(cells[name]) if name in cells else text.NONE for name in tested}
 
 
 def cell_text(cell: Any) -> str:
-    """A cell as a reader wants it: its value with its interval, what is reached at home, and over how many findings."""
+    """A printed cell: the value with its interval, the value at home, and the number of findings."""
     value = formatting.estimate(cell.value, cell.value_low, cell.value_high)
     if value == text.NONE:
         return value
@@ -93,7 +93,7 @@ def cell_text(cell: Any) -> str:
 
 
 def _exact(cells: dict[str, Any], tested: list[str]) -> dict[str, Any]:
-    """One line in full precision: `tested_on.name`."""
+    """One line in full precision, with columns `tested_on.name`."""
     return {
         f"{name}.{number}": getattr(cells[name], number) if name in cells else None
         for name in tested
@@ -102,7 +102,7 @@ def _exact(cells: dict[str, Any], tested: list[str]) -> dict[str, Any]:
 
 
 def footnotes(crossed: pd.DataFrame, *, grid: Grid) -> list[str]:
-    """What a reader must know of the matrix."""
+    """The footnotes of the table."""
     return [
         "Lines: the dataset that the networks were fitted to; columns: the dataset whose test cases they were shown. "
         f"Each cell: the mean over findings {formatting.covers(grid)}. (home, n): fitted to that same dataset, over "
@@ -124,14 +124,14 @@ def footnotes(crossed: pd.DataFrame, *, grid: Grid) -> list[str]:
 
 
 def _controls(grid: Grid) -> Iterator[str]:
-    """The controls, which have no line."""
+    """A note on the controls, which have no line."""
     controls = [source.name for source in grid.sources if source.control]
     if controls:
         yield f"Controls stay at home: {', '.join(controls)}."
 
 
 def _sizes(crossed: pd.DataFrame, grid: Grid) -> Iterator[str]:
-    """Datasets whose images are brought to the size that a network was fitted to."""
+    """A note if images are resized to the size that a network was fitted to."""
     size = {dataset.name: grid.archive(dataset.archive).size for dataset in grid.datasets}
     if len({size[name] for name in crossed["dataset"].unique()}) > 1:
         sizes = ", ".join(f"{name} {size[name]}" for name in size)
@@ -142,7 +142,7 @@ def _sizes(crossed: pd.DataFrame, grid: Grid) -> Iterator[str]:
 
 
 def _alone(grid: Grid) -> Iterator[str]:
-    """Datasets that take no part."""
+    """A note on datasets that share no finding with another."""
     alone = [dataset.name for dataset in grid.datasets if not shared_labels.guests(grid, dataset.name).others]
     if alone:
         yield f"No finding is shared with another dataset, so these take no part: {', '.join(alone)}."

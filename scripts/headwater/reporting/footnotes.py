@@ -1,4 +1,4 @@
-"""Footnotes: what stands below a table of differences between sources."""
+"""Footnotes of the tables of differences between sources."""
 
 import pandas as pd
 
@@ -9,12 +9,12 @@ from headwater.study.grid import Grid
 
 
 def of_significance(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
-    """What stands below the table of all comparisons."""
+    """The footnotes of the table of all comparisons."""
     return [legend(rows, grid=grid), details(grid), *subsets(rows, grid=grid), *published_faults(grid)]
 
 
 def of_pivot(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
-    """What stands below a pivot table."""
+    """The footnotes of a pivot table."""
     titles = formatting.titles(grid)
     value = next(iter(titles.values())) if len(titles) == 1 else "the metric"
     cells = f"In the column of a source: {value} ± standard error {formatting.covers(grid)}; of a pair: adjusted p."
@@ -30,7 +30,7 @@ def of_pivot(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
 
 
 def legend(rows: pd.DataFrame, *, grid: Grid) -> str:
-    """How to read a table of differences."""
+    """The legend of a table of differences."""
     macro = {"holm": "Holm", "max_t": "max-T"}[grid.comparing.correction]
     sentences = [
         "±: standard error.",
@@ -49,7 +49,7 @@ def legend(rows: pd.DataFrame, *, grid: Grid) -> str:
 
 
 def details(grid: Grid) -> str:
-    """What the further columns of the whole table are."""
+    """The legend of the further columns of the table of all comparisons."""
     sentences = [
         "df: degrees of freedom of t. Percentile p: p from the bootstrap replicates alone, for comparison. Effect: the "
         "difference divided by the standard deviation between trainings. Superiority: share of pairs of trainings in "
@@ -65,7 +65,7 @@ def details(grid: Grid) -> str:
 
 
 def published_faults(grid: Grid) -> list[str]:
-    """What the published way gets wrong; nothing where it is not shown."""
+    """The faults of the published method; none if it is not shown."""
     if grid.comparing.method != "published":
         return []
     return [
@@ -79,7 +79,7 @@ def published_faults(grid: Grid) -> list[str]:
 
 
 def subsets(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
-    """What the macro of each subset is the mean over, and on which test sets it has no row of its own."""
+    """The labels of each subset's macro, and the test sets on which it has no row of its own."""
     sentences = []
     for name, by_dataset in grid.further_macros.items():
         parts = [
@@ -92,7 +92,7 @@ def subsets(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
 
 
 def _subset(rows: pd.DataFrame, label: str, labels: tuple[str, ...]) -> str:
-    """The labels of a subset on one test set, or why it has no row there; nothing without the test set's rows."""
+    """The labels of a subset on one test set, or why it has no row there; "" without rows of the test set."""
     if rows.empty:
         return ""
     where = rows["dataset"].iloc[0]

@@ -1,4 +1,4 @@
-"""Tables: comparisons as a reader wants them, in plain text, Markdown, LaTeX and for the page."""
+"""Formatting: comparisons as printed tables in plain text, Markdown, LaTeX and HTML."""
 
 import math
 import re
@@ -12,11 +12,11 @@ from headwater.reporting.printed_table import PrintedTable
 from headwater.study.grid import Grid
 
 CONTROL_FAILED, FEW = " †", " ‡"
-"""Behind a dataset on which a control failed, and a label that few patients bear."""
+"""Marks of a dataset on which a control failed, and of a label that few patients have."""
 
 
 DETAILS = ("df", "Percentile p", "Effect", "Superiority")
-"""Columns that only the whole table shows."""
+"""Columns that only the table of all comparisons shows."""
 
 LATEX = {
     **{"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_"},
@@ -24,23 +24,23 @@ LATEX = {
     **{"≤": r"$\leq$", "×": r"$\times$", "±": r"$\pm$", "√": r"$\surd$", "†": r"$\dagger$", "‡": r"$\ddagger$"},
     "∞": r"$\infty$",
 }
-"""How LaTeX spells what it reserves, and the signs that its fonts lack."""
+"""LaTeX for reserved characters, and for characters that its fonts lack."""
 
 
 def titles(grid: Grid) -> dict[str, str]:
-    """The words for each metric."""
+    """The title of each metric."""
     return {metric: registry.load("metrics", metric).TITLE for metric in grid.comparing.metrics}
 
 
 def covers(grid: Grid) -> str:
-    """What the brackets behind a number are."""
+    """The heading of intervals in brackets."""
     return f"[{100 * (1 - grid.comparing.level):g}% CI]"
 
 
 def readable(rows: pd.DataFrame, *, grid: Grid) -> pd.DataFrame:
-    """The judged comparisons as words and rounded numbers, one column per thing that a reader looks for.
+    """The corrected comparisons as text and rounded numbers.
 
-    Metric and recipe are shown where there is more than one; the note stands in the first row of its label.
+    Metric and recipe are shown if there is more than one; the note is in the first row of its label.
     """
     lines = list(rows.itertuples())
     metrics = titles(grid)
@@ -63,22 +63,23 @@ def readable(rows: pd.DataFrame, *, grid: Grid) -> pd.DataFrame:
 
 
 def single(grid: Grid) -> list[str]:
-    """Columns of which the study has one value only, so that no table shows them."""
-    return [name for name, of in (("Metric", grid.comparing.metrics), ("Recipe", grid.recipes)) if len(of) == 1]
+    """Columns with a single value in the study, which no table shows."""
+    columns = (("Metric", grid.comparing.metrics), ("Recipe", grid.recipes))
+    return [name for name, values in columns if len(values) == 1]
 
 
 def dataset_of(row: Any) -> str:
-    """The dataset of a judged row, marked where a control failed."""
+    """The dataset of a comparison, marked if a control failed."""
     return row.dataset + (CONTROL_FAILED if row.controls.startswith("failed") else "")
 
 
 def label_of(row: Any) -> str:
-    """The label of a judged row, marked where few patients bear it."""
+    """The label of a comparison, marked if few patients have it."""
     return row.label + (FEW if row.few else "")
 
 
 def _numbers(lines: list[Any], grid: Grid) -> dict[str, list[str]]:
-    """Value, difference and what they are worth."""
+    """The columns of values, differences and p-values."""
     metrics = titles(grid)
     value = next(iter(metrics.values())) if len(metrics) == 1 else "Value"
     return {
@@ -99,7 +100,7 @@ def _numbers(lines: list[Any], grid: Grid) -> dict[str, list[str]]:
 
 
 def _margin(lines: list[Any], margin: float) -> dict[str, list[str]]:
-    """Adjusted p against the margin, and in words what they prove."""
+    """Adjusted p against the margin, and the claims that they support."""
     return {
         "Non-inferiority p": [
             p_value(row.p_noninferior_adjusted) + (f", not worse by {margin:g}" if row.noninferior else "")
@@ -113,7 +114,7 @@ def _margin(lines: list[Any], margin: float) -> dict[str, list[str]]:
 
 
 def _published(lines: list[Any]) -> dict[str, list[str]]:
-    """The same by the published study's way."""
+    """The same by the published study's method."""
     return {
         "Published: value ± SD": [mean_and_sd(row.published_value, row.published_sd) for row in lines],
         "Published: reference ± SD": [
@@ -156,24 +157,24 @@ def mean_and_sd(mean: float, sd: float) -> str:
 
 
 def degrees(value: float) -> str:
-    """Degrees of freedom to one digit; many are as good as infinitely many."""
+    """Degrees of freedom to one digit; ∞ above 9999."""
     return NONE if math.isnan(value) else "∞" if value > 9999 else f"{value:.1f}"
 
 
 def published_p(p: float) -> str:
-    """A p as the published study tells it: a share of 1,000, which may be 0."""
+    """A p as the published study prints it: a share of 1,000 resamples, which may be 0."""
     return NONE if math.isnan(p) else f"{p:.3f}"
 
 
 def adjusted(row: Any) -> str:
-    """The adjusted p of a judged comparison."""
+    """The adjusted p of a comparison."""
     if row.correction == "max-T":
         return p_value(row.p_adjusted, floor=row.p_adjusted <= 1 / (row.correction_resamples + 1))
     return p_value(row.p_adjusted, floor=floored(row, "p") and row.p_adjusted < 1)
 
 
 def floored(row: Any, column: str) -> bool:
-    """Whether a p comes from the replicates, and they could give none smaller."""
+    """Whether a p comes from the replicates and is the smallest that they can give."""
     p = getattr(row, column)
     return p == row.p_percentile and p <= row.smallest_p
 
@@ -182,23 +183,23 @@ def floored(row: Any, column: str) -> bool:
 
 
 def strong(table: pd.DataFrame, significant: list[bool]) -> pd.DataFrame:
-    """Which cells of the table of all comparisons are bold: the differences that are significant."""
+    """The bold cells of the table of all comparisons: significant differences."""
     bold = pd.DataFrame(False, index=table.index, columns=table.columns)
     bold[next(column for column in table.columns if column.startswith("Difference"))] = significant
     return bold
 
 
 def as_markdown(table: pd.DataFrame, *, bold: pd.DataFrame) -> str:
-    """The table in Markdown; `bold` says of each cell whether it is."""
+    """The table in Markdown; `bold` has a flag for each cell."""
     shown = table.replace(r"\|", r"\\|", regex=True)
-    # a star belongs behind the bold: three of them would be read as bold and italics
+    # a star goes after the bold text, because *** would mean bold italics
     shown = shown.where(~bold, shown.replace(r"^(.*?)( \*)?$", r"**\1**\2", regex=True))
     shown.columns = [column.replace("|", r"\|") for column in shown.columns]
     return shown.to_markdown(index=False, colalign=align(table), disable_numparse=True) + "\n"
 
 
 def markdown_page(table: PrintedTable) -> str:
-    """A table in Markdown with its warnings before and its footnotes after it."""
+    """A table in Markdown with its warnings above and its footnotes below."""
     quoted = "".join(f"> {warning}\n\n" for warning in table.warnings)
     below = "\n\n".join(table.notes)
     return f"{quoted}{as_markdown(table.shown, bold=table.bold)}\n{below}\n"
@@ -210,46 +211,48 @@ def in_latex(text: str) -> str:
 
 
 BREAKS = re.compile(r",? (?=\[|vs |published way|not worse|equivalent)")
-"""Where a cell may go on in a further line."""
+"""Places at which a cell may break into a further line."""
 
 
 def _in_cell(text: str) -> str:
-    """Plain text as LaTeX in a cell as narrow as can be: an interval stands below its number."""
+    """Plain text as LaTeX in a narrow cell: an interval is placed below its number."""
     return _stacked(BREAKS.split(text))
 
 
 def _in_head(text: str) -> str:
-    """The same of a column's heading."""
+    """The same for a column's heading."""
     return _stacked(_lines_of_head(text))
 
 
 def _lines_of_head(text: str) -> list[str]:
-    """The lines of a column's heading, which may break before its last word, too."""
+    """The lines of a column's heading, which may also break before its last word."""
     lines = BREAKS.split(text)
     return lines if len(lines) > 1 else text.rsplit(" ", 1)
 
 
 def _stacked(lines: list[str]) -> str:
+    """Lines of a cell in LaTeX, one below the other."""
     if len(lines) == 1:
         return in_latex(lines[0])
-    # the braces keep a bracket from being read as the length of a gap
+    # {} after \\, or LaTeX would read a following [ as the optional length of the line break
     return "\\shortstack[r]{" + r"\\{}".join(map(in_latex, lines)) + "}"
 
 
 PAGE = 540.0
-"""Points that a table may take: a little less than article's text is long on letter paper, which lies across."""
+"""Largest width of a table in points: a little less than the text height of an article on letter paper in landscape."""
 
 LETTER, SIGN, GAP, NOTE, BOLD = 4.1, 6.6, 6.0, 114.0, 1.14
-"""Points of a letter and of a mathematical sign at scriptsize, between columns, of a column of notes; bold to plain."""
+"""Widths in points: of a letter and a mathematical sign at scriptsize, of the gap between columns, of the column of
+notes; and the ratio of bold to plain."""
 
 FURTHER = "\\noindent Further columns of the same rows:\\par\n"
 
 
 def as_latex(table: pd.DataFrame, *, bold: pd.DataFrame, name: str, before: list[str], after: list[str]) -> str:
-    """The table as LaTeX longtables with booktabs rules, with warnings before and footnotes after them.
+    """The table as LaTeX longtables with booktabs rules, with warnings above and footnotes below.
 
-    What is too wide for a page stands in several, one after the other, each with the columns that say what a row is.
-    `name` is that of the file, for the line that says how to include it.
+    A table that is too wide is split into several, each with the columns that identify a row. `name` is the name of the
+    file, for the comment on how to include it.
     """
     parts = [_longtable(table[columns], bold=bold[columns]) for columns in _pages(table, bold)]
     warnings = "".join(f"\\noindent\\textbf{{{in_latex(line)}}}\\par\n" for line in before)
@@ -263,7 +266,7 @@ def as_latex(table: pd.DataFrame, *, bold: pd.DataFrame, name: str, before: list
 
 
 def _longtable(table: pd.DataFrame, *, bold: pd.DataFrame) -> str:
-    """One table that may go on over pages."""
+    """One longtable, which may continue on further pages."""
     layout = "".join("p{4cm}" if column == "Note" else "l" if column in LEFT else "r" for column in table.columns)
     shown = table.map(_in_cell).rename(columns=_in_head)
     weights = pd.DataFrame("", index=shown.index, columns=shown.columns).mask(bold.to_numpy(), "font-weight: bold")
@@ -272,22 +275,23 @@ def _longtable(table: pd.DataFrame, *, bold: pd.DataFrame) -> str:
 
 
 def _pages(table: pd.DataFrame, bold: pd.DataFrame) -> list[list[str]]:
-    """The columns of each table that fits a page; the words that tell a row stand in all of them."""
+    """The columns of each table that fits a page; all have the columns of words, which identify a row."""
     widths = {column: _width(column, table[column], strong=bool(bold[column].any())) for column in table.columns}
-    telling = [column for column in table.columns if column in LEFT and column != "Note"]
-    pages, left = [[*telling]], PAGE - sum(widths[column] for column in telling)
-    room = left
-    for column in [column for column in table.columns if column not in telling]:
-        if widths[column] > room and len(pages[-1]) > len(telling):
-            pages.append([*telling])
-            room = left
+    identifying = [column for column in table.columns if column in LEFT and column != "Note"]
+    pages, available = [[*identifying]], PAGE - sum(widths[column] for column in identifying)
+    room = available
+    for column in [column for column in table.columns if column not in identifying]:
+        # a column that is too wide for any page is put on one all the same
+        if widths[column] > room and len(pages[-1]) > len(identifying):
+            pages.append([*identifying])
+            room = available
         pages[-1].append(column)
         room -= widths[column]
     return pages
 
 
 def _width(head: str, cells: pd.Series, *, strong: bool) -> float:
-    """About how many points a column takes: as many as the longest line of a cell or of its heading."""
+    """The approximate width of a column in points: that of the longest line of its cells or heading."""
     if head == "Note":
         return NOTE + GAP
     lines = [line for cell in set(cells) for line in BREAKS.split(cell)]

@@ -1,4 +1,4 @@
-"""How the numbers were made, and what is not in them, in sentences for the end of the page."""
+"""Methods: how the numbers were computed and what they do not include, in sentences for the end of the page."""
 
 import math
 
@@ -14,7 +14,7 @@ from headwater.study.grid import Grid
 
 
 def notes(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
-    """All of them."""
+    """All sentences on the methods of a study."""
     fewest, few = grid.comparing.fewest_positive, FEW_POSITIVE
     return [
         f"{grid.comparing.resamples} bootstrap replicates draw patients with replacement, all images of a patient "
@@ -40,7 +40,7 @@ def notes(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
 
 
 def _method(grid: Grid) -> list[str]:
-    """Where p and the intervals come from."""
+    """The method of p-values and intervals."""
     one_seed = len(grid.seeds) == 1
     if grid.comparing.method == "percentile":
         return [
@@ -63,6 +63,7 @@ def _method(grid: Grid) -> list[str]:
 
 
 def _seeds(grid: Grid) -> str:
+    """How seeds are analysed."""
     seeds = len(grid.seeds)
     if seeds == 1:
         return (
@@ -85,7 +86,7 @@ def _seeds(grid: Grid) -> str:
 
 
 def _percentile(rows: pd.DataFrame) -> str:
-    """The sensitivity column, and how small it can get."""
+    """The percentile p, a sensitivity analysis, and its smallest possible value."""
     smallest = rows["smallest_p"].max()
     if math.isnan(smallest):
         return "There is no percentile p: nothing was tested."
@@ -109,7 +110,7 @@ def _targets(grid: Grid) -> list[str]:
 
 
 def _families(rows: pd.DataFrame, grid: Grid) -> list[str]:
-    """What was declared, and how it is corrected."""
+    """The declared families and their corrections."""
     tests = {name: many(int((rows["family"] == name).sum()), "test") for name in (CONFIRMATORY, EXPLORATORY, CONTROL)}
     by_max_t = grid.comparing.correction == "max_t"
     of_subsets = " and the macro of every subset" if grid.further_macros else ""

@@ -1,4 +1,4 @@
-"""Numbers: every number of the tables under a name of its own, so that a text can quote it without copying it."""
+"""Named values: every number of the tables under a unique name, so that a text can quote it without copying."""
 
 import math
 import re
@@ -14,44 +14,44 @@ from headwater.reporting import formatting, pivot
 from headwater.study.grid import Grid
 
 SHORT = {f"{whose}_{part}": part for whose in ("value", "difference") for part in ("se", "low", "high")}
-"""What is called shorter in a name than in the table of comparisons."""
+"""Columns of the table of comparisons with a shorter name here."""
 
 FLOORED = ("p", "p_percentile")
-"""What the number of resamples may keep from being smaller."""
+"""Columns whose smallest value may be limited by the number of resamples."""
 
 WITH_SIGN = ("difference", "difference_low", "difference_high", "margin_low", "margin_high", "effect")
 
 
 def numbers(rows: pd.DataFrame, *, grid: Grid) -> dict[str, tuple[float | int, str]]:
-    """For each name the number in full, and as the tables round it.
+    """By name, the number in full precision and as the tables round it.
 
     A name is dataset.metric.recipe.label.source.value for a source, ...source.vs.reference.p for a pair, and
-    dataset.metric.recipe.label.patients for a count; signs other than letters, digits, points, hyphens and underscores
-    become hyphens.
+    dataset.metric.recipe.label.patients for a count; characters other than letters, digits, points, hyphens and
+    underscores become hyphens.
     """
     values: dict[str, tuple[float | int, str]] = {}
-    whose: dict[str, tuple[str, ...]] = {}
-    for words, number, printed in _named(rows, grid):
-        name = ".".join(map(part_of_name, words))
-        if name in whose:
+    parts_of: dict[str, tuple[str, ...]] = {}
+    for parts, number, printed in _named(rows, grid):
+        name = ".".join(map(part_of_name, parts))
+        if name in parts_of:
             raise UserError(
-                f"two numbers would be called {name}: {' / '.join(whose[name])} and {' / '.join(words)}",
+                f"two numbers would be called {name}: {' / '.join(parts_of[name])} and {' / '.join(parts)}",
                 remedy="rename one of their labels",
             )
-        whose[name], values[name] = words, (number, printed)
+        parts_of[name], values[name] = parts, (number, printed)
     return dict(sorted(values.items()))
 
 
 def part_of_name(word: str) -> str:
-    """A word as it stands in a name."""
+    """A word as a part of a name."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", word)
 
 
 def _named(rows: pd.DataFrame, grid: Grid) -> Iterator[tuple[tuple[str, ...], float | int, str]]:
-    """(words of its name, number, rounded) of every number."""
+    """(parts of its name, number, rounded) of every number."""
     for size in ("sources", "datasets", "recipes", "seeds"):
-        many = len([part for part in getattr(grid, size) if not getattr(part, "control", None)])
-        yield (size,), many, str(many)
+        count = len([part for part in getattr(grid, size) if not getattr(part, "control", None)])
+        yield (size,), count, str(count)
     yield ("resamples",), grid.comparing.resamples, str(grid.comparing.resamples)
     for family in (multiplicity.CONFIRMATORY, multiplicity.EXPLORATORY, multiplicity.CONTROL):
         inside = rows["family"] == family
@@ -70,11 +70,12 @@ def _named(rows: pd.DataFrame, grid: Grid) -> Iterator[tuple[tuple[str, ...], fl
 
 
 def _who(source: str, reference: str = "") -> tuple[str, ...]:
+    """The parts of a name for a source or a pair."""
     return (source, "vs", reference) if reference else (source,)
 
 
 def rounded(name: str, number: float, *, row: Any) -> str:
-    """A number as the tables show it; `row` is the judged comparison that it comes from, if it is one."""
+    """A number as the tables show it; `row` is the comparison that it comes from, if there is one."""
     if name == "p_adjusted":
         return formatting.adjusted(row)
     if name == "published_p":
@@ -88,13 +89,13 @@ def rounded(name: str, number: float, *, row: Any) -> str:
 
 
 def as_json(values: dict[str, tuple[float | int, str]]) -> dict[str, float | int]:
-    """The numbers in full, by name."""
-    # infinitely many degrees of freedom have no spelling in JSON
+    """The numbers in full precision, by name."""
+    # JSON has no infinity, which degrees of freedom may have
     return {name: number for name, (number, _) in values.items() if math.isfinite(number)}
 
 
 def as_latex(values: dict[str, tuple[float | int, str]]) -> str:
-    """What makes \\headwater{name} print a number as the tables round it, and an unknown name an error."""
+    """LaTeX definitions by which \\headwater{name} prints a rounded number, or an error for an unknown name."""
     lines = [
         "% \\input{numbers}, then \\headwater{NAME} prints the number of that NAME in numbers.json, rounded",
         r"\newcommand{\headwater}[1]{\ifcsname hw@#1\endcsname\csname hw@#1\endcsname\else"

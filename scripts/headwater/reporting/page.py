@@ -1,4 +1,4 @@
-"""The report as one HTML file that opens anywhere, without network or script; and each table as a page of its own."""
+"""The report as one HTML file, which needs neither network nor scripts; and each table as a page of its own."""
 
 from html import escape
 from pathlib import Path
@@ -22,7 +22,7 @@ TEMPLATES = Path(__file__).parent / "pages"
 def index(
     study: StudyResults, *, tables: dict[str, dict[str, PrintedTable]], figures: dict[str, dict[str, str]]
 ) -> str:
-    """The whole report, from its tables and SVGs by their names and by the dataset or source that they are about."""
+    """The whole report, from its tables and SVGs by name and by the dataset or source that they are about."""
     sections = [
         _with_artefacts(section, tables=tables, figures=figures, study=study)
         for section in page_sections.sections(study)
@@ -54,14 +54,14 @@ def _with_artefacts(
     figures: dict[str, dict[str, str]],
     study: StudyResults,
 ) -> Section:
-    """The section with the tables and figures that are declared for it, between what opens and what closes it."""
+    """The section with the tables and figures declared for it, between its opening and closing blocks."""
 
     def inside(family: str, name: str) -> bool:
         return registry.load(family, name).CARD.section == section.name
 
     chosen = [table for name in tables if inside("tables", name) for table in _parts(tables[name], section)]
     blocks = [Block(table=table, heading=table.title if len(chosen) > 1 else "") for table in chosen]
-    # tables of one section may share footnotes, which then stand once below all of them
+    # footnotes that several tables of a section share are printed once, below all of them
     blocks += [Block(small=note) for note in dict.fromkeys(note for table in chosen for note in table.notes)]
     for name in figures:
         if inside("figures", name):
@@ -75,7 +75,7 @@ def _parts(by_part: dict[str, Any], section: Section) -> list[Any]:
 
 
 def _figures(name: str, by_part: dict[str, str], *, section: Section, study: StudyResults) -> list[Block]:
-    """A figure's parts, or why there are none."""
+    """A figure's parts, or the reason why there are none."""
     module = registry.load("figures", name)
     caption = module.CARD.caption.format(correction=verdict.correction(study.grid))
     blocks = []
@@ -90,7 +90,7 @@ def _figures(name: str, by_part: dict[str, str], *, section: Section, study: Stu
 
 
 def _rendered(template: str, **content: Any) -> str:
-    """A page from its template, every word escaped."""
+    """A page from its template, with all text escaped."""
     pages = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -128,21 +128,21 @@ def _table(table: PrintedTable) -> dict[str, Any]:
 
 
 def _differences(shown: pd.DataFrame, rows: pd.DataFrame) -> dict[str, Any]:
-    """Comparisons for a template: a label's name once, its note below or instead of its rows."""
+    """Comparisons for a template: a label's name once, and its note below its rows, or instead of empty ones."""
     lines: list[dict] = []
     columns = [column for column in shown.columns if column != "Note"]
-    named = [column for column in columns if column in ("Dataset", "Metric", "Recipe", "Label")]
+    identifying = [column for column in columns if column in ("Dataset", "Metric", "Recipe", "Label")]
     for _, group in rows.groupby(formatting.opens_group(rows).cumsum(), sort=False):
         macro = "macro " if is_mean(group["label"].iloc[0]) else ""
         note = group["note"].iloc[0]
         if group["value"].isna().all():
-            cells = shown.loc[group.index[0], named].to_dict()
+            cells = shown.loc[group.index[0], identifying].to_dict()
             lines.append({"kind": f"{macro}first", "cells": cells, "again": (), "remark": note})
             continue
         for position, (at, significant) in enumerate(group["significant"].items()):
             kind = macro + ("significant " if significant else "") + ("" if position else "first")
             cells = shown.loc[at, columns].to_dict()
-            lines.append({"kind": kind, "cells": cells, "again": named if position else (), "remark": ""})
+            lines.append({"kind": kind, "cells": cells, "again": identifying if position else (), "remark": ""})
         if note:
             lines.append({"kind": macro.strip(), "cells": {}, "again": (), "remark": note})
     return {"columns": columns, "words": list(text.LEFT), "rows": lines}

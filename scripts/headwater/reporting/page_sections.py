@@ -1,4 +1,4 @@
-"""The sections of the page in their order, and what opens and closes each beside the tables and figures shown there."""
+"""The sections of the page in their order, with their blocks before and after the declared tables and figures."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -33,20 +33,20 @@ class Section:
     """A section of the page."""
 
     name: str
-    """What tables and figures call it in their cards."""
+    """Its name in the cards of tables and figures."""
     title: str
     nav: str
-    """What the links at the top of the page call it."""
+    """Its name in the links at the top of the page."""
     lead: str = ""
     dataset: str = ""
-    """The dataset that it is about, where it is about one."""
+    """The dataset that it is about, if it is about one."""
     opening: tuple[Block, ...] = ()
     closing: tuple[Block, ...] = ()
     blocks: tuple[Block, ...] = field(default=())
 
     @property
     def id(self) -> str:
-        """What a link to it ends with."""
+        """Its anchor in the page."""
         return f"dataset-{self.dataset}" if self.dataset else self.name
 
     def around(self, blocks: list[Block]) -> "Section":
@@ -55,7 +55,7 @@ class Section:
 
 
 def sections(study: StudyResults) -> Iterator[Section]:
-    """All sections in their order; one that has no block when all is inside is not shown."""
+    """All sections in their order; sections without any block are not shown."""
     yield Section(name="verdict", title="Verdict", nav="Verdict", opening=tuple(_verdict(study)))
     for dataset in study.grid.datasets:
         yield _dataset(dataset, study)
@@ -82,7 +82,7 @@ def sections(study: StudyResults) -> Iterator[Section]:
 
 
 def _verdict(study: StudyResults) -> Iterator[Block]:
-    """What is significant, and the table of the confirmatory comparisons."""
+    """The verdict, and the table of the confirmatory comparisons."""
     rows, grid = study.comparisons, study.grid
     yield Block(text=verdict.verdict(rows, grid=grid))
     yield Block(lines=tuple(verdict.claims(rows, grid=grid)))
@@ -91,7 +91,7 @@ def _verdict(study: StudyResults) -> Iterator[Block]:
 
 
 def _dataset(dataset: Dataset, study: StudyResults) -> Section:
-    """What the page says of one dataset."""
+    """The section of one dataset."""
     rows, counts = study.comparisons, study.counts[dataset.archive]
     here = rows[rows["dataset"] == dataset.name]
     about = prose.about(study.grid.archive(dataset.archive))
@@ -118,18 +118,18 @@ def _dataset(dataset: Dataset, study: StudyResults) -> Section:
 
 
 def _compared(rows: pd.DataFrame, study: StudyResults) -> PrintedTable:
-    """Some comparisons, without the columns that only the whole table has."""
+    """Some comparisons, without the columns that only the table of all comparisons has."""
     shown = formatting.readable(study.comparisons, grid=study.grid).drop(columns=list(formatting.DETAILS))
     return _words(shown.loc[rows.index], comparisons=rows)
 
 
 def _words(shown: pd.DataFrame, *, words: tuple[str, ...] = text.LEFT, **more: pd.DataFrame) -> PrintedTable:
-    """A table that only the page has."""
+    """A table that is only on the page."""
     return PrintedTable(title="", shown=shown, bold=plain(shown), exact=shown, words=words, **more)
 
 
 def _label_counts(counts: pd.DataFrame, rows: pd.DataFrame, dataset: Dataset) -> PrintedTable:
-    """For each label: in each split, its cases and patients; and its part in the comparison."""
+    """Each label's cases and patients in each split, and its role in the comparison."""
     notes = rows.drop_duplicates("label").set_index("label")["note"]
     tested = rows.groupby("label")["tested"].any()
     by_label = {label: part.set_index("split") for label, part in counts.groupby("label", sort=False)}
@@ -144,7 +144,7 @@ def _label_counts(counts: pd.DataFrame, rows: pd.DataFrame, dataset: Dataset) ->
 
 
 def _cases_with_label(splits: pd.DataFrame, split: str) -> str:
-    """Cases with the label of those known, and patients with it."""
+    """Cases with the label / cases whose label is known, and patients with it."""
     if split not in splits.index:
         return text.NONE
     count = splits.loc[split]
@@ -178,7 +178,7 @@ def _sources(grid: Grid) -> PrintedTable:
 
 
 def _archives(study: StudyResults) -> PrintedTable:
-    """What each archive is, whose, and how many of its images could not be read."""
+    """Each archive with its licence, its citation and its number of unreadable images."""
     lines = [
         {
             "Archive": archive.name,
@@ -193,22 +193,22 @@ def _archives(study: StudyResults) -> PrintedTable:
 
 
 def _unreadable(archive: str, rejects: dict[str, pd.DataFrame]) -> str:
-    """How many images could not be read, for archives that the study uses."""
+    """The number of unreadable images, for archives that the study uses."""
     return f"Unreadable images: {prose.unreadable(rejects[archive])}." if archive in rejects else ""
 
 
 def _apart(study: StudyResults) -> Iterator[Block]:
-    """What the ledger found, and what two splits share, where it is not nothing."""
+    """The summary of the ledger, and a table of its overlaps that are not empty."""
     yield Block(text=prose.apart(study.ledger, grid=study.grid))
-    some = study.ledger[study.ledger["cases"] > 0]
-    if some.empty:
+    overlaps = study.ledger[study.ledger["cases"] > 0]
+    if overlaps.empty:
         return
     shown = pd.DataFrame(
         {
-            "Shared": some["kind"],
-            "By": some["part"] + " (" + some["cases"].astype(str) + ")",
-            "And": some["other"] + " (" + some["other_cases"].astype(str) + ")",
-            "Excused, because": some["excuse"].where(some["must_be_apart"], "no leak into a test split"),
+            "Shared": overlaps["kind"],
+            "By": overlaps["part"] + " (" + overlaps["cases"].astype(str) + ")",
+            "And": overlaps["other"] + " (" + overlaps["other_cases"].astype(str) + ")",
+            "Excused, because": overlaps["excuse"].where(overlaps["must_be_apart"], "no leak into a test split"),
         }
     ).reset_index(drop=True)
     yield Block(table=_words(shown, words=tuple(shown)))

@@ -1,4 +1,4 @@
-"""Pivot tables: a line per finding or per test set and a column per source, as papers print them."""
+"""Pivot tables: a line per finding or per test set and a column per source, as in papers."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,13 +14,13 @@ from headwater.reporting.provenance import ProvenanceIndex
 from headwater.study.grid import Grid
 
 PLACE = ["dataset", "metric", "recipe", "label"]
-"""What a line is about."""
+"""The columns that identify a line."""
 
 
 def table(
     rows: pd.DataFrame, *, about: pd.DataFrame, title: str, without: list[str], grid: Grid, index: ProvenanceIndex
 ) -> PrintedTable:
-    """These comparisons with a line per label and a column per source, the controls aside.
+    """These comparisons with a line per label and a column per source, without controls.
 
     Warnings and footnotes are those of the comparisons `about`; the columns `without` are not printed.
     """
@@ -47,17 +47,18 @@ def table(
 
 
 def _p_of(source: str, reference: str) -> str:
+    """The heading of a pair's column."""
     return f"p: {source} vs {reference}"
 
 
 def _shown(line: list[Any], sources: list[str], pairs: list[tuple[str, str]], grid: Grid) -> dict[str, str]:
-    """One line in words: its place, each source's value, and each pair's adjusted p."""
+    """One printed line: its place, each source's value, and each pair's adjusted p."""
     first = line[0]
     cells = {
         "Dataset": formatting.dataset_of(first),
         "Metric": formatting.titles(grid)[first.metric],
         "Recipe": first.recipe,
-        # without a column for the dataset the mark of a failed control stands here
+        # the mark of a failed control is here as well, as the column of the dataset may not be printed
         "Label": formatting.label_of(first) + formatting.dataset_of(first).removeprefix(first.dataset),
     }
     published = grid.comparing.method == "published"
@@ -82,7 +83,7 @@ VALUE = ("value", "value_se", "value_low", "value_high", "published_value", "pub
 
 
 def value_of(line: list[Any], source: str) -> dict[str, float]:
-    """What a source reaches, from the rows of one line: each source is the first of a pair there, or stands alone."""
+    """The numbers of a source, from the rows of one line, in which each source is first of a pair or alone."""
     row = next(row for row in line if row.source == source)
     return {name: getattr(row, name) for name in VALUE}
 
@@ -99,7 +100,7 @@ COUNTS = ("patients", "cases", "positives", "positive_patients", "negative_patie
 
 
 def quantities(line: list[Any], sources: list[str]) -> Iterator[tuple[tuple[str, ...], str, float]]:
-    """(source or source and reference, name, number) of one line, where there is a number."""
+    """(source or source and reference, name, number) for all defined numbers of one line."""
     for source in sources:
         for name, number in value_of(line, source).items():
             if not np.isnan(number):
@@ -111,18 +112,18 @@ def quantities(line: list[Any], sources: list[str]) -> Iterator[tuple[tuple[str,
 
 
 def _exact(line: list[Any], sources: list[str]) -> dict[str, Any]:
-    """One line in full precision: its place, its counts, and `source.name` or `source.vs.reference.name`."""
+    """One line in full precision, with its counts and columns `source.name` or `source.vs.reference.name`."""
     first = line[0]
     place = {name: getattr(first, name) for name in (*PLACE, *COUNTS, "few", "controls")}
     return place | {f"{'.vs.'.join(who)}.{name}": number for who, name, number in quantities(line, sources)}
 
 
 FEWEST_RANKED = 3, 2
-"""Sources and test sets from which on ranks can be compared."""
+"""The smallest numbers of sources and test sets for which ranks are compared."""
 
 
 def ranked(rows: pd.DataFrame, *, grid: Grid) -> pd.DataFrame:
-    """Each source's macro on each test set, for the metrics and recipes that have enough of both to be ranked."""
+    """Each source's macro on each test set, for metrics and recipes with enough sources and test sets to rank."""
     sources = [source.name for source in grid.sources if not source.control]
     lines = [list(part.itertuples()) for _, part in rows[rows["label"] == MACRO].groupby(PLACE, sort=False)]
     values = pd.DataFrame(

@@ -1,4 +1,4 @@
-"""A table of the report as people read it: words and rounded numbers beside the numbers in full precision."""
+"""Printed tables: a table of the report as text and rounded numbers, and in full precision."""
 
 from dataclasses import dataclass, field
 
@@ -13,21 +13,21 @@ class PrintedTable:
 
     title: str
     shown: pd.DataFrame
-    """Words and rounded numbers, as Markdown, LaTeX and HTML print them."""
+    """Text and rounded numbers, for Markdown, LaTeX and HTML."""
     bold: pd.DataFrame
-    """Which cells of it are bold."""
+    """Whether each cell of `shown` is bold."""
     exact: pd.DataFrame
-    """The numbers in full precision, as the .csv holds them."""
+    """The numbers in full precision, for the .csv."""
     warnings: list[str] = field(default_factory=list)
-    """What a reader must know before the first number."""
+    """Warnings above the table."""
     notes: list[str] = field(default_factory=list)
-    """The footnotes."""
+    """Footnotes."""
     words: tuple[str, ...] = text.LEFT
-    """Columns of words, which HTML sets flush left."""
+    """Columns of text, which HTML aligns to the left."""
     comparisons: pd.DataFrame | None = None
-    """The comparison behind each line, where HTML shall print a label once for all its lines."""
+    """The comparison behind each line, if HTML should print a label once for all its lines."""
 
 
 def plain(shown: pd.DataFrame) -> pd.DataFrame:
-    """The `bold` of a table in which no cell is."""
+    """The `bold` of a table without bold cells."""
     return pd.DataFrame(False, index=shown.index, columns=shown.columns)

@@ -1,4 +1,4 @@
-"""Sentences about a study: how large its grid is, what its reader must be warned of, its sources and archives."""
+"""Prose: sentences about a study's size, its warnings, its sources and archives."""
 
 import math
 
@@ -18,18 +18,18 @@ from headwater.study.leaks import Excuse
 from headwater.study.source import Source
 
 FEW_SEEDS = 5
-"""With fewer, the tables warn of how little they tell of training noise."""
+"""With fewer seeds, the tables warn that training noise is poorly estimated."""
 
 
 def extent(grid: Grid) -> str:
-    """How large the grid is."""
+    """The size of the grid."""
     sizes = {"source": grid.sources, "dataset": grid.datasets, "recipe": grid.recipes, "seed": grid.seeds}
     runs = math.prod(len(part) for part in sizes.values())
     return " × ".join(many(len(part), noun) for noun, part in sizes.items()) + f" = {many(runs, 'run')}"
 
 
 def warnings(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
-    """What a reader of these comparisons must know before the first number: failed controls first."""
+    """The warnings above these comparisons, failed controls first."""
     return [
         *_failed_controls(rows, grid),
         *_of_leaks(rows, grid),
@@ -40,6 +40,7 @@ def warnings(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
 
 
 def _failed_controls(rows: pd.DataFrame, grid: Grid) -> list[str]:
+    """A warning for each failed control."""
     titles = formatting.titles(grid)
     sentences = []
     for row in multiplicity.failed(rows).itertuples():
@@ -72,7 +73,7 @@ def _excused(excuse: Excuse) -> str:
 
 
 def apart(ledger: pd.DataFrame, *, grid: Grid) -> str:
-    """What the ledger found, in a sentence."""
+    """The result of the ledger, in sentences."""
     leaks = ledger[ledger["must_be_apart"] & (ledger["cases"] > 0)]
     parts = many(ledger["part"].nunique(), "split")
     compared = (
@@ -87,7 +88,7 @@ def apart(ledger: pd.DataFrame, *, grid: Grid) -> str:
 
 
 def _of_data(rows: pd.DataFrame, grid: Grid) -> list[str]:
-    """Synthetic archives, and archives that do not tell patients apart."""
+    """Warnings of synthetic archives, and of archives that do not identify patients."""
     datasets = [dataset for dataset in grid.datasets if dataset.name in set(rows["dataset"])]
     used = {dataset.archive for dataset in datasets}
     used |= {archive for source in grid.sources for archive in source.archives}
@@ -101,7 +102,7 @@ def _of_data(rows: pd.DataFrame, grid: Grid) -> list[str]:
 
 
 def _at_home(rows: pd.DataFrame, grid: Grid) -> list[str]:
-    """Sources that learned from the training images of a dataset before they were fitted to it."""
+    """Warnings of sources that were pre-trained on the training images of a dataset that they are fitted to."""
     return [
         f"{source.name} was pre-trained on training images of {dataset.name}: its numbers there do not show what its "
         "weights are worth on other data."
@@ -113,11 +114,12 @@ def _at_home(rows: pd.DataFrame, grid: Grid) -> list[str]:
 
 
 def synthetic(twins: list[str]) -> list[str]:
-    """What has to be said of synthetic archives, if there are any."""
+    """The warning of synthetic archives, if there are any."""
     return [f"Synthetic data: no clinical meaning ({', '.join(twins)})."] * bool(twins)
 
 
 def _of_seeds(grid: Grid) -> list[str]:
+    """The warning of few seeds."""
     seeds = len(grid.seeds)
     if seeds >= FEW_SEEDS:
         return []
@@ -130,7 +132,7 @@ def _of_seeds(grid: Grid) -> list[str]:
 
 
 def about(archive: Archive) -> str:
-    """What an archive is."""
+    """The title, modality and image size of an archive."""
     made = "synthetic twin of " if archive.twin else ""
     return f"{made}{card(archive).title}, {card(archive).modality}, {archive.size} × {archive.size} pixels"
 
@@ -149,21 +151,22 @@ def way(source: Source) -> str:
 
 
 def corpus(source: Source, grid: Grid) -> str:
-    """What a source was pre-trained on."""
+    """The corpus of a source and its reduction."""
     if not source.corpus:
         return text.NONE
     reduction = _with_options(grid.reductions[source.reduction])
-    named = "" if source.reduction == grid.reductions[source.reduction].name else f"{source.reduction}: "
-    return f"{source.corpus}, {named}{reduction}"
+    prefix = "" if source.reduction == grid.reductions[source.reduction].name else f"{source.reduction}: "
+    return f"{source.corpus}, {prefix}{reduction}"
 
 
 def _with_options(choice: Choice) -> str:
+    """A plug-in's name with its options in brackets."""
     options = ", ".join(f"{key} {value}" for key, value in sorted(choice.options.items()))
     return choice.name + (f" ({options})" if options else "")
 
 
 def length(source: Source) -> str:
-    """How long a source was pre-trained."""
+    """The length of a source's pre-training."""
     if not source.training:
         return text.NONE
     training = source.training
@@ -172,7 +175,7 @@ def length(source: Source) -> str:
 
 
 def unreadable(rejects: pd.DataFrame) -> str:
-    """How many images could not be read, and the most frequent reasons."""
+    """The number of unreadable images, and the most frequent reasons."""
     if rejects.empty:
         return "none"
     reasons = rejects.groupby("reason").size().reset_index(name="count")

@@ -1,4 +1,4 @@
-"""Provenance: which files a number was made from, by the fingerprints that each product keeps of its sources."""
+"""Provenance: the files that a number was made from, by the SHA-256 that each product records of its inputs."""
 
 import hashlib
 from collections.abc import Iterable
@@ -15,10 +15,10 @@ from headwater.study.paths import ELSEWHERE, VALIDATION
 from headwater.study.paths import PREDICTIONS as AT_HOME
 
 Place = tuple[str, str, str, str]
-"""Dataset that was fitted to, recipe, source, and one of these files: of all seeds."""
+"""(fitted dataset, recipe, source, name of the predictions' file), for all seeds together."""
 
 RUN = ["dataset", "recipe", "source", "seed"]
-"""What a run is known by."""
+"""The columns that identify a run."""
 
 
 def read(files: list[Path]) -> "ProvenanceIndex":
@@ -33,7 +33,7 @@ def read(files: list[Path]) -> "ProvenanceIndex":
 
 
 class ProvenanceIndex:
-    """Names sets of files by their fingerprints, and remembers what each name stands for."""
+    """Names for sets of files, derived from their SHA-256, and the files of each name."""
 
     def __init__(self, files: pd.DataFrame):
         self.files = files.sort_values([*RUN, "file"], ignore_index=True)
@@ -42,14 +42,14 @@ class ProvenanceIndex:
         self.at = {place: set(rows) for place, rows in groups.indices.items()}
 
     def name(self, places: Iterable[Place]) -> str:
-        """The name of all seeds' files at some places: it changes with every byte of them, and with nothing else."""
+        """The name of all seeds' files at some places, which depends on their content only."""
         files = self.files.iloc[sorted(set().union(*(self.at[place] for place in places)))]
         name = hashlib.sha256("\n".join(sorted(files["predictions"])).encode()).hexdigest()[:LENGTH]
         self.sets[name] = files
         return name
 
     def table(self) -> pd.DataFrame:
-        """One row per name and file, for all names that were asked for."""
+        """One row per name and file, for all names that were requested."""
         whole = pd.concat([part.assign(provenance=name) for name, part in self.sets.items()])
         columns = ["provenance", *self.files.columns]
         return whole.sort_values(["provenance", *RUN, "file"], ignore_index=True)[columns]
@@ -67,14 +67,14 @@ def of_comparisons(rows: pd.DataFrame, index: ProvenanceIndex) -> pd.DataFrame:
 
 
 def of_lines(lines: pd.DataFrame, index: ProvenanceIndex, *, grid: Grid) -> pd.DataFrame:
-    """The lines of a pivot table with a column that names the predictions of all sources in it, the controls aside."""
+    """The lines of a pivot table with a column that names the predictions of all sources without controls."""
     sources = [source.name for source in grid.sources if not source.control]
     places = zip(lines["dataset"], lines["recipe"], strict=True)
     return lines.assign(provenance=[index.name((*place, source, AT_HOME) for source in sources) for place in places])
 
 
 def of_networks(rows: pd.DataFrame, index: ProvenanceIndex) -> pd.DataFrame:
-    """Calibration or operating points, which also rest on a network's predictions in its own validation split."""
+    """Calibration or operating points, which also depend on a network's predictions on its own validation split."""
 
     def name(row: Any) -> str:
         tested = AT_HOME if row.fitted_to == row.dataset else ELSEWHERE
@@ -84,22 +84,22 @@ def of_networks(rows: pd.DataFrame, index: ProvenanceIndex) -> pd.DataFrame:
 
 
 def of_sources(rows: pd.DataFrame, index: ProvenanceIndex) -> pd.DataFrame:
-    """Rows about the predictions of one source each."""
+    """Rows that each depend on the predictions of one source."""
     return rows.assign(
         provenance=[index.name([(row.dataset, row.recipe, row.source, AT_HOME)]) for row in rows.itertuples()]
     )
 
 
 def of_cells(rows: pd.DataFrame, index: ProvenanceIndex, *, tested_on: Iterable[str] | None = None) -> pd.DataFrame:
-    """Cells of external validation: what guests predicted elsewhere, and the networks at home they are compared with.
+    """Cells of external validation: predictions of guests, and of the home networks that they are compared with.
 
-    A line of the matrix has the cells of all datasets that are `tested_on`.
+    A line of the printed table has the cells of all datasets in `tested_on`.
     """
 
     def name(row: Any) -> str:
         tested = [row.dataset] if tested_on is None else list(tested_on)
         places = [(dataset, row.recipe, row.source, AT_HOME) for dataset in tested]
-        # where a dataset shares no finding with another, its networks have predicted nothing elsewhere
+        # networks of a dataset that shares no finding with another have no file of predictions elsewhere
         abroad = (row.fitted_to, row.recipe, row.source, ELSEWHERE)
         return index.name([*places, abroad] if set(tested) - {row.fitted_to} and abroad in index.at else places)
 

@@ -1,4 +1,4 @@
-"""Reductions: what each left of its corpus, what that cost and saved, and what the networks reached."""
+"""Reductions: the share of the corpus that each keeps, its cost, and the performance of the networks."""
 
 import math
 from collections.abc import Iterator
@@ -31,9 +31,9 @@ WORDS = ("Dataset", "Metric", "Recipe", "Source", "Corpus", "Reduction", "By", "
 
 
 def costs(paths: Paths, *, grid: Grid) -> pd.DataFrame:
-    """For each source that was pre-trained here what it learned from, how long, and what that took, in full precision.
+    """Corpus, reduction, length and cost of each source that was pre-trained here, in full precision.
 
-    Seconds that no job noted are empty.
+    Seconds that were not recorded are NaN.
     """
     sources = [source for source in grid.sources if source.kind == "pretrained" and not source.control]
     return pd.DataFrame([_cost(source, paths=paths, grid=grid) for source in sources])
@@ -44,18 +44,19 @@ def _cost(source: Source, *, paths: Paths, grid: Grid) -> dict[str, Any]:
     manifest = Path(paths.manifest(source.corpus, source.reduction))
     if not manifest.is_file():
         raise UserError(f"no manifest of {source.corpus}, {source.reduction}", remedy="run reduce first")
-    kept, looker = tables.read_column(manifest, "kept"), grid.looked_at_by(source.reduction)
+    kept, source_of_features = tables.read_column(manifest, "kept"), grid.looked_at_by(source.reduction)
     images, left = len(kept), int(kept.sum())
     rows = Path(paths.rows(source.corpus, source.reduction))
     training = source.training
     steps = training.steps or math.ceil(training.epochs * left / training.batch)
-    features = Path(paths.account_of_features(source.corpus, looker)) if looker else None
+    has_features = source_of_features is not None
+    features = Path(paths.account_of_features(source.corpus, source_of_features)) if has_features else None
     return {
         "source": source.name,
         "method": source.method.name,
         "corpus": source.corpus,
         "reduction": source.reduction,
-        "looked": looker is not None,
+        "looked": has_features,
         "by": sized(grid.reductions[source.reduction]),
         "images": images,
         "kept": left,
@@ -71,12 +72,13 @@ def _cost(source: Source, *, paths: Paths, grid: Grid) -> dict[str, Any]:
 
 
 def _seconds(file: Path) -> float:
+    """The recorded seconds of a job; NaN if there are none."""
     seconds = timing.seconds(file)
     return np.nan if seconds is None else seconds
 
 
 def sized(choice: Choice) -> str:
-    """A reduction by its name, what it keeps so many by, and over what: `hash, distance 6, per volume`."""
+    """A reduction with the option that sets its size and its scope, such as `hash, distance 6, per volume`."""
     options = registry.chosen("reductions", choice).model_dump()
     size = next((name for name in ("share", "like") if options.get(name) is not None), None)
     size = size or next((name for name in ("n", "distance", "similarity") if name in options), None)
@@ -93,7 +95,7 @@ def sized(choice: Choice) -> str:
 
 
 def cost_table(costs: pd.DataFrame, *, warnings: list[str], notes: list[str]) -> PrintedTable:
-    """What was kept and what it took, for readers."""
+    """The printed table of sizes and costs."""
     lines = [
         {
             "Source": row.source,
@@ -116,7 +118,7 @@ def cost_table(costs: pd.DataFrame, *, warnings: list[str], notes: list[str]) ->
 
 
 def measured(rows: pd.DataFrame, costs: pd.DataFrame, *, grid: Grid) -> PrintedTable:
-    """The macro of each source on each dataset, from comparisons, by what it learned from; and the study's."""
+    """The macro of each source on each dataset by its reduction, beside the published study's value."""
     exact = pd.DataFrame(_measured(rows, costs.set_index("source"), grid))
     lines = [_line(row, grid) for row in exact.itertuples()]
     table = _table("Reductions: what the networks reached", lines, exact=exact.drop(columns="printed_p"))
@@ -125,7 +127,7 @@ def measured(rows: pd.DataFrame, costs: pd.DataFrame, *, grid: Grid) -> PrintedT
 
 
 def _line(row: Any, grid: Grid) -> dict[str, str]:
-    """One row in words."""
+    """One printed row."""
     reference = grid.comparing.reference
     versus = {
         f"Difference from {reference}": formatting.with_error(*(getattr(row, name) for name in PAIR[:4]), sign="+"),
@@ -147,7 +149,7 @@ def _line(row: Any, grid: Grid) -> dict[str, str]:
 
 
 def _measured(rows: pd.DataFrame, kept: pd.DataFrame, grid: Grid) -> Iterator[dict[str, Any]]:
-    """One row per dataset, metric, recipe and source that is no control."""
+    """One row per dataset, metric, recipe and source, without controls."""
     datasets = {dataset.name: dataset for dataset in grid.datasets}
     for (dataset, metric, recipe, _), part in rows[rows["label"] == MACRO].groupby(pivot.PLACE, sort=False):
         line = list(part.itertuples())
@@ -169,7 +171,7 @@ def _measured(rows: pd.DataFrame, kept: pd.DataFrame, grid: Grid) -> Iterator[di
 
 
 def arms(sources: pd.Series, *, grid: Grid) -> dict[str, list[Any]]:
-    """For each source what it shares with others but the reduction, that reduction's kind, and a hash's distance."""
+    """For each source its arm (all but the reduction), the kind of its reduction, and the distance of hashes."""
     chosen = [grid.source(name) for name in sources]
     learned = [source.kind == "pretrained" for source in chosen]
     both = list(zip(chosen, learned, strict=True))
@@ -184,19 +186,20 @@ def arms(sources: pd.Series, *, grid: Grid) -> dict[str, list[Any]]:
 
 def _arm(source: Source) -> str:
     """Method, corpus and length of a pre-training."""
-    long = f"{source.training.steps:,} steps" if source.training.steps else f"{source.training.epochs:g} epochs"
-    return f"{source.method.name}, {source.corpus}, {long}"
+    training = source.training
+    length = f"{training.steps:,} steps" if training.steps else f"{training.epochs:g} epochs"
+    return f"{source.method.name}, {source.corpus}, {length}"
 
 
 def _distance(choice: Choice) -> float:
-    """The bits of a reduction by hash within volumes, which the study sweeps over; NaN for any other."""
+    """The distance in bits of a reduction by hash within volumes, which the published study varies; else NaN."""
     options = registry.chosen("reductions", choice)
     swept = choice.name == "hash" and options.share is None and options.per == "volume" and options.of == "difference"
     return float(options.distance) if swept else np.nan
 
 
 def notes(costs: pd.DataFrame, *, grid: Grid) -> list[str]:
-    """What a reader must know of both tables."""
+    """The footnotes of both tables."""
     sentences = [
         "Kept: of the training split, the only one learned from. To reduce: including the computation of features,"
         " where a reduction needs them. Pre-training: over all recorded attempts. Times are as the jobs recorded them,"
@@ -215,6 +218,7 @@ def notes(costs: pd.DataFrame, *, grid: Grid) -> list[str]:
 
 
 def _table(title: str, lines: list[dict[str, str]], *, exact: pd.DataFrame) -> PrintedTable:
+    """A printed table without the columns of the published study that are empty."""
     shown = pd.DataFrame(lines)
     empty = [name for name in shown if name.startswith(("Study", "Differs")) and set(shown[name]) == {text.NONE}]
     shown = shown.drop(columns=empty)
@@ -222,7 +226,7 @@ def _table(title: str, lines: list[dict[str, str]], *, exact: pd.DataFrame) -> P
 
 
 def _study(value: float, spread: float) -> str:
-    """A number of the study, with its error bar where it has one."""
+    """A number of the published study, with its error bar if it has one."""
     return text.three(value) if math.isnan(spread) else formatting.mean_and_sd(value, spread)
 
 
@@ -231,7 +235,7 @@ def _percent(share: float) -> str:
 
 
 def _took(seconds: float) -> str:
-    """A time for readers: seconds, minutes or hours."""
+    """A duration in seconds, minutes or hours."""
     if math.isnan(seconds):
         return text.NONE
     if seconds < 100:

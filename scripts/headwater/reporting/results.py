@@ -1,4 +1,4 @@
-"""The finished results of a study, each read when an artefact of the report asks for it."""
+"""The finished results of a study, each read when it is first used."""
 
 from functools import cached_property
 from pathlib import Path
@@ -20,17 +20,17 @@ from headwater.study.paths import Paths
 
 
 class StudyResults:
-    """What the jobs of a study have written below its folder of results."""
+    """The results of a study, read from its folder when they are first used."""
 
     def __init__(self, grid: Grid, *, results: Path):
         self.grid = grid
         self.paths = Paths(results)
 
-    # what is compared
+    # comparisons
 
     @cached_property
     def comparisons(self) -> pd.DataFrame:
-        """Every comparison in reading order, with its correction, its verdict and the name of the runs behind it."""
+        """Every comparison in the config's order, with its correction, significance and provenance."""
         compared = self._of_datasets(pairwise.COMPARISONS)
         rows = multiplicity.corrected(compared, grid=self.grid, order=self.label_order, replicates=self.replicates)
         return provenance_of.of_comparisons(rows, self.provenance)
@@ -42,7 +42,7 @@ class StudyResults:
 
     @cached_property
     def run_values(self) -> pd.DataFrame:
-        """What each run reached."""
+        """The metrics of each run."""
         return self._of_datasets(bootstrap.VALUES, "values")
 
     @cached_property
@@ -52,7 +52,7 @@ class StudyResults:
 
     @cached_property
     def calibration(self) -> pd.DataFrame:
-        """How far scores can be read as probabilities."""
+        """Calibration of scores."""
         return self._of_datasets(calibration.CALIBRATION, "calibration")
 
     @cached_property
@@ -62,7 +62,7 @@ class StudyResults:
 
     @cached_property
     def thresholds(self) -> pd.DataFrame:
-        """What alarms find and miss."""
+        """Operating points."""
         return self._of_datasets(operating_points.THRESHOLDS, "thresholds")
 
     @cached_property
@@ -72,7 +72,7 @@ class StudyResults:
 
     @cached_property
     def crossed(self) -> pd.DataFrame:
-        """What networks reach on the datasets that they were not fitted to, where a finding is shared."""
+        """External validation: networks on datasets that they were not fitted to but share a finding with."""
         datasets = [
             dataset.name for dataset in self.grid.datasets if shared_labels.guests(self.grid, dataset.name).others
         ]
@@ -81,11 +81,11 @@ class StudyResults:
     @cached_property
     def provenance(self) -> provenance_of.ProvenanceIndex:
         """The files of predictions behind every number."""
-        made_by = "provenance", "examined"
-        files = [Path(self.paths.compared(dataset.name, verb)) for dataset in self.grid.datasets for verb in made_by]
+        suffixes = "provenance", "examined"
+        files = [Path(self.paths.compared(dataset.name, name)) for dataset in self.grid.datasets for name in suffixes]
         return provenance_of.read(files)
 
-    # what it was made from
+    # archives
 
     @cached_property
     def cases(self) -> dict[str, pd.DataFrame]:
@@ -99,13 +99,13 @@ class StudyResults:
 
     @cached_property
     def counts(self) -> dict[str, pd.DataFrame]:
-        """How many cases and patients of each split have a label, for every dataset's archive."""
+        """The counts of cases and patients with each label in each split, for every dataset's archive."""
         archives = dict.fromkeys(dataset.archive for dataset in self.grid.datasets)
         return {name: _read(LABELS, Path(self.paths.labels(name)), by="prepare") for name in archives}
 
     @cached_property
     def rejects(self) -> dict[str, pd.DataFrame]:
-        """The unreadable images of every archive that is trained or tested on."""
+        """The unreadable images of every archive used for training or testing."""
         archives = {dataset.archive for dataset in self.grid.datasets}
         archives |= {archive for source in self.grid.sources for archive in source.archives}
         names = sorted(archives)
@@ -113,17 +113,17 @@ class StudyResults:
 
     @cached_property
     def ledger(self) -> pd.DataFrame:
-        """What the splits share with each other."""
+        """The overlaps between splits."""
         return _read(LEDGER, Path(self.paths.ledger()), by="ledger")
 
     @cached_property
     def costs(self) -> pd.DataFrame:
-        """What every pre-training learned from, and what that took."""
+        """The corpus, reduction and cost of every pre-training."""
         return reduction_results.costs(self.paths, grid=self.grid)
 
     @cached_property
     def label_order(self) -> dict[str, list[str]]:
-        """For each dataset the macros, then its labels as the config or else the archive orders them."""
+        """For each dataset the macros, then its labels in the order of the config or else of the archive."""
         return {
             dataset.name: [
                 MACRO,
@@ -150,6 +150,7 @@ class StudyResults:
         return pd.concat(frames, ignore_index=True) if frames else table.frame([])
 
     def _of_dataset(self, table: Table, file: Path, dataset: str) -> pd.DataFrame:
+        """One table of a dataset, which must be about this dataset."""
         frame = _read(table, file, by=_made_by(table))
         others = set(frame["dataset"]) - {dataset}
         if others:
@@ -165,6 +166,7 @@ def _made_by(table: Table) -> str:
 
 
 def _read(table: Table, file: Path, *, by: str) -> pd.DataFrame:
+    """A table that the rule `by` writes."""
     if not file.is_file():
         raise UserError(f"there is no table of {table.name}", file=file, remedy=f"run {by} first")
     return table.read(file)

@@ -1,4 +1,4 @@
-"""Trace: a number of the report followed back to predictions, models, weights and splits, each checked again."""
+"""Trace: follows a number of the report back to predictions, models, weights and splits, and checks each file."""
 
 import shlex
 import sys
@@ -16,7 +16,7 @@ def whence(table: str, row: list[str], *, config: Path | None = None) -> None:
     """Follow a number of the report back to the files that it was made from, and check whether they are unchanged.
 
     Run it in the folder where you run snakemake. Exit code: 0 if all files are as recorded, 1 if a file has changed,
-    2 if there is nothing to follow.
+    2 if the number cannot be followed.
 
     Args:
         table: A table of the report, such as results/my_study/report/significance.csv; with --config its name is
@@ -34,7 +34,7 @@ def whence(table: str, row: list[str], *, config: Path | None = None) -> None:
 
 
 def _below(node: Node, *, before: str = "") -> Iterator[str]:
-    """The lines of all that a node was made from."""
+    """The lines of all nodes below a node."""
     for position, child in enumerate(node.made_from):
         last = position == len(node.made_from) - 1
         yield f"{before}{'└─ ' if last else '├─ '}{child.text}"
@@ -42,7 +42,7 @@ def _below(node: Node, *, before: str = "") -> Iterator[str]:
 
 
 def _verdict(checked: dict[Path, str]) -> Iterator[str]:
-    """Which files are still the same, have changed or are gone, in a line each."""
+    """The number of unchanged files, then a line each for files that were not recorded, are gone or have changed."""
     by_state = {
         state: [str(file) for file in checked if checked[file] == state]
         for state in (AS_RECORDED, NOT_RECORDED, GONE, CHANGED)

@@ -1,4 +1,4 @@
-"""A finished report on disk: its record of where its numbers come from, and whether those files are still the same."""
+"""A finished report on disk: the recorded inputs of its numbers, and whether those files are unchanged."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,7 +15,7 @@ from headwater.study.grid import Grid
 from headwater.study.paths import Paths
 
 AS_RECORDED, CHANGED, GONE = "as recorded", "CHANGED SINCE", "gone"
-"""What can be said of a file whose fingerprint was recorded."""
+"""The states of a file whose fingerprint was recorded."""
 
 REQUIRED = {"config", "grid", "cases", "comparisons", "tables"}
 """The keys that provenance.json must have."""
@@ -25,7 +25,7 @@ AGAIN = "run snakemake again: another version made this report"
 
 @dataclass
 class Report:
-    """A folder of a report: where it says that its numbers come from, and whether those files are still the same."""
+    """A folder of a report: the recorded inputs of its numbers, and whether those files are unchanged."""
 
     folder: Path
     checked: dict[Path, str] = field(default_factory=dict)
@@ -34,7 +34,7 @@ class Report:
 
     @property
     def paths(self) -> Paths:
-        """Where the products lie that it was made from."""
+        """The paths of the products that it was made from."""
         return Paths(self.folder.parent)
 
     @cached_property
@@ -50,21 +50,21 @@ class Report:
 
     @cached_property
     def grid(self) -> Grid:
-        """The grid that was reported."""
+        """The grid of the report."""
         try:
             return Grid.model_validate(self.record["grid"])
         except pydantic.ValidationError:
             raise UserError(
-                "holds another version's grid", file=self.folder / "provenance.json", remedy=AGAIN
+                "has the grid of another version", file=self.folder / "provenance.json", remedy=AGAIN
             ) from None
 
     @cached_property
     def sets(self) -> pd.DataFrame:
-        """provenance.csv: the runs behind each name."""
+        """provenance.csv: the runs of each name."""
         return read_table(self.folder / "provenance.csv")
 
     def compared(self, file: Path, recorded: str) -> str:
-        """A file's fingerprint now, and whether it is the recorded one."""
+        """A file's current fingerprint, and whether it is the recorded one."""
         if not file.is_file():
             state, digest = GONE, recorded
         else:
@@ -81,7 +81,7 @@ class Report:
 
 
 def read_table(file: Path) -> pd.DataFrame:
-    """A table of the report; empty cells of words are empty words."""
+    """A table of the report; empty cells of text columns are "" instead of NaN."""
     try:
         frame = pd.read_csv(file)
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""What a number was made from: comparison, cases, splits, predictions, models, encoders and weights, as a tree."""
+"""The inputs of a number as a tree: comparison, cases, splits, predictions, models, encoders and weights."""
 
 import json
 from collections.abc import Iterator
@@ -23,14 +23,14 @@ from headwater.study.source import Source
 
 @dataclass
 class Node:
-    """A line of the tree, and what it was made from."""
+    """A line of the tree, and the nodes that it was made from."""
 
     text: str
     made_from: list["Node"] = field(default_factory=list)
 
 
 def tree(number: Number, report: Report, *, file: Path, config: Path | None) -> Node:
-    """The number, and all that it was made from."""
+    """The number with all its inputs."""
     compared = Path(report.paths.compared(number.dataset, number.product))
     recorded = report.record["comparisons"].get(compared.name, NOT_RECORDED)
     sources = [source for source in report.grid.sources if source.name in set(number.runs["source"])]
@@ -51,55 +51,55 @@ def tree(number: Number, report: Report, *, file: Path, config: Path | None) -> 
 
 
 def _datasets(number: Number) -> list[str]:
-    """The dataset that was tested on, then those that networks were fitted to."""
+    """The tested dataset, then those that networks were fitted to."""
     return list(dict.fromkeys([number.dataset, *sorted(number.runs["dataset"])]))
 
 
 def _of_config(report: Report, config: Path | None) -> str:
-    """The digest of the grid, and whether the config still says the same."""
+    """The digest of the grid, and whether the config still has the same."""
     digest = report.record["config"]
     if config is None:
         return f"config: grid {digest}"
     now = study_config.read(config).grid().digest
-    report.checked[config] = said = AS_RECORDED if now == digest else CHANGED
-    return f"config: {config}: grid {now} {said}"
+    report.checked[config] = state = AS_RECORDED if now == digest else CHANGED
+    return f"config: {config}: grid {now} {state}"
 
 
 def _cases(report: Report, dataset: str, *, runs: pd.DataFrame) -> Node:
-    """The cases that networks were fitted to or tested on, whose they are, and their splits."""
+    """The cases of a dataset, their archive and their splits."""
     archive = report.grid.dataset(dataset).archive
     file = Path(report.paths.cases(archive))
-    said = report.line(f"cases of {dataset}", file, report.record["cases"].get(archive, NOT_RECORDED))
-    # guests keep the splits of the dataset that they were fitted to; these cases are told by their own fingerprint
+    line = report.line(f"cases of {dataset}", file, report.record["cases"].get(archive, NOT_RECORDED))
+    # guests record the splits of the dataset that they were fitted to, so only runs of this dataset count
     recorded = sorted(set(runs.loc[runs["dataset"] == dataset, "split"]))
-    return Node(said, [_archive(report, archive), _splits(report, file, recorded[0] if len(recorded) == 1 else "")])
+    return Node(line, [_archive(report, archive), _splits(report, file, recorded[0] if len(recorded) == 1 else "")])
 
 
 def _archive(report: Report, name: str) -> Node:
-    """What an archive is."""
+    """The description and licence of an archive."""
     archive = report.grid.archive(name)
     card = cards.card(archive)
     return Node(f"archive {name}: {prose.about(archive)}; licence: {card.licence}")
 
 
 def _splits(report: Report, file: Path, recorded: str) -> Node:
-    """The digest of an archive's splits now, and whether it is that of the runs."""
+    """The current digest of an archive's splits, and whether it is that of the runs."""
     if not file.is_file():
         return Node(f"splits: {short(recorded)} {GONE}")
     try:
         now = splits.digests(CASES.read(file))[splits.ALL]
     except UserError as refusal:
-        # that its bytes have changed is said above; here is why nothing more can be said
+        # the line of the file itself reports the change; this one gives the reason why it cannot be read
         return Node(f"splits: {refusal}")
     unknown = recorded in ("", NOT_RECORDED)
-    said = NOT_RECORDED if unknown else AS_RECORDED if now == recorded else CHANGED
-    if said == CHANGED:
+    state = NOT_RECORDED if unknown else AS_RECORDED if now == recorded else CHANGED
+    if state == CHANGED:
         report.checked[file] = CHANGED
-    return Node(f"splits: {short(now)} {said}")
+    return Node(f"splits: {short(now)} {state}")
 
 
 def _source(report: Report, source: Source, runs: pd.DataFrame) -> Node:
-    """A source's weights, and its runs seed by seed."""
+    """A source's weights, and its runs of all seeds."""
     own = runs[runs["source"] == source.name].sort_values(["dataset", "recipe", "seed"])
     recorded = sorted(set(own["encoder"]))
     origin = _encoder(report, source.original, recorded[0] if len(recorded) == 1 else "")
@@ -108,7 +108,7 @@ def _source(report: Report, source: Source, runs: pd.DataFrame) -> Node:
 
 
 def _run(report: Report, files: pd.DataFrame) -> Node:
-    """One training: what it predicted, and its model."""
+    """One run: its predictions, and its model."""
     first = next(files.itertuples())
     folder = Path(report.paths.run(first.run))
     fit = _fit(report, Path(report.paths.fit(first.run)), first)
@@ -120,14 +120,14 @@ def _run(report: Report, files: pd.DataFrame) -> Node:
 
 
 def _fit(report: Report, file: Path, run: Any) -> list[Node]:
-    """How a model was fitted, by its own record."""
+    """The record of how a model was fitted."""
     if not file.is_file():
         report.checked[file] = GONE
         return [Node(f"fit: {file}: {GONE}")]
     fit = core_files.read_json(file)
     archive = report.grid.dataset(run.dataset).archive
     recorded = {"model": run.model, "split": run.split, "cases": report.record["cases"].get(archive, NOT_RECORDED)}
-    # a product of an earlier version may lack a fingerprint, which then contradicts nothing
+    # products of earlier versions may lack a fingerprint, which then cannot be compared
     comparable = {name: fit[name] for name in recorded if name in fit and recorded[name] != NOT_RECORDED}
     other = [name for name in comparable if comparable[name] != recorded[name]]
     report.checked[file] = agrees = CHANGED if other else AS_RECORDED if comparable else NOT_RECORDED
@@ -139,7 +139,7 @@ def _fit(report: Report, file: Path, run: Any) -> list[Node]:
 
 
 def _encoder(report: Report, source: Source, recorded: str) -> Node:
-    """The weights that a source brings, and what those were made from."""
+    """The weights of a source, and their inputs."""
     if source.kind == "random":
         return Node(f"weights: {RANDOM}, drawn anew for each seed")
     file = Path(report.paths.encoder(source.name))
@@ -147,7 +147,7 @@ def _encoder(report: Report, source: Source, recorded: str) -> Node:
 
 
 def _metadata(file: Path) -> dict[str, Any]:
-    """What an encoder's file keeps of its making; nothing where it is gone or broken."""
+    """The metadata of an encoder's file; empty if it is gone or damaged."""
     try:
         with safe_open(file, framework="numpy") as opened:
             metadata = opened.metadata() or {}
@@ -157,7 +157,7 @@ def _metadata(file: Path) -> dict[str, Any]:
 
 
 def _learned(report: Report, source: Source, metadata: dict[str, Any]) -> Iterator[Node]:
-    """What an encoder was made from: a checkpoint, or a corpus and first weights."""
+    """The inputs of an encoder: a weights file, or a corpus and initial weights."""
     origin = metadata.get("origin", {})
     if source.kind == "adopted":
         share = metadata.get("coverage", {}).get("share")

@@ -1,4 +1,4 @@
-"""The verdict in sentences: what is significant, how the controls came out, and which labels are left out."""
+"""The verdict in sentences: significant differences, outcomes of the controls, and excluded labels."""
 
 import pandas as pd
 
@@ -12,12 +12,12 @@ from headwater.study.grid import Grid
 
 
 def correction(grid: Grid) -> str:
-    """Whose correction the family of macro tests gets."""
+    """The name of the correction of the macro tests."""
     return {"holm": "Holm", "max_t": "Westfall and Young"}[grid.comparing.correction]
 
 
 def verdict(rows: pd.DataFrame, *, grid: Grid) -> str:
-    """How many of the declared macro tests are significant."""
+    """The number of declared macro tests that are significant."""
     family = rows[rows["family"] == CONFIRMATORY]
     if family.empty:
         return "No macro difference could be tested: no dataset has a label with enough patients in its test split."
@@ -30,7 +30,7 @@ def verdict(rows: pd.DataFrame, *, grid: Grid) -> str:
 
 
 def claims(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
-    """One sentence for each macro difference that is significant, and for each proven to stay within the margin."""
+    """One sentence for each macro test that shows a difference, equivalence or non-inferiority."""
     lines = []
     for row in rows[rows["family"] == CONFIRMATORY].itertuples():
         metric = registry.load("metrics", row.metric)
@@ -46,6 +46,7 @@ def claims(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
                 text.p_value(row.p_noninferior_adjusted),
             ),
         ):
+            # non-inferiority is left out where a stronger claim holds
             if claimed:
                 lines.append(
                     f"{formatting.dataset_of(row)}{recipe}: {row.source} is {claim}, {metric.TITLE} "
@@ -59,7 +60,7 @@ def _equivalent(reference: str, grid: Grid) -> str:
 
 
 def controls(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
-    """One sentence on each control test, or that there is none."""
+    """One sentence on each control test, or one that there is none."""
     tested = rows[rows["family"] == CONTROL]
     if tested.empty:
         return ["No control was run, so nothing here checks the comparison itself."]
@@ -76,7 +77,7 @@ def controls(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
 
 
 def left_out(rows: pd.DataFrame, *, dataset: Dataset, counts: pd.DataFrame) -> list[str]:
-    """One sentence for each label that is not tested, and why; then those that could not help to pick a step."""
+    """One sentence for each label that is not tested; then for each that validation could not use to select a step."""
     here = rows[(rows["dataset"] == dataset.name) & ~rows["label"].map(is_mean)].drop_duplicates("label")
     return [
         f"{row.label}: {row.note.split('; ')[0]}; not in the macro"

@@ -1,4 +1,4 @@
-"""The report as files: tables in every format, figures, numbers by name, the page, provenance and the summary."""
+"""Writing: the files of the report: tables in all formats, figures, named values, the page, provenance and summary."""
 
 import json
 from pathlib import Path
@@ -14,14 +14,14 @@ from headwater.reporting.printed_table import PrintedTable
 from headwater.reporting.results import StudyResults
 
 Tables = dict[str, dict[str, PrintedTable]]
-"""By the table's name, then by the dataset that it is about, "" for one about all."""
+"""By the table's name, then by its dataset, "" for a table of all datasets."""
 
 Figures = dict[str, dict[str, str]]
-"""SVGs by the figure's name, then by the dataset or source that it is about, "" for one about all."""
+"""SVGs by the figure's name, then by its dataset or source, "" for a figure of all."""
 
 
 def write(study: StudyResults, folder: Path) -> str:
-    """Write every artefact of a study's report into `folder`, and give the summary."""
+    """Write every artefact of a study's report into `folder`, and return the summary."""
     tables: Tables = {name: registry.load("tables", name).make(study) for name in artefacts.names("tables", study.grid)}
     figures = draw(study)
     for name, by_part in tables.items():
@@ -47,7 +47,7 @@ def draw(study: StudyResults) -> Figures:
 
 
 def _write_table(name: str, table: PrintedTable, *, formats: tuple[str, ...], folder: Path) -> None:
-    """One table in its formats: .csv in full precision, the others as people read it."""
+    """Write one table in its formats: .csv in full precision, the others as printed."""
     writers = {
         "csv": lambda: _csv(table.exact),
         "md": lambda: formatting.markdown_page(table),
@@ -65,7 +65,7 @@ def _csv(frame: pd.DataFrame) -> str:
 
 
 def _write_provenance(study: StudyResults, folder: Path) -> None:
-    """provenance.csv, the files behind each name in the tables; and provenance.json, what all of it was made from."""
+    """Write provenance.csv, the files of each name in the tables, and provenance.json, the inputs of the report."""
     write_text(_csv(study.provenance.table()), folder / "provenance.csv")
     exact = [f"{name}.csv" for name, formats in artefacts.table_files(study.grid).items() if "csv" in formats]
     record = {
@@ -80,7 +80,7 @@ def _write_provenance(study: StudyResults, folder: Path) -> None:
 
 
 def _summary(study: StudyResults, folder: Path) -> str:
-    """The verdict in plain text: the confirmatory table, each dataset's labels, and where the page lies."""
+    """The verdict in plain text: the confirmatory table, each dataset's labels, and the path of the page."""
     rows, grid = study.comparisons, study.grid
     shown = formatting.readable(rows, grid=grid).drop(columns=["Note", *formatting.DETAILS])
     macro, measured = rows["label"] == MACRO, rows["value"].notna()

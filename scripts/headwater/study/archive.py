@@ -31,38 +31,38 @@ class Archive(Record):
     kind: Choice
     """Which archive this is (a file in datasets/), with that archive's own options."""
     folder: str = ""
-    """Where it lies; empty for archives that come with the software."""
+    """Its folder on disk; empty for archives that come with the software."""
     images_of: str | None = None
-    """Another archive whose prepared images and splits these are; only the labels are read anew, by own options."""
+    """Another archive whose prepared images and splits are used; only the labels are read again, with own options."""
     projections: tuple[str, ...] = ()
-    """Which projections take part, in the archive's own spelling, such as [PA, AP]; empty means all."""
+    """Projections to include, in the archive's own spelling, such as [PA, AP]; empty means all."""
     size: int = Field(224, ge=8)
-    """Width and height of the prepared images in pixels, as the published study has it; small findings need more."""
+    """Width and height of the prepared images in pixels, as in the published study; small findings need more."""
     resize: Literal["pad", "squash"] = "pad"
-    """Keep the aspect ratio and pad, or stretch to the square as the published study does."""
+    """Keep the aspect ratio and pad, or stretch to a square as the published study does."""
     validation: float = Field(0.1, gt=0, lt=0.5)
     """Share of the patients that are neither test nor official validation, kept for model selection."""
     test: float = Field(0.2, gt=0, lt=0.9)
     """Share of patients for the test split, where the archive has no official one."""
     split_seed: int = Field(0, ge=0)
-    """Which patients go where, where the archive has no official split. Labels are spread evenly, so another label
-    policy draws others: hold policies against each other by `images_of`."""
+    """Seed of the split where the archive has no official one. Splits are stratified by label, so another label policy
+    draws other splits: compare policies by `images_of`."""
     patients_apart: bool = True
     """Refuse official splits that share a patient; `false` leaves them to the ledger, where each needs an excuse."""
     rejects: float = Field(0.01, ge=0, le=1)
     """Largest share of cases that may be unreadable before `prepare` stops."""
     window: Window | None = Field(None, exclude=True)
-    """What trainings see of an archive of CT: `lung`, `chest` (soft tissue), `abdomen`, `angiography`, `bone`, `brain`,
-    `{centre: 40, width: 400}` in Hounsfield units, or `slice`, each slice from its lowest to its highest value; by
-    default what the archive is for. Another window repeats trainings, and prepares nothing anew."""
+    """Window in which trainings see a CT archive: `lung`, `chest` (soft tissue), `abdomen`, `angiography`, `bone`,
+    `brain`, `{centre: 40, width: 400}` in Hounsfield units, or `slice`, each slice from its lowest to its highest
+    value; by default the archive's own. Another window repeats trainings, but prepares nothing again."""
     made_from: tuple[str, ...] = Field((), exclude=True)
-    """What its images stem from besides what its card says, such as [lits]: overlaps that no file can show."""
+    """Origins of its images besides those on its card, such as [lits]: overlaps that no file can show."""
     twin: Twin | None = None
     """Make a synthetic archive at `folder` first."""
 
     @property
     def numbering(self) -> str:
-        """Who numbers its patients: its publisher or whom its options name, or the seed of its twin."""
+        """Who assigned its patient numbers: its publisher, or whom its options name; for a twin its seed as well."""
         kind = self.kind.name
         option = registry.option("datasets", kind, means="numbering") if kind in registry.names("datasets") else None
         owner = str(self.kind.options.get(option, kind))
@@ -83,7 +83,7 @@ class Dataset(Record):
     """In place of `labels` and `task`: several things that each network is asked side by side, by names of your choice,
     each with its own labels and head. The loss is the mean over them; each has a macro, exploratory."""
     seen: Window | None = None
-    """What networks see of images in Hounsfield units; filled in from the archive's `window`."""
+    """Window of images in Hounsfield units; filled in from the archive's `window`."""
 
     @property
     def asked(self) -> dict[str, Target]:
@@ -112,13 +112,13 @@ class Dataset(Record):
 
 
 def usual_window(archive: Archive) -> str:
-    """What is seen of an archive unless its config says otherwise; "" for one that holds no Hounsfield units."""
+    """The default window of an archive; "" for one without Hounsfield units."""
     if archive.kind.name not in registry.names("datasets"):
         return ""
     return registry.constant("datasets", archive.kind.name, "CARD.window", default="")
 
 
 def window_of(archive: Archive) -> Window | None:
-    """What is seen of an archive; none for one that holds no Hounsfield units."""
+    """The window of an archive, set or default; none for one without Hounsfield units."""
     usual = usual_window(archive)
     return (archive.window or Window.model_validate(usual)) if usual else None

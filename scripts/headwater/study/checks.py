@@ -1,4 +1,4 @@
-"""Mistakes in a config that no single key shows: names that point nowhere, and parts that do not fit each other."""
+"""Mistakes in a config that only several keys together show: undefined names, and parts that contradict each other."""
 
 import re
 from collections.abc import Iterable
@@ -22,29 +22,29 @@ NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 
 
 NAMED = ("archives", "sources", "datasets", "recipes")
-"""Sections whose entries know their own name."""
+"""Sections whose entries carry their key as `name`."""
 
 OWN_OF_A_SECOND_READING = {"name", "kind", "images_of", "projections", "window"}
-"""What an archive that takes another's images may say of itself."""
+"""Keys that an archive with `images_of` may set itself; all others come from the archive whose images it uses."""
 
 
 def mistakes(config: "Config") -> Iterable[str]:
-    """A line for each thing in a config that no single key shows to be wrong."""
+    """One line for each mistake that pydantic, which sees one key at a time, cannot find."""
     checks = (
         _bad_names,
         _unknown_plugins,
         _unknown_trackers,
-        _dangling,
+        _undefined_names,
         _bad_second_readings,
         _bad_windows,
         _bad_probes,
-        _bad_likes,
-        _bad_lookers,
+        _bad_size_references,
+        _bad_encoder_references,
         _bad_excuses,
         _unknown_origins,
-        _undeclared,
-        _twice,
-        _uneven_shares,
+        _undeclared_overlaps,
+        _duplicates,
+        _uneven_ranks,
         _small_batches,
         _bad_controls,
     )
@@ -52,7 +52,7 @@ def mistakes(config: "Config") -> Iterable[str]:
 
 
 def _bad_names(config: "Config") -> Iterable[str]:
-    """Names that cannot be a folder."""
+    """Names that cannot be a folder or are reserved, and seeds that are not distinct."""
     for section in ("archives", "sources", "datasets", "recipes", "reductions"):
         for name in getattr(config, section):
             if not re.fullmatch(NAME, name):
@@ -60,17 +60,18 @@ def _bad_names(config: "Config") -> Iterable[str]:
     for section in NAMED:
         for name, entry in getattr(config, section).items():
             if entry.name != name:
-                yield f"{section}.{name}.name: an entry's name is its key; leave {entry.name!r} out"
+                yield f"{section}.{name}.name: the key is the name; remove `name: {entry.name}`"
     if config.reductions.get("everything", EVERYTHING) != EVERYTHING:
-        yield "reductions.everything: that is what all images of a corpus are called; choose another name"
+        yield "reductions.everything: the name is reserved for the whole corpus; choose another name"
     if "macro" in config.datasets:
-        yield "datasets.macro: that is what the mean over labels is called; choose another name"
+        # the tables write the mean over labels as label `macro`
+        yield "datasets.macro: the name is reserved for the mean over labels; choose another name"
     if len(set(config.seeds)) < len(config.seeds) or min(config.seeds) < 0:
-        yield f"seeds: must be different numbers from 0 up (got {list(config.seeds)})"
+        yield f"seeds: must be distinct whole numbers >= 0 (got {list(config.seeds)})"
 
 
 def _unknown_plugins(config: "Config") -> Iterable[str]:
-    """Plug-ins that no file stands for, and options that they do not have."""
+    """Plug-ins that do not exist, and options that they do not have."""
     for place, family, choice in _choices(config):
         try:
             registry.chosen(family, choice)
@@ -79,7 +80,7 @@ def _unknown_plugins(config: "Config") -> Iterable[str]:
     for name, source in config.sources.items():
         library, slash, model = source.backbone.partition("/")
         if not slash or not model:
-            yield f"sources.{name}.backbone: say library/model, such as timm/resnet50 (got {source.backbone!r})"
+            yield f"sources.{name}.backbone: must be library/model, such as timm/resnet50 (got {source.backbone!r})"
         elif library not in registry.names("backbones"):
             remedy = did_you_mean(library, registry.names("backbones"))
             yield f"sources.{name}.backbone: there is no library {library!r}; {remedy}"
@@ -95,16 +96,16 @@ def _unknown_plugins(config: "Config") -> Iterable[str]:
 
 
 def _other_dimensions(source: Source) -> Iterable[str]:
-    """A backbone for volumes, as every dataset is one of slices, and weights of networks for the other."""
-    by_hand = "leave it out; scripts/adopt.py checks and rewrites weights for volumes by hand (config/README.md)"
+    """A backbone for volumes (datasets hold 2D images only), and weights whose dimensions are not the backbone's."""
+    by_hand = "remove the source; scripts/adopt.py converts weights for volumes by hand (config/README.md)"
     if source.dimensions != 2:
-        yield f"sources.{source.name}.backbone: {source.backbone} takes volumes, and datasets are of slices; {by_hand}"
+        yield f"sources.{source.name}.backbone: {source.backbone} takes volumes, but datasets hold slices; {by_hand}"
     elif source.weights and source.weights.layout.name in registry.names("weights") and source.misfit:
         yield f"sources.{source.name}.weights.layout: {source.misfit}; {by_hand}"
 
 
 def _choices(config: "Config") -> Iterable[tuple[str, str, Choice]]:
-    """(place in the config, family, choice) for each plug-in that is named with options."""
+    """(place in the config, family, choice) for each plug-in that may have options."""
     for name, archive in config.archives.items():
         yield f"archives.{name}.kind", "datasets", archive.kind
     for name, reduction in config.reductions.items():
@@ -117,7 +118,7 @@ def _choices(config: "Config") -> Iterable[tuple[str, str, Choice]]:
 
 
 def missing(place: str, name: str, names: Iterable[str]) -> Iterable[str]:
-    """The complaint about a name that is not among others, if it is not."""
+    """A line if a name is not among `names`, with the most similar one."""
     if name not in names:
         yield f"{place}: there is no {name!r}; {did_you_mean(name, names)}"
 
@@ -128,8 +129,8 @@ def _unknown_trackers(config: "Config") -> Iterable[str]:
         yield from missing("tracking.also", tracker, registry.names("trackers"))
 
 
-def _dangling(config: "Config") -> Iterable[str]:
-    """Names that point nowhere."""
+def _undefined_names(config: "Config") -> Iterable[str]:
+    """References to archives, reductions and sources that the config does not define."""
     for name, dataset in config.datasets.items():
         yield from missing(f"datasets.{name}.archive", dataset.archive, config.archives)
     for name, source in config.sources.items():
@@ -142,7 +143,7 @@ def _dangling(config: "Config") -> Iterable[str]:
 
 
 def _bad_second_readings(config: "Config") -> Iterable[str]:
-    """Archives that take the images of one that is not there, or that differ from it in more than the labels."""
+    """Archives with `images_of` an undefined archive, or that differ from it in more than the labels."""
     for name, archive in config.archives.items():
         if archive.images_of is None:
             continue
@@ -151,219 +152,226 @@ def _bad_second_readings(config: "Config") -> Iterable[str]:
         if first is None:
             continue
         if first.images_of is not None:
-            yield f"archives.{name}.images_of: {first.name} takes the images of {first.images_of}; name that"
+            yield f"archives.{name}.images_of: {first.name} itself has images_of {first.images_of}; name that archive"
         if first.kind.name != archive.kind.name:
-            yield f"archives.{name}.kind: {first.name} is {first.kind.name}; its labels cannot be read otherwise"
+            yield f"archives.{name}.kind: must be {first.kind.name} as in archives.{first.name}; remove it"
         for key in sorted(Archive.model_fields.keys() - OWN_OF_A_SECOND_READING):
             if getattr(archive, key) != getattr(first, key):
-                yield f"archives.{name}.{key}: its images and splits are those of {first.name}; leave it out"
+                yield f"archives.{name}.{key}: images and splits are taken from {first.name}; remove it"
         yield from _other_images(archive, first)
 
 
 def _other_images(archive: Archive, first: Archive) -> Iterable[str]:
-    """Options of a second reading by which its images or splits would be others than those it takes."""
+    """Options of a second reading that would give it other images or splits than the archive it takes them from."""
     kind = archive.kind.name
     if kind != first.kind.name or kind not in registry.names("datasets"):
         return
     try:
         ours, theirs = registry.chosen("datasets", archive.kind), registry.chosen("datasets", first.kind)
     except UserError:
-        # `_unknown_plugins` tells what is wrong with them
+        # reported by `_unknown_plugins`
         return
     free = registry.constant("datasets", kind, "LABEL_OPTIONS", default=())
     for key in sorted(type(ours).model_fields.keys() - set(free)):
-        if getattr(ours, key) != (wanted := getattr(theirs, key)):
-            said = f"archives.{archive.name}.kind.{key}: its images and splits are those of {first.name}"
-            yield f"{said}; say {wanted!r} as there, or leave images_of out"
+        if getattr(ours, key) != (required := getattr(theirs, key)):
+            place = f"archives.{archive.name}.kind.{key}"
+            yield f"{place}: images and splits are taken from {first.name}; set {required!r}, or remove images_of"
 
 
 def _bad_windows(config: "Config") -> Iterable[str]:
-    """Windows of archives that hold no Hounsfield units, and windows that stand elsewhere than at their archive."""
+    """Windows of archives without Hounsfield units, and windows that are set elsewhere than at an archive."""
     for name, archive in config.archives.items():
         if archive.window and archive.kind.name in registry.names("datasets") and not usual_window(archive):
-            yield f"archives.{name}.window: {archive.kind.name} holds shades, not Hounsfield units; leave it out"
+            yield f"archives.{name}.window: {archive.kind.name} holds grey values, not Hounsfield units; remove it"
     for section in ("sources", "datasets"):
         for name, entry in getattr(config, section).items():
             if "seen" in entry.model_fields_set:
-                yield f"{section}.{name}.seen: say it as `window` of the archive"
+                yield f"{section}.{name}.seen: cannot be set here; set `window` of the archive"
     for name, source in config.sources.items():
         if source.probe and "seen" in source.probe.model_fields_set:
-            yield f"sources.{name}.probe.seen: say it as `window` of the archive"
+            yield f"sources.{name}.probe.seen: cannot be set here; set `window` of the archive"
 
 
 def _bad_probes(config: "Config") -> Iterable[str]:
-    """Probes of an archive that is not there, that is compared on, or whose images have another size."""
-    compared = {_images_of(config, dataset.archive): name for name, dataset in config.datasets.items()}
+    """Probes on an archive that is undefined, that is also tested on, or whose images have another size."""
+    # by the archive that holds the images: a second reading of a test set's images would leak as the test set does
+    tested = {_images_of(config, dataset.archive): name for name, dataset in config.datasets.items()}
     for name, source in config.sources.items():
         if source.probe is None:
             continue
         place, archive = f"sources.{name}.probe.archive", source.probe.archive
         yield from missing(place, archive, config.archives)
-        if (dataset := compared.get(_images_of(config, archive))) is not None:
+        if (dataset := tested.get(_images_of(config, archive))) is not None:
             yield (
-                f"{place}: {archive} is compared on (datasets.{dataset}), and what chooses a source's step must be"
-                " no test of it; name another archive"
+                f"{place}: {archive} is also tested on (datasets.{dataset}), and would leak into the choice of the"
+                " encoder; name another archive"
             )
         sizes = [config.archives[name].size for name in (archive, source.corpus) if name in config.archives]
         if len(set(sizes)) > 1:
-            yield f"{place}: its images have {sizes[0]} pixels, those of the corpus {sizes[1]}; give both one size"
+            yield f"{place}: its images have {sizes[0]} pixels, those of the corpus {sizes[1]}; set one size for both"
 
 
 def _images_of(config: "Config", archive: str) -> str:
-    """The archive whose images these are."""
+    """The archive that the images of an archive belong to: itself, or its `images_of`."""
     return (config.archives[archive].images_of or archive) if archive in config.archives else archive
 
 
-def _bad_likes(config: "Config") -> Iterable[str]:
-    """Reductions that keep as many images as one that is not there, or that itself looks at another."""
-    likes = list(_referring(config, "reduction"))
-    for place, like in likes:
-        yield from missing(place, like, {"everything", *config.reductions})
-        if any(other.startswith(f"reductions.{like}.") for other, _ in likes):
-            yield f"{place}: {like} itself keeps as many as another; name that, or one that measures"
+def _bad_size_references(config: "Config") -> Iterable[str]:
+    """Reductions that keep as many images as an undefined one, or as one that itself refers to another."""
+    references = list(_references(config, "reduction"))
+    for place, reduction in references:
+        yield from missing(place, reduction, {"everything", *config.reductions})
+        if any(other.startswith(f"reductions.{reduction}.") for other, _ in references):
+            yield f"{place}: {reduction} itself takes its size from another reduction; name that one"
 
 
-def _referring(config: "Config", meaning: str) -> Iterable[tuple[str, str]]:
-    """(place, name that it says) of each option of a reduction that its plug-in declares to mean this."""
+def _references(config: "Config", meaning: str) -> Iterable[tuple[str, str]]:
+    """(place, name) for each option of a reduction that its plug-in declares to hold a name of this meaning."""
     for name, reduction in config.reductions.items():
         if reduction.name in registry.names("reductions"):
             option = registry.option("reductions", reduction.name, means=meaning)
-            if isinstance(named := reduction.options.get(option), str):
-                yield f"reductions.{name}.{option}", named
+            if isinstance(referred := reduction.options.get(option), str):
+                yield f"reductions.{name}.{option}", referred
 
 
-def _leads_nowhere(config: "Config") -> bool:
-    """Whether a name stands for nothing: that is told elsewhere, and without it there is no grid to look at."""
-    checks = (_unknown_plugins, _dangling, _bad_second_readings, _bad_controls, _bad_likes)
+def _has_undefined_names(config: "Config") -> bool:
+    """Whether a reference is undefined: other checks report it, and no grid can be built until it is mended."""
+    checks = (_unknown_plugins, _undefined_names, _bad_second_readings, _bad_controls, _bad_size_references)
     return any(line for check in checks for line in check(config))
 
 
-def _bad_lookers(config: "Config") -> Iterable[str]:
-    """Reductions by what the encoder of a source sees that is not there, or that itself waits for the reduction."""
-    lookers = list(_referring(config, "source"))
-    for place, looker in lookers:
-        yield from missing(place, looker, config.sources)
-    if not lookers or _leads_nowhere(config):
+def _bad_encoder_references(config: "Config") -> Iterable[str]:
+    """Reductions by the features of an undefined source, or of one whose encoder depends on that reduction."""
+    references = list(_references(config, "source"))
+    for place, source in references:
+        yield from missing(place, source, config.sources)
+    if not references or _has_undefined_names(config):
         return
     grid, reported = config.grid(), set()
     for name in config.sources:
-        circle = _circle(grid, [name])
-        if circle and not reported & set(circle):
-            reported |= set(circle)
-            yield f"reductions: {' -> '.join(circle)} is a circle of encoders that wait for each other; break it"
+        cycle = _cycle(grid, [name])
+        # each member of a cycle finds it again; it is reported once
+        if cycle and not reported & set(cycle):
+            reported |= set(cycle)
+            yield f"reductions: {' -> '.join(cycle)} is a cycle of encoders that need each other; remove one reference"
 
 
-def _circle(grid: Grid, path: list[str]) -> list[str]:
-    """A way from a source over what must be there before it back to itself; none of starts alone, told elsewhere."""
+def _cycle(grid: Grid, path: list[str]) -> list[str]:
+    """A cycle of prerequisites from the first source of `path` back to it; empty if there is none.
+
+    Cycles of `start` alone are left out: `_bad_start` reports them.
+    """
     for name in grid.before(path[-1]) if path[-1] in {source.name for source in grid.sources} else []:
         if name == path[0]:
             steps = zip(path, [*path[1:], name], strict=True)
             return [] if all(grid.source(later).start == earlier for later, earlier in steps) else [*path, name]
-        if name not in path and (circle := _circle(grid, [*path, name])):
-            return circle
+        if name not in path and (cycle := _cycle(grid, [*path, name])):
+            return cycle
     return []
 
 
 def _bad_excuses(config: "Config") -> Iterable[str]:
-    """Excuses for parts that the grid does not have, or for what no excuse is needed."""
+    """Excuses for parts that the grid does not have, or for overlaps that need none."""
     excused = config.leaks.excused
-    if not excused or _leads_nowhere(config):
+    if not excused or _has_undefined_names(config):
         return
     parts, declared = config.grid().overlaps.parts, lineage.declared(config.grid())
     for number, excuse in enumerate(excused):
-        of_origin = [name for overlap in declared for name in (overlap.learned, overlap.test)]
-        excusable = of_origin if excuse.kind == "declared" else parts
+        # declared overlaps may name a source with adopted weights, which is no part of the grid
+        declared_parts = [name for overlap in declared for name in (overlap.learned, overlap.test)]
+        excusable = declared_parts if excuse.kind == "declared" else parts
         for part in excuse.between:
             yield from missing(f"leaks.excused[{number}].between", part, excusable)
         if sum(part.endswith(" test") for part in excuse.between) != 1:
-            yield f"leaks.excused[{number}].between: one of the two must be a test split; nothing else needs an excuse"
+            yield f"leaks.excused[{number}].between: exactly one of the two must be a test split; remove the excuse"
 
 
 def _unknown_origins(config: "Config") -> Iterable[str]:
-    """Origins that nobody knows: a slip of the pen would hide what is declared."""
-    origins = lineage.known(config.archives.values())
+    """Origins of weights that are not in the table of origins: a misspelt one would hide an overlap."""
+    origins = lineage.origins(config.archives.values())
     for name, source in config.sources.items():
         for origin in source.weights.trained_on if source.weights else ():
             yield from missing(f"sources.{name}.weights.trained_on", origin, origins)
 
 
-def _undeclared(config: "Config") -> Iterable[str]:
-    """Test splits that stem from the same scans as what is learned from, where nothing excuses it."""
-    if _leads_nowhere(config):
+def _undeclared_overlaps(config: "Config") -> Iterable[str]:
+    """Test splits with the same origin as training data, where the config does not excuse it."""
+    if _has_undefined_names(config):
         return
     excused = [set(excuse.between) for excuse in config.leaks.excused if excuse.kind == "declared"]
     for overlap in lineage.declared(config.grid()):
         if {overlap.learned, overlap.test} not in excused:
             excuse = f"{{kind: declared, between: [{overlap.learned}, {overlap.test}], reason: ...}}"
             yield (
-                f"leaks: {overlap.learned} and {overlap.test} both stem from {' and '.join(overlap.origins)}, and"
-                f" no file can show which patients they share; take another, or excuse it: leaks.excused: [{excuse}]"
+                f"leaks: {overlap.learned} and {overlap.test} both come from {' and '.join(overlap.origins)} and may"
+                f" share patients, which no file can show; use other data, or excuse it: leaks.excused: [{excuse}]"
             )
 
 
-def _twice(config: "Config") -> Iterable[str]:
+def _duplicates(config: "Config") -> Iterable[str]:
     """Controls and metrics that are named more than once."""
     for control, names in config.controls:
         if len(set(names)) < len(names):
-            yield f"controls.{control}: a source stands there twice; take one out"
+            yield f"controls.{control}: a source is listed twice; remove one"
     if len(set(config.comparison.metrics)) < len(config.comparison.metrics):
-        yield "comparison.metrics: a metric stands there twice; take one out"
+        yield "comparison.metrics: a metric is listed twice; remove one"
 
 
-def _uneven_shares(config: "Config") -> Iterable[str]:
-    """Batches that the ranks cannot share evenly, and ranks that the nodes cannot."""
+def _uneven_ranks(config: "Config") -> Iterable[str]:
+    """Batches that are no multiple of the ranks, and ranks that are no multiple of the nodes."""
     trainings = {f"recipes.{name}": recipe for name, recipe in config.recipes.items()}
     trainings |= {f"sources.{name}": source for name, source in config.sources.items()}
     for place, entry in trainings.items():
         ranks, nodes = (processes := config.compute.of(entry.compute)).ranks, processes.nodes
         if entry.training is None:
             if entry.compute != Processes():
-                yield f"{place}.compute: nothing is trained for this source itself; leave it out"
+                yield f"{place}.compute: this source is not trained; remove it"
             continue
-        asked = f"{place}.compute" if entry.compute != Processes() else "compute"
+        compute = f"{place}.compute" if entry.compute != Processes() else "compute"
         if ranks % nodes:
-            yield f"{asked}: {ranks} ranks cannot be shared evenly by {nodes} nodes; make ranks a multiple of nodes"
+            yield f"{compute}.ranks: must be a multiple of nodes (got {ranks} ranks on {nodes} nodes)"
         if entry.training.batch % ranks:
-            batch = f"{place}.training.batch: {entry.training.batch}"
-            yield f"{batch} is no multiple of {asked}.ranks ({ranks}); make it one"
+            batch = entry.training.batch
+            yield f"{place}.training.batch: must be a multiple of {compute}.ranks ({ranks}, got {batch})"
 
 
 def _small_batches(config: "Config") -> Iterable[str]:
-    """Batches in which a method has nothing to compare."""
+    """Batches that are smaller than a method needs to compare images with each other."""
     for name, source in config.sources.items():
         if source.method is None or source.training is None or source.method.name not in registry.names("methods"):
             continue
         least = registry.constant("methods", source.method.name, "SMALLEST_BATCH", default=1)
         if source.training.batch < least:
+            method, batch = source.method.name, source.training.batch
             yield (
-                f"sources.{name}.training.batch: {source.method.name} compares images of a batch; "
-                f"make it {least} or more"
+                f"sources.{name}.training.batch: must be >= {least} for {method}, which compares images of a batch"
+                f" (got {batch})"
             )
 
 
 def _bad_start(config: "Config", name: str) -> Iterable[str]:
-    """A start that leads back to itself, that has no weights, or that belongs to another network."""
-    seen, here = [name], config.sources[name].start
+    """A start in a cycle, without weights, or of another backbone."""
+    visited, here = [name], config.sources[name].start
     while here in config.sources:
-        if here in seen:
-            yield f"sources.{name}.start: {' -> '.join([*seen, here])} is a circle; break it"
+        if here in visited:
+            yield f"sources.{name}.start: {' -> '.join([*visited, here])} is a cycle; remove one start"
             return
-        seen.append(here)
+        visited.append(here)
         here = config.sources[here].start
     start, backbone = config.sources.get(config.sources[name].start), config.sources[name].backbone
     if start and start.kind == "random":
-        yield f"sources.{name}.start: {start.name} is a random start and has no weights; leave start out"
+        yield f"sources.{name}.start: {start.name} is a random start and has no weights; remove start"
     if start and start.backbone != backbone:
-        yield f"sources.{name}.start: {start.name} is a {start.backbone}, this is a {backbone}; use one backbone"
+        yield f"sources.{name}.start: {start.name} is a {start.backbone}, not a {backbone}; use one backbone for both"
 
 
 def _bad_controls(config: "Config") -> Iterable[str]:
-    """Controls of no source or under a taken name, and controls that stand among the sources."""
+    """Controls of undefined sources or with a name that is taken, and controls defined under `sources`."""
     for name, source in config.sources.items():
         for key in sorted(source.model_fields_set & {"control", "of"}):
-            yield f"sources.{name}.{key}: a control is no source of its own; name it under controls"
+            yield f"sources.{name}.{key}: cannot be set here; list the source under controls"
     for control, names in config.controls:
         for name in names:
             yield from missing(f"controls.{control}", name, config.sources)
             if f"{name}_{control}" in config.sources:
-                yield f"controls.{control}: a source is called {name}_{control} already; rename that source"
+                yield f"controls.{control}: the name {name}_{control} is taken by a source; rename that source"

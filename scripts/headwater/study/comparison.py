@@ -14,22 +14,22 @@ FEW_POSITIVE = 20
 
 
 class Comparing(Record):
-    """How sources are compared: what is declared before any result is seen."""
+    """How sources are compared, declared before any result is seen."""
 
     reference: str | None = None
     """The source that all others are compared with; none compares all pairs."""
     metrics: tuple[str, ...] = Field(("auroc",), min_length=1)
     """What is measured (files in metrics/); each adds to the family of tests."""
     method: Literal["obuchowski_rockette", "delong", "percentile", "published"] = "obuchowski_rockette"
-    """Where p comes from: seeds as readers; one seed by DeLong; the replicates alone; ours beside the published way."""
+    """Source of p-values: seeds as readers; DeLong (one seed); bootstrap alone; the first beside the published way."""
     pairing: Literal["paired", "nested"] = "paired"
     """`paired`: seed k fixes data order and first head weights for every source, as it does here; else `nested`."""
     correction: Literal["holm", "max_t"] = "holm"
-    """What keeps the family of macro tests below the level; max_t uses how the tests hang together."""
+    """Correction for multiple testing over the family of macro tests; max_t uses the correlation of the tests."""
     margin: float | None = Field(None, gt=0)
     """Largest difference that does not matter, such as 0.01: tests non-inferiority and equivalence against it."""
     resamples: int = Field(10_000, ge=100)
-    """How often the patients are drawn anew; enough that the correction can reject, which is checked."""
+    """Number of bootstrap resamples of the patients; it is checked that the correction can reject with so many."""
     seed: int = Field(0, ge=0)
     """Seed of the resampling."""
     level: float = Field(0.05, gt=0, lt=0.5)
@@ -40,9 +40,9 @@ class Comparing(Record):
     external: bool = False
     """Each fitted network also predicts on the other datasets' test cases, for the findings that both have."""
     specificity: float = Field(0.9, gt=0, lt=1)
-    """Share of the validation cases without a finding that its threshold passes over; what it finds is told on test."""
+    """Specificity on the validation split at which the threshold of each finding is set; it is evaluated on test."""
     subsets: dict[str, dict[str, tuple[str, ...]]] = {}
-    """Further macros: by a name of your choice, for each dataset the labels that it is the mean over. Exploratory."""
+    """Further macros, exploratory: by a name of your choice, for each dataset the labels to average over."""
 
 
 class Comparison(Comparing):

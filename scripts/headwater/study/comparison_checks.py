@@ -1,4 +1,4 @@
-"""Mistakes in what a config compares: the reference, subsets of labels, and the method of the tests."""
+"""Mistakes in the `comparison` of a config: the reference, subsets of labels, and the statistical method."""
 
 import math
 import re
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def mistakes(config: "Config") -> Iterable[str]:
-    """A line for each thing that is wrong with what a config compares."""
+    """One line for each mistake in the comparison of a config."""
     checks = (
-        _unguessable,
+        _no_chance_level,
         _bad_comparison,
         _bad_subsets,
         _bad_method,
@@ -24,31 +24,28 @@ def mistakes(config: "Config") -> Iterable[str]:
     return (line for check in checks for line in check(config))
 
 
-def _unguessable(config: "Config") -> Iterable[str]:
-    """Shuffled labels without a metric of which it is known what guessing reaches."""
+def _no_chance_level(config: "Config") -> Iterable[str]:
+    """A control with shuffled labels where no metric has a chance level to hold it against."""
     metrics = [name for name in config.comparison.metrics if name in registry.names("metrics")]
     with_chance = [name for name in metrics if registry.constant("metrics", name, "CHANCE", default=None) is not None]
     if config.controls.shuffled and metrics and not with_chance:
-        yield (
-            f"controls.shuffled: nobody knows what guessing reaches in {', '.join(metrics)}; "
-            "add auroc to comparison.metrics"
-        )
+        yield f"controls.shuffled: no chance level is defined for {', '.join(metrics)}; add auroc to comparison.metrics"
 
 
 def _bad_comparison(config: "Config") -> Iterable[str]:
-    """A comparison that has nothing to compare, or a reference that it cannot have."""
+    """Fewer than two sources, or a reference that is undefined or a control."""
     reference = config.comparison.reference
     controls = {f"{name}_{control}": name for control, names in config.controls for name in names}
     if reference in controls and reference not in config.sources:
-        yield f"comparison.reference: {reference} is a control; compare with {controls[reference]}"
+        yield f"comparison.reference: {reference} is a control; name {controls[reference]}"
     elif reference is not None:
         yield from missing("comparison.reference", reference, config.sources)
     if len(config.sources) < 2:
-        yield "sources: one source cannot be compared; name at least two"
+        yield "sources: a comparison needs at least two sources (got 1)"
 
 
 def _bad_subsets(config: "Config") -> Iterable[str]:
-    """Subsets that cannot be named in a table, of datasets that are not there, or of labels that are not asked for."""
+    """Subsets with a bad name, of undefined datasets, or of labels that a dataset does not list."""
     for name, by_dataset in config.comparison.subsets.items():
         place = f"comparison.subsets.{name}"
         if not re.fullmatch(NAME, name):
@@ -57,57 +54,54 @@ def _bad_subsets(config: "Config") -> Iterable[str]:
             yield from missing(place, dataset, config.datasets)
             listed = config.datasets[dataset].listed if dataset in config.datasets else ()
             if not labels:
-                yield f"{place}.{dataset}: names no label; leave {dataset} out"
+                yield f"{place}.{dataset}: lists no label; remove {dataset}"
             for label in labels if listed else ():
                 yield from missing(f"{place}.{dataset}", label, listed)
 
 
 def _bad_method(config: "Config") -> Iterable[str]:
-    """A method that does not fit the seeds or the metrics, and bounds that contradict each other."""
+    """A statistical method that does not fit the seeds or the metrics."""
     comparison = config.comparison
     if comparison.method == "delong" and len(config.seeds) != 1:
-        yield (
-            f"comparison.method: delong knows one training of each source (got {len(config.seeds)} seeds); "
-            "use obuchowski_rockette"
-        )
+        yield f"comparison.method: delong needs exactly one seed (got {len(config.seeds)}); use obuchowski_rockette"
     if comparison.method == "delong" and comparison.metrics != ("auroc",):
-        yield f"comparison.method: delong is for auroc alone (got {', '.join(comparison.metrics)}); use percentile"
+        yield f"comparison.method: delong tests auroc only (got {', '.join(comparison.metrics)}); use percentile"
 
 
 def _too_few_resamples(config: "Config") -> Iterable[str]:
-    """Resamples from which the correction can never reject, or a standard error is too rough."""
+    """Too few resamples for the correction ever to reject, or for a standard error that can be relied on."""
     fewest, why = max(_floors(config), default=(0, ""))
     if config.comparison.resamples < fewest:
-        yield f"comparison.resamples: {why} below {fewest} resamples (got {config.comparison.resamples}); raise it"
+        yield f"comparison.resamples: must be >= {fewest} (got {config.comparison.resamples}); with fewer, {why}"
 
 
 FEWEST_FOR_AN_ERROR = 1000
-"""Replicates from which a standard error is exact to about two per cent."""
+"""With so many replicates the relative standard error of a standard error is about 1 / sqrt(2 * 1000), two per cent."""
 
 
 SPELT = {"holm": "Holm", "max_t": "max_t"}
-"""How corrections are called in a sentence."""
+"""Names of corrections in messages."""
 
 
 def _floors(config: "Config") -> Iterable[tuple[int, str]]:
-    """(fewest resamples, what is wrong with fewer) for each thing that is made from them."""
+    """(fewest resamples, what fails with fewer) for the correction and for the statistical method."""
     comparison = config.comparison
     if comparison.correction == "max_t":
         # the smallest adjusted p is 1 / (resamples + 1), however many tests there are
-        yield math.ceil(1 / comparison.level), "max_t can reject nothing"
+        yield math.ceil(1 / comparison.level), "max_t can never reject"
     if comparison.method == "percentile":
         # the smallest p is 2 / (resamples + 1); it must be rejected over the whole confirmatory family
         tests = _tests(config)
         yield (
             math.ceil(2 * tests / comparison.level) - 1,
-            f"with {tests} tests {SPELT[comparison.correction]} can reject nothing",
+            f"{SPELT[comparison.correction]} over {tests} tests can never reject",
         )
     if comparison.method in ("obuchowski_rockette", "published"):
         yield FEWEST_FOR_AN_ERROR, "a standard error is too rough"
 
 
 def _tests(config: "Config") -> int:
-    """How many tests the confirmatory family has; controls are not in it."""
+    """The number of tests in the confirmatory family; controls are not in it."""
     sources = len(config.sources)
     pairs = sources - 1 if config.comparison.reference else sources * (sources - 1) // 2
     return pairs * len(config.datasets) * len(config.recipes) * len(config.comparison.metrics)

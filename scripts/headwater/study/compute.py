@@ -1,4 +1,4 @@
-"""What a training asks of the machine: how many processes, on how many nodes, on which device."""
+"""Resources of a training: how many processes, on how many nodes, on which device."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ from headwater.core.records import Record
 
 
 class Processes(Record):
-    """How many processes a training runs as, and on how many nodes; no record tells it, so it repeats no job."""
+    """Processes and nodes of one training; excluded from its record, so that a change repeats no job."""
 
     ranks: int | None = Field(None, ge=1)
     """Processes over all nodes, one per GPU; the global batch stays the same."""
@@ -19,10 +19,10 @@ class Processes(Record):
 
 
 class Compute(Record):
-    """What each training job asks of the machine."""
+    """Resources that each training job requests, unless it has its own."""
 
     ranks: int = Field(1, ge=1)
-    """Processes per training over all nodes, one per GPU; the global batch stays as the recipe says."""
+    """Processes per training over all nodes, one per GPU; the global batch stays that of the recipe."""
     nodes: int = Field(1, ge=1)
     """Nodes that share the processes of a training evenly; more than one needs a cluster."""
     threads: int = Field(1, ge=1)
@@ -30,26 +30,26 @@ class Compute(Record):
     workers: int = Field(2, ge=1)
     """Processes that decode images in `prepare`."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """What trains: `auto` takes GPUs where there are any, `cuda` nothing else; `cpu` asks the cluster for none."""
+    """Device of trainings: `auto` uses GPUs if there are any, `cuda` requires them; `cpu` requests none."""
 
     def of(self, own: Processes) -> Processes:
-        """The processes of a training: its own, and what it leaves out from here."""
+        """The processes of a training: its own values, and for those that it leaves out these defaults."""
         return Processes(
             ranks=own.ranks or self.ranks, nodes=own.nodes or self.nodes, threads=own.threads or self.threads
         )
 
-    def asked(self, own: Processes) -> dict[str, int | str]:
-        """What a training asks of Snakemake and of the cluster."""
+    def resources(self, own: Processes) -> dict[str, int | str]:
+        """The resources that a training requests from Snakemake and the cluster."""
         processes = self.of(own)
-        here = processes.ranks // processes.nodes
-        gpus = 0 if self.device == "cpu" else here
+        ranks_per_node = processes.ranks // processes.nodes
+        gpus = 0 if self.device == "cpu" else ranks_per_node
         several = processes.nodes > 1
-        # several nodes get their GPUs node by node: plugin 2.8.0 would share out `gpu` as SLURM likes, and `tasks`
-        # beside `gpu` would start as many tasks for each GPU
+        # several nodes request their GPUs per node: with `gpu`, version 2.8.0 of the SLURM plugin leaves their
+        # distribution to SLURM, and with `tasks` beside `gpu` it starts as many tasks for each GPU
         by_node = "--ntasks-per-node=1" + (f" --gpus-per-node={gpus}" if gpus else "")
         ranks, nodes, threads = processes.ranks, processes.nodes, processes.threads
         return {
-            "threads": here * threads,
+            "threads": ranks_per_node * threads,
             "nodes": nodes,
             "gpu": 0 if several else gpus,
             "tasks": nodes if several else 0,

@@ -1,4 +1,4 @@
-"""The config model: what a config file may say, every mistake in it told at once, and the grid it stands for."""
+"""The config model: the keys of a config file, a check that reports all mistakes at once, and the grid it defines."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,11 +25,11 @@ from headwater.study.source_matrix import SourceGrid
 from headwater.study.tracking import Tracking
 
 USUAL_DECAY = {"adam": 0.0, "sgd": 0.0, "lars": 1e-6}
-"""Weight decay that is not stated, where papers and libraries have another than that of adamw (SwAV, SimCLR: 1e-6)."""
+"""Default weight decay of optimisers for which papers and libraries use another than for adamw (SwAV, SimCLR: 1e-6)."""
 
 
 UNWRITTEN = ("name", "control", "of", "seen")
-"""Fields of records that follow from where an entry stands; no config writes them."""
+"""Fields of records that are filled in from other parts of the config; no config sets them."""
 
 
 class Config(Record):
@@ -38,49 +38,52 @@ class Config(Record):
     results: str = Field("results", pattern=r"^[\w./~+-]+$")
     """Folder of all products."""
     backbone: str = "timm/resnet50"
-    """The network of every source that names none itself."""
+    """The network of every source that does not set its own."""
     seeds: tuple[int, ...] = Field(min_length=1)
-    """One fine-tuning per seed; five tell more of the spread than two, and cost more."""
+    """One fine-tuning per seed; more seeds show the spread between trainings better, and cost more."""
     archives: dict[str, Archive] = Field(min_length=1)
-    """Folders of images, by a name of your choice; the name of a file in datasets/ spares the key `kind`."""
+    """Folders of images, by a name of your choice; if it is the name of a file in datasets/, `kind` can be omitted."""
     reductions: dict[str, Choice] = {}
     """Ways to keep a part of a corpus, by name; `everything` is always there."""
     sources: dict[str, Source] = Field(min_length=1)
-    """Where first weights come from: the things compared; at least two. `{}` is a random start."""
+    """Where first weights come from, which is what a study compares; at least two. `{}` is a random start."""
     source_grids: dict[str, SourceGrid] = {}
-    """Further sources by the lists of what they differ in, so that not each has to be written down."""
+    """Further sources: all combinations of a few lists, instead of one entry each."""
     controls: Controls = Controls()
-    """Sources run once more to test the comparison itself; they cost fine-tunings, and take part in no other test."""
+    """Sources run once more to validate the comparison; they cost fine-tunings, and are in no other test."""
     datasets: dict[str, Dataset] = Field(min_length=1)
-    """What is fine-tuned on and tested; the name of an archive spares the key `archive`."""
+    """What is fine-tuned on and tested; if the name is that of an archive, `archive` can be omitted."""
     recipes: dict[str, Recipe] = Field(min_length=1)
     """How networks are fitted; each recipe is applied to every source."""
     comparison: Comparing = Comparing()
-    """What is compared with what, declared before any result is seen."""
+    """What is compared and how, declared before any result is seen."""
     leaks: Leaks = Leaks()
     """Which overlaps with a test split stop the grid, and which are known and accepted."""
     tracking: Tracking = Tracking()
     """Where training curves go besides metrics.csv and TensorBoard."""
     compute: Compute = Compute()
-    """What each training job asks of the machine; it changes results by rounding at most."""
+    """What each training job requests from the machine; it changes results by rounding at most."""
 
     def grid(self) -> Grid:
-        """The grid that this config lays out."""
+        """The grid that this config defines."""
         return Grid(
             archives=tuple(self.archives.values()),
             reductions={"everything": EVERYTHING, **self.reductions},
-            sources=tuple(self._seeing(source) for source in (*self.sources.values(), *self._control_sources())),
-            datasets=tuple(self._seeing(dataset) for dataset in self.datasets.values()),
+            sources=tuple(self._with_window(source) for source in (*self.sources.values(), *self._control_sources())),
+            datasets=tuple(self._with_window(dataset) for dataset in self.datasets.values()),
             recipes=tuple(self.recipes.values()),
             seeds=self.seeds,
             comparing=self.comparison,
             leaks=self.leaks,
         )
 
-    def _seeing(self, entry: Source | Dataset | Probe) -> Source | Dataset | Probe:
-        """A source, dataset or probe that knows the window of its archive, if that is one of Hounsfield units."""
+    def _with_window(self, entry: Source | Dataset | Probe) -> Source | Dataset | Probe:
+        """A source, dataset or probe with the window of its archive in `seen`, if that holds Hounsfield units.
+
+        The window is excluded from the archive's own record, so that a new one repeats trainings, but no `prepare`.
+        """
         if isinstance(entry, Source) and entry.probe:
-            entry = entry.model_copy(update={"probe": self._seeing(entry.probe)})
+            entry = entry.model_copy(update={"probe": self._with_window(entry.probe)})
         archive = self.archives.get((entry.corpus if isinstance(entry, Source) else entry.archive) or "")
         window = archive and window_of(archive)
         return entry.model_copy(update={"seen": window}) if window else entry
@@ -101,34 +104,34 @@ def read(path: Path) -> Config:
             "there is no such config file", file=path, remedy="give the path of your study's config"
         ) from None
     except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"the config cannot be read: {error}", file=path, remedy="mend the YAML") from None
+        raise UserError(f"the config cannot be read: {error}", file=path, remedy="correct the YAML") from None
     if not isinstance(content, dict):
-        raise UserError("the config is not a list of `key: value`", file=path, remedy="see config/README.md")
+        raise UserError("the config has no `key: value` lines", file=path, remedy="see config/README.md")
     return load(content, file=path)
 
 
 def load(content: dict[str, Any], *, file: Path | str = "config") -> Config:
-    """The config in a dictionary as YAML or Snakemake gives it; one refusal tells all that is wrong with it."""
+    """The config in a dictionary as YAML or Snakemake gives it; one error lists all its mistakes."""
     whole, places = source_grids.expanded(content)
     try:
         config = Config.model_validate(_filled_in(whole))
     except pydantic.ValidationError as error:
-        wrong = registry.mistakes(error, Config)
-        raise _many(source_grids.told(wrong, places), file) from None
-    wrong = [*checks.mistakes(config), *target_checks.mistakes(config), *comparison_checks.mistakes(config)]
-    wrong += source_grids.clashes(config.source_grids, sources=config.sources, places=places)
-    if wrong:
-        raise _many(source_grids.told(wrong, places), file)
+        raise _as_error(source_grids.located(registry.mistakes(error, Config), places), file) from None
+    mistakes = [*checks.mistakes(config), *target_checks.mistakes(config), *comparison_checks.mistakes(config)]
+    mistakes += source_grids.clashes(config.source_grids, sources=config.sources, places=places)
+    if mistakes:
+        raise _as_error(source_grids.located(mistakes, places), file)
     return config
 
 
-def _many(wrong: list[str], file: Path | str) -> UserError:
-    many = f"{len(wrong)} mistakes: " if len(wrong) > 1 else ""
-    return UserError(many + "; ".join(wrong), file=file)
+def _as_error(mistakes: list[str], file: Path | str) -> UserError:
+    """One error that lists all mistakes in a config."""
+    count = f"{len(mistakes)} mistakes: " if len(mistakes) > 1 else ""
+    return UserError(count + "; ".join(mistakes), file=file)
 
 
 def _filled_in(content: dict[str, Any]) -> dict[str, Any]:
-    """The content with each entry knowing its own name, and sources and datasets the defaults they left out."""
+    """The content with each entry's key as its `name`, and with defaults that come from other parts of the config."""
     filled = dict(content)
     for section in NAMED:
         entries = content.get(section)
@@ -144,17 +147,19 @@ def _filled_in(content: dict[str, Any]) -> dict[str, Any]:
     archives = _dicts(filled.get("archives"))
     for name, archive in archives:
         filled["archives"][name] = {"kind": name, **archive}
+    # after the loop above, since a second reading inherits the filled-in `kind` of an archive that may come later
     for name, archive in archives:
-        named = archive.get("images_of")
-        first = filled["archives"].get(named) if isinstance(named, str) else None
+        images_of = archive.get("images_of")
+        first = filled["archives"].get(images_of) if isinstance(images_of, str) else None
         filled["archives"][name] = {**first, **archive} if isinstance(first, dict) else filled["archives"][name]
     return filled
 
 
 def _with_decay(entry: dict[str, Any]) -> dict[str, Any]:
-    """A source or recipe whose training, where it says nothing of weight decay, has that of its optimiser.
+    """A source or recipe whose training has the usual weight decay of its optimiser, unless it sets one.
 
-    It is written into the record, whose own default is that of adamw: records of finished jobs read as they did.
+    The value is written into the record instead of changing the record's default, that of adamw: a new default would
+    change the digests of finished jobs.
     """
     training = entry.get("training")
     if not isinstance(training, dict) or training.get("optimiser") not in USUAL_DECAY:
@@ -163,7 +168,7 @@ def _with_decay(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_name(name: Any, entry: Any) -> Any:
-    """An entry of a section with its key as its name; `key:` alone is an entry that says nothing."""
+    """An entry of a section with its key as its name; `key:` alone is an empty entry."""
     entry = {} if entry is None else entry
     return {"name": str(name), **entry} if isinstance(entry, dict) else entry
 

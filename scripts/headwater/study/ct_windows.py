@@ -1,6 +1,6 @@
-"""Windows: which Hounsfield units are shown as black and which as white, as a radiologist sets them at a CT.
+"""Windows: which Hounsfield units are shown as black and which as white, as a radiologist sets them for a CT.
 
-A window is applied when images are loaded, so that another one asks for no scan to be read again.
+A window is applied when images are loaded, so that another window needs no scan to be read again.
 """
 
 from typing import Any
@@ -11,16 +11,16 @@ from headwater.core.errors import did_you_mean
 from headwater.core.records import Record
 
 AIR = -1024
-"""Hounsfield units of what lies outside of every slice."""
+"""Hounsfield units outside of the scanned region."""
 
 SLICE = "slice"
-"""What a config says for shades from the lowest to the highest value of each slice."""
+"""The window that goes from the lowest to the highest value of each slice."""
 
 
 class Window(Record):
-    """The values that are shown: `width` of them around `centre`, what is below black, what is above white.
+    """A range of `width` Hounsfield units around `centre`: values below it are black, values above it white.
 
-    Or, with `slice`, each slice from its lowest to its highest value, as arXiv 2410.14524 has it.
+    Or, with `slice`, each slice from its lowest to its highest value, as in arXiv 2410.14524.
     """
 
     centre: float | None = None
@@ -33,7 +33,7 @@ class Window(Record):
     @model_validator(mode="before")
     @classmethod
     def _by_name(cls, value: Any) -> Any:
-        """A name stands for its window."""
+        """A window may be given by its name."""
         if not isinstance(value, str):
             return value
         if value == SLICE:
@@ -45,11 +45,11 @@ class Window(Record):
     @model_validator(mode="after")
     def _one_way(self) -> "Window":
         if self.slice and (self.centre, self.width) != (None, None):
-            raise ValueError("slice, or centre and width, and not both")
+            raise ValueError("set either slice, or centre and width, not both")
         if not self.slice and (self.centre is None or self.width is None):
-            raise ValueError("say centre and width, or the name of a window")
+            raise ValueError("set centre and width, or give the name of a window")
         if not self.slice and not self.width > 0:
-            raise ValueError(f"a window of width {self.width:g} shows nothing; a width above 0")
+            raise ValueError(f"width must be > 0 (got {self.width:g})")
         return self
 
 
@@ -61,4 +61,4 @@ WINDOWS = {
     "chest": Window(centre=40, width=400),
     "lung": Window(centre=-400, width=1500),
 }
-"""Windows in Hounsfield units: those that the code of arXiv 2410.14524 lists, and leaves switched off."""
+"""Windows in Hounsfield units, as listed, but not used, in the code of arXiv 2410.14524."""

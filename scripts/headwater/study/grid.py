@@ -16,11 +16,11 @@ from headwater.study.recipe import Recipe
 from headwater.study.source import PROBED, Source
 
 EVERYTHING = Choice(name="everything")
-"""What `everything` stands for, whether a config says so or not."""
+"""The reduction `everything`, which every config has without listing it."""
 
 
 class Run(Record):
-    """One cell of the grid: a source fitted to a dataset by a recipe, once."""
+    """A run: a source fitted to a dataset by a recipe with one seed."""
 
     dataset: Dataset
     source: Source
@@ -29,14 +29,15 @@ class Run(Record):
 
     @property
     def path(self) -> str:
-        """Where its products lie below the runs folder."""
+        """The folder of its products below `runs/`."""
         return run_path(self.dataset.name, self.source.name, self.recipe.name, self.seed)
 
     @property
     def stream(self) -> int:
-        """Which random numbers the fitting draws: the seed's, the same for every source; an A/A control has its own."""
+        """The seed of the fitting's random numbers: that of the run for every source, another for an A/A control."""
         if self.source.control != "again":
             return self.seed
+        # a control with the random numbers of its source would repeat that run, and its difference would be 0
         return int(hashlib.sha256(f"again/{self.seed}".encode()).hexdigest()[:15], 16)
 
 
@@ -57,12 +58,13 @@ class Grid(Record):
         return _named(self.archives, name)
 
     def images_of(self, archive: str) -> str:
-        """The archive that an archive's images were prepared for: itself, unless it reads another's labels anew."""
+        """The archive whose prepared images an archive uses: itself, unless it is a second reading of another."""
         return self.archive(archive).images_of or archive
 
     @property
     def overlaps(self) -> Overlaps:
-        """What the ledger looks at: all splits of datasets, training splits of corpora, and what probes look at."""
+        """What the ledger compares: all splits of datasets, training splits of corpora, and the splits of probes."""
+        # the order matters: an archive with several uses keeps the last entry, the one with the most splits
         used = {self.images_of(source.corpus): ("train",) for source in self.sources if source.corpus}
         used |= {self.images_of(source.probe.archive): PROBED for source in self.sources if source.probe}
         used |= {self.images_of(dataset.archive): ("train", "validation", "test") for dataset in self.datasets}
@@ -79,32 +81,32 @@ class Grid(Record):
         )
 
     def like(self, reduction: str) -> str | None:
-        """The reduction that this one keeps as many images as, if it asks for that."""
-        return self._meant(reduction, "reduction")
+        """The reduction whose number of kept images this one copies, if any."""
+        return self._referred(reduction, "reduction")
 
     def looked_at_by(self, reduction: str) -> str | None:
-        """The source whose encoder tells a reduction what images show, if it asks for one."""
-        return self._meant(reduction, "source")
+        """The source whose encoder computes the features for a reduction, if any."""
+        return self._referred(reduction, "source")
 
-    def _meant(self, reduction: str, meaning: str) -> str | None:
-        """What a reduction says by the option that its plug-in declares to mean this, if it does."""
+    def _referred(self, reduction: str, meaning: str) -> str | None:
+        """The value of the option of a reduction that its plug-in declares to have this meaning, if it has one."""
         choice = self.reductions[reduction]
         option = registry.option("reductions", choice.name, means=meaning)
         return choice.options.get(option) if option else None
 
     def before(self, source: str) -> list[str]:
-        """The sources whose encoders must be there before a source can be pre-trained: its start, and who looks."""
+        """The sources whose encoders a pre-training needs: its start, and those that compute features for reducing."""
         record = self.source(source)
         reductions = [record.reduction, self.like(record.reduction)]
-        lookers = [self.looked_at_by(reduction) for reduction in reductions if reduction]
-        return [name for name in [record.start, *lookers] if name]
+        feature_sources = [self.looked_at_by(reduction) for reduction in reductions if reduction]
+        return [name for name in [record.start, *feature_sources] if name]
 
     @property
     def corpora(self) -> list[tuple[str, str]]:
-        """Each archive with each reduction that is learned from, behind those that others keep as many images as."""
+        """(corpus, reduction) of all pre-trainings; reductions that copy a size come after those that they copy."""
         learned = {(source.corpus, source.reduction) for source in self.sources if source.kind == "pretrained"}
-        likes = {(corpus, self.like(reduction)) for corpus, reduction in learned if self.like(reduction)}
-        return sorted(learned | likes, key=lambda corpus: (self.like(corpus[1]) is not None, *corpus))
+        copied = {(corpus, self.like(reduction)) for corpus, reduction in learned if self.like(reduction)}
+        return sorted(learned | copied, key=lambda corpus: (self.like(corpus[1]) is not None, *corpus))
 
     @property
     def reduced(self) -> bool:
@@ -113,16 +115,16 @@ class Grid(Record):
 
     @property
     def looked_at(self) -> list[tuple[str, str]]:
-        """Each corpus with each source whose encoder tells a reduction of it what the images show."""
+        """(corpus, source) for each encoder that computes features of a corpus for a reduction."""
         pairs = {(corpus, self.looked_at_by(reduction)) for corpus, reduction in self.corpora}
-        return sorted((corpus, looker) for corpus, looker in pairs if looker)
+        return sorted((corpus, source) for corpus, source in pairs if source)
 
     def source(self, name: str) -> Source:
         """The source of that name."""
         return _named(self.sources, name)
 
     def learned_by(self, source: Source) -> set[str]:
-        """The archives that a source's weights were pre-trained on here, by itself or by what it starts from."""
+        """The archives on which a source was pre-trained here, including those of the sources that it starts from."""
         before = self.learned_by(self.source(source.start)) if source.start else set()
         return before | ({self.images_of(source.corpus)} if source.corpus else set())
 
@@ -131,7 +133,7 @@ class Grid(Record):
         return _named(self.datasets, name)
 
     def run(self, dataset: str, source: str, recipe: str, seed: int | str) -> Run:
-        """One cell of the grid."""
+        """The run of these names and this seed."""
         return Run(
             dataset=self.dataset(dataset),
             source=self.source(source),
@@ -140,7 +142,7 @@ class Grid(Record):
         )
 
     def runs(self, dataset: str) -> Iterator[Run]:
-        """All cells of one dataset: recipes, then sources, then seeds."""
+        """All runs of one dataset, ordered by recipe, source and seed."""
         for recipe in self.recipes:
             for source in self.sources:
                 for seed in self.seeds:
@@ -164,7 +166,7 @@ class Grid(Record):
         asked = self.dataset(dataset)
         subsets = {name: {dataset: of[dataset]} for name, of in self.further_macros.items() if dataset in of}
         return Comparison(
-            # what networks do elsewhere changes no comparison at home, and repeats none
+            # external validation changes no comparison on the own test split, so switching it on repeats none
             **{**self.comparing.model_dump(exclude={"external"}), "subsets": subsets},
             dataset=dataset,
             task=asked.task,

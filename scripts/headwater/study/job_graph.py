@@ -1,7 +1,7 @@
-"""The job graph: what the jobs of each rule need and make, for the rules of the workflow and for planning alike.
+"""The job graph: inputs and outputs of the jobs of each rule, for the workflow and for planning.
 
-A method of `JobGraph` of a rule's name says what its jobs need. It takes only the wildcards that the answer depends on,
-so that thousands of runs share one answer.
+The method of `JobGraph` with a rule's name gives the inputs of its jobs. It takes only the wildcards on which these
+depend, so that thousands of runs share one cached result.
 """
 
 import inspect
@@ -20,26 +20,26 @@ from headwater.study.rules import NAMES, TABLES, flat, job_logs, rules
 from headwater.study.source import Source
 
 Inputs = dict[str, str | list[str]]
-"""The files that a job needs, by the name that its command has for them."""
+"""The input files of a job, by their names in its command."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One job of the workflow, known by its first product; jobs of one kind are taken to last equally long."""
+    """One job of the workflow, identified by its first product; jobs of one kind are assumed to take equally long."""
 
     rule: str
     product: str
     wildcards: tuple[str, ...] = ()
-    """What tells it from the others of its rule, in the order of the rule's first output."""
+    """The values of its wildcards, in the order of the rule's first output."""
     kind: str = ""
     needs: tuple[str, ...] = ()
-    """The first products of the jobs that it waits for."""
+    """The first products of the jobs that it depends on."""
     ranks: int = 0
     """Processes of a training job, each with a GPU where there is one; 0 for all other jobs."""
     runs: tuple[Run, ...] = ()
-    """The run of a fine-tuning; of a prediction, at home or elsewhere, those of all seeds."""
+    """The run of a fine-tuning; for `predict` and `transport` those of all seeds."""
     source: Source | None = None
-    """The source that a pre-training makes."""
+    """The source of a pre-training."""
 
     @property
     def run(self) -> Run | None:
@@ -48,19 +48,19 @@ class Job:
 
     @property
     def log(self) -> str:
-        """The file that its command writes to, below the folder in which Snakemake was started."""
+        """Its log file, below the folder in which Snakemake was started."""
         seeds = tuple(run.seed for run in self.runs) if len(self.wildcards) == 3 else ()
         return job_logs(self.rule, self.wildcards, seeds=seeds)[0]
 
     @property
     def lease(self) -> str:
-        """What a training is called in the record of leases; empty for all other jobs."""
+        """The key of a training in the record of leases; empty for all other jobs."""
         record = self.run if self.rule == "finetune" else self.source
         return record.digest if record else ""
 
     @property
     def comment(self) -> str:
-        """What Snakemake writes into the comment field of its job on a cluster."""
+        """The comment that Snakemake gives its job on a cluster."""
         return f"rule_{self.rule}" + (f"_wildcards_{'_'.join(self.wildcards)}" if self.wildcards else "")
 
     @property
@@ -70,10 +70,10 @@ class Job:
 
 
 class JobGraph:
-    """The job graph of one study: what the jobs of each rule need, and all jobs."""
+    """The job graph of one study: the inputs of the jobs of each rule, and all jobs."""
 
     def __init__(self, config: Config, *, label_files: Callable[[Archive], list[str]] = lambda archive: []):
-        """`label_files` names what an archive is read from; no job makes those files, so planning needs no names."""
+        """`label_files` gives the files that an archive is read from; planning, to which only jobs matter, omits it."""
         self.config, self.grid, self.paths = config, config.grid(), Paths(config.results)
         self.rules = rules(self.paths, seeds=self.grid.seeds)
         self.label_files = label_files
@@ -82,19 +82,19 @@ class JobGraph:
         self._depends_on = {rule: tuple(inspect.signature(getattr(self, rule)).parameters) for rule in self._look_ups}
 
     def looked_up(self, rule: str, wildcards: Any) -> Inputs:
-        """What a job needs besides the templates of its rule; `wildcards` has each as an attribute."""
+        """Inputs of a job besides the templates of its rule; `wildcards` has each as an attribute."""
         return self._look_ups[rule](*[getattr(wildcards, name) for name in self._depends_on[rule]])
 
-    # what jobs need, by rule: named as in their commands, in the order in which Snakemake prints them
+    # inputs of the jobs of each rule: named as in their commands, in the order in which Snakemake prints them
 
     def prepare(self, archive: str) -> Inputs:
-        """What an archive's cases are read from: its label files, or the stamp of its twin."""
+        """The label files of an archive, or the stamp of its twin."""
         record = self.grid.archive(archive)
         origin = [self.paths.twin(self.grid.images_of(archive))] if record.twin else self.label_files(record)
         return {"origin": origin}
 
     def relabel(self, archive: str) -> Inputs:
-        """The same, and the archive whose images it takes."""
+        """The same, and cases and rejects of the archive whose images it uses."""
         first = self.grid.images_of(archive)
         return {
             **self.prepare(archive),
@@ -111,25 +111,25 @@ class JobGraph:
         }
 
     def embed(self, archive: str, source: str) -> Inputs:
-        """The images of a corpus, and the encoder that looks at them."""
+        """The images of a corpus, and the encoder that computes their features."""
         return {**self._material(archive), "encoder": self._first_weights(source)}
 
     def reduce(self, archive: str, reduction: str) -> Inputs:
-        """A corpus, and what a reduction asks for besides: another's rows, or what an encoder sees."""
-        like, looker = self.grid.like(reduction), self.grid.looked_at_by(reduction)
+        """A corpus, and what its reduction requires: the rows of another reduction, or an encoder's features."""
+        like, source = self.grid.like(reduction), self.grid.looked_at_by(reduction)
         return {
             **self._material(archive),
             "hashes": self.paths.hashes(self.grid.images_of(archive)),
             "like": [self.paths.rows(archive, like)] if like else [],
-            "features": [self.paths.features(archive, looker)] if looker else [],
+            "features": [self.paths.features(archive, source)] if source else [],
         }
 
     def adopt(self, source: str) -> Inputs:
-        """The checkpoint, unless it comes from a hub."""
+        """The weights file, unless it comes from a hub."""
         return {"weights": self.grid.source(source).weights.path or []}
 
     def pretrain(self, source: str) -> Inputs:
-        """The corpus and which of its images, first weights if any, and what chooses the step that is kept, if any."""
+        """The corpus, the rows of its reduction, and if there are any, initial weights and the archive of the probe."""
         record = self.grid.source(source)
         probe = self._material(record.probe.archive) if record.probe else {}
         return {
@@ -140,11 +140,12 @@ class JobGraph:
         }
 
     def finetune(self, dataset: str, source: str) -> Inputs:
-        """The images of a dataset, and the weights that a run starts from."""
+        """The images of a dataset, and the encoder that a run starts from."""
         return {**self._material(self.grid.dataset(dataset).archive), "encoder": self._first_weights(source)}
 
     def predict(self, dataset: str) -> Inputs:
-        """The cases; the job that makes them makes the images, which no plan of thousands of runs looks at again."""
+        """The cases of a dataset."""
+        # the job that makes the cases makes the images, so listing those would only slow plans of thousands of runs
         return {"cases": self.paths.cases(self.grid.dataset(dataset).archive)}
 
     def transport(self, dataset: str) -> Inputs:
@@ -152,14 +153,14 @@ class JobGraph:
         return {"cases": [self.paths.cases(archive) for archive in self.archives_of("abroad", dataset)]}
 
     def compare(self, dataset: str) -> Inputs:
-        """What all runs say of a dataset's test cases, and who bears which label."""
+        """The predictions of all runs on a dataset's test cases, and its labels."""
         return {
             "predictions": [self.paths.predictions(run.path) for run in self.grid.runs(dataset)],
             "labels": self.paths.labels(self.grid.dataset(dataset).archive),
         }
 
     def examine(self, dataset: str) -> Inputs:
-        """The same with validation cases, and of networks that were fitted to other datasets."""
+        """The same, predictions on validation cases, and predictions of networks that were fitted to other datasets."""
         compared, guests = self.compare(dataset), list(self._guests(dataset))
         return {
             "predictions": compared["predictions"],
@@ -172,15 +173,15 @@ class JobGraph:
         }
 
     def cross(self, dataset: str) -> Inputs:
-        """What is needed to compare networks on a dataset that they were not fitted to."""
+        """Predictions and labels to compare networks on a dataset that they were not fitted to."""
         examined = self.examine(dataset)
         return {name: examined[name] for name in ("predictions", "elsewhere", "labels", "labels_elsewhere")}
 
     def report(self) -> Inputs:
-        """All tables of all comparisons, and what there is to say of the archives."""
+        """All tables of all comparisons, and those of the archives."""
         paths, datasets = self.paths, list(self.config.datasets)
         archives = [dataset.archive for dataset in self.grid.datasets]
-        # the last tables of either rule are `provenance`, which comes together; `settled` is for those who ask
+        # the last table of either rule goes into `provenance` below; `settled`, the one before it, is not reported
         shown = (*TABLES["compare"][:-1], *TABLES["examine"][:-2])
         tables = {NAMES.get(table, table): [paths.compared(name, table) for name in datasets] for table in shown}
         origins = [paths.compared(name, table) for name in datasets for table in ("provenance", "examined")]
@@ -196,16 +197,16 @@ class JobGraph:
             "manifests": [paths.manifest(*corpus) for corpus in corpora],
         }
 
-    # what several of them ask, and commands besides
+    # shared by several rules and by commands
 
     @cached_property
     def archives_used(self) -> list[str]:
-        """The archives that are trained or tested on, or by which a step is chosen."""
+        """The archives used for training, testing or probes."""
         learned = {archive for source in self.grid.sources for archive in source.archives}
         return sorted({dataset.archive for dataset in self.grid.datasets} | learned)
 
     def exchanged(self, way: Literal["abroad", "guests"], dataset: str) -> tuple[Any, ...]:
-        """The other datasets of `exchanges`; none where the study asks for no external validation."""
+        """The other datasets of `exchanges`; none in a study without external validation."""
         return self.exchanges(way, dataset).others if self.config.comparison.external else ()
 
     def archives_of(self, way: Literal["abroad", "guests"], dataset: str) -> list[str]:
@@ -213,11 +214,11 @@ class JobGraph:
         return [self.grid.dataset(other.dataset).archive for other in self.exchanged(way, dataset)]
 
     def progress(self) -> dict[str, str]:
-        """What each training makes, by the file of what it needs to go on after it was killed."""
+        """The product of each training, by the file of its checkpoint."""
         runs = chain.from_iterable(self.grid.runs(dataset.name) for dataset in self.grid.datasets)
-        made = {source.digest: self.paths.encoder(source.name) for source in self.grid.sources}
-        made |= {run.digest: self.paths.model(run.path) for run in runs}
-        return {self.paths.progress_of(digest): product for digest, product in made.items()}
+        products = {source.digest: self.paths.encoder(source.name) for source in self.grid.sources}
+        products |= {run.digest: self.paths.model(run.path) for run in runs}
+        return {self.paths.progress_of(digest): product for digest, product in products.items()}
 
     def images(self, archive: str) -> str:
         """The prepared images of an archive, which may be those of another."""
@@ -228,7 +229,7 @@ class JobGraph:
         return {"cases": self.paths.cases(archive), "images": self.images(archive)}
 
     def _first_weights(self, source: str) -> list[str]:
-        """The weights that a run starts from: for a control those of its source; none for a random start."""
+        """The encoder that a run starts from: for a control that of its source; none for a random start."""
         original = self.grid.source(source).original
         return [] if original.kind == "random" else [self.paths.encoder(original.name)]
 
@@ -240,13 +241,13 @@ class JobGraph:
     # all jobs
 
     def jobs(self) -> Iterator[Job]:
-        """Every job of the study, each after those that it needs."""
+        """Every job of the study, each after those that it depends on."""
         listed = [(rule, wildcards, self._named(rule, wildcards), more) for rule, wildcards, more in self._listed()]
-        # which job makes a file: a job is known by its first product, and others may need any of them
+        # any product of a job, mapped to its first product, which identifies the job
         maker: dict[str, str] = {}
         for rule, _, named, _ in listed:
-            made = [template.format_map(named) for template in self.rules[rule].products]
-            maker.update(dict.fromkeys(made, made[0]))
+            products = [template.format_map(named) for template in self.rules[rule].products]
+            maker.update(dict.fromkeys(products, products[0]))
         yield from _in_order(
             [
                 Job(
@@ -265,7 +266,7 @@ class JobGraph:
         return dict(zip(self.rules[rule].wildcards, wildcards, strict=True))
 
     def _inputs(self, rule: str, wildcards: dict[str, str]) -> Iterator[str]:
-        """Every file that a job needs."""
+        """Every input file of a job."""
         if rule in self._look_ups:
             for files in self._look_ups[rule](*[wildcards[name] for name in self._depends_on[rule]]).values():
                 yield from [files] if isinstance(files, str) else files
@@ -273,7 +274,7 @@ class JobGraph:
             yield template.format_map(wildcards)
 
     def _listed(self) -> Iterator[tuple[str, tuple[str, ...], dict[str, Any]]]:
-        """(rule, wildcards, what else there is to say) of each job, as the data run."""
+        """(rule, wildcards, further fields of `Job`) for each job, in the order of the workflow."""
         yield from self._of_archives()
         yield from self._of_sources()
         for dataset in self.grid.datasets:
@@ -293,7 +294,7 @@ class JobGraph:
         yield "report", (), {}
 
     def _of_archives(self) -> Iterator[tuple[str, tuple[str, ...], dict[str, Any]]]:
-        """Twins, prepared archives and corpora that are trained or tested on."""
+        """Jobs that make twins, prepare and relabel archives, and write the ledger."""
         for name in sorted({self.grid.images_of(archive) for archive in self.archives_used}):
             if self.grid.archive(name).twin:
                 yield "twin", (name,), {"kind": name}
@@ -304,10 +305,10 @@ class JobGraph:
         yield "ledger", (), {}
 
     def _of_sources(self) -> Iterator[tuple[str, tuple[str, ...], dict[str, Any]]]:
-        """What encoders see of corpora, which images reductions keep, and adopted and pre-trained encoders."""
-        for corpus, looker in self.grid.looked_at:
-            kind = f"{corpus}, {self.grid.source(looker).backbone}"
-            yield "embed", (corpus, looker), {"kind": kind, "ranks": 1}
+        """Jobs that compute features, reduce corpora, and make adopted and pre-trained encoders."""
+        for corpus, source_of_features in self.grid.looked_at:
+            kind = f"{corpus}, {self.grid.source(source_of_features).backbone}"
+            yield "embed", (corpus, source_of_features), {"kind": kind, "ranks": 1}
         for corpus, reduction in self.grid.corpora:
             yield "reduce", (corpus, reduction), {"kind": corpus}
         for source in self.config.sources.values():
@@ -319,21 +320,21 @@ class JobGraph:
 
 
 def jobs(config: Config) -> Iterator[Job]:
-    """Every job of a study, each after those that it needs."""
+    """Every job of a study, each after those that it depends on."""
     return JobGraph(config).jobs()
 
 
 def _exchanges(grid: Grid, way: Literal["abroad", "guests"], dataset: str) -> Any:
-    """On which other datasets a dataset's networks are tested (`abroad`), or whose networks on it (`guests`)."""
+    """The datasets on which a dataset's networks are also tested (`abroad`), or whose networks are tested on it."""
     return getattr(shared_labels, way)(grid, dataset)
 
 
 def _by_seed(runs: Iterable[Run]) -> list[tuple[Run, ...]]:
-    """The runs that only their seed tells apart, together."""
-    together: dict[tuple[str, ...], list[Run]] = {}
+    """The runs grouped by cell: those of one group differ in their seed only."""
+    cells: dict[tuple[str, ...], list[Run]] = {}
     for run in runs:
-        together.setdefault(_place(run), []).append(run)
-    return [tuple(some) for some in together.values()]
+        cells.setdefault(_place(run), []).append(run)
+    return [tuple(cell) for cell in cells.values()]
 
 
 def _place(run: Run) -> tuple[str, str, str]:
@@ -342,23 +343,23 @@ def _place(run: Run) -> tuple[str, str, str]:
 
 
 def _of_runs(runs: tuple[Run, ...], *, ranks: int) -> dict[str, Any]:
-    """What there is to say of a job of runs besides its wildcards."""
+    """The fields of a job of runs besides its rule and wildcards."""
     first = runs[0]
     kind = f"{first.dataset.name}, {first.recipe.name}, {first.source.backbone}"
     return {"kind": kind, "runs": runs, "ranks": ranks}
 
 
 def _in_order(listed: list[Job]) -> Iterator[Job]:
-    """The jobs as they come, but each behind those that it needs."""
+    """The jobs in the given order, but each after those that it depends on (a depth-first topological sort)."""
     by_product, done = {job.product: job for job in listed}, set()
 
-    def behind(job: Job) -> Iterator[Job]:
+    def with_needs(job: Job) -> Iterator[Job]:
         for need in job.needs:
             if need not in done:
-                yield from behind(by_product[need])
+                yield from with_needs(by_product[need])
         if job.product not in done:
             done.add(job.product)
             yield job
 
     for job in listed:
-        yield from behind(job)
+        yield from with_needs(job)

@@ -35,7 +35,7 @@ def schema() -> dict[str, Any]:
             },
         ],
     }
-    # what `_filled_in` adds need not be written
+    # keys that `_filled_in` adds are not required in the file
     for form, added in (("Archive", "kind"), ("Source", "backbone"), ("Dataset", "archive"), ("Recipe", "")):
         for key in UNWRITTEN:
             forms[form]["properties"].pop(key, None)

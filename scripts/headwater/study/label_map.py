@@ -1,7 +1,7 @@
-"""Label map: which labels of different archives mean the same, so that what one teaches can be asked of another.
+"""Label map: which labels of different archives mean the same finding, so that networks can be tested across archives.
 
-Every label of the six radiograph archives stands in label_map.csv once: as the `same` finding as in other archives, as
-`near` one of them but not the same, or `alone`; why is said beside it. Only what is the same is shared.
+label_map.csv lists every label of the six radiograph archives once: as the `same` finding as in other archives, as
+`near` one of them but not the same, or `alone`, with the reason. Only labels of the same finding are shared.
 """
 
 import csv
@@ -20,11 +20,11 @@ from headwater.core.errors import UserError, did_you_mean
 TABLE = Path(__file__).with_suffix(".csv")
 
 HOW = ("same", "near", "alone")
-"""How a label stands to those of other archives."""
+"""How a label can relate to those of other archives."""
 
 
 class Row(NamedTuple):
-    """One label of one archive, the finding that it names, how closely, and why."""
+    """One label of one archive, its finding, how it relates to it (one of HOW), and the reason."""
 
     finding: str
     archive: str
@@ -35,68 +35,70 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """A checked table of findings, and the version of it that a study should tell."""
+    """A checked label map, and its version, which a study should report."""
 
     version: int
     rows: tuple[Row, ...]
 
     @property
     def described(self) -> tuple[str, ...]:
-        """The archives whose labels stand in the table."""
+        """The archives whose labels are in the table."""
         return tuple(sorted({row.archive for row in self.rows}))
 
     @property
     def same(self) -> Iterator[Row]:
-        """Labels that name a finding exactly."""
+        """Rows whose label means exactly its finding."""
         return (row for row in self.rows if row.how == "same")
 
     def labels(self, archive: str) -> dict[str, str]:
-        """An archive's own label of each finding that others have, too."""
+        """By finding, the archive's label for it; only findings that other archives share."""
         if archive not in self.described:
             remedy = did_you_mean(archive, self.described)
-            raise UserError(f"the table of findings has no archive {archive!r}", remedy=remedy)
+            raise UserError(f"the label map has no archive {archive!r}", remedy=remedy)
         return {row.finding: row.label for row in self.same if row.archive == archive}
 
-    def shared(self, one: str, other: str) -> dict[str, str]:
-        """Labels of one archive, and what the other calls the same."""
-        ours, theirs = self.labels(one), self.labels(other)
+    def shared(self, archive: str, other: str) -> dict[str, str]:
+        """Labels of an archive, and the other's labels of the same findings."""
+        ours, theirs = self.labels(archive), self.labels(other)
         return {label: theirs[finding] for finding, label in ours.items() if finding in theirs}
 
     def archives(self, finding: str) -> dict[str, str]:
-        """The archives that have a finding, and what each calls it."""
+        """The archives that have a finding, with each one's label for it."""
         labels = {row.archive: row.label for row in self.same if row.finding == finding}
         if not labels:
             remedy = did_you_mean(finding, {row.finding for row in self.same})
-            raise UserError(f"the table of findings has no {finding!r}", remedy=remedy)
+            raise UserError(f"the label map has no finding {finding!r}", remedy=remedy)
         return labels
 
 
 @cache
 def table() -> Findings:
-    """The findings as this release knows them."""
+    """The label map of this release."""
     return read(TABLE)
 
 
-def shared(one: str, other: str) -> dict[str, str]:
-    """Labels of one archive, and what the other calls the same; archives by the names of their files in datasets/."""
-    return table().shared(one, other)
+def shared(archive: str, other: str) -> dict[str, str]:
+    """Labels of an archive, and the other's of the same findings; archives by the names of their files in datasets/."""
+    return table().shared(archive, other)
 
 
 def read(file: Path) -> Findings:
-    """A table of findings from a CSV file whose first line gives its version; one error names all that is wrong."""
+    """The label map in a CSV file whose first line gives its version; one error lists all mistakes."""
     first, _, rest = file.read_text(encoding="utf-8").partition("\n")
     version = re.fullmatch(r"# version (\d+)", first)
     if not version:
-        raise UserError(f"begins with {first!r}", file=file, remedy="begin with a line such as: # version 1")
+        raise UserError(f"the first line is {first!r}", file=file, remedy="begin with a line such as: # version 1")
     header, *lines = csv.reader(StringIO(rest))
     if tuple(header) != Row._fields:
-        raise UserError(f"has the columns {', '.join(header)}", file=file, remedy=f"have {', '.join(Row._fields)}")
+        columns = ", ".join(Row._fields)
+        raise UserError(f"the columns are {', '.join(header)}", file=file, remedy=f"they must be {columns}")
+    # line 1 is the version and line 2 the header
     for number, line in enumerate(lines, start=3):
         if len(line) != len(header):
-            wrong = f"line {number} has {len(line)} values, not {len(header)}"
-            raise UserError(f"is no table: {wrong}", file=file, remedy="put what holds a comma into quotes")
+            thing = f"line {number} has {len(line)} values, not {len(header)}"
+            raise UserError(thing, file=file, remedy="put values that contain a comma into quotes")
     rows = tuple(map(Row._make, lines))
-    mistakes = [*_strange(rows), *_twice(rows), *_lonely(rows), *_forgotten(rows)]
+    mistakes = [*_invalid(rows), *_duplicates(rows), *_unshared(rows), *_absent(rows)]
     if mistakes:
         raise UserError("; ".join(mistakes), file=file)
     return Findings(version=int(version[1]), rows=rows)
@@ -107,8 +109,8 @@ def _labels_of(archive: str) -> tuple[str, ...]:
     return registry.load("datasets", archive).CARD.labels if archive in registry.names("datasets") else ()
 
 
-def _strange(rows: tuple[Row, ...]) -> Iterator[str]:
-    """Labels that no archive has, words that say nothing of them, and reasons that are not there."""
+def _invalid(rows: tuple[Row, ...]) -> Iterator[str]:
+    """Labels that an archive does not have, relations that are not in HOW, and missing reasons."""
     for row in rows:
         labels = _labels_of(row.archive)
         if row.label not in labels:
@@ -116,22 +118,22 @@ def _strange(rows: tuple[Row, ...]) -> Iterator[str]:
         if row.how not in HOW:
             yield f"{row.label} of {row.archive} is {row.how!r}; {did_you_mean(row.how, HOW)}"
         if (row.how == "alone") == bool(row.finding):
-            yield f"{row.label} of {row.archive}: a finding is named where, and only where, it is not alone"
+            yield f"{row.label} of {row.archive}: needs a finding unless it is alone, and none if it is"
         if not row.why:
-            yield f"{row.label} of {row.archive}: say why"
+            yield f"{row.label} of {row.archive}: the reason is missing; fill in the column why"
 
 
-def _twice(rows: tuple[Row, ...]) -> Iterator[str]:
-    """Labels that stand there more than once, and archives with two labels for the same."""
+def _duplicates(rows: tuple[Row, ...]) -> Iterator[str]:
+    """Labels that are listed more than once, and archives with two labels of the same finding."""
     labels = Counter((row.archive, row.label) for row in rows)
     findings = Counter((row.archive, row.finding) for row in rows if row.how == "same")
-    yield from (f"{label} of {archive} stands there twice" for (archive, label), n in labels.items() if n > 1)
+    yield from (f"{label} of {archive} is listed twice" for (archive, label), n in labels.items() if n > 1)
     for (archive, finding), count in findings.items():
         if count > 1:
-            yield f"{archive} has two labels for {finding}; one of them is near"
+            yield f"{archive} has two labels for {finding}; make one of them near"
 
 
-def _lonely(rows: tuple[Row, ...]) -> Iterator[str]:
+def _unshared(rows: tuple[Row, ...]) -> Iterator[str]:
     """Findings that fewer than two archives have."""
     archives = defaultdict(set)
     for row in rows:
@@ -139,15 +141,15 @@ def _lonely(rows: tuple[Row, ...]) -> Iterator[str]:
             archives[row.finding] |= {row.archive} if row.how == "same" else set()
     for finding in sorted(archives):
         if len(archives[finding]) < 2:
-            yield f"{finding} is in fewer than two archives; its labels are alone"
+            yield f"{finding} is in fewer than two archives; make its labels alone"
 
 
-def _forgotten(rows: tuple[Row, ...]) -> Iterator[str]:
-    """Labels of the archives in the table that do not stand there."""
-    there = {(row.archive, row.label) for row in rows}
+def _absent(rows: tuple[Row, ...]) -> Iterator[str]:
+    """Labels that an archive of the table has and the table does not list."""
+    listed = {(row.archive, row.label) for row in rows}
     return (
-        f"{label} of {archive} is forgotten; say same, near or alone"
+        f"{label} of {archive} is missing; add it as same, near or alone"
         for archive in sorted({row.archive for row in rows})
         for label in _labels_of(archive)
-        if (archive, label) not in there
+        if (archive, label) not in listed
     )

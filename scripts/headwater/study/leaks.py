@@ -1,4 +1,4 @@
-"""Overlaps between what is learned from and what is tested on, and which of them a study accepts."""
+"""Overlaps between training and test data, and which of them a study accepts."""
 
 from typing import Literal
 
@@ -7,19 +7,19 @@ from pydantic import Field
 from headwater.core.records import Record
 
 Overlapping = Literal["patients", "studies", "identical", "near-identical", "declared"]
-"""What two parts of a grid can share: patients, examinations, images, images that look the same, or their origin."""
+"""Kinds of overlap of two parts of a grid: shared patients, examinations, images, near-identical images, or origin."""
 
 
 class Excuse(Record):
-    """An overlap with a test split that a study knows of and accepts; every table says so."""
+    """An overlap with a test split that a study knows of and accepts; every table states it."""
 
     kind: Overlapping
     """What is shared."""
     between: tuple[str, str]
-    """The two parts, each an archive and a split, such as `chestxray14 train` and `vindr test`; of what is declared
+    """The two parts, each an archive and a split, such as `chestxray14 train` and `vindr test`; of the kind `declared`
     one may be a source with adopted weights."""
     reason: str = Field(min_length=10)
-    """Why it may be; it is printed below the tables."""
+    """Why it is acceptable; it is printed below the tables."""
 
 
 class Leaks(Record):
@@ -28,35 +28,35 @@ class Leaks(Record):
     distance: int = Field(16, ge=0, le=24)
     """Near-identical images differ in at most so many of the 256 bits of their perceptual hashes."""
     excused: tuple[Excuse, ...] = ()
-    """Overlaps with a test split that may be; see the table of `leaks.excused`."""
+    """Accepted overlaps with a test split; see the table of `leaks.excused`."""
 
 
 class Learned(Record):
-    """An archive in the ledger: which of its splits the grid uses, and who numbers its patients."""
+    """An archive in the ledger: which of its splits the grid uses, and who assigned its patient numbers."""
 
     archive: str
     splits: tuple[str, ...]
     numbering: str
-    """Patients of one number are one person in archives of one numbering only."""
+    """Equal patient numbers mean the same person only in archives of the same numbering."""
 
 
 class Declared(Record):
-    """A test split, and what was learned from the same scans under other numbers."""
+    """A test split, and training data from the same scans under other patient numbers."""
 
     learned: str
     """A part of the grid, or a source whose weights were adopted."""
     test: str
     origins: tuple[str, ...]
-    """What both stem from."""
+    """The archives or collections that both come from."""
 
 
 class Overlaps(Record):
-    """What the ledger shall look at."""
+    """The archives that the ledger compares, and the overlaps that it cannot detect."""
 
     leaks: Leaks
     archives: tuple[Learned, ...]
     declared: tuple[Declared, ...] = ()
-    """What it shall name without being able to find it."""
+    """Overlaps by common origin: the ledger lists them, though no file can show them."""
 
     @property
     def parts(self) -> list[str]:

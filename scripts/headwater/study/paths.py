@@ -1,6 +1,6 @@
-"""Where each product of a study lies below its results folder, and each log: no other file spells a product's path.
+"""Paths of all products of a study below its results folder, and of all logs: no other module spells a product's path.
 
-Names may be Snakemake's wildcards: `Paths("results").cases("{archive}")` is the path of every archive's cases.
+Names may be Snakemake wildcards: `Paths("results").cases("{archive}")` is the template for the cases of any archive.
 """
 
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ LOGS = "logs"
 """The folder of all logs, below the folder in which Snakemake is started."""
 
 PREDICTIONS, VALIDATION, ELSEWHERE = "predictions.parquet", "validation.parquet", "elsewhere.parquet"
-"""What a run's network says of the test cases, of the validation cases, and of other datasets' test cases."""
+"""A run's predictions on the test cases, on the validation cases, and on other datasets' test cases."""
 
 
 @dataclass(frozen=True)
 class Paths:
-    """The paths of a study's products; each is text, as Snakemake has it."""
+    """The paths of a study's products, as text, which is what Snakemake uses."""
 
     results: str | Path
 
@@ -46,7 +46,7 @@ class Paths:
         return f"{self.archive(archive)}/rejects.parquet"
 
     def labels(self, archive: str) -> str:
-        """Who bears which label."""
+        """The table of labels, by patient and case."""
         return f"{self.archive(archive)}/labels.parquet"
 
     def split(self, archive: str) -> str:
@@ -54,21 +54,21 @@ class Paths:
         return f"{self.archive(archive)}/split.json"
 
     def ledger(self, suffix: str = "parquet") -> str:
-        """The table of what the parts of the grid share; `csv` for people."""
+        """The table of overlaps between the parts of the grid; `csv` for people."""
         return f"{self.results}/ledger.{suffix}"
 
-    # what is learned from, and first weights
+    # corpora and initial weights
 
     def rows(self, corpus: str, reduction: str) -> str:
         """The table of the images that a reduction keeps."""
         return f"{self.results}/corpora/{corpus}/{reduction}.parquet"
 
     def manifest(self, corpus: str, reduction: str) -> str:
-        """What became of each image of a corpus."""
+        """The table of which images of a corpus a reduction keeps or drops."""
         return f"{self.results}/corpora/{corpus}/{reduction}.manifest.parquet"
 
     def features(self, corpus: str, source: str) -> str:
-        """What the encoder of a source sees in the training images of a corpus."""
+        """The features of a corpus' training images by the encoder of a source."""
         return f"{self.results}/corpora/{corpus}/{source}.features.npy"
 
     def account_of_features(self, corpus: str, source: str) -> str:
@@ -76,11 +76,11 @@ class Paths:
         return f"{self.results}/corpora/{corpus}/{source}.features.json"
 
     def encoders(self) -> str:
-        """The folder of all first weights."""
+        """The folder of all encoders."""
         return f"{self.results}/encoders"
 
     def encoder(self, source: str) -> str:
-        """A source's first weights."""
+        """The encoder of a source."""
         return f"{self.encoders()}/{source}.safetensors"
 
     def coverage(self, source: str) -> str:
@@ -94,39 +94,39 @@ class Paths:
         return f"{self.results}/runs/{path}"
 
     def model(self, path: str) -> str:
-        """The fitted network of a run."""
+        """The fine-tuned model of a run."""
         return f"{self.run(path)}/model.safetensors"
 
     def fit(self, path: str) -> str:
-        """How the network was fitted."""
+        """The record of how the model was fitted."""
         return f"{self.run(path)}/fit.json"
 
     def predictions(self, path: str) -> str:
-        """What the network says of the test cases."""
+        """The predictions on the test cases."""
         return f"{self.run(path)}/{PREDICTIONS}"
 
     def validation(self, path: str) -> str:
-        """What it says of the validation cases."""
+        """The predictions on the validation cases."""
         return f"{self.run(path)}/{VALIDATION}"
 
     def elsewhere(self, path: str) -> str:
-        """What it says of other datasets' test cases."""
+        """The predictions on other datasets' test cases."""
         return f"{self.run(path)}/{ELSEWHERE}"
 
     def progress(self) -> str:
-        """The folder of what trainings need to go on after they were killed."""
+        """The folder of checkpoints, from which killed trainings resume."""
         return f"{self.results}/progress"
 
     def progress_of(self, digest: str) -> str:
-        """The progress of the training whose record has that digest."""
+        """The checkpoint of the training whose record has that digest."""
         return f"{self.progress()}/{digest}.pt"
 
     def sessions(self) -> str:
-        """The folder in which the names of Snakemake's jobs on a cluster are noted."""
+        """The folder of the names of Snakemake's jobs on a cluster."""
         return f"{self.progress()}/sessions"
 
     def by_hand(self) -> str:
-        """The folder of what runs that were started by hand have made, which no job of the grid looks at."""
+        """The folder of products of runs that were started by hand; no job of the grid reads it."""
         return f"{self.results}/by_hand"
 
     # comparisons and the report
@@ -156,12 +156,12 @@ class Paths:
         return self.report_file(f"{name}.{suffix}")
 
     def timing_profile(self) -> str:
-        """How long a few steps of each kind of training took on this machine."""
+        """The timing profile: seconds per step of each kind of training on this machine."""
         return f"{self.results}/calibration.json"
 
 
 def run_path(dataset: str, source: str, recipe: str, seed: int | str) -> str:
-    """Where the products of a run lie below the folder of all runs."""
+    """The folder of a run's products below the folder of all runs."""
     return f"{dataset}/{source}/{recipe}/seed{seed}"
 
 
@@ -171,25 +171,25 @@ def log(rule: str, *wildcards: str, suffix: str = "log") -> str:
 
 
 def controller_logs() -> Path:
-    """The folder in which a controller job writes its output."""
+    """The folder of the controller's logs."""
     return Path(LOGS) / "controller"
 
 
 def history(encoder: str) -> str:
-    """The folder of a pre-training's curves, beside the encoder that it makes."""
+    """The folder of a pre-training's curves, beside its encoder."""
     return encoder.removesuffix(".safetensors")
 
 
 def seconds_of_training(folder: Path) -> Path:
-    """What the attempts of a training took, in the folder of its curves."""
+    """The file of the seconds that each attempt of a training took, in the folder of its curves."""
     return folder / "spent.json"
 
 
 def seconds_of_reduction(file: Path) -> Path:
-    """What the attempts of a reduction took, beside its table of rows and its manifest."""
+    """The file of the seconds that each attempt of a reduction took, beside its table of rows."""
     return file.with_name(f"{file.name.partition('.')[0]}.spent.json")
 
 
 def refused(product: Path) -> Path:
-    """What a job says of a product that it refuses to make, beside where that would lie."""
+    """The file that explains why a job refused to make a product, beside the place of that product."""
     return product.with_suffix(f".refused{product.suffix}")

@@ -30,25 +30,25 @@ class Views(Record):
 
 
 class Training(Record):
-    """How a network is optimised; lengths are in optimiser steps or in epochs, the batch is counted over all ranks."""
+    """How a network is optimised: length in optimiser steps or in epochs, batch counted over all ranks."""
 
     steps: int | None = Field(None, ge=1)
     """Length in optimiser steps; the same for every source, whatever the size of its corpus."""
     epochs: float | None = Field(None, gt=0)
-    """Length in passes through the training images, as papers state it; either this or steps."""
+    """Length in passes through the training images, as usual in papers; either this or steps."""
     batch: int = Field(64, ge=1)
     """Images per optimiser step over ALL ranks; the number of ranks never changes it."""
     optimiser: Literal["adamw", "adam", "sgd", "lars", "lamb"] = "adamw"
-    """As the published study has it; lars and lamb are for batches of thousands."""
+    """The optimiser, as in the published study; lars and lamb are for batches of thousands."""
     lr: float = Field(1e-3, gt=0)
-    """Highest learning rate, at this batch: scale a paper's rate for another batch by hand. The first key to tune."""
+    """Peak learning rate for this batch; it is not scaled with the batch. The first key to tune."""
     momentum: float = Field(0.9, ge=0, lt=1)
-    """Momentum of sgd and lars; the others do not read it."""
+    """Momentum of sgd and lars; other optimisers ignore it."""
     weight_decay: float = Field(0.05, ge=0)
-    """Pull of the weights towards zero per step, as the published study has it; a config that says nothing gets 0.05
-    with adamw and lamb, 1e-6 with lars, and 0 with adam and sgd."""
+    """Weight decay, as in the published study; by default 0.05 for adamw and lamb, 1e-6 for lars, and 0 for adam and
+    sgd."""
     schedule: Literal["cosine", "constant"] = "cosine"
-    """How the learning rate goes on after the warm-up."""
+    """Learning rate after the warm-up."""
     warmup_steps: int = Field(0, ge=0)
     """Steps in which the learning rate rises from zero; raise it if the loss jumps at the start."""
     final_lr: float = Field(0.0, ge=0)
@@ -56,22 +56,22 @@ class Training(Record):
     layer_decay: float | None = Field(None, gt=0, le=1)
     """Factor on the learning rate per layer below the head (vision transformers: 0.65 to 0.9)."""
     ema: float | None = Field(None, gt=0, lt=1)
-    """Decay of the moving average of the weights that is validated and kept; none by default."""
+    """Decay of a moving average of the weights, which is then what is validated and kept; none by default."""
     clip: float | None = Field(None, gt=0)
     """Largest gradient norm; none by default, 3 for DINO."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """`auto`: bf16 where the device has it, else fp32."""
     validations: int = Field(10, ge=1)
-    """How often in a training the validation split is scored, or in a pre-training its features are looked at."""
+    """Number of validations during a fine-tuning, or of checks of the features during a pre-training."""
     patience: int | None = Field(None, ge=1)
     """Stop after so many validations without a better score; none by default."""
     save_minutes: float = Field(10.0, ge=0)
-    """Minutes between two saves of the progress from which a killed job goes on."""
+    """Minutes between checkpoints, from which a killed job resumes."""
 
     @model_validator(mode="after")
     def _one_length(self) -> "Training":
         if (self.steps is None) == (self.epochs is None):
-            raise ValueError("say how long: either steps or epochs, and not both")
+            raise ValueError("set either steps or epochs, not both")
         if self.steps is not None and self.warmup_steps >= self.steps:
             raise ValueError(f"warmup_steps ({self.warmup_steps}) must be smaller than steps ({self.steps})")
         return self
@@ -80,7 +80,8 @@ class Training(Record):
     def _something_to_adapt(self) -> "Training":
         if self.optimiser in ("lars", "lamb") and not self.weight_decay:
             raise ValueError(
-                f"{self.optimiser} adapts the rate of what decays alone; set weight_decay: 1.0e-6, or use sgd or adamw"
+                f"{self.optimiser} adapts the rate of parameters with weight decay only; set weight_decay: 1.0e-6,"
+                " or use sgd or adamw"
             )
         return self
 
@@ -92,35 +93,35 @@ class Recipe(Record):
     kind: Literal["finetune", "linear_probe"] = "finetune"
     """Train the whole network, or only a linear head on fixed features."""
     training: Training
-    """How long and how fast; see the table of `training`."""
+    """Length and optimiser; see the table of `training`."""
     views: Views = Views()
     """Random changes of the training images; see the table of `views`. Flip only where left and right may change."""
     compute: Processes = Field(Processes(), exclude=True)
-    """Processes of this fine-tuning, where they are others than those of the top-level `compute`."""
+    """Processes of this fine-tuning, if other than those of the top-level `compute`."""
     class_weights: bool = False
-    """Weigh positive cases by negatives / positives of the training split, label by label."""
+    """Weight positive cases by negatives / positives of the training split, per label."""
     fraction: float = Field(1.0, gt=0, le=1)
-    """Share of the training patients that are used; below 1 for the question of few labels. Smaller shares of a seed
-    lie within larger ones, and keep every label as long as there are patients for it."""
+    """Share of the training patients to use, below 1 to study small training sets. For one seed smaller shares are
+    nested in larger ones, and keep every label as long as there are patients with it."""
     select: str = "auroc"
-    """What chooses the kept step on the validation split: the lowest `loss`, or the highest score of the dataset's
-    task, which for classification is the macro `auroc`."""
+    """Criterion that selects the step to keep on the validation split: the lowest `loss`, or the highest score of the
+    dataset's task, which for classification is the macro `auroc`."""
     frozen_steps: int | None = Field(None, ge=1)
-    """First optimiser steps in which only the head and the BatchNorm layers learn; then all does, at the same rate."""
+    """First optimiser steps in which only the head and the BatchNorm layers are trained; then all is."""
     frozen_epochs: float | None = Field(None, gt=0)
-    """The same in passes through the training images, as papers state it; either this or frozen_steps."""
+    """The same in passes through the training images; either this or frozen_steps."""
     unfrozen_lr: float | None = Field(None, gt=0)
-    """Highest learning rate of the whole network after that, where it is another one than before; none keeps it."""
+    """Peak learning rate of the whole network after the frozen steps; none keeps `training.lr`."""
 
     @model_validator(mode="after")
     def _frozen_at_first(self) -> "Recipe":
-        held = [length for length in (self.frozen_steps, self.frozen_epochs) if length is not None]
-        if len(held) > 1:
-            raise ValueError("say how long the encoder is frozen: either frozen_steps or frozen_epochs, and not both")
-        if held and self.kind != "finetune":
-            raise ValueError("a linear_probe is frozen throughout; leave frozen_steps and frozen_epochs out")
-        if self.unfrozen_lr and not held:
-            raise ValueError("unfrozen_lr needs frozen_steps or frozen_epochs: it says what comes after")
+        lengths = [length for length in (self.frozen_steps, self.frozen_epochs) if length is not None]
+        if len(lengths) > 1:
+            raise ValueError("set either frozen_steps or frozen_epochs, not both")
+        if lengths and self.kind != "finetune":
+            raise ValueError("a linear_probe is always frozen; remove frozen_steps and frozen_epochs")
+        if self.unfrozen_lr and not lengths:
+            raise ValueError("unfrozen_lr needs frozen_steps or frozen_epochs; set one of them")
         for frozen, whole in (("frozen_steps", "steps"), ("frozen_epochs", "epochs")):
             shorter, length = getattr(self, frozen), getattr(self.training, whole)
             if shorter and length and shorter >= length:

@@ -1,7 +1,7 @@
-"""Exchanges: which findings a network fitted to one dataset can be asked for on the test cases of another.
+"""Exchanges: the findings on which a network fitted to one dataset can be tested on another (external validation).
 
-Between two archives those are the findings that the table of findings calls the same; between two readings or two
-copies of one archive those that are spelt alike. Only labels that both datasets list count.
+Between two archives these are the findings that the label map calls the same; between two readings or two copies of
+one archive, the labels with the same name. Only labels that both datasets list count.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,11 +17,11 @@ from headwater.study.target import Target
 
 
 class Exchange(Record):
-    """The other one of two datasets, and the labels of the findings that both have."""
+    """Another dataset, and the labels of the findings that both share."""
 
     dataset: str
     labels: tuple[tuple[str, str], ...]
-    """Of each finding: what it is called where it is tested, and what where the network was fitted."""
+    """For each finding its label in the tested dataset, and its label in the dataset that was fitted to."""
     seen: Window | None = None
     """What is seen of the other one's images, where they are in Hounsfield units."""
     task: str = "classification"
@@ -31,23 +31,23 @@ class Exchange(Record):
 
 
 class Exchanges(Record):
-    """All other datasets that share a finding with one, in the order of the grid."""
+    """All datasets that share a finding with a given one, in the order of the grid."""
 
     others: tuple[Exchange, ...] = ()
 
 
 def abroad(grid: Grid, fitted: str) -> Exchanges:
-    """On which other datasets' test cases the networks fitted to a dataset predict, and what they are asked."""
+    """The other datasets on whose test cases the networks fitted to a dataset predict, with the shared labels."""
     return _with_others(grid, fitted, lambda other: shared(grid, fitted=fitted, tested=other))
 
 
 def guests(grid: Grid, tested: str) -> Exchanges:
-    """To which other datasets the networks were fitted that predict on a dataset's test cases."""
+    """The other datasets whose networks predict on a dataset's test cases, with the shared labels."""
     return _with_others(grid, tested, lambda other: shared(grid, fitted=other, tested=tested))
 
 
 def _with_others(grid: Grid, dataset: str, pairs: Callable[[str], tuple]) -> Exchanges:
-    """The others that share something; none where the study does not ask for it."""
+    """The other datasets that share a label; none in a study without external validation."""
     others = [other.name for other in grid.datasets if other.name != dataset] if grid.comparing.external else []
     exchanges = (_exchange(grid.dataset(other), labels=pairs(other)) for other in others)
     return Exchanges(others=tuple(exchange for exchange in exchanges if exchange.labels))
@@ -74,29 +74,29 @@ def shared(grid: Grid, *, fitted: str, tested: str) -> tuple[tuple[str, str], ..
 
 
 def _labels(dataset: Dataset, kind: str) -> tuple[str, ...]:
-    """A dataset's labels: all of its archive where it lists none."""
+    """A dataset's labels: those that it lists, or else all of its archive."""
     return dataset.listed or registry.load("datasets", kind).CARD.labels
 
 
 @cache
-def _same(one: str, other: str) -> dict[str, str]:
-    """Labels of one archive, and what another calls the same; one that is not in the table shares with itself."""
-    if one == other:
-        return {label: label for label in registry.load("datasets", one).CARD.labels}
+def _same(archive: str, other: str) -> dict[str, str]:
+    """Labels of an archive, and the other's of the same findings; outside of the label map only with itself."""
+    if archive == other:
+        return {label: label for label in registry.load("datasets", archive).CARD.labels}
     described = set(label_map.table().described)
-    return label_map.shared(one, other) if {one, other} <= described else {}
+    return label_map.shared(archive, other) if {archive, other} <= described else {}
 
 
 def runs(grid: Grid, dataset: str) -> Iterator[Run]:
-    """The runs of a dataset whose networks predict elsewhere, too; controls stay at home."""
-    some = bool(abroad(grid, dataset).others)
-    return (run for run in grid.runs(dataset) if some and not run.source.control)
+    """The runs of a dataset whose networks also predict on other datasets; controls do not."""
+    has_others = bool(abroad(grid, dataset).others)
+    return (run for run in grid.runs(dataset) if has_others and not run.source.control)
 
 
-def told(grid: Grid) -> list[str]:
-    """What each dataset shares with which others, a line each; a dataset that shares nothing is named."""
+def as_lines(grid: Grid) -> list[str]:
+    """One line per dataset: how many findings it shares with which others; none without external validation."""
     lines = []
     for dataset in grid.datasets if grid.comparing.external else ():
         counts = [f"{guest.dataset} {len(guest.labels)}" for guest in guests(grid, dataset.name).others]
-        lines.append(f"{dataset.name}: {', '.join(counts) or 'shares no finding with another dataset: takes no part'}")
+        lines.append(f"{dataset.name}: {', '.join(counts) or 'shares no finding with another dataset; left out'}")
     return lines

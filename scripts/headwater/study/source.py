@@ -15,46 +15,46 @@ class Weights(Record):
     """Published or local weights: a file in the key layout of a plug-in in weights/."""
 
     layout: Choice
-    """Whose spelling of the keys (a file in weights/)."""
+    """Layout of the parameter names (a file in weights/)."""
     path: str = ""
-    """The checkpoint file; empty asks timm's own hub for it."""
+    """The weights file; empty downloads it from timm's hub."""
     coverage: float = Field(1.0, ge=0, le=1)
     """Smallest share of the network's parameters that must be loaded."""
     trained_on: tuple[str, ...] = Field((), exclude=True)
-    """Which archives or collections the weights have seen, such as [lits]: overlaps that no file can show."""
+    """Archives or collections that the weights were trained on, such as [lits]: overlaps that no file can show."""
 
 
 class Collapse(Record):
-    """When a pre-training is stopped because its network has stopped telling images apart."""
+    """When to stop a pre-training whose features have collapsed: those of all images are nearly alike."""
 
     spread: float = Field(0.01, ge=0)
-    """Least spread of the features, in units of that of random directions; untrained networks have 0.1 or more, and
+    """Smallest spread of the features, in units of that of random directions; untrained networks have 0.1 or more, and
     0.01 is a mean cosine of 0.9999 between images."""
     rank: float = Field(1.0, ge=1)
-    """Least effective rank of the features (RankMe) of 256 training images; 1, the default, stops nothing."""
+    """Smallest effective rank of the features (RankMe) of 256 training images; 1, the default, never stops."""
 
 
 PROBED = ("train", "validation")
-"""The splits that a probe looks at."""
+"""The splits that a probe uses."""
 
 
 class Probe(Record):
-    """An archive that none is compared on, by which the step of a pre-training is chosen whose encoder is kept."""
+    """A feature probe, which selects the step of a pre-training to keep, on an archive that is not tested on."""
 
     archive: str
-    """Its name: the training split is learned from and the validation split scored; the test split is not read."""
+    """Its archive: the probe is fitted to the training split and scored on the validation split, never on test."""
     labels: tuple[str, ...] = ()
-    """Which of its labels; empty means all that it has."""
+    """Labels of the archive to use; empty means all."""
     kind: Literal["knn", "linear_probe"] = "knn"
-    """What is asked on the fixed features: the nearest neighbours, or a logistic regression."""
+    """Classifier on the frozen features: nearest neighbours, or logistic regression."""
     neighbours: int = Field(20, ge=1)
-    """How many neighbours vote in a knn."""
+    """Number of neighbours that vote in a knn."""
     temperature: float = Field(0.07, gt=0)
-    """How much more near neighbours count: e to the power of cosine / temperature (Wu et al. 2018)."""
+    """Temperature of the votes: each has the weight e to the power of cosine / temperature (Wu et al. 2018)."""
     images: int = Field(4000, ge=10)
-    """At most so many images of either split, evenly spread."""
+    """Largest number of images of either split; more are thinned evenly."""
     seen: Window | None = None
-    """What is seen of images in Hounsfield units; filled in from the archive's `window`."""
+    """Window of images in Hounsfield units; filled in from the archive's `window`."""
 
 
 class Source(Record):
@@ -68,61 +68,61 @@ class Source(Record):
     method: Choice | None = None
     """Pre-train here by this method (a file in methods/), with its own options."""
     corpus: str | None = None
-    """The archive whose training split is learned from."""
+    """The archive whose training split is used for pre-training."""
     reduction: str = "everything"
-    """Which of the corpus' images: a name under `reductions`."""
+    """The reduction of the corpus: a name under `reductions`."""
     start: str | None = None
     """Another source whose weights this pre-training continues from."""
     training: Training | None = None
-    """How long and how fast the pre-training runs; see the table of `training`."""
+    """Length and optimiser of the pre-training; see the table of `training`."""
     views: Views = Views()
     """Random changes of the images in pre-training; see the table of `views`."""
     collapse: Collapse = Collapse()
-    """What stops the pre-training, looked at as often as `training.validations` says; see the table of `collapse`."""
+    """When to stop the pre-training, checked `training.validations` times; see the table of `collapse`."""
     probe: Probe | None = None
-    """What chooses the step whose encoder is kept; none keeps the last. See the table of `probe`."""
+    """Feature probe that selects the step to keep; none keeps the last. See the table of `probe`."""
     compute: Processes = Field(Processes(), exclude=True)
-    """Processes of this pre-training, where they are others than those of the top-level `compute`."""
+    """Processes of this pre-training, if other than those of the top-level `compute`."""
     seed: int = Field(0, ge=0)
     """Seed of the pre-training; the seeds of the fine-tuning are the top-level `seeds`."""
     mean: tuple[float, ...] = Field((0.485, 0.456, 0.406), min_length=1, max_length=3)
     """Input normalisation, per channel, in units of the full grey range; adopted weights bring their own."""
     std: tuple[float, ...] = Field((0.229, 0.224, 0.225), min_length=1, max_length=3)
-    """What goes with `mean`: the spread per channel."""
+    """Standard deviation per channel, with `mean`."""
     control: Literal["again", "shuffled"] | None = None
-    """Which control this is, if it is one; filled in from `controls`."""
+    """The kind of control, if it is one; filled in from `controls`."""
     of: str | None = None
-    """The source that a control is made of."""
+    """The source of which this is a control."""
     seen: Window | None = None
-    """What the pre-training sees of a corpus in Hounsfield units; filled in from the archive's `window`."""
+    """Window of a corpus in Hounsfield units; filled in from the archive's `window`."""
 
     @property
     def original(self) -> "Source":
-        """The source whose weights these are: itself, or what a control is made of."""
+        """The source whose weights these are: itself, or for a control the source that it repeats."""
         if self.of is None:
             return self
         return self.model_copy(update={"name": self.of, "control": None, "of": None})
 
     def as_control(self, control: Literal["again", "shuffled"]) -> "Source":
-        """A control made of this source, under a name of its own."""
+        """A control of this source, under a name of its own."""
         return self.model_copy(update={"name": f"{self.name}_{control}", "control": control, "of": self.name})
 
     @property
     def dimensions(self) -> int:
-        """Of the images that its backbone takes: 2, slices, or 3, volumes."""
+        """Dimensions of the images that its backbone takes: 2 for slices, 3 for volumes."""
         return registry.constant("backbones", self.backbone.partition("/")[0], "DIMENSIONS", default=2)
 
     @property
     def misfit(self) -> str:
-        """What is wrong where its weights are for volumes and its backbone takes slices, or the other way round."""
+        """An error text if its weights are for volumes and its backbone takes slices, or the reverse; else empty."""
         if not self.weights:
             return ""
         theirs = registry.constant("weights", self.weights.layout.name, "DIMENSIONS", default=(2,))
         if self.dimensions in theirs:
             return ""
         kinds = {2: "slices", 3: "volumes"}
-        held, taken = " or ".join(kinds[dimensions] for dimensions in theirs), kinds[self.dimensions]
-        return f"{self.weights.layout.name} holds networks for {held}, and {self.backbone} takes {taken}"
+        of_weights, of_backbone = " or ".join(kinds[dimensions] for dimensions in theirs), kinds[self.dimensions]
+        return f"{self.weights.layout.name} holds networks for {of_weights}, but {self.backbone} takes {of_backbone}"
 
     @property
     def archives(self) -> tuple[str, ...]:
@@ -131,7 +131,7 @@ class Source(Record):
 
     @property
     def kind(self) -> Literal["random", "adopted", "pretrained"]:
-        """Which of the three ways this source gets its weights."""
+        """How this source gets its weights."""
         return "adopted" if self.weights else "pretrained" if self.method else "random"
 
     @model_validator(mode="after")
@@ -141,22 +141,22 @@ class Source(Record):
         if self.weights and self.method:
             raise ValueError("weights and method exclude each other; to continue from published weights use start")
         if bool(self.method) != bool(self.corpus) or bool(self.method) != bool(self.training):
-            raise ValueError("method, corpus and training belong together")
+            raise ValueError("method, corpus and training belong together; set all three or none")
         if self.reduction != "everything" and not self.corpus:
-            raise ValueError("reduction needs a corpus: it says which of its images are kept")
+            raise ValueError("reduction needs a corpus; set corpus or remove reduction")
         if self.probe and not self.method:
-            raise ValueError("probe needs a method: it chooses a step of the pre-training")
+            raise ValueError("probe needs a method, whose pre-training it monitors; set method or remove probe")
         if self.training and self.training.patience and not self.probe:
-            raise ValueError("patience needs a probe: nothing else tells a better step of a pre-training from a worse")
+            raise ValueError("patience needs a probe, which scores the steps of a pre-training; set probe")
         if self.start and not self.method:
-            raise ValueError("start needs a method: it says what the pre-training continues from")
+            raise ValueError("start needs a method to continue pre-training with; set method or remove start")
         return self
 
 
 class Controls(Record):
-    """Sources that are run once more to see whether the comparison itself can be believed."""
+    """Sources that are run once more to validate the comparison itself."""
 
     again: tuple[str, ...] = ()
-    """A/A: each source named here once more, as NAME_again: the same weights, other chance in the fine-tuning."""
+    """A/A: each source listed here once more, as NAME_again: the same weights, other random numbers in fine-tuning."""
     shuffled: tuple[str, ...] = ()
-    """Each source named here fitted to shuffled labels, as NAME_shuffled: it must come out at chance."""
+    """Each source listed here fitted to shuffled labels, as NAME_shuffled: it must perform at chance."""

@@ -1,4 +1,4 @@
-"""Source grids: many sources that differ by method, corpus, reduction and training, written down as four lists."""
+"""Source grids: every combination of a list of methods, corpora, reductions and trainings, as sources."""
 
 import itertools
 import string
@@ -14,14 +14,14 @@ from headwater.core.records import Choice, Record
 from headwater.study.recipe import Training
 
 LISTS = {"method": "methods", "corpus": "corpora", "reduction": "reductions", "training": "trainings"}
-"""What a source of a grid has one of, and the list that it stands in."""
+"""The keys in which sources of a grid differ, and the list that each value is taken from."""
 
 
 class SourceGrid(Record):
     """Sources pre-trained here by each method, on each corpus, with each reduction, for each training."""
 
     pattern: str = "{reduction}_{method}_{corpus}"
-    """What a source is called: `{method}`, `{corpus}`, `{reduction}` and `{training}` stand for their names."""
+    """Names of the sources: `{method}`, `{corpus}`, `{reduction}` and `{training}` stand for their names."""
     methods: dict[str, Choice] = Field(min_length=1)
     """Methods (files in methods/): a list of names; or by a name of your choice, with options."""
     corpora: tuple[str, ...] = Field(min_length=1)
@@ -45,19 +45,19 @@ class SourceGrid(Record):
 
     @model_validator(mode="after")
     def _one_name_each(self) -> "SourceGrid":
-        wrong = list(self._mistakes())
-        if wrong:
-            raise ValueError("; ".join(wrong))
+        mistakes = list(self._mistakes())
+        if mistakes:
+            raise ValueError("; ".join(mistakes))
         return self
 
     def _mistakes(self) -> Iterable[str]:
-        """Names that a list has twice, and patterns that give one name to several sources."""
+        """Duplicates in the lists, and patterns that give several sources the same name."""
         for plural in ("corpora", "reductions"):
             for name, count in Counter(getattr(self, plural)).items():
                 if count > 1:
-                    yield f"{plural}: {name} stands there {count} times; take it out"
+                    yield f"{plural}: {name} is listed {count} times; remove the duplicates"
         for key in sorted(set(LISTS.values()) & set(self.each)) + sorted(set(LISTS) & set(self.each)):
-            yield f"each.{key}: what the lists say; leave it out"
+            yield f"each.{key}: the lists set it; remove it"
         try:
             parts = [part for part in string.Formatter().parse(self.pattern) if part[1] is not None]
         except ValueError as error:
@@ -67,33 +67,33 @@ class SourceGrid(Record):
         for name in sorted(used - set(LISTS)):
             yield f"pattern: there is no {{{name}}}; {did_you_mean(name, LISTS)}"
         if any(form or conversion for _, _, form, conversion in parts):
-            yield f"pattern: names go in as they are (got {self.pattern!r}); leave out what follows : or !"
+            yield f"pattern: names are inserted unformatted (got {self.pattern!r}); remove what follows : or !"
         for name, plural in LISTS.items():
             if name not in used and len(getattr(self, plural)) > 1:
-                yield f"pattern: gives one name to several sources; put {{{name}}} into it"
+                yield f"pattern: several sources would have one name; add {{{name}}}"
 
     def sources(self) -> dict[str, dict[str, str]]:
-        """For the name of each source which of the lists' entries it has."""
+        """Each source's name, with its entry of each list."""
         entries = [getattr(self, plural) for plural in LISTS.values()]
-        chosen = [dict(zip(LISTS, names, strict=True)) for names in itertools.product(*entries)]
-        return {self.pattern.format(**which): which for which in chosen}
+        combinations = [dict(zip(LISTS, names, strict=True)) for names in itertools.product(*entries)]
+        return {self.pattern.format(**combination): combination for combination in combinations}
 
 
 def _named(name: Any, entry: Any) -> Any:
-    """A method's options with the name that they stand under, unless they say another."""
+    """A method's options with their key as the name of the method, unless they name one."""
     if entry is None:
         return str(name)
     return {"name": str(name), **entry} if isinstance(entry, dict) and "name" not in entry else entry
 
 
 Places = dict[str, dict[str, str]]
-"""By source: the grid that it is of (`grid`), and its entry of each list."""
+"""By source: the grid that it comes from (`grid`), and its entry of each list."""
 
 
 def expanded(content: dict[str, Any]) -> tuple[dict[str, Any], Places]:
-    """A config's content with the sources of its grids among its own, and where each of them comes from.
+    """A config's content with the sources of its grids added to `sources`, and the place that each came from.
 
-    A grid that is not well formed is left as it is: what is wrong with it is told when the config is checked.
+    A malformed grid adds none: its mistakes are reported when the config is validated.
     """
     grids, sources = content.get("source_grids"), content.get("sources", {})
     if not isinstance(grids, dict) or not isinstance(sources, dict):
@@ -104,31 +104,34 @@ def expanded(content: dict[str, Any]) -> tuple[dict[str, Any], Places]:
             form = SourceGrid.model_validate(entry)
         except pydantic.ValidationError:
             continue
-        for source, which in form.sources().items():
+        for source, combination in form.sources().items():
+            # a source that is written out wins; `clashes` reports it
             if source not in whole:
-                whole[source] = _source(form, entry, which)
-                places[source] = {"grid": str(name), **which}
+                whole[source] = _source(form, entry, combination)
+                places[source] = {"grid": str(name), **combination}
     return {**content, "sources": whole}, places
 
 
-def _source(form: SourceGrid, entry: dict[str, Any], which: dict[str, str]) -> dict[str, Any]:
-    """One source as a config would say it."""
-    named = {key: which[key] for key in ("corpus", "reduction")}
-    method = form.methods[which["method"]].model_dump(mode="json")
-    return {**form.each, "method": method, **named, "training": dict(entry["trainings"][which["training"]])}
+def _source(form: SourceGrid, entry: dict[str, Any], combination: dict[str, str]) -> dict[str, Any]:
+    """One source as a config would define it."""
+    named = {key: combination[key] for key in ("corpus", "reduction")}
+    method = form.methods[combination["method"]].model_dump(mode="json")
+    # as written, without the defaults of `Training`: the optimiser's usual weight decay is filled in later
+    training = dict(entry["trainings"][combination["training"]])
+    return {**form.each, "method": method, **named, "training": training}
 
 
 def clashes(grids: dict[str, SourceGrid], *, sources: Iterable[str], places: Places) -> Iterable[str]:
-    """Sources of a grid whose name another source has already."""
+    """One line for each source of a grid whose name another source has."""
     taken = set(sources)
     for name, form in grids.items():
         for source in form.sources():
             if source in taken and places.get(source, {}).get("grid") != name:
-                yield f"source_grids.{name}: a source is called {source} already; choose another pattern"
+                yield f"source_grids.{name}: the name {source} is taken by a source; choose another pattern"
 
 
-def told(lines: list[str], places: Places) -> list[str]:
-    """Complaints about sources of a grid as one each about the grid's entry that is to be mended."""
+def located(lines: list[str], places: Places) -> list[str]:
+    """Messages about generated sources as messages about the entry of the grid to correct, each once."""
     rewritten = {}
     for line in lines:
         place, colon, rest = line.partition(": ")
@@ -141,7 +144,7 @@ def told(lines: list[str], places: Places) -> list[str]:
 
 
 def _place(key: str, where: dict[str, str]) -> str:
-    """The entry of a grid that a key of one of its sources comes from."""
+    """The place in a grid that sets a key of one of its sources."""
     first, dot, rest = key.partition(".")
     if first in LISTS:
         entry = f"{LISTS[first]}.{where[first]}"

@@ -13,7 +13,7 @@ class Tracking(Record):
     project: str = "headwater"
     """The project's name at Weights & Biases."""
     entity: str | None = None
-    """The account or team at Weights & Biases; none takes the account's own."""
+    """The account or team at Weights & Biases; none uses your default."""
     also: tuple[str, ...] = ()
     """Further trackers, by the names of their files in `training/trackers`."""
 

@@ -105,12 +105,12 @@ def test_broken_tables_of_patients_are_refused(folder, text, said):
 
 def test_what_stands_in_two_lists_or_nowhere_is_refused(folder):
     (folder / "COVID-CT-MetaInfo.xlsx").write_bytes(b"a workbook")
-    with pytest.raises(UserError, match=r"xlsx: tells the patients, .* save its sheet as COVID-CT-MetaInfo\.csv"):
+    with pytest.raises(UserError, match=r"xlsx: names the patients, .* save its sheet as COVID-CT-MetaInfo\.csv"):
         label_files(folder, Options())
     table(folder, "File name,Patient ID\n2.png,A\n")
     listed = folder / LISTS["NonCOVID", "test"]
     listed.write_text(listed.read_text() + "2.png\n")
-    with pytest.raises(UserError, match=r"2\.png also stands in trainCT_NonCOVID\.txt"):
+    with pytest.raises(UserError, match=r"2\.png is also in trainCT_NonCOVID\.txt"):
         read_cases(folder, Options())
     listed.unlink()
     with pytest.raises(UserError, match=r"testCT_NonCOVID\.txt: is not there"):
@@ -145,7 +145,7 @@ def test_the_parted_patient_of_the_official_lists_is_named_grouped_or_excused(tm
     twins.make(tmp_path / "twin", cases=120, seed=1, size=32)
     shared = cases_of(tmp_path / "twin").groupby("patient")["split"].agg(set)
     (parted,) = shared.index[shared.map(len) > 1]
-    with pytest.raises(UserError, match=rf"patient {parted} is in test and in train.*testCT_COVID.*1 such patients"):
+    with pytest.raises(UserError, match=rf"patient {parted} is in test .*testCT_COVID.*and in train .*1 such patients"):
         prepared(tmp_path / "twin", tmp_path / "refused")
 
     apart = prepared(tmp_path / "twin", tmp_path / "grouped", splits="grouped")

@@ -98,7 +98,7 @@ def test_readings_beyond_a_volume_become_rejects(folder):
     found = dict(ct_ich.read_scan(folder, rows))
     assert [place for place, slice_ in found.items() if slice_.pixels is None] == [12]
     assert found[12].reason.endswith("049.nii: has no slice for 049/0040")
-    with pytest.raises(UserError, match="has no slice 40, but 12"):
+    with pytest.raises(UserError, match="has 12 slices, but slice 40 is listed"):
         ct_ich.read_pixels(folder, rows[12])
 
 
@@ -142,7 +142,7 @@ def test_the_older_release_is_refused_by_name(tmp_path):
     (tmp_path / "Patients_CT/049/brain").mkdir(parents=True)
     (tmp_path / "hemorrhage_diagnosis.csv").write_text("PatientNumber,SliceNumber\n")
     with pytest.raises(
-        UserError, match=r"older release, of JPEG pictures without Hounsfield units; fetch release 1\.3\.1"
+        UserError, match=r"older release, of JPEG images without Hounsfield units; fetch release 1\.3\.1"
     ):
         cases_of(tmp_path)
 
@@ -151,7 +151,7 @@ def test_the_older_release_is_refused_by_name(tmp_path):
     ("change", "complaint"),
     [
         ({"Epidural": "2"}, "line 2 says '2' for 'Epidural'"),
-        ({"SliceNumber": "zero"}, "line 2 has no slice that is a number"),
+        ({"SliceNumber": "zero"}, "line 2: slice must be a whole number >= 1"),
         ({"SliceNumber": "2"}, "is listed more than once"),
         ({"Subdural": ""}, "line 2 has no Subdural"),
     ],

@@ -123,7 +123,7 @@ def test_two_diagnoses_of_one_examination_are_refused(folder):
     table = table_of(folder)
     table.loc[0, "diagnosis"] = "MELANOMA" if table["diagnosis"][0] != "MELANOMA" else "LYMPHOMA"
     rewrite(folder, table)
-    with pytest.raises(UserError, match="tells two things of one examination"):
+    with pytest.raises(UserError, match="has contradicting lines for one examination"):
         cases_of(folder)
 
 

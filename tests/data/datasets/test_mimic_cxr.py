@@ -78,7 +78,7 @@ def test_release_2_0_0_says_the_same(folder, tmp_path):
     pd.testing.assert_frame_equal(cases_of(older), cases_of(folder))
     assert len(label_files(folder, Options(test_labels="radiologists"))) == 4
     line = refusal_of(older, test_labels="radiologists")
-    assert "mimic-cxr-2.1.0-test-set-labeled.csv.gz: is not there; fetch release 2.1.0, or say" in line
+    assert "mimic-cxr-2.1.0-test-set-labeled.csv.gz: is not there; fetch release 2.1.0, or set" in line
 
 
 def changed(cases, others):

@@ -52,12 +52,12 @@ def test_crop_and_stride_are_choosable():
 
 @pytest.mark.parametrize("options", [Options(crop=400), Options(crop=64, stride=300), Options(crop=1000)])
 def test_options_that_leave_a_region_empty_are_refused(options):
-    with pytest.raises(UserError, match="hold no crop's centre"):
+    with pytest.raises(UserError, match="have no crop's centre"):
         read_cases(NOWHERE, options)
 
 
 def test_a_strange_case_is_refused():
-    with pytest.raises(UserError, match="names no crop"):
+    with pytest.raises(UserError, match="is not a crop"):
         read_pixels(NOWHERE, {"case": "../../secret"})
 
 

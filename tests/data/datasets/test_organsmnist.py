@@ -1,4 +1,4 @@
-"""OrganSMNIST: what is read is what NumPy reads, in all four sizes; arrays that do not fit each other are refused."""
+"""OrganSMNIST: images equal NumPy's in all four sizes; arrays that do not fit each other are refused."""
 
 import numpy as np
 import pytest
@@ -58,7 +58,10 @@ def test_cut_outs_in_colour_are_read(tmp_path):
     ("changes", "said"),
     [
         ({"val_labels": np.zeros((3, 1), np.uint8)}, "has 11 images and 3 labels in validation"),
-        ({"test_labels": np.full((12, 1), 11, np.uint8)}, r"names no organ in row 0 \(12 such rows\); 0 to 10"),
+        (
+            {"test_labels": np.full((12, 1), 11, np.uint8)},
+            r"names no organ in row 0 \(12 such rows\); organs are numbers from 0 to 10",
+        ),
         ({"train_images": np.zeros((13, 28, 28))}, r"is float64 \(13, 28, 28\), not uint8"),
         ({"train_images": np.zeros((13, 28), np.uint8)}, r"is uint8 \(13, 28\), not uint8 \(images, height, width\)"),
     ],
@@ -72,5 +75,5 @@ def test_absent_sizes_and_strange_cases_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"organsmnist_64\.npz: is not there; .* the option `pixels`"):
         read_cases(archive(tmp_path), Options(pixels=64))
     for name in ("train", "train-x", "other-00001"):
-        with pytest.raises(UserError, match="names no image of an array"):
+        with pytest.raises(UserError, match="is not an image of an array"):
             read_pixels(tmp_path, {"case": name, "file": "organsmnist.npz"})

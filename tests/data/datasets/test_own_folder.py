@@ -1,4 +1,4 @@
-"""A folder of one's own: columns under any name, four kinds of files, and a line for every mistake in the table."""
+"""An own folder: columns of any name, four file formats, and one line for each mistake in the table."""
 
 import numpy as np
 import pandas as pd
@@ -80,7 +80,7 @@ def test_one_column_may_name_the_class(folder):
     assert labels(folder, Options(classes="kind")) == ("knee", "wrist")
     assert cases[[TARGET + "knee", TARGET + "wrist"]].to_numpy().tolist() == [[0, 1], [1, 0], [1, 0]]
     assert cases_of(folder, classes="kind", labels=["wrist", "knee", "hip"])[TARGET + "hip"].sum() == 0
-    with pytest.raises(UserError, match=r"line 2, column 'kind': 'wrist'; say knee, hip"):
+    with pytest.raises(UserError, match=r"line 2, column 'kind': 'wrist'; use knee, hip"):
         cases_of(folder, classes="kind", labels=["knee", "hip"])
 
 
@@ -104,19 +104,19 @@ def test_pictures_of_several_pages_or_of_floats_are_refused(folder):
 
 
 BROKEN = [
-    ("a/one.png,7", "/etc/one.png,7", "line 2, column 'file': '/etc/one.png' leads out of"),
-    ("a/one.png,7", "../one.png,7", r"line 2, column 'file': '\.\./one.png' leads out of"),
-    ("four.dcm", "four.bmp", r"line 5, column 'file': 'four.bmp' is no image by its ending; \.png, "),
+    ("a/one.png,7", "/etc/one.png,7", "line 2, column 'file': '/etc/one.png' is outside of"),
+    ("a/one.png,7", "../one.png,7", r"line 2, column 'file': '\.\./one.png' is outside of"),
+    ("four.dcm", "four.bmp", r"line 5, column 'file': 'four.bmp' has no suffix of an image; use one of \.png, "),
     ("four.dcm", "", "line 5 has no file"),
     ("three.tif,8", "three.tif,", "line 4 has no patient"),
     ("three.tif", "four.dcm", r"four.dcm is listed more than once"),
-    (",val,", ",dev,", "line 4, column 'split': 'dev'; say 'test', 'train', 'val', 'valid', 'validation'"),
+    (",val,", ",dev,", "line 4, column 'split': 'dev'; use 'test', 'train', 'val', 'valid', 'validation'"),
     (",val,", ",,", "line 4 has no split"),
-    ("male", "unknown", "line 4, column 'sex': 'unknown'; say 'f', 'female', 'm', 'male', 'w' or nothing at all"),
-    (",30,", ",300,", "line 5, column 'age': '300'; say a number that makes sense, or nothing"),
+    ("male", "unknown", "line 4, column 'sex': 'unknown'; use 'f', 'female', 'm', 'male', 'w' or nothing"),
+    (",30,", ",300,", "line 5, column 'age': '300'; use a plausible number, or nothing"),
     (",-2,", ",top,", "line 3, column 'position': 'top'"),
-    ("Ulm,PA,0", "Ulm,PA,2", "line 3, column 'Fracture': '2'; say 1, 0 or nothing, or list the columns"),
-    ("file,patient", "path,patient", r"line 1 has no column 'file', which the option `file` names; say file: COLUMN"),
+    ("Ulm,PA,0", "Ulm,PA,2", "line 3, column 'Fracture': '2'; use 1, 0 or nothing, or list the columns"),
+    ("file,patient", "path,patient", r"line 1 has no column 'file', which the option `file` names; set file: COLUMN"),
 ]
 
 
@@ -132,9 +132,9 @@ def test_a_mistake_in_the_table_is_told_in_one_line(folder, old, new, said):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"sex": "gender"}, r"has no column 'gender', which the option `sex` names; say sex: COLUMN"),
+        ({"sex": "gender"}, r"has no column 'gender', which the option `sex` names; set sex: COLUMN"),
         ({"labels": ["Fractur"]}, r"has no column 'Fractur'; did you mean 'Fracture'\?"),
-        ({"table": "mine.csv"}, r"mine\.csv: is not there; name your CSV by the option `table`"),
+        ({"table": "mine.csv"}, r"mine\.csv: is not there; give the name of your CSV by the option `table`"),
     ],
 )
 def test_a_column_that_an_option_names_must_be_there(folder, options, said):
@@ -145,7 +145,9 @@ def test_a_column_that_an_option_names_must_be_there(folder, options, said):
 def test_a_table_whose_paths_start_elsewhere_is_refused(folder, tmp_path):
     for name in ("a/one.png", "a/two.JPG", "three.tif", "four.dcm"):
         (folder / name).unlink()
-    with pytest.raises(UserError, match=r"line 2, column 'file': 'a/one.png' is not there, nor any of the 4 images"):
+    with pytest.raises(
+        UserError, match=r"line 2, column 'file': 'a/one.png' does not exist, nor does any of the 4 images"
+    ):
         read_cases(folder, Options())
 
 
@@ -158,7 +160,7 @@ def test_labels_are_checked_before_the_first_job(folder):
             "datasets": {"mine": {"labels": list(asked)}},
             "recipes": {"full": {"training": {"steps": 2}}},
         }
-        return preflight.wanting(config.load(content))
+        return preflight.mistakes(config.load(content))
 
     assert wanting("Cast") == []
     assert wanting("Cost") == ["datasets.mine.labels: mine has no 'Cost'; did you mean 'Cast'?"]

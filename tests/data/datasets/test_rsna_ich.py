@@ -85,13 +85,13 @@ def test_an_image_without_a_readable_header_is_a_case_of_its_own(folder):
 def test_rows_that_say_two_things_are_refused(folder):
     table = table_of(folder)
     rewrite(folder, pd.concat([table, table.iloc[[5]].assign(Label=1 - table["Label"][5])]))
-    with pytest.raises(UserError, match=r"says both 0 and 1 \(1 such rows\): ID_.*_any"):
+    with pytest.raises(UserError, match=r"has both 0 and 1 for a label \(1 such rows\): ID_.*_any"):
         cases_of(folder)
 
 
 def test_a_table_that_is_cut_off_is_refused(folder):
     rewrite(folder, table_of(folder).iloc[:-1])
-    with pytest.raises(UserError, match="has not six rows of each image"):
+    with pytest.raises(UserError, match="has fewer than six labels of an image"):
         cases_of(folder)
 
 
@@ -99,7 +99,7 @@ def test_a_label_that_nobody_knows_is_refused(folder):
     table = table_of(folder)
     table.loc[1, "ID"] = "ID_000000000_subdual"
     rewrite(folder, table)
-    with pytest.raises(UserError, match="line 3 names the label 'subdual'; did you mean 'subdural'"):
+    with pytest.raises(UserError, match="line 3 names the unknown label 'subdual'; did you mean 'subdural'"):
         cases_of(folder)
     rewrite(folder, table_of(folder).rename(columns={"Label": "Target"}))
     with pytest.raises(UserError, match="has no column 'Label'"):

@@ -96,7 +96,7 @@ def test_a_split_of_another_name_is_refused(folder):
 
 def test_an_absent_table_is_refused(folder):
     (folder / TABLE).unlink()
-    assert f"{folder / TABLE}: is not there; lay the images out as datasets/uka_cxr.py says" in refusal_of(folder)
+    assert f"{folder / TABLE}: is not there; lay the images out as described in" in refusal_of(folder)
 
 
 @pytest.mark.parametrize(

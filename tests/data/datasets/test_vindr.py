@@ -82,7 +82,7 @@ def test_one_reader_counts_where_that_reader_has_read(folder):
 
 
 def test_a_reader_who_is_not_there_is_refused(folder):
-    with pytest.raises(UserError, match=r"train\.csv: holds no reading by R12; did you mean 'R2'\?"):
+    with pytest.raises(UserError, match=r"train\.csv: has no reading by R12; did you mean 'R2'\?"):
         cases_of(folder, "R12")
     with pytest.raises(UserError, match=r"vindr\.readers: .*\(got 'R18'\); did you mean 'R\d+'\?"):
         registry.chosen("datasets", Choice(name="vindr", options={"readers": "R18"}))
@@ -146,7 +146,7 @@ def test_an_absent_label_file_is_refused(folder, name):
         (TRAIN, "train00,R1,0", "train00,R1,2", "line 2 says '2' for 'Aortic enlargement'"),
         (TEST, "test00,0", "test00,", "line 2 has no Aortic enlargement"),
         (TEST, "test01", "test00", "test00 is listed more than once"),
-        (TEST, "test00", "train00", "train00 also stands in image_labels_train.csv"),
+        (TEST, "test00", "train00", "train00 is also in image_labels_train.csv"),
     ],
 )
 def test_broken_label_files_are_refused(folder, name, old, new, wanted):

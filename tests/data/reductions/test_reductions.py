@@ -1,4 +1,4 @@
-"""Reductions keep what their definitions say, in volumes and over a corpus, by threshold and by share."""
+"""Reductions keep what their definitions state, in volumes and over a corpus, by threshold and by share."""
 
 import numpy as np
 import pandas as pd

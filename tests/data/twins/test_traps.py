@@ -1,4 +1,4 @@
-"""Twins hold what makes the real archives hard to read, and can be prepared nevertheless."""
+"""Twins have the irregularities of the real archives, and can be prepared all the same."""
 
 import ast
 import gzip

@@ -119,7 +119,7 @@ def test_brier_agrees_with_scikit_learn(drawn, scale):
 
 
 def test_brier_refuses_what_is_no_probability():
-    with pytest.raises(UserError, match=r"needs probabilities, but scores go from -1 to 3"):
+    with pytest.raises(UserError, match=r"needs probabilities, but scores are from -1 to 3"):
         brier.measure(np.array([0.0, 1.0]), np.array([-1.0, 3.0]), np.ones((1, 2)))
 
 

@@ -1,4 +1,4 @@
-"""The two measures of collapse are known where the features are known."""
+"""Both measures of collapse have the expected values for features of known geometry."""
 
 import numpy as np
 import pytest

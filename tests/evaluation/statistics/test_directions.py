@@ -1,4 +1,4 @@
-"""Leaders among directions are those of the naive search, whatever blocks the rows are looked at in."""
+"""Leaders by direction equal those of a naive search, for any size of blocks."""
 
 import numpy as np
 import pytest

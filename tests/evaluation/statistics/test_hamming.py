@@ -1,4 +1,4 @@
-"""Near hashes are those that a comparison of all with all finds, whatever the data."""
+"""Near pairs of hashes equal those of a comparison of all pairs, for any data."""
 
 import numpy as np
 import pytest
@@ -44,5 +44,5 @@ def test_no_hash_has_no_neighbours():
 
 
 def test_a_distance_of_all_bits_is_no_near_distance():
-    with pytest.raises(ValueError, match="64 bits of 64"):
+    with pytest.raises(ValueError, match="distance must be < 64"):
         neighbours(np.zeros((2, 1), np.uint64), distance=64)

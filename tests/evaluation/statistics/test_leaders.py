@@ -1,4 +1,4 @@
-"""Leaders are those of comparing each hash with every kept one, whatever the index, the threshold and the pile."""
+"""Leaders by hash equal those of a linear search, for any index, threshold and number of hashes."""
 
 import numpy as np
 import pytest
@@ -118,7 +118,7 @@ def test_a_chain_of_slices_is_not_one_image():
 
 def test_a_number_of_bits_that_cannot_be_is_told():
     for distance in (-1, 65):
-        with pytest.raises(ValueError, match="no number of 64 bits"):
+        with pytest.raises(ValueError, match="distance must be from 0 to 64"):
             leaders.by_hash(np.zeros(2, np.uint64), distance=distance)
 
 

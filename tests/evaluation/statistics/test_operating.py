@@ -34,7 +34,7 @@ def test_the_threshold_is_the_least_that_passes_over_enough(cases, specificity):
 @given(cases=CASES, height=st.integers(-4, 4))
 def test_rates_are_those_of_the_table_of_four(cases, height):
     target, score = arrays(cases)
-    told = operating.told_apart(target, score, threshold=height)
+    told = operating.correctness(target, score, threshold=height)
     (tn, fp), (fn, tp) = confusion_matrix(target == 1, score >= height, labels=[False, True])
     for name, above, below in (
         ("sensitivity", tp, tp + fn),

@@ -1,4 +1,4 @@
-"""Similarities are those of the papers' formulas, window by window, and of scikit-learn."""
+"""Similarities equal the papers' formulas, window by window, and scikit-learn's."""
 
 import numpy as np
 import pytest

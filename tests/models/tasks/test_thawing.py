@@ -149,7 +149,7 @@ def test_lengths_are_steps_or_epochs():
     ("changes", "said"),
     [
         ({"frozen_steps": 3, "frozen_epochs": 2}, "either frozen_steps or frozen_epochs"),
-        ({"frozen_epochs": 2, "kind": "linear_probe"}, "a linear_probe is frozen throughout"),
+        ({"frozen_epochs": 2, "kind": "linear_probe"}, "a linear_probe is always frozen"),
         ({"unfrozen_lr": 1e-5}, "unfrozen_lr needs frozen_steps or frozen_epochs"),
         ({"frozen_epochs": 70}, r"frozen_epochs \(70\) must be smaller than epochs \(70\)"),
     ],

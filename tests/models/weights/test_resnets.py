@@ -135,7 +135,7 @@ def test_a_misspelt_layout_is_told_when_the_config_is_read():
 
 def test_networks_for_volumes_are_refused_for_slices_before_anything_runs():
     with pytest.raises(
-        UserError, match=r"sources\.theirs.*suprem holds networks for volumes, and timm/resnet50 takes slices"
+        UserError, match=r"sources\.theirs.*suprem holds networks for volumes, but timm/resnet50 takes slices"
     ):
         config.load(study("suprem"))
 
@@ -149,4 +149,4 @@ def test_a_network_for_volumes_is_refused_where_datasets_are_of_slices():
 
 def test_a_checkpoint_that_is_not_there_is_told_before_the_first_job(tmp_path):
     plan = config.load(study("swav", tmp_path / "swav_800ep_pretrain.pth.tar"))
-    assert any("swav_800ep_pretrain.pth.tar: there is no such file" in line for line in preflight.wanting(plan))
+    assert any("swav_800ep_pretrain.pth.tar: there is no such file" in line for line in preflight.mistakes(plan))

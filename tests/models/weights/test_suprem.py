@@ -175,8 +175,8 @@ def test_another_network_s_checkpoint_fills_nothing_and_both_sides_are_named(tmp
 @pytest.mark.parametrize(
     ("backbone", "layout", "said"),
     [
-        ("genesis/unet", "swav", "swav holds networks for slices, and genesis/unet takes volumes"),
-        ("timm/resnet18", "suprem", "suprem holds networks for volumes, and timm/resnet18 takes slices"),
+        ("genesis/unet", "swav", "swav holds networks for slices, but genesis/unet takes volumes"),
+        ("timm/resnet18", "suprem", "suprem holds networks for volumes, but timm/resnet18 takes slices"),
         ("genesis/unet", "supremm", "did you mean 'suprem'"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Lists the slices of volumes in NIfTI files by their headers, and reads them, a volume at a time or one slice."""
+"""Volumes in NIfTI files: lists their slices by their headers, and reads single slices or whole volumes."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,9 +13,9 @@ from headwater.data.io.slices import Slice, hounsfield, nifti_places, nifti_slic
 
 
 def listed(folder: Path, volumes: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """A row for each axial slice of each volume, from the feet to the head, with all that is said of the volume.
+    """A row for each axial slice of each volume, from the feet to the head, with the entries of its volume.
 
-    Each names its `file` and its `series`; of a file that cannot be read there is one row, so that it is a reject.
+    Each volume has a `file` and a `series`. A file that cannot be read has one row, so that it becomes a reject.
     """
     rows = [row for volume in volumes for row in _slices(folder, volume)]
     return pd.DataFrame(rows).assign(view="")
@@ -33,7 +33,7 @@ def _slices(folder: Path, volume: Mapping[str, Any]) -> Iterator[dict[str, Any]]
 
 
 def name(series: str, number: int) -> str:
-    """What the slice of that number, counted from the feet and from 1, is called."""
+    """The case name of a slice, given its number counted from the feet and from 1."""
     return f"{series}/{number:04d}"
 
 
@@ -42,17 +42,19 @@ def read_pixels(folder: Path, case: Mapping[str, Any]) -> np.ndarray:
     file, number = folder / case["file"], int(case["case"].rpartition("/")[2])
     voxels = read_nifti(file).turned().voxels
     if number > len(voxels):
-        raise UserError(f"has no slice {number}, but {len(voxels)}", file=file, nameless="has fewer slices than listed")
+        thing = f"has {len(voxels)} slices, but slice {number} is listed"
+        raise UserError(thing, file=file, nameless="has fewer slices than listed")
     return hounsfield(voxels[number - 1])
 
 
 def read_scan(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, Slice]]:
-    """What became of each listed slice of a volume, by its place among the rows; from the feet to the head."""
+    """(position among the rows, slice) of each listed slice of a volume, from the feet to the head."""
     file, series = folder / rows[0]["file"], rows[0]["series"]
-    left = {row["case"]: place for place, row in enumerate(rows)}
+    unread = {row["case"]: place for place, row in enumerate(rows)}
     for slice_ in nifti_slices(file):
-        place = left.pop(name(series, slice_.number + 1), None)
+        place = unread.pop(name(series, slice_.number + 1), None)
+        # slices that the catalogue does not list are left out
         if place is not None:
             yield place, slice_._replace(place=slice_.place._replace(series=series))
-    for case, place in left.items():
+    for case, place in unread.items():
         yield place, Slice(file, 0, reason=f"{file}: has no slice for {case}")

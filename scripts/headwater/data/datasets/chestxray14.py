@@ -1,4 +1,4 @@
-"""ChestX-ray14 of the NIH: 112,120 frontal chest radiographs of 30,805 patients with 14 findings read from reports."""
+"""ChestX-ray14 of the NIH: 112,120 frontal chest radiographs of 30,805 patients, labels of 14 findings from reports."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -66,7 +66,7 @@ NOTHING = "No Finding"
 def label_files(folder: Path, options: Record) -> list[Path]:
     """The table of findings and the two official lists."""
     tables = [*TABLES, *sorted(file.name for file in folder.glob("Data_Entry_2017*.csv"))]
-    remedy = "fetch it from the NIH, or mend the archive's folder"
+    remedy = "fetch it from the NIH, or correct the archive's folder"
     choices = [tables, *([name] for name in SPLIT_FILES.values())]
     return [first_there(folder, names=names, remedy=remedy) for names in choices]
 
@@ -104,44 +104,45 @@ def read_pixels(folder: Path, case: Mapping[str, Any]) -> np.ndarray:
 
 
 def _targets(findings: pd.Series, *, table: Path) -> dict[str, pd.Series]:
-    """1 where a finding is named, else 0, for each label."""
-    named = findings.str.replace(r"\s*\|\s*", "|", regex=True).str.get_dummies("|")
-    known = (*CARD.labels, NOTHING)
-    for finding in named.columns:
-        if finding not in known:
-            lines = named[finding].to_numpy()
-            what = f"line {int(lines.argmax()) + 2} names an unknown finding"
-            many, remedy = f"{what} ({lines.sum()} such lines)", did_you_mean(finding, known)
-            raise UserError(f"{what} {finding!r}", file=table, remedy=remedy, nameless=many)
-    return {TARGET + label: named.get(label, pd.Series(0, named.index)).astype("float32") for label in CARD.labels}
+    """For each label 1 if the finding is listed, else 0."""
+    listed = findings.str.replace(r"\s*\|\s*", "|", regex=True).str.get_dummies("|")
+    allowed = (*CARD.labels, NOTHING)
+    for finding in listed.columns:
+        if finding not in allowed:
+            lines = listed[finding].to_numpy()
+            # line 1 is the header, and rows count from 0
+            thing = f"line {int(lines.argmax()) + 2} names an unknown finding"
+            nameless, remedy = f"{thing} ({lines.sum()} such lines)", did_you_mean(finding, allowed)
+            raise UserError(f"{thing} {finding!r}", file=table, remedy=remedy, nameless=nameless)
+    return {TARGET + label: listed.get(label, pd.Series(0, listed.index)).astype("float32") for label in CARD.labels}
 
 
 def _splits(cases: pd.Series, *, table: Path, lists: list[Path]) -> pd.Series:
-    """The official split of each case; table and lists must name the same images, each image in one list."""
+    """The official split of each case; the lists together must have exactly the images of the table, each once."""
     split: dict[str, str] = {}
     for name, file in zip(SPLIT_FILES, lists, strict=True):
         listed = read_lines(file)
         both = [case for case in listed if case in split]
         if both:
-            also = f"also stands in {lists[0].name}"
-            nameless, remedy = f"an image of it {also}", f"an image belongs to one of them ({len(both)} in both)"
+            also = f"is also in {lists[0].name}"
+            nameless, remedy = f"an image of it {also}", f"keep each image in one of them ({len(both)} in both)"
             raise UserError(f"{both[0]} {also}", file=file, remedy=remedy, nameless=nameless)
         unknown = sorted(set(listed) - set(cases))
         if unknown:
-            what = f"is not in {table.name} ({len(unknown)} such lines)"
-            remedy, nameless = "use the lists and the table of one release", f"an image of it {what}"
-            raise UserError(f"{unknown[0]} {what}", file=file, remedy=remedy, nameless=nameless)
+            absent = f"is not in {table.name} ({len(unknown)} such lines)"
+            remedy, nameless = "use the lists and the table of one release", f"an image of it {absent}"
+            raise UserError(f"{unknown[0]} {absent}", file=file, remedy=remedy, nameless=nameless)
         split |= dict.fromkeys(listed, name)
     unlisted = cases[~cases.isin(split.keys())]
     if len(unlisted):
-        what = f"stands in neither {lists[0].name} nor {lists[1].name} ({len(unlisted)} such lines)"
-        remedy, nameless = "use the lists and the table of one release", f"an image of it {what}"
-        raise UserError(f"{unlisted.iloc[0]} {what}", file=table, remedy=remedy, nameless=nameless)
+        absent = f"is in neither {lists[0].name} nor {lists[1].name} ({len(unlisted)} such lines)"
+        remedy, nameless = "use the lists and the table of one release", f"an image of it {absent}"
+        raise UserError(f"{unlisted.iloc[0]} {absent}", file=table, remedy=remedy, nameless=nameless)
     return cases.map(split)
 
 
 def _places(folder: Path, *, cases: pd.Series) -> pd.Series:
-    """Where each image lies below the folder; what is not there keeps a place that reading will refuse."""
+    """The path of each image below the folder; a missing one gets a path that cannot be read, and becomes a reject."""
     remedy = "unpack them to images_001/images ... or to images/"
-    found = pictures_below(folder, pattern="images*/**/*.png", remedy=remedy)
-    return cases.map(lambda case: found.get(case, f"images_*/images/{case}"))
+    pictures = pictures_below(folder, pattern="images*/**/*.png", remedy=remedy)
+    return cases.map(lambda case: pictures.get(case, f"images_*/images/{case}"))

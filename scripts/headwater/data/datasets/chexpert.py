@@ -1,8 +1,8 @@
-"""CheXpert: 223,648 chest radiographs of Stanford Hospital, frontal and lateral, with 14 labels read from reports.
+"""CheXpert: 223,648 chest radiographs of Stanford Hospital, frontal and lateral, with 14 labels from reports.
 
-`folder` is the one that holds train.csv, whatever it is called and whatever the paths in the tables begin with. The
-validation images were read by radiologists, as were those of the test set, where its table lies there as test.csv or
-test_labels.csv.
+`folder` is the folder of train.csv, whatever its name and whatever the paths in the tables begin with. The validation
+images were labelled by radiologists, as were those of the test set, which is read if its table, test.csv or
+test_labels.csv, is there.
 """
 
 from collections.abc import Mapping
@@ -53,33 +53,33 @@ CARD = Card(
 SPLIT_FILES = {"train": "train.csv", "validation": "valid.csv"}
 
 TEST_FILES = ("test.csv", "test_labels.csv")
-"""The names of the test set's table, which is a download of its own."""
+"""Names of the test set's table, which is a separate download."""
 
 COLUMNS = {"path": ("Path",), "sex": ("Sex",), "age": ("Age",), "projection": ("AP/PA",)}
 
 SEXES = {"Female": "F", "Male": "M"}
-"""Other words, such as Unknown, tell nothing."""
+"""Other words, such as Unknown, count as unknown."""
 
 PLACE = r"(?:^|/)(?P<file>(?P<split>train|valid|val|test)/(?P<patient>patient\d+)/(?P<study>study\d+)/[^/]+)$"
-"""The end of a path in the tables; what stands before it differs between downloads."""
+"""The end of a path in the tables; its beginning differs between downloads."""
 
 LABEL_OPTIONS = ("uncertain", "missing")
-"""Options that say what labels mean, and change neither images nor splits."""
+"""Options that change labels only, neither images nor splits."""
 
 
 class Options(Record):
-    """What becomes of labels that the report leaves open; the radiologists' labels leave none."""
+    """The label policy for uncertain and missing mentions in reports; radiologists' labels have neither."""
 
     uncertain: Literal["negative", "positive", "ignored"] = "negative"
-    """A finding of which the report is not certain (-1.0)."""
+    """A finding that the report calls uncertain (-1.0)."""
     missing: Literal["negative", "ignored"] = "negative"
-    """A finding that the report does not mention (an empty cell). Ignored, No Finding is never negative."""
+    """A finding that the report does not mention (an empty cell). If ignored, No Finding is never negative."""
 
 
 def label_files(folder: Path, options: Options) -> list[Path]:
-    """The tables of the training and the validation images, and of the test images where it is there."""
+    """The tables of the training and the validation images, and of the test images if it is there."""
     below = sorted(folder.glob("*/train.csv"))
-    remedy = f"did you mean {below[0].parent}?" if below else "fetch it from Stanford, or mend the archive's folder"
+    remedy = f"did you mean {below[0].parent}?" if below else "fetch it from Stanford, or correct the archive's folder"
     return list(_tables(folder, remedy=remedy).values())
 
 
@@ -101,7 +101,7 @@ def read_pixels(folder: Path, case: Mapping[str, Any]) -> np.ndarray:
 
 
 def _tables(folder: Path, *, remedy: str = "") -> dict[str, Path]:
-    """The table of each official split that is there."""
+    """The table of each official split; that of the test set may be absent."""
     tables = {split: first_there(folder, names=[name], remedy=remedy) for split, name in SPLIT_FILES.items()}
     test = next((folder / name for name in TEST_FILES if (folder / name).is_file()), None)
     return tables | ({"test": test} if test else {})
@@ -109,13 +109,13 @@ def _tables(folder: Path, *, remedy: str = "") -> dict[str, Path]:
 
 def _cases(table: Path, *, split: str, options: Options) -> pd.DataFrame:
     """The images of one table."""
-    # the test set tells no more of its patients than their images
+    # the test set's table states neither sex nor age nor projection
     optional = ["sex", "age", "projection"] if split == "test" else []
     sheet = read_sheet(table, columns=COLUMNS | _mentions.columns(CARD.labels), optional=optional)
     refuse_empty(sheet, columns=["path"], file=table)
     place = _places(sheet["path"], table=table)
     refuse_twice(place, columns=["file"], file=table)
-    known = pd.DataFrame(
+    metadata = pd.DataFrame(
         {
             "case": place["file"].str.rpartition(".")[0],
             "patient": place["patient"],
@@ -129,23 +129,23 @@ def _cases(table: Path, *, split: str, options: Options) -> pd.DataFrame:
         }
     )
     policy = {"uncertain": options.uncertain, "missing": options.missing}
-    return pd.concat([known, _mentions.targets(sheet, labels=CARD.labels, file=table, **policy)], axis=1)
+    return pd.concat([metadata, _mentions.targets(sheet, labels=CARD.labels, file=table, **policy)], axis=1)
 
 
 def _places(paths: pd.Series, *, table: Path) -> pd.DataFrame:
-    """What a path tells: the file below the archive's folder, the patient, the study, and whether it is a lateral."""
+    """The parts of each path: the file below the archive's folder, the patient, the study, and the projection."""
     place = paths.str.extract(PLACE)
-    strange = place["file"].isna().to_numpy()
-    if strange.any():
-        line = int(strange.argmax())
-        remedy = "a path ends in train/patientNNNNN/studyN/viewN_frontal.jpg or the like"
-        nameless = f"line {line + 2} has a path of another form ({int(strange.sum())} such lines)"
-        what = f"line {line + 2} has the path {paths.iloc[line]!r}"
-        raise UserError(what, file=table, remedy=remedy, nameless=nameless)
+    invalid = place["file"].isna().to_numpy()
+    if invalid.any():
+        line = int(invalid.argmax())
+        remedy = "paths must end like train/patientNNNNN/studyN/viewN_frontal.jpg"
+        nameless = f"line {line + 2} has a path of another form ({int(invalid.sum())} such lines)"
+        thing = f"line {line + 2} has the path {paths.iloc[line]!r}"
+        raise UserError(thing, file=table, remedy=remedy, nameless=nameless)
     lateral = place["file"].str.contains("_lateral")
     return place.assign(view=np.where(lateral, "Lateral", "Frontal"))
 
 
 def _age(text: str) -> float:
-    """Years; the archive's patients are adults, so 0 stands for unknown."""
+    """Age in years; the archive's patients are adults, so 0 means unknown."""
     return in_years(text) or np.nan

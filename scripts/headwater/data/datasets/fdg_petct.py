@@ -1,4 +1,4 @@
-"""FDG-PET-CT-Lesions: whole-body CT of 900 patients in Tübingen, taken with PET, with one of three cancers or none."""
+"""FDG-PET-CT-Lesions: whole-body CT of 900 patients in Tübingen, from PET-CT, with one of three cancers or none."""
 
 from pathlib import Path
 from typing import Literal
@@ -31,7 +31,7 @@ CARD = Card(
 )
 
 TABLES = ("fdg_metadata.csv", "home/rakuest1/fdg_metadata.csv")
-"""The table beside the images, or as deep as the publisher's zip has it."""
+"""The table beside the images, or in the folders of the publisher's zip."""
 
 IMAGES = "FDG-PET-CT-Lesions"
 
@@ -45,21 +45,21 @@ COLUMNS = {
     "age": ("age",),
     "sex": ("sex",),
 }
-"""The columns of the table; only some releases say where each series lies, which tells examinations apart."""
+"""The columns of the table; only some releases have the location of each series, which identifies examinations."""
 
-TOLD = ["diagnosis", "age", "sex"]
+METADATA = ["diagnosis", "age", "sex"]
 
 
 class Options(Record):
     """Which of an examination's CT volumes is read."""
 
     volume: Literal["CT", "CTres"] = "CT"
-    """CT as it was taken, as arXiv 2410.14524 has it, or resampled to the coarser grid of the PET."""
+    """CT as acquired, as in arXiv 2410.14524, or resampled to the coarser grid of the PET."""
 
 
 def label_files(folder: Path, options: Options) -> list[Path]:
     """The table of series."""
-    remedy = "fetch it with the NIfTI release, or mend the archive's folder"
+    remedy = "fetch it with the NIfTI release, or correct the archive's folder"
     return [first_there(folder, names=TABLES, remedy=remedy)]
 
 
@@ -72,13 +72,13 @@ def read_cases(folder: Path, options: Options) -> pd.DataFrame:
     """The catalogue: one row per slice, examination by examination; the diagnosis is that of the examination."""
     (table,) = label_files(folder, options)
     examinations = _examinations(folder)
-    volumes = [{**one, "file": f"{one['file']}/{options.volume}.nii.gz"} for one in examinations.to_dict("records")]
+    volumes = [{**row, "file": f"{row['file']}/{options.volume}.nii.gz"} for row in examinations.to_dict("records")]
     listed = _volumes.listed(folder, volumes)
-    told = _told(_sheet(table), examinations, file=table).loc[listed["series"]].reset_index(drop=True)
-    diagnosis = told["diagnosis"]
+    metadata = _metadata(_sheet(table), examinations, file=table).loc[listed["series"]].reset_index(drop=True)
+    diagnosis = metadata["diagnosis"]
     targets = {TARGET + label: (diagnosis == label).where(diagnosis != "").astype("float32") for label in CARD.labels}
-    known = listed.assign(site="", split="", sex=told["sex"], age=told["age"])
-    return pd.concat([known, pd.DataFrame(targets)], axis=1)
+    cases = listed.assign(site="", split="", sex=metadata["sex"], age=metadata["age"])
+    return pd.concat([cases, pd.DataFrame(targets)], axis=1)
 
 
 read_pixels = _volumes.read_pixels
@@ -86,21 +86,21 @@ read_scan = _volumes.read_scan
 
 
 def _examinations(folder: Path) -> pd.DataFrame:
-    """Each examination that lies there: patient, study, series and the folder of its volumes; refused if none does."""
+    """Patient, study, series and folder of each examination in the folder; a folder without any is refused."""
     home = folder / IMAGES if (folder / IMAGES).is_dir() else folder
     places = sorted(place for place in home.glob("PETCT_*/*") if place.is_dir())
     if not places:
-        nothing = "has no PETCT_*/STUDY folders"
-        raise UserError(nothing, file=home, remedy="fetch the NIfTI release", nameless=nothing)
-    told = [
+        thing = "has no PETCT_*/STUDY folders"
+        raise UserError(thing, file=home, remedy="fetch the NIfTI release", nameless=thing)
+    rows = [
         {"patient": place.parent.name, "study": place.name, "series": f"{place.parent.name}/{place.name}"}
         for place in places
     ]
-    return pd.DataFrame(told).assign(file=[str(place.relative_to(folder)) for place in places])
+    return pd.DataFrame(rows).assign(file=[str(place.relative_to(folder)) for place in places])
 
 
 def _sheet(file: Path) -> pd.DataFrame:
-    """What the table tells, a line each, words as we spell them."""
+    """The lines of the table, with diagnoses in the spelling of our labels."""
     sheet = read_sheet(file, columns=COLUMNS, optional=("location",))
     refuse_empty(sheet, columns=["patient"], file=file)
     spelt = sheet["diagnosis"].str.upper().str.replace(r"[\s-]+", "_", regex=True)
@@ -109,36 +109,38 @@ def _sheet(file: Path) -> pd.DataFrame:
     return sheet.assign(sex=sheet["sex"].where(sheet["sex"].isin(["F", "M"]), ""), age=sheet["age"].map(in_years))
 
 
-def _told(sheet: pd.DataFrame, examinations: pd.DataFrame, *, file: Path) -> pd.DataFrame:
-    """Diagnosis, age and sex by series: of the lines that name the examination's folder, else of all its patient's.
+def _metadata(sheet: pd.DataFrame, examinations: pd.DataFrame, *, file: Path) -> pd.DataFrame:
+    """Diagnosis, age and sex by series: from the lines with the examination's folder, else from all of its patient's.
 
-    Lines of one patient may tell several diagnoses; which is whose is then unknown. Those of one examination may not.
+    If a patient's lines disagree, it is unknown which belongs to the examination. Lines of one examination must agree.
     """
     sheet = sheet.assign(study=sheet["location"].map(_study_in))
-    by_patient = sheet[["patient", *TOLD]].drop_duplicates().set_index("patient")
-    by_study = sheet.loc[sheet["study"] != "", ["patient", "study", *TOLD]].drop_duplicates()
+    by_patient = sheet[["patient", *METADATA]].drop_duplicates().set_index("patient")
+    by_study = sheet.loc[sheet["study"] != "", ["patient", "study", *METADATA]].drop_duplicates()
     by_study = by_study.set_index(by_study.pop("patient") + "/" + by_study.pop("study"))
     if by_study.index.duplicated().any():
         twice = by_study.index[by_study.index.duplicated()][0]
-        what = "tells two things of one examination"
-        raise UserError(f"{what}, {twice}", file=file, remedy="leave the one that is right", nameless=what)
+        thing = "has contradicting lines for one examination"
+        raise UserError(f"{thing}, {twice}", file=file, remedy="keep the correct one", nameless=thing)
     rows = {}
-    for one in examinations.itertuples():
-        known = one.series in by_study.index
-        rows[one.series] = by_study.loc[one.series] if known else _agreed(by_patient, one.patient)
-    return pd.DataFrame.from_dict(rows, orient="index")[TOLD]
+    for examination in examinations.itertuples():
+        series, patient = examination.series, examination.patient
+        rows[series] = by_study.loc[series] if series in by_study.index else _agreed(by_patient, patient)
+    return pd.DataFrame.from_dict(rows, orient="index")[METADATA]
 
 
 def _study_in(location: str) -> str:
-    """The folder of an examination in the path of one of its series, if the path tells it."""
+    """The folder of an examination in the path of one of its series; "" if it is not in the path."""
+    # paths may have Windows separators
     parts = location.replace("\\", "/").strip("/").split("/")
     at = next((place for place, part in enumerate(parts) if part.startswith("PETCT_")), None)
     return parts[at + 1].strip() if at is not None and len(parts) > at + 1 else ""
 
 
 def _agreed(by_patient: pd.DataFrame, patient: str) -> pd.Series:
-    """What all lines of a patient agree on; the rest is unknown."""
+    """The values on which all lines of a patient agree; the others are unknown."""
     lines = by_patient.loc[by_patient.index == patient]
     unknown = {"diagnosis": "", "age": np.nan, "sex": ""}
-    agreed = {column: lines[column].iloc[0] for column in TOLD if len(set(lines[column].fillna(-1))) == 1}
+    # NaN is filled, as NaN differs from itself in a set
+    agreed = {column: lines[column].iloc[0] for column in METADATA if len(set(lines[column].fillna(-1))) == 1}
     return pd.Series(unknown | agreed)

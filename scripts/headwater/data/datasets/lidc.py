@@ -1,7 +1,7 @@
-"""LIDC-IDRI: 1,018 CT of the chest of 1,010 patients from seven American centres, some with nodules of the lung.
+"""LIDC-IDRI: 1,018 chest CT of 1,010 patients from seven American centres, some with lung nodules.
 
-Its slices are a corpus to pre-train on. What four readers marked, in an XML file beside each CT, is not read, and the
-chest radiographs of some patients are left out.
+Its slices are a corpus for pre-training. The annotations of four radiologists, in an XML file beside each CT, are not
+read, and the chest radiographs of some patients are left out.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,25 +38,25 @@ PATIENTS = "LIDC-IDRI-[0-9]*"
 HEADER = ("PatientID", "PatientSex", "PatientAge")
 
 TRIED = 3
-"""Files of a series of which one must tell what it is; if none does, its files are cases, and rejects."""
+"""Files of a series that are tried for its modality; if none can be read, its files are listed, and become rejects."""
 
 
 def label_files(folder: Path, options: Record) -> list[Path]:
-    """The first DICOM file, because nothing but the folders themselves lists the cases."""
+    """The first DICOM file, because cases are listed by the folders alone and no table exists."""
     for series in _series(folder):
         for file in sorted(series.glob("*.dcm")):
             return [file]
-    nothing = f"has no {PATIENTS}/STUDY/SERIES/*.dcm"
-    remedy = "fetch it from TCIA as DICOM, or mend the archive's folder"
-    raise UserError(nothing, file=folder, remedy=remedy, nameless=nothing)
+    thing = f"has no {PATIENTS}/STUDY/SERIES/*.dcm"
+    remedy = "fetch it from TCIA as DICOM, or correct the archive's folder"
+    raise UserError(thing, file=folder, remedy=remedy, nameless=thing)
 
 
 def read_cases(folder: Path, options: Record) -> pd.DataFrame:
-    """The catalogue: one row per file of each CT series; the folder says whose it is."""
+    """The catalogue: one row per file of each CT series; the patient is that of the folder."""
     label_files(folder, options)
     rows = [row for series in _series(folder) for row in _files(series, folder=folder)]
     if not rows:
-        raise UserError("holds no series of CT", file=folder, remedy="fetch it again", nameless="holds no series of CT")
+        raise UserError("has no series of CT", file=folder, remedy="fetch it again", nameless="has no series of CT")
     unknown = {"site": "", "split": "", "sex": "", "age": np.nan, "view": "", "position": np.nan}
     return pd.DataFrame(rows).assign(**unknown)
 
@@ -70,9 +70,9 @@ def read_pixels(folder: Path, case: Mapping[str, Any]) -> np.ndarray:
 
 
 def read_scan(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, Any]]:
-    """What became of each file of a series, by its place among the rows; slices from the feet to the head.
+    """(position among the rows, slice) of each file of a series, from the feet to the head.
 
-    A slice whose header names another patient than its folder is refused.
+    A slice whose header names another patient than its folder is rejected.
     """
     from headwater.data.io.slices import dicom_slices, read_words
 
@@ -80,12 +80,12 @@ def read_scan(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple
     for slice_ in dicom_slices(list(places)):
         place = places[slice_.file]
         if slice_.pixels is not None:
-            told, patient = read_words(slice_.file, HEADER), rows[place]["patient"]
-            if told["PatientID"] not in ("", patient):
+            header, patient = read_words(slice_.file, HEADER), rows[place]["patient"]
+            if header["PatientID"] not in ("", patient):
                 reason = f"{slice_.file}: is of another patient than its folder says"
                 slice_ = slice_._replace(pixels=None, reason=reason)
-            sex = told["PatientSex"].upper()[:1]
-            slice_ = slice_._replace(person={"sex": sex if sex in "FM" else "", "age": in_years(told["PatientAge"])})
+            sex = header["PatientSex"].upper()[:1]
+            slice_ = slice_._replace(person={"sex": sex if sex in "FM" else "", "age": in_years(header["PatientAge"])})
         yield place, slice_
 
 
@@ -97,18 +97,21 @@ def _series(folder: Path) -> Iterator[Path]:
 
 
 def _files(series: Path, *, folder: Path) -> Iterator[dict[str, str]]:
-    """A row for each file of a series, if that is a CT."""
+    """A row for each file of a series, if it is a CT or cannot be read."""
     files = sorted(series.glob("*.dcm"))
     if _modality(files[:TRIED]) not in ("CT", ""):
         return
     patient, study = series.parent.parent.name, series.parent.name
-    told = {"patient": patient, "study": study, "series": f"{patient}/{study}/{series.name}"}
+    name = f"{patient}/{study}/{series.name}"
     for file in files:
-        yield {**told, "case": f"{told['series']}/{file.stem}", "file": str(file.relative_to(folder))}
+        yield {
+            **{"patient": patient, "study": study, "series": name},
+            **{"case": f"{name}/{file.stem}", "file": str(file.relative_to(folder))},
+        }
 
 
 def _modality(files: Sequence[Path]) -> str:
-    """What the first of these files that can be read was taken with; "" where none can."""
+    """The modality of the first of these files that can be read; "" if none can."""
     from headwater.data.io.slices import read_words
 
     for file in files:

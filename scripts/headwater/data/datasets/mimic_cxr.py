@@ -1,7 +1,7 @@
-"""MIMIC-CXR-JPG: 377,110 chest radiographs of a hospital in Boston, with 14 labels read from reports.
+"""MIMIC-CXR-JPG: 377,110 chest radiographs of a hospital in Boston, with 14 labels from reports.
 
-Labels are those of a report, hence of all images of its study. Release 2.0.0 is read as well as 2.1.0; the latter adds
-what radiologists found in some reports of the test images.
+Labels are those of a report, and so of all images of its study. Releases 2.0.0 and 2.1.0 are read; the latter adds
+labels by radiologists for some reports of the test split.
 """
 
 from collections.abc import Mapping
@@ -62,7 +62,7 @@ FILES = {
 SPLITS = {"train": "train", "validate": "validation", "test": "test"}
 
 SPELLINGS = {"Lung Opacity": ("Lung Opacity", "Airspace Opacity")}
-"""Labels that the radiologists' table writes differently."""
+"""Labels with another spelling in the radiologists' table."""
 
 IMAGE = {"case": ("dicom_id",)}
 IMAGES = IMAGE | {"patient": ("subject_id",), "study": ("study_id",), "split": ("split",)}
@@ -71,34 +71,34 @@ REPORTS = {"study": ("study_id",), **_mentions.columns(CARD.labels, spellings=SP
 """The columns of each table."""
 
 LABEL_OPTIONS = ("labeller", "test_labels", "uncertain", "missing")
-"""Options that say what labels mean, and change neither images nor splits."""
+"""Options that change labels only, neither images nor splits."""
 
 
 class Options(Record):
-    """Whose labels count, and what becomes of those that the report leaves open."""
+    """Whose labels are used, and the label policy for uncertain and missing mentions."""
 
     labeller: Literal["chexpert", "negbio"] = "chexpert"
-    """Which of the two programs read the reports."""
+    """Which of the two programs labelled the reports."""
     test_labels: Literal["labeller", "radiologists"] = "labeller"
-    """Who labelled the test images: the program, or radiologists (release 2.1.0). These labelled some of the test
-    reports only; the images of the others are then unknown."""
+    """Who labelled the test split: the program, or radiologists (release 2.1.0). The latter labelled some of the test
+    reports only; images of the others are then unknown."""
     uncertain: Literal["negative", "positive", "ignored"] = "negative"
-    """A finding of which the report is not certain (-1.0)."""
+    """A finding that the report calls uncertain (-1.0)."""
     missing: Literal["negative", "ignored"] = "negative"
-    """A finding that the report does not mention (an empty cell). Ignored, No Finding is never negative. Images whose
-    report was not labelled at all are always unknown."""
+    """A finding that the report does not mention (an empty cell). If ignored, No Finding is never negative. Images
+    whose report was not labelled at all are always unknown."""
 
 
 def label_files(folder: Path, options: Options) -> list[Path]:
-    """The tables of splits and views, and those of the labels that count."""
+    """The tables of splits, of projections and of the labels that are used."""
     return list(sheets(folder, options))
 
 
 def sheets(folder: Path, options: Options) -> dict[Path, dict[str, tuple[str, ...]]]:
-    """The columns of the tables that count."""
-    readers = [options.labeller, *(["radiologists"] if options.test_labels == "radiologists" else [])]
+    """The columns of the tables that are read."""
+    labellers = [options.labeller, *(["radiologists"] if options.test_labels == "radiologists" else [])]
     images = {_table(folder, "split"): IMAGES, _table(folder, "metadata"): VIEWS}
-    return images | {_table(folder, reader): REPORTS for reader in readers}
+    return images | {_table(folder, labeller): REPORTS for labeller in labellers}
 
 
 def read_cases(folder: Path, options: Options) -> pd.DataFrame:
@@ -108,7 +108,7 @@ def read_cases(folder: Path, options: Options) -> pd.DataFrame:
     targets = _targets(_table(folder, options.labeller), studies=images["study"], **policy)
     if options.test_labels == "radiologists":
         test = images["split"] == "test"
-        table = _table(folder, "radiologists", remedy="fetch release 2.1.0, or say test_labels: labeller")
+        table = _table(folder, "radiologists", remedy="fetch release 2.1.0, or set test_labels: labeller")
         targets[test] = _targets(table, studies=images.loc[test, "study"], **policy)
     return pd.concat([images, targets], axis=1)
 
@@ -119,18 +119,18 @@ def read_pixels(folder: Path, case: Mapping[str, Any]) -> np.ndarray:
 
 
 def _names(folder: Path, which: str) -> list[Path]:
-    """Under which names a table may lie in the folder."""
+    """The names that a table may have in the folder."""
     return [folder / f"{FILES[which]}.gz", folder / FILES[which]]
 
 
 def _table(folder: Path, which: str, *, remedy: str = "") -> Path:
-    """Where a table lies; refused if it is not there."""
+    """The path of a table; refused if it is missing."""
     names = [file.name for file in _names(folder, which)]
-    return first_there(folder, names=names, remedy=remedy or "fetch it from PhysioNet, or mend the archive's folder")
+    return first_there(folder, names=names, remedy=remedy or "fetch it from PhysioNet, or correct the archive's folder")
 
 
 def _images(folder: Path) -> pd.DataFrame:
-    """All that is known of the images but their labels."""
+    """The catalogue without its targets."""
     table, metadata = _table(folder, "split"), _table(folder, "metadata")
     sheet, views = read_sheet(table, columns=IMAGES), read_sheet(metadata, columns=VIEWS)
     refuse_empty(sheet, columns=list(IMAGES), file=table)
@@ -141,8 +141,8 @@ def _images(folder: Path) -> pd.DataFrame:
     patient, study = sheet["patient"], sheet["study"]
     file = "files/p" + patient.str[:2] + "/p" + patient + "/s" + study + "/" + sheet["case"] + ".jpg"
     view = sheet["case"].map(views.set_index("case")["view"])
-    known = sheet.assign(file=file, split=sheet["split"].map(SPLITS), view=view)
-    return known.assign(site="", sex="", age=np.nan)
+    images = sheet.assign(file=file, split=sheet["split"].map(SPLITS), view=view)
+    return images.assign(site="", sex="", age=np.nan)
 
 
 def _refuse_other_images(listed: pd.Series, described: pd.Series, *, table: Path, metadata: Path) -> None:
@@ -150,9 +150,9 @@ def _refuse_other_images(listed: pd.Series, described: pd.Series, *, table: Path
     for names, others, file, other in ((listed, described, metadata, table), (described, listed, table, metadata)):
         absent = names[~names.isin(others)]
         if len(absent):
-            there = f"in {other.name} ({len(absent)} such images)"
-            what, nameless = f"lacks {absent.iloc[0]}, which is {there}", f"lacks an image which is {there}"
-            raise UserError(what, file=file, remedy="use the tables of one release", nameless=nameless)
+            where = f"in {other.name} ({len(absent)} such images)"
+            thing, nameless = f"lacks {absent.iloc[0]}, which is {where}", f"lacks an image which is {where}"
+            raise UserError(thing, file=file, remedy="use the tables of one release", nameless=nameless)
 
 
 def _targets(table: Path, *, studies: pd.Series, uncertain: str, missing: str) -> pd.DataFrame:
@@ -160,8 +160,8 @@ def _targets(table: Path, *, studies: pd.Series, uncertain: str, missing: str) -
     sheet = read_sheet(table, columns=REPORTS)
     refuse_empty(sheet, columns=["study"], file=table)
     refuse_twice(sheet, columns=["study"], file=table)
-    told = _mentions.targets(sheet, labels=CARD.labels, uncertain=uncertain, missing=missing, file=table)
+    targets = _mentions.targets(sheet, labels=CARD.labels, uncertain=uncertain, missing=missing, file=table)
     if not sheet["study"].isin(studies).any():
-        what = "labels no study of these images"
-        raise UserError(what, file=table, remedy="use the tables of one release", nameless=what)
-    return told.set_index(sheet["study"]).reindex(studies).set_index(studies.index)
+        thing = "labels no study of these images"
+        raise UserError(thing, file=table, remedy="use the tables of one release", nameless=thing)
+    return targets.set_index(sheet["study"]).reindex(studies).set_index(studies.index)

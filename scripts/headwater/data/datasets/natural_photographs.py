@@ -1,9 +1,9 @@
-"""Crops of the two photographs that scikit-learn ships: pictures of the everyday world that need no download.
+"""Crops of the two photographs that scikit-learn ships: natural images that need no download.
 
-The task is to tell from which part of which photograph a crop comes: each photograph is divided into 3 x 4 cells, and
-a crop belongs to the cell of its centre. It serves as a corpus to pre-train on. What stands in for a patient is a ninth
-of a cell, so no two splits share a crop's centre; but crops of neighbouring ninths overlap, so scores on this archive's
-own validation or test split say little about new photographs.
+The task is to tell from which part of which photograph a crop comes: each photograph is divided into 3 x 4 regions, and
+a crop belongs to the region of its centre. It serves as a corpus for pre-training. Each region is divided into ninths
+that count as patients, so no two splits share a crop's centre; but crops of neighbouring ninths overlap, so scores on
+this archive's own validation or test split say little about new photographs.
 """
 
 import re
@@ -25,9 +25,9 @@ from headwater.data.tables import TARGET
 
 PHOTOGRAPHS = ("china", "flower")
 ROWS, COLUMNS = 3, 4
-"""Cells of a photograph, down and across."""
+"""Regions of a photograph, down and across."""
 PARTS = 3
-"""Each cell is divided into PARTS x PARTS stand-ins for patients."""
+"""Each region is divided into PARTS x PARTS parts, which count as patients."""
 
 LABELS = tuple(
     f"{photograph} r{row} c{column}" for photograph in PHOTOGRAPHS for row in range(ROWS) for column in range(COLUMNS)
@@ -55,11 +55,11 @@ class Options(Record):
 
 
 def read_cases(folder: Path, options: Options) -> pd.DataFrame:
-    """The catalogue of all crops, photograph by photograph; `folder` is not used: the pictures come with software."""
+    """The catalogue of all crops, photograph by photograph; `folder` is ignored: scikit-learn has the photographs."""
     rows = [row for name in PHOTOGRAPHS for row in _crops(name, crop=options.crop, stride=options.stride)]
     if absent := set(LABELS) - {row["label"] for row in rows}:
         raise UserError(
-            f"natural_photographs: {len(absent)} of {len(LABELS)} regions hold no crop's centre",
+            f"natural_photographs: {len(absent)} of {len(LABELS)} regions have no crop's centre",
             remedy="use smaller crops or a smaller stride",
         )
     table = pd.DataFrame(rows).assign(study="", site="", split="", sex="", age=np.nan, view="")
@@ -70,11 +70,11 @@ def read_cases(folder: Path, options: Options) -> pd.DataFrame:
 
 def read_pixels(folder: Path, case: Mapping[str, Any]) -> np.ndarray:
     """One crop, uint8 (height, width, 3)."""
-    found = re.fullmatch(r"(\w+)-x(\d+)-y(\d+)-(\d+)", case["case"])
-    if not found or found[1] not in PHOTOGRAPHS:
-        raise UserError(f"{case['case']!r} names no crop of a photograph", remedy="prepare the archive again")
-    x, y, crop = (int(number) for number in found.groups()[1:])
-    return _photograph(found[1])[y : y + crop, x : x + crop]
+    match = re.fullmatch(r"(\w+)-x(\d+)-y(\d+)-(\d+)", case["case"])
+    if not match or match[1] not in PHOTOGRAPHS:
+        raise UserError(f"{case['case']!r} is not a crop of a photograph", remedy="prepare the archive again")
+    x, y, crop = (int(number) for number in match.groups()[1:])
+    return _photograph(match[1])[y : y + crop, x : x + crop]
 
 
 def label_files(folder: Path, options: Options) -> list[Path]:
@@ -83,7 +83,7 @@ def label_files(folder: Path, options: Options) -> list[Path]:
 
 
 def _crops(name: str, *, crop: int, stride: int) -> list[dict[str, str]]:
-    """Each crop of a photograph with its region and what stands in for its patient."""
+    """Each crop of a photograph with its region and its part, which counts as its patient."""
     height, width = _photograph(name).shape[:2]
     rows = []
     for y in range(0, height - crop + 1, stride):
@@ -113,10 +113,8 @@ def _photograph(name: str) -> np.ndarray:
 
 
 def _file(name: str) -> Path:
-    """Where scikit-learn keeps a photograph; found without importing it."""
+    """The file of a photograph within scikit-learn, located without importing it, as planning asks for it."""
     library = find_spec("sklearn")
     if library is None or library.origin is None:
-        raise UserError(
-            "scikit-learn is not installed, and its photographs come with it", remedy="install scikit-learn"
-        )
+        raise UserError("scikit-learn, which has the photographs, is not installed", remedy="install scikit-learn")
     return Path(library.origin).parent / "datasets" / "images" / f"{name}.jpg"

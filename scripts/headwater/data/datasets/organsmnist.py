@@ -1,4 +1,4 @@
-"""OrganSMNIST of MedMNIST: 25,211 small sagittal cut-outs of CT, each around one of eleven organs of the abdomen."""
+"""OrganSMNIST of MedMNIST: 25,211 small sagittal crops of CT, each around one of eleven organs."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,44 +45,44 @@ CARD = Card(
 )
 
 PARTS = {"train": "train", "val": "validation", "test": "test"}
-"""How the arrays of a split are called, and how we call it."""
+"""Names of splits in the arrays, and ours."""
 
 
 class Options(Record):
     """Which of the four sizes is read."""
 
     pixels: Literal[28, 64, 128, 224] = 28
-    """Width and height of the cut-outs; the published study enlarges those of 28 pixels."""
+    """Width and height of the crops; the published study enlarges those of 28 pixels."""
 
 
 def label_files(folder: Path, options: Options) -> list[Path]:
     """The archive's one file, which holds images and labels."""
-    remedy = "fetch it from Zenodo (10519652), or say another size by the option `pixels`"
+    remedy = "fetch it from Zenodo (10519652), or set another size by the option `pixels`"
     return [first_there(folder, names=[file_of(options.pixels)], remedy=remedy)]
 
 
 def file_of(pixels: int) -> str:
-    """The name of the file that holds cut-outs of a size."""
+    """The name of the file with crops of a size."""
     return f"organsmnist_{pixels}.npz" if pixels in (64, 128, 224) else "organsmnist.npz"
 
 
 def read_cases(folder: Path, options: Options) -> pd.DataFrame:
-    """The catalogue: one row per image, split by split in the order of the arrays; the image stands for its patient."""
+    """The catalogue: one row per image, split by split in the order of the arrays; each image counts as a patient."""
     (file,) = label_files(folder, options)
     parts = [_of_split(file, part, split=split) for part, split in PARTS.items()]
     return pd.concat(parts, ignore_index=True).assign(study="", site="", sex="", age=np.nan, view="")
 
 
 def read_pixels(folder: Path, case: Mapping[str, Any]) -> np.ndarray:
-    """One cut-out: uint8 (height, width)."""
+    """One crop: uint8 (height, width)."""
     part, _, number = case["case"].rpartition("-")
     if part not in PARTS or not number.isdecimal():
-        raise UserError(f"{case['case']!r} names no image of an array", remedy="prepare the archive again")
+        raise UserError(f"{case['case']!r} is not an image of an array", remedy="prepare the archive again")
     return grey_if_equal(np.atleast_3d(read_one(folder / case["file"], f"{part}_images", position=int(number))))
 
 
 def _of_split(file: Path, part: str, *, split: str) -> pd.DataFrame:
-    """The cases of one split with their one organ; refuses arrays that do not fit each other."""
+    """The cases of one split, each with one organ; refuses arrays that do not fit each other."""
     shape, kind = shape_of(file, f"{part}_images")
     if kind != np.uint8 or len(shape) not in (3, 4) or shape[3:] not in ((), (3,)):
         what = f"array '{part}_images' is {kind} {shape}, not uint8 (images, height, width)"
@@ -91,11 +91,12 @@ def _of_split(file: Path, part: str, *, split: str) -> pd.DataFrame:
     if len(organs) != shape[0]:
         what = f"has {shape[0]} images and {len(organs)} labels in {split}"
         raise UserError(what, file=file, remedy="fetch it again", nameless=what)
-    strange = ~np.isin(organs, np.arange(len(CARD.labels)))
-    if strange.any():
-        what = f"'{part}_labels' names no organ in row {int(strange.argmax())} ({int(strange.sum())} such rows)"
-        raise UserError(what, file=file, remedy=f"0 to {len(CARD.labels) - 1}", nameless=what)
+    invalid = ~np.isin(organs, np.arange(len(CARD.labels)))
+    if invalid.any():
+        what = f"'{part}_labels' names no organ in row {int(invalid.argmax())} ({int(invalid.sum())} such rows)"
+        remedy = f"organs are numbers from 0 to {len(CARD.labels) - 1}; fetch it again"
+        raise UserError(what, file=file, remedy=remedy, nameless=what)
     names = pd.Series([f"{part}-{number:05d}" for number in range(len(organs))], dtype=str)
-    known = pd.DataFrame({"case": names, "patient": names, "file": file.name, "split": split})
+    cases = pd.DataFrame({"case": names, "patient": names, "file": file.name, "split": split})
     targets = {TARGET + label: (organs == number).astype("float32") for number, label in enumerate(CARD.labels)}
-    return pd.concat([known, pd.DataFrame(targets)], axis=1)
+    return pd.concat([cases, pd.DataFrame(targets)], axis=1)

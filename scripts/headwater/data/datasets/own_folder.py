@@ -1,4 +1,4 @@
-"""A folder of your own: single images, and one CSV that says of each image whose it is and what it shows."""
+"""A folder of your own: single images, and one CSV with the patient and the labels of each image."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,7 +33,7 @@ TIFFS = (".tif", ".tiff")
 DICOMS = (".dcm", ".dicom")
 
 PLACES = ("file", "patient", "study", "series", "position", "split", "sex", "age", "site", "view")
-"""The columns that are no label, each named by the option that is called so."""
+"""The columns that are not labels; the option of the same name gives each one's name in the CSV."""
 
 NEEDED = ("file", "patient")
 
@@ -42,31 +42,31 @@ SEXES = {"f": "F", "female": "F", "w": "F", "m": "M", "male": "M"}
 VALUES = {"": np.nan, "0": 0.0, "0.0": 0.0, "1": 1.0, "1.0": 1.0}
 
 LABEL_OPTIONS = ("table", "file", "labels", "classes", "title", "licence", "modality")
-"""Options that say what labels mean, and change neither images nor splits."""
+"""Options that change labels only, neither images nor splits."""
 
 
 class Options(Record):
-    """Which column says what. A column that is named must be there; one of the default name is read where it is."""
+    """The names of the columns. A column that is set must be there; one of a default name is read if it is there."""
 
     table: str = "cases.csv"
-    """The CSV below the folder: a line per image, the first line names the columns."""
+    """The CSV below the folder: one line per image, the first line has the names of the columns."""
     file: str = "file"
-    """Where the image lies below the folder: PNG, JPEG, TIFF, or DICOM of one frame."""
+    """Path of the image below the folder: PNG, JPEG, TIFF, or DICOM of one frame."""
     patient: str = "patient"
-    """Whose image it is; "" says that nobody knows, and each image stands for a patient."""
+    """Patient of the image; "" if unknown, and each image then counts as a patient."""
     labels: tuple[str, ...] = ()
-    """Columns that hold 1 (present), 0 (absent) or nothing (unknown); none takes all that no other option names, and
-    that are not called like one."""
+    """Columns with 1 (present), 0 (absent) or nothing (unknown); by default all that no other option names, and whose
+    name is not that of an option."""
     classes: str = ""
-    """A column that names the one class of each image, in place of a column per label; `labels` may then list them."""
+    """A column with the one class of each image, instead of a column per label; `labels` may then list the classes."""
     split: str = "split"
-    """train, validation or test; nothing in any line draws them by patient."""
+    """train, validation or test; if empty in all lines, splits are drawn by patient."""
     study: str = "study"
-    """The examination that an image belongs to."""
+    """The examination of an image."""
     series: str = "series"
-    """The volume that a slice belongs to."""
+    """The volume of a slice."""
     position: str = "position"
-    """Where in its volume a slice lies, along its normal."""
+    """The position of a slice in its volume, along its normal."""
     sex: str = "sex"
     """F or M, or nothing."""
     age: str = "age"
@@ -76,24 +76,25 @@ class Options(Record):
     view: str = "view"
     """Projection, for the archive's `projections`."""
     title: str = "A folder of one's own"
-    """What tables call this archive."""
+    """The archive's name in tables."""
     licence: str = "your own to know"
-    """Under which terms the images may be used."""
+    """The terms of use of the images."""
     modality: Literal["image", "radiograph", "CT", "MRI", "photograph"] = "image"
-    """What the images are."""
+    """The kind of the images."""
     numbering: str = Field("own_folder", json_schema_extra={"means": "numbering"})
-    """Who numbers the patients: in archives of one numbering a number is one person."""
+    """Who assigned the patient numbers: in archives of one numbering, equal numbers are one person."""
 
 
 def card(options: Options) -> Card:
-    """What the options say of the archive."""
-    told = {"title": options.title, "licence": options.licence, "modality": options.modality}
+    """The card by the options."""
+    described = {"title": options.title, "licence": options.licence, "modality": options.modality}
     task = "multiclass" if options.classes else "multilabel"
-    return CARD.model_copy(update={**told, "task": task, "labels": options.labels, "patients": options.patient != ""})
+    patients = options.patient != ""
+    return CARD.model_copy(update={**described, "task": task, "labels": options.labels, "patients": patients})
 
 
 def labels(folder: Path, options: Options) -> tuple[str, ...]:
-    """The labels that the options name, or else the table."""
+    """The labels by the options, or else by the table."""
     if options.labels:
         return options.labels
     (table,) = label_files(folder, options)
@@ -106,28 +107,29 @@ def labels(folder: Path, options: Options) -> tuple[str, ...]:
 
 def label_files(folder: Path, options: Options) -> list[Path]:
     """The table."""
-    return [first_there(folder, names=[options.table], remedy="name your CSV by the option `table`")]
+    return [first_there(folder, names=[options.table], remedy="give the name of your CSV by the option `table`")]
 
 
 def read_cases(folder: Path, options: Options) -> pd.DataFrame:
-    """The catalogue: one row per line of the table, in its order; every mistake is told with its line and column."""
+    """The catalogue: one row per line of the table, in its order; mistakes are reported with line and column."""
     (table,) = label_files(folder, options)
     named, known = _named(options, table), labels(folder, options)
-    answers = [options.classes] if options.classes else list(known)
-    columns = {place: (column,) for place, column in named.items()} | {f"={name}": (name,) for name in answers}
+    label_columns = [options.classes] if options.classes else list(known)
+    # `=` keeps a label apart from a column of PLACES that has the same name
+    columns = {place: (column,) for place, column in named.items()} | {f"={name}": (name,) for name in label_columns}
     sheet = read_sheet(table, columns=columns)
     cells = pd.DataFrame({place: sheet.get(place, pd.Series("", index=sheet.index)) for place in PLACES})
     refuse_empty(cells, columns=[place for place in ("file", "patient") if place in named], file=table)
     cells["file"] = cells["file"].map(lambda name: Path(name).as_posix())
     refuse_twice(cells, columns=["file"], file=table)
-    _refuse_strange_files(folder, cells["file"], column=named["file"], table=table)
+    _refuse_bad_files(folder, cells["file"], column=named["file"], table=table)
     if (cells["split"] != "").any():
         refuse_empty(cells, columns=["split"], file=table)
     catalogue = cells.assign(
         case=cells["file"],
         patient=cells["patient"].where(cells["patient"] != "", cells["file"]),
-        split=_said(cells["split"].str.lower(), {"": "", **SPLITS}, column=options.split, table=table),
-        sex=_said(cells["sex"].str.lower(), {"": "", **SEXES}, column=options.sex, table=table),
+        split=_mapped(cells["split"].str.lower(), {"": "", **SPLITS}, column=options.split, table=table),
+        sex=_mapped(cells["sex"].str.lower(), {"": "", **SEXES}, column=options.sex, table=table),
         age=_numbers(cells["age"], cells["age"].map(in_years), column=options.age, table=table),
     ).drop(columns=["series", "position"])
     if "series" in named:
@@ -138,7 +140,7 @@ def read_cases(folder: Path, options: Options) -> pd.DataFrame:
 
 
 def read_pixels(folder: Path, case: Mapping[str, Any]) -> np.ndarray:
-    """One image: uint8 (height, width), or with colours (height, width, 3)."""
+    """One image: uint8 (height, width), or in colour (height, width, 3)."""
     path = folder / case["file"]
     if path.suffix.lower() in DICOMS:
         # pydicom is slow to import, and planning reads no pixels
@@ -149,70 +151,72 @@ def read_pixels(folder: Path, case: Mapping[str, Any]) -> np.ndarray:
 
 
 def _named(options: Options, table: Path) -> dict[str, str]:
-    """The column of each thing that the table tells; refuses one that is asked for and not there."""
+    """The column of each entry of PLACES that the table has; a missing column that is set or required is refused."""
     header = read_header(table)
     named = {}
     for place in PLACES:
         column = getattr(options, place)
-        asked = place in options.model_fields_set or place in NEEDED
-        if column and asked and column not in header:
+        required = place in options.model_fields_set or place in NEEDED
+        if column and required and column not in header:
             what = f"line 1 has no column {column!r}, which the option `{place}` names"
-            remedy = f"say {place}: COLUMN; {did_you_mean(column, header)}"
+            remedy = f"set {place}: COLUMN; {did_you_mean(column, header)}"
             raise UserError(what, file=table, remedy=remedy, nameless=what)
         if column in header:
             named[place] = column
     return named
 
 
-def _refuse_strange_files(folder: Path, files: pd.Series, *, column: str, table: Path) -> None:
-    """Refuse images of a form that is not read, that lie elsewhere, or of which not one is there."""
-    known = (*PICTURES, *TIFFS, *DICOMS)
+def _refuse_bad_files(folder: Path, files: pd.Series, *, column: str, table: Path) -> None:
+    """Refuse images in a format that is not read, images outside of the folder, and tables without a single image."""
+    readable = (*PICTURES, *TIFFS, *DICOMS)
     for line, name in enumerate(files, start=2):
         path = Path(name)
         if path.is_absolute() or ".." in path.parts:
-            remedy = "say where it lies below the archive's folder"
-            raise _wrong(table, line, column, f"{name!r} leads out of {folder}", remedy=remedy)
-        if path.suffix.lower() not in known:
-            remedy = f"{', '.join(known)} are read"
-            raise _wrong(table, line, column, f"{name!r} is no image by its ending", remedy=remedy)
+            remedy = "give a path below the archive's folder"
+            raise _bad_cell(table, line, column, f"{name!r} is outside of {folder}", remedy=remedy)
+        if path.suffix.lower() not in readable:
+            remedy = f"use one of {', '.join(readable)}"
+            raise _bad_cell(table, line, column, f"{name!r} has no suffix of an image", remedy=remedy)
+    # a few missing images are rejects; if all are missing, the paths are wrong
     if not any((folder / name).is_file() for name in files):
-        what = f"{files.iloc[0]!r} is not there, nor any of the {len(files)} images"
-        raise _wrong(table, 2, column, what, remedy=f"paths start from {folder}")
+        thing = f"{files.iloc[0]!r} does not exist, nor does any of the {len(files)} images"
+        raise _bad_cell(table, 2, column, thing, remedy=f"give paths below {folder}")
 
 
-def _said(cells: pd.Series, words: Mapping[str, Any], *, column: str, table: Path, remedy: str = "") -> pd.Series:
-    """What each cell means; refuses a word that means nothing, by its line and column."""
-    strange = ~cells.isin(words.keys()).to_numpy()
-    if strange.any():
-        line = int(strange.argmax())
-        known = ", ".join(sorted({repr(word) for word in words if word}))
-        raise _wrong(table, line + 2, column, repr(cells.iloc[line]), remedy=remedy or f"say {known} or nothing at all")
-    return cells.map(words)
+def _mapped(cells: pd.Series, values: Mapping[str, Any], *, column: str, table: Path, remedy: str = "") -> pd.Series:
+    """The value of each cell; a word without a value is refused with its line and column."""
+    invalid = ~cells.isin(values.keys()).to_numpy()
+    if invalid.any():
+        line = int(invalid.argmax())
+        words = ", ".join(sorted({repr(word) for word in values if word}))
+        remedy = remedy or f"use {words} or nothing"
+        # line 1 is the header, and rows count from 0
+        raise _bad_cell(table, line + 2, column, repr(cells.iloc[line]), remedy=remedy)
+    return cells.map(values)
 
 
 def _numbers(cells: pd.Series, numbers: pd.Series, *, column: str, table: Path) -> pd.Series:
-    """Numbers where cells hold something; refuses a cell that makes none, by its line and column."""
-    strange = (numbers.isna() & (cells != "")).to_numpy()
-    if strange.any():
-        line = int(strange.argmax())
-        raise _wrong(
-            table, line + 2, column, repr(cells.iloc[line]), remedy="say a number that makes sense, or nothing"
-        )
+    """The numbers of cells, NaN for empty ones; a cell without a valid number is refused with its line and column."""
+    invalid = (numbers.isna() & (cells != "")).to_numpy()
+    if invalid.any():
+        line = int(invalid.argmax())
+        remedy = "use a plausible number, or nothing"
+        raise _bad_cell(table, line + 2, column, repr(cells.iloc[line]), remedy=remedy)
     return numbers.astype(float)
 
 
 def _targets(sheet: pd.DataFrame, known: tuple[str, ...], *, options: Options, table: Path) -> pd.DataFrame:
-    """A target per label: of its own column, or of the column that names the class."""
+    """A target per label, from its own column or from the column of classes."""
     if options.classes:
-        said = sheet[f"={options.classes}"]
-        _said(said, dict.fromkeys(known), column=options.classes, table=table, remedy=f"say {', '.join(known)}")
-        return pd.DataFrame({TARGET + label: (said == label).astype("float32") for label in known})
-    remedy = "say 1, 0 or nothing, or list the columns of findings by the option `labels`"
-    read = {label: _said(sheet[f"={label}"], VALUES, column=label, table=table, remedy=remedy) for label in known}
+        classes = sheet[f"={options.classes}"]
+        _mapped(classes, dict.fromkeys(known), column=options.classes, table=table, remedy=f"use {', '.join(known)}")
+        return pd.DataFrame({TARGET + label: (classes == label).astype("float32") for label in known})
+    remedy = "use 1, 0 or nothing, or list the columns of labels by the option `labels`"
+    read = {label: _mapped(sheet[f"={label}"], VALUES, column=label, table=table, remedy=remedy) for label in known}
     return pd.DataFrame({TARGET + label: column.astype("float32") for label, column in read.items()}, index=sheet.index)
 
 
-def _wrong(table: Path, line: int, column: str, what: str, *, remedy: str) -> UserError:
-    """A cell that makes no sense."""
+def _bad_cell(table: Path, line: int, column: str, thing: str, *, remedy: str) -> UserError:
+    """The error for an invalid cell."""
     where = f"line {line}, column {column!r}"
-    return UserError(f"{where}: {what}", file=table, remedy=remedy, nameless=f"{where} makes no sense")
+    return UserError(f"{where}: {thing}", file=table, remedy=remedy, nameless=f"{where} is invalid")

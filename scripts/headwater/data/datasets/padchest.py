@@ -1,8 +1,7 @@
-"""PadChest: 160,868 chest radiographs of a hospital in Alicante, with findings that physicians or a model named.
+"""PadChest: 160,868 chest radiographs of a hospital in Alicante, labelled by physicians or by a model.
 
-A finding counts where a report's list names it or a term below it in the archive's tree of terms. Images whose list is
-empty or absent, and those whose list says no more than that nothing has changed or that the report is unusable, are
-unknown for every label.
+A label is present if a report's list has its term or one below it in the archive's tree of terms. Images whose list is
+empty or absent, or only states that nothing has changed or that the report is unusable, are unknown for every label.
 """
 
 import ast
@@ -109,29 +108,29 @@ BELOW = {
     "pneumothorax": ("hydropneumothorax",),
     "tuberculosis": ("tuberculosis sequelae",),
 }
-"""The terms that count for a label beside the one of its own name."""
+"""The terms that count for a label besides the term of its own name."""
 
-SAYS_NOTHING = {"exclude", "suboptimal study", "unchanged", ""}
-"""Terms that tell nothing of what is to be seen."""
+UNINFORMATIVE = {"exclude", "suboptimal study", "unchanged", ""}
+"""Terms that describe no finding, present or absent."""
 
 PHYSICIAN = "physician"
 
 LABEL_OPTIONS = ("labelled_by",)
-"""Options that say what labels mean, and change neither images nor splits."""
+"""Options that change labels only, neither images nor splits."""
 
 
 class Options(Record):
-    """Whose labels count."""
+    """Whose labels are used."""
 
     labelled_by: Literal["all", "physician"] = "all"
-    """All cases, or only those whose findings a physician named: some 27 % of them; the others are left out."""
+    """All cases, or only those labelled by a physician, about 27 % of them; the others are left out."""
 
 
 def label_files(folder: Path, options: Options) -> list[Path]:
     """The table of findings."""
     others = sorted(file.name for file in folder.glob("PADCHEST_*labels*.csv*"))
     names = [name + end for name in TABLES for end in ("", ".gz")] + others
-    return [first_there(folder, names=names, remedy="fetch it from the BIMCV, or mend the archive's folder")]
+    return [first_there(folder, names=names, remedy="fetch it from the BIMCV, or correct the archive's folder")]
 
 
 def sheets(folder: Path, options: Options) -> dict[Path, dict[str, tuple[str, ...]]]:
@@ -142,7 +141,7 @@ def sheets(folder: Path, options: Options) -> dict[Path, dict[str, tuple[str, ..
 def read_cases(folder: Path, options: Options) -> pd.DataFrame:
     """The catalogue: one row per image of the table, in its order.
 
-    What stands nearest to a site is who made the apparatus.
+    `site` is the manufacturer of the device, as the table states no site.
     """
     (table,) = label_files(folder, options)
     sheet = read_sheet(table, columns=COLUMNS)
@@ -155,8 +154,8 @@ def read_cases(folder: Path, options: Options) -> pd.DataFrame:
         sex=sheet["sex"].where(sheet["sex"].isin(["F", "M"]), ""),
         age=_ages(sheet["date"], sheet["birth"]),
     )
-    counted = _counted(sheet["labelled_by"], options=options, table=table)
-    return pd.concat([cases, targets], axis=1)[counted].reset_index(drop=True)
+    included = _included(sheet["labelled_by"], options=options, table=table)
+    return pd.concat([cases, targets], axis=1)[included].reset_index(drop=True)
 
 
 def read_pixels(folder: Path, case: Mapping[str, Any]) -> np.ndarray:
@@ -164,53 +163,54 @@ def read_pixels(folder: Path, case: Mapping[str, Any]) -> np.ndarray:
     return read_picture(folder / case["file"])
 
 
-def _counted(labelled_by: pd.Series, *, options: Options, table: Path) -> pd.Series:
-    """Which rows the options ask for."""
+def _included(labelled_by: pd.Series, *, options: Options, table: Path) -> pd.Series:
+    """Whether each row is included by the options."""
     if options.labelled_by == "all":
         return pd.Series(True, labelled_by.index)
-    counted = labelled_by.str.casefold() == PHYSICIAN
-    if not counted.any():
-        said = ", ".join(sorted(set(labelled_by)))
+    included = labelled_by.str.casefold() == PHYSICIAN
+    if not included.any():
+        methods = ", ".join(sorted(set(labelled_by)))
         what = "has no row whose MethodLabel is Physician"
-        raise UserError(f"{what} (but {said})", file=table, remedy="labelled_by: all", nameless=what)
-    return counted
+        raise UserError(f"{what} (but {methods})", file=table, remedy="set labelled_by: all", nameless=what)
+    return included
 
 
 def _places(folder: Path, sheet: pd.DataFrame) -> list[str]:
-    """Where each image lies; what is not there keeps a place that reading will refuse."""
-    remedy = "unpack them to 0/, 1/ ... as the archive's ImageDir says, or to one folder"
-    found = pictures_below(folder, pattern="**/*.png", remedy=remedy)
+    """The path of each image; a missing one gets a path that cannot be read, and becomes a reject."""
+    remedy = "unpack them to 0/, 1/ ... as in the archive's ImageDir, or to one folder"
+    pictures = pictures_below(folder, pattern="**/*.png", remedy=remedy)
     return [
-        found.get(case, f"{directory}/{case}")
+        pictures.get(case, f"{directory}/{case}")
         for case, directory in zip(sheet["case"], sheet["directory"], strict=True)
     ]
 
 
 def _ages(dates: pd.Series, births: pd.Series) -> pd.Series:
-    """Years from the year of birth to that of the study; unknown where either is, or where they make no sense."""
+    """Years from the year of birth to that of the study; NaN if either is unknown or the age is impossible."""
     year, birth = (pd.to_numeric(years.str[:4], errors="coerce") for years in (dates, births))
     return (year - birth).map(lambda years: in_years(f"{years:.0f}")).astype(float)
 
 
 def _targets(findings: pd.Series, *, table: Path) -> pd.DataFrame:
-    """1 where a label or a term below it is named, 0 where others are, unknown where the list tells nothing."""
+    """1 if a label or a term below it is listed, 0 if only others are, NaN if the list has no information."""
+    # the same lists occur many times, and each is parsed once
     lists = {text: _terms(text) for text in findings.unique()}
-    strange = findings.map(lambda text: lists[text] is None).to_numpy()
-    if strange.any():
-        line = int(strange.argmax())
+    invalid = findings.map(lambda text: lists[text] is None).to_numpy()
+    if invalid.any():
+        line = int(invalid.argmax())
         raise UserError(
             f"line {line + 2} has no list of findings but {findings.iloc[line][:60]!r}",
             file=table,
             remedy="it may be cut off; fetch it again",
-            nameless=f"line {line + 2} has no list of findings ({int(strange.sum())} such lines)",
+            nameless=f"line {line + 2} has no list of findings ({int(invalid.sum())} such lines)",
         )
     values = pd.DataFrame.from_dict({text: _values(terms) for text, terms in lists.items()}, orient="index")
-    told = values.loc[findings].set_axis([TARGET + label for label in CARD.labels], axis=1)
-    return told.astype("float32").set_index(findings.index)
+    targets = values.loc[findings].set_axis([TARGET + label for label in CARD.labels], axis=1)
+    return targets.astype("float32").set_index(findings.index)
 
 
 def _terms(text: str) -> set[str] | None:
-    """The terms of a list in Python's spelling, less stray blanks and quotes; None if it is no such list."""
+    """The terms of a list in Python's syntax, without stray blanks and quotes; None if it is not such a list."""
     if text in ("", "nan"):
         return set()
     try:
@@ -223,7 +223,7 @@ def _terms(text: str) -> set[str] | None:
 
 
 def _values(terms: set[str]) -> list[float]:
-    """The value of each label, given what is named."""
-    if "exclude" in terms or terms <= SAYS_NOTHING:
+    """The value of each label, given the terms of a list."""
+    if "exclude" in terms or terms <= UNINFORMATIVE:
         return [np.nan] * len(CARD.labels)
     return [float(bool(terms & {label, *BELOW.get(label, ())})) for label in CARD.labels]

@@ -1,7 +1,7 @@
-"""RSNA 2019 intracranial haemorrhage: slices of CT of the head, each read for five kinds of bleeding.
+"""RSNA 2019 intracranial haemorrhage: slices of head CT, each labelled for five kinds of haemorrhage.
 
-Whose slice a file is, and of which scan, stands in its header only: to list the cases, the beginning of every file is
-read, which takes an hour for the whole archive.
+Only the header of a file states its patient and scan: to list the cases, the beginning of every file is read, which
+takes an hour for the whole archive.
 """
 
 from collections.abc import Mapping
@@ -49,12 +49,12 @@ HEADER = (
 )
 
 WRAPPED = ("BitsStored", "PixelRepresentation", "RescaleIntercept")
-"""What tells that values are wrapped: 12 bits, no sign, and an intercept above -100, as public pipelines have it."""
+"""Elements that identify wrapped values: 12 bits, unsigned, and an intercept above -100, as in public pipelines."""
 
 
 def label_files(folder: Path, options: Record) -> list[Path]:
     """The table of labels."""
-    return [first_there(folder, names=[TABLE], remedy="fetch stage 2 from Kaggle, or mend the archive's folder")]
+    return [first_there(folder, names=[TABLE], remedy="fetch stage 2 from Kaggle, or correct the archive's folder")]
 
 
 def sheets(folder: Path, options: Record) -> dict[Path, dict[str, tuple[str, ...]]]:
@@ -65,39 +65,39 @@ def sheets(folder: Path, options: Record) -> dict[Path, dict[str, tuple[str, ...
 def read_cases(folder: Path, options: Record) -> pd.DataFrame:
     """The catalogue: one row per image of the table, scan by scan from the feet to the head.
 
-    An image whose header cannot be read is a case of a patient of its own, and a reject.
+    An image whose header cannot be read counts as a patient of its own, and becomes a reject.
     """
     (table,) = label_files(folder, options)
     targets = _targets(table)
     files = f"{IMAGES}/" + targets.index + ".dcm"
-    looked = bar(zip(targets.index, files, strict=True), total=len(targets), what="headers of rsna_ich")
-    told = [_header(folder / file, case=case) for case, file in looked]
-    known = pd.DataFrame(told).assign(case=targets.index, file=files)
-    listed = pd.concat([known, targets.reset_index(drop=True)], axis=1)
+    pairs = bar(zip(targets.index, files, strict=True), total=len(targets), what="headers of rsna_ich")
+    headers = [_header(folder / file, case=case) for case, file in pairs]
+    cases = pd.DataFrame(headers).assign(case=targets.index, file=files)
+    listed = pd.concat([cases, targets.reset_index(drop=True)], axis=1)
     unknown = {"site": "", "split": "", "sex": "", "age": np.nan, "view": ""}
     order = ["patient", "study", "series", "position", "case"]
     return listed.assign(**unknown).sort_values(order, ignore_index=True)
 
 
 def read_pixels(folder: Path, case: Mapping[str, Any]) -> np.ndarray:
-    """One slice: int16 (rows, columns), Hounsfield units; values that some scanners' export wrapped are put right."""
+    """One slice: int16 (rows, columns), Hounsfield units; values that some scanners' export wrapped are corrected."""
     # pydicom is slow to import, and planning reads no pixels
     from headwater.data.io.slices import read_slice, read_words
 
     pixels = read_slice(folder / case["file"])
-    bits, signed, intercept = (_numbers(told) for told in read_words(folder / case["file"], WRAPPED).values())
+    bits, signed, intercept = (_numbers(text) for text in read_words(folder / case["file"], WRAPPED).values())
     wrapped = bits.tolist() == [12] and signed.tolist() == [0] and (intercept > -100).any()
     return _unwrapped(pixels, intercept=int(intercept[0])) if wrapped else pixels
 
 
 def _unwrapped(pixels: np.ndarray, *, intercept: int) -> np.ndarray:
-    """Twelve-bit values that were taken modulo 4096 as Hounsfield units: air is 3096, and 3095 the highest."""
+    """Hounsfield units of twelve-bit values that were stored modulo 4096: air is 3096, and 3095 the highest value."""
     stored = pixels.astype(np.int32) - intercept
     return np.where(stored + 1000 >= 4096, stored - 4096, stored).astype(np.int16)
 
 
 def _targets(file: Path) -> pd.DataFrame:
-    """The labels by image, which stand there in six rows, some of them twice; refused where these say two things."""
+    """The labels by image, which has six rows, some of them repeated; contradicting repetitions are refused."""
     sheet = read_sheet(file, columns=COLUMNS)
     refuse_empty(sheet, columns=list(COLUMNS), file=file)
     refuse_other(sheet, columns=["target"], known=("0", "1"), file=file, remedy="0 or 1")
@@ -107,41 +107,44 @@ def _targets(file: Path) -> pd.DataFrame:
     rows = rows.drop_duplicates()
     twice = rows.duplicated(["case", "label"])
     if twice.any():
-        what = f"says both 0 and 1 ({int(twice.sum())} such rows)"
+        what = f"has both 0 and 1 for a label ({int(twice.sum())} such rows)"
         row = "_".join(rows.loc[twice, ["case", "label"]].iloc[0])
         raise UserError(f"{what}: {row}", file=file, remedy="fetch it again", nameless=what)
     targets = rows.set_index(["case", "label"])["target"].unstack().reindex(columns=list(CARD.labels))  # noqa: PD010
     if targets.isna().any(axis=None):
         lacking = targets.isna().any(axis=1)
-        what = f"has not six rows of each image ({int(lacking.sum())} such images)"
-        raise UserError(f"{what}: {targets.index[lacking][0]}", file=file, remedy="it may be cut off", nameless=what)
+        what = f"has fewer than six labels of an image ({int(lacking.sum())} such images)"
+        remedy = "it may be cut off; fetch it again"
+        raise UserError(f"{what}: {targets.index[lacking][0]}", file=file, remedy=remedy, nameless=what)
     return targets.astype("float32").add_prefix(TARGET)
 
 
 def _refuse_other_labels(rows: pd.DataFrame, *, file: Path) -> None:
-    """Refuse rows whose identifier ends in no label that we know, naming the line."""
-    strange = ~rows["label"].isin(CARD.labels).to_numpy()
-    if strange.any():
-        line, word = int(strange.argmax()) + 2, rows["label"][strange].iloc[0]
-        nameless = f"line {line} names no label that we know ({int(strange.sum())} such lines)"
+    """Refuse rows whose identifier ends in an unknown label."""
+    unknown = ~rows["label"].isin(CARD.labels).to_numpy()
+    if unknown.any():
+        line, word = int(unknown.argmax()) + 2, rows["label"][unknown].iloc[0]
+        nameless = f"line {line} names an unknown label ({int(unknown.sum())} such lines)"
         remedy = did_you_mean(word, CARD.labels)
-        raise UserError(f"line {line} names the label {word!r}", file=file, remedy=remedy, nameless=nameless)
+        raise UserError(f"line {line} names the unknown label {word!r}", file=file, remedy=remedy, nameless=nameless)
 
 
 def _header(path: Path, *, case: str) -> dict[str, str | float]:
-    """Whose slice a file is, of which scan, and where in it."""
+    """The patient, study, series, position and spacing of a slice."""
     # pydicom is slow to import
     from headwater.data.io.slices import read_words
 
     try:
-        told = read_words(path, HEADER)
+        header = read_words(path, HEADER)
     except UserError:
-        told = dict.fromkeys(HEADER, "")
-    position, orientation, spacing = (_numbers(told[name]) for name in HEADER[3:])
+        header = dict.fromkeys(HEADER, "")
+    position, orientation, spacing = (_numbers(header[name]) for name in HEADER[3:])
     placed = len(position) == 3 and len(orientation) == 6
+    # the position along the slice's normal, which is right for tilted gantries as well
     height = float(position @ np.cross(orientation[:3], orientation[3:])) if placed else np.nan
     down, across = spacing if len(spacing) == 2 else (np.nan, np.nan)
-    patient, study, series = (told[name] or alone for name, alone in zip(HEADER[:3], (case, "", case), strict=True))
+    # without a number the case counts as its own patient and series
+    patient, study, series = (header[name] or alone for name, alone in zip(HEADER[:3], (case, "", case), strict=True))
     return {
         **{"patient": patient, "study": study, "series": series},
         **{"position": height, "row_spacing": down, "column_spacing": across},
@@ -149,7 +152,7 @@ def _header(path: Path, *, case: str) -> dict[str, str | float]:
 
 
 def _numbers(text: str) -> np.ndarray:
-    """The numbers of an element; none where one of them is no number."""
+    """The numbers of a DICOM element; empty if one of them is invalid."""
     try:
         return np.array([float(part) for part in text.strip("[]").replace(", ", "\\").split("\\") if part])
     except ValueError:

@@ -1,4 +1,4 @@
-"""UKA-CXR: 193,361 radiographs of patients in intensive care in Aachen, graded by radiologists; the archive is private.
+"""UKA-CXR: 193,361 radiographs of intensive care patients in Aachen, graded by radiologists; the archive is private.
 
 Its files are not published, so the layout here is our own, for those who have the images and for a twin of them:
 
@@ -61,7 +61,7 @@ CARD = Card(
 TABLE = "uka_cxr.csv"
 
 BOTH_SIDES = ("pleural_effusion", "pneumonic_infiltrates", "atelectasis")
-"""Labels that hold where either side's does; the table does not tell them."""
+"""Labels that are present if either side's is; the table does not have them."""
 
 GRADED = tuple(label for label in CARD.labels if label not in (*BOTH_SIDES, "healthy"))
 
@@ -78,19 +78,19 @@ COLUMNS = {
 }
 
 LABEL_OPTIONS = ("positive_from",)
-"""Options that say what labels mean, and change neither images nor splits."""
+"""Options that change labels only, neither images nor splits."""
 
 
 class Options(Record):
-    """What counts as present."""
+    """Which grades count as present."""
 
     positive_from: int = Field(3, ge=2, le=4)
-    """The least grade at which a finding counts as present; the published study has 3."""
+    """The lowest grade that counts as present; 3 in the published study."""
 
 
 def label_files(folder: Path, options: Options) -> list[Path]:
     """The table of grades."""
-    return [first_there(folder, names=[TABLE], remedy="lay the images out as datasets/uka_cxr.py says")]
+    return [first_there(folder, names=[TABLE], remedy="lay the images out as described in datasets/uka_cxr.py")]
 
 
 def sheets(folder: Path, options: Options) -> dict[Path, dict[str, tuple[str, ...]]]:
@@ -106,19 +106,19 @@ def read_cases(folder: Path, options: Options) -> pd.DataFrame:
     refuse_twice(sheet, columns=["case"], file=table)
     if (sheet["split"] != "").any():
         refuse_empty(sheet, columns=["split"], file=table)
-    for columns, known in ((["split"], SPLITS), (["sex"], ("F", "M")), (["healthy"], ("0", "1")), (GRADED, GRADES)):
-        remedy = "" if columns == ["split"] else f"{', '.join(known)} or nothing at all"
-        refuse_other(sheet, columns=columns, known=("", *known), file=table, remedy=remedy)
+    for columns, allowed in ((["split"], SPLITS), (["sex"], ("F", "M")), (["healthy"], ("0", "1")), (GRADED, GRADES)):
+        remedy = "" if columns == ["split"] else f"{', '.join(allowed)} or nothing at all"
+        refuse_other(sheet, columns=columns, known=("", *allowed), file=table, remedy=remedy)
     study = (sheet["patient"] + "/" + sheet["study"]).where(sheet["study"] != "", "")
-    known = sheet[["case", "patient", "split", "sex"]].assign(
+    cases = sheet[["case", "patient", "split", "sex"]].assign(
         study=study,
         site="",
         file="images/" + sheet["case"] + ".png",
         age=sheet["age"].map(in_years).astype(float),
-        # all were taken in bed
+        # all radiographs were taken at the bedside
         view="AP",
     )
-    return pd.concat([known, _targets(sheet, positive_from=options.positive_from)], axis=1)
+    return pd.concat([cases, _targets(sheet, positive_from=options.positive_from)], axis=1)
 
 
 def read_pixels(folder: Path, case: Mapping[str, Any]) -> np.ndarray:
@@ -127,12 +127,12 @@ def read_pixels(folder: Path, case: Mapping[str, Any]) -> np.ndarray:
 
 
 def _targets(sheet: pd.DataFrame, *, positive_from: int) -> pd.DataFrame:
-    """1 from the given grade on, else 0, unknown where there is no grade."""
+    """1 from the given grade on, else 0, NaN without a grade."""
     grades = sheet[list(GRADED)].apply(pd.to_numeric)
-    found = (grades >= positive_from).astype(float).where(grades.notna())
-    found["healthy"] = pd.to_numeric(sheet["healthy"])
+    targets = (grades >= positive_from).astype(float).where(grades.notna())
+    targets["healthy"] = pd.to_numeric(sheet["healthy"])
     for label in BOTH_SIDES:
-        sides = found[[f"{label}_right", f"{label}_left"]]
-        # one side that is free of it does not tell that both are
-        found[label] = sides.max(axis=1).where((sides == 1).any(axis=1) | sides.notna().all(axis=1))
-    return found[list(CARD.labels)].astype("float32").add_prefix(TARGET)
+        sides = targets[[f"{label}_right", f"{label}_left"]]
+        # one positive side is enough for 1, but 0 needs both sides: an ungraded side may be positive
+        targets[label] = sides.max(axis=1).where((sides == 1).any(axis=1) | sides.notna().all(axis=1))
+    return targets[list(CARD.labels)].astype("float32").add_prefix(TARGET)

@@ -1,4 +1,4 @@
-"""VinDr-CXR: 18,000 frontal chest radiographs from two hospitals in Hanoi, read by radiologists for 28 labels."""
+"""VinDr-CXR: 18,000 frontal chest radiographs from two hospitals in Hanoi, with 28 labels by radiologists."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -61,36 +61,36 @@ CARD = Card(
 SPLIT_FILES = {"train": "annotations/image_labels_train.csv", "test": "annotations/image_labels_test.csv"}
 
 SPELLINGS = {"Other diseases": ("Other diseases", "Other disease")}
-"""Labels that the training and the test file write differently."""
+"""Labels whose spelling differs between the training and the test file."""
 
 READINGS = {
     "case": ("image_id",),
     "reader": ("rad_id",),
     **{label: SPELLINGS.get(label, (label,)) for label in CARD.labels},
 }
-"""The columns of the training file; the test file knows no readers."""
+"""The columns of the training file; the test file has no readers."""
 
 READERS = 3
 """How many radiologists read each training image."""
 
 LABEL_OPTIONS = ("readers",)
-"""Options that say what labels mean, and change neither images nor splits."""
+"""Options that change labels only, neither images nor splits."""
 
 
 class Options(Record):
-    """Whose reading counts for the training images; the test images come with a consensus."""
+    """Whose reading is used for the training images; the test images have a consensus."""
 
     readers: Literal[
         *("majority", "any", "R1", "R2", "R3", "R4", "R5", "R6", "R7", "R8", "R9"),
         *("R10", "R11", "R12", "R13", "R14", "R15", "R16", "R17"),
     ] = "majority"
-    """A label holds where most of the three readers gave it, or where any did; or where this one reader did, and
-    training images that the reader has not read are unknown."""
+    """A label is present if most of the three readers gave it, or if any did, or if this reader did; in the last case
+    training images of other readers are unknown."""
 
 
 def label_files(folder: Path, options: Options) -> list[Path]:
     """The readings of the training images and the consensus of the test images."""
-    remedy = "fetch it from PhysioNet, or mend the archive's folder"
+    remedy = "fetch it from PhysioNet, or correct the archive's folder"
     return [first_there(folder, names=[name], remedy=remedy) for name in SPLIT_FILES.values()]
 
 
@@ -101,7 +101,7 @@ def sheets(folder: Path, options: Options) -> dict[Path, dict[str, tuple[str, ..
 
 
 def read_cases(folder: Path, options: Options) -> pd.DataFrame:
-    """The catalogue: one row per image, training images first; the image stands in for its patient."""
+    """The catalogue: one row per image, training images first; each image counts as a patient."""
     train, test = label_files(folder, options)
     targets = pd.concat(
         [_joined(_readings(train, keys=["case", "reader"]), file=train, readers=options.readers), _consensus(test)],
@@ -111,14 +111,14 @@ def read_cases(folder: Path, options: Options) -> pd.DataFrame:
     twice = targets["case"].duplicated()
     if twice.any():
         case = targets.loc[twice, "case"].iloc[0]
-        also = f"also stands in {train.name}"
-        nameless, remedy = f"an image of it {also} ({int(twice.sum())} such images)", "an image belongs to one of them"
+        also = f"is also in {train.name}"
+        nameless, remedy = f"an image of it {also} ({int(twice.sum())} such images)", "keep each image in one of them"
         raise UserError(f"{case} {also}", file=test, remedy=remedy, nameless=nameless)
-    known = {"case": targets["case"], "patient": targets["case"]}
+    names = {"case": targets["case"], "patient": targets["case"]}
     file = targets["split"] + "/" + targets["case"] + ".dicom"
     unknown = {"study": "", "site": "", "sex": "", "age": np.nan, "view": ""}
     readings = targets[list(CARD.labels)].astype("float32").add_prefix(TARGET)
-    return pd.concat([pd.DataFrame({**known, "file": file, "split": targets["split"], **unknown}), readings], axis=1)
+    return pd.concat([pd.DataFrame({**names, "file": file, "split": targets["split"], **unknown}), readings], axis=1)
 
 
 def read_pixels(folder: Path, case: Mapping[str, Any]) -> np.ndarray:
@@ -146,14 +146,15 @@ def _readings(file: Path, *, keys: list[str]) -> pd.DataFrame:
 
 
 def _joined(readings: pd.DataFrame, *, file: Path, readers: str) -> pd.DataFrame:
-    """The readings of each image as one, whatever the order of their rows; images by first appearance."""
+    """The readings of each image combined, independent of the order of rows; images by first appearance."""
     by_case = readings.groupby("case", sort=False)
-    many = by_case.size()
-    if (many != READERS).any():
-        case = many.index[many != READERS][0]
+    counts = by_case.size()
+    if (counts != READERS).any():
+        case = counts.index[counts != READERS][0]
         remedy = "the file may be cut off; fetch it again"
-        nameless = f"{int((many != READERS).sum())} images have not {READERS} readings"
-        raise UserError(f"{case} has {many[case]} readings, not {READERS}", file=file, remedy=remedy, nameless=nameless)
+        nameless = f"{int((counts != READERS).sum())} images do not have {READERS} readings"
+        thing = f"{case} has {counts[case]} readings, not {READERS}"
+        raise UserError(thing, file=file, remedy=remedy, nameless=nameless)
     votes = by_case[list(CARD.labels)].sum()
     if readers in ("majority", "any"):
         return votes >= (1 if readers == "any" else READERS // 2 + 1)
@@ -163,7 +164,7 @@ def _joined(readings: pd.DataFrame, *, file: Path, readers: str) -> pd.DataFrame
 def _of_one(readings: pd.DataFrame, *, reader: str, file: Path) -> pd.DataFrame:
     """The readings of one reader, by image."""
     if reader not in set(readings["reader"]):
-        remedy, what = did_you_mean(reader, set(readings["reader"])), f"holds no reading by {reader}"
+        remedy, what = did_you_mean(reader, set(readings["reader"])), f"has no reading by {reader}"
         raise UserError(what, file=file, remedy=remedy, nameless=what)
     return readings.loc[readings["reader"] == reader].set_index("case")[list(CARD.labels)]
 

@@ -1,1 +1,1 @@
-"""Which images are alike: hashes, directions and similarities searched for near pairs."""
+"""Nearest neighbours: search for similar images by hashes, feature directions and image similarities."""

@@ -1,7 +1,7 @@
-"""Hamming distances: which of many hashes differ in few bits, found exactly and without comparing all with all.
+"""Hamming distances: all pairs of hashes that differ in few bits, exactly and without comparing every pair.
 
-Two hashes that differ in at most d bits agree wholly in one of any d + 1 bands (pigeonhole; Norouzi, Punjani & Fleet
-2014, section 3): only hashes that share a band are compared.
+Two hashes that differ in at most d bits are equal in at least one of any d + 1 bands (pigeonhole principle; Norouzi,
+Punjani & Fleet 2014, section 3), so only hashes that share a band are compared.
 """
 
 import numba
@@ -13,25 +13,24 @@ WORD = 64
 def neighbours(hashes: np.ndarray, *, distance: int) -> tuple[np.ndarray, np.ndarray]:
     """(pairs, distances) of the hashes, uint64 (hashes, words), that differ in at most `distance` bits.
 
-    Pairs int64 (pairs, 2), the smaller row first, in order. The hashes must differ from one another: of n that are
-    equal, n x n pairs would be told.
+    Pairs int64 (pairs, 2), the smaller row first, in order. The hashes must be distinct: n equal ones would give about
+    n x n / 2 pairs.
     """
     bits = hashes.shape[1] * WORD
     if distance >= bits:
-        raise ValueError(f"{distance} bits of {bits} are no near distance")
+        raise ValueError(f"distance must be < {bits} (got {distance})")
     bands = _bands(hashes, count=distance + 1)
-    found = [_within(hashes, bands, number, distance) for number in range(len(bands))]
-    pairs, away = np.concatenate([pair for pair, _ in found]), np.concatenate([far for _, far in found])
+    by_band = [_within(hashes, bands, number, distance) for number in range(len(bands))]
+    pairs = np.concatenate([pairs for pairs, _ in by_band])
+    distances = np.concatenate([distances for _, distances in by_band])
     order = np.lexsort(pairs.T[::-1])
-    return pairs[order], away[order]
+    return pairs[order], distances[order]
 
 
 def _bands(hashes: np.ndarray, *, count: int) -> np.ndarray:
-    """Keys int64 (bands, hashes): hashes agree in a band's bits if and only if they have the same key.
-
-    Bits are dealt to the bands one by one from the most even to the least, so that no band is much poorer than others.
-    """
+    """Keys int64 (bands, hashes): hashes are equal in a band's bits if and only if they have the same key."""
     bits = np.unpackbits(hashes.astype(">u8").view(np.uint8), axis=1)
+    # dealt to the bands in turn from the most to the least evenly set bit, so that all bands discriminate similarly
     order = np.argsort(np.abs(bits.mean(axis=0) - 0.5), kind="stable") if len(bits) else np.arange(bits.shape[1])
     dealt = [bits[:, order[number::count]] for number in range(count)]
     return np.stack([_numbered(band) for band in dealt])
@@ -39,26 +38,28 @@ def _bands(hashes: np.ndarray, *, count: int) -> np.ndarray:
 
 def _numbered(band: np.ndarray) -> np.ndarray:
     """A number for each row of bits (hashes, bits), equal for equal rows only."""
+    # rows as opaque bytes, so that np.unique compares whole rows
     packed = np.packbits(band, axis=1)
     rows = np.ascontiguousarray(packed).view(np.dtype((np.void, packed.shape[1]))).ravel()
     return np.unique(rows, return_inverse=True)[1].astype(np.int64)
 
 
 def _within(hashes: np.ndarray, bands: np.ndarray, number: int, distance: int) -> tuple[np.ndarray, np.ndarray]:
-    """Near pairs that share this band and none before it."""
+    """(pairs, distances) of near pairs that share this band and no earlier one."""
     order = np.argsort(bands[number], kind="stable")
     keys = bands[number][order]
     begins = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])) if len(keys) else np.zeros(0, np.int64)
     ends = np.append(begins[1:], len(keys))
-    many = _count(hashes, bands, number, distance, order, begins, ends)
-    pairs, away = np.empty((many, 2), np.int64), np.empty(many, np.int64)
-    _fill(hashes, bands, number, distance, order, begins, ends, pairs, away)
-    return pairs, away
+    # counted first, so that the arrays can be made at their size
+    count = _count(hashes, bands, number, distance, order, begins, ends)
+    pairs, distances = np.empty((count, 2), np.int64), np.empty(count, np.int64)
+    _fill(hashes, bands, number, distance, order, begins, ends, pairs, distances)
+    return pairs, distances
 
 
 @numba.njit(nogil=True, cache=True)
 def ones(word):
-    """How many bits of a word are set."""
+    """The number of set bits of a word (population count)."""
     word = word - ((word >> np.uint64(1)) & np.uint64(0x5555555555555555))
     word = (word & np.uint64(0x3333333333333333)) + ((word >> np.uint64(2)) & np.uint64(0x3333333333333333))
     word = (word + (word >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
@@ -66,40 +67,40 @@ def ones(word):
 
 
 @numba.njit(nogil=True, cache=True)
-def _near(hashes, bands, number, distance, one, other):
-    """Bits in which two hashes differ, or -1 if they are too many, or if a band before this one has told the pair."""
-    away = 0
+def _near(hashes, bands, number, distance, row, other):
+    """The distance of two hashes; -1 if it is too large or if an earlier band has reported the pair."""
+    differing = 0
     for word in range(hashes.shape[1]):
-        away += np.int64(ones(hashes[one, word] ^ hashes[other, word]))
-        if away > distance:
+        differing += np.int64(ones(hashes[row, word] ^ hashes[other, word]))
+        if differing > distance:
             return -1
-    for before in range(number):
-        if bands[before, one] == bands[before, other]:
+    for earlier in range(number):
+        if bands[earlier, row] == bands[earlier, other]:
             return -1
-    return away
+    return differing
 
 
 @numba.njit(nogil=True, cache=True)
 def _count(hashes, bands, number, distance, order, begins, ends):
-    """How many pairs a band tells."""
-    many = 0
+    """The number of near pairs of a band."""
+    count = 0
     for group in range(len(begins)):
         for first in range(begins[group], ends[group]):
             for second in range(first + 1, ends[group]):
-                many += _near(hashes, bands, number, distance, order[first], order[second]) >= 0
-    return many
+                count += _near(hashes, bands, number, distance, order[first], order[second]) >= 0
+    return count
 
 
 @numba.njit(nogil=True, cache=True)
-def _fill(hashes, bands, number, distance, order, begins, ends, pairs, away):
-    """Those pairs and their distances."""
+def _fill(hashes, bands, number, distance, order, begins, ends, pairs, distances):
+    """Write the near pairs of a band and their distances."""
     place = 0
     for group in range(len(begins)):
         for first in range(begins[group], ends[group]):
             for second in range(first + 1, ends[group]):
-                far = _near(hashes, bands, number, distance, order[first], order[second])
-                if far >= 0:
+                differing = _near(hashes, bands, number, distance, order[first], order[second])
+                if differing >= 0:
                     pairs[place, 0] = min(order[first], order[second])
                     pairs[place, 1] = max(order[first], order[second])
-                    away[place] = far
+                    distances[place] = differing
                     place += 1

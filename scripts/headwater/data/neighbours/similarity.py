@@ -1,44 +1,45 @@
-"""How alike two images are: by local structure, and by what the grey values of one tell of those of the other."""
+"""Image similarity: structural similarity (SSIM) and normalised mutual information."""
 
 import numba
 import numpy as np
 
 WINDOW = 7
-"""Width and height of the windows in pixels, as scikit-image has them by default."""
+"""Width and height of the windows in pixels, scikit-image's default."""
 
 STABLE = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-"""What keeps flat windows from a division by nothing (Wang et al. 2004, section III B)."""
+"""The constants C1 and C2, which prevent a division by zero in flat windows (Wang et al. 2004, section III B)."""
 
 
 @numba.njit(nogil=True, cache=True)
-def structural(one, other):
+def structural(image, other):
     """Mean structural similarity of two images uint8 (height, width), each at least 7 x 7; 1 for equal ones.
 
-    Wang, Bovik, Sheikh & Simoncelli 2004, equation 13, in windows of equal weight with sample covariances, of those
-    inside the image: scikit-image's `structural_similarity`. Sums are whole numbers, so no order of adding matters.
+    Wang, Bovik, Sheikh & Simoncelli 2004, equation 13, with uniform windows inside the image and sample covariances:
+    scikit-image's `structural_similarity`. Sums are integers, so that rounding does not depend on the order.
     """
-    height, width = one.shape
+    height, width = image.shape
     size, total = WINDOW * WINDOW, 0.0
+    # running sums over the last WINDOW rows of each column: the cost per pixel does not depend on the window
     columns = np.zeros((5, width), np.int64)
     for row in range(height):
         for column in range(width):
-            _count_in(columns, column, np.int64(one[row, column]), np.int64(other[row, column]), 1)
+            _count_in(columns, column, np.int64(image[row, column]), np.int64(other[row, column]), 1)
             if row >= WINDOW:
-                left = row - WINDOW
-                _count_in(columns, column, np.int64(one[left, column]), np.int64(other[left, column]), -1)
+                leaving = row - WINDOW
+                _count_in(columns, column, np.int64(image[leaving, column]), np.int64(other[leaving, column]), -1)
         if row >= WINDOW - 1:
             total += _row(columns, width, size)
     return total / ((height - WINDOW + 1) * (width - WINDOW + 1))
 
 
 @numba.njit(nogil=True, cache=True)
-def _count_in(columns, column, one, other, times):
-    """Add a pair of pixels to the sums of its column, or take it out."""
-    columns[0, column] += times * one
-    columns[1, column] += times * other
-    columns[2, column] += times * one * one
-    columns[3, column] += times * other * other
-    columns[4, column] += times * one * other
+def _count_in(columns, column, a, b, times):
+    """Add a pair of pixels to the sums of its column (a, b, aa, bb, ab), or with times -1 subtract it."""
+    columns[0, column] += times * a
+    columns[1, column] += times * b
+    columns[2, column] += times * a * a
+    columns[3, column] += times * b * b
+    columns[4, column] += times * a * b
 
 
 @numba.njit(nogil=True, cache=True)
@@ -50,11 +51,11 @@ def _row(columns, width, size):
         a, b, aa = a + columns[0, column], b + columns[1, column], aa + columns[2, column]
         bb, ab = bb + columns[3, column], ab + columns[4, column]
         if column >= WINDOW:
-            left = column - WINDOW
-            a, b, aa = a - columns[0, left], b - columns[1, left], aa - columns[2, left]
-            bb, ab = bb - columns[3, left], ab - columns[4, left]
+            leaving = column - WINDOW
+            a, b, aa = a - columns[0, leaving], b - columns[1, leaving], aa - columns[2, leaving]
+            bb, ab = bb - columns[3, leaving], ab - columns[4, leaving]
         if column >= WINDOW - 1:
-            # all by size squared, or by size times size - 1
+            # sums instead of means: products of means have the divisor size squared, covariances size * (size - 1)
             pairs, spread = size * size, size * (size - 1)
             means = (2.0 * a * b / pairs + STABLE[0]) / ((1.0 * a * a + 1.0 * b * b) / pairs + STABLE[0])
             crossed = 2.0 * (size * ab - a * b) / spread + STABLE[1]
@@ -64,27 +65,28 @@ def _row(columns, width, size):
 
 
 @numba.njit(nogil=True, cache=True)
-def mutual(one, other, bins):
-    """Mutual information of the grey values of two images, over the mean of their entropies: 0 to 1.
+def mutual(image, other, bins):
+    """Mutual information of the grey values of two images, divided by the mean of their entropies: 0 to 1.
 
     Strehl & Ghosh 2002, with the mean of Kvalseth 1987: scikit-learn's `normalized_mutual_info_score` of grey values in
-    `bins` equal parts. The estimate grows with the number of bins and shrinks with that of pixels: both belong to it.
+    `bins` equal bins. The estimate increases with the number of bins and decreases with that of pixels, so values are
+    comparable for the same numbers only.
     """
     counts = np.zeros((bins, bins), np.int64)
-    for row in range(one.shape[0]):
-        for column in range(one.shape[1]):
-            counts[np.int64(one[row, column]) * bins // 256, np.int64(other[row, column]) * bins // 256] += 1
-    total = one.size
+    for row in range(image.shape[0]):
+        for column in range(image.shape[1]):
+            counts[np.int64(image[row, column]) * bins // 256, np.int64(other[row, column]) * bins // 256] += 1
+    total = image.size
     first, second, joint = _entropy(counts.sum(axis=1), total), _entropy(counts.sum(axis=0), total), 0.0
     for row in range(bins):
         joint += _entropy(counts[row], total)
-    # two images of one grey each tell all of each other
+    # constant images have no entropy; by definition their similarity is 1
     return 1.0 if first + second == 0.0 else max(0.0, 2.0 * (first + second - joint) / (first + second))
 
 
 @numba.njit(nogil=True, cache=True)
 def _entropy(counts, total):
-    """What these counts add to the entropy of `total` cases, in nats."""
+    """The contribution of these counts to the entropy of `total` pixels, in nats."""
     entropy = 0.0
     for count in counts:
         if count:

@@ -1,6 +1,6 @@
-"""A made-up patient's chest: its measures, and the sheet on which its outlines and shapes are drawn.
+"""A synthetic patient's chest: its dimensions, and the sheet on which its outlines and shapes are drawn.
 
-Lengths are in units of half the picture's width; x runs to the right of the picture (the patient's left), y down.
+Lengths are in units of half the image's width; x increases to the right of the image (the patient's left), y downwards.
 """
 
 from dataclasses import dataclass
@@ -9,25 +9,25 @@ from functools import lru_cache
 import numpy as np
 
 RIGHT, LEFT = -1, 1
-"""The patient's sides, as the sign of x in the picture."""
+"""The patient's sides, as the sign of x in the image."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Anatomy:
-    """What stays the same over all pictures of a patient."""
+    """The dimensions that all images of a patient share."""
 
     chest: float
     """Half-width of the rib cage."""
     apex: float
-    """Height of the lungs' tops."""
+    """y of the lungs' tops."""
     dome: float
-    """Height of the right half of the diaphragm."""
+    """y of the right half of the diaphragm."""
     left_lower: float
     """How much lower the left half of the diaphragm lies."""
     curvature: float
     """How strongly the diaphragm is domed."""
     mediastinum: float
-    """Half-width of what lies between the lungs."""
+    """Half-width of the mediastinum."""
     heart: float
     """Half-width of the heart."""
     knob: float
@@ -35,7 +35,7 @@ class Anatomy:
     artery: float
     """Radius of the pulmonary artery's outline."""
     shift: float = 0.0
-    """How far heart and mediastinum are pushed to the right of the picture."""
+    """How far heart and mediastinum are shifted to the right of the image."""
     raised: tuple[float, float] = (0.0, 0.0)
     """How much the right and the left half of the diaphragm stand higher than usual."""
     air: float
@@ -48,7 +48,7 @@ class Anatomy:
     rib_contrast: float
     spine: float
     clavicle: float
-    """Height of the clavicles' inner ends."""
+    """y of the clavicles' inner ends."""
     clavicle_slope: float
     breast: float
     bubble: float
@@ -87,14 +87,16 @@ def anatomy(rng: np.random.Generator, *, female: bool) -> Anatomy:
 
 
 class Sheet:
-    """The picture while it is drawn: coordinates, the lungs' outlines, and `light`, the brightness so far."""
+    """An image while it is drawn: coordinates, the lungs' outlines, and `light`, the brightness so far."""
 
     def __init__(self, patient: Anatomy, *, size: int, tilt: float, shift: tuple[float, float], zoom: float):
         self.patient = patient
         self.size = size
         x, y = coordinates(size)
+        # the exposure moves the coordinates instead of the patient, so that shapes are drawn without resampling
         self.x = ((x * np.cos(tilt) + y * np.sin(tilt)) * zoom - shift[0]).astype(np.float32)
         self.y = ((y * np.cos(tilt) - x * np.sin(tilt)) * zoom - shift[1]).astype(np.float32)
+        # the width of an edge: 2.5 in units of half the image is a little more than a pixel (2 / size)
         self.soft = 2.5 / size
         self.heart = self._heart()
         self.lung = {side: self.lung_within(side, 0.0) for side in (RIGHT, LEFT)}
@@ -102,8 +104,9 @@ class Sheet:
         self.light = np.zeros((size, size), np.float32)
 
     def step(self, distance: np.ndarray, blur: float = 1.0) -> np.ndarray:
-        """0 where `distance` is below zero, 1 above, with an edge about as soft as a pixel (times `blur`)."""
+        """0 where `distance` is negative, 1 where it is positive, with an edge about a pixel wide (times `blur`)."""
         edge = np.clip(distance / (self.soft * blur) + 0.5, 0, 1)
+        # smoothstep, which has no kinks
         return edge * edge * (3 - 2 * edge)
 
     def blob(self, x: float, y: float, width: float, height: float | None = None) -> np.ndarray:
@@ -122,13 +125,13 @@ class Sheet:
         return np.exp(-(((self.x - x0 - along * dx) ** 2 + (self.y - y0 - along * dy) ** 2) / width**2))
 
     def dome(self, side: int) -> np.ndarray:
-        """Height of one half of the diaphragm above each x."""
+        """y of one half of the diaphragm at each x."""
         patient = self.patient
         top = patient.dome + (patient.left_lower if side == LEFT else 0.0) - patient.raised[side == LEFT]
         return top + patient.curvature * (self.x - side * 0.48 * patient.chest) ** 2
 
     def lung_within(self, side: int, margin: float) -> np.ndarray:
-        """One lung's outline (0 to 1), its outer wall and top drawn in by `margin`."""
+        """One lung's mask (0 to 1), with its outer wall and top moved inwards by `margin`."""
         patient = self.patient
         inner = patient.shift + side * patient.mediastinum * (0.75 + 0.35 * (self.y > 0))
         width, middle, height = patient.chest - margin, 0.1, 0.1 - patient.apex - margin
@@ -139,17 +142,19 @@ class Sheet:
         return outline * self.step(self.dome(side) - self.y) * (1 - self.heart)
 
     def place_in_lung(self, rng: np.random.Generator, side: int, top: float = -0.5, low: float = 0.2) -> tuple:
-        """A point well inside one lung between two heights."""
+        """A point inside one lung between two values of y."""
         y = rng.uniform(top, low)
+        # lungs are narrower at the top
         width = self.patient.chest * (0.86 if y > -0.3 else 0.66)
         return side * rng.uniform(0.42, 0.85) * width, y
 
     def texture(self, rng: np.random.Generator, cells: int) -> np.ndarray:
-        """Smooth random ground of mean about 0 and deviation about 0.6, `cells` bumps wide."""
+        """Smooth noise of mean about 0 and standard deviation about 0.6, from a grid of `cells` x `cells` values."""
         weights = _interpolation(self.size, cells)
         return weights @ rng.standard_normal((cells, cells)).astype(np.float32) @ weights.T
 
     def _heart(self) -> np.ndarray:
+        """The heart's mask (0 to 1): a tilted ellipse for the ventricles, an upright one for the right atrium."""
         patient = self.patient
         x, y = self.x - patient.shift - 0.30 * patient.heart, self.y - patient.dome + 0.17
         tilted, upright = x * 0.80 + y * 0.60, y * 0.80 - x * 0.60
@@ -167,13 +172,13 @@ def coordinates(size: int) -> tuple[np.ndarray, np.ndarray]:
 
 @lru_cache
 def _interpolation(size: int, cells: int) -> np.ndarray:
-    """Weights that stretch `cells` values over `size` pixels: (size, cells)."""
+    """Weights that interpolate `cells` values at `size` pixels: (size, cells)."""
     place = (np.arange(size) + 0.5) / size * cells - 0.5
     near = np.clip(1 - np.abs(place[:, None] - np.arange(cells)), 0, 1)
     return (near * near * (3 - 2 * near)).astype(np.float32)
 
 
 def clavicle(patient: Anatomy, side: int) -> tuple[float, float, float, float]:
-    """Inner and outer end of one clavicle: x0, y0, x1, y1."""
+    """The inner and outer end of one clavicle: x0, y0, x1, y1."""
     outer = patient.chest + 0.05
     return side * 0.08, patient.clavicle, side * outer, patient.clavicle - patient.clavicle_slope

@@ -1,4 +1,4 @@
-"""How twins write their files: tables, pictures, and now and then a picture that is damaged."""
+"""Files of twins: tables, images, and sometimes a damaged image."""
 
 import csv
 import gzip
@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 DAMAGED_EVERY = 200
-"""Of so many pictures one is damaged, where the archive has such: half of what `prepare` allows unless told otherwise,
-and none in a smaller twin."""
+"""One image in so many is damaged in twins of archives that have such: half of the rejects that `prepare` allows by
+default, and none in a smaller twin."""
 
 
 def eight_bits(picture: np.ndarray) -> np.ndarray:
@@ -19,15 +19,15 @@ def eight_bits(picture: np.ndarray) -> np.ndarray:
 
 
 def write_table(header: Sequence[str], rows: Iterable[Sequence], path: Path) -> None:
-    """A CSV file, compressed if its name ends so; the same rows give the same bytes."""
+    """A CSV file, compressed if its name ends in .gz; the same rows give the same bytes."""
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows([header, *rows])
     content = text.getvalue().encode()
-    # without the time of day that a compressed file else bears
+    # gzip writes the current time into its header unless another is given
     path.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
 
 
 def damage(path: Path) -> None:
-    """Cut a file off in its middle."""
+    """Truncate a file to half of its length."""
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])

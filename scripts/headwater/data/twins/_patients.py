@@ -1,4 +1,4 @@
-"""Made-up patients: sex, age, chest, and the findings that they keep, gain and lose from visit to visit."""
+"""Synthetic patients: sex, age, chest, and findings that persist, appear and disappear from visit to visit."""
 
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -9,16 +9,16 @@ import numpy as np
 from headwater.data.twins import _anatomy, _radiograph
 
 SICK = 0.6
-"""Share of patients who can have findings at all; so some four in ten pictures show nothing."""
+"""Share of patients who can have findings at all, so that about four in ten images show none."""
 KEPT = 0.8
 """Probability that a finding is still there at the next visit."""
 VISITS = (0.42, 0.16, 0.12, 0.09, 0.07, 0.06, 0.04, 0.04)
-"""Shares of patients with 1, 2, ... 8 pictures."""
+"""Shares of patients with 1, 2, ... 8 images."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sign:
-    """How a finding is drawn, and in which share of pictures."""
+    """The appearance of a finding, and its share of the images."""
 
     looks: str
     """A name in `_signs`."""
@@ -27,21 +27,21 @@ class Sign:
 
 @dataclass(frozen=True, kw_only=True)
 class Visit:
-    """One picture of a patient."""
+    """One image of a patient."""
 
     number: int
     age: int
     lying: bool
-    """Taken in bed, from front to back."""
+    """Whether it is an AP image, taken in bed."""
     findings: dict[str, float]
-    """Strength (0 to 1) of each finding that is there."""
+    """Strength (0 to 1) of each finding that is present."""
     rng: np.random.Generator
-    """Where this picture's own chance comes from: exposure, labels, header."""
+    """Random numbers of this image alone: exposure, labels, header."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Patient:
-    """A made-up person."""
+    """A synthetic patient."""
 
     number: int
     female: bool
@@ -66,7 +66,7 @@ class Patient:
 def patients(
     archive: str, signs: Mapping[str, Sign], *, cases: int, seed: int, first: int, most: int = len(VISITS)
 ) -> Iterator[Patient]:
-    """Patients `first`, `first + 1`, ... until they have `cases` pictures in all, at most `most` each."""
+    """Patients `first`, `first + 1`, ... until they have `cases` images in total, at most `most` each."""
     number = first
     while cases > 0:
         patient = _patient(archive, signs, seed=seed, number=number, most=min(most, cases))
@@ -78,9 +78,9 @@ def patients(
 def examinations(
     people: Iterable[Patient], *, cases: int, laterals: float
 ) -> Iterator[tuple[Patient, Visit, tuple[bool, ...]]]:
-    """Each visit with its pictures, until there are `cases`: for each, whether it is taken from the side.
+    """(patient, visit, whether each of its images is lateral), until there are `cases` images.
 
-    The share `laterals` of the visits has a lateral picture besides the frontal one.
+    The share `laterals` of the visits has a lateral image besides the frontal one.
     """
     for patient in people:
         for visit in patient.visits:
@@ -91,10 +91,11 @@ def examinations(
 
 
 def set_apart(numbers: Sequence[int], *, share: float, seed: int) -> set[int]:
-    """Patients, given by the number of each picture's, who have about that share of the pictures: one at least."""
+    """Patients with about that share of the images, at least one; `numbers` has the patient of each image."""
     people = sorted(set(numbers))
     chosen: set[int] = set()
     count = 0
+    # all but the last, so that a patient remains
     for number in np.random.default_rng([seed, people[0]]).permutation(people)[:-1].tolist():
         if count >= share * len(numbers):
             break
@@ -104,20 +105,22 @@ def set_apart(numbers: Sequence[int], *, share: float, seed: int) -> set[int]:
 
 
 def reported(visit: Visit, signs: Mapping[str, Sign], *, surest: float, missed: float, made_up: float) -> Iterator[str]:
-    """The findings that are told of a picture, some overlooked and some made up.
+    """The findings reported for an image, with false negatives and false positives.
 
-    `surest`: how often the strongest sign is told. `missed`: how much less often the faintest is. `made_up`: false
-    calls, as a share of the finding's true ones.
+    `surest`: probability that the strongest sign is reported. `missed`: by how much it is smaller for the faintest.
+    `made_up`: false positives, as a share of the finding's true positives.
     """
-    chance = visit.rng.random(len(signs))
-    for (name, sign), draw in zip(signs.items(), chance, strict=True):
-        seen = surest - missed * (1 - visit.findings[name]) if name in visit.findings else made_up * sign.share
-        if draw < seen:
+    draws = visit.rng.random(len(signs))
+    for (name, sign), draw in zip(signs.items(), draws, strict=True):
+        present = name in visit.findings
+        probability = surest - missed * (1 - visit.findings[name]) if present else made_up * sign.share
+        if draw < probability:
             yield name
 
 
 def _patient(archive: str, signs: Mapping[str, Sign], *, seed: int, number: int, most: int) -> Patient:
     """One patient, the same for the same archive, seed and number."""
+    # crc32, because Python's own hash of text differs from process to process
     rng = np.random.default_rng([zlib.crc32(archive.encode()), seed, number])
     female = bool(rng.random() < 0.45)
     chest = _anatomy.anatomy(rng, female=female)
@@ -133,21 +136,23 @@ def _patient(archive: str, signs: Mapping[str, Sign], *, seed: int, number: int,
 
 
 def _course(signs: Mapping[str, Sign], rng: np.random.Generator, *, visits: int) -> Iterator[Visit]:
-    """A patient's visits in the order of time."""
+    """A patient's visits in chronological order."""
+    # findings are more frequent in the patients who can have any, so that their share over all images is right
     shares = np.array([sign.share for sign in signs.values()]) / SICK * (rng.random() < SICK)
     strength = rng.uniform(0.10, 1.0, len(signs))
     present = rng.random(len(signs)) < shares
     age = int(np.clip(rng.normal(48, 17), 18, 90))
     for number in range(visits):
         if number:
+            # the rate of new findings that keeps their share constant while some disappear (a stationary Markov chain)
             gained = np.minimum((1 - KEPT) * shares / (1 - np.minimum(shares, 0.9)), 1)
             present = rng.random(len(signs)) < np.where(present, KEPT, gained)
             age = min(age + int(rng.choice([0, 0, 1, 2])), 95)
-        seen = np.clip(strength + rng.normal(0, 0.12, len(signs)), 0.02, 1.0)
+        visible = np.clip(strength + rng.normal(0, 0.12, len(signs)), 0.02, 1.0)
         yield Visit(
             number=number,
             age=age,
             lying=bool(rng.random() < (0.45 if present.any() else 0.25)),
-            findings={name: float(seen[place]) for place, name in enumerate(signs) if present[place]},
+            findings={name: float(visible[place]) for place, name in enumerate(signs) if present[place]},
             rng=rng.spawn(1)[0],
         )

@@ -1,6 +1,6 @@
-"""A chest-like picture: lungs, heart, ribs, spine and clavicles of one patient, one exposure, and signs of disease.
+"""A synthetic chest radiograph: lungs, heart, ribs, spine and clavicles of a patient, exposure, and signs of disease.
 
-Brightness runs from 0 (air, black) to 1 (dense, white), as on a viewing box.
+Brightness ranges from 0 (air, black) to 1 (dense, white), as on a light box.
 """
 
 import dataclasses
@@ -21,10 +21,10 @@ def draw(
     size: int,
     lying: bool = False,
 ) -> np.ndarray:
-    """One picture, float32 (size, size) in 0 to 1, of a patient with signs of the given strengths (0 to 1).
+    """One image, float32 (size, size) in 0 to 1, of a patient with signs of the given strengths (0 to 1).
 
-    `places` seeds where a patient's signs sit, so that they return in the next picture; `rng` is the exposure.
-    A patient who is `lying` (AP view) has a larger heart shadow, a higher diaphragm and a flatter picture.
+    `places` is the seed of the location of a patient's signs, which is the same in all images; `rng` is the exposure.
+    In a `lying` patient (AP view) the heart is larger, the diaphragm higher and the contrast lower.
     """
     breath = rng.normal(0, 0.025) - 0.05 * lying
     shape = dataclasses.replace(patient, dome=patient.dome + breath, heart=patient.heart * (1.07 if lying else 1.0))
@@ -46,7 +46,7 @@ def draw(
 
 
 def draw_from_side(*, patient: Anatomy, rng: np.random.Generator, size: int) -> np.ndarray:
-    """A lateral picture, float32 (size, size) in 0 to 1: plainly another view, and without signs."""
+    """A lateral image, float32 (size, size) in 0 to 1, which looks unlike a frontal one and has no signs."""
     shift = (rng.normal(0, 0.06), rng.normal(0, 0.06))
     sheet = Sheet(patient, size=size, tilt=rng.normal(0, 0.06), shift=shift, zoom=rng.uniform(0.92, 1.14))
     lung = sheet.disc(0.0, -0.15, 0.52, 0.66, blur=2.0) * sheet.step(patient.dome + 0.3 * sheet.x - sheet.y, 2.0)
@@ -59,13 +59,14 @@ def draw_from_side(*, patient: Anatomy, rng: np.random.Generator, size: int) -> 
 
 
 def _sign_rng(places: int, sign: str) -> np.random.Generator:
-    """The same numbers for the same sign of the same patient."""
+    """Random numbers that are the same for the same sign of the same patient."""
     return np.random.default_rng([places, *sign.encode()])
 
 
 def _chest(sheet: Sheet) -> None:
     """A healthy chest."""
     patient = sheet.patient
+    # the chest is thinner, and so darker, at the sides and the top
     depth = 0.88 + 0.20 * np.abs(sheet.x) - 0.10 * sheet.y
     sheet.light = _body(sheet) - patient.air * depth * sheet.lungs
     sheet.light += sheet.heart * (0.03 + 0.10 * sheet.y)
@@ -78,7 +79,7 @@ def _chest(sheet: Sheet) -> None:
 
 
 def _body(sheet: Sheet) -> np.ndarray:
-    """Soft tissue: torso, shoulders and neck before black air."""
+    """Soft tissue: torso, shoulders and neck on black air."""
     patient, x, y = sheet.patient, np.abs(sheet.x), sheet.y
     shoulder = -0.93 + 0.5 * np.maximum(x - 0.2, 0) ** 1.5
     flank = patient.chest + 0.13 + 1.6 * np.maximum(-y - 0.30, 0)
@@ -94,7 +95,7 @@ def _body(sheet: Sheet) -> np.ndarray:
 
 
 def _mediastinum(sheet: Sheet) -> None:
-    """Spine, windpipe, aortic arch and pulmonary artery."""
+    """Spine, trachea, aortic arch and pulmonary artery."""
     patient = sheet.patient
     x = sheet.x - patient.shift
     column = np.exp(-((sheet.x / 0.10) ** 2))
@@ -110,7 +111,7 @@ def _mediastinum(sheet: Sheet) -> None:
 
 
 def _bones(sheet: Sheet) -> None:
-    """Ribs, back and front, and clavicles."""
+    """Posterior and anterior ribs, and clavicles."""
     patient, x = sheet.patient, np.abs(sheet.x)
     cage = sheet.step(patient.chest + 0.06 - x, 2.0) * sheet.step(patient.dome + 0.25 - sheet.y, 6.0)
     cage = cage * sheet.step(sheet.y - patient.apex + 0.05, 3.0)
@@ -125,7 +126,7 @@ def _bones(sheet: Sheet) -> None:
 
 
 def _vessels(sheet: Sheet) -> None:
-    """Vessels that spread from the roots of the lungs."""
+    """Pulmonary vessels, which spread from the hila."""
     rng = np.random.default_rng(sheet.patient.vessels)
     pattern = sheet.texture(rng, 22) + 0.6 * sheet.texture(rng, 11)
     near = np.exp(-((np.abs(sheet.x) - 0.2) ** 2) / 0.10 - (sheet.y + 0.02) ** 2 / 0.16)
@@ -133,7 +134,7 @@ def _vessels(sheet: Sheet) -> None:
 
 
 def _exposed(sheet: Sheet, rng: np.random.Generator, *, lying: bool) -> np.ndarray:
-    """The picture as the detector saw it: contrast, darkness, scatter, grain, side marker."""
+    """The image after exposure: contrast, brightness, scatter, noise, and often a side marker."""
     light = sheet.light
     contrast = rng.uniform(0.70, 1.12) * (0.88 if lying else 1.0)
     light = 0.5 + contrast * (light - 0.5) + rng.normal(0, 0.06) + 0.03 * lying

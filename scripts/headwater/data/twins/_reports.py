@@ -1,6 +1,6 @@
-"""The 14 labels that CheXpert's and MIMIC-CXR's twins share: how their signs look, and what is read of them.
+"""The 14 labels that the twins of CheXpert and MIMIC-CXR share: their signs, and labels by programs and radiologists.
 
-A program finds in a report that a finding is there (1.0), is not (0.0) or may be (-1.0); most are not mentioned at all.
+A program labels a finding of a report as present (1.0), absent (0.0) or uncertain (-1.0); most are not mentioned.
 """
 
 from headwater.data.twins._patients import Sign, Visit, reported
@@ -20,35 +20,36 @@ SIGNS = {
     "Fracture": Sign(looks="broken rib", share=0.07),
     "Support Devices": Sign(looks="device", share=0.22),
 }
-"""The labels in CheXpert's order, how each looks, and in which share of pictures it is."""
+"""The labels in CheXpert's order, each with its appearance and its share of the images."""
 
 NO_FINDING = "No Finding"
 
 HARMLESS = "Support Devices"
-"""A label that may hold beside No Finding."""
+"""A label that does not exclude No Finding."""
 
 HEDGED, DENIED, FEARED = 0.15, 0.20, 0.02
-"""How often a finding is called uncertain, one that is not there is denied, and one is feared without need."""
+"""Probabilities that a reported finding is called uncertain, and that an absent one is called absent or uncertain."""
 
 
 def mentions(visit: Visit) -> dict[str, str]:
-    """What a program makes of the report of an examination, by label."""
-    told = set(reported(visit, SIGNS, surest=0.98, missed=0.12, made_up=0.05))
-    chance = dict(zip(SIGNS, visit.rng.random(len(SIGNS)), strict=True))
-    said = {name: _said(name in told, chance[name]) for name in SIGNS}
-    nothing = all(said[name] in ("", "0.0") for name in SIGNS if name != HARMLESS)
-    # the program affirms that nothing was found, or is silent; it denies no such thing
-    return {NO_FINDING: "1.0" if nothing else "", **said}
+    """A program's labels of the report of an examination."""
+    positive = set(reported(visit, SIGNS, surest=0.98, missed=0.12, made_up=0.05))
+    draws = dict(zip(SIGNS, visit.rng.random(len(SIGNS)), strict=True))
+    labels = {name: _mention(name in positive, draws[name]) for name in SIGNS}
+    nothing = all(labels[name] in ("", "0.0") for name in SIGNS if name != HARMLESS)
+    # the programs label No Finding as 1.0 or not at all, never as 0.0
+    return {NO_FINDING: "1.0" if nothing else "", **labels}
 
 
-def _said(told: bool, chance: float) -> str:
-    if told:
-        return "-1.0" if chance < HEDGED else "1.0"
-    return "-1.0" if chance < FEARED else "0.0" if chance < FEARED + DENIED else ""
+def _mention(positive: bool, draw: float) -> str:
+    """A program's label of a finding, given whether the report has it and a random number."""
+    if positive:
+        return "-1.0" if draw < HEDGED else "1.0"
+    return "-1.0" if draw < FEARED else "0.0" if draw < FEARED + DENIED else ""
 
 
 def readings(visit: Visit) -> dict[str, str]:
-    """What radiologists see, by label: each is there or not."""
-    told = set(reported(visit, SIGNS, surest=1.0, missed=0.08, made_up=0.03))
-    nothing = not told - {HARMLESS}
-    return {NO_FINDING: f"{float(nothing)}", **{name: f"{float(name in told)}" for name in SIGNS}}
+    """The radiologists' labels of an examination, each present or absent."""
+    positive = set(reported(visit, SIGNS, surest=1.0, missed=0.08, made_up=0.03))
+    nothing = not positive - {HARMLESS}
+    return {NO_FINDING: f"{float(nothing)}", **{name: f"{float(name in positive)}" for name in SIGNS}}

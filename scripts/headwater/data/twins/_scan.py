@@ -1,6 +1,6 @@
-"""Draws made-up CT: trunks with lungs, heart, spine and ribs, heads with skull and ventricles, in Hounsfield units.
+"""Synthetic CT: trunks with lungs, heart, spine and ribs, heads with skull and ventricles, in Hounsfield units.
 
-From slice to slice everything changes little, as in patients, so that a reduction finds slices that are alike.
+Neighbouring slices differ little, as in patients, so that a reduction finds similar slices.
 """
 
 from collections.abc import Mapping
@@ -9,31 +9,31 @@ from dataclasses import dataclass
 import numpy as np
 
 AIR, LUNG, FAT, SOFT, BLOOD, LIVER, BONE = -1000, -850, -100, 40, 65, 60, 500
-"""Hounsfield units of what is drawn."""
+"""Hounsfield units of tissues."""
 
 GRAIN = 8
-"""Noise of a scanner, as a standard deviation in Hounsfield units."""
+"""Standard deviation of the noise in Hounsfield units."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Body:
-    """What stays the same in all slices of a patient."""
+    """The dimensions that all slices of a patient share."""
 
     width: float
     depth: float
     lungs: float
     heart: float
     vertebrae: float
-    """How many of them the slices pass."""
+    """Number of vertebrae in the scan."""
     turned: float
     aside: tuple[float, float]
-    """Where the middle of the patient lies, across and down."""
+    """Position of the patient's centre, across and down."""
     table: float
-    """How far below the patient the table lies."""
+    """Distance of the table below the patient."""
 
 
 def body(rng: np.random.Generator) -> Body:
-    """The measures of one patient."""
+    """The dimensions of one patient."""
     return Body(
         width=rng.uniform(0.75, 0.92),
         depth=rng.uniform(0.50, 0.68),
@@ -48,18 +48,18 @@ def body(rng: np.random.Generator) -> Body:
 
 @dataclass(frozen=True, kw_only=True)
 class Lesion:
-    """Something that a finding adds: where it is seen, and how large it is."""
+    """The lesion of a finding: its location and size."""
 
     centre: float
-    """Height from 0 (feet) to 1 (head) of its middle."""
+    """Height of its centre, from 0 (feet) to 1 (head)."""
     reach: float
-    """How far above and below that it is seen."""
+    """Its extent above and below the centre."""
     side: int
     """-1 on the right, 1 on the left."""
     size: float
 
     def share(self, height: float) -> float:
-        """Its size in a slice, from 0 to 1."""
+        """Its relative radius in a slice, from 0 to 1: a circle's chord at that height."""
         return float(np.sqrt(max(0.0, 1 - ((height - self.centre) / self.reach) ** 2)))
 
 
@@ -77,19 +77,20 @@ def draw(
 
 
 def _grid(size: int, who: Body) -> tuple[np.ndarray, np.ndarray]:
-    """Columns and rows from -1 to 1, as the patient lies on the table: aside, and turned by some degrees."""
+    """Columns and rows from -1 to 1, shifted and rotated as the patient lies on the table."""
     y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
     x, y = x - who.aside[0], y - who.aside[1]
     return x * np.cos(who.turned) - y * np.sin(who.turned), x * np.sin(who.turned) + y * np.cos(who.turned)
 
 
 def _on_table(values: np.ndarray, y: np.ndarray, *, depth: float, who: Body) -> None:
-    """Put the table below a patient of that depth."""
+    """Draw the table below a patient of that depth."""
+    # only in air, so that it does not cut through a patient who lies rotated
     values[(abs(y - depth - who.table - 0.03) < 0.03) & (values == AIR)] = SOFT
 
 
 def _inside(x: np.ndarray, y: np.ndarray, *, at: tuple[float, float], radii: tuple[float, float]) -> np.ndarray:
-    """Where an ellipse is."""
+    """Whether each pixel is inside an ellipse."""
     return ((x - at[0]) / radii[0]) ** 2 + ((y - at[1]) / radii[1]) ** 2 <= 1
 
 
@@ -150,7 +151,7 @@ def _nodes(values: np.ndarray, x: np.ndarray, y: np.ndarray, share: float, lesio
 
 
 def _scattered(values: np.ndarray, x: np.ndarray, y: np.ndarray, share: float, lesion: Lesion) -> None:
-    """Small nodules all over both lungs."""
+    """Small nodules in both lungs."""
     radius = (0.025 + 0.02 * lesion.size) * share
     for number in range(8):
         angle = number * 2.4
@@ -159,7 +160,7 @@ def _scattered(values: np.ndarray, x: np.ndarray, y: np.ndarray, share: float, l
 
 
 def _within(values: np.ndarray, x: np.ndarray, y: np.ndarray, share: float, lesion: Lesion) -> None:
-    """A round bleeding in the brain."""
+    """A round haemorrhage in the brain."""
     radius = (0.08 + 0.08 * lesion.size) * share
     values[_inside(x, y, at=(0.28 * lesion.side, 0.15), radii=(radius, 1.2 * radius))] = BLOOD + 5
 
@@ -171,7 +172,7 @@ def _in_ventricles(values: np.ndarray, x: np.ndarray, y: np.ndarray, share: floa
 
 
 def _along_skull(values: np.ndarray, x: np.ndarray, y: np.ndarray, share: float, lesion: Lesion) -> None:
-    """A thin sickle of blood along one half of the skull."""
+    """A thin crescent of blood along one half of the skull."""
     edge = np.hypot(x / 0.52, y / 0.75)
     ring = (abs(edge - 1) < 0.04 + 0.08 * lesion.size * share) & (np.sign(x) == lesion.side) & (values < 2 * BLOOD)
     values[ring & (values > 0)] = BLOOD
@@ -184,7 +185,7 @@ def _lens(values: np.ndarray, x: np.ndarray, y: np.ndarray, share: float, lesion
 
 
 def _furrows(values: np.ndarray, x: np.ndarray, y: np.ndarray, share: float, lesion: Lesion) -> None:
-    """Blood in the furrows of the brain, as a star."""
+    """Blood in the sulci of the brain, drawn as a star."""
     rays = (np.cos(7 * np.arctan2(y, x)) > 0.95) & (np.hypot(x, y) < (0.3 + 0.2 * lesion.size) * share)
     values[rays & (values > 0) & (values < 2 * BLOOD)] = BLOOD
 
@@ -206,4 +207,4 @@ LOOKS = {
     "bleeding into the furrows": _furrows,
     "broken skull": _broken,
 }
-"""What findings look like in a slice."""
+"""The function that draws each appearance."""

@@ -1,7 +1,7 @@
-"""Signs of disease on the phantom: what each finding changes in the chest's shape or adds to the picture.
+"""Signs of disease on the phantom: what each finding changes in the chest's shape or adds to the image.
 
-`strength` runs from 0 (nearly invisible) to 1. All archives use the same signs for findings of the same meaning. Where
-`side` is not given, the sign sits on the side that `rng` says.
+`strength` ranges from 0 (nearly invisible) to 1. All archives use the same signs for findings of the same meaning. If
+`side` is not given, the side is random.
 """
 
 import dataclasses
@@ -303,4 +303,4 @@ PAINTED: dict[str, Paint] = {
     "tuberculosis": _tuberculosis,
     "tumour": _tumour,
 }
-"""Signs that are added to the picture."""
+"""Signs that are added to the image."""

@@ -1,6 +1,6 @@
-"""A slice as CT shows it, made up: a chest from below with or without the patches of an infection, or one organ.
+"""Synthetic CT slices as images: an axial slice of a chest with or without ground glass opacities, or one organ.
 
-Brightness runs from 0 (air, black) to 1 (bone, white).
+Brightness ranges from 0 (air, black) to 1 (bone, white).
 """
 
 import zlib
@@ -13,19 +13,19 @@ from headwater.data.twins._anatomy import LEFT, RIGHT, coordinates
 
 @dataclass(frozen=True, kw_only=True)
 class Organ:
-    """How an organ looks in a sagittal slice."""
+    """The appearance of an organ in a sagittal slice."""
 
     width: float
     height: float
     light: float
     tilt: float = 0.0
-    """Radians that its long axis leans."""
+    """Tilt of its long axis in radians."""
     grain: float = 0.02
-    """How coarse its inside looks."""
+    """Amplitude of its texture."""
 
 
 def rng_of(archive: str, *, seed: int, number: int) -> np.random.Generator:
-    """The chance of one patient, the same for the same archive, seed and number."""
+    """Random numbers of one patient, the same for the same archive, seed and number."""
     return np.random.default_rng([zlib.crc32(archive.encode()), seed, number])
 
 
@@ -38,7 +38,7 @@ def chest(rng: np.random.Generator, *, patches: float, nodule: float, size: int)
         lung = _ellipse(x - side * 0.42, y + 0.03, 0.33, 0.48)
         inside = 0.09 + 0.05 * _bumps(rng, size, cells=max(4, size // 4))
         for _ in range(3):
-            # ground glass lies below the pleura
+            # ground glass opacities of COVID-19 are mostly subpleural
             angle, spread = rng.uniform(-2.2, 2.2), rng.uniform(0.10, 0.20)
             place = side * (0.42 + 0.22 * np.cos(angle)), -0.03 + 0.36 * np.sin(angle)
             inside = inside + 0.32 * patches * _spot(x, y, *place, spread)
@@ -50,7 +50,7 @@ def chest(rng: np.random.Generator, *, patches: float, nodule: float, size: int)
 
 
 def organ(rng: np.random.Generator, looks: Organ, *, size: int) -> np.ndarray:
-    """A cut-out around one organ, float32 (size, size)."""
+    """A crop around one organ, float32 (size, size)."""
     x, y = coordinates(size)
     x, y = x - rng.normal(0, 0.06), y - rng.normal(0, 0.06)
     tilt, zoom = looks.tilt + rng.normal(0, 0.12), rng.uniform(0.85, 1.15)
@@ -62,7 +62,7 @@ def organ(rng: np.random.Generator, looks: Organ, *, size: int) -> np.ndarray:
 
 
 def _ellipse(x: np.ndarray, y: np.ndarray, width: float, height: float) -> np.ndarray:
-    """1 inside, 0 outside, with an edge about as soft as a pixel."""
+    """1 inside, 0 outside, with an edge about a pixel wide."""
     return np.clip((1 - np.hypot(x / width, y / height)) * len(x) / 4 + 0.5, 0, 1)
 
 
@@ -72,12 +72,12 @@ def _spot(x: np.ndarray, y: np.ndarray, at_x: float, at_y: float, width: float) 
 
 
 def _bumps(rng: np.random.Generator, size: int, *, cells: int) -> np.ndarray:
-    """Blocks of chance (size, size) of mean 0 and deviation 1, `cells` to a side."""
+    """Blocks of noise (size, size) of mean 0 and standard deviation 1, `cells` x `cells` of them."""
     place = np.arange(size) * cells // size
     return rng.standard_normal((cells, cells))[np.ix_(place, place)]
 
 
 def _taken(light: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The slice as the scanner gave it: contrast, brightness, noise."""
+    """The slice after acquisition: contrast, brightness, noise."""
     light = 0.5 + rng.uniform(0.8, 1.05) * (light - 0.5) + rng.normal(0, 0.03)
     return np.clip(light + rng.normal(0, rng.uniform(0.01, 0.03), light.shape), 0, 1).astype(np.float32)

@@ -1,4 +1,4 @@
-"""A twin of ChestX-ray14: PNG files in numbered folders, one table of findings, two lists that part the patients."""
+"""A twin of ChestX-ray14: PNG files in numbered folders, a table of findings, and two lists that split the patients."""
 
 import csv
 from collections.abc import Iterable
@@ -27,23 +27,23 @@ SIGNS = {
     "Pneumonia": Sign(looks="pneumonia", share=0.06),
     "Pneumothorax": Sign(looks="pneumothorax", share=0.20),
 }
-"""The archive's findings in its own spelling, how each looks, and in which share of pictures it is."""
+"""The archive's findings in its own spelling, each with its appearance and its share of the images."""
 
 HEADER = (
     "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
     "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]"
 )
-"""As published: the commas within the brackets make eleven columns of it."""
+"""As published: with the commas within brackets it has eleven columns."""
 
 DETECTORS = ((2500, 2048, 0.171), (2992, 2991, 0.143), (2048, 2500, 0.168), (3056, 2544, 0.139))
-"""Width, height and pixel spacing (mm) of original pictures."""
+"""Width, height and pixel spacing (mm) of original images."""
 
 IMAGES_PER_FOLDER = 400
 TEST_SHARE = 0.25
 
 
 def make(folder: Path, *, cases: int, seed: int, first_patient: int = 1, size: int = 96) -> None:
-    """A ChestX-ray14 archive of `cases` made-up pictures at `folder`."""
+    """A ChestX-ray14 archive of `cases` synthetic images at `folder`."""
     twin = Twin(cases=cases, seed=seed, first_patient=first_patient, size=size)
     with whole_folder(folder, archive="chestxray14", twin=twin) as temporary:
         people = patients(
@@ -57,7 +57,7 @@ def make(folder: Path, *, cases: int, seed: int, first_patient: int = 1, size: i
 
 
 def _write_images(people: Iterable[Patient], folder: Path, *, size: int) -> Iterable[tuple]:
-    """Every picture as a PNG; gives its row of the table."""
+    """Every image as a PNG; gives its row of the table."""
     count = 0
     for patient in people:
         for visit in patient.visits:
@@ -72,16 +72,16 @@ def _write_images(people: Iterable[Patient], folder: Path, *, size: int) -> Iter
 
 
 def _row(name: str, patient: Patient, visit: Visit) -> tuple:
-    """A picture's line in the table."""
+    """An image's line in the table."""
     width, height, spacing = DETECTORS[visit.rng.integers(len(DETECTORS))]
-    # faint findings are missed more often, and now and then one is made up
+    # faint findings are missed more often, and there are a few false positives
     findings = "|".join(reported(visit, SIGNS, surest=0.98, missed=0.10, made_up=0.06)) or "No Finding"
     sex, view = "F" if patient.female else "M", "AP" if visit.lying else "PA"
     return name, findings, visit.number, patient.number, visit.age, sex, view, width, height, spacing, spacing
 
 
 def _write_lists(rows: list[tuple], folder: Path, *, seed: int) -> None:
-    """The official lists: about a quarter of the pictures, of patients of their own, are for testing."""
+    """The official lists: about a quarter of the images are for testing, and no patient is in both lists."""
     test = set_apart([row[3] for row in rows], share=TEST_SHARE, seed=seed)
-    for name, wanted in (("train_val_list.txt", False), ("test_list.txt", True)):
-        (folder / name).write_text("".join(f"{row[0]}\n" for row in rows if (row[3] in test) is wanted))
+    for name, is_test in (("train_val_list.txt", False), ("test_list.txt", True)):
+        (folder / name).write_text("".join(f"{row[0]}\n" for row in rows if (row[3] in test) is is_test))

@@ -1,5 +1,6 @@
-"""A twin of COVID-CT: PNG and JPEG files named after preprints, six lists that part them, two tables of patients."""
+"""A twin of COVID-CT: PNG and JPEG files named after preprints, six lists of splits, and two tables of patients."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,24 +15,24 @@ from headwater.data.twins._files import eight_bits, write_table
 from headwater.study.archive import Twin
 
 SIGNS = {"COVID": "patches of ground glass", "NonCOVID": "a nodule, or nothing"}
-"""The archive's classes, and what is drawn for each."""
+"""The archive's classes, and the sign of each."""
 
 HEADERS = {
     "COVID": ("File name", "Patient ID", "Age", "Gender", "Location", "Captions"),
     "NonCOVID": ("image name", "patient id"),
 }
-"""The columns of the two tables of patients, which spell alike things differently."""
+"""The columns of the two tables of patients, whose spelling differs."""
 
 TURNS = ("train", "test", "validation", "train", "train", "test", "train")
-"""The splits that the patients of a class come into, one after another."""
+"""The splits of the patients of a class, in turn."""
 
 PARTED_FROM = 100
-"""Images from which on one patient is in two of the official lists, as in the archive."""
+"""In twins of at least so many images one patient is in two of the official lists, as in the archive."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Slice:
-    """One picture: whose it is, how it is called, and which list names it."""
+    """One image: its name, class, patient and list."""
 
     name: str
     label: str
@@ -42,7 +43,7 @@ class Slice:
 
 
 def make(folder: Path, *, cases: int, seed: int, first_patient: int = 1, size: int = 96) -> None:
-    """A COVID-CT archive of `cases` made-up slices at `folder`."""
+    """A COVID-CT archive of `cases` synthetic slices at `folder`."""
     twin = Twin(cases=cases, seed=seed, first_patient=first_patient, size=size)
     with whole_folder(folder, archive="covid_ct", twin=twin) as temporary:
         for name in SIGNS:
@@ -51,15 +52,15 @@ def make(folder: Path, *, cases: int, seed: int, first_patient: int = 1, size: i
         slices = list(_slices_of(temporary, cases=cases, seed=seed, first=first_patient, size=size))
         parted = _parted(slices) if cases >= PARTED_FROM else slices
         for (label, split), name in LISTS.items():
-            listed = [one.name for one in parted if (one.label, one.split) == (label, split)]
+            listed = [slice_.name for slice_ in parted if (slice_.label, slice_.split) == (label, split)]
             (temporary / name).write_text("".join(f"{name}\n" for name in listed))
         for label, header in HEADERS.items():
-            rows = [_row(one)[: len(header)] for one in slices if one.label == label]
+            rows = [_row(slice_)[: len(header)] for slice_ in slices if slice_.label == label]
             write_table(header, rows, temporary / f"{label}-CT-MetaInfo.csv")
 
 
 def _slices_of(folder: Path, *, cases: int, seed: int, first: int, size: int) -> Iterator[Slice]:
-    """Every picture as a file, patient by patient; the classes take turns."""
+    """Every image as a file, patient by patient; the classes take turns."""
     most, number, turns = max(1, min(4, cases // 12)), first, dict.fromkeys(CARD.labels, 0)
     while cases > 0:
         label = CARD.labels[(number - first) % 2]
@@ -77,7 +78,7 @@ def _slices_of(folder: Path, *, cases: int, seed: int, first: int, size: int) ->
 
 
 def _name(label: str, patient: int, piece: int | None) -> str:
-    """As the archive calls its files: preprint, page and figure of the one class, a number of the other."""
+    """A name as in the archive: preprint, page and figure for one class, a number for the other."""
     cut = "" if piece is None else f"%{piece}"
     if label == "NonCOVID":
         return f"{patient}{cut}.{'jpg' if patient % 4 else 'png'}"
@@ -85,20 +86,21 @@ def _name(label: str, patient: int, piece: int | None) -> str:
 
 
 def _write(picture: np.ndarray, path: Path) -> None:
-    """A grey slice as publications show it: in three equal colours, and as a JPEG where its name says so."""
+    """A grey slice as in publications: with three equal channels, and as a JPEG if its name ends so."""
     options = {"quality": 92} if path.suffix == ".jpg" else {"compress_level": 1}
     Image.fromarray(np.repeat(picture[..., None], 3, axis=2)).save(path, **options)
 
 
 def _parted(slices: list[Slice]) -> list[Slice]:
-    """The same slices, but one of a training patient of the one class stands in the test list."""
-    trained = [one for one in slices if (one.label, one.split) == ("COVID", "train")]
-    whose = next(one.patient for one in trained if sum(other.patient == one.patient for other in trained) > 1)
-    last = [one for one in trained if one.patient == whose][-1]
-    return [Slice(**{**vars(one), "split": "test"}) if one is last else one for one in slices]
+    """The same slices, but one of a training patient is in the test list."""
+    train = [slice_ for slice_ in slices if (slice_.label, slice_.split) == ("COVID", "train")]
+    counts = Counter(slice_.patient for slice_ in train)
+    patient = next(slice_.patient for slice_ in train if counts[slice_.patient] > 1)
+    last = [slice_ for slice_ in train if slice_.patient == patient][-1]
+    return [Slice(**{**vars(slice_), "split": "test"}) if slice_ is last else slice_ for slice_ in slices]
 
 
-def _row(one: Slice) -> tuple:
-    """A picture's line in the table of its class."""
-    sex = "F" if one.female else "M"
-    return one.name, f"Patient {one.patient}", one.age, sex, "", "Chest CT, made up"
+def _row(slice_: Slice) -> tuple:
+    """An image's line in the table of its class."""
+    sex = "F" if slice_.female else "M"
+    return slice_.name, f"Patient {slice_.patient}", slice_.age, sex, "", "Chest CT, made up"

@@ -1,4 +1,4 @@
-"""A twin of CT-ICH: heads as NIfTI, masks beside them, a reading of each slice, and a table with a messy header."""
+"""A twin of CT-ICH: heads as NIfTI, masks beside them, a reading of each slice, and a table with two header lines."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +20,7 @@ SIGNS = {
     "Subdural": Sign(looks="bleeding below the dura", share=0.25),
     "Fracture_Yes_No": Sign(looks="broken skull", share=0.25),
 }
-"""The archive's labels in its own spelling, how each looks, and in which share of patients it is."""
+"""The archive's labels in its own spelling, each with its appearance and its share of the patients."""
 
 BLEEDINGS = tuple(SIGNS)[:-1]
 
@@ -30,20 +30,20 @@ PERSONS = (
     *("Patient Number", "Age\n(years)", " Gender", "Hemorrhage type based on the radiologists diagnosis"),
     *("", "", "", "", "Fracture (yes 1/no 0)", "Note1"),
 )
-"""The first line of two: the second tells the types of bleeding."""
+"""The first line of two: the second has the types of haemorrhage."""
 
 FIRST = 48
-"""Patients are numbered from 49 on."""
+"""Patient numbers begin at 49."""
 
 STEP, PIXEL = 12.0, 220.0
 """Millimetres from slice to slice, and from the first column to the last."""
 
 FROM_HEAD_EVERY = 3
-"""Of so many volumes one lies in its file from the head to the feet."""
+"""One volume in so many is stored from the head to the feet."""
 
 
 def make(folder: Path, *, cases: int, seed: int, first_patient: int = 1, size: int = 96) -> None:
-    """A CT-ICH archive of `cases` made-up slices at `folder`; each patient has one CT."""
+    """A CT-ICH archive of `cases` synthetic slices at `folder`; each patient has one CT."""
     twin = Twin(cases=cases, seed=seed, first_patient=first_patient, size=size)
     with whole_folder(folder, archive="ct_ich", twin=twin) as temporary:
         for part in ("ct_scans", "masks"):
@@ -56,7 +56,7 @@ def make(folder: Path, *, cases: int, seed: int, first_patient: int = 1, size: i
 
 
 def _written(scan: Scan, folder: Path, *, size: int) -> Iterator[list[int]]:
-    """The volume of a patient and its mask as files; gives the reading of each slice, as the file counts them."""
+    """The volume of a patient and its mask as files; gives the reading of each slice in the order of the file."""
     number, from_head = FIRST + scan.patient, scan.patient % FROM_HEAD_EVERY == 0
     values, spacing = scan.slices(size), (STEP, PIXEL / size, PIXEL / size)
     write_nifti(values, folder / "ct_scans" / f"{number:03d}.nii", spacing=spacing, from_head=from_head)

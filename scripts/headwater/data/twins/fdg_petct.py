@@ -18,7 +18,7 @@ SIGNS = {
     "MELANOMA": Sign(looks="scattered nodules", share=0.18),
     "LUNG_CANCER": Sign(looks="lung mass", share=0.17),
 }
-"""The diagnoses of the sick, how each looks, and in which share of patients it is."""
+"""The diagnoses except NEGATIVE, each with its appearance and its share of the patients."""
 
 HEADER = (
     *("Series UID", "Collection", "Subject ID", "Study UID", "Study Description", "Study Date"),
@@ -32,7 +32,7 @@ SERIES = {"PT": "PET", "CT": "CT", "SEG": "Segmentation"}
 
 
 def make(folder: Path, *, cases: int, seed: int, first_patient: int = 1, size: int = 96) -> None:
-    """An FDG-PET-CT-Lesions archive of `cases` made-up slices at `folder`."""
+    """An FDG-PET-CT-Lesions archive of `cases` synthetic slices at `folder`."""
     twin = Twin(cases=cases, seed=seed, first_patient=first_patient, size=size)
     with whole_folder(folder, archive="fdg_petct", twin=twin) as temporary:
         made = scans("fdg_petct", SIGNS, cases=cases, seed=seed, first=first_patient, part="trunk", one_each=True)
@@ -44,7 +44,7 @@ def _examination(scan: Scan, folder: Path, *, seed: int, size: int) -> Iterator[
     """The volumes of one examination as files; gives a row of the table for each of its series."""
     patient = f"PETCT_{_digits(f'{seed} {scan.patient}', 10)}"
     date = f"{1 + scan.patient % 12:02d}-{1 + scan.patient % 28:02d}-{2003 + scan.number}"
-    # blanks, two of them in a row, as the archive has them
+    # two blanks in a row, as in the archive
     words = "PET-CT Ganzkoerper  primaer mit KM" if scan.number == 0 else "PET-CT Teilkoerper  Verlauf"
     number = int(_digits(f"{seed} {scan.patient} {scan.number}", 5), 16) % 100_000
     study = f"{date}-NA-{words}-{number:05d}"
@@ -55,22 +55,22 @@ def _examination(scan: Scan, folder: Path, *, seed: int, size: int) -> Iterator[
     for modality, title in SERIES.items():
         uid = f"2.25.{int(_digits(f'{seed} {scan.patient} {scan.number} {modality}', 30), 16)}"
         location = f"./FDG-PET-CT-Lesions/{patient}/{study}/{number}.000000-{title}-{number % 1000}"
-        told = (uid, "FDG-PET-CT-Lesions", patient, uid[:-1], words, date, title, modality, len(scan.heights), location)
-        yield *told, diagnosis, f"{scan.age:03d}Y", "F" if scan.female else "M"
+        row = (uid, "FDG-PET-CT-Lesions", patient, uid[:-1], words, date, title, modality, len(scan.heights), location)
+        yield *row, diagnosis, f"{scan.age:03d}Y", "F" if scan.female else "M"
 
 
 def _write_volumes(scan: Scan, place: Path, *, size: int) -> None:
-    """The five volumes of one examination: of some, slices lie in the file from head to feet."""
+    """The five volumes of one examination; some CT are stored from the head to the feet."""
     values, from_head = scan.slices(size), scan.patient % 3 == 0
-    taken = (STEP, PIXEL / size, PIXEL / size)
-    coarse = (STEP, 2 * taken[1], 2 * taken[2])
+    spacing = (STEP, PIXEL / size, PIXEL / size)
+    coarse = (STEP, 2 * spacing[1], 2 * spacing[2])
     halved = np.rint(values.reshape(len(values), size // 2, 2, size // 2, 2).mean((2, 4))).astype(np.int16)
-    write_nifti(values, place / "CT.nii.gz", spacing=taken, from_head=from_head)
+    write_nifti(values, place / "CT.nii.gz", spacing=spacing, from_head=from_head)
     write_nifti(halved, place / "CTres.nii.gz", spacing=coarse)
     for name in ("PET", "SUV", "SEG"):
         write_nifti(np.zeros_like(halved), place / f"{name}.nii.gz", spacing=coarse)
 
 
-def _digits(text: str, many: int) -> str:
-    """So many hex digits that follow from a text."""
-    return hashlib.sha256(f"fdg_petct {text}".encode()).hexdigest()[:many]
+def _digits(text: str, count: int) -> str:
+    """So many hex digits of a hash of a text."""
+    return hashlib.sha256(f"fdg_petct {text}".encode()).hexdigest()[:count]

@@ -13,7 +13,7 @@ from headwater.data.twins._reports import NO_FINDING, SIGNS, mentions, readings
 from headwater.study.archive import Twin
 
 LABELS = sorted([NO_FINDING, *SIGNS])
-"""The programs' tables have another order than the radiologists'."""
+"""The order of labels in the programs' tables, which is not that of the radiologists'."""
 
 RADIOLOGISTS = (
     *(NO_FINDING, "Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Lesion", "Lung Opacity", "Edema"),
@@ -35,11 +35,11 @@ READ = 0.6
 """Share of the test studies that radiologists labelled."""
 
 PRIME = 9_999_991
-"""Numbers of patients and studies are spread over seven digits by steps of another prime."""
+"""Patient and study numbers are multiples of another prime modulo this one, which are distinct and look random."""
 
 
 def make(folder: Path, *, cases: int, seed: int, first_patient: int = 1, size: int = 96) -> None:
-    """A MIMIC-CXR-JPG archive of `cases` made-up pictures at `folder`."""
+    """A MIMIC-CXR-JPG archive of `cases` synthetic images at `folder`."""
     twin = Twin(cases=cases, seed=seed, first_patient=first_patient, size=size)
     with whole_folder(folder, archive="mimic_cxr", twin=twin) as temporary:
         most = max(1, min(8, cases // 8))
@@ -59,30 +59,33 @@ def _splits(numbers: list[int], *, seed: int) -> dict[int, str]:
     test = set_apart(numbers, share=TEST_SHARE, seed=seed)
     rest = [number for number in numbers if number not in test]
     validation = set_apart(rest, share=VALIDATION_SHARE, seed=seed)
-    named = dict.fromkeys(numbers, "train") | dict.fromkeys(test, "test") | dict.fromkeys(validation, "validate")
-    return {_subject(number): split for number, split in named.items()}
+    splits = dict.fromkeys(numbers, "train") | dict.fromkeys(test, "test") | dict.fromkeys(validation, "validate")
+    return {_subject(number): split for number, split in splits.items()}
 
 
 def _subject(number: int) -> int:
+    """The archive's number for a patient."""
     return 10_000_000 + number * 1_000_003 % PRIME
 
 
 def _study(patient: Patient, visit: Visit) -> int:
+    """The archive's number for a visit; a patient has at most 8 visits."""
     return 50_000_000 + (8 * patient.number + visit.number) * 1_000_003 % PRIME
 
 
 def _write_labels(visits: Iterable[tuple], folder: Path, *, splits: dict[int, str]) -> None:
-    """What two programs and, for some of the test studies, radiologists made of the reports."""
+    """The labels by two programs and, for some of the test studies, by radiologists."""
     tables: dict[str, list] = {"chexpert": [], "negbio": [], "radiologists": []}
     for patient, visit, _ in visits:
         subject, study = _subject(patient.number), _study(patient, visit)
         labelled = visit.rng.random() >= UNLABELLED
         for program in ("chexpert", "negbio") if labelled else ():
-            said = mentions(visit)
-            tables[program].append((subject, study, *(said[label] for label in LABELS)))
+            labels = mentions(visit)
+            tables[program].append((subject, study, *(labels[label] for label in LABELS)))
+        # the first test study always, so that no twin has an empty table
         if splits[subject] == "test" and (not tables["radiologists"] or visit.rng.random() < READ):
-            seen = readings(visit)
-            tables["radiologists"].append((study, *(seen[label] for label in RADIOLOGISTS)))
+            labels = readings(visit)
+            tables["radiologists"].append((study, *(labels[label] for label in RADIOLOGISTS)))
     for program in ("chexpert", "negbio"):
         rows = sorted(tables[program])
         write_table(("subject_id", "study_id", *LABELS), rows, folder / f"mimic-cxr-2.0.0-{program}.csv.gz")
@@ -93,7 +96,7 @@ def _write_labels(visits: Iterable[tuple], folder: Path, *, splits: dict[int, st
 def _examination(
     patient: Patient, visit: Visit, pictures: tuple[bool, ...], *, folder: Path, seed: int, size: int
 ) -> Iterable[tuple]:
-    """The pictures of one visit as files; gives a row of the metadata for each."""
+    """The images of one visit as files; gives a row of the metadata for each."""
     subject, study = f"p{_subject(patient.number)}", _study(patient, visit)
     place = folder / "files" / subject[:3] / subject / f"s{study}"
     place.mkdir(parents=True, exist_ok=True)
@@ -108,15 +111,15 @@ def _examination(
 
 
 def _image_id(text: str) -> str:
-    """Five groups of eight hex digits, as the archive names its pictures."""
+    """Five groups of eight hex digits, as the archive names its images."""
     digits = hashlib.sha256(f"mimic_cxr {text}".encode()).hexdigest()
     return "-".join(digits[start : start + 8] for start in range(0, 40, 8))
 
 
 def _view(visit: Visit, *, lateral: bool) -> tuple[str, str]:
-    """ViewPosition, now and then empty or a rare one, and the words for its code."""
+    """(ViewPosition, meaning of its code); some positions are empty or rare ones."""
     frontal = ("AP", "antero-posterior") if visit.lying else ("PA", "postero-anterior")
     usual, code = ("LATERAL", "lateral") if lateral else frontal
-    chance = visit.rng.random()
+    draw = visit.rng.random()
     rare = visit.rng.choice(["LL", "LPO"] if lateral else ["AP AXIAL", "RAO"]).item()
-    return "" if chance < 0.05 else rare if chance < 0.12 else usual, code
+    return "" if draw < 0.05 else rare if draw < 0.12 else usual, code

@@ -24,34 +24,34 @@ SIGNS = {
     "pancreas": Organ(width=0.65, height=0.18, light=0.55, tilt=0.3, grain=0.04),
     "spleen": Organ(width=0.40, height=0.45, light=0.66),
 }
-"""The archive's classes in its own order, and how each looks."""
+"""The archive's classes in its own order, each with its appearance."""
 
 SHARES = {"train": 0.55, "val": 0.10, "test": 0.35}
-"""About as the archive parts its images."""
+"""About the shares of the archive's splits."""
 
 
 def make(folder: Path, *, cases: int, seed: int, first_patient: int = 1, size: int = 96) -> None:
-    """An OrganSMNIST archive of `cases` made-up cut-outs at `folder`; one each, as it tells no patients."""
+    """An OrganSMNIST archive of `cases` synthetic crops at `folder`, one per patient, as it states no patients."""
     twin = Twin(cases=cases, seed=seed, first_patient=first_patient, size=size)
     with whole_folder(folder, archive="organsmnist", twin=twin) as temporary:
         numbers = iter(range(first_patient, first_patient + cases))
         arrays = {}
         for part, count in _counts(cases).items():
-            drawn = [_cut_out(next(numbers), at=at, seed=seed, size=size) for at in range(count)]
+            drawn = [_crop(next(numbers), at=at, seed=seed, size=size) for at in range(count)]
             arrays[f"{part}_images"] = np.stack([picture for picture, _ in drawn])
             arrays[f"{part}_labels"] = np.array([[organ] for _, organ in drawn], np.uint8)
-        # NumPy dates what it puts into an archive to 1980: the same twin has the same bytes
+        # NumPy writes a fixed date, 1980, into the zip file, so that the same twin has the same bytes
         np.savez_compressed(temporary / file_of(size), **arrays)
 
 
 def _counts(cases: int) -> dict[str, int]:
-    """How many images each split has, one at least."""
-    held = {part: max(1, round(SHARES[part] * cases)) for part in PARTS if part != "train"}
-    return {"train": cases - sum(held.values()), **held}
+    """The number of images of each split, at least one."""
+    others = {part: max(1, round(SHARES[part] * cases)) for part in PARTS if part != "train"}
+    return {"train": cases - sum(others.values()), **others}
 
 
-def _cut_out(number: int, *, at: int, seed: int, size: int) -> tuple[np.ndarray, int]:
-    """One picture, uint8 (size, size), and the organ in it; the organs take turns, so that every split has them."""
+def _crop(number: int, *, at: int, seed: int, size: int) -> tuple[np.ndarray, int]:
+    """One image, uint8 (size, size), and its organ; organs alternate, so that every split has all of them."""
     rng = _slices.rng_of("organsmnist", seed=seed, number=number)
     organ = at % len(CARD.labels)
     return eight_bits(_slices.organ(rng, SIGNS[CARD.labels[organ]], size=size)), organ

@@ -1,4 +1,4 @@
-"""A twin of nobody's archive: a folder of pictures with a CSV, as one's own may look."""
+"""A twin of an own folder: images with a CSV."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,16 +15,16 @@ SIGNS = {
     "Effusion": Sign(looks="effusion", share=0.28),
     "Nodule": Sign(looks="nodule", share=0.24),
 }
-"""The findings, how each looks, and in which share of pictures it is."""
+"""The findings, each with its appearance and its share of the images."""
 
 HEADER = ("file", "patient", "study", "sex", "age", "view", *SIGNS)
 
 ENDINGS = (".png", ".jpg", ".tif")
-"""Pictures of one's own come in several forms."""
+"""File formats of the images."""
 
 
 def make(folder: Path, *, cases: int, seed: int, first_patient: int = 1, size: int = 96) -> None:
-    """A folder of `cases` made-up pictures with its CSV at `folder`."""
+    """A folder of `cases` synthetic images with its CSV at `folder`."""
     twin = Twin(cases=cases, seed=seed, first_patient=first_patient, size=size)
     with whole_folder(folder, archive="own_folder", twin=twin) as temporary:
         most = max(1, min(8, cases // 4))
@@ -34,7 +34,7 @@ def make(folder: Path, *, cases: int, seed: int, first_patient: int = 1, size: i
 
 
 def _rows(patient: Patient, folder: Path, *, size: int) -> Iterator[tuple]:
-    """Each picture of a patient as a file; gives its line of the CSV."""
+    """Each image of a patient as a file; gives its line of the CSV."""
     name = f"P{patient.number:05d}"
     for visit in patient.visits:
         file = f"{name}/{name}_{visit.number}{ENDINGS[patient.number % len(ENDINGS)]}"

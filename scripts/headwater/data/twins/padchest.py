@@ -1,7 +1,7 @@
-"""A twin of PadChest: sixteen-bit PNG files in numbered folders and one wide table with lists as Python prints them.
+"""A twin of PadChest: sixteen-bit PNG files in numbered folders, and one wide table with lists in Python's syntax.
 
-In a twin of 200 cases or more, one PNG in 200 is cut off; its labels are the model's, so that those who take the
-physicians' alone do not meet it.
+In a twin of 200 cases or more, one PNG in 200 is truncated; its labels are by the model, so that studies with
+physicians' labels only do not include it.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ SIGNS = {
     "scoliosis": Sign(looks="scoliosis", share=0.10),
     "tuberculosis": Sign(looks="tuberculosis", share=0.05),
 }
-"""Labels of the archive's plug-in, how each looks, and in which share of pictures it is."""
+"""Labels of the archive's plug-in, each with its appearance and its share of the images."""
 
 TERMS = {
     "aortic elongation": ("aortic elongation", "descendent aortic elongation"),
@@ -49,10 +49,10 @@ TERMS = {
     "pleural thickening": ("apical pleural thickening", "pleural thickening"),
     "tuberculosis": ("tuberculosis sequelae", "tuberculosis"),
 }
-"""What a list may say for a label; the others have one term."""
+"""Terms that a list may have for a label; the other labels have one term, their name."""
 
 STRAY = ("", " ", "suture material'", "chronic changes ")
-"""What stands in lists without need: nothing, a blank, a quote too many, a blank at the end."""
+"""Stray entries of lists: nothing, a blank, a surplus quote, a trailing blank."""
 
 COLUMNS = (
     *("", "ImageID", "ImageDir", "StudyDate_DICOM", "StudyID", "PatientID", "PatientBirth", "PatientSex_DICOM"),
@@ -74,17 +74,18 @@ YEAR = 2014
 
 
 def make(folder: Path, *, cases: int, seed: int, first_patient: int = 1, size: int = 96) -> None:
-    """A PadChest archive of `cases` made-up pictures at `folder`."""
+    """A PadChest archive of `cases` synthetic images at `folder`."""
     twin = Twin(cases=cases, seed=seed, first_patient=first_patient, size=size)
     with whole_folder(folder, archive="padchest", twin=twin) as temporary:
         most = max(1, min(8, cases // 8))
         people = patients("padchest", SIGNS, cases=cases, seed=seed, first=first_patient, most=most)
         rows: list[dict] = []
         for patient, visit, pictures in examinations(people, cases=cases, laterals=LATERALS):
-            told = _examination(patient, visit, seed=seed)
+            examination = _examination(patient, visit, seed=seed)
             for lateral in pictures:
                 pixels = patient.picture(visit, SIGNS, size=size, lateral=lateral)
-                rows.append({**told, **_image(visit, lateral=lateral, number=len(rows), key=told["StudyID"])})
+                image = _image(visit, lateral=lateral, number=len(rows), key=examination["StudyID"])
+                rows.append({**examination, **image})
                 _write_image(pixels, temporary / rows[-1]["ImageDir"] / rows[-1]["ImageID"])
         _lay_traps(rows, temporary)
         table = temporary / "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv"
@@ -92,14 +93,14 @@ def make(folder: Path, *, cases: int, seed: int, first_patient: int = 1, size: i
 
 
 def _examination(patient: Patient, visit: Visit, *, seed: int) -> dict:
-    """What the table tells of one visit."""
+    """The entries of one visit in the table."""
     rng, year = visit.rng, YEAR + visit.number
     unknown_sex = rng.random() < 0.01
     return {
         "StudyDate_DICOM": f"{year}{rng.integers(1, 13):02d}15",
         "StudyID": _digits(f"study {seed} {patient.number} {visit.number}"),
         "PatientID": _digits(f"patient {seed} {patient.number}"),
-        # a column with gaps, which made numbers of its years
+        # years are decimal numbers because the column has gaps
         "PatientBirth": "" if rng.random() < 0.02 else f"{year - visit.age}.0",
         "PatientSex_DICOM": "O" if unknown_sex else "F" if patient.female else "M",
         "Pediatric": "No",
@@ -119,7 +120,7 @@ def _digits(text: str) -> str:
 
 
 def _labels(visit: Visit) -> str:
-    """The list of findings as Python prints it."""
+    """The list of findings in Python's syntax."""
     rng = visit.rng
     terms = [
         rng.choice(TERMS.get(name, (name,))).item()
@@ -132,7 +133,7 @@ def _labels(visit: Visit) -> str:
 
 
 def _image(visit: Visit, *, lateral: bool, number: int, key: str) -> dict:
-    """What the table tells of one picture."""
+    """The row of one image."""
     chance = visit.rng.random()
     lying = "AP" if chance < 0.5 else "AP_horizontal"
     seen = "L" if lateral else "COSTAL" if chance < 0.03 else "EXCLUDE" if chance > 0.98 else ""
@@ -153,7 +154,7 @@ def _write_image(pixels: np.ndarray, path: Path) -> None:
 
 
 def _lay_traps(rows: list[dict], folder: Path) -> None:
-    """A physician's row, one without labels, one excluded, an image that no row names; in large twins damaged ones."""
+    """Make a physician's row, one without labels, one excluded, an unlisted image and, in large twins, damaged ones."""
     rows[0]["MethodLabel"] = PHYSICIAN
     rows[3] |= {"MethodLabel": MODEL, "Labels": ""}
     rows[5]["Labels"] = str(["exclude"])

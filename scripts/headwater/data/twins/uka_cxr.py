@@ -1,6 +1,6 @@
-"""A twin of UKA-CXR, in the schema of our own that `datasets/uka_cxr.py` describes: the archive is private.
+"""A twin of UKA-CXR in the layout described in `datasets/uka_cxr.py`, as the archive is private.
 
-Pictures are taken in bed, and findings are graded from 1 (no) to 4 (severe), on each side where they have one.
+Images are taken at the bedside, and findings are graded from 1 (no) to 4 (severe), on each side if they have one.
 """
 
 import dataclasses
@@ -23,16 +23,16 @@ SIGNS = {
     "atelectasis_right": Sign(looks="atelectasis right", share=0.12),
     "atelectasis_left": Sign(looks="atelectasis left", share=0.12),
 }
-"""The graded findings, how each looks, and in which share of pictures it is."""
+"""The graded findings, each with its appearance and its share of the images."""
 
 HEADER = ("image_id", "patient_id", "study_id", "split", "sex", "age", *SIGNS, "healthy")
 
 UNGRADED = 0.01
-"""Share of grades that are not there."""
+"""Share of missing grades."""
 
 
 def make(folder: Path, *, cases: int, seed: int, first_patient: int = 1, size: int = 96) -> None:
-    """A UKA-CXR archive of `cases` made-up pictures at `folder`."""
+    """A UKA-CXR archive of `cases` synthetic images at `folder`."""
     twin = Twin(cases=cases, seed=seed, first_patient=first_patient, size=size)
     with whole_folder(folder, archive="uka_cxr", twin=twin) as temporary:
         (temporary / "images").mkdir()
@@ -47,7 +47,7 @@ def make(folder: Path, *, cases: int, seed: int, first_patient: int = 1, size: i
 
 
 def _examination(patient: Patient, visit: Visit, images: Path, *, size: int) -> list:
-    """One picture as a file; gives its row."""
+    """One image as a file; gives its row."""
     person = f"{patient.number:06d}"
     name = f"{person}_{visit.number}"
     Image.fromarray(eight_bits(patient.picture(visit, SIGNS, size=size))).save(images / f"{name}.png", compress_level=1)
@@ -58,7 +58,7 @@ def _examination(patient: Patient, visit: Visit, images: Path, *, size: int) -> 
 
 
 def _grade(visit: Visit, finding: str) -> str:
-    """How severe a finding is called; the faintest are questionable, as are some that are not there."""
+    """The grade of a finding; the faintest are questionable, as are some absent ones."""
     missing, doubted = visit.rng.random(2)
     if missing < UNGRADED:
         return ""

@@ -1,4 +1,4 @@
-"""A twin of VinDr-CXR: DICOM files for training and testing, labelled by three readers who now and then disagree."""
+"""A twin of VinDr-CXR: DICOM files for training and testing, labelled by three readers who sometimes disagree."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -41,7 +41,7 @@ SIGNS = {
     "Tuberculosis": Sign(looks="tuberculosis", share=0.06),
     "Other diseases": Sign(looks="device", share=0.08),
 }
-"""The archive's labels in its own spelling and order, how each looks, and in which share of pictures it is."""
+"""The archive's labels in its own spelling and order, each with its appearance and its share of the images."""
 
 NO_FINDING = "No finding"
 READERS = 17
@@ -50,7 +50,7 @@ BITS = (12, 14, 16)
 
 
 def make(folder: Path, *, cases: int, seed: int, first_patient: int = 1, size: int = 96) -> None:
-    """A VinDr-CXR archive of `cases` made-up pictures at `folder`; one each, as the archive tells no patients."""
+    """A VinDr-CXR archive of `cases` synthetic images at `folder`; one each, as the archive tells no patients."""
     twin = Twin(cases=cases, seed=seed, first_patient=first_patient, size=size)
     test = max(1, round(TEST_SHARE * cases))
     with whole_folder(folder, archive="vindr", twin=twin) as temporary:
@@ -60,26 +60,26 @@ def make(folder: Path, *, cases: int, seed: int, first_patient: int = 1, size: i
             patients("vindr", SIGNS, cases=cases, seed=seed, first=first_patient, most=1),
             key=lambda patient: _image_id(seed, patient),
         )
-        tested = set(np.random.default_rng([seed, first_patient]).permutation(cases)[:test].tolist())
-        train = [patient for place, patient in enumerate(people) if place not in tested]
-        rest = [patient for place, patient in enumerate(people) if place in tested]
-        train_rows = _train_rows(train, temporary / "train", seed=seed, size=size)
+        positions = set(np.random.default_rng([seed, first_patient]).permutation(cases)[:test].tolist())
+        train_people = [patient for position, patient in enumerate(people) if position not in positions]
+        test_people = [patient for position, patient in enumerate(people) if position in positions]
+        train_rows = _train_rows(train_people, temporary / "train", seed=seed, size=size)
         write_table(
             ["image_id", "rad_id", *SIGNS, NO_FINDING], train_rows, temporary / "annotations/image_labels_train.csv"
         )
-        # the published table of the test part spells this one column otherwise
-        spelt = ["Other disease" if name == "Other diseases" else name for name in SIGNS]
-        test_rows = _test_rows(rest, temporary / "test", seed=seed, size=size)
-        write_table(["image_id", *spelt, NO_FINDING], test_rows, temporary / "annotations/image_labels_test.csv")
+        # the published table of the test split spells this one column differently
+        columns = ["Other disease" if name == "Other diseases" else name for name in SIGNS]
+        test_rows = _test_rows(test_people, temporary / "test", seed=seed, size=size)
+        write_table(["image_id", *columns, NO_FINDING], test_rows, temporary / "annotations/image_labels_test.csv")
 
 
 def _image_id(seed: int, patient: Patient) -> str:
-    """32 hex digits, as the archive names its pictures."""
+    """32 hex digits, as the archive names its images."""
     return hashlib.sha256(f"vindr {seed} {patient.number}".encode()).hexdigest()[:32]
 
 
 def _train_rows(people: Iterable[Patient], folder: Path, *, seed: int, size: int) -> Iterator[list]:
-    """Every training picture as a file; gives three readers' rows for each."""
+    """Every training image as a file; gives three readers' rows for each."""
     for patient in people:
         visit = patient.visits[0]
         name = _image_id(seed, patient)
@@ -89,7 +89,7 @@ def _train_rows(people: Iterable[Patient], folder: Path, *, seed: int, size: int
 
 
 def _test_rows(people: Iterable[Patient], folder: Path, *, seed: int, size: int) -> Iterator[list]:
-    """Every test picture as a file; gives the row that five readers agreed on."""
+    """Every test image as a file; gives the row that five readers agreed on."""
     for patient in people:
         visit = patient.visits[0]
         name = _image_id(seed, patient)
@@ -98,17 +98,17 @@ def _test_rows(people: Iterable[Patient], folder: Path, *, seed: int, size: int)
 
 
 def _read(visit: Visit, *, missed: float, made_up: float) -> list[int]:
-    """0 or 1 for each label, and for none at all.
+    """0 or 1 for each label, and for No finding.
 
-    `missed`: how often the faintest sign is overlooked. `made_up`: false calls, as a share of the label's true ones.
+    `missed`: how often the faintest sign is missed. `made_up`: false positives, as a share of the true positives.
     """
-    told = set(reported(visit, SIGNS, surest=0.99, missed=missed, made_up=made_up))
-    seen = [int(name in told) for name in SIGNS]
-    return [*seen, int(not any(seen))]
+    positive = set(reported(visit, SIGNS, surest=0.99, missed=missed, made_up=made_up))
+    labels = [int(name in positive) for name in SIGNS]
+    return [*labels, int(not any(labels))]
 
 
 def _write_image(patient: Patient, visit: Visit, path: Path, *, size: int) -> None:
-    """One picture as a DICOM file as detectors write it: bit depth, grey range, inversion and window vary."""
+    """One image as a DICOM file of a detector: bit depth, grey range, inversion and window vary."""
     rng = visit.rng
     bright = patient.picture(visit, SIGNS, size=size)
     bits = int(rng.choice(BITS, p=(0.5, 0.3, 0.2)))

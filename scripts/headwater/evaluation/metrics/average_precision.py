@@ -1,4 +1,4 @@
-"""Average precision: the mean share of true findings among all cases that score at least as high as each true one."""
+"""Average precision: the mean, over the positive cases, of the precision at each case's score."""
 
 import numpy as np
 
@@ -14,13 +14,13 @@ KERNEL = ("average_precision",)
 def measure(target: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The weighted average precision of each replicate (replicates,); NaN without both classes.
 
-    The area under the stepwise precision-recall curve, cases of equal score taken together, as scikit-learn has it.
+    The area under the stepwise precision-recall curve, with cases of equal score taken together, as in scikit-learn.
     """
     with_finding = np.flatnonzero(target == 1)
     true, _ = _at_least(score[with_finding], score, with_finding, weights)
     false, negatives = _at_least(score[with_finding], score, np.flatnonzero(target == 0), weights)
     drawn = weights.take(with_finding, axis=1).astype(float)
-    # a case that is not drawn may have none at its height or above
+    # 0 / 0 if no case with at least this score is drawn; that case's own weight is then 0 as well
     precision = np.divide(true, true + false, out=np.zeros(true.shape), where=true > 0)
     positives = drawn.sum(axis=1)
     total = np.einsum("rc,rc->r", drawn, precision)
@@ -28,10 +28,10 @@ def measure(target: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.nd
 
 
 def _at_least(
-    heights: np.ndarray, score: np.ndarray, cases: np.ndarray, weights: np.ndarray
+    thresholds: np.ndarray, score: np.ndarray, cases: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Weight of the cases that score at least each height (replicates, heights), and of all cases (replicates,)."""
-    fall = cases[np.argsort(-score[cases], kind="stable")]
-    reached = np.searchsorted(-score[fall], -heights, side="right")
-    sums = weighing.first(weights, order=fall, places=np.append(reached, len(fall)))
+    """Weight of the cases at or above each threshold (replicates, thresholds), and of all cases (replicates,)."""
+    descending = cases[np.argsort(-score[cases], kind="stable")]
+    reached = np.searchsorted(-score[descending], -thresholds, side="right")
+    sums = weighing.first(weights, order=descending, places=np.append(reached, len(descending)))
     return sums[:, :-1], sums[:, -1]

@@ -1,4 +1,4 @@
-"""Brier score: the mean squared distance between what a network believes and what is there."""
+"""Brier score: the mean squared difference between the predicted probability and the target."""
 
 import numpy as np
 
@@ -13,11 +13,11 @@ PROBABILITIES = True
 
 
 def per_case(target: np.ndarray, score: np.ndarray) -> np.ndarray:
-    """The squared distance of each case (cases,); scores must be probabilities (Brier 1950)."""
+    """The squared difference of each case (cases,); scores must be probabilities (Brier 1950)."""
     if len(score) and not (score.min() >= 0 and score.max() <= 1):
         raise UserError(
-            f"the Brier score needs probabilities, but scores go from {score.min():g} to {score.max():g}",
-            remedy="take brier out of comparison.metrics, or predict probabilities",
+            f"the Brier score needs probabilities, but scores are from {score.min():g} to {score.max():g}",
+            remedy="remove brier from comparison.metrics, or predict probabilities",
         )
     return (score - target) ** 2
 

@@ -1,4 +1,4 @@
-"""Dice coefficient: how much of a structure and of its outline by the network is shared, case by case."""
+"""Dice coefficient: the overlap of a structure and its segmentation by the network, averaged over cases."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ EVIDENCE = ("true_positive", "false_positive", "false_negative")
 
 
 def per_case(true_positive: np.ndarray, false_positive: np.ndarray, false_negative: np.ndarray) -> np.ndarray:
-    """2 TP / (2 TP + FP + FN) of each case (cases,), in voxels; NaN where neither shows anything (Dice 1945)."""
+    """2 TP / (2 TP + FP + FN) of each case (cases,), in voxels; NaN if both are empty (Dice 1945)."""
     shared, either = 2.0 * true_positive, 2.0 * true_positive + false_positive + false_negative
     return np.divide(shared, either, out=np.full(len(shared), np.nan), where=either > 0)
 

@@ -1,4 +1,4 @@
-"""Hausdorff distance: how far, in millimetres, the network's outline strays from the true one, 95th percentile."""
+"""Hausdorff distance: the 95th percentile of the distance, in millimetres, between two outlines."""
 
 import math
 
@@ -13,7 +13,7 @@ EVIDENCE = ("hausdorff95",)
 
 
 def per_case(hausdorff95: np.ndarray) -> np.ndarray:
-    """The distance of each case (cases,) in mm as the task measured it; NaN where an outline is missing."""
+    """The distance of each case (cases,) in mm, as the task computed it; NaN if an outline is empty."""
     return np.asarray(hausdorff95, dtype=float)
 
 

@@ -1,6 +1,6 @@
-"""Sensitivity at 90 % specificity: the share of findings found while nine in ten cases without it raise no alarm.
+"""Sensitivity at 90 % specificity: the share of positive cases above the threshold that 90 % of negatives are below.
 
-The threshold lies on the very cases that are scored, so this compares rankings; it is no promise about new patients.
+The threshold is set on the same cases, so this compares rankings and is no estimate for new patients.
 """
 
 import numpy as np
@@ -16,18 +16,16 @@ KERNEL = ("sensitivity", SPECIFICITY)
 
 
 def measure(target: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The weighted sensitivity of each replicate (replicates,), its threshold set in that replicate; NaN without both
-    classes.
-    """
+    """The weighted sensitivity of each replicate (replicates,), with its own threshold; NaN without both classes."""
     with_finding, without = np.flatnonzero(target == 1), np.flatnonzero(target == 0)
-    fall = without[np.argsort(-score[without], kind="stable")]
-    # for each case with the finding: the weight of the cases without it that score at least as high, and of all
-    called = np.searchsorted(-score[fall], -score[with_finding], side="right")
-    sums = weighing.first(weights, order=fall, places=np.append(called, len(fall))).astype(float)
-    alarms, negatives = sums[:, :-1], sums[:, -1]
+    descending = without[np.argsort(-score[without], kind="stable")]
+    # for each positive case as the threshold: the weight of the negatives called positive, and of all negatives
+    called = np.searchsorted(-score[descending], -score[with_finding], side="right")
+    sums = weighing.first(weights, order=descending, places=np.append(called, len(descending))).astype(float)
+    false_positives, negatives = sums[:, :-1], sums[:, -1]
     drawn = weights.take(with_finding, axis=1).astype(float)
-    passed_over = negatives[:, None] - alarms
-    true_alarms = drawn * (passed_over >= SPECIFICITY * negatives[:, None] - ranked.ROUNDING)
+    true_negatives = negatives[:, None] - false_positives
+    true_positives = drawn * (true_negatives >= SPECIFICITY * negatives[:, None] - ranked.ROUNDING)
     positives = drawn.sum(axis=1)
     defined = (positives > 0) & (negatives > 0)
-    return np.divide(true_alarms.sum(axis=1), positives, out=np.full(len(weights), np.nan), where=defined)
+    return np.divide(true_positives.sum(axis=1), positives, out=np.full(len(weights), np.nan), where=defined)

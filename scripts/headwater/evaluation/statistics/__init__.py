@@ -1,4 +1,4 @@
-"""Statistics: how patients and seeds are resampled, and what intervals and p-values follow; numpy and numba only.
+"""Statistics: resampling of patients and seeds, confidence intervals and p-values, on plain arrays.
 
-All functions take the replicates of a statistic as they come; a replicate that is NaN was undefined and is dropped.
+Replicates that are NaN, where a statistic was undefined, are dropped by the function that uses them.
 """

@@ -1,4 +1,4 @@
-"""Corrections: p-values adjusted for how many tests were declared."""
+"""Corrections: p-values adjusted for multiple testing."""
 
 import numpy as np
 from scipy.stats import norm
@@ -6,30 +6,30 @@ from statsmodels.stats.multitest import multipletests
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """Holm's adjusted p: the chance of any false claim in the family stays below the level (Holm 1979)."""
+    """Holm's adjusted p, which controls the family-wise error rate (Holm 1979)."""
     return _adjusted(p, method="holm")
 
 
 def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
-    """Benjamini and Hochberg's adjusted p: the expected share of false claims stays below the level (1995)."""
+    """Benjamini and Hochberg's adjusted p, which controls the false discovery rate (1995)."""
     return _adjusted(p, method="fdr_bh")
 
 
 def max_t(p: np.ndarray, replicates: np.ndarray) -> np.ndarray:
-    """Step-down max-T adjusted p (Westfall & Young 1993; Romano & Wolf 2005): Holm's promise, but tests that hang
-    together cost less.
+    """Step-down max-T adjusted p (Westfall & Young 1993; Romano & Wolf 2005).
 
-    `replicates` (resamples, tests) hold each test's difference with patients and seeds resampled. A test's evidence is
-    the normal quantile of its p; what chance alone brings is how far a replicate lies from its mean, in standard
-    deviations. A replicate in which any test is undefined is dropped for all of them; a test that never varies brings
-    nothing by chance. Without two whole replicates nothing can be rejected: 1. A p of NaN is no test.
+    It controls the family-wise error rate as Holm's does, but is less conservative for correlated tests. `replicates`
+    (resamples, tests) are each test's differences with patients and seeds resampled. The statistic of a test is the
+    normal quantile of its p; its null distribution is that of the standardised replicates. A replicate in which any
+    test is undefined is dropped for all of them. With fewer than two replicates every adjusted p is 1. A p of NaN is
+    not a test.
     """
     p = np.asarray(p, dtype=float)
     adjusted, tested = np.full(p.shape, np.nan), ~np.isnan(p)
     if tested.any():
         whole = whole_replicates(replicates[:, tested])
-        # few seeds have few resamples: no correction makes a test more certain than it was
-        adjusted[tested] = np.maximum(_stepped_down(norm.isf(p[tested] / 2), _by_chance(whole)), p[tested])
+        # maximum: an adjusted p must not be below p, which few distinct resamples of few seeds could cause
+        adjusted[tested] = np.maximum(_stepped_down(norm.isf(p[tested] / 2), _null(whole)), p[tested])
     return adjusted
 
 
@@ -38,27 +38,31 @@ def whole_replicates(replicates: np.ndarray) -> np.ndarray:
     return replicates[~np.isnan(replicates).any(axis=1)]
 
 
-def _by_chance(replicates: np.ndarray) -> np.ndarray:
-    """The evidence of each test in each replicate if there were no difference: (resamples, tests)."""
+def _null(replicates: np.ndarray) -> np.ndarray:
+    """The statistic of each test in each replicate under the null hypothesis: (resamples, tests)."""
     if len(replicates) < 2:
         return np.empty((0, replicates.shape[1]))
+    # a test that never varies gets 0 instead of 0 / 0
     varies = np.ptp(replicates, axis=0) > 0
     spread = np.where(varies, replicates.std(axis=0, ddof=1), 1.0)
     return np.where(varies, np.abs(replicates - replicates.mean(axis=0)) / spread, 0.0)
 
 
-def _stepped_down(evidence: np.ndarray, chance: np.ndarray) -> np.ndarray:
-    """Adjusted p: the strongest test against the largest evidence of all, the next against that of the rest, ..."""
-    order = np.argsort(-evidence, kind="stable")
-    largest = np.maximum.accumulate(chance[:, order[::-1]], axis=1)[:, ::-1]
-    p = (1 + (largest >= evidence[order]).sum(axis=0)) / (len(chance) + 1)
-    adjusted = np.empty(len(evidence))
+def _stepped_down(statistic: np.ndarray, null: np.ndarray) -> np.ndarray:
+    """Adjusted p: the largest statistic against the maximum over all tests, the next over the remaining ones, ..."""
+    order = np.argsort(-statistic, kind="stable")
+    # maxima over a test and all weaker ones, accumulated from the weakest
+    largest = np.maximum.accumulate(null[:, order[::-1]], axis=1)[:, ::-1]
+    # the data count as one more replicate, so p is never 0
+    p = (1 + (largest >= statistic[order]).sum(axis=0)) / (len(null) + 1)
+    adjusted = np.empty(len(statistic))
+    # a weaker test never gets a smaller p than a stronger one
     adjusted[order] = np.maximum.accumulate(p)
     return adjusted
 
 
 def _adjusted(p: np.ndarray, *, method: str) -> np.ndarray:
-    """Adjusted p in the order of `p`; a NaN was never tested: it stays NaN and does not count for the family."""
+    """Adjusted p in the order of `p`; a NaN is not a test: it stays NaN and does not count in the family."""
     p = np.asarray(p, dtype=float)
     adjusted = np.full(p.shape, np.nan)
     tested = ~np.isnan(p)

@@ -1,10 +1,10 @@
-"""Intervals: between which values a statistic lies, judged by its bootstrap replicates."""
+"""Intervals: confidence intervals from bootstrap replicates."""
 
 import numpy as np
 
 
 def percentile(replicates: np.ndarray, *, level: float) -> tuple[float, float]:
-    """The interval that leaves out `level` / 2 of the defined replicates on either side; NaN if none is defined."""
+    """The percentile interval, which excludes `level` / 2 of the defined replicates on either side; NaN without any."""
     defined = replicates[~np.isnan(replicates)]
     if defined.size == 0:
         return np.nan, np.nan

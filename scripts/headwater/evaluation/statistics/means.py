@@ -1,4 +1,4 @@
-"""Means: a number per case, averaged over cases in 64 bootstrap replicates at once; for Brier, Dice, distances."""
+"""Means: averages of one number per case in 64 bootstrap replicates at once, for metrics such as Brier and Dice."""
 
 from dataclasses import dataclass
 
@@ -19,9 +19,10 @@ class Summed:
 
 
 def summed(value: np.ndarray, patient: np.ndarray, *, patients: int) -> Summed:
-    """Values (cases,) of patients (cases,) as sums per patient, in any order of the cases; NaN does not count."""
+    """Values (cases,) of patients (cases,) as sums per patient; NaN does not count."""
     known = ~np.isnan(value)
     value, patient = value[known], patient[known]
+    # sorted, so that rounding does not depend on the order of the cases
     order = np.lexsort((value, patient))
     return Summed(
         total=np.bincount(patient[order], weights=value[order], minlength=patients),
@@ -32,13 +33,13 @@ def summed(value: np.ndarray, patient: np.ndarray, *, patients: int) -> Summed:
 @numba.njit(nogil=True, cache=True, boundscheck=False)
 def mean(counts, total, cases, out):
     """The mean over cases in 64 replicates: `counts` uint8 (patients, 64), `out` float (64,); NaN without a case."""
-    above, below = np.zeros(LANES), np.zeros(LANES)
+    numerator, denominator = np.zeros(LANES), np.zeros(LANES)
     for patient in range(counts.shape[0]):
         for lane in range(LANES):
-            above[lane] += np.float64(counts[patient, lane]) * total[patient]
-            below[lane] += np.float64(counts[patient, lane]) * cases[patient]
+            numerator[lane] += np.float64(counts[patient, lane]) * total[patient]
+            denominator[lane] += np.float64(counts[patient, lane]) * cases[patient]
     for lane in range(LANES):
-        out[lane] = above[lane] / below[lane] if below[lane] > 0 else np.nan
+        out[lane] = numerator[lane] / denominator[lane] if denominator[lane] > 0 else np.nan
 
 
 def weighted(value: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -46,7 +47,7 @@ def weighted(value: np.ndarray, weights: np.ndarray) -> np.ndarray:
     known = ~np.isnan(value)
     weights = np.asarray(weights, dtype=float)[:, known]
     total = weights.sum(axis=1)
-    # not by a matrix product, whose rounding would follow the number of threads
+    # not by a matrix product, whose rounding depends on the number of threads
     return np.divide(
         np.einsum("rc,c->r", weights, value[known]), total, out=np.full(len(weights), np.nan), where=total > 0
     )

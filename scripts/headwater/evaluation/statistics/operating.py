@@ -1,4 +1,4 @@
-"""Operating: where a score turns into an alarm, settled on cases that are not tested on."""
+"""Operating points: thresholds for a given specificity, and the rates at a threshold."""
 
 import numpy as np
 
@@ -6,27 +6,28 @@ from headwater.evaluation.statistics.ranked import ROUNDING
 
 
 def threshold(target: np.ndarray, score: np.ndarray, *, specificity: float) -> float:
-    """The least score (of `score`, (cases,)) whose alarms pass over the asked share of the cases without the finding.
+    """The lowest of the scores (cases,) at which the specificity is at least `specificity`; NaN without both classes.
 
-    An alarm is a score of at least the threshold, so that of cases with equal scores all raise one or none. Where even
-    the highest score lets too many through, the threshold lies just above it. NaN without a case of either class.
+    A case is called positive if its score is at least the threshold. If the specificity is too low even at the highest
+    score, the threshold is the next larger number.
     """
-    without = np.sort(score[target == 0])
-    if not len(without) or not (target == 1).any():
+    negatives = np.sort(score[target == 0])
+    if not len(negatives) or not (target == 1).any():
         return np.nan
-    heights = np.unique(score)
-    passed_over = np.searchsorted(without, heights, side="left")
-    enough = heights[passed_over >= specificity * len(without) - ROUNDING]
-    return float(enough[0]) if len(enough) else float(np.nextafter(heights[-1], np.inf))
+    candidates = np.unique(score)
+    true_negatives = np.searchsorted(negatives, candidates, side="left")
+    # ROUNDING, since 0.9 of 30 is not exactly 27 in binary
+    specific = candidates[true_negatives >= specificity * len(negatives) - ROUNDING]
+    return float(specific[0]) if len(specific) else float(np.nextafter(candidates[-1], np.inf))
 
 
-def told_apart(target: np.ndarray, score: np.ndarray, *, threshold: float) -> dict[str, np.ndarray]:
-    """What each rate is the mean of, (cases,) each, NaN where a case does not count.
+def correctness(target: np.ndarray, score: np.ndarray, *, threshold: float) -> dict[str, np.ndarray]:
+    """For each rate 1 or 0 for each case called correctly or not, (cases,); NaN if it does not count. Rates are means.
 
-    Sensitivity over the cases with the finding, specificity over those without, the predictive values over those
-    with and without an alarm.
+    Sensitivity counts the cases with the finding, specificity those without, the predictive values those called
+    positive and those called negative.
     """
-    alarm, there = score >= threshold, target == 1
-    right = (alarm == there).astype(float)
-    counted = {"sensitivity": there, "specificity": ~there, "ppv": alarm, "npv": ~alarm}
-    return {name: np.where(inside, right, np.nan) for name, inside in counted.items()}
+    called, positive = score >= threshold, target == 1
+    correct = (called == positive).astype(float)
+    counted = {"sensitivity": positive, "specificity": ~positive, "ppv": called, "npv": ~called}
+    return {name: np.where(inside, correct, np.nan) for name, inside in counted.items()}

@@ -1,7 +1,7 @@
-"""Power: how large a difference between two sources must be before the patients and seeds at hand would show it.
+"""Power: the smallest difference between two sources that a number of patients and seeds can detect.
 
-What the analysis with seeds as readers will estimate is worked out beforehand, from who bears which finding and from
-assumed scores: normal within each class, alike between runs, and alike between the cases of one patient.
+The variances that the analysis with seeds as readers will estimate are computed in advance, from the patients with each
+finding and from assumed scores: normal within each class, correlated between runs and between cases of one patient.
 """
 
 from dataclasses import dataclass
@@ -16,40 +16,40 @@ from headwater.evaluation.statistics import readers
 from headwater.evaluation.statistics.readers import Estimate
 
 POINTS = 14_000
-"""At how many points the distribution of estimated variances is looked at; ten times as many change a thousandth."""
+"""Quadrature points for the distribution of the estimated variances; ten times as many change results by 0.1 %."""
 
 
 class Assumed(Record):
-    """What is not known before the first training; the defaults are those of this method's own simulations."""
+    """Assumptions before the first training; the defaults are those of our simulations of this method."""
 
     auroc: float = Field(0.8, gt=0.5, lt=1)
-    """Of both sources."""
+    """AUROC of both sources."""
     correlation: float = Field(0.6, ge=0, lt=1)
-    """Of the scores that networks of two sources give one case, among cases that bear the finding or do not."""
+    """Correlation of the scores of two sources' networks for a case, within a class."""
     seed_correlation: float = Field(0.8, ge=0, le=1)
     """The same for two seeds of one source."""
     patient_share: float = Field(0.5, ge=0, le=1)
-    """Share of a score's variance that all cases of a patient, and all findings in them, have together."""
+    """Share of a score's variance that is common to all cases and findings of a patient."""
     power: float = Field(0.8, gt=0.5, lt=1)
-    """How likely the difference is to be found."""
+    """Probability of detecting the difference."""
 
     @model_validator(mode="after")
     def _seeds_are_more_alike(self) -> "Assumed":
         if self.seed_correlation < self.correlation:
-            raise ValueError("seed_correlation must not be below correlation: seeds of one source are more alike")
+            raise ValueError("seed_correlation must be >= correlation, since seeds of one source are more alike")
         return self
 
 
 @dataclass(frozen=True, kw_only=True)
 class Together:
-    """How much weight pairs of cases have in the variance of an area, or of a mean of areas over labels."""
+    """Weights of pairs of cases in the variance of an AUROC, or of a mean of AUROCs over labels."""
 
     same: float
     """A case with itself, for one label."""
     alike: float
     """Two cases of a patient, or two labels, both positive or both negative."""
     opposite: float
-    """The same where one is positive and the other negative."""
+    """Two cases of a patient, or two labels, one positive and one negative."""
 
 
 def together(positives: np.ndarray, negatives: np.ndarray) -> Together:
@@ -62,7 +62,7 @@ def together(positives: np.ndarray, negatives: np.ndarray) -> Together:
 
 
 def covariance(weights: Together, correlation: float, *, assumed: Assumed) -> float:
-    """The covariance, over other patients, of the areas of two runs whose scores of one case correlate so much."""
+    """The covariance over samples of patients of the AUROCs of two runs, given the correlation of their scores."""
     patients = correlation * assumed.patient_share
     return (
         weights.same * _component(assumed.auroc, correlation)
@@ -72,10 +72,11 @@ def covariance(weights: Together, correlation: float, *, assumed: Assumed) -> fl
 
 
 def _component(auroc: float, correlation: float) -> float:
-    """The covariance of DeLong's components of two cases of one class whose scores correlate so much.
+    """The covariance of DeLong's components of two cases of one class, given the correlation of their scores.
 
-    Each is the chance to win against a case drawn anew, so both win with the bivariate normal probability at half the
-    correlation; Owen's T gives it. Of two classes it is that of the negative correlation.
+    A component is the probability of a higher score than a random case of the other class; both hold with the bivariate
+    normal probability at half the correlation, which Owen's T gives. For cases of two classes the correlation is
+    negated.
     """
     threshold = stats.norm.ppf(auroc)
     both = auroc - 2 * special.owens_t(threshold, np.sqrt((1 - correlation / 2) / (1 + correlation / 2)))
@@ -84,23 +85,23 @@ def _component(auroc: float, correlation: float) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Expected:
-    """The variances of a difference that the analysis with seeds as readers is to estimate, and from how much."""
+    """The expected variance components of a difference in the analysis with seeds as readers."""
 
     of_seeds: tuple[float, ...]
-    """Of the mean over seeds: of each source where seeds are nested, of their difference where they are paired."""
+    """Variance of the mean over seeds: of each source for nested seeds, of their difference for paired ones."""
     of_patients: float
-    """What all seeds share."""
+    """Variance over patients that all seeds share."""
     seeds: int
     patients: float
-    """How many the smaller class has."""
+    """Patients in the smaller class."""
     most: float = np.inf
-    """Degrees of freedom at most, for findings of few patients."""
+    """Limit of the degrees of freedom, for findings of few patients."""
 
     @property
     def estimate(self) -> Estimate:
-        """The estimate of a difference of 0 if every variance comes out as expected."""
-        found = readers.combined(0.0, list(self.of_seeds), self.of_patients, seeds=self.seeds, patients=self.patients)
-        return found.cautious(self.most)
+        """The estimate of a difference of 0 with the expected variances."""
+        zero = readers.combined(0.0, list(self.of_seeds), self.of_patients, seeds=self.seeds, patients=self.patients)
+        return zero.cautious(self.most)
 
 
 def expected(
@@ -113,11 +114,11 @@ def expected(
     patients: float = np.inf,
     most: float = np.inf,
 ) -> Expected:
-    """What the analysis of two sources with so many seeds each is to estimate.
+    """The expected variance components for two sources with so many seeds each.
 
-    `seed_spread` is the standard deviation of the AUROC over trainings, on endless cases; on these cases trainings
-    also disagree about cases. Paired trainings are taken to go up and down independently, so that pairs gain nothing.
-    One seed: the difference of two trained networks. `patients`: how many the smaller class has.
+    `seed_spread` is the standard deviation of the AUROC over trainings for infinitely many cases; on a finite test set
+    trainings also differ in their errors on single cases. Paired trainings are assumed uncorrelated, so that pairing
+    brings no gain. With one seed it is the difference of two trained networks. `patients`: those in the smaller class.
     """
     run, seed, source = (
         covariance(weights, correlation, assumed=assumed)
@@ -125,6 +126,7 @@ def expected(
     )
     if seeds == 1:
         return Expected(of_seeds=(), of_patients=2 * (run - source), seeds=1, patients=patients, most=most)
+    # run - seed is the variance over trainings that is due to the finite test set
     of_source = (seed_spread**2 + run - seed) / seeds
     in_pairs = paired and seeds >= readers.FEWEST_PAIRED
     of_seeds = (2 * of_source,) if in_pairs else (of_source, of_source)
@@ -132,52 +134,55 @@ def expected(
 
 
 def found(difference: float, *, planned: Expected, level: float) -> float:
-    """How likely a two-sided test at `level` is to reject, if the true difference is `difference`."""
-    chances, bounds = _bounds(planned, level)
-    return _rejected(difference / planned.estimate.standard_error, chances, bounds)
+    """The power of a two-sided test at `level` if the true difference is `difference`."""
+    weights, bounds = _bounds(planned, level)
+    return _rejected(difference / planned.estimate.standard_error, weights, bounds)
 
 
 def least_detectable(planned: Expected, *, level: float, power: float) -> float:
-    """The smallest difference that a two-sided test at `level` finds with probability `power`; infinite if none is."""
+    """The smallest difference that a two-sided test at `level` detects with probability `power`; infinite if none."""
     if planned.most < 1:
         return np.inf
-    chances, bounds = _bounds(planned, level)
-    most = 1.0
-    while _rejected(most, chances, bounds) < power:
-        most *= 2
-    far = optimize.brentq(lambda far: _rejected(far, chances, bounds) - power, 0, most)
-    return float(far) * planned.estimate.standard_error
+    weights, bounds = _bounds(planned, level)
+    # doubled until it brackets the solution for the root search
+    upper = 1.0
+    while _rejected(upper, weights, bounds) < power:
+        upper *= 2
+    distance = optimize.brentq(lambda distance: _rejected(distance, weights, bounds) - power, 0, upper)
+    return float(distance) * planned.estimate.standard_error
 
 
 def _bounds(planned: Expected, level: float) -> tuple[np.ndarray, np.ndarray]:
-    """How far from 0 a difference is significant, in its true standard errors, and how likely each distance is.
+    """(weights, critical differences in true standard errors) over the distribution of the estimated variances.
 
-    The test judges by variances that it estimates: each comes out as chi-squared with its degrees of freedom, and
-    those of t with it. With one variance alone this is the noncentral t; two seeds need more than that says.
+    The test uses estimated variances: each is chi-squared distributed with its degrees of freedom, and the degrees of
+    freedom of t depend on them. With a single variance this is the noncentral t; for two seeds that is too optimistic.
     """
     parts = [(part, planned.seeds - 1) for part in planned.of_seeds] + [(planned.of_patients, planned.patients - 1)]
-    variance, noise, chances = np.zeros(1), np.zeros(1), np.ones(1)
+    # the product grid of the quadratures of all variances, one axis at a time
+    variance, noise, weights = np.zeros(1), np.zeros(1), np.ones(1)
     for part, df in parts:
-        chance, estimated = _estimated(part, df, points=min(100, round(POINTS ** (1 / len(parts)))))
+        weight, estimated = _estimated(part, df, points=min(100, round(POINTS ** (1 / len(parts)))))
         variance = np.add.outer(variance, estimated).ravel()
         noise = np.add.outer(noise, estimated**2 / df if df > 0 else 0 * estimated).ravel()
-        chances = np.multiply.outer(chances, chance).ravel()
+        weights = np.multiply.outer(weights, weight).ravel()
+    # Satterthwaite's degrees of freedom, as in `readers.combined`
     df = np.divide(variance**2, noise, out=np.full_like(variance, np.inf), where=noise > 0)
     bound = stats.t.isf(level / 2, np.minimum(df, planned.most))
-    return chances, bound * np.sqrt(variance) / planned.estimate.standard_error
+    return weights, bound * np.sqrt(variance) / planned.estimate.standard_error
 
 
 def _estimated(part: float, df: float, *, points: int) -> tuple[np.ndarray, np.ndarray]:
-    """What a variance may be estimated as, and how likely that is."""
+    """(weights, values) of the estimates of a variance: Gauss-Legendre quadrature over its quantiles."""
     if part == 0 or not 0 < df < np.inf:
         return np.ones(1), np.array([part])
-    places, chances = _places(points)
-    return chances / 2, part * stats.chi2.ppf((places + 1) / 2, df) / df
+    nodes, weights = _nodes(points)
+    return weights / 2, part * stats.chi2.ppf((nodes + 1) / 2, df) / df
 
 
-_places = cache(np.polynomial.legendre.leggauss)
+_nodes = cache(np.polynomial.legendre.leggauss)
 
 
-def _rejected(far: float, chances: np.ndarray, bounds: np.ndarray) -> float:
-    """The chance that a difference, `far` true standard errors from 0, comes out beyond the bounds."""
-    return float(chances @ (stats.norm.sf(bounds - far) + stats.norm.sf(bounds + far)))
+def _rejected(distance: float, weights: np.ndarray, bounds: np.ndarray) -> float:
+    """The probability of a significant result for a true difference of `distance` true standard errors."""
+    return float(weights @ (stats.norm.sf(bounds - distance) + stats.norm.sf(bounds + distance)))

@@ -1,8 +1,8 @@
-"""Ranked: cases in falling order of score, and what a ranking is worth in 64 bootstrap replicates at once.
+"""Ranked: cases in descending order of score, and metrics of a ranking in 64 bootstrap replicates at once.
 
-Counts are whole bytes (patients, 64): one cache line per patient holds how often the patient counts in 64 replicates.
+Counts are bytes (patients, 64): one cache line per patient holds how often the patient is drawn in 64 replicates.
 Walking down the ranking adds one line per case, so that a replicate costs one addition per case and no sort.
-All sums are whole numbers: the order of cases and of equal scores, threads and blocks leave no trace in a result.
+All sums are integers, so that results do not depend on the order of cases and equal scores, on threads or blocks.
 """
 
 from dataclasses import dataclass
@@ -14,54 +14,59 @@ LANES = 64
 """Replicates side by side: a cache line of bytes."""
 
 ROUNDING = 1e-6
-"""0.9 of 30 negatives are 27, whatever the binary fraction says."""
+"""Tolerance for shares of counts: 0.9 of 30 negatives are 27, although the product in binary may differ slightly."""
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """The cases of one label and one run from the highest score to the lowest, ready for a kernel."""
+    """The cases of one label and one run in descending order of score, prepared for a kernel."""
 
     patient: np.ndarray
-    """int32 (cases,): whose case it is, a row of the counts."""
+    """int32 (cases,): the patient of each case, a row of the counts."""
     steps: np.ndarray
-    """int32 (steps, 4): per height that a positive case has: the first row of the negatives above it, of the negatives
-    at it, of the positives at it, and the row behind them. The last step holds the negatives below all positives."""
+    """int32 (steps, 4): for each score of a positive case the first row of the negatives above it, of the negatives at
+    it, of the positives at it, and the row after these. The last step has the negatives below all positives."""
 
 
 def ranked(target: np.ndarray, score: np.ndarray, patient: np.ndarray) -> Ranked:
-    """Cases (cases,) ranked by falling score; at equal scores those without the finding first."""
+    """Cases (cases,) ranked by descending score; at equal scores those without the finding first."""
     positive = target == 1
     order = np.argsort(-score)
-    fall = score[order]
-    group = np.concatenate([[0], np.cumsum(fall[1:] != fall[:-1])]) if len(fall) else np.zeros(0, np.int64)
-    if len(fall) and group[-1] + 1 < len(fall):
+    descending = score[order]
+    group = (
+        np.concatenate([[0], np.cumsum(descending[1:] != descending[:-1])])
+        if len(descending)
+        else np.zeros(0, np.int64)
+    )
+    # a second sort is needed only if there are ties
+    if len(descending) and group[-1] + 1 < len(descending):
         order = order[np.argsort(2 * group + positive[order])]
     return Ranked(patient=patient[order].astype(np.int32), steps=_steps(positive[order], group))
 
 
 def _steps(positive: np.ndarray, group: np.ndarray) -> np.ndarray:
-    """Where the rows of each step begin, from which rows are positive and which share a height."""
+    """The steps of a ranking, from which rows are positive and which rows have equal scores (one `group`)."""
     cases = len(positive)
     at = np.flatnonzero(positive)
     opens = np.ones(len(at), bool)
     opens[1:] = group[at[1:]] != group[at[:-1]]
     first_positive = at[opens]
-    behind = np.append(at[:-1][opens[1:]], at[-1:]) + 1
-    above = np.concatenate([[0], behind])
+    after = np.append(at[:-1][opens[1:]], at[-1:]) + 1
+    above = np.concatenate([[0], after])
     tied = np.searchsorted(group, group[first_positive], side="left")
-    # a height's own negatives can begin no earlier than the rows behind the step above it
-    columns = [above, np.append(tied, cases), np.append(first_positive, cases), np.append(behind, cases)]
+    # the last step has no positives: its negatives reach to the last case
+    columns = [above, np.append(tied, cases), np.append(first_positive, cases), np.append(after, cases)]
     return np.stack(columns, axis=1).astype(np.int32)
 
 
 @numba.njit(nogil=True, cache=True, boundscheck=False)
-def _add(total, narrow, counts, patient, first, behind, room):
-    """Add the counts of some rows to 64 whole numbers, by way of bytes as long as `room` rows cannot overflow them."""
-    while first < behind:
-        end = min(behind, first + room)
+def _add(total, narrow, counts, patient, first, after, room):
+    """Add the counts of rows `first` to `after` to 64 integers, via bytes, which cannot overflow within `room` rows."""
+    while first < after:
+        end = min(after, first + room)
         narrow[:] = 0
         in_fours = end - (end - first) % 4
-        # the sums go back to memory once for four rows: that, not the additions, is what takes time
+        # four rows per write of the sums: memory traffic, not additions, takes the time
         for row in range(first, in_fours, 4):
             one, two, three, four = patient[row], patient[row + 1], patient[row + 2], patient[row + 3]
             for lane in range(LANES):
@@ -77,30 +82,33 @@ def _add(total, narrow, counts, patient, first, behind, room):
 
 @numba.njit(nogil=True, cache=True, boundscheck=False)
 def auroc(counts, room, patient, steps, out):
-    """Area under the ROC curve of 64 replicates: pairs won, ties half, over pairs; NaN without both classes.
+    """Area under the ROC curve of 64 replicates: share of pairs won, ties counting half; NaN without both classes.
 
-    `counts` uint8 (patients, 64), `room` how many rows' counts fit a byte, `out` float (64,).
+    `counts` uint8 (patients, 64), `room` the number of rows whose counts fit a byte, `out` float (64,).
     """
     negatives, positives = np.zeros(LANES, np.uint32), np.zeros(LANES, np.uint32)
     here, above = np.zeros(LANES, np.uint32), np.zeros(LANES, np.uint32)
     twice_lost, narrow = np.zeros(LANES, np.uint64), np.empty(LANES, np.uint8)
     for step in range(steps.shape[0]):
         _add(negatives, narrow, counts, patient, steps[step, 0], steps[step, 1], room)
+        # a positive loses to the negatives above it (`over`), and half to those at its score, which `negatives`
+        # includes: twice its losses are over + negatives
         over = negatives
         if steps[step, 1] < steps[step, 2]:
             above[:] = negatives
             over = above
             _add(negatives, narrow, counts, patient, steps[step, 1], steps[step, 2], room)
-        first, behind = steps[step, 2], steps[step, 3]
-        if behind - first == 1:
+        first, after = steps[step, 2], steps[step, 3]
+        # without ties among positives, the usual case, no intermediate sum is needed
+        if after - first == 1:
             at = patient[first]
             for lane in range(LANES):
                 drawn = np.uint32(counts[at, lane])
                 positives[lane] += drawn
                 twice_lost[lane] += np.uint64(drawn) * np.uint64(np.uint32(over[lane] + negatives[lane]))
-        elif first < behind:
+        elif first < after:
             here[:] = 0
-            _add(here, narrow, counts, patient, first, behind, room)
+            _add(here, narrow, counts, patient, first, after, room)
             for lane in range(LANES):
                 positives[lane] += here[lane]
                 twice_lost[lane] += np.uint64(here[lane]) * np.uint64(np.uint32(over[lane] + negatives[lane]))
@@ -121,6 +129,7 @@ def average_precision(counts, room, patient, steps, out):
             _add(here, narrow, counts, patient, steps[step, 2], steps[step, 3], room)
             for lane in range(LANES):
                 positives[lane] += here[lane]
+                # 1 guards against 0 / 0 where nothing of this or a higher score is drawn
                 reached = max(np.uint32(1), positives[lane] + negatives[lane])
                 total[lane] += np.float64(here[lane]) * (np.float64(positives[lane]) / np.float64(reached))
     for lane in range(LANES):
@@ -130,9 +139,9 @@ def average_precision(counts, room, patient, steps, out):
 
 @numba.njit(nogil=True, cache=True, boundscheck=False)
 def sensitivity(specificity, counts, room, patient, steps, out):
-    """Share of the positive cases found in 64 replicates while at least `specificity` of the negatives are passed over.
+    """Sensitivity at a specificity of at least `specificity` in 64 replicates; NaN without both classes.
 
-    The threshold is set anew in each replicate, at a height that a case has; NaN without both classes.
+    The threshold is set in each replicate, at a score of a case.
     """
     negatives, all_negatives = np.zeros(LANES, np.uint32), np.zeros(LANES, np.uint32)
     positives, found, here = np.zeros(LANES, np.uint32), np.zeros(LANES, np.uint32), np.zeros(LANES, np.uint32)

@@ -1,4 +1,4 @@
-"""Reliability: of the cases that were given about the same chance, how many have the finding?"""
+"""Reliability: the observed share of a finding among cases of similar predicted probability."""
 
 import numpy as np
 import pandas as pd
@@ -9,10 +9,10 @@ BINS = 10
 
 
 def points(target: np.ndarray, chance: np.ndarray, patient: np.ndarray, *, level: float) -> pd.DataFrame:
-    """A row per bin of about as many chances (cases,): their mean, the observed share, and its interval.
+    """A row per bin of about equally many probabilities (cases,): their mean, the observed share, and its interval.
 
-    Equal chances share a bin. The interval is Wilson's (1927, JASA 22:209) for as many observations as the bin has
-    different patients: another case of a patient, or another run's score of a case, tells little more.
+    Equal probabilities are in one bin. The interval is Wilson's (1927, JASA 22:209) with the number of different
+    patients as the sample size, as further cases of a patient, or other runs' scores of a case, add little information.
     """
     edges = np.quantile(chance, np.linspace(0, 1, BINS + 1)[1:-1])
     cases = pd.DataFrame({"bin": np.searchsorted(edges, chance), "c": chance, "t": target, "patient": patient})

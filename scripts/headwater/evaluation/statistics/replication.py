@@ -1,7 +1,7 @@
-"""Replication: every run, label and metric of a test set, measured in all bootstrap replicates in one pass.
+"""Replication: all runs, labels and metrics of a test set in all bootstrap replicates, in one pass.
 
-Patients are drawn once per block of 64 replicates, and all columns are measured on that draw: whatever is compared is
-paired. Blocks have random streams of their own, so that neither their order nor the number of threads changes a bit.
+Patients are drawn once per block of 64 replicates and all columns are measured on that draw, so that all comparisons
+are paired. Each block has its own random stream, so that results do not depend on the order of blocks or on threads.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -17,15 +17,15 @@ from headwater.evaluation.statistics import ranked as kernels
 from headwater.evaluation.statistics.ranked import LANES, Ranked, ranked
 
 Watch = Callable[[Iterable], Iterable]
-"""Passes blocks on and shows how far they are."""
+"""Passes an iterable on and shows its progress."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """One metric of one run and label, ready to be measured in any replicate."""
+    """One metric of one run and label, prepared to be measured in any replicate."""
 
     measure: Callable[[np.ndarray, int], np.ndarray]
-    """From counts uint8 (patients, 64), and how many of them fit a byte, to values float (64,)."""
+    """From counts uint8 (patients, 64), and the number of rows whose sum fits a byte, to values float (64,)."""
 
 
 def column(
@@ -36,10 +36,10 @@ def column(
     patients: int,
     ranks: Ranked | None = None,
 ) -> Column:
-    """The fastest form that a metric has: its kernel over a ranking, its mean of a number per case, or `measure`.
+    """The fastest form of a metric: its kernel over a ranking, its mean of a number per case, or `measure`.
 
-    `evidence`: what the metric reads, each (cases,); `patient` int (cases,): rows of the counts; `ranks`: the ranking,
-    if another metric already needed it.
+    `evidence`: the metric's inputs, each (cases,); `patient` int (cases,): rows of the counts; `ranks`: the ranking, if
+    another metric has computed it.
     """
     if hasattr(metric, "KERNEL"):
         chosen = ranks or ranked(evidence["target"], evidence["score"], patient)
@@ -53,6 +53,7 @@ def column(
 
 
 def _filled(kernel: Callable, *arguments) -> np.ndarray:
+    """The 64 values that a kernel writes."""
     out = np.empty(LANES)
     kernel(*arguments, out)
     return out
@@ -66,6 +67,7 @@ def replicates(
 
     def block(first: int) -> None:
         counts = resampling.lanes(patients, seed=seed, block=first // LANES)
+        # so many rows can be added as bytes without an overflow
         room = 255 // max(1, int(counts.max(initial=1)))
         last = min(first + LANES, resamples)
         for position, part in enumerate(columns):

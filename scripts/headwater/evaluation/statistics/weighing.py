@@ -1,14 +1,15 @@
-"""Weighing: how much the first few cases in an order weigh, for many replicates at once."""
+"""Weighing: cumulative weights of cases in a given order, for many replicates at once."""
 
 import numpy as np
 
 
 def first(weights: np.ndarray, *, order: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """The weight of the first k cases of `order`, for each k in `places`: (replicates, places).
+    """The total weight of the first k cases of `order`, for each k in `places`: (replicates, places).
 
-    Sums between neighbouring places only, so that a few places cost little memory; whole weights give whole sums.
+    Integer weights give integer sums.
     """
     kind = np.result_type(weights.dtype, np.int64)
+    # sums between neighbouring places only: a cumulative sum over all cases would need much more memory
     cuts = np.unique(np.append(places, 0))
     sums = np.zeros((len(weights), len(cuts) + 1), kind)
     inside = cuts[cuts < len(order)]

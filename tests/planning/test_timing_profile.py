@@ -1,4 +1,4 @@
-"""What a study would take is told from a few steps, laid beside what it took, and said on one page and in a dry run."""
+"""Estimates from a timing profile, compared with actual durations, and shown by the overview and a dry run."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from headwater.core import files, registry
 from headwater.core.errors import UserError
 from headwater.planning import cost, overview, runtime_estimate, timing_profile
 from headwater.planning.rehearse import rehearse
-from headwater.planning.timing_profile import Calibration, Timed
+from headwater.planning.timing_profile import Timed, TimingProfile
 from headwater.study import config as study_config
 from headwater.study.job_graph import jobs
 from headwater.study.paths import Paths
@@ -28,11 +28,11 @@ FIT, PREDICT = "finetune chestxray14/random/finetune/0", "predict chestxray14/ra
 TIMED = Timed(start=3.0, step=0.5, image=0.01, bytes=1000, steps=10, images=32, data="noise")
 
 
-def calibrated(folder: Path, plan: study_config.Config = PLAN, **changed: float) -> Calibration:
+def calibrated(folder: Path, plan: study_config.Config = PLAN, **changed: float) -> TimingProfile:
     """A calibration of every kind of training of a plan, written where it belongs."""
     rehearsals = [timing_profile.rehearsal_of(job, plan) for job in jobs(plan)]
     timed = {rehearsal.key: TIMED.model_copy(update=changed) for rehearsal in rehearsals if rehearsal}
-    told = Calibration(device="cpu", job={"local": 1.0, "slurm": 4.0}, trainings=timed)
+    told = TimingProfile(device="cpu", job={"local": 1.0, "slurm": 4.0}, trainings=timed)
     files.write_json(told.model_dump(), timing_profile.file_of(plan, folder=folder))
     return told
 
@@ -46,7 +46,7 @@ def cases(folder: Path, **counts: int) -> None:
 
 def foretold(title: str, folder: Path, plan: study_config.Config = PLAN) -> float | None:
     job = {job.title: job for job in jobs(plan)}[title]
-    return timing_profile.foretold(job, plan=plan, profile=timing_profile.read(plan, folder=folder), folder=folder)
+    return timing_profile.job_seconds(job, plan=plan, profile=timing_profile.read(plan, folder=folder), folder=folder)
 
 
 def test_seconds_come_from_steps_validations_and_images(tmp_path: Path):
@@ -106,7 +106,7 @@ def test_finished_jobs_are_believed_before_the_calibration(tmp_path: Path):
     record(tmp_path, JOBS[FIT].product, starttime=1000.0, endtime=1100.0)
     known = runtime_estimate.estimated(PLAN, folder=tmp_path)
     assert known.takes(JOBS[FIT]) == 100.0
-    assert {rule for rule, _ in known.calibrated} == {"pretrain", "predict"}
+    assert {rule for rule, _ in known.from_profile} == {"pretrain", "predict"}
     table = cost.by_kind(known).set_index("Rule")
     assert table.loc["finetune", "Seconds each"] == "100.0" and table.loc["pretrain", "Seconds each"] == "24.0 c"
 
@@ -130,7 +130,7 @@ def test_real_steps_are_timed(tmp_path: Path, capsys: pytest.CaptureFixture):
         # a test_resnet has some 400,000 numbers
         assert 1e6 < timed.bytes < 3e6 and timed.data == "noise"
     assert 0 < told.job["local"] < 5 < 60 * told.job["slurm"]
-    assert set(runtime_estimate.estimated(PLAN, folder=tmp_path).calibrated) > {("pretrain", "photographs")}
+    assert set(runtime_estimate.estimated(PLAN, folder=tmp_path).from_profile) > {("pretrain", "photographs")}
 
 
 # predicted and actual
