@@ -217,8 +217,10 @@ def overheard() -> Iterator[set[str]]:
         yield heard
 
 
-def _short(data: bytes = b"", **_: Any) -> str | None:
-    """A text that is no record and no table."""
+def _short(data: Any = b"", **_: Any) -> str | None:
+    """A text that is no record, no table and no picture."""
+    if not isinstance(data, bytes):
+        return None
     return data.decode() if len(data) < 100 and data and data.isascii() and data[:1] not in b"{[" else None
 
 

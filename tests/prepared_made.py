@@ -8,7 +8,7 @@ import pandas as pd
 
 from headwater.data import tables
 from headwater.data.reduction import ROWS
-from headwater.data.store import CASES
+from headwater.data.store import CASES, digest
 
 LABELS = ("bright left", "bright right", "stripes")
 
@@ -33,11 +33,19 @@ def archive(
         targets = (random.random((cases, len(LABELS))) < 0.5).astype(float)
     made = Made(cases=folder / "cases.parquet", images=folder / "images.npy", rows=folder / "rows.parquet")
     folder.mkdir(parents=True, exist_ok=True)
-    np.save(made.images, pictures(targets, size=size, random=random))
+    images = pictures(targets, size=size, random=random)
+    np.save(made.images, images)
     frame = _table(np.where(random.random(targets.shape) < unknown, np.nan, targets))
+    frame["pixels"] = [digest(image) for image in images]
     CASES.write(frame, made.cases)
     ROWS.write(frame.loc[frame["split"] == "train", ["row", "case"]], made.rows)
     return made
+
+
+def replace_images(made: Made, images: np.ndarray) -> None:
+    """Give a made archive other images, with their digests in its table of cases."""
+    np.save(made.images, images)
+    CASES.write(CASES.read(made.cases).assign(pixels=[digest(image) for image in images]), made.cases)
 
 
 def pictures(targets: np.ndarray, *, size: int, random: np.random.Generator) -> np.ndarray:
@@ -57,5 +65,5 @@ def _table(targets: np.ndarray) -> pd.DataFrame:
     split = np.array(["train", "validation", "train", "test", "train"])[patients % 5]
     frame = pd.DataFrame({"row": range(count), "case": [f"case{row:03d}" for row in range(count)]})
     frame = frame.assign(patient=[f"patient{number}" for number in patients], file="x.png", split=split)
-    frame = frame.assign(study="", site="", sex="", age=np.nan, view="", pixels=[f"{row:064x}" for row in range(count)])
+    frame = frame.assign(study="", site="", sex="", age=np.nan, view="", pixels="")
     return frame.assign(**{tables.TARGET + label: targets[:, column] for column, label in enumerate(LABELS)})

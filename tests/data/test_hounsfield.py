@@ -18,7 +18,6 @@ from headwater.data.preparation import prepared_case
 from headwater.data.reductions import _images
 from headwater.data.resizing import fitted
 from headwater.data.shelf import Shelf
-from headwater.data.store import read_images
 from headwater.study import config
 from headwater.study.archive import Archive, Dataset
 from headwater.study.ct_windows import AIR, WINDOWS, Window
@@ -54,7 +53,7 @@ def made(tmp_path_factory):
     """The same prepared archive in shades and, of the same numbers, in Hounsfield units."""
     home = tmp_path_factory.mktemp("made")
     both = {kind: prepared_made.archive(home / kind, cases=80) for kind in ("uint8", "int16")}
-    np.save(both["int16"].images, np.load(both["uint8"].images).astype(np.int16))
+    prepared_made.replace_images(both["int16"], np.load(both["uint8"].images).astype(np.int16))
     return both
 
 
@@ -216,7 +215,7 @@ def test_the_shelf_keeps_sixteen_bits(tmp_path):
             shelf.add(image)
         with pytest.raises(TypeError):
             shelf.add(images[0].astype(np.uint8))
-    np.testing.assert_array_equal(read_images(tmp_path / "images.npy"), images)
+    np.testing.assert_array_equal(np.load(tmp_path / "images.npy"), images)
 
 
 def test_reductions_compare_slices_from_lowest_to_highest():

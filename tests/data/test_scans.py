@@ -82,7 +82,7 @@ def kept_by_hand(cases: pd.DataFrame, words: list[int], *, distance: int) -> lis
 
 def test_slices_are_kept_in_hounsfield_units_in_their_order(made):
     name, folder, files = made
-    cases, images = store.CASES.read(files["cases"]), store.read_images(files["images"])
+    cases, images = store.CASES.read(files["cases"]), np.load(files["images"], mmap_mode="r")
     rejects = REJECTS.read(files["rejects"])
     assert len(cases) + len(rejects) == CASES
     assert (images.dtype, images.shape) == (np.int16, (len(cases), 1, 24, 24))
@@ -102,7 +102,8 @@ def test_slices_are_kept_in_hounsfield_units_in_their_order(made):
 
 def test_hashes_are_those_of_the_published_shades(made):
     name, folder, files = made
-    cases, hashes = store.CASES.read(files["cases"]), store.read_hashes(files["hashes"])
+    cases = store.CASES.read(files["cases"])
+    hashes = store.read_hashes(files["hashes"], cases=cases, table=files["cases"])
     read = decoded(name, folder, cases)
     assert hashes[:, LEDGER].tolist() == [difference_hash(pixels) for pixels in read]
     np.testing.assert_array_equal(hashes, [every(pixels) for pixels in read])
@@ -111,7 +112,8 @@ def test_hashes_are_those_of_the_published_shades(made):
 @pytest.mark.parametrize("distance", [3, 6, 12])
 def test_a_reduction_keeps_what_a_plain_loop_keeps(made, tmp_path, distance):
     _, _, files = made
-    cases, hashes = store.CASES.read(files["cases"]), store.read_hashes(files["hashes"])
+    cases = store.CASES.read(files["cases"])
+    hashes = store.read_hashes(files["hashes"], cases=cases, table=files["cases"])
     manifest = reduced(files, tmp_path, distance=distance)
     expected = kept_by_hand(cases, hashes[:, LEDGER].tolist(), distance=distance)
     assert manifest.loc[manifest["kept"], "row"].tolist() == expected

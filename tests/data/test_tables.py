@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from declared_tables import declared_tables
 from headwater.core import files
 from headwater.core.errors import UserError
-from headwater.data import reduction, store, tables
+from headwater.data import reduction, tables
 from headwater.data.index import CATALOGUE
 from headwater.evaluation.pairwise import COMPARISONS
 from headwater.evaluation.predictions import PREDICTIONS
@@ -206,34 +206,3 @@ def test_json_is_the_same_whatever_the_order(tmp_path: Path):
     files.write_json({"a": [2], "b": 1}, tmp_path / "other.json")
     assert (tmp_path / "one.json").read_bytes() == (tmp_path / "other.json").read_bytes()
     assert json.loads((tmp_path / "one.json").read_text()) == {"a": [2], "b": 1}
-
-
-def test_images_are_mapped_not_read(tmp_path: Path):
-    images = np.arange(2 * 3 * 4 * 4, dtype=np.uint8).reshape(2, 3, 4, 4)
-    np.save(tmp_path / "images.npy", images)
-    mapped = store.read_images(tmp_path / "images.npy")
-    assert isinstance(mapped, np.memmap)
-    assert np.array_equal(mapped, images)
-    assert not mapped.flags.writeable
-
-
-@pytest.mark.parametrize("kept", [0, 5, 100, -1])
-def test_torn_images_are_refused(tmp_path: Path, kept: int):
-    file = tmp_path / "images.npy"
-    np.save(file, np.zeros((2, 3, 4, 4), dtype=np.uint8))
-    file.write_bytes(file.read_bytes()[:kept])
-    with pytest.raises(UserError, match=r"images\.npy: cannot be read: .*; delete it and run prepare again"):
-        store.read_images(file)
-
-
-@pytest.mark.parametrize("images", [np.zeros((2, 3, 4, 4)), np.zeros((3, 4, 4), dtype=np.uint8)])
-def test_other_arrays_are_refused(tmp_path: Path, images: np.ndarray):
-    np.save(tmp_path / "images.npy", images)
-    with pytest.raises(UserError, match="not uint8"):
-        store.read_images(tmp_path / "images.npy")
-
-
-def test_an_array_of_objects_is_refused(tmp_path: Path):
-    np.save(tmp_path / "images.npy", np.array([{}], dtype=object))
-    with pytest.raises(UserError, match="cannot be read"):
-        store.read_images(tmp_path / "images.npy")

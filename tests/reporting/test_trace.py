@@ -195,6 +195,14 @@ def test_one_changed_bit_is_found_and_its_file_named(study, capsys, file):
     assert re.search(rf"{re.escape(name)}.*: [0-9a-f]{{12}} CHANGED SINCE|row 2: [0-9a-f]{{12}} CHANGED SINCE", said)
 
 
+def test_an_image_that_has_changed_is_found(study, capsys):
+    file = study / "archives" / "made" / "images.npy"
+    changed(file, at=0.5)
+    code, said = asked(capsys, *OF_ONWARDS)
+    assert code == 1 and said.splitlines()[-1] == "CHANGED SINCE: results/archives/made/images.npy"
+    assert "images.npy: CHANGED SINCE (an image has changed since it was prepared)" in said
+
+
 def test_a_patient_in_another_split_is_found(study, capsys):
     file = study / "archives" / "made" / "cases.parquet"
     cases = CASES.read(file)

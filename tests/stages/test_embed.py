@@ -103,13 +103,14 @@ def test_only_training_images_are_looked_at(tmp_path, made):
 
 def test_hounsfield_units_are_seen_through_the_window_of_their_archive(tmp_path, made):
     # a window of 255 units from -40 shows as shades what they were made of
-    np.save(tmp_path / "scans.npy", np.load(made.images)[:, :1].astype(np.int16) - 40)
-    files = {"cases": made.cases, "features": tmp_path / "s.npy", "account": tmp_path / "s.json"}
+    scans = prepared_made.archive(tmp_path, cases=60)
+    prepared_made.replace_images(scans, np.load(made.images)[:, :1].astype(np.int16) - 40)
+    files = {"cases": scans.cases, "features": tmp_path / "s.npy", "account": tmp_path / "s.json"}
     looking = RANDOM.model_copy(update={"seen": Window(centre=-40 + 127.5, width=255)})
-    embed(source=looking, images=tmp_path / "scans.npy", **files, device="cpu")
+    embed(source=looking, images=scans.images, **files, device="cpu")
     assert np.allclose(store.read_features(tmp_path / "s.npy"), directions_of(drawn(), made), atol=HALF)
     with pytest.raises(UserError, match="holds Hounsfield units, but no window is given"):
-        embed(source=RANDOM, images=tmp_path / "scans.npy", **files, device="cpu")
+        embed(source=RANDOM, images=scans.images, **files, device="cpu")
 
 
 def test_the_window_of_a_corpus_stands_in_the_command(tmp_path):

@@ -188,7 +188,7 @@ def test_a_number_is_one_patient_within_one_numbering_only(tmp_path):
 def test_hashes_of_another_preparation_are_refused(tmp_path):
     archive(tmp_path / "one", seed=1)
     np.save(tmp_path / "one" / "hashes.npy", np.zeros((2, 4), np.uint64))
-    with pytest.raises(UserError, match=r"hashes\.npy: has 2 hashes, .*cases\.parquet has 30 cases"):
+    with pytest.raises(UserError, match=r"hashes\.npy: holds 2 images, but .*cases\.parquet lists 30"):
         written(tmp_path, overlaps("one"))
 
 

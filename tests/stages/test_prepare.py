@@ -25,7 +25,7 @@ from headwater.data.perceptual_hash import every
 from headwater.data.resizing import fitted
 from headwater.data.shelf import Shelf
 from headwater.data.splits import digests
-from headwater.data.store import REJECTS, read_hashes, read_images
+from headwater.data.store import REJECTS, read_hashes
 from headwater.stages import prepare
 from headwater.study.archive import Archive
 
@@ -43,7 +43,7 @@ def prepared(folder, out, *, kind="chestxray14", workers=0, **settings):
     files = {key: out / name for key, name in NAMES.items()}
     prepare.prepare(archive=archive, workers=workers, **files)
     return {
-        "images": read_images(files["images"]),
+        "images": np.load(files["images"], mmap_mode="r"),
         **{key: declared_tables()[key].read(files[key]) for key in ("cases", "rejects", "labels")},
     }
 
@@ -70,7 +70,7 @@ def test_rows_pixels_and_counts_agree(folder, tmp_path, capsys):
         read = np.asarray(Image.open(folder / case["file"]))
         np.testing.assert_array_equal(images[row], fitted(read, size=16, resize="pad"))
         assert case["pixels"] == hashlib.blake2b(images[row].tobytes(), digest_size=8).hexdigest()
-    hashes = read_hashes(tmp_path / "out" / "hashes.npy")
+    hashes = read_hashes(tmp_path / "out" / "hashes.npy", cases=made["cases"], table=tmp_path / "out" / "cases.parquet")
     # of the pictures as they are: one hash at every size
     np.testing.assert_array_equal(hashes, [every(np.asarray(Image.open(folder / file))) for file in cases["file"]])
     assert (cases.groupby("patient")["split"].agg(set).map(len) == 1).all()

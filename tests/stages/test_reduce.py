@@ -6,7 +6,7 @@ from headwater.core.errors import UserError
 from headwater.core.records import Choice
 from headwater.data.perceptual_hash import KINDS, LEDGER, WORDS
 from headwater.data.reduction import MANIFEST, ROWS
-from headwater.data.store import CASES
+from headwater.data.store import CASES, digest
 from headwater.stages.reduce import reduce
 
 
@@ -27,7 +27,7 @@ def prepared(tmp_path):
             "sex": "",
             "age": np.nan,
             "view": "",
-            "pixels": "0",
+            "pixels": digest(np.zeros((1, 8, 8), np.uint8)),
             "target:A": 0.0,
         }
     )

@@ -199,7 +199,7 @@ def test_the_probe_changes_no_step_and_never_reads_a_test_image_or_label(tmp_pat
         cases=tmp_path / "cases.parquet", images=tmp_path / "images.npy", rows=tmp_path / "rows.parquet"
     )
     CASES.write(frame, spoilt.cases)
-    np.save(spoilt.images, images)
+    prepared_made.replace_images(spoilt, images)
     chosen(tmp_path / "spoilt", choosing(), made, spoilt)
     assert test.any() and curve(tmp_path / "spoilt", "probe/auroc").equals(curve(tmp_path / "with", "probe/auroc"))
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from headwater.core.errors import UserError
 from headwater.core.text import many
 from headwater.data import perceptual_hash, store, tables
 from headwater.data.neighbours.hamming import neighbours
@@ -97,13 +96,8 @@ def _all_cases(
     parts = {name: number for number, name in enumerate(overlaps.parts)}
     frames, words = [], []
     for learned in overlaps.archives:
-        table, of_archive = store.CASES.read(cases[learned.archive]), store.read_hashes(hashes[learned.archive])
-        if len(table) != len(of_archive):
-            raise UserError(
-                f"has {len(of_archive)} hashes, but {cases[learned.archive]} has {len(table)} cases",
-                file=hashes[learned.archive],
-                remedy="delete both and run prepare again",
-            )
+        table = store.CASES.read(cases[learned.archive])
+        of_archive = store.read_hashes(hashes[learned.archive], cases=table, table=cases[learned.archive])
         used = table["split"].isin(learned.splits).to_numpy()
         table = table.loc[used, ["case", "patient", "study", "split", "pixels"]]
         part = (learned.archive + " " + table["split"]).map(parts)

@@ -1,6 +1,5 @@
 """Preparation: every image of an archive is read once, resized and hashed, or rejected with a reason."""
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,7 @@ from headwater.data.perceptual_hash import WORDS, every
 from headwater.data.resizing import fitted
 from headwater.data.shelf import Shelf
 from headwater.data.splits import with_splits
-from headwater.data.store import CASES, REJECTS
+from headwater.data.store import CASES, REJECTS, digest
 from headwater.data.tables import SPLITS, labels_of
 from headwater.study.archive import Archive
 from headwater.study.ct_windows import AIR
@@ -67,9 +66,7 @@ def read_all(
             kept.append(position)
             headers.append(result.header)
             hashes.append(result.hash)
-    digests = [
-        hashlib.blake2b(pixels.tobytes(), digest_size=8).hexdigest() for pixels in np.load(images, mmap_mode="r")
-    ]
+    digests = [digest(pixels) for pixels in np.load(images, mmap_mode="r")]
     cases = _with_headers(catalogue.iloc[kept].reset_index(drop=True), headers)
     prepared = cases.assign(row=np.arange(len(kept)), pixels=pd.Series(digests, dtype=str))
     rejects = pd.DataFrame(refused, columns=list(REJECTS.columns), dtype=str)

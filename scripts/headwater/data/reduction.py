@@ -68,14 +68,11 @@ def reduced(
     return {"images": len(corpus), "kept": len(positions), "volumes": volumes}
 
 
-def _corpus(cases: Path, *, images: Path, hashes: Path) -> tuple[pd.DataFrame, np.ndarray]:
+def _corpus(cases: Path, *, images: Path, hashes: Path) -> tuple[pd.DataFrame, store.Pixels]:
     """The training images in the order of processing, with their volumes and hashes; and the pixels of all images."""
-    table, pixels, words = store.CASES.read(cases), store.read_images(images), store.read_hashes(hashes)
-    for file, content in ((images, pixels), (hashes, words)):
-        if len(content) != len(table):
-            raise UserError(
-                f"holds {len(content)} images, but {cases} lists {len(table)}", file=file, remedy="run prepare again"
-            )
+    table = store.CASES.read(cases)
+    pixels = store.read_pixels(images, cases=table, table=cases)
+    words = store.read_hashes(hashes, cases=table, table=cases)
     if words.shape[1] != WORDS:
         raise UserError(
             f"has {words.shape[1]} words for each image, not {WORDS}", file=hashes, remedy="run prepare again"
@@ -88,7 +85,7 @@ def _corpus(cases: Path, *, images: Path, hashes: Path) -> tuple[pd.DataFrame, n
 
 
 def _inputs(
-    corpus: pd.DataFrame, pixels: np.ndarray, *, options: Record, features: Path | None
+    corpus: pd.DataFrame, pixels: store.Pixels, *, options: Record, features: Path | None
 ) -> tuple[pd.DataFrame, np.ndarray]:
     """The input of a reduction: the pixels; or features, with `row` replaced by the position among them."""
     source = getattr(options, "source", None)

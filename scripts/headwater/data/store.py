@@ -1,5 +1,6 @@
 """The store: prepared images and their cases, the two files that `prepare` writes, read together."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,7 +8,9 @@ import numpy as np
 import pandas as pd
 
 from headwater.core.errors import UserError
-from headwater.data import store, tables
+from headwater.core.fingerprints import NOT_RECORDED, sha256
+from headwater.core.progress import bar
+from headwater.data import tables
 from headwater.data.tables import NUMBER, TEXT, WHOLE
 from headwater.study.ct_windows import Window
 
@@ -40,6 +43,59 @@ REJECTS = tables.Table(
 """Images that could not be read, and why."""
 
 
+PIECE = 1000
+"""Images that are looked at together when all are checked."""
+
+
+class Pixels:
+    """Prepared images, memory-mapped, read like an array; each is compared with its digest when it is first read.
+
+    A disk, a copy or another tool may have changed them since `prepare`; no number shall rest on such an image.
+    """
+
+    def __init__(self, values: np.ndarray, *, cases: pd.DataFrame, file: Path):
+        self._values, self._cases, self._file = values, cases, file
+        self._digests = cases["pixels"].to_numpy()
+        self._checked = np.zeros(len(values), dtype=bool)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(cases, channels, height, width)."""
+        return self._values.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        """uint8 of shades, or int16 of Hounsfield units."""
+        return self._values.dtype
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __getitem__(self, rows: np.ndarray | int | slice) -> np.ndarray:
+        """The images of some rows; a `UserError` names one that has changed since it was prepared."""
+        images = self._values[rows]
+        numbers = np.arange(len(self))[rows] if isinstance(rows, slice) else np.asarray(rows)
+        if not self._checked[numbers].all():
+            for row, image in zip(np.atleast_1d(numbers), images if numbers.ndim else [images], strict=True):
+                self._check(row, image)
+        return images
+
+    def _check(self, row: int, image: np.ndarray) -> None:
+        if digest(image) != self._digests[row]:
+            raise UserError(
+                f"image {row} ({self._cases['case'].iloc[row]}) has changed since it was prepared",
+                file=self._file,
+                remedy="delete the file and run prepare again; if it happens again, check the disk",
+                nameless="an image has changed since it was prepared",
+            )
+        self._checked[row] = True
+
+
+def digest(image: np.ndarray) -> str:
+    """What tells the pixels of an image from all others: 16 hexadecimal digits of BLAKE2b."""
+    return hashlib.blake2b(np.ascontiguousarray(image), digest_size=8).hexdigest()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Scans:
     """Slices in Hounsfield units, int16 (cases, 1, size, size), and the window in which they are shown.
@@ -47,7 +103,7 @@ class Scans:
     Its rows are Hounsfield units; the window is applied when batches are made.
     """
 
-    values: np.ndarray
+    values: Pixels
     window: Window
 
     @property
@@ -72,7 +128,7 @@ class Prepared:
     """Cases (one row each) and their images, uint8 (cases, channels, size, size) or scans, in one order."""
 
     cases: pd.DataFrame
-    images: np.ndarray | Scans
+    images: Pixels | Scans
 
     @property
     def size(self) -> int:
@@ -96,33 +152,57 @@ class Prepared:
 
 def read(cases: Path, *, images: Path, seen: Window | None = None) -> Prepared:
     """Cases and images, Hounsfield units with their window; refuses files that do not belong together."""
-    prepared = Prepared(cases=CASES.read(cases), images=_images(images, seen=seen))
-    if len(prepared.cases) != len(prepared.images):
+    table = CASES.read(cases)
+    pixels = read_pixels(images, cases=table, table=cases)
+    if (pixels.dtype == np.int16) != (seen is not None):
+        content = "grey values, not Hounsfield units" if seen else "Hounsfield units, but no window is given"
+        raise UserError(f"holds {content}", file=images, remedy="prepare it with the config that it is used with")
+    return Prepared(cases=table, images=pixels if seen is None else Scans(values=pixels, window=seen))
+
+
+def read_pixels(path: Path, *, cases: pd.DataFrame, table: Path) -> Pixels:
+    """The images of `cases`, which were read from `table`, checked as they are used."""
+    images = _read_images(path)
+    _refuse_other_count(images, path, cases=cases, table=table)
+    return Pixels(images, cases=cases, file=path)
+
+
+def check_images(path: Path, *, table: Path) -> None:
+    """Compare all images with the digests in a table of cases; a `UserError` names the first that has changed."""
+    pixels = read_pixels(path, cases=CASES.read(table), table=table)
+    starts = range(0, len(pixels), PIECE)
+    # a few thousand images take no time worth a line
+    for start in bar(starts, total=len(starts), what=f"check {path}") if len(starts) > 20 else starts:
+        pixels[start : start + PIECE]
+
+
+def _refuse_other_count(content: np.ndarray, path: Path, *, cases: pd.DataFrame, table: Path) -> None:
+    if len(content) != len(cases):
         raise UserError(
-            f"has {len(prepared.images)} images, but {cases} has {len(prepared.cases)} cases",
-            file=images,
+            f"holds {len(content)} images, but {table} lists {len(cases)}",
+            file=path,
             remedy="delete both and run prepare again",
         )
-    return prepared
 
 
-def _images(path: Path, *, seen: Window | None) -> np.ndarray | Scans:
-    """Images, or scans with their window; refuses Hounsfield units without a window, and a window for grey values."""
-    images = store.read_images(path)
-    if (images.dtype == np.int16) != (seen is not None):
-        content = "grey values, not Hounsfield units" if seen else "Hounsfield units, but no window is given"
-        raise UserError(f"holds {content}", file=path, remedy="prepare it with the config that it is used with")
-    return images if seen is None else Scans(values=images, window=seen)
+def read_hashes(path: Path, *, cases: pd.DataFrame, table: Path) -> np.ndarray:
+    """Hashes of `cases`, which were read from `table`, as perceptual_hash.every gives them: uint64 (cases, words).
 
-
-def read_hashes(path: Path) -> np.ndarray:
-    """Hashes of prepared images, as perceptual_hash.every gives them: uint64 (cases, words)."""
+    Refuses hashes that are not those which the table was written with.
+    """
     try:
         hashes = np.load(path)
     except (OSError, ValueError, EOFError) as error:
         raise UserError(f"cannot be read: {error}", file=path, remedy="delete it and run prepare again") from None
     if hashes.ndim != 2 or hashes.dtype != np.uint64:
         raise UserError(f"is {hashes.dtype} {hashes.shape}, not uint64 (cases, words)", file=path)
+    _refuse_other_count(hashes, path, cases=cases, table=table)
+    if (recorded := tables.read_origin(table).get("hashes", NOT_RECORDED)) not in (NOT_RECORDED, sha256(path)):
+        raise UserError(
+            f"has changed since {table} was written with it ({recorded[:12]})",
+            file=path,
+            remedy="delete both and run prepare again",
+        )
     return hashes
 
 
@@ -137,7 +217,7 @@ def read_features(path: Path) -> np.ndarray:
     return features
 
 
-def read_images(path: Path) -> np.ndarray:
+def _read_images(path: Path) -> np.ndarray:
     """Prepared pixels, memory-mapped: uint8, or int16 Hounsfield units, (cases, channels, height, width)."""
     try:
         images = np.load(path, mmap_mode="r")

@@ -1,43 +1,74 @@
 """Weights files: tensors with metadata in safetensors files, written atomically."""
 
+import hashlib
 import json
 import struct
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import safetensors
+from safetensors.torch import load
 from safetensors.torch import save as serialised
 from torch import Tensor
 
 from headwater.core.errors import UserError
 from headwater.core.files import whole
 
+MADE_AGAIN = "delete it and run its rule again"
+
+CONTENT = "content"
+"""The entry of the metadata that holds the digest of everything else in the file."""
+
 
 def save_weights(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
     """Write tensors and metadata as safetensors; equal contents give equal bytes."""
     # the library refuses tensors that share memory
     separate = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in tensors.items()}
+    header, numbers = _parts(serialised(separate, metadata=dict(metadata)))
+    header["__metadata__"] = dict(metadata)
+    header["__metadata__"] = {**metadata, CONTENT: _digest(header, numbers)}
     with whole(path) as temporary:
-        temporary.write_bytes(_in_order(serialised(separate, metadata=dict(metadata))))
-
-
-def _in_order(content: bytes) -> bytes:
-    """Safetensors bytes with a sorted header, because the library's order of metadata changes from call to call."""
-    (length,) = struct.unpack("<Q", content[:8])
-    header = json.dumps(json.loads(content[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
-    # the format requires tensors to begin at a multiple of 8 bytes
-    header += b" " * (-len(header) % 8)
-    return struct.pack("<Q", len(header)) + header + content[8 + length :]
+        temporary.write_bytes(_joined(header, numbers))
 
 
 def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """(tensors, metadata) of a safetensors file, on the CPU."""
+    """(tensors, metadata) of a safetensors file, on the CPU; refuses one that has changed since it was written."""
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except (OSError, safetensors.SafetensorError) as error:
+        content = path.read_bytes()
+        header, numbers = _parts(content)
+        metadata = header.get("__metadata__", {})
+        tensors = load(content)
+    except (OSError, ValueError, AttributeError, struct.error, safetensors.SafetensorError) as error:
         raise UserError(
-            f"weights file is missing, corrupt or truncated ({error})",
-            file=path,
-            remedy="delete it and run its rule again",
+            f"weights file is missing, corrupt or truncated ({error})", file=path, remedy=MADE_AGAIN
         ) from None
+    recorded = metadata.pop(CONTENT, None)
+    if recorded is not None and recorded != _digest(header, numbers):
+        raise UserError("has changed since headwater wrote it", file=path, remedy=MADE_AGAIN)
+    return tensors, metadata
+
+
+def _parts(content: bytes) -> tuple[dict[str, Any], memoryview]:
+    """(header, bytes of the tensors) of a safetensors file."""
+    (length,) = struct.unpack("<Q", content[:8])
+    return json.loads(content[8 : 8 + length]), memoryview(content)[8 + length :]
+
+
+def _digest(header: dict[str, Any], numbers: memoryview) -> str:
+    """The digest of a file without its digest: names, shapes, metadata and numbers."""
+    hashed = hashlib.blake2b(_as_bytes(header), digest_size=16)
+    hashed.update(numbers)
+    return hashed.hexdigest()
+
+
+def _joined(header: dict[str, Any], numbers: memoryview) -> bytes:
+    """Safetensors bytes with a sorted header, because the library's order of metadata changes from call to call."""
+    text = _as_bytes(header)
+    # the format requires tensors to begin at a multiple of 8 bytes
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text + numbers
+
+
+def _as_bytes(header: dict[str, Any]) -> bytes:
+    return json.dumps(header, sort_keys=True, separators=(",", ":")).encode()

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from headwater.core import files as core_files
 from headwater.core.errors import UserError
 from headwater.core.fingerprints import NOT_RECORDED, RANDOM, short
-from headwater.data import cards, splits
+from headwater.data import cards, splits, store
 from headwater.data.store import CASES
 from headwater.reporting import prose
 from headwater.reporting.trace_number import Number
@@ -72,7 +72,8 @@ def _cases(report: Report, dataset: str, *, runs: pd.DataFrame) -> Node:
     line = report.line(f"cases of {dataset}", file, report.record["cases"].get(archive, NOT_RECORDED))
     # guests record the splits of the dataset that they were fitted to, so only runs of this dataset count
     recorded = sorted(set(runs.loc[runs["dataset"] == dataset, "split"]))
-    return Node(line, [_archive(report, archive), _splits(report, file, recorded[0] if len(recorded) == 1 else "")])
+    made_from = [_archive(report, archive), _splits(report, file, recorded[0] if len(recorded) == 1 else "")]
+    return Node(line, [*made_from, _images(report, archive, table=file)])
 
 
 def _archive(report: Report, name: str) -> Node:
@@ -96,6 +97,20 @@ def _splits(report: Report, file: Path, recorded: str) -> Node:
     if state == CHANGED:
         report.checked[file] = CHANGED
     return Node(f"splits: {short(now)} {state}")
+
+
+def _images(report: Report, archive: str, *, table: Path) -> Node:
+    """Whether the prepared images are those whose digests stand in the table of cases."""
+    file = Path(report.paths.images(report.grid.images_of(archive)))
+    if not file.is_file() or not table.is_file():
+        return Node(f"images: {file}: {GONE}")
+    try:
+        store.check_images(file, table=table)
+        state = AS_RECORDED
+    except UserError as refusal:
+        state = f"{CHANGED} ({refusal.nameless or refusal})"
+    report.checked[file] = state.split(" (")[0]
+    return Node(f"images: {file}: {state}")
 
 
 def _source(report: Report, source: Source, runs: pd.DataFrame) -> Node:

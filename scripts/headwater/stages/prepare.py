@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from headwater.core.files import whole, write_json
+from headwater.core.fingerprints import sha256
 from headwater.data import index, preparation
 from headwater.data.index import LABELS, label_counts, one_class_notes, refuse_unusable_labels
 from headwater.data.splits import account, origin, refuse_empty_split
@@ -39,7 +40,7 @@ def prepare(
         refuse_unusable_labels(counts, archive=archive.name, files=files)
     with whole(hashes) as temporary:
         np.save(temporary, words)
-    CASES.write(prepared, cases)
+    CASES.write(prepared, cases, origin={"hashes": sha256(hashes)})
     LABELS.write(counts, labels)
     made = origin(listed, validation=archive.validation, test=archive.test, seed=archive.split_seed)
     write_json(account(prepared, made=made), split)

@@ -7,6 +7,7 @@ from headwater.data import index, relabelling
 from headwater.data.index import LABELS, label_counts, one_class_notes, refuse_unusable_labels
 from headwater.data.splits import account, refuse_empty_split
 from headwater.data.store import CASES, REJECTS
+from headwater.data.tables import read_origin
 from headwater.study.archive import Archive
 
 
@@ -24,7 +25,7 @@ def relabel(
     refuse_empty_split(relabelled)
     counts = label_counts(relabelled)
     refuse_unusable_labels(counts, archive=archive.name, files=files)
-    CASES.write(relabelled, cases)
+    CASES.write(relabelled, cases, origin=read_origin(first))
     REJECTS.write(rejected[rejected["case"].isin(catalogue["case"])], rejects)
     LABELS.write(counts, labels)
     write_json(account(relabelled, made={"made": f"as of {archive.images_of}"}), split)

@@ -204,7 +204,7 @@ def test_every_look_of_a_ct_is_used():
 def test_neighbouring_slices_of_a_twin_are_more_alike_than_others(name, tmp_path):
     cases, rejects = prepared_scans(name, tmp_path)
     assert rejects.empty
-    images = store.read_images(tmp_path / "images.npy")[:, 0].astype(float)
+    images = np.load(tmp_path / "images.npy")[:, 0].astype(float)
     for _, scan in cases.groupby("series"):
         slices = images[scan["row"].to_numpy()]
         near = np.abs(np.diff(slices, axis=0)).mean()
