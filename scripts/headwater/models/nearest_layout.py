@@ -10,6 +10,9 @@ from headwater.core import registry
 from headwater.core.errors import UserError
 from headwater.models.weight_coverage import Coverage, Tensors, spell
 
+MOST_KEYS = 20_000
+"""Tensors of a checkpoint beyond which no other spelling is looked for; the largest networks have a few thousand."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Spelling:
@@ -28,11 +31,13 @@ def layout(
     expected: Tensors,
     match: Callable[[str, str], Coverage],
 ) -> Spelling | None:
-    """The spelling that fills most of a backbone; None where none fills anything.
+    """The spelling that fills most of a backbone; None where none fills anything, or there are too many keys to try.
 
     Of several that fill as much: the one whose signs the file bears, then the chosen layout, then the one that leaves
     fewest tensors over, then that of the backbone's own library. `match` tells what a layout and a prefix cover.
     """
+    if len(checkpoint) > MOST_KEYS:
+        return None
     ranked = []
     looks_at = registry.constant("backbones", backbone.partition("/")[0], "DIMENSIONS", default=2)
     for name in registry.names("weights"):

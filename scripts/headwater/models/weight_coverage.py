@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from headwater.core.errors import UserError
 from headwater.models.encoder import NO_WEIGHTS
 
 Tensors = Mapping[str, Tensor]
@@ -104,14 +105,19 @@ def match(
     prefix: str,
     resample: Resample,
     resample_patch: Resample = lambda key, tensor: None,
+    file: str = "",
 ) -> Coverage:
     """What the tensors of a checkpoint become in a network, under a layout's rules.
 
     `resample` brings a position embedding to the network's grid where the layout does not, and gives None for any other
-    tensor; `resample_patch` likewise brings a patch embedding to the network's patches, which is footnoted.
+    tensor; `resample_patch` likewise brings a patch embedding to the network's patches, which is footnoted. A tensor
+    whose values cannot be weights is refused by name: of integers, NaN, infinite, or a negative variance.
     """
     coverage = Coverage(tensors={}, expected=dict(expected))
     ours = _spelt(checkpoint, layout, prefix, coverage)
+    for theirs, key in ours.items():
+        if key in expected or _reason(key, getattr(layout, "ARRANGED", {})):
+            _refuse_unusable(checkpoint[theirs], theirs, key=key, place=expected.get(key), file=file)
     arrange = getattr(layout, "arrange", lambda tensors, _: tensors)
     arranged = arrange({ours[key]: checkpoint[key] for key in ours}, expected.keys())
     _account(ours, arranged, layout, coverage)
@@ -164,6 +170,32 @@ def _account(names: Mapping[str, str], arranged: Tensors, layout: ModuleType, co
             coverage.dropped[theirs] = reason
         else:
             coverage.unexpected.append(theirs)
+
+
+def _refuse_unusable(tensor: Tensor, name: str, *, key: str, place: Tensor | None, file: str) -> None:
+    """Refuse a tensor whose values no network can have been trained to; tables of whole numbers are left alone."""
+    if place is not None and not place.is_floating_point():
+        return
+    if what := _unusable(tensor, key=key):
+        raise UserError(f"tensor {name} {what}", file=file, remedy="ask its publisher for float weights of the network")
+
+
+def _unusable(tensor: Tensor, *, key: str) -> str:
+    """What makes a tensor unfit for a place of float weights; empty where nothing does."""
+    if tensor.layout != torch.strided or tensor.is_quantized:
+        return "is sparse or quantized"
+    if not tensor.is_floating_point():
+        return f"holds {str(tensor.dtype).removeprefix('torch.')} numbers, not float"
+    if tensor.is_meta:
+        # shapes alone, of which nothing more can be asked
+        return ""
+    # what is finite in float64 need not be in the network's float32
+    values = tensor.to(torch.float32)
+    if bad := int((~torch.isfinite(values)).sum()):
+        return f"holds {bad:,} of {values.numel():,} values that are NaN or infinite in float32"
+    if key.endswith("running_var") and (values < 0).any():
+        return "is a running variance and holds negative values"
+    return ""
 
 
 def _interpolate(key: str, tensor: Tensor, fitting: Tensor, coverage: Coverage) -> None:
