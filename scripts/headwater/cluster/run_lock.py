@@ -103,7 +103,7 @@ def _temporary(file: Path, contents: dict[str, Any]) -> Path:
 def note(progress: Path, *, job: str, event: str, **more: Any) -> None:
     """Append one event to the record of leases, in one piece."""
     line = {"time": round(time.time(), 3), "run": progress.stem, "job": job, "event": event, **more}
-    handle = os.open(progress.with_name(LOG), os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+    handle = os.open(progress.with_name(LOG), os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
     try:
         size = os.fstat(handle).st_size
         # after half a line, which a full disk has left

@@ -19,7 +19,7 @@ def try_lock(file: Path) -> FileLock | None:
     `FileLock` would fall back to a file whose mere presence is the lock: after a killed job it would never open again.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(file, mode=0o644, blocking=False, fallback_to_soft=False)
+    lock = FileLock(file, blocking=False, fallback_to_soft=False)
     try:
         lock.acquire()
     except Timeout:
