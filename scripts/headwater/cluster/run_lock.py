@@ -143,7 +143,7 @@ def _temporary(file: Path, contents: dict[str, Any]) -> Path:
 def note(progress: Path, *, job: str, event: str, **more: Any) -> None:
     """Append an event to the record of leases, by one write, so that lines of several jobs do not mix."""
     line = {"time": round(time.time(), 3), "run": progress.stem, "job": job, "event": event, **more}
-    handle = os.open(progress.with_name(LOG), os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+    handle = os.open(progress.with_name(LOG), os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
     try:
         size = os.fstat(handle).st_size
         # a full disk may have left half a line, which the next event must not continue

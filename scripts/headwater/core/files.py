@@ -2,7 +2,7 @@
 
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,13 +17,11 @@ def whole(path: Path) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # in the same folder, because a rename is atomic only within one file system
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{path.suffix}")
+    # made by a plain open, so that the umask and the folder's ACL say who may read it, as for any other file
+    temporary.touch(exist_ok=False)
     try:
         yield temporary
-        # mkstemp makes files that only their owner can read
-        temporary.chmod(0o644)
         # on disk before the rename: after a power cut the name must not point to an empty file
         with temporary.open("rb") as written:
             os.fsync(written.fileno())

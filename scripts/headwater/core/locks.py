@@ -17,7 +17,7 @@ def try_lock(file: Path) -> FileLock | None:
     """The lock of a file, held from now on; None if another process holds it."""
     file.parent.mkdir(parents=True, exist_ok=True)
     # the soft fallback is a file whose presence is the lock: a killed job would leave it locked for ever
-    lock = FileLock(file, mode=0o644, blocking=False, fallback_to_soft=False)
+    lock = FileLock(file, blocking=False, fallback_to_soft=False)
     try:
         lock.acquire()
     except Timeout:

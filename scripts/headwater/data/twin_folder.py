@@ -1,7 +1,7 @@
 """A twin's folder: it is written completely or not at all, stamped with its origin, and never replaces other data."""
 
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,12 +29,12 @@ def whole_folder(folder: Path, *, archive: str, twin: Twin) -> Iterator[Path]:
     folder = Path(folder)
     refuse_if_occupied(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
+    # not by tempfile, which would keep the group out whatever the umask says
+    temporary.mkdir()
     try:
         yield temporary
         files.write_json(stamp(archive, twin), temporary / STAMP)
-        # mkdtemp makes folders that only their owner can read
-        temporary.chmod(0o755)
         # again, as something may have appeared there in the meantime
         refuse_if_occupied(folder)
         temporary.replace(folder)

@@ -1,16 +1,16 @@
 """Published checkpoint files: read without executing code that may be in them, and the tensors inside."""
 
 import pickle
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
 from headwater.core.errors import UserError, did_you_mean
+from headwater.models import checkpoint_kind
 
 WRAPPERS = (
     "state_dict",
@@ -27,9 +27,12 @@ WRAPPERS = (
 )
 """Names of entries under which published checkpoints keep their tensors."""
 
+REPEATED = 2**24
+"""Bytes that a tensor may take although its file stores fewer."""
+
 
 def read(path: Path, *, wrapper: str = "") -> tuple[dict[str, Tensor], dict[str, str]]:
-    """(tensors by name, metadata) of a .pth, .pt, .safetensors or .npz file.
+    """(tensors by name, metadata) of a PyTorch, safetensors or NumPy (.npz) file, whatever its name ends in.
 
     `wrapper` names the entry that holds the tensors; it can be left out if there is only one of `WRAPPERS`.
     """
@@ -37,29 +40,34 @@ def read(path: Path, *, wrapper: str = "") -> tuple[dict[str, Tensor], dict[str,
         raise UserError(
             "there is no such file", file=path, remedy="correct weights.path, or leave it out to download the weights"
         )
-    if path.suffix == ".safetensors":
-        return _safetensors(path)
-    if path.suffix == ".npz":
-        return _npz(path), {}
-    return _tensors(_unpickled(path), wrapper, path), {}
+    try:
+        kind = checkpoint_kind.of(path)
+        if kind == "safetensors":
+            tensors, metadata = _safetensors(path)
+        elif kind == "npz":
+            tensors, metadata = _npz(path), {}
+        else:
+            tensors, metadata = _tensors(_unpickled(path), wrapper, path), {}
+    except UserError:
+        raise
+    # whatever three libraries raise on bytes that somebody else has written
+    except Exception as error:
+        first = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise UserError(
+            f"is corrupt or truncated: {first}", file=path, remedy="download it again, and compare its checksum"
+        ) from None
+    _refuse_expanded(tensors, path)
+    return tensors, metadata
 
 
 def _safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"is not a complete safetensors file: {error}", file=path, remedy="download it again") from None
+    with safe_open(path, framework="pt") as file:
+        return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
 
 
 def _npz(path: Path) -> dict[str, Tensor]:
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {key: torch.from_numpy(arrays[key]) for key in arrays.files}
-    except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
-        raise UserError(
-            f"is not a complete npz file of numbers: {error}", file=path, remedy="download it again"
-        ) from None
+    with np.load(path, allow_pickle=False) as arrays:
+        return {key: torch.from_numpy(arrays[key]) for key in arrays.files}
 
 
 def _unpickled(path: Path) -> Any:
@@ -67,14 +75,28 @@ def _unpickled(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        if "Unsupported" not in str(error) and "GLOBAL" not in str(error):
+            raise
         first = str(error).strip().splitlines()[0]
         raise UserError(
             f"holds more than tensors, so opening it could run foreign code ({first})",
             file=path,
             remedy="if you trust it, save only its tensors: torch.save(torch.load(f, weights_only=False)['model'], g)",
         ) from None
-    except (RuntimeError, EOFError, OSError, LookupError, ValueError) as error:
-        raise UserError(f"cannot be read as a checkpoint: {error}", file=path, remedy="download it again") from None
+
+
+def _refuse_expanded(tensors: dict[str, Tensor], path: Path) -> None:
+    """Refuse tensors that are large only by repeating few stored numbers: a copy would take memory without end."""
+    for name, tensor in tensors.items():
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
+            continue
+        claimed = tensor.numel() * tensor.element_size()
+        if claimed > max(tensor.untyped_storage().nbytes(), REPEATED):
+            raise UserError(
+                f"tensor {name} claims {claimed:,} bytes, and the file holds {tensor.untyped_storage().nbytes():,}",
+                file=path,
+                remedy="download it again, or ask its publisher",
+            )
 
 
 def _tensors(content: Any, wrapper: str, path: Path) -> dict[str, Tensor]:

@@ -10,6 +10,9 @@ from headwater.core import registry
 from headwater.core.errors import UserError
 from headwater.models.weight_coverage import Coverage, Tensors, spell
 
+MOST_KEYS = 20_000
+"""Tensors of a checkpoint beyond which no other spelling is looked for; the largest networks have a few thousand."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Spelling:
@@ -28,12 +31,14 @@ def layout(
     expected: Tensors,
     match: Callable[[str, str], Coverage],
 ) -> Spelling | None:
-    """The spelling with the highest coverage of a backbone; None if all have none.
+    """The spelling with the highest coverage of a backbone; None if all have none, or if there are too many keys to try.
 
     Ties are broken in favour of the layout whose `SIGNS` the file has, then the chosen layout, then the one with the
     fewest unexpected tensors, then that of the backbone's own library. `match` gives the coverage of a layout and
     prefix.
     """
+    if len(checkpoint) > MOST_KEYS:
+        return None
     ranked = []
     dimensions = registry.constant("backbones", backbone.partition("/")[0], "DIMENSIONS", default=2)
     for name in registry.names("weights"):

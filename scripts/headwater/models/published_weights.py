@@ -140,7 +140,9 @@ class PublishedWeights:
 
         def match(name: str, prefix: str) -> Coverage:
             layout = registry.load("weights", name)
-            return weight_coverage.match(self.tensors, expected=expected, layout=layout, prefix=prefix, **resamplers)
+            return weight_coverage.match(
+                self.tensors, expected=expected, layout=layout, prefix=prefix, file=self.name, **resamplers
+            )
 
         return match
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from headwater.core.errors import UserError
 from headwater.models.encoder import NO_WEIGHTS
 
 Tensors = Mapping[str, Tensor]
@@ -105,14 +106,19 @@ def match(
     prefix: str,
     resample: Resample,
     resample_patch: Resample = lambda key, tensor: None,
+    file: str = "",
 ) -> Coverage:
     """The coverage of a network by a checkpoint under a layout's rules.
 
     `resample` brings position embeddings to the network's grid if the layout does not, and returns None for any other
     tensor; `resample_patch` likewise brings patch embeddings to the network's patch size, with a footnote.
+    A tensor whose values cannot be weights raises a `UserError`: integers, NaN, infinite, or a negative variance.
     """
     coverage = Coverage(tensors={}, expected=dict(expected))
     names = _renamed(checkpoint, layout, prefix, coverage)
+    for key, name in names.items():
+        if name in expected or _reason(name, getattr(layout, "ARRANGED", {})):
+            _refuse_unusable(checkpoint[key], key, name=name, place=expected.get(name), file=file)
     arrange = getattr(layout, "arrange", lambda tensors, _: tensors)
     arranged = arrange({names[key]: checkpoint[key] for key in names}, expected.keys())
     _account(names, arranged, layout, coverage)
@@ -166,6 +172,32 @@ def _account(names: Mapping[str, str], arranged: Tensors, layout: ModuleType, co
             coverage.dropped[key] = reason
         else:
             coverage.unexpected.append(key)
+
+
+def _refuse_unusable(tensor: Tensor, key: str, *, name: str, place: Tensor | None, file: str) -> None:
+    """Refuse a tensor whose values cannot be those of a trained network; index tables are not checked."""
+    if place is not None and not place.is_floating_point():
+        return
+    if what := _unusable(tensor, name=name):
+        raise UserError(f"tensor {key} {what}", file=file, remedy="ask its publisher for float weights of the network")
+
+
+def _unusable(tensor: Tensor, *, name: str) -> str:
+    """The reason why a tensor cannot be float weights; empty if there is none."""
+    if tensor.layout != torch.strided or tensor.is_quantized:
+        return "is sparse or quantized"
+    if not tensor.is_floating_point():
+        return f"holds {str(tensor.dtype).removeprefix('torch.')} numbers, not float"
+    if tensor.is_meta:
+        # a shape without values
+        return ""
+    # what is finite in float64 need not be in the network's float32
+    values = tensor.to(torch.float32)
+    if bad := int((~torch.isfinite(values)).sum()):
+        return f"holds {bad:,} of {values.numel():,} values that are NaN or infinite in float32"
+    if name.endswith("running_var") and (values < 0).any():
+        return "is a running variance and holds negative values"
+    return ""
 
 
 def _interpolate(key: str, tensor: Tensor, fitting: Tensor, coverage: Coverage) -> None:

@@ -1,0 +1,279 @@
+"""Files that are no weights, or damaged ones: each is refused in one line that names it, and nothing of it is used."""
+
+import io
+import json
+import pickle
+import struct
+import tarfile
+import zipfile
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from headwater.core.errors import UserError
+from headwater.models import checkpoint_files, nearest_layout
+from headwater.models.weights import timm as timm_layout
+from headwater.stages.adopt import adopt
+from headwater.study.source import Source
+
+Tensors = dict[str, Tensor]
+
+
+@pytest.fixture(scope="module")
+def network() -> Tensors:
+    torch.manual_seed(1)
+    return timm.create_model("test_resnet", num_classes=0).state_dict()
+
+
+def _adopt(path: Path, folder: Path, **options: str) -> None:
+    weights = {"layout": {"name": "timm", **options}, "path": str(path)}
+    source = Source(name="published", backbone="timm/test_resnet", weights=weights)
+    adopt(source=source, size=32, encoder=folder / "encoder.safetensors", coverage=folder / "coverage.json")
+
+
+def _refused(path: Path, folder: Path, *, because: str) -> str:
+    """The one line with which the file is refused, before anything is written."""
+    with pytest.raises(UserError) as refusal:
+        _adopt(path, folder)
+    message = str(refusal.value)
+    assert str(path) in message and "\n" not in message, message
+    assert because in message, message
+    assert not (folder / "encoder.safetensors").exists()
+    return message
+
+
+# values that no network was trained to
+
+
+def _with(change: Callable[[Tensor], Tensor], key: str = "conv1.0.weight") -> Callable[[Tensors], tuple[Tensors, str]]:
+    return lambda tensors: ({**tensors, key: change(tensors[key])}, key)
+
+
+VALUES = {
+    "int64": (_with(lambda values: values.round().long()), "int64 numbers, not float"),
+    "uint8": (_with(lambda values: values.abs().to(torch.uint8)), "uint8 numbers, not float"),
+    "bool": (_with(lambda values: values > 0), "bool numbers, not float"),
+    "complex": (_with(lambda values: values.to(torch.complex64)), "complex64 numbers, not float"),
+    "NaN": (_with(lambda values: torch.where(values > values.median(), values, torch.nan)), "NaN or infinite"),
+    "a single NaN": (_with(lambda values: values.index_fill(0, torch.tensor([0]), torch.nan)), "NaN or infinite"),
+    "infinite": (_with(lambda values: values / 0), "NaN or infinite"),
+    "infinite in float32": (_with(lambda values: values.double() * 1e300), "NaN or infinite in float32"),
+    "negative variance": (_with(lambda values: -values, "bn1.running_var"), "running variance"),
+    "NaN in a running mean": (_with(lambda values: values * torch.nan, "bn1.running_mean"), "NaN or infinite"),
+    "sparse": (_with(lambda values: values.to_sparse()), "sparse"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Validating sparse tensor")
+@pytest.mark.parametrize("kind", VALUES)
+def test_values_that_cannot_be_weights_are_refused_by_the_tensors_name(tmp_path: Path, network: Tensors, kind: str):
+    change, because = VALUES[kind]
+    tensors, key = change(network)
+    torch.save({"state_dict": tensors}, tmp_path / "x.pth")
+    assert f"tensor {key} " in _refused(tmp_path / "x.pth", tmp_path, because=because)
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_float_formats_are_adopted(tmp_path: Path, network: Tensors, kind: torch.dtype):
+    floats = {key: values.to(kind) if values.is_floating_point() else values for key, values in network.items()}
+    torch.save(floats, tmp_path / "x.pth")
+    _adopt(tmp_path / "x.pth", tmp_path)
+    assert json.loads((tmp_path / "coverage.json").read_text())["share"] == 1
+
+
+def test_a_damaged_tensor_that_the_network_does_not_use_is_no_obstacle(tmp_path: Path, network: Tensors):
+    torch.save({**network, "fc.weight": torch.full((5, 3), torch.nan)}, tmp_path / "x.pth")
+    _adopt(tmp_path / "x.pth", tmp_path)
+
+
+# files that are something else
+
+TORCH = io.BytesIO()
+torch.save({"a.weight": torch.arange(3.0)}, TORCH)
+
+
+def _zip(members: dict[str, bytes], *, compression: int = zipfile.ZIP_STORED) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", compression) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return content.getvalue()
+
+
+def _tar() -> bytes:
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as archive:
+        member = tarfile.TarInfo("model.pth")
+        member.size = len(TORCH.getvalue())
+        archive.addfile(member, io.BytesIO(TORCH.getvalue()))
+    return content.getvalue()
+
+
+def _encrypted() -> bytes:
+    """A torch archive whose members say that they are encrypted (bit 0 of the flags, PKWARE's APPNOTE 4.4.4)."""
+    content = bytearray(TORCH.getvalue())
+    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = content.find(signature)
+        while at >= 0:
+            content[at + offset] |= 1
+            at = content.find(signature, at + 4)
+    return bytes(content)
+
+
+def _npy(values: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    np.save(content, values)
+    return content.getvalue()
+
+
+OTHERS = {
+    "nothing": (b"", "empty"),
+    "zeros": (bytes(4096), "zeros"),
+    "an HTML page": (b"<!DOCTYPE html><html><body>Please log in</body></html>", "HTML page"),
+    "an HTML page after a blank line": (b"\n  <HTML><body>404</body></HTML>", "HTML page"),
+    "a Git LFS pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "git lfs pull"),
+    "gzip": (b"\x1f\x8b\x08" + bytes(100), "gzip"),
+    "HDF5": (b"\x89HDF\r\n\x1a\n" + bytes(100), "Keras"),
+    "a picture": (b"\x89PNG\r\n\x1a\n" + bytes(100), "a picture"),
+    "a PDF": (b"%PDF-1.7" + bytes(100), "a PDF"),
+    "JSON": (json.dumps({"weight_map": {}}).encode(), "JSON"),
+    "text": (b"weights go here\n" * 20, "neither a PyTorch"),
+    "tar": (_tar(), "tar archive"),
+    "a zip of the checkpoint": (_zip({"weights/model.pth": TORCH.getvalue()}), "zip archive of weights/model.pth"),
+    "an empty zip": (b"PK\x05\x06" + bytes(18), "neither a PyTorch"),
+    "a plain pickle": (pickle.dumps({"a": 1}), "a pickle that PyTorch did not write"),
+    "a pickle of protocol 5": (pickle.dumps({"a": Namespace()}, protocol=5), "a pickle that PyTorch did not write"),
+    "one NumPy array": (_npy(np.zeros(3)), "a single NumPy array"),
+    "TorchScript": (_zip({"m/data.pkl": b"\x80\x02}.", "m/code/__torch__.py": b"pass"}), "TorchScript"),
+    "encrypted": (_encrypted(), "encrypted"),
+}
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors", ".npz"])
+@pytest.mark.parametrize("kind", OTHERS)
+def test_a_file_that_is_no_checkpoint_is_called_what_it_is(tmp_path: Path, kind: str, suffix: str):
+    content, because = OTHERS[kind]
+    path = tmp_path / f"x{suffix}"
+    path.write_bytes(content)
+    # only for PyTorch's own files may it be said how to open them all the same
+    assert "weights_only" not in _refused(path, tmp_path, because=because)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".bin", ".ckpt", ""])
+def test_the_content_decides_and_not_the_name(tmp_path: Path, network: Tensors, suffix: str):
+    floats = {key: values for key, values in network.items() if values.is_floating_point()}
+    save_file(floats, tmp_path / f"x{suffix}")
+    _adopt(tmp_path / f"x{suffix}", tmp_path)
+
+
+# damaged, cut off, or made to fill the memory
+
+
+def _legacy(tensors: Tensors) -> bytes:
+    content = io.BytesIO()
+    torch.save(tensors, content, _use_new_zipfile_serialization=False)
+    return content.getvalue()
+
+
+def _safetensors(tensors: Tensors, folder: Path) -> bytes:
+    save_file(tensors, folder / "whole.safetensors")
+    return (folder / "whole.safetensors").read_bytes()
+
+
+def _npz(tensors: Tensors) -> bytes:
+    content = io.BytesIO()
+    np.savez(content, **{key: values.numpy() for key, values in tensors.items()})
+    return content.getvalue()
+
+
+def _wholes(folder: Path) -> dict[str, bytes]:
+    tensors = {"a.weight": torch.arange(1000.0), "b.weight": torch.ones(7, 3)}
+    return {
+        "torch": TORCH.getvalue(),
+        "legacy": _legacy(tensors),
+        "safetensors": _safetensors(tensors, folder),
+        "npz": _npz(tensors),
+    }
+
+
+@pytest.mark.parametrize("kind", ["torch", "legacy", "safetensors", "npz"])
+def test_a_file_that_was_cut_off_anywhere_is_refused(tmp_path: Path, kind: str):
+    whole = _wholes(tmp_path)[kind]
+    for length in sorted({*range(1, 40), *range(40, len(whole), max(1, len(whole) // 60))}):
+        (tmp_path / "x").write_bytes(whole[:length])
+        _refused(tmp_path / "x", tmp_path, because="")
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("kind", ["torch", "legacy", "safetensors", "npz"])
+def test_changed_bytes_give_tensors_or_one_line(tmp_path: Path, kind: str):
+    whole = _wholes(tmp_path)[kind]
+    random = np.random.default_rng(0)
+    for _ in range(150):
+        changed = bytearray(whole)
+        for at in random.integers(0, len(whole), size=3):
+            changed[at] = random.integers(256)
+        (tmp_path / "x").write_bytes(changed)
+        try:
+            checkpoint_files.read(tmp_path / "x")
+        except UserError as refusal:
+            assert "\n" not in str(refusal)
+
+
+def test_an_archive_that_would_fill_the_memory_is_refused(tmp_path: Path):
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (2**33,)})
+    swollen = _zip({"a.npy": header.getvalue() + bytes(50 * 2**20)}, compression=zipfile.ZIP_DEFLATED)
+    (tmp_path / "x.npz").write_bytes(swollen)
+    _refused(tmp_path / "x.npz", tmp_path, because="would unpack to")
+    (tmp_path / "y.npz").write_bytes(_zip({"a.npy": header.getvalue() + bytes(64)}))
+    _refused(tmp_path / "y.npz", tmp_path, because="claims")
+
+
+@pytest.mark.parametrize("kind", ["torch", "legacy"])
+def test_a_storage_that_claims_more_than_the_file_holds_is_refused(tmp_path: Path, kind: str):
+    whole = TORCH.getvalue() if kind == "torch" else _legacy({"a.weight": torch.arange(3.0)})
+    # the count in the reference to the storage, K 3, becomes J and four bytes; in a zip archive the member is made anew
+    if kind == "legacy":
+        assert whole.count(b"K\x03") >= 1
+        at = whole.index(b"cpu")
+        at = whole.index(b"K\x03", at)
+        changed = whole[:at] + b"J" + struct.pack("<i", 2**31 - 1) + whole[at + 2 :]
+    else:
+        with zipfile.ZipFile(io.BytesIO(whole)) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        name = next(name for name in members if name.endswith("data.pkl"))
+        at = members[name].index(b"K\x03", members[name].index(b"cpu"))
+        members[name] = members[name][:at] + b"J" + struct.pack("<i", 2**31 - 1) + members[name][at + 2 :]
+        changed = _zip(members)
+    (tmp_path / "x.pth").write_bytes(changed)
+    _refused(tmp_path / "x.pth", tmp_path, because="a tensor claims 2,147,483,647 numbers")
+
+
+def test_a_tensor_that_repeats_few_numbers_without_end_is_refused(tmp_path: Path):
+    torch.save({"a.weight": torch.ones(1).expand(2**32)}, tmp_path / "x.pth")
+    _refused(tmp_path / "x.pth", tmp_path, because="tensor a.weight claims 17,179,869,184 bytes")
+
+
+def test_code_in_a_checkpoint_of_torch_is_named_with_what_to_do(tmp_path: Path):
+    torch.save({"state_dict": {}, "args": Namespace(lr=1)}, tmp_path / "x.pth")
+    _refused(tmp_path / "x.pth", tmp_path, because="if you trust it")
+
+
+def test_very_many_keys_end_in_an_answer_without_a_search(tmp_path: Path, network: Tensors, monkeypatch):
+    monkeypatch.setattr(nearest_layout, "MOST_KEYS", 1000)
+    monkeypatch.setattr(nearest_layout, "prefix", lambda *_, **__: pytest.fail("searched for a prefix"))
+    many = {f"model.layers.{index}.weight": torch.zeros(1) for index in range(1001)}
+    assert (
+        nearest_layout.layout(
+            many, chosen="timm", backbone="timm/test_resnet", expected=network, match=lambda *_: timm_layout
+        )
+        is None
+    )
