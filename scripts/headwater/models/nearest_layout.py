@@ -31,7 +31,7 @@ def layout(
     expected: Tensors,
     match: Callable[[str, str], Coverage],
 ) -> Spelling | None:
-    """The spelling with the highest coverage of a backbone; None if all have none, or if there are too many keys to try.
+    """The spelling with the highest coverage of a backbone; None if all have none or there are too many keys to try.
 
     Ties are broken in favour of the layout whose `SIGNS` the file has, then the chosen layout, then the one with the
     fewest unexpected tensors, then that of the backbone's own library. `match` gives the coverage of a layout and
