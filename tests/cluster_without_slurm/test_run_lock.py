@@ -209,6 +209,12 @@ def test_inside_a_job_nobody_is_asked(queue: FakeSlurm, monkeypatch: pytest.Monk
     assert queue.asked == []
 
 
+def test_names_of_jobs_may_be_in_any_encoding(queue: FakeSlurm):
+    (queue.folder / "squeue").write_bytes(b"#!/bin/sh\nprintf '7|RUNNING|None|M\\374ller|/there|\\n'\n")
+    (queue.folder / "squeue").chmod(0o755)
+    assert [job.number for job in slurm.queued()] == ["7"]
+
+
 def test_commands_without_a_cluster_are_no_slurm(tmp_path: Path, queue: FakeSlurm):
     says = "squeue: fatal: Could not establish a configuration source"
     (queue.folder / "squeue").write_text(f"#!/bin/sh\necho '{says}' >&2\nexit 1\n")

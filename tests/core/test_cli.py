@@ -233,6 +233,15 @@ def test_a_full_disk_is_one_line_and_other_errors_are_not_hidden(number: int, ca
     assert line.startswith("headwater write: ")
     assert "'model.safetensors'; free some space" in line
 
+    def close() -> None:
+        """Close."""
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), "report")
+
+    with pytest.raises(SystemExit) as left:
+        door(close, [])
+    assert left.value.code == 2
+    assert "'report'; check the permissions" in capsys.readouterr().err
+
     def read() -> None:
         """Read."""
         raise FileNotFoundError(errno.ENOENT, "gone")

@@ -284,6 +284,37 @@ def test_a_process_that_does_not_start_is_told(process, path, monkeypatch):
     assert one(process, doubled, path) == 42
 
 
+def killed_by(path, *, number, times):
+    """End this process by a signal as often as `times`, which a file beside counts, then double."""
+    seen = path.with_name("seen")
+    seen.write_text(seen.read_text() + "." if seen.exists() else ".")
+    if len(seen.read_text()) <= times:
+        os.kill(os.getpid(), number)
+        time.sleep(60)
+    return doubled(path)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("guarding", [False, True])
+def test_a_process_that_somebody_killed_once_costs_no_case(process, path, number, guarding):
+    work = partial(killed_by, number=number, times=1)
+    assert one(process, partial(under_limits, work=work) if guarding else work, path) == 42
+    assert process.ended == 1
+
+
+def test_a_case_that_ends_two_processes_is_lost(process, path):
+    assert one(process, partial(killed_by, number=signal.SIGKILL, times=2), path) == "lost"
+
+
+def test_a_machine_without_processes_is_not_blamed_on_a_file(process, path, monkeypatch):
+    def no_more(*arguments, **options):
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(guarded_process.subprocess, "Popen", no_more)
+    with pytest.raises(NoProcessError, match=r"cannot be started: .*temporarily unavailable"):
+        one(process, doubled, path)
+
+
 def test_a_stopped_process_starts_no_other(process, path):
     with ThreadPoolExecutor(1) as threads:
         one(process, doubled, path)

@@ -44,7 +44,7 @@ def test_what_networks_see_is_what_the_window_shows(values, window):
 
 
 def test_hounsfield_units_without_a_window_are_no_picture():
-    with pytest.raises(TypeError, match="go through a window first"):
+    with pytest.raises(TypeError, match="apply a CT window first"):
         augment.as_float(torch.zeros(1, 1, 2, 2, dtype=torch.int16))
 
 

@@ -26,7 +26,16 @@ def test_images_are_mapped_not_read(made: prepared_made.Made):
     assert isinstance(pixels[:3], np.memmap) and not pixels[:3].flags.writeable
     images = np.load(made.images)
     assert (pixels.shape, pixels.dtype, len(pixels)) == (images.shape, images.dtype, len(images))
-    for rows in (5, slice(2, 9, 3), slice(None), np.array([7, 0, 7]), np.arange(12) % 2 == 0, np.array([], dtype=int)):
+    for rows in (
+        5,
+        slice(2, 9, 3),
+        slice(None),
+        np.array([7, 0, 7]),
+        np.arange(12) % 2 == 0,
+        np.array([], dtype=int),
+        [],
+        [3, 1],
+    ):
         np.testing.assert_array_equal(pixels[rows], images[rows])
 
 

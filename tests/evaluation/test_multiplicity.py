@@ -61,6 +61,9 @@ def test_a_study_without_controls_says_so(made):
     rows = multiplicity.corrected(rows, grid=grid, order=order, replicates=read(made, "replicates"))
     assert set(rows["controls"]) == {"none"}
     assert any("No control was run" in note for note in methods.notes(rows, grid=kept))
+    untested = methods.notes(rows, grid=made.grid)
+    assert any("The controls could not be judged" in note for note in untested)
+    assert not any("No control was run" in note for note in untested)
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,15 @@ def test_a_torn_file_is_refused(written: Path, kept: int):
         load_weights(written)
 
 
+@pytest.mark.parametrize("header", [b'{"__metadata__":null}   ', b"{" * 100_000, b"[1]     ", b'{"a":7}  '])
+def test_odd_headers_are_read_or_refused(tmp_path: Path, header: bytes):
+    (tmp_path / "x.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    try:
+        assert load_weights(tmp_path / "x.safetensors") == ({}, {})
+    except UserError as refusal:
+        assert "corrupt or truncated" in str(refusal)
+
+
 def test_a_file_without_a_digest_is_read(tmp_path: Path):
     save_file({"a": torch.ones(2)}, tmp_path / "x.safetensors", metadata={"mean": "[1]"})
     assert load_weights(tmp_path / "x.safetensors")[1] == {"mean": "[1]"}

@@ -3,7 +3,7 @@
 import csv
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,7 @@ from headwater.evaluation import (
     pairwise,
     predictions,
     roc,
+    seed_groups,
     validation_choices,
 )
 from headwater.evaluation.predictions import ELSEWHERE, PREDICTIONS
@@ -208,6 +209,23 @@ def test_each_head_has_a_temperature_of_its_own(organs):
         assert settled.loc[labels, "temperature"].tolist() == pytest.approx([best] * len(labels), rel=1e-9)
         assert settled.loc[labels, "known"].tolist() == [len(own)] * len(labels)
     assert settled["temperature"].nunique() == len(ORGANS)
+
+
+def test_a_head_without_a_temperature_costs_the_others_none(organs, monkeypatch):
+    lacking, *others = ORGANS
+    choose = seed_groups.choose
+
+    def without(network, **options):
+        chosen = choose(network, **options)
+        missing = dict.fromkeys(ORGANS[lacking], np.nan)
+        return replace(chosen, temperatures=chosen.temperatures | missing)
+
+    monkeypatch.setattr(seed_groups, "choose", without)
+    rows = calibration.CALIBRATION.read(organs.examined(organs.comparison())["calibration"])
+    scaled = rows.query("scores == 'scaled' and brier.notna()")["label"]
+    assert set(scaled) == {label for name in others for label in ORGANS[name]}
+    notes = rows.query("scores == 'scaled' and label in @ORGANS[@lacking]")["note"]
+    assert notes.str.contains("no temperature").all()
 
 
 def test_a_step_can_be_chosen_by_the_loss(organs, tmp_path):
@@ -488,6 +506,17 @@ def test_a_label_that_every_case_bears_is_compared_where_its_task_needs_no_other
 def test_a_metric_that_fits_no_label_is_refused(mixed):
     with pytest.raises(UserError, match="hausdorff95 needs hausdorff95, but predictions hold target and score and"):
         mixed.compared(mixed.comparison(metrics=("auroc", "hausdorff95")))
+
+
+def test_labels_that_are_not_those_of_the_targets_are_refused(mixed, tmp_path):
+    file = tmp_path / "predictions.parquet"
+    frame = pd.read_parquet(mixed.folder / "random" / "predictions.parquet")
+    frame[frame["label"] != "stripes"].to_parquet(file)
+    with pytest.raises(UserError, match="lacks the label 'stripes', unlike the targets of dataset made; run predict"):
+        predictions.read_all(mixed.comparison(), [file])
+    frame.assign(label=frame["label"].replace("stripes", "spots")).to_parquet(file)
+    with pytest.raises(UserError, match="has a label 'spots', unlike the targets"):
+        predictions.read_all(mixed.comparison(), [file])
 
 
 def test_columns_that_no_task_gives_are_refused(mixed, tmp_path):

@@ -219,6 +219,10 @@ def test_unknown_plugins_and_options_are_told(place: str, value: object, said: s
         ([("sources.ours.corpus", None)], "method, corpus and training belong together"),
         ([("sources.theirs.start", "random")], "start needs a method"),
         ([("datasets.chestxray14.labels", ["Nodule", "Mass", "Nodule"])], "a label is listed twice; remove one"),
+        (
+            [("comparison.subsets", {"mine": {"chestxray14": ["Nodule", "Nodule"]}})],
+            "comparison.subsets.mine.chestxray14: a label is listed twice; remove one",
+        ),
         ([("comparison.metrics", ["auroc", "auroc"])], "comparison.metrics: a metric is listed twice"),
         ([("comparison.metrics", [])], "comparison.metrics: Tuple should have at least 1 item"),
         ([("recipes.finetune.name", "probe")], "recipes.finetune.name: the key is the name; remove `name: probe`"),

@@ -1,6 +1,7 @@
 """The plan: what a change of the config repeats, and what a mistake in it says before anything runs."""
 
 import copy
+import shutil
 
 import pytest
 import yaml
@@ -101,6 +102,21 @@ def test_another_comparison_repeats_no_training(finished, change):
     config = small_config()
     config["comparison"] |= change
     assert planned(finished, config=config) == {"all": 1, "compare": 1, "examine": 1, "report": 1}
+
+
+@pytest.mark.slow
+def test_predictions_of_runs_with_other_settings_are_not_compared(finished, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder)
+    # nothing is left by which Snakemake could tell that the runs had another learning rate
+    shutil.rmtree(folder / ".snakemake" / "metadata")
+    config = small_config()
+    config["recipes"]["finetune"]["training"]["lr"] = 5e-3
+    (folder / "results" / "report" / "index.html").unlink()
+    refused = snakemake(folder, config=config, check=False)
+    assert refused.returncode != 0 and "was compared with other settings" in refused.stdout + refused.stderr
+    refused = snakemake(folder, "--forcerun", "compare", config=config, check=False)
+    assert refused.returncode != 0 and "is of a run with other settings" in refused.stdout + refused.stderr
 
 
 @pytest.mark.slow

@@ -88,4 +88,6 @@ def guests_given(wildcards, input):
         return ""
     files = {name: " ".join(map(quote, input[name])) for name in GUESTS}
     options = " ".join(f"--{name.replace('_', '-')} {words}" for name, words in files.items())
-    return f"--fitted-to {quote(GRAPH.exchanges('guests', wildcards.dataset).as_json())} {options}"
+    records = " ".join(GRAPH.records_of_guests(wildcards.dataset))
+    fitted_to = quote(GRAPH.exchanges("guests", wildcards.dataset).as_json())
+    return f"--fitted-to {fitted_to} {options} --records-elsewhere {records}"

@@ -17,8 +17,10 @@ rule compare:
         comparing=1,
     params:
         comparison=lambda wildcards: quote(GRID.comparison(wildcards.dataset).as_json()),
+        records=lambda wildcards: " ".join(GRAPH.records(wildcards.dataset)),
     shell:
-        door("compare") + "--comparison {params.comparison} --predictions {input.predictions}"
+        door("compare")
+        + "--comparison {params.comparison} --predictions {input.predictions} --records {params.records}"
         " --labels {input.labels}"
         " --comparisons {output.comparisons} --curves {output.curves}"
         " --values {output.values} --replicates {output.replicates}"
@@ -39,9 +41,11 @@ rule examine:
         comparing=1,
     params:
         comparison=lambda wildcards: quote(GRID.comparison(wildcards.dataset).as_json()),
+        records=lambda wildcards: " ".join(GRAPH.records(wildcards.dataset)),
         guests=guests_given,
     shell:
-        door("examine") + "--comparison {params.comparison} --predictions {input.predictions}"
+        door("examine")
+        + "--comparison {params.comparison} --predictions {input.predictions} --records {params.records}"
         " --validation {input.validation} --labels {input.labels} --cases {input.cases}"
         " --calibration {output.calibration} --reliability {output.reliability} --thresholds {output.thresholds}"
         " --subgroups {output.subgroups} --settled {output.settled} --provenance {output.provenance} {params.guests} --threads {threads} > {log} 2>&1"
@@ -61,10 +65,13 @@ rule cross:
         comparing=1,
     params:
         comparison=lambda wildcards: quote(GRID.comparison(wildcards.dataset).as_json()),
+        records=lambda wildcards: " ".join(GRAPH.records(wildcards.dataset)),
         fitted_to=lambda wildcards: quote(GRAPH.exchanges("guests", wildcards.dataset).as_json()),
+        records_elsewhere=lambda wildcards: " ".join(GRAPH.records_of_guests(wildcards.dataset)),
     shell:
         door("cross") + "--comparison {params.comparison} --fitted-to {params.fitted_to}"
-        " --predictions {input.predictions} --elsewhere {input.elsewhere}"
+        " --predictions {input.predictions} --records {params.records} --elsewhere {input.elsewhere}"
+        " --records-elsewhere {params.records_elsewhere}"
         " --labels {input.labels} --labels-elsewhere {input.labels_elsewhere}"
         " --crossed {output.crossed} --threads {threads} > {log} 2>&1"
 

@@ -10,6 +10,9 @@ from pathlib import Path
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """Error numbers of a full disk and an exhausted quota."""
 
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+"""Error numbers of a file or folder that may not be read or written."""
+
 INTERRUPTED = 130
 """A shell's exit code for a command ended by Ctrl-C."""
 
@@ -32,7 +35,7 @@ class UserError(Exception):
 
 @contextmanager
 def exit_on_user_error(name: str) -> Iterator[None]:
-    """Print a UserError or a full disk as one line that begins with the name and exit with 2; with 130 after Ctrl-C."""
+    """Print a UserError, or that a disk is full or closed, as one line with the name, and exit 2; 130 after Ctrl-C."""
     prefix = f"headwater {name}".rstrip()
     try:
         yield
@@ -43,9 +46,10 @@ def exit_on_user_error(name: str) -> Iterator[None]:
         _print_once(f"{prefix}: interrupted")
         sys.exit(INTERRUPTED)
     except OSError as error:
-        if error.errno not in FULL:
+        if error.errno not in FULL + FORBIDDEN:
             raise
-        print(f"{prefix}: {error}; {MAKE_ROOM}", file=sys.stderr, flush=True)
+        remedy = MAKE_ROOM if error.errno in FULL else "check the permissions of the file and of its folder"
+        print(f"{prefix}: {error}; {remedy}", file=sys.stderr, flush=True)
         sys.exit(2)
 
 

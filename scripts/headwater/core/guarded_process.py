@@ -40,6 +40,9 @@ CRASHES = "makes its decoder crash"
 ENDS = {signal.SIGXCPU: "takes its decoder too long", signal.SIGALRM: "brings its decoder to a standstill"}
 """What a file did, by the signal that ended the process while the file was decoded; CRASHES for any other end."""
 
+FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
+"""Signals by which the system, when memory is short, or a person ends a process; the case is then done again, once."""
+
 START = """
 import sys
 from multiprocessing.connection import Connection
@@ -65,6 +68,7 @@ class GuardedProcess:
         """What `work` makes of each case, or raises; `lost(case)` where one ends the process outside of `limited`."""
         results: list[Any] = []
         refused: dict[str, str] = {}
+        killed: set[int] = set()
         with self.lock:
             if self.busy or self.decoded >= FILES or (self.process and self.process.poll() is not None):
                 # at work for a call that broke off, worn out, or gone
@@ -75,8 +79,11 @@ class GuardedProcess:
                 try:
                     is_done, value, self.decoded = self.pipe.recv()
                 except (EOFError, ConnectionError):
-                    file, what = self._end()
-                    if file:
+                    file, what, code = self._end()
+                    if -code in FROM_OUTSIDE and len(results) not in killed:
+                        # not by what the case does, unless it happens twice
+                        killed.add(len(results))
+                    elif file:
                         refused[file] = what
                     else:
                         results.append(lost(cases[len(results)]))
@@ -98,27 +105,32 @@ class GuardedProcess:
         with suppress(ConnectionError):
             self.pipe.send((work, cases, refused))
 
-    def _end(self) -> tuple[str, str]:
-        """The file that was under limits when the process ended, or "", and what it did."""
+    def _end(self) -> tuple[str, str, int]:
+        """The file that was under limits when the process ended, or "", what it did, and the exit code."""
         if self.stopped:
             raise NoProcessError("the worker process was stopped")
         # in case that the code closed the pipe and lives on; to a process that has ended this does nothing
         self.process.kill()
-        what = ENDS.get(-self.process.wait(), CRASHES)
+        code = self.process.wait()
+        what = ENDS.get(-code, CRASHES)
         file = os.fsdecode(os.pread(self.note.fileno(), 2**16, 0))
         self.ended += 1
         self.close()
-        return file, what
+        return file, what, code
 
     def _start(self) -> None:
         """Start a process; not by multiprocessing, which would run the user's script again in it."""
-        # a file and not a message: it can be read after the process has ended, and nobody needs to receive it before
-        self.note = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (closed with the process)
-        self.pipe, theirs = Pipe()
-        with theirs:
-            fds = [theirs.fileno(), self.note.fileno()]
-            command = [sys.executable, "-c", START, *map(str, fds), *sys.path]
-            self.process = subprocess.Popen(command, pass_fds=fds, env=os.environ | ONE_THREAD)
+        try:
+            # a file and not a message: it can be read after the process has ended, and nobody need receive it before
+            self.note = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (closed with the process)
+            self.pipe, theirs = Pipe()
+            with theirs:
+                fds = [theirs.fileno(), self.note.fileno()]
+                command = [sys.executable, "-c", START, *map(str, fds), *sys.path]
+                self.process = subprocess.Popen(command, pass_fds=fds, env=os.environ | ONE_THREAD)
+        except OSError as error:
+            # no file is broken where the machine has no process, descriptor or temporary file left
+            raise NoProcessError(f"a worker process cannot be started: {error}") from None
         if self.stopped:
             self.process.kill()
         try:

@@ -73,8 +73,9 @@ class Pixels:
 
     def __getitem__(self, rows: np.ndarray | int | slice) -> np.ndarray:
         """The images of some rows; a `UserError` names one that has changed since it was prepared."""
+        rows = np.flatnonzero(rows) if np.asarray(rows).dtype == bool else rows
         images = self._values[rows]
-        numbers = np.arange(len(self))[rows] if isinstance(rows, slice) else np.asarray(rows)
+        numbers = np.arange(len(self))[rows] if isinstance(rows, slice) else np.asarray(rows, dtype=np.int64)
         if not self._checked[numbers].all():
             for row, image in zip(np.atleast_1d(numbers), images if numbers.ndim else [images], strict=True):
                 self._check(row, image)
@@ -85,7 +86,7 @@ class Pixels:
             raise UserError(
                 f"image {row} ({self._cases['case'].iloc[row]}) has changed since it was prepared",
                 file=self._file,
-                remedy="delete the file and run prepare again; if it happens again, check the disk",
+                remedy="run snakemake --forcerun prepare; if it happens again, check the disk",
                 nameless="an image has changed since it was prepared",
             )
         self._checked[row] = True

@@ -55,6 +55,7 @@ def statistics(runs: Runs, labels: list[Label], *, comparison: Comparison, threa
     """For each metric and recipe the statistic of each label, then of the macro and of the macros of subsets."""
     chosen = {recipe: of_recipe(runs, recipe, comparison) for recipe in comparison.recipes}
     places = measurements(labels, comparison=comparison, file=next(iter(runs.values())).file)
+    # all metrics, recipes and runs on the same resamples: comparisons are paired by patient
     drawn = _replicates(chosen, labels, comparison=comparison, threads=threads)
     for metric in comparison.metrics:
         for at_recipe, recipe in enumerate(comparison.recipes):
@@ -91,7 +92,7 @@ def measurements(labels: list[Label], *, comparison: Comparison, file: Path) -> 
                 f"{metric} needs {', '.join(target.needed(metric))}, but predictions hold "
                 f"{' and '.join(comparison.evidence)}",
                 file=file,
-                remedy="take it out of comparison.metrics",
+                remedy="remove it from comparison.metrics",
             )
     return [
         (position, metric)

@@ -1,6 +1,6 @@
 """Calibration: whether the scores of trained networks can be read as probabilities, raw or scaled by a temperature."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -67,16 +67,17 @@ def rows(group: SeedGroup) -> Iterator[dict]:
         (at, kind): {name: _coefficient(group, at, kind, name) for name in COEFFICIENTS}
         | {"brier": next(ratios), "ratio": _logarithm(next(ratios))}
         for at in measured
-        for kind in group.kinds
+        for kind in group.kinds(at)
     }
     tested = [at for at in measured if group.labels[at].tested]
     macro = eligibility.macro(group.networks[0].test, list(group.labels))
     for kind in (RAW, SCALED):
-        parts = [quantities[at, kind] for at in tested if kind in group.kinds]
+        # the macro is a mean over all tested labels or none: scaled and raw ones must not be averaged
+        parts = [quantities[at, kind] for at in tested] if all(kind in group.kinds(at) for at in tested) else []
         of_macro = {name: seed_groups.mean([part[name] for part in parts]) for name in parts[0]} if parts else {}
-        yield _row(group, macro, MACRO, kind, of_macro)
+        yield _row(group, macro, MACRO, kind, of_macro, positions=range(len(group.labels)))
         for at, label in enumerate(group.labels):
-            yield _row(group, label, group.asked[at], kind, quantities.get((at, kind), {}))
+            yield _row(group, label, group.asked[at], kind, quantities.get((at, kind), {}), positions=[at])
 
 
 def _sums(group: SeedGroup, measured: list[int]) -> Iterator[list[Summed]]:
@@ -85,7 +86,7 @@ def _sums(group: SeedGroup, measured: list[int]) -> Iterator[list[Summed]]:
         target, patient = group.target(at), group.patient[group.labels[at].known]
         patients = {"patients": group.patients}
         observed = means.summed(target, patient, **patients).total
-        for kind in group.kinds:
+        for kind in group.kinds(at):
             chances = [expit(score) for score in group.scores(at, kind)]
             yield [means.summed(brier.per_case(target, chance), patient, **patients) for chance in chances]
             expected = [means.summed(chance, patient, **patients).total for chance in chances]
@@ -108,8 +109,16 @@ def _logarithm(quantity: Quantity) -> Quantity:
         return replace(quantity, observed=np.log(quantity.observed), varies=np.log(quantity.varies))
 
 
-def _row(group: SeedGroup, label: Label, asked: str, kind: str, quantities: dict[str, Quantity]) -> dict:
-    """One row; without quantities its numbers are NaN."""
+def _row(
+    group: SeedGroup,
+    label: Label,
+    asked: str,
+    kind: str,
+    quantities: dict[str, Quantity],
+    *,
+    positions: Iterable[int],
+) -> dict:
+    """One row, of the labels at some positions; without quantities its numbers are NaN."""
     level, numbers = group.comparison.level, {}
     for name in (*COEFFICIENTS, "brier", "ratio"):
         estimate = quantities[name].estimate(label) if quantities else readers.UNKNOWN
@@ -123,7 +132,8 @@ def _row(group: SeedGroup, label: Label, asked: str, kind: str, quantities: dict
         numbers |= columns
     without_slope = bool(quantities) and np.isnan(numbers["slope"]) and not np.isnan(numbers["intercept"])
     note = "no slope: the scores of a run part the classes, or are all the same" if without_slope else ""
-    note = note if kind in group.kinds else "no temperature: one class only in the validation of a run"
+    if not all(kind in group.kinds(at) for at in positions):
+        note = "no temperature: one class only in the validation of a run"
     place = group.place | {"label": label.name, "asked": asked, "scores": kind}
     return place | numbers | group.counts(label, note)
 
@@ -142,7 +152,7 @@ def _points(group: SeedGroup) -> Iterator[pd.DataFrame]:
         *([(MACRO, MACRO, tested)] if tested else []),
         *((group.labels[at].name, group.asked[at], [at]) for at in measured),
     ]:
-        for kind in group.kinds:
+        for kind in (kind for kind in (RAW, SCALED) if all(kind in group.kinds(at) for at in inside)):
             chance = np.concatenate([expit(score) for at in inside for score in group.scores(at, kind)])
             times = len(group.networks)
             target = np.concatenate([np.tile(group.target(at), times) for at in inside])

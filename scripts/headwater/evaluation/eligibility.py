@@ -60,7 +60,7 @@ def untaught(counts: pd.DataFrame, labels: Iterable[str], *, comparison: Compari
     reasons = {}
     for label in map(str, labels):
         if label not in train.index:
-            raise UserError(f"counts no label {label!r}", file=file, remedy="run prepare again")
+            raise UserError(f"has no label {label!r}", file=file, remedy="run prepare again")
         absent = [kind for kind in comparison.classes_of(label) if train.loc[label, f"{kind}s"] == 0]
         if absent:
             reasons[label] = f"no {' and no '.join(absent)} case in train"

@@ -166,7 +166,19 @@ def _read(file: Path, *, comparison: Comparison) -> Predictions:
         raise UserError(
             f"is about {frame['dataset'][0]}, not {dataset}", file=file, remedy="give this dataset's runs only"
         )
+    _refuse_other_labels(frame, file, comparison=comparison)
     return _as_arrays(frame, file, names=comparison.evidence, comparison=comparison)
+
+
+def _refuse_other_labels(frame: pd.DataFrame, file: Path, *, comparison: Comparison) -> None:
+    """Refuse predictions of other labels than the targets that the config declares; without targets all are taken."""
+    declared = {label for target in comparison.targets.values() for label in target.labels}
+    if declared and (different := declared ^ set(frame["label"])):
+        label = sorted(different)[0]
+        what = f"lacks the label {label!r}" if label in declared else f"has a label {label!r}"
+        raise UserError(
+            f"{what}, unlike the targets of dataset {comparison.dataset}", file=file, remedy="run predict again"
+        )
 
 
 def _holding(table: Table, file: Path, *, names: Sequence[str]) -> Table:

@@ -85,10 +85,9 @@ class SeedGroup:
         """The temperature and thresholds by each network's validation split."""
         return [choose(network, specificity=self.comparison.specificity) for network in self.networks]
 
-    @cached_property
-    def kinds(self) -> tuple[str, ...]:
-        """The kinds of scores; if a network has no temperature, only raw ones."""
-        temperatures = [value for chosen in self.choices for value in chosen.temperatures.values()]
+    def kinds(self, at: int) -> tuple[str, ...]:
+        """The kinds of scores of the label at a position; if a network has no temperature for it, only raw ones."""
+        temperatures = [chosen.temperatures[self.asked[at]] for chosen in self.choices]
         return (RAW,) if np.isnan(temperatures).any() else (RAW, SCALED)
 
     @property

@@ -1,12 +1,15 @@
 """Published checkpoint files: read without executing code that may be in them, and the tensors inside."""
 
 import pickle
+import struct
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from headwater.core.errors import UserError, did_you_mean
@@ -26,6 +29,13 @@ WRAPPERS = (
     "backbone",
 )
 """Names of entries under which published checkpoints keep their tensors."""
+
+BROKEN = (
+    *(ArithmeticError, AssertionError, AttributeError, EOFError, ImportError, LookupError, MemoryError, OSError),
+    *(RuntimeError, TypeError, ValueError, struct.error, zlib.error),
+    *(pickle.UnpicklingError, zipfile.BadZipFile, SafetensorError),
+)
+"""What torch, numpy, zipfile and safetensors raise on damaged bytes."""
 
 REPEATED = 2**24
 """Bytes that a tensor may take although its file stores fewer."""
@@ -48,15 +58,12 @@ def read(path: Path, *, wrapper: str = "") -> tuple[dict[str, Tensor], dict[str,
             tensors, metadata = _npz(path), {}
         else:
             tensors, metadata = _tensors(_unpickled(path), wrapper, path), {}
-    except UserError:
-        raise
-    # whatever three libraries raise on bytes that somebody else has written
-    except Exception as error:
+    except BROKEN as error:
         first = str(error).strip().partition("\n")[0] or type(error).__name__
         raise UserError(
             f"is corrupt or truncated: {first}", file=path, remedy="download it again, and compare its checksum"
         ) from None
-    _refuse_expanded(tensors, path)
+    _refuse_without_values(tensors, path)
     return tensors, metadata
 
 
@@ -85,10 +92,14 @@ def _unpickled(path: Path) -> Any:
         ) from None
 
 
-def _refuse_expanded(tensors: dict[str, Tensor], path: Path) -> None:
-    """Refuse tensors that are large only by repeating few stored numbers: a copy would take memory without end."""
+def _refuse_without_values(tensors: dict[str, Tensor], path: Path) -> None:
+    """Refuse tensors without values, and those that repeat few values so often that a copy would fill the memory."""
     for name, tensor in tensors.items():
-        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
+        if tensor.is_meta:
+            raise UserError(
+                f"tensor {name} has a shape and no values", file=path, remedy="ask its publisher for the weights"
+            )
+        if tensor.layout != torch.strided or tensor.is_quantized:
             continue
         claimed = tensor.numel() * tensor.element_size()
         if claimed > max(tensor.untyped_storage().nbytes(), REPEATED):

@@ -115,7 +115,7 @@ def match(
     A tensor whose values cannot be weights raises a `UserError`: integers, NaN, infinite, or a negative variance.
     """
     coverage = Coverage(tensors={}, expected=dict(expected))
-    names = _renamed(checkpoint, layout, prefix, coverage)
+    names = _renamed(checkpoint, layout, prefix, coverage, file=file)
     for key, name in names.items():
         if name in expected or _reason(name, getattr(layout, "ARRANGED", {})):
             _refuse_unusable(checkpoint[key], key, name=name, place=expected.get(name), file=file)
@@ -151,12 +151,25 @@ def spell(key: str, layout: ModuleType, prefix: str) -> str | None:
     return name
 
 
-def _renamed(checkpoint: Tensors, layout: ModuleType, prefix: str, coverage: Coverage) -> dict[str, str]:
+def _renamed(checkpoint: Tensors, layout: ModuleType, prefix: str, coverage: Coverage, *, file: str) -> dict[str, str]:
     """The network's name for each checkpoint key that begins with the prefix; others are recorded as dropped."""
     names = {key: spell(key, layout, prefix) for key in checkpoint}
     reason = f"does not begin with the prefix {prefix!r}"
     coverage.dropped |= {key: reason for key, name in names.items() if name is None}
+    _refuse_two_of_one_name(names, coverage, file=file)
     return {key: name for key, name in names.items() if name is not None}
+
+
+def _refuse_two_of_one_name(names: Mapping[str, str | None], coverage: Coverage, *, file: str) -> None:
+    """Refuse a checkpoint two of whose tensors would fill one place: which of them was meant, nobody can tell."""
+    key_of: dict[str, str] = {}
+    for key, name in names.items():
+        if name in coverage.expected and key_of.setdefault(name, key) != key:
+            raise UserError(
+                f"tensors {key_of[name]} and {key} are both {name} of the network",
+                file=file,
+                remedy="set prefix to choose one of the networks in the file",
+            )
 
 
 def _account(names: Mapping[str, str], arranged: Tensors, layout: ModuleType, coverage: Coverage) -> None:

@@ -37,9 +37,9 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         content = path.read_bytes()
         header, numbers = _parts(content)
-        metadata = header.get("__metadata__", {})
+        metadata = header.get("__metadata__") or {}
         tensors = load(content)
-    except (OSError, ValueError, AttributeError, struct.error, safetensors.SafetensorError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError, struct.error, safetensors.SafetensorError) as error:
         raise UserError(
             f"weights file is missing, corrupt or truncated ({error})", file=path, remedy=MADE_AGAIN
         ) from None

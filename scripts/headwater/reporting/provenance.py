@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from headwater.core.errors import UserError
-from headwater.core.fingerprints import LENGTH
+from headwater.core.fingerprints import LENGTH, NOT_RECORDED
 from headwater.evaluation.run_files import RUN_FILES
 from headwater.study.grid import Grid
 from headwater.study.paths import ELSEWHERE, VALIDATION
@@ -47,6 +47,18 @@ class ProvenanceIndex:
         name = hashlib.sha256("\n".join(sorted(files["predictions"])).encode()).hexdigest()[:LENGTH]
         self.sets[name] = files
         return name
+
+    def refuse_other_records(self, grid: Grid) -> None:
+        """Refuse predictions of a run whose settings are not those of the config."""
+        records = {run.path: run.digest for dataset in grid.datasets for run in grid.runs(dataset.name)}
+        for row in self.files.itertuples():
+            wanted = records.get(row.run, row.record)
+            if row.record not in (wanted, NOT_RECORDED):
+                raise UserError(
+                    f"run {row.run} was compared with other settings: its record is {row.record}, that of the config"
+                    f" is {wanted}",
+                    remedy="restore the config, or delete the run's folder and run snakemake again",
+                )
 
     def table(self) -> pd.DataFrame:
         """One row per name and file, for all names that were requested."""

@@ -80,10 +80,12 @@ class StudyResults:
 
     @cached_property
     def provenance(self) -> provenance_of.ProvenanceIndex:
-        """The files of predictions behind every number."""
+        """The files of predictions behind every number; refuses those of runs with other settings than the config's."""
         suffixes = "provenance", "examined"
         files = [Path(self.paths.compared(dataset.name, name)) for dataset in self.grid.datasets for name in suffixes]
-        return provenance_of.read(files)
+        index = provenance_of.read(files)
+        index.refuse_other_records(self.grid)
+        return index
 
     # archives
 

@@ -186,7 +186,11 @@ def _learned(report: Report, source: Source, metadata: dict[str, Any]) -> Iterat
     parts = [
         Node(
             report.line("cases", cases, origin.get("cases", NOT_RECORDED)),
-            [_archive(report, source.corpus), _splits(report, cases, origin.get("split", ""))],
+            [
+                _archive(report, source.corpus),
+                _splits(report, cases, origin.get("split", "")),
+                _images(report, source.corpus, table=cases),
+            ],
         ),
         Node(report.line("rows", rows, origin.get("rows", NOT_RECORDED))),
     ]

@@ -63,6 +63,8 @@ def controls(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
     """One sentence on each control test, or one that there is none."""
     tested = rows[rows["family"] == CONTROL]
     if tested.empty:
+        if any(source.control for source in grid.sources):
+            return ["The controls could not be judged: no label has enough patients to be tested."]
         return ["No control was run, so nothing here checks the comparison itself."]
     titles = formatting.titles(grid)
     sentences = []

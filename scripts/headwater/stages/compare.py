@@ -21,12 +21,15 @@ def compare(
     values: Path,
     replicates: Path,
     provenance: Path,
+    records: list[str] | None = None,
     threads: int = 1,
 ) -> None:
     """Write differences between sources, each run's values and provenance, replicates, and ROC curves.
 
     `labels` counts the cases of each label in each split: labels that no network could learn are not compared.
+    `records` are the digests of the config's runs in the order of `predictions`, which must be of these.
     """
+    run_files.refuse_other_records(predictions, records)
     runs = predictions_of.read_all(comparison, predictions)
     first = next(iter(runs.values()))
     untaught = eligibility.untaught(LABELS.read(labels), first.labels, comparison=comparison, file=labels)

@@ -6,7 +6,7 @@ For networks fine-tuned on the dataset itself, values are bit-identical to those
 from pathlib import Path
 
 from headwater.data.index import LABELS
-from headwater.evaluation import bootstrap, eligibility, external
+from headwater.evaluation import bootstrap, eligibility, external, run_files
 from headwater.evaluation import predictions as predictions_of
 from headwater.study.comparison import Comparison
 from headwater.study.shared_labels import Exchanges
@@ -21,12 +21,17 @@ def cross(
     labels: Path,
     labels_elsewhere: list[Path],
     crossed: Path,
+    records: list[str] | None = None,
+    records_elsewhere: list[str] | None = None,
     threads: int = 1,
 ) -> None:
     """Write each source's metrics on a dataset by the dataset it was fine-tuned on, per label and as macro.
 
     `labels` counts the cases of each label of the tested dataset, `labels_elsewhere` of those in `fitted_to`, in order.
+    `records` are the digests of the config's runs, in the order of `predictions` and of `elsewhere`.
     """
+    run_files.refuse_other_records(predictions, records)
+    run_files.refuse_other_records(elsewhere, records_elsewhere)
     # each pair of datasets shares other labels, so a declared subset of labels would differ from cell to cell
     comparison = comparison.model_copy(update={"subsets": {}})
     home = predictions_of.read_all(comparison, predictions)

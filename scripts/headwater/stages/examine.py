@@ -32,14 +32,20 @@ def examine(
     elsewhere: list[Path] | None = None,
     validation_elsewhere: list[Path] | None = None,
     labels_elsewhere: list[Path] | None = None,
+    records: list[str] | None = None,
+    records_elsewhere: list[str] | None = None,
     threads: int = 1,
 ) -> None:
     """Write calibration, the points of reliability plots, operating points, subgroups, and choices made on validation.
 
     `cases` give sex, age, projection and site of the test cases, and `labels` the labels that no network could learn.
     Parameters that end in `elsewhere` are for networks fine-tuned on the other datasets in `fitted_to`;
-    `labels_elsewhere` are in its order.
+    `labels_elsewhere` are in its order. `records` are the digests of the config's runs, in the order of `predictions`.
     """
+    for files, digests in ((predictions, records), (validation, records)):
+        run_files.refuse_other_records(files, digests)
+    for files in (elsewhere, validation_elsewhere):
+        run_files.refuse_other_records(files or [], records_elsewhere)
     tested, validated = (predictions_of.read_all(comparison, files) for files in (predictions, validation))
     first = next(iter(tested.values()))
     untaught = eligibility.untaught(LABELS.read(labels), first.labels, comparison=comparison, file=labels)

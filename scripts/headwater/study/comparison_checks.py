@@ -55,6 +55,8 @@ def _bad_subsets(config: "Config") -> Iterable[str]:
             listed = config.datasets[dataset].listed if dataset in config.datasets else ()
             if not labels:
                 yield f"{place}.{dataset}: lists no label; remove {dataset}"
+            if len(set(labels)) < len(labels):
+                yield f"{place}.{dataset}: a label is listed twice; remove one"
             for label in labels if listed else ():
                 yield from missing(f"{place}.{dataset}", label, listed)
 

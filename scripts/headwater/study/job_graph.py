@@ -233,6 +233,14 @@ class JobGraph:
         original = self.grid.source(source).original
         return [] if original.kind == "random" else [self.paths.encoder(original.name)]
 
+    def records(self, dataset: str) -> list[str]:
+        """The digests of a dataset's runs, in the order of their predictions."""
+        return [run.digest for run in self.grid.runs(dataset)]
+
+    def records_of_guests(self, dataset: str) -> list[str]:
+        """The digests of the runs on other datasets whose networks are also tested on this one, in their order."""
+        return [run.digest for run in self._guests(dataset)]
+
     def _guests(self, dataset: str) -> Iterator[Run]:
         """The runs on other datasets whose networks are also tested on this one."""
         for other in self.exchanged("guests", dataset):

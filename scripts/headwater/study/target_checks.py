@@ -33,13 +33,13 @@ def _bad_targets(config: "Config") -> Iterable[str]:
     """Targets beside a task or labels of the dataset itself, without labels, or with a label that another one has."""
     for name, dataset in config.datasets.items():
         for key in sorted(dataset.model_fields_set & {"task", "labels"}) if dataset.targets else ():
-            yield f"datasets.{name}.{key}: each target has its own; say it below targets, or leave targets out"
+            yield f"datasets.{name}.{key}: each target has its own; move it below targets, or remove targets"
         for target, asked in dataset.targets.items():
             if not asked.labels:
-                yield f"datasets.{name}.targets.{target}.labels: names no label; name one, or leave the target out"
+                yield f"datasets.{name}.targets.{target}.labels: lists no label; list one, or remove the target"
         for label, count in Counter(dataset.listed).items():
             if count > 1:
-                yield f"datasets.{name}.{_holding(dataset, label)}: a label stands there twice; take one out"
+                yield f"datasets.{name}.{_holding(dataset, label)}: a label is listed twice; remove one"
 
 
 def _holding(dataset: Dataset, label: str) -> str:
@@ -60,14 +60,14 @@ def _bad_names(config: "Config") -> Iterable[str]:
 
 
 def _bad_selection(config: "Config") -> Iterable[str]:
-    """Steps chosen by a score that no task of a dataset has."""
+    """Recipes that select steps by a score that no task of a dataset computes."""
     known = set(registry.names("tasks"))
     for tasks in sorted({tuple(sorted(known & set(dataset.tasks))) for dataset in config.datasets.values()}):
         scores = ("loss", *(registry.constant("tasks", task, "SCORE", default="") for task in tasks))
         for name, recipe in config.recipes.items():
             if tasks and recipe.select not in scores:
                 remedy = did_you_mean(recipe.select, scores)
-                yield f"recipes.{name}.select: {' and '.join(tasks)} is scored by no {recipe.select!r}; {remedy}"
+                yield f"recipes.{name}.select: the task {' and '.join(tasks)} has no score {recipe.select!r}; {remedy}"
 
 
 def _misfitting_metrics(config: "Config") -> Iterable[str]:
@@ -89,6 +89,6 @@ def _misfit(metric: str, dataset: Dataset) -> Iterable[str]:
     wants_chances = registry.constant("metrics", metric, "PROBABILITIES", default=False)
     if wants_chances and any(targets.log_odds(task) for task in fitting):
         yield (
-            f"needs probabilities; {place} gives log-odds; take it out: calibration.csv of the report tells it of "
-            "every study"
+            f"needs probabilities; {place} gives log-odds; remove it; calibration.csv of the report has it "
+            "for every study"
         )

@@ -18,7 +18,8 @@ UNKNOWN_JOB = r"[Ii]nvalid job id|already completing or completed"
 def output(*command: str, unknown: str | None = None) -> str:
     """What a command prints; `unknown` where SLURM does not know the job, if such an answer is given."""
     try:
-        process = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER)
+        # names of jobs may be in any encoding
+        process = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=ANSWER)
     except FileNotFoundError as error:
         raise Absent(error.strerror or str(error)) from None
     except subprocess.TimeoutExpired:

@@ -93,6 +93,21 @@ def test_a_damaged_tensor_that_the_network_does_not_use_is_no_obstacle(tmp_path:
     _adopt(tmp_path / "x.pth", tmp_path)
 
 
+def test_two_tensors_for_one_place_are_refused(tmp_path: Path, network: Tensors):
+    twice = {f"module.{key}": torch.zeros_like(values) for key, values in network.items()} | network
+    torch.save(twice, tmp_path / "x.pth")
+    weights = {"layout": {"name": "swav"}, "path": str(tmp_path / "x.pth"), "coverage": 0.1}
+    source = Source(name="published", backbone="timm/test_resnet", weights=weights)
+    with pytest.raises(UserError, match=r"x\.pth: tensors module\.\S+ and \S+ are both \S+ of the network; set prefix"):
+        adopt(source=source, size=32, encoder=tmp_path / "e.safetensors", coverage=tmp_path / "c.json")
+    assert not (tmp_path / "e.safetensors").exists()
+
+
+def test_shapes_without_values_are_refused(tmp_path: Path, network: Tensors):
+    torch.save({key: values.to("meta") for key, values in network.items()}, tmp_path / "x.pth")
+    _refused(tmp_path / "x.pth", tmp_path, because="has a shape and no values")
+
+
 # files that are something else
 
 TORCH = io.BytesIO()
