@@ -289,6 +289,9 @@ def killed_by(path, *, number, times):
     seen = path.with_name("seen")
     seen.write_text(seen.read_text() + "." if seen.exists() else ".")
     if len(seen.read_text()) <= times:
+        if number != signal.SIGKILL:
+            # under nohup, tests and their processes ignore SIGHUP
+            signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
         time.sleep(60)
     return doubled(path)

@@ -139,12 +139,21 @@ def test_another_hash_changes_the_names_of_its_rows_and_no_other_number(finished
 
 def test_what_else_products_tell_changes_no_name(finished, tmp_path, without_figures):
     made, folder = finished
-    told = dict.fromkeys(("model", "encoder", "split", "record"), "e" * 64)
+    told = dict.fromkeys(("model", "encoder", "split"), "e" * 64)
     again = runs_with(made, tmp_path, lambda table: table.assign(**told))
     report(**again.arguments(), folder=tmp_path / "report")
     same = [(place / "significance.csv").read_bytes() for place in (folder / "report", tmp_path / "report")]
     assert same[0] == same[1]
     assert (tmp_path / "report" / "provenance.csv").read_text() != (folder / "report" / "provenance.csv").read_text()
+
+
+def test_runs_that_were_compared_with_other_settings_are_not_reported(finished, tmp_path):
+    made, _ = finished
+    again = runs_with(made, tmp_path, lambda table: table.assign(record="12345678"))
+    with pytest.raises(
+        UserError, match=r"run chest/\S+ was compared with other settings: its record is 12345678, that of"
+    ):
+        report(**again.arguments(), folder=tmp_path / "report")
 
 
 def test_a_changed_byte_of_predictions_is_another_hash(tmp_path):

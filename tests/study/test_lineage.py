@@ -157,7 +157,7 @@ def test_the_ledger_names_it_with_its_reason(tmp_path):
     assert "1 overlap between test splits and the data learned from, all excused below" in prose.apart(told, grid=grid)
     unexcused = grid.model_copy(update={"leaks": config.load(content(trained_on=[])).leaks})
     with pytest.raises(
-        UserError, match="1 leaks into test splits: organs test and suprem share the scans that they stem"
+        UserError, match="1 leak into test splits: organs test and suprem share the scans that they stem"
     ):
         ledger(overlaps=lineage.overlaps(unexcused), ledger=tmp_path / "l", readable=tmp_path / "l.csv", **files)
 

@@ -87,17 +87,17 @@ def test_the_schema_takes_targets():
     [
         (
             {"targets": {"sex": {"labels": ["male"]}}, "labels": ["CT_COVID"]},
-            "datasets.covid_ct.labels: each target has its own; say it below targets, or leave targets out",
+            "datasets.covid_ct.labels: each target has its own; move it below targets, or remove targets",
         ),
         ({"targets": {"sex": {"labels": ["male"]}}, "task": "classification"}, "datasets.covid_ct.task: each target"),
         ({"targets": {"sex": {}}}, "datasets.covid_ct.targets.sex.labels: missing; give it a value"),
-        ({"targets": {"sex": {"labels": []}}}, "datasets.covid_ct.targets.sex.labels: names no label; name one, or"),
+        ({"targets": {"sex": {"labels": []}}}, "datasets.covid_ct.targets.sex.labels: lists no label; list one, or"),
         ({"targets": {"sex": {"label": ["male"]}}}, "targets.sex.label: unknown key; did you mean 'labels'?"),
         (
             {"targets": {"sex": {"labels": ["male"]}, "who": {"labels": ["CT_COVID", "male"]}}},
-            "datasets.covid_ct.targets.sex.labels and targets.who.labels ('male'): a label stands there twice; take",
+            "datasets.covid_ct.targets.sex.labels and targets.who.labels ('male'): a label is listed twice; remove",
         ),
-        ({"targets": {"sex": {"labels": ["male", "male"]}}}, "covid_ct.targets.sex.labels ('male'): a label stands"),
+        ({"targets": {"sex": {"labels": ["male", "male"]}}}, "covid_ct.targets.sex.labels ('male'): a label is listed"),
         (
             {"targets": {"sex": {"task": "classificaton", "labels": ["male"]}}},
             "datasets.covid_ct.targets.sex.task: there is no 'classificaton'; did you mean 'classification'?",
@@ -126,9 +126,7 @@ def test_a_metric_that_fits_no_label_of_a_dataset_is_refused():
         "choose another metric"
     ) in refused(content)
     content["comparison"]["metrics"] = ["auroc", "brier"]
-    assert "brier needs probabilities; dataset covid_ct (classification) gives log-odds; take it out" in refused(
-        content
-    )
+    assert "brier needs probabilities; dataset covid_ct (classification) gives log-odds; remove it" in refused(content)
 
 
 def test_networks_are_asked_abroad_what_they_were_asked_at_home():

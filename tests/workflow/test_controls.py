@@ -106,7 +106,7 @@ def test_a_control_comes_back_from_its_line(control: str):
         ({"controls": {"again": ["radnom"]}}, "controls.again: there is no 'radnom'; did you mean 'random'?"),
         ({"controls": {"shuffled": ["random", "random"]}}, "controls.shuffled: a source is listed twice"),
         ({"controls": {"shufled": ["random"]}}, "controls.shufled: unknown key; did you mean 'shuffled'?"),
-        ({"controls": {"again": "random"}}, "controls.again: Input should be a valid tuple"),
+        ({"controls": {"again": "random"}}, "controls.again: must be a list (got 'random'); write [random]"),
         (
             {"controls": {"again": ["random"]}, "sources": {"random": {}, "random_again": {}}},
             "controls.again: the name random_again is taken by a source; rename that source",

@@ -148,6 +148,8 @@ def mistakes(error: pydantic.ValidationError, form: type[pydantic.BaseModel], *,
             lines.append(f"{section}: a name must be text (got {mistake['input']!r}); put it in quotes")
         elif mistake["type"] == "missing":
             lines.append(f"{place}: missing; give it a value")
+        elif mistake["type"] in ("tuple_type", "list_type"):
+            lines.append(f"{place}: must be a list (got {mistake['input']!r}); write [{mistake['input']}]")
         else:
             got = "" if mistake["type"] == "value_error" else f" (got {mistake['input']!r})"
             lines.append(f"{place or 'config'}: {mistake['msg'].removeprefix('Value error, ')}{got}{_nearest(mistake)}")

@@ -209,7 +209,7 @@ def _page(
         parts.append(("Blocked by a failed job", lines))
     when = datetime.fromtimestamp(snapshot.now).strftime("%Y-%m-%d %H:%M")
     summary = [
-        _snakemake(snapshot),
+        _snakemake(snapshot, finished=all(status.state == "done" for status in statuses)),
         _spent(runtimes, statuses, snapshot),
         _remaining(runtimes, statuses, now=snapshot.now, trainings=parallel),
     ]
@@ -258,7 +258,7 @@ def _progress(status: JobStatus, runtimes: Estimate) -> str:
     return f"{status.job.title}: {clock(status.seconds or 0)}{of_about}{f', {status.note}' if status.note else ''}"
 
 
-def _snakemake(snapshot: Snapshot) -> str:
+def _snakemake(snapshot: Snapshot, *, finished: bool) -> str:
     """Whether Snakemake is running, and if not, what to do."""
     if snapshot.at_work:
         state = "Snakemake is running in this folder."
@@ -267,6 +267,8 @@ def _snakemake(snapshot: Snapshot) -> str:
             "This folder is locked by Snakemake, but no running Snakemake was found. If it was killed, run "
             "snakemake --unlock and start it again."
         )
+    elif finished:
+        state = "All jobs are done."
     else:
         state = "Snakemake is not running in this folder; start it to continue with the queued jobs."
     in_queue = f" {snapshot.scheduler} has {text.many(len(snapshot.queue), 'job')} of this folder."

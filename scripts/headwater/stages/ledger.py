@@ -8,9 +8,13 @@ from pathlib import Path
 
 from headwater.core.errors import UserError
 from headwater.core.files import write_text
+from headwater.core.text import many
 from headwater.data import leakage
 from headwater.study import paths
 from headwater.study.leaks import Overlaps
+
+SHOWN = 3
+"""Leaks that an error names; the file that it names lists all."""
 
 
 def ledger(*, overlaps: Overlaps, cases: list[Path], hashes: list[Path], ledger: Path, readable: Path) -> None:
@@ -27,8 +31,10 @@ def ledger(*, overlaps: Overlaps, cases: list[Path], hashes: list[Path], ledger:
         # Snakemake deletes the outputs of a failed job; this copy stays
         write_text(unexcused.to_csv(index=False), refused)
         first = unexcused.iloc[0]
+        shown = [leakage.in_words(row) for _, row in unexcused.head(SHOWN).iterrows()]
+        shown += ["..."] if len(unexcused) > SHOWN else []
         raise UserError(
-            f"{len(unexcused)} leaks into test splits: {leakage.in_words(first)}",
+            f"{many(len(unexcused), 'leak')} into test splits: {'; '.join(shown)}",
             file=refused,
             remedy=leakage.remedy(first),
         )

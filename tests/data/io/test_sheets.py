@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from headwater.core.errors import UserError
-from headwater.data.io.sheets import first_there, read_lines, read_sheet, refuse_other
+from headwater.data.io.sheets import first_there, read_header, read_lines, read_sheet, refuse_other
 
 
 def test_columns_are_found_by_name_in_any_spelling_and_order(tmp_path):
@@ -25,7 +25,7 @@ def test_rows_longer_than_the_header_do_not_shift(tmp_path):
     ("content", "wanted"),
     [
         (b"", "not a readable CSV"),
-        (b"\x89PNG\xff\xfe\x00", "not a readable CSV"),
+        (b"\x89PNG\xff\xfe\x00", "not UTF-8 text (byte 0x89)"),
         (b"idd,b\n1,2\n", "did you mean 'idd'?"),
         (b"idd,c\n1,2\n", "its first line is not the expected header"),
         (b"id,b\n", "has a header but no rows"),
@@ -37,6 +37,43 @@ def test_a_broken_sheet_is_refused(tmp_path, content, wanted):
     with pytest.raises(UserError, match=r"x\.csv") as refused:
         read_sheet(file, columns={"case": ("id",), "other": ("b",)})
     assert wanted in str(refused.value)
+
+
+FORMS = {
+    "semicolons": b"id;sex;note\n007;F;a, b\n008;M;\n",
+    "tabs": b"id\tsex\tnote\n007\tF\ta, b\n008\tM\t\n",
+    "quoted": b'"id","sex","note"\n"007","F","a, b"\n"008","M",""\n',
+    "byte order mark": "id;sex;note\n007;F;a, b\n008;M;\n".encode("utf-8-sig"),
+    "UTF-16": "id\tsex\tnote\n007\tF\ta, b\n008\tM\t\n".encode("utf-16"),
+    "an empty last column": b'id,sex,note,\n007,F,"a, b",\n008,M,,\n',
+    "empty rows at the end": b'id,sex,note\n007,F,"a, b"\n008,M,\n,,\n,,\n',
+    "semicolons in a note": b'id,sex,note;remark\n007,F,"a, b"\n008,M,\n',
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_tables_are_read_as_spreadsheets_write_them(tmp_path, form):
+    file = tmp_path / "x.csv"
+    file.write_bytes(FORMS[form])
+    sheet = read_sheet(file, columns={"case": ("id",), "sex": ("sex",), "note": ("note", "note;remark")})
+    assert sheet.to_dict("list") == {"case": ["007", "008"], "sex": ["F", "M"], "note": ["a, b", ""]}
+    assert read_header(file)[:2] == ["id", "sex"] and len(read_header(file)) == 3
+
+
+def test_another_encoding_is_named(tmp_path):
+    file = tmp_path / "x.csv"
+    file.write_bytes("id,Herzvergrößerung\n1,0\n".encode("latin-1"))
+    with pytest.raises(UserError, match=r"x\.csv: is not UTF-8 text \(byte 0xf6\); save it as CSV UTF-8"):
+        read_sheet(file, columns={"case": ("id",)})
+
+
+def test_a_column_that_is_there_twice_is_refused(tmp_path):
+    file = tmp_path / "x.csv"
+    file.write_text("id,Mass,Mass,age,age\n1,0,1,,\n")
+    assert read_header(file) == ["id", "Mass", "Mass", "age", "age"]
+    with pytest.raises(UserError, match="has 2 columns 'Mass'; rename or remove one of them"):
+        read_sheet(file, columns={"case": ("id",), "label": ("Mass",)})
+    assert len(read_sheet(file, columns={"case": ("id",)})) == 1
 
 
 def test_a_column_that_may_be_absent_is_empty(tmp_path):
@@ -51,7 +88,7 @@ def test_a_column_that_may_be_absent_is_empty(tmp_path):
 
 def test_a_compressed_sheet_is_read_and_one_that_is_cut_off_refused(tmp_path):
     file = tmp_path / "x.csv.gz"
-    whole = gzip.compress("".join(f"{number},{number**9}\n" for number in range(3000)).encode())
+    whole = gzip.compress("".join(f"{number},{number**9 + 1}\n" for number in range(3000)).encode())
     file.write_bytes(whole)
     assert len(read_sheet(file, columns={"case": ("0",)})) == 2999
     for broken in (whole[: len(whole) // 2], whole[:2000] + b"????" + whole[2004:], b"id\n1\n"):

@@ -153,6 +153,9 @@ def read_pixels(folder: Path, case: Mapping[str, Any]) -> np.ndarray:
 def _named(options: Options, table: Path) -> dict[str, str]:
     """The column of each entry of PLACES that the table has; a missing column that is set or required is refused."""
     header = read_header(table)
+    if not header:
+        # which says why the table cannot be read
+        read_sheet(table, columns={})
     named = {}
     for place in PLACES:
         column = getattr(options, place)

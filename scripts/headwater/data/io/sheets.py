@@ -1,5 +1,8 @@
 """Reads the tables and lists of publishers: every cell as text, every column by its name."""
 
+import codecs
+import csv
+import gzip
 import warnings
 import zlib
 from collections.abc import Collection, Mapping, Sequence
@@ -8,6 +11,12 @@ from pathlib import Path
 import pandas as pd
 
 from headwater.core.errors import UserError, did_you_mean
+
+SEPARATORS = (",", ";", "\t", "|")
+"""What may divide columns; of several that divide a first line equally, the first."""
+
+BEGINNING = 2**16
+"""Bytes in which the first line of a CSV file must end."""
 
 
 def first_there(folder: Path, *, names: Sequence[str], remedy: str) -> Path:
@@ -29,12 +38,15 @@ def read_sheet(path: Path, *, columns: Mapping[str, tuple[str, ...]], optional: 
         with warnings.catch_warnings():
             # with index_col=False, rows that end in one comma more than the header are not shifted by a column
             warnings.simplefilter("ignore", pd.errors.ParserWarning)
-            # as text and with keep_default_na=False, because an identifier may be 007 and a word may be NA or None;
-            # utf-8-sig, because spreadsheets begin a CSV with a byte order mark
-            sheet = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig")
+            # as text and with keep_default_na=False, because an identifier may be 007 and a word may be NA or None
+            sheet = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False, **_form(path))
     except FileNotFoundError:
         remedy = "give the folder as the archive lays it out"
         raise UserError("is not there", file=path, remedy=remedy, nameless="is not there") from None
+    except UnicodeDecodeError as error:
+        encoding = f"is not UTF-8 text (byte 0x{error.object[error.start]:02x})"
+        remedy = "save it as CSV UTF-8, or convert it: iconv -f WINDOWS-1252 -t UTF-8"
+        raise UserError(encoding, file=path, remedy=remedy, nameless=encoding) from None
     except (OSError, ValueError, EOFError, zlib.error) as error:
         no_sheet = "is not a readable CSV"
         raise UserError(f"{no_sheet}: {error}", file=path, remedy="fetch it again", nameless=no_sheet) from None
@@ -49,6 +61,12 @@ def read_sheet(path: Path, *, columns: Mapping[str, tuple[str, ...]], optional: 
             did_you_mean(absent[0][0], sheet.columns) if has_header else "its first line is not the expected header"
         )
         raise UserError(f"has no column {wanted}", file=path, remedy=remedy, nameless=f"has no column {wanted}")
+    header = read_header(path)
+    for spelling in (spellings[0] for spellings in present.values() if spellings):
+        if header.count(spelling) > 1:
+            twice = f"has {header.count(spelling)} columns {spelling!r}"
+            raise UserError(twice, file=path, remedy="rename or remove one of them", nameless=twice)
+    sheet = _without_empty_end(sheet)
     if sheet.empty:
         no_row = "has a header but no rows"
         raise UserError(no_row, file=path, remedy="it may be cut off; fetch it again", nameless=no_row)
@@ -57,14 +75,34 @@ def read_sheet(path: Path, *, columns: Mapping[str, tuple[str, ...]], optional: 
 
 
 def read_header(path: Path) -> list[str]:
-    """The column names of a CSV file as written; none if it cannot be read."""
+    """The column names of a CSV file as written, without empty ones; none if it cannot be read."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", pd.errors.ParserWarning)
         try:
-            return list(pd.read_csv(path, nrows=0, index_col=False, encoding="utf-8-sig").columns.str.strip())
+            # header=None, because pandas would rename repeated and empty names
+            first = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False, **_form(path))
+            return [name.strip() for name in first.iloc[0] if name.strip()]
         except (OSError, ValueError, EOFError, zlib.error):
             # read_sheet refuses the same file with the reason
             return []
+
+
+def _form(path: Path) -> dict[str, str]:
+    """The separator and encoding of a CSV file: commas unless another separator divides its first line into more."""
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rb") as file:
+        beginning = file.read(BEGINNING)
+    # utf-8-sig, because spreadsheets begin a CSV with a byte order mark
+    encoding = "utf-16" if beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    first = beginning.decode(encoding, errors="replace").lstrip().splitlines()[:1]
+    columns = {separator: len(next(csv.reader(first, delimiter=separator), [])) for separator in SEPARATORS}
+    return {"sep": max(SEPARATORS, key=columns.get), "encoding": encoding}
+
+
+def _without_empty_end(sheet: pd.DataFrame) -> pd.DataFrame:
+    """The sheet without the rows of separators alone that spreadsheets write behind the last one."""
+    filled = (sheet.fillna("") != "").any(axis=1).to_numpy().nonzero()[0]
+    return sheet.iloc[: filled[-1] + 1 if len(filled) else 0]
 
 
 def refuse_empty(sheet: pd.DataFrame, *, columns: list[str], file: Path) -> None:
