@@ -1,7 +1,9 @@
 """Files that are no weights, or damaged ones: each is refused in one line that names it, and nothing of it is used."""
 
+import errno
 import io
 import json
+import os
 import pickle
 import struct
 import tarfile
@@ -275,6 +277,20 @@ def test_a_storage_that_claims_more_than_the_file_holds_is_refused(tmp_path: Pat
 def test_a_tensor_that_repeats_few_numbers_without_end_is_refused(tmp_path: Path):
     torch.save({"a.weight": torch.ones(1).expand(2**32)}, tmp_path / "x.pth")
     _refused(tmp_path / "x.pth", tmp_path, because="tensor a.weight claims 17,179,869,184 bytes")
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE])
+def test_what_the_disk_refuses_is_not_called_a_damaged_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+):
+    (tmp_path / "x.pth").write_bytes(TORCH.getvalue())
+
+    def refuse(path: Path) -> None:
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(checkpoint_files.checkpoint_kind, "of", refuse)
+    message = _refused(tmp_path / "x.pth", tmp_path, because=f"cannot be read: {os.strerror(number)}; check its")
+    assert "corrupt" not in message and "download" not in message
 
 
 def test_code_in_a_checkpoint_of_torch_is_named_with_what_to_do(tmp_path: Path):

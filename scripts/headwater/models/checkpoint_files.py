@@ -59,6 +59,11 @@ def read(path: Path, *, wrapper: str = "") -> tuple[dict[str, Tensor], dict[str,
         else:
             tensors, metadata = _tensors(_unpickled(path), wrapper, path), {}
     except BROKEN as error:
+        # libraries raise OSError on damaged bytes, too, but only the system gives a number
+        if isinstance(error, OSError) and error.errno:
+            raise UserError(
+                f"cannot be read: {error.strerror}", file=path, remedy="check its permissions and the disk"
+            ) from None
         first = str(error).strip().partition("\n")[0] or type(error).__name__
         raise UserError(
             f"is corrupt or truncated: {first}", file=path, remedy="download it again, and compare its checksum"
