@@ -16,7 +16,15 @@ FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 INTERRUPTED = 130
 """A shell's exit code for a command ended by Ctrl-C."""
 
+OF_THE_FILE = (
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP),
+    *(errno.EINVAL, errno.EOVERFLOW, errno.EFBIG, errno.ENOMEM),
+)
+"""Error numbers of a path that leads to no file, and of damaged files that claim impossible positions or sizes."""
+
 MAKE_ROOM = "free some space, and the job goes on from what it has saved"
+MEND_PERMISSIONS = "check the permissions of the file and of its folder"
+MEND_DISK = "check the disk or the network share, then run it again"
 
 
 class UserError(Exception):
@@ -31,6 +39,20 @@ class UserError(Exception):
         if remedy:
             parts.append(remedy)
         super().__init__("; ".join(" ".join(part.split()) for part in parts))
+
+
+class DiskError(UserError):
+    """The disk, the network or a permission keeps a file from being read: work stops, as the file may be whole."""
+
+
+def stop_if_disk(error: BaseException, *, file: Path | str) -> None:
+    """Raise a DiskError if the system refuses to read a file that is there; do nothing if the file is to blame."""
+    # libraries raise OSError on damaged bytes, too, but only the system gives a number
+    if not isinstance(error, OSError) or error.errno is None or error.errno in OF_THE_FILE:
+        return
+    what = f"cannot be read: {os.strerror(error.errno)}"
+    remedy = MAKE_ROOM if error.errno in FULL else MEND_PERMISSIONS if error.errno in FORBIDDEN else MEND_DISK
+    raise DiskError(what, file=file, remedy=remedy, nameless=what) from None
 
 
 @contextmanager
@@ -48,7 +70,7 @@ def exit_on_user_error(name: str) -> Iterator[None]:
     except OSError as error:
         if error.errno not in FULL + FORBIDDEN:
             raise
-        remedy = MAKE_ROOM if error.errno in FULL else "check the permissions of the file and of its folder"
+        remedy = MAKE_ROOM if error.errno in FULL else MEND_PERMISSIONS
         print(f"{prefix}: {error}; {remedy}", file=sys.stderr, flush=True)
         sys.exit(2)
 

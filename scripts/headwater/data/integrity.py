@@ -18,10 +18,11 @@ from headwater.core.errors import UserError
 from headwater.core.page import Page, as_html, as_text
 from headwater.core.records import Choice, Record
 from headwater.data import image_sample, twin_folder
+from headwater.data.datasets import pixel_options
 from headwater.data.index import CATALOGUE
 from headwater.data.integrity_checks.catalogue import check_catalogue, without_beside
 from headwater.data.integrity_checks.findings import SEVERITIES, STRANGE, Examination, Finding
-from headwater.data.integrity_checks.images import candidates, descriptions, duplicates, image_files, problems
+from headwater.data.integrity_checks.images import candidates, descriptions, duplicates, image_files, problems, ranges
 from headwater.data.integrity_checks.sheets import check_sheets
 
 OPTIONS_EXAMPLE = """for example '{"uncertain": "positive"}'"""
@@ -103,16 +104,21 @@ def examine(archive: str, folder: Path, *, options: Record, sample: int = 200, w
     if files is not None:
         check_sheets(examination, plugin, folder, options)
         catalogue = examination.tried(lambda: _catalogue(plugin, folder, options), otherwise=BY_CATALOGUE)
-    there = image_files(folder) if files is None or all(file.is_relative_to(folder) for file in files) else None
+    is_inside = files is None or all(file.is_relative_to(folder) for file in files)
+    there = examination.tried(lambda: image_files(folder), otherwise="images on the disk") if is_inside else None
     if catalogue is not None:
         listing = _listing(plugin, folder, options, catalogue)
         there = there and without_beside(there, listing, beside=getattr(plugin, "BESIDE", ()))
+        # a folder that is linked to twice is walked once, and the tables may use either path
+        there = there and there | {file for file in set(listing["file"]) - there if (folder / file).is_file()}
         expected = {"cases": stamp["cases"]} if stamp and isinstance(stamp.get("cases"), int) else plugin.CARD.expected
         check_catalogue(examination, catalogue, listing, there, expected=expected, twin=bool(stamp), card=plugin.CARD)
     pool = candidates(catalogue, there)
     rows = [pool[position] for position in image_sample.spread(len(pool), sample=sample)] if pool else []
-    specimens = image_sample.examined(rows, archive=archive, folder=folder, workers=workers) if rows else []
-    examination.findings += problems(specimens, files=[row["file"] for row in rows])
+    how, sampled = pixel_options(plugin, options), [row["file"] for row in rows]
+    specimens = image_sample.examined(rows, archive=archive, folder=folder, how=how, workers=workers) if rows else []
+    examination.findings += problems(specimens, files=sampled)
+    examination.findings += ranges(specimens, bits=how.get("bits", getattr(plugin, "BITS", "guessed")), files=sampled)
     examination.findings += duplicates(specimens, rows) if catalogue is not None else []
     examination.seen += descriptions(specimens, many=len(pool))
     return examination
@@ -164,12 +170,13 @@ def _catalogue(plugin: ModuleType, folder: Path, options: Record) -> pd.DataFram
 
 
 def _listing(plugin: ModuleType, folder: Path, options: Record, catalogue: pd.DataFrame) -> pd.DataFrame:
-    """The cases under default options, which include every image; if those fail, the cases under these options."""
-    default = type(options)()
-    if options == default:
+    """All cases, also those that options leave out; if they cannot be read, the cases under these options."""
+    defaults = type(options)()
+    every = options.model_copy(update={name: getattr(defaults, name) for name in getattr(plugin, "FEWER_CASES", ())})
+    if options == every:
         return catalogue
     try:
-        return _catalogue(plugin, folder, default)
+        return _catalogue(plugin, folder, every)
     except (UserError, *STRANGE):
         return catalogue
 

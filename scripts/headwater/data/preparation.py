@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 
 from headwater.core import registry
-from headwater.core.errors import UserError
+from headwater.core.errors import DiskError, UserError
 from headwater.core.files import write_text
 from headwater.core.process_pool import in_order
 from headwater.core.progress import bar
+from headwater.data.datasets import pixel_options
+from headwater.data.io.windows import is_blank
 from headwater.data.perceptual_hash import WORDS, every
 from headwater.data.resizing import fitted
 from headwater.data.shelf import Shelf
@@ -20,7 +22,6 @@ from headwater.data.splits import with_splits
 from headwater.data.store import CASES, REJECTS, digest
 from headwater.data.tables import SPLITS, labels_of
 from headwater.study.archive import Archive
-from headwater.study.ct_windows import AIR
 
 
 class Outcome(NamedTuple):
@@ -76,10 +77,10 @@ def read_all(
 def _results(rows: list[dict[str, Any]], *, archive: Archive, workers: int) -> Iterator[tuple[int, Outcome]]:
     """(position among the rows, outcome): in the order of the rows, and of scans in the order of their slices."""
     parameters = {"kind": archive.kind.name, "folder": archive.folder, "size": archive.size, "resize": archive.resize}
-    if not hasattr(registry.load("datasets", archive.kind.name), "read_scan"):
-        yield from zip(
-            range(len(rows)), in_order(partial(_read, **parameters), rows, lost=lost, workers=workers), strict=True
-        )
+    plugin = registry.load("datasets", archive.kind.name)
+    if not hasattr(plugin, "read_scan"):
+        work = partial(_read, how=pixel_options(plugin, registry.chosen("datasets", archive.kind)), **parameters)
+        yield from zip(range(len(rows)), in_order(work, rows, lost=lost, workers=workers), strict=True)
         return
     scans = _scans(rows)
     # chunks of one scan, so that no worker holds more than one in memory
@@ -145,13 +146,18 @@ def summary(prepared: pd.DataFrame, *, rejected: int) -> str:
     return f"{many} ({', '.join(parts)}), {rejected} rejected, {len(labels_of(prepared))} labels"
 
 
-def _read(case: Mapping[str, Any], *, kind: str, folder: str, size: int, resize: str) -> Outcome:
+def _read(
+    case: Mapping[str, Any], *, kind: str, folder: str, size: int, resize: str, how: Mapping[str, Any]
+) -> Outcome:
     """The outcome for a case; runs in a worker."""
     plugin = registry.load("datasets", kind)
     try:
-        decoded = plugin.read_pixels(Path(folder), case)
+        decoded = plugin.read_pixels(Path(folder), case, **how)
         header = plugin.read_person(Path(folder), case) if hasattr(plugin, "read_person") else {}
         return prepared_case(decoded, header, case=case, size=size, resize=resize)
+    except DiskError:
+        # an archive must not shrink because a disk or a permission fails
+        raise
     except UserError as refusal:
         return Outcome(None, {}, reason=str(refusal))
 
@@ -166,6 +172,8 @@ def _read_scan(scan: Mapping[str, Any], *, kind: str, folder: str, size: int, re
                 header = {**slice_.person, **slice_.place._asdict()}
                 result = prepared_case(slice_.pixels, header, case=rows[place], size=size, resize=resize)
             outcomes.append((place, result))
+    except DiskError:
+        raise
     except UserError as refusal:
         return [(place, Outcome(None, {}, reason=str(refusal))) for place in range(len(rows))]
     return outcomes
@@ -174,9 +182,8 @@ def _read_scan(scan: Mapping[str, Any], *, kind: str, folder: str, size: int, re
 def prepared_case(
     decoded: np.ndarray, header: dict[str, Any], *, case: Mapping[str, Any], size: int, resize: str
 ) -> Outcome:
-    """A resized image with its hashes; a slice of one value throughout, such as air, is rejected."""
-    # padding that scanners write around the field of view counts as air
-    if decoded.dtype == np.int16 and np.ptp(np.maximum(decoded, AIR)) == 0:
+    """A resized image with its hashes; one of a single value throughout, such as air, is rejected."""
+    if is_blank(decoded):
         return Outcome(None, {}, reason=f"{case['case']}: shows nothing, one value throughout")
     # hashes are those of the decoded image, so that they do not depend on the archive's size and padding
     return Outcome(fitted(decoded, size=size, resize=resize), header, every(decoded))

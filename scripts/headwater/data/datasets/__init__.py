@@ -16,6 +16,9 @@ A plug-in holds
     label_files(folder, options) -> list[Path] the files that `read_cases` reads; refuses a folder that lacks one
     sheets(folder, options) -> dict[Path, dict]   (optional) the columns that are read of each table, by our names, with
                                                the spellings that a table may use; `doctor` checks their cells
+    PIXEL_OPTIONS (optional): tuple[str, ...]  options that `read_pixels` takes as keywords
+    BITS (optional): int                       bits that its grey images in 16 bits fill, where `read_pixels` goes by it
+    FEWER_CASES (optional): tuple[str, ...]    options that leave cases out; their defaults list every image
     BESIDE (optional): tuple[str, ...]         patterns of image files that are no cases on purpose, such as masks
     LABEL_OPTIONS (optional): tuple[str, ...]  options that change labels only, in which a second reading of the
                                                same images (`images_of`) may differ; by default none
@@ -25,7 +28,8 @@ A plug-in holds
                                                called while the pixels are read
 """
 
-from typing import Literal
+from types import ModuleType
+from typing import Any, Literal
 
 from headwater.core.records import Record
 
@@ -52,3 +56,8 @@ class Card(Record):
     """The default window of an archive of Hounsfield units (a name in study/ct_windows.py); else empty."""
     hosted_logging: bool = True
     """Whether its terms allow image or patient identifiers to leave the machine."""
+
+
+def pixel_options(plugin: ModuleType, options: Record) -> dict[str, Any]:
+    """The options of an archive on which the pixels of its images depend, as keywords of its `read_pixels`."""
+    return {name: getattr(options, name) for name in getattr(plugin, "PIXEL_OPTIONS", ())}

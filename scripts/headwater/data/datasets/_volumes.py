@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from headwater.core.errors import UserError
+from headwater.core.errors import DiskError, UserError
 from headwater.data.io.nifti import read_nifti
 from headwater.data.io.slices import Slice, hounsfield, nifti_places, nifti_slices
 
@@ -25,6 +25,8 @@ def _slices(folder: Path, volume: Mapping[str, Any]) -> Iterator[dict[str, Any]]
     """The rows of one volume."""
     try:
         places = nifti_places(folder / volume["file"])
+    except DiskError:
+        raise
     except UserError:
         yield {**volume, "case": name(volume["series"], 1), "position": np.nan}
         return

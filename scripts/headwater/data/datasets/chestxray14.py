@@ -11,7 +11,8 @@ from headwater.core.errors import UserError, did_you_mean
 from headwater.core.records import Record
 from headwater.data.datasets import Card
 from headwater.data.io.ages import in_years
-from headwater.data.io.raster import pictures_below, read_picture
+from headwater.data.io.folders import composed, pictures_below
+from headwater.data.io.raster import read_picture
 from headwater.data.io.sheets import first_there, read_lines, read_sheet, refuse_empty, refuse_twice
 from headwater.data.tables import TARGET
 
@@ -144,5 +145,5 @@ def _splits(cases: pd.Series, *, table: Path, lists: list[Path]) -> pd.Series:
 def _places(folder: Path, *, cases: pd.Series) -> pd.Series:
     """The path of each image below the folder; a missing one gets a path that cannot be read, and becomes a reject."""
     remedy = "unpack them to images_001/images ... or to images/"
-    pictures = pictures_below(folder, pattern="images*/**/*.png", remedy=remedy)
-    return cases.map(lambda case: pictures.get(case, f"images_*/images/{case}"))
+    pictures = pictures_below(folder, within="images*", endings=(".png",), remedy=remedy)
+    return cases.map(lambda case: pictures.get(composed(case), f"images_*/images/{case}"))

@@ -12,7 +12,8 @@ from headwater.core.errors import UserError
 from headwater.core.records import Record
 from headwater.data.datasets import Card
 from headwater.data.io.ages import in_years
-from headwater.data.io.raster import pictures_below, read_picture
+from headwater.data.io.folders import composed, pictures_below
+from headwater.data.io.raster import FORMATS, read_picture
 from headwater.data.io.sheets import first_there, read_lines, read_sheet
 from headwater.data.tables import SPLITS, TARGET
 
@@ -168,10 +169,10 @@ def _places(folder: Path, *, cases: pd.DataFrame) -> list[str]:
     """The path of each image below the folder; a missing one gets a path that cannot be read, and becomes a reject."""
     remedy = "unpack CT_COVID.zip and CT_NonCOVID.zip below Images-processed/"
     pictures = {
-        label: pictures_below(folder, pattern=f"Images-processed/CT_{label}/**/*.*", remedy=remedy)
+        label: pictures_below(folder, within=f"Images-processed/CT_{label}", endings=tuple(FORMATS), remedy=remedy)
         for label in CARD.labels
     }
     return [
-        pictures[label].get(case, f"Images-processed/CT_{label}/{case}")
+        pictures[label].get(composed(case), f"Images-processed/CT_{label}/{case}")
         for case, label in zip(cases["case"], cases["label"], strict=True)
     ]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from headwater.core.errors import UserError
+from headwater.core.errors import DiskError, UserError
 from headwater.core.records import Record
 from headwater.data.datasets import Card, _volumes
 from headwater.data.io.ages import in_years
@@ -119,6 +119,8 @@ def _names(file: Path, readings: pd.DataFrame) -> pd.Series:
             count = len(nifti_places(file))
             # numbers beyond the volume are not mirrored into it, and become rejects
             numbers = numbers.where(numbers > count, count + 1 - numbers)
+    except DiskError:
+        raise
     except UserError:
         # it is unknown which slice was read; all slices of this file become rejects
         numbers = numbers[:0]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from headwater.core.errors import UserError
+from headwater.core.errors import DiskError, UserError
 from headwater.core.records import Record
 from headwater.data.datasets import Card
 from headwater.data.io.ages import in_years
@@ -44,7 +44,7 @@ TRIED = 3
 def label_files(folder: Path, options: Record) -> list[Path]:
     """The first DICOM file, because cases are listed by the folders alone and no table exists."""
     for series in _series(folder):
-        for file in sorted(series.glob("*.dcm")):
+        for file in _images(series):
             return [file]
     thing = f"has no {PATIENTS}/STUDY/SERIES/*.dcm"
     remedy = "fetch it from TCIA as DICOM, or correct the archive's folder"
@@ -96,9 +96,14 @@ def _series(folder: Path) -> Iterator[Path]:
         yield from sorted(place for place in patient.glob("*/*") if place.is_dir())
 
 
+def _images(series: Path) -> list[Path]:
+    """The DICOM files of a series."""
+    return sorted(file for file in series.iterdir() if file.suffix.lower() == ".dcm")
+
+
 def _files(series: Path, *, folder: Path) -> Iterator[dict[str, str]]:
     """A row for each file of a series, if it is a CT or cannot be read."""
-    files = sorted(series.glob("*.dcm"))
+    files = _images(series)
     if _modality(files[:TRIED]) not in ("CT", ""):
         return
     patient, study = series.parent.parent.name, series.parent.name
@@ -117,6 +122,8 @@ def _modality(files: Sequence[Path]) -> str:
     for file in files:
         try:
             return read_words(file, ["Modality"])["Modality"].upper()
+        except DiskError:
+            raise
         except UserError:
             continue
     return ""

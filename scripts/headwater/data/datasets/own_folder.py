@@ -12,7 +12,8 @@ from headwater.core.errors import UserError, did_you_mean
 from headwater.core.records import Record
 from headwater.data.datasets import Card
 from headwater.data.io.ages import in_years
-from headwater.data.io.raster import read_picture
+from headwater.data.io.folders import as_on_disk
+from headwater.data.io.raster import FORMATS, read_picture
 from headwater.data.io.sheets import first_there, read_header, read_sheet, refuse_empty, refuse_twice
 from headwater.data.tables import TARGET
 
@@ -28,8 +29,6 @@ CARD = Card(
     hosted_logging=False,
 )
 
-PICTURES = (".png", ".jpg", ".jpeg")
-TIFFS = (".tif", ".tiff")
 DICOMS = (".dcm", ".dicom")
 
 PLACES = ("file", "patient", "study", "series", "position", "split", "sex", "age", "site", "view")
@@ -43,6 +42,9 @@ VALUES = {"": np.nan, "0": 0.0, "0.0": 0.0, "1": 1.0, "1.0": 1.0}
 
 LABEL_OPTIONS = ("table", "file", "labels", "classes", "title", "licence", "modality")
 """Options that change labels only, neither images nor splits."""
+
+PIXEL_OPTIONS = ("bits",)
+"""Options on which the pixels depend."""
 
 
 class Options(Record):
@@ -81,6 +83,9 @@ class Options(Record):
     """The terms of use of the images."""
     modality: Literal["image", "radiograph", "CT", "MRI", "photograph"] = "image"
     """The kind of the images."""
+    bits: Literal["guessed", 8, 10, 12, 14, 16] = "guessed"
+    """Bits that the values of grey PNG and TIFF files in 16 bits have, such as 12: their highest value becomes white.
+    By default the fewest that hold the values of the image itself, which may brighten a dark image."""
     numbering: str = Field("own_folder", json_schema_extra={"means": "numbering"})
     """Who assigned the patient numbers: in archives of one numbering, equal numbers are one person."""
 
@@ -120,14 +125,16 @@ def read_cases(folder: Path, options: Options) -> pd.DataFrame:
     sheet = read_sheet(table, columns=columns)
     cells = pd.DataFrame({place: sheet.get(place, pd.Series("", index=sheet.index)) for place in PLACES})
     refuse_empty(cells, columns=[place for place in ("file", "patient") if place in named], file=table)
-    cells["file"] = cells["file"].map(lambda name: Path(name).as_posix())
+    listed = cells["file"].map(lambda name: Path(name).as_posix())
+    _refuse_bad_names(folder, listed, column=named["file"], table=table)
+    cells["file"] = as_on_disk(folder, listed)
     refuse_twice(cells, columns=["file"], file=table)
-    _refuse_bad_files(folder, cells["file"], column=named["file"], table=table)
+    _refuse_absent(folder, cells["file"], column=named["file"], table=table)
     if (cells["split"] != "").any():
         refuse_empty(cells, columns=["split"], file=table)
     catalogue = cells.assign(
-        case=cells["file"],
-        patient=cells["patient"].where(cells["patient"] != "", cells["file"]),
+        case=listed,
+        patient=cells["patient"].where(cells["patient"] != "", listed),
         split=_mapped(cells["split"].str.lower(), {"": "", **SPLITS}, column=options.split, table=table),
         sex=_mapped(cells["sex"].str.lower(), {"": "", **SEXES}, column=options.sex, table=table),
         age=_numbers(cells["age"], cells["age"].map(in_years), column=options.age, table=table),
@@ -139,7 +146,7 @@ def read_cases(folder: Path, options: Options) -> pd.DataFrame:
     return pd.concat([catalogue, _targets(sheet, known, options=options, table=table)], axis=1)
 
 
-def read_pixels(folder: Path, case: Mapping[str, Any]) -> np.ndarray:
+def read_pixels(folder: Path, case: Mapping[str, Any], *, bits: int | Literal["guessed"] = "guessed") -> np.ndarray:
     """One image: uint8 (height, width), or in colour (height, width, 3)."""
     path = folder / case["file"]
     if path.suffix.lower() in DICOMS:
@@ -147,7 +154,7 @@ def read_pixels(folder: Path, case: Mapping[str, Any]) -> np.ndarray:
         from headwater.data.io.dicom import read_radiograph
 
         return read_radiograph(path)
-    return read_picture(path, formats=("TIFF",) if path.suffix.lower() in TIFFS else ("PNG", "JPEG"))
+    return read_picture(path, formats=FORMATS[path.suffix.lower()], bits=bits)
 
 
 def _named(options: Options, table: Path) -> dict[str, str]:
@@ -169,9 +176,9 @@ def _named(options: Options, table: Path) -> dict[str, str]:
     return named
 
 
-def _refuse_bad_files(folder: Path, files: pd.Series, *, column: str, table: Path) -> None:
-    """Refuse images in a format that is not read, images outside of the folder, and tables without a single image."""
-    readable = (*PICTURES, *TIFFS, *DICOMS)
+def _refuse_bad_names(folder: Path, files: pd.Series, *, column: str, table: Path) -> None:
+    """Refuse images in a format that is not read, and images outside of the folder."""
+    readable = (*FORMATS, *DICOMS)
     for line, name in enumerate(files, start=2):
         path = Path(name)
         if path.is_absolute() or ".." in path.parts:
@@ -180,6 +187,10 @@ def _refuse_bad_files(folder: Path, files: pd.Series, *, column: str, table: Pat
         if path.suffix.lower() not in readable:
             remedy = f"use one of {', '.join(readable)}"
             raise _bad_cell(table, line, column, f"{name!r} has no suffix of an image", remedy=remedy)
+
+
+def _refuse_absent(folder: Path, files: pd.Series, *, column: str, table: Path) -> None:
+    """Refuse tables without a single image."""
     # a few missing images are rejects; if all are missing, the paths are wrong
     if not any((folder / name).is_file() for name in files):
         thing = f"{files.iloc[0]!r} does not exist, nor does any of the {len(files)} images"

@@ -16,7 +16,8 @@ from headwater.core.errors import UserError
 from headwater.core.records import Record
 from headwater.data.datasets import Card
 from headwater.data.io.ages import in_years
-from headwater.data.io.raster import pictures_below, read_picture
+from headwater.data.io.folders import composed, pictures_below
+from headwater.data.io.raster import read_picture
 from headwater.data.io.sheets import first_there, read_sheet, refuse_empty, refuse_twice
 from headwater.data.tables import TARGET
 
@@ -115,8 +116,11 @@ UNINFORMATIVE = {"exclude", "suboptimal study", "unchanged", ""}
 
 PHYSICIAN = "physician"
 
-LABEL_OPTIONS = ("labelled_by",)
-"""Options that change labels only, neither images nor splits."""
+LABEL_OPTIONS = FEWER_CASES = ("labelled_by",)
+"""Options that change labels only, neither images nor splits, and that leave cases out."""
+
+BITS = 16
+"""The images fill 16 bits, so that none is brightened by itself."""
 
 
 class Options(Record):
@@ -160,7 +164,7 @@ def read_cases(folder: Path, options: Options) -> pd.DataFrame:
 
 def read_pixels(folder: Path, case: Mapping[str, Any]) -> np.ndarray:
     """One radiograph: uint8 (height, width)."""
-    return read_picture(folder / case["file"])
+    return read_picture(folder / case["file"], bits=BITS)
 
 
 def _included(labelled_by: pd.Series, *, options: Options, table: Path) -> pd.Series:
@@ -178,9 +182,9 @@ def _included(labelled_by: pd.Series, *, options: Options, table: Path) -> pd.Se
 def _places(folder: Path, sheet: pd.DataFrame) -> list[str]:
     """The path of each image; a missing one gets a path that cannot be read, and becomes a reject."""
     remedy = "unpack them to 0/, 1/ ... as in the archive's ImageDir, or to one folder"
-    pictures = pictures_below(folder, pattern="**/*.png", remedy=remedy)
+    pictures = pictures_below(folder, endings=(".png",), remedy=remedy)
     return [
-        pictures.get(case, f"{directory}/{case}")
+        pictures.get(composed(case), f"{directory}/{case}")
         for case, directory in zip(sheet["case"], sheet["directory"], strict=True)
     ]
 

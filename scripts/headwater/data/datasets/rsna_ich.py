@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from headwater.core.errors import UserError, did_you_mean
+from headwater.core.errors import DiskError, UserError, did_you_mean
 from headwater.core.progress import bar
 from headwater.core.records import Record
 from headwater.data.datasets import Card
@@ -136,6 +136,8 @@ def _header(path: Path, *, case: str) -> dict[str, str | float]:
 
     try:
         header = read_words(path, HEADER)
+    except DiskError:
+        raise
     except UserError:
         header = dict.fromkeys(HEADER, "")
     position, orientation, spacing = (_numbers(header[name]) for name in HEADER[3:])

@@ -1,8 +1,7 @@
 """Checks of images: which files there are, and what a sample of them shows when it is read."""
 
-import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +9,14 @@ import pandas as pd
 
 from headwater.data.image_sample import Specimen
 from headwater.data.integrity_checks.findings import FEW, Finding, tally
+from headwater.data.io.folders import files_below
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom", ".npz", ".nii", ".nii.gz")
 
 
 def image_files(folder: Path) -> set[str]:
     """Image files below a folder, and below what it links to, by their path in it."""
-    images, walked = set(), set()
-    for place, below, files in os.walk(folder, followlinks=True):
-        here = os.path.realpath(place)
-        if here in walked:
-            below.clear()
-            continue
-        walked.add(here)
-        inside = Path(place).relative_to(folder)
-        images |= {str(inside / file) for file in files if file.lower().endswith(PICTURES)}
-    return images
+    return {str(file.relative_to(folder)) for file in files_below(folder) if file.name.lower().endswith(PICTURES)}
 
 
 def candidates(catalogue: pd.DataFrame | None, there: set[str] | None) -> list[dict[str, Any]]:
@@ -39,17 +30,19 @@ def candidates(catalogue: pd.DataFrame | None, there: set[str] | None) -> list[d
 def problems(specimens: list[Specimen], *, files: list[str]) -> Iterator[Finding]:
     """Images of the sample that cannot be used, show nothing, or have an impossible age in their header."""
     total = len(specimens)
-    for problem, names in _by(zip((specimen.problem for specimen in specimens), files, strict=True)).items():
+    kinds = ((specimen.problem, specimen.stops) for specimen in specimens)
+    for (problem, stops), names in _by(zip(kinds, files, strict=True)).items():
         if problem:
-            severity = "error" if len(names) > FEW * total else "warning"
+            severity = "error" if stops or len(names) > FEW * total else "warning"
             what = f"images of the sample that cannot be used: {len(names):,} of {total:,} ({problem})"
-            remedy = f"fetch them again; prepare refuses more than {FEW:.0%} of all (archives.<name>.rejects)"
+            remedy = f"mend or replace them; prepare refuses more than {FEW:.0%} of all (archives.<name>.rejects)"
+            remedy = "prepare stops at them: check permissions, and the disk or network share" if stops else remedy
             yield Finding(severity=severity, what=what, count=len(names), remedy=remedy, names=tuple(names))
     for which, what, remedy in (
         (
             [specimen.blank for specimen in specimens],
             "have one grey value throughout",
-            "look at them; they teach nothing",
+            "look at them: prepare rejects them, as they show nothing",
         ),
         (
             [specimen.strange_age for specimen in specimens],
@@ -63,9 +56,35 @@ def problems(specimens: list[Specimen], *, files: list[str]) -> Iterator[Finding
             yield Finding(severity="warning", what=what, count=len(names), remedy=remedy, names=names)
 
 
-def _by(pairs: Iterable[tuple[str, Any]]) -> dict[str, list]:
+def ranges(specimens: list[Specimen], *, bits: int | str, files: list[str]) -> Iterator[Finding]:
+    """Grey images in 16 bits whose values fill fewer: whether they are comparable, or darker than need be.
+
+    `bits`: those that are told, or "guessed" where each image is shown by the range of its own values.
+    """
+    filled = Counter(specimen.bits for specimen in specimens if specimen.bits)
+    if not filled:
+        return
+    tell, most, total = "kind: {bits: ...}", max(filled), sum(filled.values())
+    if bits != "guessed":
+        if most < bits:
+            what = (
+                f"grey images in 16 bits that are read as {bits} bits but fill only {most}: {total:,} (they are dark)"
+            )
+            yield Finding(severity="warning", what=what, count=total, remedy=f"check the copy, or what {tell} says")
+    elif len(filled) > 1:
+        counts = ", ".join(f"{count:,} fill {number}" for number, count in sorted(filled.items()))
+        names = tuple(file for file, specimen in zip(files, specimens, strict=True) if 0 < specimen.bits < most)
+        what = f"grey images in 16 bits that fill different numbers of bits: {counts}; each is shown by its own range"
+        remedy = f"if they are of one detector, set its bits by {tell}, so that their brightness is comparable"
+        yield Finding(severity="warning", what=what, count=len(names), remedy=remedy, names=names)
+    elif most < 16:
+        what = f"grey images in 16 bits whose values fill {most} bits, and are shown by that range: {total:,}"
+        yield Finding(severity="note", what=what, count=total, remedy=f"set {most} by {tell}, so that none is guessed")
+
+
+def _by(pairs: Iterable[tuple[Hashable, Any]]) -> dict[Any, list]:
     """The values by key."""
-    groups: dict[str, list] = {}
+    groups: dict[Any, list] = {}
     for key, value in pairs:
         groups.setdefault(key, []).append(value)
     return groups

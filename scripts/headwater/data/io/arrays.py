@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from headwater.core.errors import UserError
+from headwater.core.errors import UserError, stop_if_disk
 
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 """NumPy's readers of an array header, by the version of the format."""
@@ -84,6 +84,7 @@ def _read(path: Path, member: str, *, first: int, count: int | None) -> tuple[St
         what = f"holds no array {member!r}"
         raise UserError(what, file=path, remedy="fetch the archive again", nameless=what) from None
     except BROKEN as error:
+        stop_if_disk(error, file=path)
         broken = f"array {member!r} cannot be read"
         raise UserError(f"{broken}: {error}", file=path, remedy="fetch it again", nameless=broken) from None
 

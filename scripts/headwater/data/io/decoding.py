@@ -33,8 +33,10 @@ from pydicom.uid import (
 )
 
 from headwater.core import guarded_process
-from headwater.core.errors import UserError
+from headwater.core.errors import UserError, stop_if_disk
 from headwater.data.io import codestreams, limits
+from headwater.data.io.elements import pixels_of
+from headwater.data.io.syntaxes import refuse_unknown
 
 BROKEN = (
     OSError,
@@ -53,9 +55,6 @@ BROKEN = (
     BytesLengthException,
 )
 """What pydicom and its decoders raise on files that are cut off, damaged or not DICOM."""
-
-PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
-"""The elements that hold pixels: integers, or numbers of 32 or 64 bits (DICOM PS3.3 C.7.6.24, C.7.6.25)."""
 
 HIGH_THROUGHPUT = (HTJ2K, HTJ2KLossless, HTJ2KLosslessRPCL)
 """Transfer syntaxes of High-Throughput JPEG 2000, which pydicom decodes with few of its plug-ins."""
@@ -87,6 +86,7 @@ def refusing(path: Path, *, what: str) -> Iterator[None]:
     except FileNotFoundError:
         raise UserError("is not there", file=path, remedy="fetch it, or take it off the list") from None
     except BROKEN as error:
+        stop_if_disk(error, file=path)
         reason = textwrap.shorten(str(error).replace(str(path), "file"), 200) or type(error).__name__
         broken = f"is not a readable {what}"
         raise UserError(f"{broken}: {reason}", file=path, remedy="fetch it again", nameless=broken) from None
@@ -130,16 +130,6 @@ def _end_of_meta(content: bytes) -> int:
     return place
 
 
-def refuse_without_picture(dataset: pydicom.Dataset, path: Path) -> None:
-    """Refuse a file without pixel data, Rows or Columns."""
-    if not any(name in dataset for name in PIXELS):
-        remedy = "it may be a report or cut off; fetch it again"
-        raise UserError("has no pixel data", file=path, remedy=remedy, nameless="has no pixel data")
-    for name in ("Rows", "Columns"):
-        if not dataset.get(name):
-            raise UserError(f"has no {name}", file=path, remedy="fetch it again")
-
-
 def frames_of(dataset: pydicom.Dataset) -> int:
     """NumberOfFrames of a header, 1 where it has none; of a value such as "1A", which occurs, only the digits count."""
     text = str(dataset.get("NumberOfFrames") or 1).strip()
@@ -152,6 +142,7 @@ def frames_of(dataset: pydicom.Dataset) -> int:
 def stored_values(dataset: pydicom.Dataset, path: Path) -> np.ndarray:
     """Stored values before any rescale: (frames, rows, columns), or (frames, rows, columns, 3) as red, green, blue."""
     _name_syntax(dataset, path)
+    refuse_unknown(dataset.file_meta.TransferSyntaxUID, path)
     shape = (frames_of(dataset), int(dataset.Rows), int(dataset.Columns))
     # pydicom reads the element again and would stumble over "1A"
     dataset.NumberOfFrames = shape[0]
@@ -202,7 +193,7 @@ def _refuse_wrong_size(dataset: pydicom.Dataset, path: Path, *, shape: tuple[int
         # two pixels share their two chrominance values: four values instead of six
         bits = bits * 2 // 3
     needed = (bits + 7) // 8
-    present = len(next(dataset[name].value for name in PIXELS if name in dataset))
+    present = len(dataset[pixels_of(dataset)].value)
     if present < needed:
         size = f"{shape[1]} x {shape[2]} pixels" + (f" in {shape[0]} frames" if shape[0] > 1 else "")
         what = f"is cut off: {size} need {needed} bytes, it has {present}"

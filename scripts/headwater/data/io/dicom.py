@@ -9,7 +9,8 @@ from pydicom.pixels import apply_color_lut, apply_windowing
 
 from headwater.core.errors import UserError
 from headwater.data.io.ages import in_years
-from headwater.data.io.decoding import frames_of, opened, refuse_without_picture, refusing, stored_values
+from headwater.data.io.decoding import frames_of, opened, refusing, stored_values
+from headwater.data.io.elements import refuse_mosaic, refuse_without_picture
 from headwater.data.io.modality import has_table, looked_up, of_file, table_of
 from headwater.data.io.raster import grey_if_equal
 
@@ -23,13 +24,14 @@ def read_radiograph(path: Path) -> np.ndarray:
     """The picture of a single-frame grey DICOM file: uint8 (height, width), 255 = white.
 
     Stored values go through the modality LUT or rescale, then through the VOI LUT or the first window, if its width is
-    valid; without either, the lowest value becomes 0 and the highest 255. MONOCHROME1 is inverted (DICOM PS3.3
-    C.7.6.3.1.2, C.11.1, C.11.2). Refuses a file that is absent, damaged, cut off, of several frames, in colour or
-    without pixel data.
+    valid; without either, the lowest value becomes 0 and the highest 255, and padding, which has no part in that, 0.
+    MONOCHROME1 is inverted (DICOM PS3.3 C.7.5.1.1.2, C.7.6.3.1.2, C.11.1, C.11.2). Refuses a file that is absent,
+    damaged, cut off, of several frames or a mosaic, in colour or without pixels.
     """
     with refusing(path, what=RADIOGRAPH):
         dataset = opened(path)
         refuse_without_picture(dataset, path)
+        refuse_mosaic(dataset, path)
         _refuse_frames(dataset, path)
         stored = stored_values(dataset, path)[0]
         if dataset.get("PhotometricInterpretation") == "PALETTE COLOR":
@@ -89,6 +91,9 @@ def _as_grey(stored: np.ndarray, dataset: pydicom.Dataset) -> np.ndarray:
 
 def _shades(values: np.ndarray, dataset: pydicom.Dataset) -> np.ndarray:
     """Display values 0 to 255, each from its stored value alone."""
+    is_padding = _is_padding(values, dataset)
+    # a window says which values are shown, and how padding looks follows from it
+    is_background = np.zeros_like(is_padding)
     values = of_file(values, dataset)
     if has_table(dataset, "VOILUTSequence"):
         table = table_of(dataset.VOILUTSequence[0], dataset)
@@ -98,9 +103,33 @@ def _shades(values: np.ndarray, dataset: pydicom.Dataset) -> np.ndarray:
         black, white = apply_windowing(np.array([-np.inf, np.inf]), dataset)
         values = apply_windowing(values, dataset)
     else:
-        black, white = values.min(), values.max()
+        # a file of padding alone shows nothing, and comes out as one shade
+        shown = values[~is_padding] if not is_padding.all() else values
+        black, white = shown.min(), shown.max()
+        is_background = is_padding & (black != white)
     shades = _stretched(values, black=float(black), white=float(white))
-    return 255 - shades if dataset.get("PhotometricInterpretation") == "MONOCHROME1" else shades
+    shades = 255 - shades if dataset.get("PhotometricInterpretation") == "MONOCHROME1" else shades
+    return np.where(is_background, np.uint8(0), shades)
+
+
+def _is_padding(stored: np.ndarray, dataset: pydicom.Dataset) -> np.ndarray:
+    """Which stored values are padding around the picture: one value, or all between it and the range limit."""
+    ends = [dataset.get(name) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
+    ends = [_as_stored(end, dataset) for end in ends if end not in (None, "")]
+    if dataset.get("PixelPaddingValue") in (None, "") or stored.dtype.kind == "f":
+        return np.zeros(stored.shape, bool)
+    # the limit may lie on either side of the value
+    return (stored >= min(ends)) & (stored <= max(ends))
+
+
+def _as_stored(number: int | bytes, dataset: pydicom.Dataset) -> int:
+    """A padding value as the pixels have it: some headers write negative ones as unsigned, or the other way round."""
+    if isinstance(number, bytes):
+        number = int.from_bytes(number[:2], "little" if dataset.original_encoding[1] else "big")
+    span = 2 ** int(dataset.BitsAllocated)
+    is_signed = dataset.PixelRepresentation == 1
+    lowest = -span // 2 if is_signed else 0
+    return lowest + (int(number) - lowest) % span
 
 
 def _has_window(dataset: pydicom.Dataset) -> bool:

@@ -1,7 +1,8 @@
-"""Describes the pixel format of an image file in words: PNG, JPEG, DICOM or NIfTI, bits, grey or colour."""
+"""Describes the pixel format of an image file in words: PNG, JPEG, TIFF, DICOM or NIfTI, bits, grey or colour."""
 
 import math
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image
 
@@ -15,36 +16,56 @@ MODES = {
     "LA": "grey with transparency, 8 bits",
     "I": "grey, 16 bits",
     "I;16": "grey, 16 bits",
+    "I;16B": "grey, 16 bits",
     "P": "palette",
     "RGB": "colour, 8 bits",
     "RGBA": "colour with transparency, 8 bits",
 }
 """Pillow's modes in words."""
 
+ALL = tuple(sorted({name for names in raster.FORMATS.values() for name in names}))
+"""The formats of all pictures."""
 
-def form_of(path: Path) -> tuple[str, bool]:
-    """The form in words, "" if unknown, and whether the header has an age, sensible or not."""
+
+class Form(NamedTuple):
+    """The pixel format of a file."""
+
+    words: str = ""
+    """"" if unknown"""
+    has_age: bool = False
+    """Whether the header has an age, sensible or not."""
+    bits: int = 0
+    """How many bits the values of a grey PNG or TIFF in 16 bits fill; 0 for other files."""
+
+
+def form_of(path: Path) -> Form:
+    """The form of an image file."""
     try:
         # reads the header only: Pillow decodes pixels when they are asked for
-        with Image.open(path, formats=("PNG", "JPEG")) as picture:
-            return f"{picture.format} {MODES.get(picture.mode, picture.mode)}", False
+        with Image.open(path, formats=ALL) as picture:
+            words = f"{picture.format} {MODES.get(picture.mode, picture.mode)}"
     except (*raster.BROKEN, Image.DecompressionBombError):
         return _medical_form(path)
+    try:
+        bits = raster.bits_of(path, formats=ALL) if "16 bits" in words else 0
+    except UserError:
+        return Form(words)
+    return Form(f"{words} of which {bits} are used" if 0 < bits < 16 else words, bits=bits)
 
 
-def _medical_form(path: Path) -> tuple[str, bool]:
+def _medical_form(path: Path) -> Form:
     """The same for a DICOM or NIfTI file."""
-    if path.name.endswith((".nii", ".nii.gz")):
-        return _nifti_form(path), False
-    if path.suffix not in (".dcm", ".dicom"):
-        return "", False
+    if path.name.lower().endswith((".nii", ".nii.gz")):
+        return Form(_nifti_form(path))
+    if path.suffix.lower() not in (".dcm", ".dicom"):
+        return Form()
     # pydicom is slow to import
     from headwater.data.io.dicom import read_form
 
     try:
-        return read_form(path)
+        return Form(*read_form(path))
     except UserError:
-        return "", False
+        return Form()
 
 
 def _nifti_form(path: Path) -> str:

@@ -7,7 +7,8 @@ import numpy as np
 import pydicom
 
 from headwater.core.errors import UserError
-from headwater.data.io.decoding import frames_of, opened, refuse_without_picture, refusing, stored_values
+from headwater.data.io.decoding import frames_of, opened, refusing, stored_values
+from headwater.data.io.elements import refuse_without_picture
 from headwater.data.io.modality import measured
 from headwater.data.io.places import Place, places_of
 

@@ -18,7 +18,7 @@ from nibabel import Nifti1Header, Nifti2Header
 from nibabel.freesurfer.mghformat import MGHHeader
 from nibabel.spatialimages import HeaderDataError
 
-from headwater.core.errors import UserError
+from headwater.core.errors import UserError, stop_if_disk
 from headwater.data.io.limits import MOST_BYTES, MOST_VOXELS, PIECE, exactly
 from headwater.data.io.volumes import Volume
 
@@ -282,6 +282,7 @@ def _refusing(path: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise UserError("is not there", file=error.filename, remedy="fetch it, or take it off the list") from None
     except BROKEN as error:
+        stop_if_disk(error, file=path)
         reason = textwrap.shorten(str(error).replace(str(path), "file"), 200) or type(error).__name__
         broken = "is not a readable volume"
         raise UserError(f"{broken}: {reason}", file=path, remedy="fetch it again", nameless=broken) from None

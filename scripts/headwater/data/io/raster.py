@@ -1,66 +1,163 @@
-"""Reads PNG, JPEG and TIFF pictures as eight-bit grey or colour values."""
+"""Reads PNG, JPEG and TIFF pictures, the right way up, as eight-bit grey or colour values."""
 
 import struct
 import textwrap
 import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
-from headwater.core.errors import UserError
+from headwater.core.errors import UserError, stop_if_disk
+from headwater.data.io.windows import is_blank
 
-BROKEN = (OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, OverflowError, MemoryError)
+BROKEN = (
+    *(OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, KeyError, OverflowError, MemoryError),
+    *(AssertionError, struct.error, zlib.error),
+)
 """What Pillow raises on files that are cut off, damaged or not pictures."""
 
+USUAL = ("PNG", "JPEG")
 
-def read_picture(path: Path, *, formats: Sequence[str] = ("PNG", "JPEG")) -> np.ndarray:
+FORMATS = dict.fromkeys((".png", ".jpg", ".jpeg"), USUAL) | dict.fromkeys((".tif", ".tiff"), ("TIFF",))
+"""The formats that a picture may have, by its suffix: JPEG files named .png are common."""
+
+BITS = (8, 10, 12, 14, 16)
+"""Bits that detectors and exports use, lowest first."""
+
+BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262
+"""Tags of a TIFF's header (TIFF 6.0, 8)."""
+
+WHITE_IS_ZERO = 0
+"""The value of PHOTOMETRIC that says that low values are bright; Pillow applies it to 8 bits but not to 16."""
+
+TURNS = {
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.swapaxes(0, 1),
+    6: lambda pixels: np.rot90(pixels, -1),
+    7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
+    8: np.rot90,
+}
+"""What turns a picture upright, by its orientation in the header (EXIF 2.3, 4.6.4 A; 1 is upright)."""
+
+
+def read_picture(
+    path: Path, *, formats: Sequence[str] = USUAL, bits: int | Literal["guessed"] = "guessed"
+) -> np.ndarray:
     """The picture in a PNG, JPEG or TIFF file: uint8 (height, width), or (height, width, 3) if it has colours.
 
-    Grey of 16 bits is scaled so that 65535 becomes 255; transparency is dropped; a picture with three equal channels
-    is grey. Refuses a file that is absent, damaged, cut off, of several pages, of 32-bit or floating-point values, or
-    larger than Pillow's limit against decompression bombs.
+    It is turned upright by its orientation tag. Of grey in 16 bits, the highest value of `bits` becomes 255, by default
+    that of the fewest of BITS which hold all values of the picture. Transparency is dropped; a picture with three equal
+    channels is grey. Refuses a file that is absent, damaged, cut off, of several pages, of 32-bit or floating-point
+    values, with its picture in the transparency alone, or larger than Pillow's limit against decompression bombs.
     """
+    with _opened(path, formats) as picture:
+        if picture.mode.startswith("I"):
+            return _turned(_scaled(picture, path, bits=bits), picture)
+        return _turned(_eight_bits(picture, path, bits=bits), picture)
+
+
+def bits_of(path: Path, *, formats: Sequence[str] = USUAL) -> int:
+    """How many bits the values of a grey picture in 16 bits fill, as `read_picture` guesses; 0 for other pictures."""
+    with _opened(path, formats) as picture:
+        return _bits(picture, np.asarray(picture)) if picture.mode.startswith("I") else 0
+
+
+@contextmanager
+def _opened(path: Path, formats: Sequence[str]) -> Iterator[Image.Image]:
+    """An open picture; turns whatever Pillow raises on a broken one into a UserError that names the file."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=formats) as picture:
-                return _eight_bits(picture)
+            # from a stream and not by name: Pillow maps a named TIFF into memory, and then scrambles a turned one
+            with path.open("rb") as file, Image.open(file, formats=formats) as picture:
+                _refuse_form(picture)
+                yield picture
     except FileNotFoundError:
         remedy = "fetch it, or take it off the list"
         raise UserError("is not there", file=path, remedy=remedy, nameless="is not there") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         too_large = "is too large"
         raise UserError(f"{too_large}: {error}", file=path, nameless=too_large) from None
-    except (*BROKEN, struct.error, zlib.error) as error:
+    except BROKEN as error:
+        stop_if_disk(error, file=path)
         reason = textwrap.shorten(str(error).replace(str(path), "file"), 160)
         broken = f"is no whole {' or '.join(formats)}"
         raise UserError(f"{broken}: {reason}", file=path, remedy="fetch it again", nameless=broken) from None
 
 
-def pictures_below(folder: Path, *, pattern: str, remedy: str) -> dict[str, str]:
-    """The path of each picture below the folder, by its file name; refused if there is none."""
-    pictures = {file.name: str(file.relative_to(folder)) for file in sorted(folder.glob(pattern))}
-    if not pictures:
-        raise UserError("has no images", file=folder, remedy=remedy, nameless="has no images")
-    return pictures
-
-
-def _eight_bits(picture: Image.Image) -> np.ndarray:
-    """The pixels of an open picture of any mode, as 8-bit grey or colour."""
+def _refuse_form(picture: Image.Image) -> None:
+    """Refuse a TIFF of several pages, or of values that no grey level follows from."""
     if picture.format == "TIFF" and (picture.mode in ("F", "I") or picture.n_frames > 1):
         raise ValueError(f"{picture.n_frames} pages of mode {picture.mode}, not one of 8 or 16 bits")
-    # Pillow would clip 16 bits to 8 instead of scaling them; its mode is I;16, before version 11 also I
-    if picture.mode.startswith("I"):
-        values = np.asarray(picture).astype(np.uint32)
-        # half of the divisor is added, so that the division rounds to the nearest value
-        return ((values * 255 + 32767) // 65535).astype(np.uint8)
+
+
+def _turned(pixels: np.ndarray, picture: Image.Image) -> np.ndarray:
+    """Pixels as they are stored turned upright."""
+    # Pillow turns TIFF by itself while it decodes
+    orientation = 1 if picture.format == "TIFF" else _orientation(picture)
+    return np.ascontiguousarray(TURNS[orientation](pixels)) if orientation in TURNS else pixels
+
+
+def _orientation(picture: Image.Image) -> int:
+    """The orientation that the header of a picture states; 1 where it states none or cannot be understood."""
+    try:
+        return picture.getexif().get(ExifTags.Base.Orientation, 1)
+    except BROKEN:
+        return 1
+
+
+def _scaled(picture: Image.Image, path: Path, *, bits: int | Literal["guessed"]) -> np.ndarray:
+    """The values of a grey picture in 16 bits, as 8."""
+    is_inverted = _tag(picture, PHOTOMETRIC) == WHITE_IS_ZERO
+    values = np.asarray(picture).astype(np.uint32)
+    bits = _bits(picture, values) if bits == "guessed" else bits
+    white = 2**bits - 1
+    if values.max() > white:
+        what = f"has values above {white}, which do not fit the {bits} bits that are stated"
+        remedy = "state more bits, or leave them to be guessed"
+        raise UserError(what, file=path, remedy=remedy, nameless=what)
+    if is_inverted:
+        values = white - values
+    # half of the divisor is added, so that the division rounds to the nearest value
+    return ((values * 255 + white // 2) // white).astype(np.uint8)
+
+
+def _bits(picture: Image.Image, values: np.ndarray) -> int:
+    """The bits that a TIFF states if they are fewer than 16, else the fewest of BITS that hold all values."""
+    stated = _tag(picture, BITS_PER_SAMPLE)
+    if stated and stated[0] < 16:
+        return stated[0]
+    return next(bits for bits in BITS if values.max() < 2**bits)
+
+
+def _tag(picture: Image.Image, number: int) -> int | tuple[int, ...] | None:
+    """An element of a TIFF's header; None for other formats."""
+    return picture.tag_v2.get(number) if picture.format == "TIFF" else None
+
+
+def _eight_bits(picture: Image.Image, path: Path, *, bits: int | Literal["guessed"]) -> np.ndarray:
+    """The pixels of an open picture of any mode but 16-bit grey, as 8-bit grey or colour."""
+    # known before the pixels are decoded: of colours in 16 bits Pillow keeps the upper 8
+    is_wide = any(";16" in str(tile[3]) for tile in picture.tile)
     if picture.mode in ("1", "L", "LA", "La"):
-        return np.array(picture.convert("LA").getchannel("L"))
-    return grey_if_equal(np.array(picture.convert("RGB")))
+        pixels = np.array(picture.convert("LA").getchannel("L"))
+    else:
+        pixels = grey_if_equal(np.array(picture.convert("RGB")))
+    if is_wide and bits != 16 and pixels.max() < 2 ** (BITS[-2] - 8):
+        what = f"is in 16-bit colour but its values fit {BITS[-2]} bits"
+        raise UserError(what, file=path, remedy="save it as 16-bit grey, or with 8 bits", nameless=what)
+    if is_blank(pixels) and not is_blank(np.asarray(picture.convert("RGBA").getchannel("A"))):
+        what = "holds its picture in the transparency alone"
+        raise UserError(what, file=path, remedy="save it as grey without transparency", nameless=what)
+    return pixels
 
 
 def grey_if_equal(pixels: np.ndarray) -> np.ndarray:

@@ -13,8 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pydicom
 
-from headwater.core.errors import UserError
-from headwater.data.io.decoding import PIXELS, frames_of, opened, refusing
+from headwater.core.errors import DiskError, UserError
+from headwater.data.io.decoding import frames_of, opened, refusing
+from headwater.data.io.diffusion import weighting
+from headwater.data.io.elements import MOSAIC, is_mosaic, pixels_of
+from headwater.data.io.folders import files_below
 from headwater.data.io.frames import IMAGE
 from headwater.data.io.limits import MOST_FRAMES
 from headwater.data.io.modality import rescales
@@ -60,7 +63,7 @@ class Slice(NamedTuple):
     shape: tuple[int, int]
     instance: str
     distinction: tuple[str, ...]
-    """the elements of APART, as text"""
+    """the diffusion weighting (see `diffusion`) and the elements of APART, as text"""
     unit: str
     """HU where its values are Hounsfield units, else empty"""
 
@@ -93,7 +96,7 @@ class Series(NamedTuple):
 
     @property
     def repeated(self) -> int:
-        """Number of slices at the same position as another that no element of APART distinguishes."""
+        """Number of slices at the same position as another that nothing distinguishes."""
         return int((np.diff(self.heights) < SAME_PLACE).sum())
 
     @property
@@ -130,7 +133,7 @@ class SetAside(NamedTuple):
 
     file: Path
     kind: str
-    """unreadable, directory, no image, capture, localizer, no place, duplicate, or other plane"""
+    """unreadable, directory, no image, capture, localizer, mosaic, no place, duplicate, or other plane"""
     reason: str
 
 
@@ -154,7 +157,7 @@ def sort_folder(folder: Path) -> Sorted:
     """The series of all files below a folder, and what was set aside; refused if there is no such folder."""
     if not folder.is_dir():
         raise UserError("is not a folder", file=folder, remedy="name the folder that holds the DICOM files")
-    return sort_files(sorted(path for path in folder.rglob("*") if path.is_file()))
+    return sort_files(sorted(files_below(folder)))
 
 
 def sort_files(files: Iterable[Path]) -> Sorted:
@@ -178,6 +181,8 @@ def _examined(path: Path) -> _Image | SetAside:
             dataset = opened(path)
             kind, reason = _other_kind(dataset)
             return SetAside(path, kind, reason) if kind else _image(dataset, path)
+    except DiskError:
+        raise
     except UserError as refusal:
         return SetAside(path, "unreadable", str(refusal))
 
@@ -189,7 +194,7 @@ def _other_kind(dataset: pydicom.Dataset) -> tuple[str, str]:
     # a DICOMDIR without a usable SOPClassUID still has its records
     if file_class == DIRECTORY or "DirectoryRecordSequence" in dataset:
         return "directory", "is a DICOMDIR, an index of files"
-    if not any(name in dataset for name in PIXELS) or not dataset.get("Rows") or not dataset.get("Columns"):
+    if not pixels_of(dataset) or not dataset.get("Rows") or not dataset.get("Columns"):
         return "no image", "has no pixel data; it may be a report, a plan or cut off"
     if file_class.startswith(CAPTURE):
         return "capture", "is a secondary capture, such as a saved screen"
@@ -197,6 +202,8 @@ def _other_kind(dataset: pydicom.Dataset) -> tuple[str, str]:
         return "capture", "is in colour"
     if any("LOCALIZER" in word for word in types):
         return "localizer", "is a localizer"
+    if is_mosaic(dataset):
+        return "mosaic", MOSAIC
     return "", ""
 
 
@@ -224,9 +231,9 @@ def _image(dataset: pydicom.Dataset, path: Path) -> _Image | SetAside:
 
 
 def _distinction(groups: pydicom.Dataset, dataset: pydicom.Dataset) -> tuple[str, ...]:
-    """The elements of APART: of the frame where its functional groups have them, else of the file."""
+    """The diffusion weighting and the elements of APART: of the frame where its groups have them, else of the file."""
     content = (groups.get("FrameContentSequence") or [pydicom.Dataset()])[0]
-    return tuple(_text(content, name) or _text(dataset, name) for name in APART)
+    return weighting(groups, dataset), *(_text(content, name) or _text(dataset, name) for name in APART)
 
 
 def _text(dataset: pydicom.Dataset, name: str) -> str:
@@ -308,13 +315,13 @@ def _how(slice_: Slice, plane: list[Slice]) -> str:
 
 
 def _apart(plane: list[Slice], aside: list[SetAside]) -> list[list[Slice]]:
-    """A stack split into several where an element of APART distinguishes slices at the same position."""
+    """A stack split into several where a weighting or an element of APART distinguishes slices at one position."""
     if _most_at_one_place(plane) == 1:
         return [plane]
     plane = _without_same_pixels(plane, aside)
     most = _most_at_one_place(plane)
     # one element must do it alone: combined, elements such as the time would separate any two slices
-    for number in range(len(APART)):
+    for number in range(len(plane[0].distinction)):
         parts = list(_by(plane, key=lambda slice_, number=number: slice_.distinction[number]).values())
         # as many parts as slices share a position are phases; more parts are scans that overlap in places, but only
         # if each has enough slices to be a scan
@@ -376,5 +383,5 @@ def _stored(path: Path) -> tuple[bytes, str]:
     """A digest of the pixel data of a file, and its rescale: files that agree in both hold the same values."""
     with refusing(path, what=IMAGE):
         dataset = opened(path)
-        pixels = bytes(next(dataset[name].value for name in PIXELS if name in dataset))
+        pixels = bytes(dataset[pixels_of(dataset)].value)
         return hashlib.blake2b(pixels).digest(), str(rescales(dataset, frames=1))

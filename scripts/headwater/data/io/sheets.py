@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from headwater.core.errors import UserError, did_you_mean
+from headwater.core.errors import UserError, did_you_mean, stop_if_disk
 
 SEPARATORS = (",", ";", "\t", "|")
 """What may divide columns; of several that divide a first line equally, the first."""
@@ -48,6 +48,7 @@ def read_sheet(path: Path, *, columns: Mapping[str, tuple[str, ...]], optional: 
         remedy = "save it as CSV UTF-8, or convert it: iconv -f WINDOWS-1252 -t UTF-8"
         raise UserError(encoding, file=path, remedy=remedy, nameless=encoding) from None
     except (OSError, ValueError, EOFError, zlib.error) as error:
+        stop_if_disk(error, file=path)
         no_sheet = "is not a readable CSV"
         raise UserError(f"{no_sheet}: {error}", file=path, remedy="fetch it again", nameless=no_sheet) from None
     sheet.columns = sheet.columns.str.strip()
@@ -148,6 +149,7 @@ def read_lines(path: Path) -> list[str]:
         remedy = "give the folder as the archive lays it out"
         raise UserError("is not there", file=path, remedy=remedy, nameless="is not there") from None
     except (OSError, ValueError) as error:
+        stop_if_disk(error, file=path)
         no_text = "is not a readable text"
         raise UserError(f"{no_text}: {error}", file=path, remedy="fetch it again", nameless=no_text) from None
     refuse_twice(pd.DataFrame({"line": lines}, dtype=str), columns=["line"], file=path)

@@ -14,8 +14,9 @@ import pydicom
 from pydicom.filereader import read_partial
 from pydicom.tag import BaseTag, Tag
 
-from headwater.core.errors import UserError
-from headwater.data.io.decoding import DEFLATED, PIXELS, opened, refusing
+from headwater.core.errors import DiskError, UserError
+from headwater.data.io.decoding import DEFLATED, opened, refusing
+from headwater.data.io.elements import PIXELS
 from headwater.data.io.frames import IMAGE
 from headwater.data.io.nifti import outline, read_nifti
 from headwater.data.io.series import Series, SetAside, Sorted, sort_files
@@ -105,6 +106,8 @@ def _read(series: Series, number: int) -> Slice:
         return Slice(header.file, 0, reason=f"{header.file}: {NOT_HOUNSFIELD}")
     try:
         pixels = next(read_slices(series._replace(slices=(header,))))
+    except DiskError:
+        raise
     except UserError as refusal:
         return Slice(header.file, 0, reason=str(refusal))
     place = Place(series.name, float(series.heights[number]), *map(float, header.place.spacing))

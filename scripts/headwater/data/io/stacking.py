@@ -7,6 +7,7 @@ import numpy as np
 from scipy.ndimage import shift
 
 from headwater.core.errors import UserError
+from headwater.data.io.diffusion import is_weighted
 from headwater.data.io.frames import read_frames
 from headwater.data.io.limits import MOST_VOXELS
 from headwater.data.io.series import Series
@@ -65,6 +66,9 @@ def _refuse_no_stack(series: Series) -> None:
         what = f"has the same position as {series.slices[first + 1].file.name} ({series.repeated} such slices)"
         nameless = f"slices at the same position as another: {series.repeated}"
         remedy = "no element distinguishes them; remove one of each pair"
+        if any(is_weighted(slice_.distinction[0]) for slice_ in series.slices):
+            what, nameless = f"is of a diffusion series and {what}", f"diffusion series; {nameless}"
+            remedy = "neither b-value nor direction distinguishes them; sort it into volumes, for example with dcm2niix"
         raise UserError(what, file=series.slices[first].file, remedy=remedy, nameless=nameless)
     if len(series.slices) * np.prod(series.slices[0].shape) > MOST_VOXELS:
         raise UserError(f"belongs to a series of {len(series.slices)} slices, too many for one volume", file=file)

@@ -36,6 +36,13 @@ def as_shades(pixels: np.ndarray) -> np.ndarray:
     return lowest_to_highest(pixels, floor=AIR) if pixels.dtype == np.int16 else pixels
 
 
+def is_blank(pixels: np.ndarray) -> bool:
+    """Whether a picture or slice shows nothing: one value or colour throughout, where values below air count as air."""
+    # scanners write padding around the field of view
+    shown = np.maximum(pixels, AIR) if pixels.dtype == np.int16 else pixels
+    return bool((shown == shown[0, 0]).all())
+
+
 def _shades(values: np.ndarray, *, black: np.ndarray | float, white: np.ndarray | float) -> np.ndarray:
     """Values as grey levels, `black` as 0 and `white` as 255."""
     share = (values - np.float32(black)) / (np.float32(white) - np.float32(black))

@@ -1,0 +1,71 @@
+"""Finds files below a folder: through links, without running in circles, and by names that disks write differently.
+
+Preparation and the doctor walk folders by the same function, so that one never misses what the other reads.
+"""
+
+import os
+import unicodedata
+from collections.abc import Collection, Iterable, Iterator
+from functools import cache
+from pathlib import Path
+
+from headwater.core.errors import UserError, stop_if_disk
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """The files below a folder and below what it links to, each folder once, in the order of their paths."""
+    walked = set()
+    for place, below, files in os.walk(folder, followlinks=True, onerror=_refuse):
+        here = os.path.realpath(place)
+        if here in walked:
+            below.clear()
+            continue
+        walked.add(here)
+        below.sort()
+        yield from (Path(place, file) for file in sorted(files))
+
+
+def pictures_below(folder: Path, *, endings: Collection[str], remedy: str, within: str = "") -> dict[str, str]:
+    """The path of each picture below the folder, or those in it that match `within`, by its file name as `composed`.
+
+    Refused if there is none.
+    """
+    places = folder.glob(within) if within else [folder]
+    files = sorted(file for place in places for file in files_below(place) if file.suffix.lower() in endings)
+    pictures = {composed(file.name): str(file.relative_to(folder)) for file in files}
+    if not pictures:
+        raise UserError("has no images", file=folder, remedy=remedy, nameless="has no images")
+    return pictures
+
+
+def composed(name: str) -> str:
+    """A name with accented letters as one character each (NFC); macOS and some archives write them as two (NFD)."""
+    return unicodedata.normalize("NFC", name)
+
+
+def as_on_disk(folder: Path, names: Iterable[str]) -> list[str]:
+    """Each path below the folder as the disk writes it: it may differ in how accented letters are composed."""
+
+    @cache
+    def entries(place: Path) -> dict[str, list[str]]:
+        spellings: dict[str, list[str]] = {}
+        for entry in sorted(place.iterdir()) if place.is_dir() else []:
+            spellings.setdefault(composed(entry.name), []).append(entry.name)
+        return spellings
+
+    def on_disk(name: str) -> str:
+        # plain names have one form, and an exact match always wins
+        if name.isascii() or os.path.lexists(folder / name):
+            return name
+        place = folder
+        for part in Path(name).parts:
+            present = entries(place).get(composed(part), [])
+            place = place / (part if part in present or len(present) != 1 else present[0])
+        return str(place.relative_to(folder))
+
+    return [on_disk(name) for name in names]
+
+
+def _refuse(error: OSError) -> None:
+    """Stop at a folder that may not be listed; one that has vanished meanwhile is no fault."""
+    stop_if_disk(error, file=error.filename)
