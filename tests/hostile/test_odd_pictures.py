@@ -166,11 +166,11 @@ def doctored(folder, **options):
     return [(finding.severity, finding.what, finding.remedy) for finding in found.findings if "image" in finding.what]
 
 
-def prepared(folder, tmp_path, **options):
+def prepared(folder, tmp_path, *, workers=0, **options):
     """The prepared cases and the rejects of an own folder."""
     archive = Archive(name="mine", kind={"name": "own_folder", **options}, folder=str(folder), size=32)
     rows = index.read(archive).assign(split="train")
-    cases, _, rejects = preparation.read_all(rows, archive=archive, workers=0, images=tmp_path / "images.npy")
+    cases, _, rejects = preparation.read_all(rows, archive=archive, workers=workers, images=tmp_path / "images.npy")
     return cases, rejects
 
 
@@ -262,16 +262,21 @@ class TestFolders:
         own(tmp_path, ["link/a.png", "real/b.png"])
         assert len(prepared(tmp_path, tmp_path)[0]) == 2
         assert not [what for _, what, _ in doctored(tmp_path) if "not on the disk" in what]
+        assert not [what for _, what, _ in doctored(tmp_path) if "no table lists" in what]
 
     def test_endings_in_capitals(self, tmp_path):
         folder = make_padchest(tmp_path / "archive", ["['normal']"] * 2)
         table = next(folder.glob("PADCHEST*"))
-        first = padchest.read_cases(folder, padchest.Options())["file"][0]
-        (folder / first).rename(folder / first.replace(".png", ".PNG"))
-        name = Path(first).name
-        table.write_text(table.read_text().replace(name, name.replace(".png", ".PNG")))
-        files = padchest.read_cases(folder, padchest.Options())["file"]
-        assert all((folder / file).is_file() for file in files)
+        first, second = padchest.read_cases(folder, padchest.Options())["file"]
+        in_capitals = first.replace(".png", ".PNG")
+        (folder / first).rename(folder / in_capitals)
+        for listed in (first, in_capitals):
+            table.write_text(table.read_text().replace(Path(first).name, Path(listed).name))
+            assert padchest.read_cases(folder, padchest.Options())["file"].tolist() == [in_capitals, second]
+        if not (folder / first).exists():
+            Image.fromarray(GREY).save(folder / first)
+            table.write_text(table.read_text().replace(Path(in_capitals).name, Path(first).name))
+            assert padchest.read_cases(folder, padchest.Options())["file"].tolist() == [first, second]
         write_dicom(tmp_path / "X.DCM", GREY)
         Image.fromarray(GREY).save(tmp_path / "Y.TIFF")
         assert own_folder.read_pixels(tmp_path, {"file": "X.DCM"}).shape == GREY.shape
@@ -388,6 +393,17 @@ class TestDiskThatFails:
         assert (severity, told.startswith("prepare stops at them")) == ("error", True)
         assert os.strerror(number) in what
         assert name not in what
+
+    @pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="nothing here fails to be read by itself")
+    @pytest.mark.parametrize("name", ["bad.png", "bad.tif", "bad.dcm"])
+    def test_from_a_worker_process(self, tmp_path, name):
+        # its first page is not mapped, so that reading it is an error of the system, for everyone
+        (tmp_path / name).symlink_to("/proc/self/mem")
+        Image.fromarray(GREY).save(tmp_path / "good.png")
+        own(tmp_path, ["good.png", name])
+        with pytest.raises(DiskError, match=rf"{name}: cannot be read: Input/output error; check the disk"):
+            prepared(tmp_path, tmp_path, workers=1)
+        assert any("(cannot be read: Input/output error)" in what for _, what, _ in doctored(tmp_path))
 
     @pytest.mark.parametrize("name", ["bad.png", "bad.dcm"])
     def test_an_absent_file_is_a_reject_as_before(self, failing, tmp_path, name):

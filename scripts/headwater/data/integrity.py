@@ -22,7 +22,15 @@ from headwater.data.datasets import pixel_options
 from headwater.data.index import CATALOGUE
 from headwater.data.integrity_checks.catalogue import check_catalogue, without_beside
 from headwater.data.integrity_checks.findings import SEVERITIES, STRANGE, Examination, Finding
-from headwater.data.integrity_checks.images import candidates, descriptions, duplicates, image_files, problems, ranges
+from headwater.data.integrity_checks.images import (
+    as_listed,
+    candidates,
+    descriptions,
+    duplicates,
+    image_files,
+    problems,
+    ranges,
+)
 from headwater.data.integrity_checks.sheets import check_sheets
 
 OPTIONS_EXAMPLE = """for example '{"uncertain": "positive"}'"""
@@ -109,8 +117,7 @@ def examine(archive: str, folder: Path, *, options: Record, sample: int = 200, w
     if catalogue is not None:
         listing = _listing(plugin, folder, options, catalogue)
         there = there and without_beside(there, listing, beside=getattr(plugin, "BESIDE", ()))
-        # a folder that is linked to twice is walked once, and the tables may use either path
-        there = there and there | {file for file in set(listing["file"]) - there if (folder / file).is_file()}
+        there = there and as_listed(there, listing, folder=folder)
         expected = {"cases": stamp["cases"]} if stamp and isinstance(stamp.get("cases"), int) else plugin.CARD.expected
         check_catalogue(examination, catalogue, listing, there, expected=expected, twin=bool(stamp), card=plugin.CARD)
     pool = candidates(catalogue, there)

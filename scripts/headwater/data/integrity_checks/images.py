@@ -1,5 +1,6 @@
 """Checks of images: which files there are, and what a sample of them shows when it is read."""
 
+import os
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator
 from pathlib import Path
@@ -17,6 +18,13 @@ PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom", ".npz", 
 def image_files(folder: Path) -> set[str]:
     """Image files below a folder, and below what it links to, by their path in it."""
     return {str(file.relative_to(folder)) for file in files_below(folder) if file.name.lower().endswith(PICTURES)}
+
+
+def as_listed(there: set[str], listing: pd.DataFrame, *, folder: Path) -> set[str]:
+    """The image files that are there by the paths that the tables use: a folder that is linked to has two."""
+    other = {file for file in set(listing["file"]) - there if (folder / file).is_file()}
+    same = {os.path.realpath(folder / file) for file in other}
+    return other | {file for file in there if not same or os.path.realpath(folder / file) not in same}
 
 
 def candidates(catalogue: pd.DataFrame | None, there: set[str] | None) -> list[dict[str, Any]]:

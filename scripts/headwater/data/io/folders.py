@@ -28,14 +28,20 @@ def files_below(folder: Path) -> Iterator[Path]:
 def pictures_below(folder: Path, *, endings: Collection[str], remedy: str, within: str = "") -> dict[str, str]:
     """The path of each picture below the folder, or those in it that match `within`, by its file name as `composed`.
 
-    Refused if there is none.
+    An ending in capitals is found by small letters, too. Refused if there is no picture.
     """
     places = folder.glob(within) if within else [folder]
     files = sorted(file for place in places for file in files_below(place) if file.suffix.lower() in endings)
     pictures = {composed(file.name): str(file.relative_to(folder)) for file in files}
     if not pictures:
         raise UserError("has no images", file=folder, remedy=remedy, nameless="has no images")
-    return pictures
+    # a file that has the name exactly wins
+    return {_small(name): file for name, file in pictures.items()} | pictures
+
+
+def _small(name: str) -> str:
+    """A file name with its ending in small letters."""
+    return str(Path(name).with_suffix(Path(name).suffix.lower()))
 
 
 def composed(name: str) -> str:

@@ -157,7 +157,7 @@ def sort_folder(folder: Path) -> Sorted:
     """The series of all files below a folder, and what was set aside; refused if there is no such folder."""
     if not folder.is_dir():
         raise UserError("is not a folder", file=folder, remedy="name the folder that holds the DICOM files")
-    return sort_files(sorted(files_below(folder)))
+    return sort_files(sorted(path for path in files_below(folder) if path.is_file()))
 
 
 def sort_files(files: Iterable[Path]) -> Sorted:
