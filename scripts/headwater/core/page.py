@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headwater.core import text
+from headwater.core.destinations import for_html
 
 if TYPE_CHECKING:
+    import jinja2
     import pandas as pd
 
 
@@ -65,13 +67,22 @@ def _indented(line: str) -> str:
 
 def as_html(page: Page) -> str:
     """The page as one self-contained HTML file."""
+    template = templates(TEMPLATES).get_template("page.html")
+    return template.render(page=page, parts=list(map(_part, page.parts))) + "\n"
+
+
+def templates(folder: Path, **settings: Any) -> jinja2.Environment:
+    """The templates of HTML pages in a folder: whatever text they are given is shown as that text."""
     # imported here, because pages for the terminal need not wait for it
     import jinja2
 
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folder),
+        autoescape=True,
+        finalize=for_html,
+        undefined=jinja2.StrictUndefined,
+        **settings,
     )
-    return environment.get_template("page.html").render(page=page, parts=list(map(_part, page.parts))) + "\n"
 
 
 def _part(part: tuple[str, pd.DataFrame | list[str]]) -> dict[str, Any]:
