@@ -6,7 +6,6 @@ import pandas as pd
 import pytest
 
 from headwater.core import text as core_text
-from headwater.core.errors import UserError
 from headwater.evaluation.pairwise import COMPARISONS
 from headwater.reporting import formatting, named_values
 from headwater.stages.report import report
@@ -132,7 +131,9 @@ def test_labels_that_would_have_one_name_have_digits_of_their_own_behind_it(made
         rows["label"] = rows["label"].replace({one: label, other: "a&b"})
         after = named_values.numbers(rows, grid=made.grid)
         assert len(after) == len(before)
-        names[label] = sorted(name for name in after if name.startswith("vindr.auroc.finetune.a") and "patients" in name)
+        names[label] = sorted(
+            name for name in after if name.startswith("vindr.auroc.finetune.a") and "patients" in name
+        )
         one, other = label, "a&b"
     assert names["a b"] == ["vindr.auroc.finetune.a-b-6a5f68.patients", "vindr.auroc.finetune.a-b-c8687a.patients"]
     assert names["a-b"] == ["vindr.auroc.finetune.a-b-6a5f68.patients", "vindr.auroc.finetune.a-b.patients"]

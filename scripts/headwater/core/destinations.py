@@ -1,4 +1,4 @@
-"""Destinations: text from configs and archives as HTML, LaTeX, Markdown, CSV and terminals show it, character by character.
+"""Destinations: text of configs and archives, written so that HTML, LaTeX, Markdown and spreadsheets show it as it is.
 
 Each function takes any text, and gives back text that the destination shows as that text.
 """
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 # tables of text for people and spreadsheets
 
-FORMULA = re.compile(r"[=+\-@\t\r＝＋－＠]")
-"""Beginnings of a cell that spreadsheets take for a formula, also in their full-width forms."""
+FORMULA = re.compile(r"'*[=+\-@\t\r＝＋－＠]")
+"""Beginnings of a cell that spreadsheets take for a formula, also in their full-width forms, guarded or not."""
 
 HARMLESS = re.compile(r"[+-](\d+\.?\d*|\.\d+)(e[+-]?\d+)?%?", re.IGNORECASE)
 """Numbers that begin like a formula."""
@@ -123,7 +123,7 @@ FOREIGN = re.compile(rf"[^ -~¡-ſ–—‘’“”•…‰€™{''.join(map(
 """What pdflatex stops at, unless packages are loaded for it."""
 
 LETTERS = "\\headwaterletters"
-"""The command for these, and below its definition: pdflatex prints their code points, xelatex and lualatex print them."""
+"""The command for these, and below its definition: xelatex and lualatex print them, pdflatex their code points."""
 
 DEFINED = rf"\providecommand{{{LETTERS}}}[2]{{\ifdefined\pdfoutput[#2]\else#1\fi}}"
 
