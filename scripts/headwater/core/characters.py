@@ -76,4 +76,5 @@ def seen(text: str) -> str:
 
 def quoted(text: str) -> str:
     """A text in quotes for a message, shortened if it is long, with escapes for what is not visible."""
-    return repr(text if len(text) <= LONGEST else f"{text[:40]}...")
+    # messages have single spaces only
+    return repr(text if len(text) <= LONGEST else f"{text[:40]}...").replace("  ", " \\x20")
