@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headwater.core import text
+from headwater.core.characters import visible
 from headwater.core.destinations import for_html
 
 if TYPE_CHECKING:
@@ -45,9 +46,9 @@ class Page:
 
 def as_text(page: Page) -> str:
     """The page as text for a terminal."""
-    pieces = [page.title, "\n".join(textwrap.fill(line, width=WIDTH) for line in page.summary)]
+    pieces = [visible(page.title), "\n".join(textwrap.fill(visible(line), width=WIDTH) for line in page.summary)]
     for title, part in page.parts:
-        body = "\n".join(map(_indented, part)) if isinstance(part, list) else text.as_text(part)
+        body = "\n".join(_indented(visible(line)) for line in part) if isinstance(part, list) else text.as_text(part)
         pieces.append(f"{title}\n{body}" if title else body)
     return "\n\n".join(pieces)
 
