@@ -196,8 +196,8 @@ def test_what_cannot_be_shown_is_named(label: str, why: str):
 
 def test_labels_that_look_alike_are_found_and_others_are_not():
     for pair in ALIKE:
-        assert list(characters.twins(pair)) == [pair]
-    assert list(characters.twins(ACCEPTED)) == []
+        assert list(characters.alike(pair)) == [pair]
+    assert list(characters.alike(ACCEPTED)) == []
 
 
 def test_latex_letters_that_pdflatex_lacks_are_set_apart():

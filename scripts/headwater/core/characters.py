@@ -58,16 +58,16 @@ def flaw(label: str) -> str:
     return ""
 
 
-def twins(texts: Iterable[str]) -> Iterator[tuple[str, str]]:
+def alike(texts: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Pairs of different texts that a reader takes for the same: alike but for case, spaces, or letters' alphabet."""
     first: dict[str, str] = {}
     for text in dict.fromkeys(texts):
-        same = first.setdefault(seen(text), text)
+        same = first.setdefault(as_read(text), text)
         if same != text:
             yield same, text
 
 
-def seen(text: str) -> str:
+def as_read(text: str) -> str:
     """What a reader sees of a text, whatever its case, spaces and alphabet."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     drawn = "".join(letter for letter in folded if letter not in IGNORED)

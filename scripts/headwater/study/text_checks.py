@@ -115,7 +115,7 @@ def _bad_labels(config: "Config") -> Iterable[str]:
         yield from (f"{place}: {why}" for why in unfit_labels(labels))
     for name, dataset in config.datasets.items():
         holders = [set(asked.labels) for asked in dataset.targets.values()]
-        for pair in characters.twins(dataset.listed) if holders else ():
+        for pair in characters.alike(dataset.listed) if holders else ():
             # within one target they are reported above
             if not any(set(pair) <= labels for labels in holders):
                 yield f"datasets.{name}.targets: {_alike(*pair)}"
@@ -127,9 +127,9 @@ def unfit_labels(labels: Iterable[str]) -> Iterator[str]:
     for label in labels:
         if flaw := characters.flaw(label):
             yield f"the label {characters.quoted(label)} {flaw}"
-        elif re.match(rf"{MEAN}($|:)", characters.seen(label)):
+        elif re.match(rf"{MEAN}($|:)", characters.as_read(label)):
             yield f"the label {characters.quoted(label)} is reserved for the mean over labels; rename it"
-    yield from (_alike(*pair) for pair in characters.twins(labels))
+    yield from (_alike(*pair) for pair in characters.alike(labels))
 
 
 def _alike(one: str, other: str) -> str:
