@@ -33,6 +33,16 @@ NAME_OF_A_SCHEDULER = re.compile(r"\bSLURM\b")
 
 SPEAKS_TO_SCHEDULERS = (LIBRARY / "cluster", LIBRARY / "planning")
 
+WAYS_OF_TEXT = {
+    "to_csv": ("core/destinations.py",),
+    "to_markdown": ("core/text.py", "reporting/formatting.py"),
+    "to_latex": ("reporting/formatting.py",),
+    "to_html": (),
+    "Environment": ("core/page.py",),
+    "savefig": ("reporting/drawing.py",),
+}
+"""Calls that write text for a destination, and the modules that may call them."""
+
 LONGEST_FUNCTION = 60
 LONGEST_MODULE = 400
 MOST_ENTRIES = 12
@@ -149,6 +159,14 @@ def _lines_with(root: Path, pattern: re.Pattern, *, among: list[Path] | None = N
         for number, line in enumerate(_text(root / file).splitlines(), start=1):
             if found := pattern.search(line):
                 yield f"{file}:{number}: {found[0]}"
+
+
+def text_has_one_way(root: Path) -> Iterator[str]:
+    """Code that writes CSV, HTML, LaTeX, Markdown or a figure around the functions that take any text."""
+    for file, node in _nodes(root, ast.Call):
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        if name in WAYS_OF_TEXT and file not in [LIBRARY / place for place in WAYS_OF_TEXT[name]]:
+            yield f"{file}:{node.lineno}: {name} writes text by another way than core/destinations.py"
 
 
 def failures_are_told(root: Path) -> Iterator[str]:

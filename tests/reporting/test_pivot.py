@@ -6,7 +6,6 @@ import pandas as pd
 import pytest
 
 from headwater.core import text as core_text
-from headwater.core.errors import UserError
 from headwater.evaluation.pairwise import COMPARISONS
 from headwater.reporting import formatting, named_values
 from headwater.stages.report import report
@@ -123,9 +122,18 @@ def test_latex_has_the_same_names_with_the_numbers_of_the_tables(folder):
     assert told["chest.auroc.finetune.macro.image_net.vs.wild_dino.difference"].startswith("$-$0.")
 
 
-def test_two_numbers_of_one_name_are_refused(made):
+def test_labels_that_would_have_one_name_have_digits_of_their_own_behind_it(made):
     rows = corrected(made)
     one, other = rows[rows["dataset"] == "vindr"]["label"].unique()[1:]
-    rows["label"] = rows["label"].replace({one: "a b", other: "a&b"})
-    with pytest.raises(UserError, match=r"two numbers would be called vindr\.auroc\.finetune\.a-b\.patients"):
-        named_values.numbers(rows, grid=made.grid)
+    before = named_values.numbers(rows, grid=made.grid)
+    names = {}
+    for label in ("a b", "a-b"):
+        rows["label"] = rows["label"].replace({one: label, other: "a&b"})
+        after = named_values.numbers(rows, grid=made.grid)
+        assert len(after) == len(before)
+        names[label] = sorted(
+            name for name in after if name.startswith("vindr.auroc.finetune.a") and name.endswith(".patients")
+        )
+        one, other = label, "a&b"
+    assert names["a b"] == ["vindr.auroc.finetune.a-b-4e0123.patients", "vindr.auroc.finetune.a-b-c8687a.patients"]
+    assert names["a-b"] == ["vindr.auroc.finetune.a-b-4e0123.patients", "vindr.auroc.finetune.a-b.patients"]

@@ -113,7 +113,8 @@ rule ledger:
     conda:
         ENVIRONMENT
     params:
-        overlaps=quote(lineage.overlaps(GRID).as_json()),
+        # a function, or Snakemake would look for wildcards in the reasons
+        overlaps=lambda wildcards: quote(lineage.overlaps(GRID).as_json()),
     shell:
         door("ledger") + "--overlaps {params.overlaps} --cases {input.cases} --hashes {input.hashes}"
         " --ledger {output.ledger} --readable {output.readable} 2>&1 | tee {log}"

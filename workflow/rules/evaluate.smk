@@ -98,7 +98,8 @@ rule report:
     conda:
         ENVIRONMENT
     params:
-        grid=quote(GRID.as_json()),
+        # a function, or Snakemake would look for wildcards in the labels
+        grid=lambda wildcards: quote(GRID.as_json()),
         folder=subpath(output[0], parent=True),
     shell:
         door("report")

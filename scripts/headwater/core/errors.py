@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from headwater.core.characters import visible
+
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """Error numbers of a full disk and an exhausted quota."""
 
@@ -38,7 +40,7 @@ class UserError(Exception):
         parts = [f"{file}: {thing}" if file else thing]
         if remedy:
             parts.append(remedy)
-        super().__init__("; ".join(" ".join(part.split()) for part in parts))
+        super().__init__("; ".join(visible(" ".join(part.split())) for part in parts))
 
 
 class DiskError(UserError):

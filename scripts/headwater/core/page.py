@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headwater.core import text
+from headwater.core.characters import visible
+from headwater.core.destinations import for_html
 
 if TYPE_CHECKING:
+    import jinja2
     import pandas as pd
 
 
@@ -43,9 +46,9 @@ class Page:
 
 def as_text(page: Page) -> str:
     """The page as text for a terminal."""
-    pieces = [page.title, "\n".join(textwrap.fill(line, width=WIDTH) for line in page.summary)]
+    pieces = [visible(page.title), "\n".join(textwrap.fill(visible(line), width=WIDTH) for line in page.summary)]
     for title, part in page.parts:
-        body = "\n".join(map(_indented, part)) if isinstance(part, list) else text.as_text(part)
+        body = "\n".join(_indented(visible(line)) for line in part) if isinstance(part, list) else text.as_text(part)
         pieces.append(f"{title}\n{body}" if title else body)
     return "\n\n".join(pieces)
 
@@ -65,13 +68,22 @@ def _indented(line: str) -> str:
 
 def as_html(page: Page) -> str:
     """The page as one self-contained HTML file."""
+    template = templates(TEMPLATES).get_template("page.html")
+    return template.render(page=page, parts=list(map(_part, page.parts))) + "\n"
+
+
+def templates(folder: Path, **settings: Any) -> jinja2.Environment:
+    """The templates of HTML pages in a folder: whatever text they are given is shown as that text."""
     # imported here, because pages for the terminal need not wait for it
     import jinja2
 
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folder),
+        autoescape=True,
+        finalize=for_html,
+        undefined=jinja2.StrictUndefined,
+        **settings,
     )
-    return environment.get_template("page.html").render(page=page, parts=list(map(_part, page.parts))) + "\n"
 
 
 def _part(part: tuple[str, pd.DataFrame | list[str]]) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from headwater.core.characters import visible
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -52,7 +54,8 @@ def p_value(p: float, *, floor: bool = False) -> str:
 
 def as_text(table: pd.DataFrame) -> str:
     """The table as plain text for a terminal."""
-    return table.to_markdown(index=False, tablefmt="simple", colalign=align(table), disable_numparse=True)
+    shown = table.map(lambda cell: visible(cell) if isinstance(cell, str) else cell)
+    return shown.to_markdown(index=False, tablefmt="simple", colalign=align(table), disable_numparse=True)
 
 
 def align(table: pd.DataFrame) -> list[str]:

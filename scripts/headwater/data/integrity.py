@@ -14,6 +14,7 @@ import pandas as pd
 
 from headwater.core import files as core_files
 from headwater.core import registry
+from headwater.core.destinations import as_csv
 from headwater.core.errors import UserError
 from headwater.core.page import Page, as_html, as_text
 from headwater.core.records import Choice, Record
@@ -71,7 +72,7 @@ def doctor(
     if page:
         _write(as_html(shown), page)
     if list:
-        _write(_names(examination).to_csv(index=False), list)
+        _write(as_csv(_names(examination)), list)
     sys.exit(examination.code)
 
 

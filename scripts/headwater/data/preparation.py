@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from headwater.core import registry
+from headwater.core.destinations import as_csv
 from headwater.core.errors import DiskError, UserError
 from headwater.core.files import write_text
 from headwater.core.process_pool import in_order
@@ -128,7 +129,7 @@ def write_rejects(refused: pd.DataFrame, path: Path, *, archive: Archive, total:
         print(f"{archive.name}: rejected: {reason}", flush=True)
     if len(refused) <= archive.rejects * total:
         return
-    write_text(refused.to_csv(index=False), kept)
+    write_text(as_csv(refused), kept)
     raise UserError(
         f"archives.{archive.name}: {len(refused)} of {total} images cannot be read (all of them: {kept}),"
         f" more than the share of {archive.rejects:g} that is allowed; the first: {refused['reason'].iloc[0]}",

@@ -11,11 +11,12 @@ from pyarrow import parquet
 
 from headwater.core.errors import UserError
 from headwater.core.files import whole
+from headwater.study.target import MEAN
 
 TARGET = "target:"
 """Prefix of the columns that hold a label's value: 1 present, 0 absent, NaN unknown."""
 
-MACRO = "macro"
+MACRO = MEAN
 """What stands for a label where a number is the mean over labels."""
 
 OF_SUBSET = f"{MACRO}: "

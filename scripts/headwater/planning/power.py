@@ -9,6 +9,7 @@ import pandas as pd
 import pydantic
 
 from headwater.core import files, registry, text
+from headwater.core.destinations import as_csv
 from headwater.core.errors import UserError, did_you_mean
 from headwater.core.progress import bar
 from headwater.data import tables
@@ -78,7 +79,7 @@ def power(
         rows += _of_dataset(run, parts, plan.grid().comparison(dataset), plan, trainings=trainings, assumed=assumed)
     table = pd.DataFrame(rows)
     if csv is not None:
-        files.write_text(table.to_csv(index=False), csv)
+        files.write_text(as_csv(table), csv)
     for dataset, rows_of_dataset in table.groupby("dataset", sort=False):
         print(_heading(dataset, test_cases[dataset][0], plan, assumed=assumed))
         print(text.as_text(_readable(rows_of_dataset)), end="\n\n")

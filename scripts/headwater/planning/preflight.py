@@ -12,6 +12,7 @@ from headwater.study import shared_labels
 from headwater.study.archive import Archive
 from headwater.study.config import Config
 from headwater.study.source import Source
+from headwater.study.text_checks import unfit_labels
 from headwater.training import methods
 
 
@@ -60,9 +61,13 @@ def _archives(config: Config) -> Iterable[str]:
 
 
 def _labels(config: Config) -> Iterable[str]:
-    """Labels that the archive does not have."""
+    """Labels that the archive does not have, and labels of an archive that cannot be shown."""
     for name, dataset in config.datasets.items():
-        labels = _labels_of(config.archives[dataset.archive]) if dataset.listed else ()
+        labels = _labels_of(config.archives[dataset.archive])
+        if not dataset.listed:
+            choose = f"or choose others by datasets.{name}.labels"
+            # the config check has seen those that are listed, and nobody sees the others
+            yield from (f"archives.{dataset.archive}: {why}, {choose}" for why in unfit_labels(labels or ()))
         for target, asked in dataset.asked.items():
             place = f"datasets.{name}.targets.{target}" if target else f"datasets.{name}"
             for label in asked.labels if labels is not None else ():

@@ -2,9 +2,16 @@
 
 import io
 import re
+import textwrap
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextPath
 
+from headwater.core.characters import visible
 from headwater.study.grid import Grid
 
 INK, RULE = "#1b2430", "#c8ced8"
@@ -14,6 +21,8 @@ DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.2)))
 
 LOOK = {
     "svg.fonttype": "none",
+    # a label with two $ is no formula
+    "text.parse_math": False,
     "font.family": "sans-serif",
     "font.size": 9.0,
     "text.color": INK,
@@ -49,20 +58,61 @@ def behind(recipe: str, grid: Grid) -> str:
 def as_svg(figure: Figure) -> str:
     """The figure as SVG without a background."""
     buffer = io.StringIO()
-    # without date and creator, so that the same figure gives the same bytes
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    with _any_letters():
+        # without date and creator, so that the same figure gives the same bytes
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"
+
+
+@contextmanager
+def _any_letters() -> Iterator[None]:
+    """No warning of letters that our fonts lack: an SVG is drawn by the fonts of its reader."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
+        yield
 
 
 def inlined(svg: str, *, name: str, title: str) -> str:
     """An SVG to embed in a page, with colours that follow the page's light or dark theme and an accessible title."""
     svg = svg[svg.index("<svg") :]
-    # several figures share the page, so their ids need a prefix
-    svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
-    svg = re.sub(r'(url\(#|href="#)', rf"\g<1>{name}-", svg)
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = svg.replace(INK, "currentColor").replace(RULE, "var(--rule)").replace("#ffffff", "var(--ground)")
+    # in the tags only: a label may hold the same characters
+    svg = re.sub(r"<[^>]*>", lambda tag: _inlined_tag(tag[0], name=name), svg)
     # scaled to the page's width instead of the figure's
     svg = re.sub(r'<svg ([^>]*?)width="([\d.]+)pt"', r'<svg \1style="max-width: \2pt"', svg, count=1)
     svg = re.sub(r'height="[\d.]+pt" ', "", svg, count=1)
     return svg.replace("<svg ", f'<svg role="img" aria-label="{title}" ', 1)
+
+
+def _inlined_tag(tag: str, *, name: str) -> str:
+    """A tag of an SVG with ids of its own, because several figures share the page, and the page's colours."""
+    tag = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', tag)
+    tag = re.sub(r'(url\(#|href="#)', rf"\g<1>{name}-", tag)
+    return tag.replace(INK, "currentColor").replace(RULE, "var(--rule)").replace("#ffffff", "var(--ground)")
+
+
+LONGEST_LINE = 36
+"""Characters of the title of a panel on one line."""
+
+ABOVE, BESIDE = 2.2, 4.2
+"""Inches of text that fit above a small panel, and beside the panels of a figure."""
+
+
+def as_title(words: str) -> str:
+    """Text from a config or an archive above a small panel: long text in several lines, none wider than the panel."""
+    lines, longest = [visible(words)], LONGEST_LINE
+    while longest > 8 and len(words) > LONGEST_LINE and _width(lines) > ABOVE:
+        lines, longest = textwrap.wrap(visible(words), longest), longest - 1
+    return "\n".join(lines)
+
+
+def growth(lines: Iterable[str]) -> float:
+    """The inches by which a figure must be wider for these lines beside its panels."""
+    return max(0.0, _width(lines) - BESIDE)
+
+
+def _width(lines: Iterable[str]) -> float:
+    """The width of the widest line in inches, if it is bold."""
+    font = FontProperties(size=LOOK["font.size"], weight="bold")
+    with _any_letters():
+        return max((TextPath((0, 0), line, prop=font).get_extents().width / 72 for line in lines if line), default=0.0)

@@ -2,11 +2,13 @@
 
 import math
 import re
+import textwrap
 from typing import Any
 
 import pandas as pd
 
 from headwater.core import registry
+from headwater.core.destinations import DEFINED, FOREIGN, LATEX, LETTERS, for_latex, for_markdown
 from headwater.core.text import LEFT, NONE, align, p_value, plain, three
 from headwater.reporting.printed_table import PrintedTable
 from headwater.study.grid import Grid
@@ -17,14 +19,6 @@ CONTROL_FAILED, FEW = " †", " ‡"
 
 DETAILS = ("df", "Percentile p", "Effect", "Superiority")
 """Columns that only the table of all comparisons shows."""
-
-LATEX = {
-    **{"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_"},
-    **{"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$", "–": "--", "−": "$-$"},
-    **{"≤": r"$\leq$", "×": r"$\times$", "±": r"$\pm$", "√": r"$\surd$", "†": r"$\dagger$", "‡": r"$\ddagger$"},
-    "∞": r"$\infty$",
-}
-"""LaTeX for reserved characters, and for characters that its fonts lack."""
 
 
 def titles(grid: Grid) -> dict[str, str]:
@@ -191,23 +185,18 @@ def strong(table: pd.DataFrame, significant: list[bool]) -> pd.DataFrame:
 
 def as_markdown(table: pd.DataFrame, *, bold: pd.DataFrame) -> str:
     """The table in Markdown; `bold` has a flag for each cell."""
-    shown = table.replace(r"\|", r"\\|", regex=True)
+    shown = table.map(for_markdown)
     # a star goes after the bold text, because *** would mean bold italics
     shown = shown.where(~bold, shown.replace(r"^(.*?)( \*)?$", r"**\1**\2", regex=True))
-    shown.columns = [column.replace("|", r"\|") for column in shown.columns]
+    shown = shown.rename(columns=for_markdown)
     return shown.to_markdown(index=False, colalign=align(table), disable_numparse=True) + "\n"
 
 
 def markdown_page(table: PrintedTable) -> str:
     """A table in Markdown with its warnings above and its footnotes below."""
-    quoted = "".join(f"> {warning}\n\n" for warning in table.warnings)
-    below = "\n\n".join(table.notes)
+    quoted = "".join(f"> {for_markdown(warning)}\n\n" for warning in table.warnings)
+    below = "\n\n".join(map(for_markdown, table.notes))
     return f"{quoted}{as_markdown(table.shown, bold=table.bold)}\n{below}\n"
-
-
-def in_latex(text: str) -> str:
-    """Plain text as LaTeX."""
-    return "".join(LATEX.get(letter, letter) for letter in text)
 
 
 BREAKS = re.compile(r",? (?=\[|vs |published way|not worse|equivalent)")
@@ -217,6 +206,24 @@ BREAKS = re.compile(r",? (?=\[|vs |published way|not worse|equivalent)")
 def _in_cell(text: str) -> str:
     """Plain text as LaTeX in a narrow cell: an interval is placed below its number."""
     return _stacked(BREAKS.split(text))
+
+
+FREE = ("Label", "Group", "Characteristic")
+"""Columns of words that the config or an archive chose."""
+
+LONGEST_LINE = 40
+"""Characters of such a word on one line."""
+
+
+def _chosen(word: str) -> str:
+    """A word that we did not choose: a long one in several lines."""
+    lines = _lines_of_word(word)
+    # {} before [ and *, which LaTeX would read as options of the end of the row above
+    return _stacked(lines, side="l") if len(lines) > 1 else re.sub(r"^(?=[*[])", "{}", for_latex(word))
+
+
+def _lines_of_word(word: str) -> list[str]:
+    return textwrap.wrap(word, LONGEST_LINE) if len(word) > LONGEST_LINE else [word]
 
 
 def _in_head(text: str) -> str:
@@ -230,12 +237,12 @@ def _lines_of_head(text: str) -> list[str]:
     return lines if len(lines) > 1 else text.rsplit(" ", 1)
 
 
-def _stacked(lines: list[str]) -> str:
+def _stacked(lines: list[str], *, side: str = "r") -> str:
     """Lines of a cell in LaTeX, one below the other."""
     if len(lines) == 1:
-        return in_latex(lines[0])
+        return for_latex(lines[0])
     # {} after \\, or LaTeX would read a following [ as the optional length of the line break
-    return "\\shortstack[r]{" + r"\\{}".join(map(in_latex, lines)) + "}"
+    return f"\\shortstack[{side}]{{" + r"\\{}".join(map(for_latex, lines)) + "}"
 
 
 PAGE = 540.0
@@ -255,11 +262,13 @@ def as_latex(table: pd.DataFrame, *, bold: pd.DataFrame, name: str, before: list
     file, for the comment on how to include it.
     """
     parts = [_longtable(table[columns], bold=bold[columns]) for columns in _pages(table, bold)]
-    warnings = "".join(f"\\noindent\\textbf{{{in_latex(line)}}}\\par\n" for line in before)
-    notes = "".join(f"\\noindent {in_latex(line)}\\par\n" for line in after)
+    warnings = "".join(f"\\noindent\\textbf{{{for_latex(line)}}}\\par\n" for line in before)
+    notes = "".join(f"\\noindent {for_latex(line)}\\par\n" for line in after)
+    needed = f"{DEFINED}\n" if LETTERS in "".join([warnings, *parts, notes]) else ""
     return (
         "% \\usepackage{booktabs, longtable, pdflscape}; "
         f"\\begin{{landscape}} \\input{{{name}}} \\end{{landscape}}\n"
+        f"{needed}"
         "{\\scriptsize\\setlength{\\tabcolsep}{3pt}\\renewcommand{\\arraystretch}{1.7}\n"
         f"{warnings}{FURTHER.join(parts)}{notes}}}\n"
     )
@@ -268,7 +277,8 @@ def as_latex(table: pd.DataFrame, *, bold: pd.DataFrame, name: str, before: list
 def _longtable(table: pd.DataFrame, *, bold: pd.DataFrame) -> str:
     """One longtable, which may continue on further pages."""
     layout = "".join("p{4cm}" if column == "Note" else "l" if column in LEFT else "r" for column in table.columns)
-    shown = table.map(_in_cell).rename(columns=_in_head)
+    cells = {name: column.map(_chosen if name in FREE else _in_cell) for name, column in table.items()}
+    shown = pd.DataFrame(cells, index=table.index).rename(columns=_in_head)
     weights = pd.DataFrame("", index=shown.index, columns=shown.columns).mask(bold.to_numpy(), "font-weight: bold")
     styled = shown.style.hide(axis="index").apply(lambda _: weights, axis=None)
     return styled.to_latex(environment="longtable", hrules=True, convert_css=True, column_format=layout)
@@ -294,7 +304,14 @@ def _width(head: str, cells: pd.Series, *, strong: bool) -> float:
     """The approximate width of a column in points: that of the longest line of its cells or heading."""
     if head == "Note":
         return NOTE + GAP
-    lines = [line for cell in set(cells) for line in BREAKS.split(cell)]
-    widths = (sum(SIGN if LATEX.get(sign, "").startswith("$") else LETTER for sign in line) for line in lines)
+    lines = [line for cell in set(cells) for line in (_lines_of_word if head in FREE else BREAKS.split)(cell)]
+    widths = (sum(map(_width_of_sign, line)) for line in lines)
     longest = max(widths, default=0)
     return max(longest * (BOLD if strong else 1.0), *(LETTER * len(line) for line in _lines_of_head(head))) + GAP
+
+
+def _width_of_sign(sign: str) -> float:
+    """The width of a character; for a letter that pdflatex lacks, that of its code point."""
+    if FOREIGN.match(sign):
+        return LETTER * len(" U+0000")
+    return SIGN if LATEX.get(sign, "").startswith("$") else LETTER

@@ -1,14 +1,16 @@
 """Named values: every number of the tables under a unique name, so that a text can quote it without copying."""
 
+import hashlib
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
 
 from headwater.core import text
-from headwater.core.errors import UserError
+from headwater.core.destinations import for_latex
 from headwater.evaluation import multiplicity
 from headwater.reporting import formatting, pivot
 from headwater.study.grid import Grid
@@ -26,25 +28,27 @@ def numbers(rows: pd.DataFrame, *, grid: Grid) -> dict[str, tuple[float | int, s
     """By name, the number in full precision and as the tables round it.
 
     A name is dataset.metric.recipe.label.source.value for a source, ...source.vs.reference.p for a pair, and
-    dataset.metric.recipe.label.patients for a count; characters other than letters, digits, points, hyphens and
-    underscores become hyphens.
+    dataset.metric.recipe.label.patients for a count.
     """
-    values: dict[str, tuple[float | int, str]] = {}
-    parts_of: dict[str, tuple[str, ...]] = {}
-    for parts, number, printed in _named(rows, grid):
-        name = ".".join(map(part_of_name, parts))
-        if name in parts_of:
-            raise UserError(
-                f"two numbers would be called {name}: {' / '.join(parts_of[name])} and {' / '.join(parts)}",
-                remedy="rename one of their labels",
-            )
-        parts_of[name], values[name] = parts, (number, printed)
+    values = {".".join(parts): (number, printed) for parts, number, printed in _named(rows, grid)}
     return dict(sorted(values.items()))
 
 
-def part_of_name(word: str) -> str:
-    """A word as a part of a name."""
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", word)
+def places(rows: pd.DataFrame) -> dict[tuple[str, ...], str]:
+    """The beginning of the names for each dataset, metric, recipe and label.
+
+    Characters other than unaccented letters, digits, points, hyphens and underscores become hyphens. Labels that would
+    then have one name have six digits of their own behind it.
+    """
+    whole = list(rows[pivot.PLACE].drop_duplicates().itertuples(index=False, name=None))
+    names = [re.sub(r"[^A-Za-z0-9_.-]+", "-", ".".join(place)) for place in whole]
+    shared = Counter(names)
+    return {
+        place: f"{name}-{hashlib.sha256(place[-1].encode()).hexdigest()[:6]}"
+        if shared[name] > 1 and name != ".".join(place)
+        else name
+        for place, name in zip(whole, names, strict=True)
+    }
 
 
 def _named(rows: pd.DataFrame, grid: Grid) -> Iterator[tuple[tuple[str, ...], float | int, str]]:
@@ -58,15 +62,16 @@ def _named(rows: pd.DataFrame, grid: Grid) -> Iterator[tuple[tuple[str, ...], fl
         for what, where in (("tests", inside), ("significant", inside & rows["significant"])):
             yield (family, what), int(where.sum()), str(int(where.sum()))
     sources = [source.name for source in grid.sources]
+    named = places(rows)
     for place, part in rows.groupby(pivot.PLACE, sort=False):
         line = list(part.itertuples())
         for name in pivot.COUNTS:
             count = int(getattr(line[0], name))
-            yield (*place, name), count, str(count)
+            yield (named[place], name), count, str(count)
         for who, name, number in pivot.quantities(line, sources):
             row = next((row for row in line if (row.source, row.reference) == who), None)
             short = SHORT.get(name, name)
-            yield (*place, *_who(*who), short), float(number), rounded(name, number, row=row)
+            yield (named[place], *_who(*who), short), float(number), rounded(name, number, row=row)
 
 
 def _who(source: str, reference: str = "") -> tuple[str, ...]:
@@ -101,7 +106,7 @@ def as_latex(values: dict[str, tuple[float | int, str]]) -> str:
         r"\newcommand{\headwater}[1]{\ifcsname hw@#1\endcsname\csname hw@#1\endcsname\else"
         r"\PackageError{headwater}{There is no number called #1}{The names are in numbers.json.}\fi}",
         *(
-            f"\\expandafter\\def\\csname hw@{name}\\endcsname{{{formatting.in_latex(printed)}}}"
+            f"\\expandafter\\def\\csname hw@{name}\\endcsname{{{for_latex(printed)}}}"
             for name, (_, printed) in values.items()
         ),
     ]

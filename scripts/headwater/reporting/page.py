@@ -4,12 +4,12 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import markupsafe
 import pandas as pd
 
 from headwater import __version__
 from headwater.core import registry, text
+from headwater.core.page import templates
 from headwater.data.tables import is_mean
 from headwater.reporting import artefacts, drawing, formatting, page_sections, prose, verdict
 from headwater.reporting.page_sections import Block, Section
@@ -91,13 +91,7 @@ def _figures(name: str, by_part: dict[str, str], *, section: Section, study: Stu
 
 def _rendered(template: str, **content: Any) -> str:
     """A page from its template, with all text escaped."""
-    pages = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
+    pages = templates(TEMPLATES, trim_blocks=True, lstrip_blocks=True)
     style = markupsafe.Markup((TEMPLATES / "style.css").read_text())
     return pages.get_template(template).render(style=style, **content).strip() + "\n"
 

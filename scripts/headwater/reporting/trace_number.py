@@ -10,7 +10,7 @@ import pandas as pd
 from headwater.core import files as core_files
 from headwater.core.errors import UserError, did_you_mean
 from headwater.reporting import artefacts, pivot
-from headwater.reporting.named_values import part_of_name
+from headwater.reporting.named_values import places
 from headwater.reporting.provenance import AT_HOME
 from headwater.reporting.trace_report import Report, read_table
 from headwater.study import config as study_config
@@ -153,11 +153,12 @@ def _by_name(report: Report, file: Path, name: str) -> Number:
 
 def _prefixes(report: Report) -> Iterator[tuple[str, dict[str, Any], list[str]]]:
     """(prefix of a name, row, its sources) for each label, source and pair."""
-    rows = read_table(report.folder / "significance.csv").to_dict("records")
+    rows = read_table(report.folder / "significance.csv")
+    named = places(rows)
     sources = [source.name for source in report.grid.sources]
-    for row in rows:
-        place = ".".join(part_of_name(row[name]) for name in pivot.PLACE)
-        own, other = part_of_name(row["source"]), part_of_name(row["reference"])
+    for row in rows.to_dict("records"):
+        place = named[tuple(row[name] for name in pivot.PLACE)]
+        own, other = row["source"], row["reference"]
         yield place, row, sources
         yield f"{place}.{own}", row, [row["source"]]
         if other:

@@ -9,6 +9,7 @@ import pandas as pd
 import pydantic
 
 from headwater.core import files as core_files
+from headwater.core.destinations import from_csv
 from headwater.core.errors import UserError
 from headwater.core.fingerprints import NOT_RECORDED, sha256, short
 from headwater.study.grid import Grid
@@ -19,6 +20,12 @@ AS_RECORDED, CHANGED, GONE = "as recorded", "CHANGED SINCE", "gone"
 
 REQUIRED = {"config", "grid", "cases", "comparisons", "tables"}
 """The keys that provenance.json must have."""
+
+WORDS = (
+    *("dataset", "fitted_to", "metric", "recipe", "label", "scores", "characteristic", "group", "source"),
+    *("reference", "note", "provenance"),
+)
+"""Columns of the tables that hold words, whatever these look like."""
 
 AGAIN = "run snakemake again: another version made this report"
 
@@ -83,8 +90,10 @@ class Report:
 def read_table(file: Path) -> pd.DataFrame:
     """A table of the report; empty cells of text columns are "" instead of NaN."""
     try:
-        frame = pd.read_csv(file)
+        # a label may be called NA, or be a number
+        frame = pd.read_csv(file, dtype=dict.fromkeys(WORDS, str), keep_default_na=False, na_values=[""])
     except (OSError, ValueError) as error:
         raise UserError(f"cannot be read: {error}", file=file, remedy="run snakemake again") from None
     words = [column for column in ("reference", "note") if column in frame]
-    return frame.assign(**{column: frame[column].fillna("") for column in words})
+    frame = frame.assign(**{column: frame[column].fillna("") for column in words})
+    return frame.assign(**{name: frame[name].map(from_csv) for name in frame.select_dtypes(exclude=["number", "bool"])})

@@ -3,10 +3,9 @@
 import json
 from pathlib import Path
 
-import pandas as pd
-
 from headwater import __version__
 from headwater.core import fingerprints, registry, text
+from headwater.core.destinations import as_csv
 from headwater.core.files import write_json, write_text
 from headwater.data.tables import MACRO
 from headwater.reporting import artefacts, footnotes, formatting, named_values, page, prose, verdict
@@ -49,7 +48,7 @@ def draw(study: StudyResults) -> Figures:
 def _write_table(name: str, table: PrintedTable, *, formats: tuple[str, ...], folder: Path) -> None:
     """Write one table in its formats: .csv in full precision, the others as printed."""
     writers = {
-        "csv": lambda: _csv(table.exact),
+        "csv": lambda: as_csv(table.exact),
         "md": lambda: formatting.markdown_page(table),
         "tex": lambda: formatting.as_latex(
             table.shown, bold=table.bold, name=name, before=table.warnings, after=table.notes
@@ -60,13 +59,9 @@ def _write_table(name: str, table: PrintedTable, *, formats: tuple[str, ...], fo
         write_text(writers[suffix](), folder / f"{name}.{suffix}")
 
 
-def _csv(frame: pd.DataFrame) -> str:
-    return frame.to_csv(index=False, lineterminator="\n")
-
-
 def _write_provenance(study: StudyResults, folder: Path) -> None:
     """Write provenance.csv, the files of each name in the tables, and provenance.json, the inputs of the report."""
-    write_text(_csv(study.provenance.table()), folder / "provenance.csv")
+    write_text(as_csv(study.provenance.table()), folder / "provenance.csv")
     exact = [f"{name}.csv" for name, formats in artefacts.table_files(study.grid).items() if "csv" in formats]
     record = {
         "headwater": __version__,

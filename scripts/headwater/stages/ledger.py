@@ -6,6 +6,7 @@ networks learn from, unless the config excuses that overlap.
 
 from pathlib import Path
 
+from headwater.core.destinations import as_csv
 from headwater.core.errors import UserError
 from headwater.core.files import write_text
 from headwater.core.text import many
@@ -29,7 +30,7 @@ def ledger(*, overlaps: Overlaps, cases: list[Path], hashes: list[Path], ledger:
     unexcused = leaks[leaks["excuse"] == ""]
     if len(unexcused):
         # Snakemake deletes the outputs of a failed job; this copy stays
-        write_text(unexcused.to_csv(index=False), refused)
+        write_text(as_csv(unexcused), refused)
         first = unexcused.iloc[0]
         shown = [leakage.in_words(row) for _, row in unexcused.head(SHOWN).iterrows()]
         shown += ["..."] if len(unexcused) > SHOWN else []
@@ -40,7 +41,7 @@ def ledger(*, overlaps: Overlaps, cases: list[Path], hashes: list[Path], ledger:
         )
     leakage.LEDGER.write(shared, ledger)
     # names of cases may contain patient numbers, and this file is meant to be shared
-    write_text(shared.drop(columns=["example", "other_example"]).to_csv(index=False), readable)
+    write_text(as_csv(shared.drop(columns=["example", "other_example"])), readable)
     parts = len(overlaps.parts)
     print(f"ledger: {count} cases in {parts} parts, {len(leaks)} excused leaks, no other into a test split")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from headwater.core.characters import visible
 from headwater.core.files import whole, write_json
 from headwater.core.fingerprints import sha256
 from headwater.data import index, preparation
@@ -45,5 +46,5 @@ def prepare(
     made = origin(listed, validation=archive.validation, test=archive.test, seed=archive.split_seed)
     write_json(account(prepared, made=made), split)
     for note in one_class_notes(counts, files=files):
-        print(f"{archive.name}: {note}", flush=True)
+        print(f"{archive.name}: {visible(note)}", flush=True)
     print(f"{archive.name}: {preparation.summary(prepared, rejected=len(refused))}", flush=True)

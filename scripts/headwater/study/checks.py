@@ -1,6 +1,5 @@
 """Mistakes in a config that only several keys together show: undefined names, and parts that contradict each other."""
 
-import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -10,19 +9,12 @@ from headwater.core.records import Choice
 from headwater.study import lineage
 from headwater.study.archive import Archive, usual_window
 from headwater.study.compute import Processes
-from headwater.study.grid import EVERYTHING, Grid
+from headwater.study.grid import Grid
 from headwater.study.source import Source
 
 if TYPE_CHECKING:
     from headwater.study.config import Config
 
-
-NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
-"""Names become folder names and Snakemake wildcards."""
-
-
-NAMED = ("archives", "sources", "datasets", "recipes")
-"""Sections whose entries carry their key as `name`."""
 
 OWN_OF_A_SECOND_READING = {"name", "kind", "images_of", "projections", "window"}
 """Keys that an archive with `images_of` may set itself; all others come from the archive whose images it uses."""
@@ -31,7 +23,6 @@ OWN_OF_A_SECOND_READING = {"name", "kind", "images_of", "projections", "window"}
 def mistakes(config: "Config") -> Iterable[str]:
     """One line for each mistake that pydantic, which sees one key at a time, cannot find."""
     checks = (
-        _bad_names,
         _unknown_plugins,
         _unknown_trackers,
         _undefined_names,
@@ -49,25 +40,6 @@ def mistakes(config: "Config") -> Iterable[str]:
         _bad_controls,
     )
     return (line for check in checks for line in check(config))
-
-
-def _bad_names(config: "Config") -> Iterable[str]:
-    """Names that cannot be a folder or are reserved, and seeds that are not distinct."""
-    for section in ("archives", "sources", "datasets", "recipes", "reductions"):
-        for name in getattr(config, section):
-            if not re.fullmatch(NAME, name):
-                yield f"{section}.{name}: use letters, digits, _ and - in names"
-    for section in NAMED:
-        for name, entry in getattr(config, section).items():
-            if entry.name != name:
-                yield f"{section}.{name}.name: the key is the name; remove `name: {entry.name}`"
-    if config.reductions.get("everything", EVERYTHING) != EVERYTHING:
-        yield "reductions.everything: the name is reserved for the whole corpus; choose another name"
-    if "macro" in config.datasets:
-        # the tables write the mean over labels as label `macro`
-        yield "datasets.macro: the name is reserved for the mean over labels; choose another name"
-    if len(set(config.seeds)) < len(config.seeds) or min(config.seeds) < 0:
-        yield f"seeds: must be distinct whole numbers >= 0 (got {list(config.seeds)})"
 
 
 def _unknown_plugins(config: "Config") -> Iterable[str]:

@@ -1,12 +1,12 @@
 """Mistakes in the `comparison` of a config: the reference, subsets of labels, and the statistical method."""
 
 import math
-import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from headwater.core import registry
-from headwater.study.checks import NAME, missing
+from headwater.study.checks import missing
+from headwater.study.text_checks import unfit
 
 if TYPE_CHECKING:
     from headwater.study.config import Config
@@ -48,8 +48,7 @@ def _bad_subsets(config: "Config") -> Iterable[str]:
     """Subsets with a bad name, of undefined datasets, or of labels that a dataset does not list."""
     for name, by_dataset in config.comparison.subsets.items():
         place = f"comparison.subsets.{name}"
-        if not re.fullmatch(NAME, name):
-            yield f"{place}: use letters, digits, _ and - in names"
+        yield from (f"{place}: {why}" for why in unfit(name))
         for dataset, labels in by_dataset.items():
             yield from missing(place, dataset, config.datasets)
             listed = config.datasets[dataset].listed if dataset in config.datasets else ()

@@ -11,10 +11,9 @@ from pydantic import Field
 from headwater.core import registry
 from headwater.core.errors import UserError
 from headwater.core.records import Choice, Record
-from headwater.study import checks, comparison_checks, target_checks
+from headwater.study import checks, comparison_checks, target_checks, text_checks
 from headwater.study import source_matrix as source_grids
 from headwater.study.archive import Archive, Dataset, window_of
-from headwater.study.checks import NAMED
 from headwater.study.comparison import Comparing
 from headwater.study.compute import Compute
 from headwater.study.grid import EVERYTHING, Grid
@@ -22,6 +21,7 @@ from headwater.study.leaks import Leaks
 from headwater.study.recipe import Recipe
 from headwater.study.source import Controls, Probe, Source
 from headwater.study.source_matrix import SourceGrid
+from headwater.study.text_checks import NAMED
 from headwater.study.tracking import Tracking
 
 USUAL_DECAY = {"adam": 0.0, "sgd": 0.0, "lars": 1e-6}
@@ -30,6 +30,9 @@ USUAL_DECAY = {"adam": 0.0, "sgd": 0.0, "lars": 1e-6}
 
 UNWRITTEN = ("name", "control", "of", "seen")
 """Fields of records that are filled in from other parts of the config; no config sets them."""
+
+
+CHECKS = (text_checks, checks, target_checks, comparison_checks)
 
 
 class Config(Record):
@@ -98,12 +101,12 @@ class Config(Record):
 def read(path: Path) -> Config:
     """The config in a YAML file."""
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(
             "there is no such config file", file=path, remedy="give the path of your study's config"
         ) from None
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"the config cannot be read: {error}", file=path, remedy="correct the YAML") from None
     if not isinstance(content, dict):
         raise UserError("the config has no `key: value` lines", file=path, remedy="see config/README.md")
@@ -117,7 +120,7 @@ def load(content: dict[str, Any], *, file: Path | str = "config") -> Config:
         config = Config.model_validate(_filled_in(whole))
     except pydantic.ValidationError as error:
         raise _as_error(source_grids.located(registry.mistakes(error, Config), places), file) from None
-    mistakes = [*checks.mistakes(config), *target_checks.mistakes(config), *comparison_checks.mistakes(config)]
+    mistakes = [line for check in CHECKS for line in check.mistakes(config)]
     mistakes += source_grids.clashes(config.source_grids, sources=config.sources, places=places)
     if mistakes:
         raise _as_error(source_grids.located(mistakes, places), file)

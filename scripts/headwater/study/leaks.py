@@ -1,8 +1,8 @@
 """Overlaps between training and test data, and which of them a study accepts."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from headwater.core.records import Record
 
@@ -20,6 +20,12 @@ class Excuse(Record):
     one may be a source with adopted weights."""
     reason: str = Field(min_length=10)
     """Why it is acceptable; it is printed below the tables."""
+
+    @field_validator("reason", mode="before")
+    @classmethod
+    def _one_line(cls, reason: Any) -> Any:
+        """A reason written over several lines, as YAML allows, on one."""
+        return " ".join(reason.split()) if isinstance(reason, str) else reason
 
 
 class Leaks(Record):

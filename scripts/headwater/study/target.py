@@ -5,6 +5,9 @@ from collections.abc import Iterable, Mapping
 from headwater.core import registry
 from headwater.core.records import Record
 
+MEAN = "macro"
+"""What stands for a label where a number is the mean over labels."""
+
 UNNAMED = ""
 """What stands for the name of a dataset's target where it has only one."""
 

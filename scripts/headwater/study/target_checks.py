@@ -1,6 +1,5 @@
 """Mistakes in what a config asks of networks: targets, their tasks and labels, and the metrics that must fit them."""
 
-import re
 from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -9,7 +8,8 @@ from headwater.core import registry
 from headwater.core.errors import did_you_mean
 from headwater.study import target as targets
 from headwater.study.archive import Dataset
-from headwater.study.checks import NAME, missing
+from headwater.study.checks import missing
+from headwater.study.text_checks import unfit
 
 if TYPE_CHECKING:
     from headwater.study.config import Config
@@ -53,8 +53,7 @@ def _bad_names(config: "Config") -> Iterable[str]:
     for name, dataset in config.datasets.items():
         for target in dataset.targets:
             place = f"datasets.{name}.targets.{target}"
-            if not re.fullmatch(NAME, target):
-                yield f"{place}: use letters, digits, _ and - in names"
+            yield from (f"{place}: {why}" for why in unfit(target))
             if target in config.comparison.subsets:
                 yield f"{place}: comparison.subsets has one of that name, and each gets a macro; rename one of them"
 

@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from pydantic import Field
+
 from headwater.core.records import Record
 
 
@@ -10,8 +12,8 @@ class Tracking(Record):
 
     wandb: Literal["disabled", "offline", "online"] = "disabled"
     """Weights & Biases: nothing, files to sync later, or live. Nothing leaves the machine unless this says online."""
-    project: str = "headwater"
-    """The project's name at Weights & Biases."""
+    project: str = Field("headwater", pattern=r"^[^/\\#?%:]{1,128}$")
+    """The project's name at Weights & Biases, which allows none of / \\ # ? % : in it."""
     entity: str | None = None
     """The account or team at Weights & Biases; none uses your default."""
     also: tuple[str, ...] = ()

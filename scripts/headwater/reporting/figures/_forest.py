@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from headwater.reporting import formatting
-from headwater.reporting.drawing import INK, LOOK, as_svg, behind, colours_of
+from headwater.reporting.drawing import INK, LOOK, as_svg, behind, colours_of, growth
 from headwater.study.grid import Grid
 
 
@@ -44,7 +44,8 @@ def drawn(rows: pd.DataFrame, *, colours: dict[str, str], xlabel: str) -> str:
     panels = list(dict.fromkeys(rows["panel"]))
     lines = _lines(rows)
     with mpl.rc_context(LOOK | {"svg.hashsalt": "forest"}):
-        figure = Figure(figsize=(4.2 + 3.6 * len(panels), 0.9 + 0.21 * len(lines)), layout="constrained")
+        width = 4.2 + 3.6 * len(panels) + growth(group if name is None else name for group, name in lines)
+        figure = Figure(figsize=(width, 0.9 + 0.21 * len(lines)), layout="constrained")
         axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
         for panel, ax in zip(panels, axes, strict=True):
             _forest_panel(ax, rows[rows["panel"] == panel], lines=lines, colours=colours)

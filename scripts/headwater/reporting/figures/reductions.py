@@ -43,7 +43,8 @@ def drawn(values: pd.DataFrame, *, grid: Grid) -> str:
     panels = list(dict.fromkeys(zip(values["metric"], values["recipe"], strict=True)))
     swept = len(set(values["distance"].dropna())) > 1
     titles = formatting.titles(grid)
-    with mpl.rc_context(LOOK | {"svg.hashsalt": "reductions"}):
+    # the ticks of a logarithmic axis are formulas; no word of this figure holds a $
+    with mpl.rc_context(LOOK | {"svg.hashsalt": "reductions", "text.parse_math": True}):
         figure = Figure(figsize=(7.4, 3.2 * len(panels)), layout="constrained")
         axes = figure.subplots(len(panels), 1 + swept, squeeze=False)
         for (metric, recipe), row in zip(panels, axes, strict=True):

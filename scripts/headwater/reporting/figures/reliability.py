@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from headwater.evaluation.seed_groups import RAW, SCALED
 from headwater.reporting import diagnostics
 from headwater.reporting.artefacts import FigureCard
-from headwater.reporting.drawing import COLOURS, DASHES, LOOK, RULE, as_svg, behind, colours_of
+from headwater.reporting.drawing import COLOURS, DASHES, LOOK, RULE, as_svg, as_title, behind, colours_of
 from headwater.reporting.results import StudyResults
 from headwater.study.grid import Grid
 
@@ -63,7 +63,7 @@ def drawn(panels: list[tuple[str, pd.DataFrame]], *, colours: dict[str, str]) ->
             ax.set_visible(False)
         for (title, points), ax in zip(panels, axes[: len(panels)], strict=True):
             _panel(ax, points, colours=colours)
-            ax.set_title(title, fontsize=9, fontweight="bold", loc="left")
+            ax.set_title(as_title(title), fontsize=9, fontweight="bold", loc="left")
         figure.supxlabel("mean predicted probability", fontsize=9)
         figure.supylabel("observed share", fontsize=9)
         handles, names = axes[0].get_legend_handles_labels()

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from headwater.data.tables import MACRO
 from headwater.reporting.artefacts import FigureCard
-from headwater.reporting.drawing import COLOURS, DASHES, LOOK, RULE, as_svg, behind, colours_of
+from headwater.reporting.drawing import COLOURS, DASHES, LOOK, RULE, as_svg, as_title, behind, colours_of
 from headwater.reporting.results import StudyResults
 from headwater.study.grid import Grid
 
@@ -61,7 +61,7 @@ def drawn(curves: pd.DataFrame, *, panels: list[tuple[str, str, list[str]]], col
         for (title, recipe, labels), ax in zip(panels, axes[: len(panels)], strict=True):
             shown = curves[(curves["recipe"] == recipe) & curves["label"].isin(labels)]
             _roc_panel(ax, shown, colours=colours)
-            ax.set_title(title, fontsize=9, fontweight="bold", loc="left")
+            ax.set_title(as_title(title), fontsize=9, fontweight="bold", loc="left")
         figure.supxlabel("false positive rate", fontsize=9)
         figure.supylabel("true positive rate", fontsize=9)
         handles, names = axes[0].get_legend_handles_labels()

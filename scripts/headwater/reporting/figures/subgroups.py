@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from headwater.core.characters import visible
 from headwater.data.tables import MACRO
 from headwater.reporting import diagnostics, formatting
 from headwater.reporting.artefacts import FigureCard
@@ -35,7 +36,8 @@ def drawn(groups: pd.DataFrame, *, grid: Grid) -> str:
         {
             "panel": [title + behind(row.recipe, grid) for row in groups.itertuples()],
             "group": [
-                f"{row.characteristic} {row.group}, {row.patients} patients ({row.note})" for row in groups.itertuples()
+                f"{row.characteristic} {visible(row.group)}, {row.patients} patients ({row.note})"
+                for row in groups.itertuples()
             ],
             "name": groups["source"],
             "source": groups["source"],
