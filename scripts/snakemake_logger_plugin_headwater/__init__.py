@@ -45,8 +45,14 @@ class LogHandler(LogHandlerBase):
 
     def before_the_first_job(self) -> None:
         """Print which finished products are about to be replaced."""
+        from headwater.core.errors import UserError
+
         jobs = [job for job in self.workflow.dag.needrun_jobs() if job.output]
-        _print(self._replaced({str(job.output[0]) for job in jobs}), file=sys.stderr)
+        try:
+            _print(self._replaced({str(job.output[0]) for job in jobs}), file=sys.stderr)
+        except UserError as refusal:
+            # what products took is a service, and no reason to stop a study
+            _print(f"What is replaced cannot be told: {refusal}", file=sys.stderr)
 
     def close(self) -> None:
         """Print the last word, once; Snakemake closes its handlers last of all."""

@@ -13,6 +13,7 @@ import yaml
 import golden_plan
 from headwater.cluster import product_lock, rule_door
 from headwater.planning import outdated
+from headwater.planning.overview import overview
 from headwater.planning.runtime_estimate import Estimate
 from headwater.study import config as study_config
 from headwater.study import settings
@@ -142,6 +143,18 @@ def test_what_is_replaced_is_all_that_rests_on_what_is_outdated(finished: Path):
     said = outdated.replaced(estimate, products)
     assert "the finished products of 11 jobs: 1 prepare, 1 ledger, 4 finetune (2:00:00 of work), 2 predict" in said
     assert outdated.replaced(estimate, set()) == ""
+
+
+def test_the_plan_says_what_is_replaced(finished: Path, capsys: pytest.CaptureFixture):
+    file, config = finished / "config.yaml", small_config()
+    file.write_text(yaml.safe_dump(config, sort_keys=False))
+    overview(file, folder=finished)
+    assert "replaced" not in capsys.readouterr().out
+    config["archives"]["chestxray14"]["size"] = 48
+    file.write_text(yaml.safe_dump(config, sort_keys=False))
+    overview(file, folder=finished)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Made again, and replaced: the finished products of 11 jobs: 1 prepare, 1 ledger, 4 finetune" in said
 
 
 def every_rule() -> dict:
