@@ -11,8 +11,9 @@ from snakemake.utils import min_version
 
 min_version("9.8")
 
-# a config given on the command line replaces the demo's; the two are not merged
-if not workflow.configfiles:
+# a config given on the command line replaces the demo's; the two are not merged. A job on a cluster is given the copy
+# of the config by which it was planned
+if not workflow.configfiles and "copy_of_config" not in config:
 
     configfile: "config/config.yaml"
 
@@ -36,9 +37,13 @@ onstart:
     # the SLURM executor marks all its jobs with this name; other executors have none
     name = getattr(getattr(workflow.scheduler, "_executor", None), "run_uuid", None)
     try:
-        session.begin(GRAPH, local=workflow.local_exec, session=name)
+        copy = session.begin(GRAPH, content=config, local=workflow.local_exec, session=name)
     except UserError as error:
         sys.exit(f"headwater: {error}")
+    # what Snakemake would give to jobs on a cluster: these files and options; the copy includes them
+    workflow.config_settings.configfiles = []
+    workflow.config_settings.config_args = config_copy.for_jobs(copy)
+    LAST_WORD.before_the_first_job()
 
 
 onsuccess:

@@ -1,6 +1,6 @@
 """Rule door, called by Snakemake: compare all sources on one dataset."""
 
-from headwater.core.command_line import door
+from headwater.cluster.rule_door import door
 from headwater.stages.compare import compare
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Rule door, called by Snakemake: compare networks on a dataset that they were not fitted to (external validation)."""
 
-from headwater.core.command_line import door
+from headwater.cluster.rule_door import door
 from headwater.stages.cross import cross
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Rule door, called by Snakemake: list the patients, examinations and images that parts of a study share."""
 
-from headwater.core.command_line import door
+from headwater.cluster.rule_door import door
 from headwater.stages.ledger import ledger
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Rule door, called by Snakemake: read an archive's images and labels once."""
 
-from headwater.core.command_line import door
+from headwater.cluster.rule_door import door
 from headwater.stages.prepare import prepare
 
 if __name__ == "__main__":

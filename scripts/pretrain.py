@@ -1,6 +1,6 @@
 """Rule door, called by Snakemake: pre-train a network on the images of a corpus."""
 
-from headwater.core.command_line import door
+from headwater.cluster.rule_door import door
 from headwater.stages.pretrain import pretrain
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Rule door, called by Snakemake: choose the images of a corpus for pre-training."""
 
-from headwater.core.command_line import door
+from headwater.cluster.rule_door import door
 from headwater.stages.reduce import reduce
 
 if __name__ == "__main__":

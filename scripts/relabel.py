@@ -1,6 +1,6 @@
 """Rule door, called by Snakemake: read the labels of relabelled images by another policy."""
 
-from headwater.core.command_line import door
+from headwater.cluster.rule_door import door
 from headwater.stages.relabel import relabel
 
 if __name__ == "__main__":

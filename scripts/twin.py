@@ -1,6 +1,6 @@
 """Rule door, called by Snakemake: make a synthetic archive; for people, headwater twin."""
 
-from headwater.core.command_line import door
+from headwater.cluster.rule_door import door
 from headwater.stages.twin import twin
 
 if __name__ == "__main__":

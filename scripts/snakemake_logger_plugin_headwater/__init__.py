@@ -1,5 +1,7 @@
-"""A logger plugin of Snakemake that ends a dry run with the price of what it plans, and changes nothing else."""
+"""A logger plugin of Snakemake with the last word: what a plan costs and replaces, and what a run left undone."""
 
+import os
+import sys
 import textwrap
 from logging import LogRecord, getLogger
 from pathlib import Path
@@ -10,9 +12,12 @@ from snakemake_interface_logger_plugins.common import LogEvent
 
 WIDTH = 120
 
+UNFINISHED = 2
+"""The exit code of a run in continuous integration that leaves something undone."""
+
 
 class LogHandler(LogHandlerBase):
-    """Notes which jobs a dry run plans and, when Snakemake ends, prints what they take; silent in all other runs.
+    """Notes which jobs are planned and, when Snakemake ends, prints its word on the study of the Snakefile.
 
     The Snakefile attaches one, so that no flag is needed; `snakemake --logger headwater` does the same.
     """
@@ -22,7 +27,9 @@ class LogHandler(LogHandlerBase):
 
     def __post_init__(self) -> None:
         """Begin with nothing planned."""
-        self.plan: Any = None
+        self.graph: Any = None
+        self.workflow: Any = None
+        self.spoken = False
         self.planned: set[str] = set()
         self.made.append(self)
 
@@ -31,20 +38,69 @@ class LogHandler(LogHandlerBase):
         if getattr(record, "event", None) == LogEvent.JOB_INFO and record.output:
             self.planned.add(record.output[0])
 
-    def close(self) -> None:
-        """Print the price, once; Snakemake closes its handlers last of all."""
-        if self.plan is not None and self.planned and self.common_settings.dryrun:
-            # only here, because Snakemake imports every plugin at every start
-            from headwater.core.errors import UserError
-            from headwater.planning import runtime_estimate
+    @property
+    def repeats_outdated(self) -> bool:
+        """Whether Snakemake was asked to repeat jobs whose parameters have changed."""
+        return "params" in {trigger.item_to_choice() for trigger in self.workflow.rerun_triggers}
 
-            try:
-                said = runtime_estimate.price(runtime_estimate.estimated(self.plan, folder=Path()), self.planned)
-            except UserError as refusal:
-                said = f"The plan cannot be priced: {refusal}"
-            print("\n" + textwrap.fill(said, width=WIDTH, break_on_hyphens=False), flush=True)
-        self.planned = set()
+    def before_the_first_job(self) -> None:
+        """Print which finished products are about to be replaced."""
+        from headwater.core.errors import UserError
+
+        jobs = [job for job in self.workflow.dag.needrun_jobs() if job.output]
+        try:
+            _print(self._replaced({str(job.output[0]) for job in jobs}), file=sys.stderr)
+        except UserError as refusal:
+            # what products took is a service, and no reason to stop a study
+            _print(f"What is replaced cannot be told: {refusal}", file=sys.stderr)
+
+    def close(self) -> None:
+        """Print the last word, once; Snakemake closes its handlers last of all."""
+        # without a scheduler Snakemake has planned nothing: it was locked, or asked for something else
+        spoken, self.spoken = self.spoken, True
+        if not spoken and getattr(self.workflow, "scheduler", None) is not None:
+            if self.common_settings.dryrun:
+                self._price()
+            elif not self.workflow.touch and (undone := self._left_undone()):
+                print("\n".join(f"headwater: {line}" for line in undone), file=sys.stderr, flush=True)
+                if os.environ.get("CI", "").lower() not in ("", "0", "false"):
+                    sys.exit(UNFINISHED)
         super().close()
+
+    def _price(self) -> None:
+        """Print what the planned jobs take, and which finished products they replace."""
+        # here, because Snakemake imports every plugin at every start
+        from headwater.core.errors import UserError
+        from headwater.planning import runtime_estimate
+
+        try:
+            if self.planned:
+                estimate = runtime_estimate.estimated(self.graph.config, folder=Path())
+                _print(runtime_estimate.price(estimate, self.planned))
+                _print(self._replaced(self.planned))
+        except UserError as refusal:
+            _print(f"The plan cannot be priced: {refusal}")
+        if not self.repeats_outdated:
+            _print("\n".join(self._left_undone()))
+
+    def _replaced(self, products: set[str]) -> str:
+        """A sentence on those products that are there already; empty if there are none."""
+        from headwater.planning import outdated, runtime_estimate
+
+        there = {product for product in products if Path(product).is_file()}
+        if not there:
+            return ""
+        return outdated.replaced(runtime_estimate.estimated(self.graph.config, folder=Path()), there)
+
+    def _left_undone(self) -> list[str]:
+        """What the report lacks, if it was asked for."""
+        from headwater.planning import outdated
+
+        asked = self.workflow.dag_settings
+        if asked.until or asked.omit_from or (asked.targets and "all" not in asked.targets):
+            return []
+        without = "leave out --rerun-triggers, or name params among them"
+        return outdated.left_undone(self.graph, remedy="run snakemake again" if self.repeats_outdated else without)
 
     @property
     def writes_to_stream(self) -> bool:
@@ -72,8 +128,17 @@ class LogHandler(LogHandlerBase):
         return False
 
 
-def priced(plan: Any, *, settings: Any) -> None:
-    """Have a dry run of a plan end with its price: by the handler that `--logger headwater` made, else by one more."""
+def has_last_word(graph: Any, *, workflow: Any) -> LogHandler:
+    """The handler that `--logger headwater` made, else one more; it now speaks of this job graph."""
     if not LogHandler.made:
-        getLogger("snakemake.logging").addHandler(LogHandler(settings, None))
-    LogHandler.made[0].plan = plan
+        getLogger("snakemake.logging").addHandler(LogHandler(workflow.output_settings, None))
+    handler = LogHandler.made[0]
+    handler.graph, handler.workflow = graph, workflow
+    return handler
+
+
+def _print(text: str, *, file: Any = None) -> None:
+    """Print a paragraph after an empty line, unless it is empty."""
+    if text:
+        lines = [textwrap.fill(line, width=WIDTH, break_on_hyphens=False) for line in text.splitlines()]
+        print("\n" + "\n".join(lines), file=file, flush=True)

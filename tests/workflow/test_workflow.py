@@ -108,8 +108,10 @@ def test_another_comparison_repeats_no_training(finished, change):
 def test_predictions_of_runs_with_other_settings_are_not_compared(finished, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(finished, folder)
-    # nothing is left by which Snakemake could tell that the runs had another learning rate
+    # nothing is left that tells that the runs had another learning rate
     shutil.rmtree(folder / ".snakemake" / "metadata")
+    for record in (folder / "results").rglob(".*.made.json"):
+        record.unlink()
     config = small_config()
     config["recipes"]["finetune"]["training"]["lr"] = 5e-3
     (folder / "results" / "report" / "index.html").unlink()
@@ -117,6 +119,48 @@ def test_predictions_of_runs_with_other_settings_are_not_compared(finished, tmp_
     assert refused.returncode != 0 and "was compared with other settings" in refused.stdout + refused.stderr
     refused = snakemake(folder, "--forcerun", "compare", config=config, check=False)
     assert refused.returncode != 0 and "is of a run with other settings" in refused.stdout + refused.stderr
+
+
+FORGOTTEN = {
+    "seeds": (lambda config: config.update(seeds=[0, 1, 2]), {"finetune": 2, "predict": 2}),
+    "metric": (lambda config: config["comparison"].update(metrics=["auroc", "average_precision"]), {}),
+    "size": (
+        lambda config: config["archives"]["chestxray14"].update(size=48),
+        {"prepare": 1, "ledger": 1, "finetune": 4, "predict": 2},
+    ),
+}
+"""Changes of the config, and the jobs besides the last ones that they need."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FORGOTTEN)
+def test_what_snakemake_has_forgotten_is_repeated_all_the_same(finished, tmp_path, name):
+    change, jobs = FORGOTTEN[name]
+    folder, config = tmp_path / "copy", small_config()
+    shutil.copytree(finished, folder, ignore=shutil.ignore_patterns(".snakemake"))
+    assert planned(folder, config=config) == {}
+    change(config)
+    output = snakemake(folder, "-n", "--quiet", "rules", config=config).stdout
+    assert "Made again, and replaced: the finished products of " in output
+    assert planned(folder, config=config) == {"all": 1, **jobs, "compare": 1, "examine": 1, "report": 1}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FORGOTTEN)
+def test_what_is_not_to_be_repeated_is_told_at_the_end(finished, tmp_path, monkeypatch, name):
+    folder, config = tmp_path / "copy", small_config()
+    shutil.copytree(finished, folder)
+    FORGOTTEN[name][0](config)
+    monkeypatch.delenv("CI", raising=False)
+    for given, code in ((None, 0), ("true", 2), ("false", 0)):
+        if given:
+            monkeypatch.setenv("CI", given)
+        process = snakemake(folder, "--rerun-triggers", "mtime", config=config, check=False)
+        assert process.returncode == code
+        lines = [line for line in process.stderr.splitlines() if line.startswith("headwater:")]
+        assert len(lines) == 2 and name in lines[0] and lines[0].startswith("headwater: results/report/index.html: ")
+        assert all(line.endswith("; leave out --rerun-triggers, or name params among them") for line in lines)
+    assert not (folder / "results" / "runs" / "chestxray14" / "random" / "finetune" / "seed2").exists()
 
 
 @pytest.mark.slow

@@ -1,24 +1,10 @@
 # Parts of commands that differ between jobs: records quoted for the shell, and arguments that only some jobs have.
 
 
-def looking_at(wildcards):
-    """The record of a source that sees an archive's images through the archive's window."""
-    window = window_of(GRID.archive(wildcards.archive))
-    return GRID.source(wildcards.source).model_copy(update={"seen": window})
-
-
 def reduced_with(wildcards, input):
     """The arguments for a reduction's inputs that only some reductions have."""
     inputs = {"--like": input.like, "--features": input.features}
     return " ".join(f"{flag} {quote(files[0])}" for flag, files in inputs.items() if files)
-
-
-def size_of_encoder(wildcards):
-    """The image size that a source's network is built for: its corpus's, or the largest of the datasets'."""
-    source = GRID.source(wildcards.source)
-    if source.corpus:
-        return GRID.archive(source.corpus).size
-    return max(GRID.archive(dataset.archive).size for dataset in GRID.datasets)
 
 
 def besides(wildcards, input):

@@ -2,6 +2,8 @@
 
 
 rule twin:
+    input:
+        needed("twin"),
     output:
         **made("twin"),
     log:
@@ -77,7 +79,7 @@ rule embed:
         gpu=ASKED_TO_PREDICT["gpu"],
         launch=ASKED_TO_PREDICT["launch"],
     params:
-        source=lambda wildcards: quote(looking_at(wildcards).as_json()),
+        source=lambda wildcards: quote(GRAPH.looking_at(wildcards.archive, wildcards.source).as_json()),
         encoder=encoder_given,
     shell:
         training_door("embed") + "--source {params.source} --cases {input.cases} --images {input.images}"

@@ -18,16 +18,16 @@ os.environ |= {"PATH": os.pathsep.join([str(Path(sys.executable).parent), *os.ge
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
-from headwater.cluster import session
+from headwater.cluster import config_copy, session
 from headwater.core.errors import UserError
-from headwater.planning import preflight
+from headwater.planning import outdated, preflight
 from headwater.study import config as study_config, lineage, paths
-from headwater.study.archive import window_of
 from headwater.study.compute import Processes
 from headwater.study.job_graph import JobGraph
 
 try:
-    CONFIG = study_config.load(config, file=", ".join(map(str, workflow.configfiles)))
+    content = config if workflow.is_main_process else config_copy.in_job(config)
+    CONFIG = study_config.load(content, file=", ".join(map(str, workflow.configfiles)))
     # only in the Snakemake that was started: each job reads this file twice, and need not repeat the check
     if workflow.is_main_process:
         preflight.check(CONFIG)
@@ -35,14 +35,12 @@ except UserError as error:
     print(f"headwater: {error}", file=sys.stderr)
     sys.exit(2)
 
-# `snakemake -n` ends with the estimated hours of what it plans
-if workflow.output_settings.dryrun and workflow.is_main_process:
-    from snakemake_logger_plugin_headwater import priced
-
-    priced(CONFIG, settings=workflow.output_settings)
-
 GRAPH = JobGraph(CONFIG, label_files=preflight.label_files)
 GRID, PATHS = GRAPH.grid, GRAPH.paths
+if workflow.is_main_process:
+    from snakemake_logger_plugin_headwater import has_last_word
+
+    LAST_WORD = has_last_word(GRAPH, workflow=workflow)
 SCRIPTS = os.path.relpath(Path(workflow.basedir) / "scripts")
 ENVIRONMENT = str(Path(workflow.basedir) / "envs" / "headwater.yaml")
 
@@ -75,7 +73,25 @@ def looked_at_once(function):
 
 def needed(rule):
     """The inputs of a job from the job graph; one function for all, because Snakemake inspects each for every job."""
-    return unpack(looked_at_once(lambda wildcards: GRAPH.looked_up(rule, wildcards)))
+    return unpack(looked_at_once(lambda wildcards: inputs_of(rule, wildcards)))
+
+
+def inputs_of(rule, wildcards):
+    """The same, once Snakemake knows whether the job's products were made with other settings than the config's."""
+    # an input function, because this is the first that Snakemake asks when it has begun to plan
+    named = {name: getattr(wildcards, name) for name in GRAPH.rules[rule].wildcards}
+    if REPEATS_OUTDATED() and outdated.differences(GRAPH, rule, named):
+        workflow.dag.forcefiles.add(GRAPH.rules[rule].product.format_map(named))
+    return GRAPH.looked_up(rule, wildcards)
+
+
+@cache
+def REPEATS_OUTDATED():
+    """Whether products with other settings are made again, even those of which Snakemake has forgotten the settings.
+
+    Not if `--rerun-triggers` leaves out `params`; what is outdated is then told at the end.
+    """
+    return workflow.is_main_process and LAST_WORD.repeats_outdated
 
 
 def made(rule):

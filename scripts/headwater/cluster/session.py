@@ -2,15 +2,19 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
-from headwater.cluster import schedulers, waiting
+from headwater.cluster import config_copy, schedulers, waiting
 from headwater.cluster.schedulers import Absent
 from headwater.core.errors import UserError
 from headwater.study.job_graph import JobGraph
 
 
-def begin(graph: JobGraph, *, local: bool, session: str | None) -> None:
-    """Refuse trainings on several nodes if there is only this machine; end jobs that a killed Snakemake has left."""
+def begin(graph: JobGraph, *, content: dict[str, Any], local: bool, session: str | None) -> Path:
+    """Refuse trainings on several nodes if there is only this machine; end jobs that a killed Snakemake has left.
+
+    Gives the copy of the config, whose content is `content`, by which all jobs shall work.
+    """
     config = graph.config
     trainings = [*config.sources.values(), *config.recipes.values()]
     nodes = max(config.compute.of(training.compute).nodes for training in trainings)
@@ -19,7 +23,10 @@ def begin(graph: JobGraph, *, local: bool, session: str | None) -> None:
             f"trainings on several nodes need {schedulers.titles()}",
             remedy=f"set nodes: 1, or say --profile {schedulers.profiles()}",
         )
+    # first, so that a job that starts before it is ended is refused
+    copy = config_copy.keep(content, Path(graph.paths.plans()))
     end_former(Path(graph.paths.sessions()), session=session)
+    return copy
 
 
 def end_former(sessions: Path, *, session: str | None) -> None:

@@ -89,10 +89,10 @@ def locked(folder: Path) -> bool:
 
 def lives_here(folder: Path) -> bool:
     """Whether a Snakemake of this user works in the folder on this machine."""
-    return any(_is_at_work(words) for words in processes.standing_in(str(folder.resolve())))
+    return any(is_at_work(words) for words in processes.standing_in(str(folder.resolve())))
 
 
-def _is_at_work(words: list[str]) -> bool:
+def is_at_work(words: list[str]) -> bool:
     """Whether a command line is that of a Snakemake that runs jobs."""
     started = any(Path(word).name == "snakemake" for word in words[:3])
     return started and not AT_NO_WORK & set(words)

@@ -1,8 +1,11 @@
 """Atomic writing of files (complete or absent), and JSON."""
 
+import glob
 import json
 import os
+import re
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +31,13 @@ def whole(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_temporaries(path: Path) -> None:
+    """Remove the temporary files and folders of writers of `path` that were killed; nobody may be writing it."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        if re.fullmatch(r"[0-9a-f]{8}", left.name.removeprefix(f".{path.name}.").removesuffix(path.suffix)):
+            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
 
 
 def write_text(text: str, path: Path) -> None:

@@ -53,6 +53,18 @@ def lives(mark: str) -> bool:
     return running is not None and abs(running.birth - float(birth)) < SAME_BIRTH
 
 
+def above() -> Iterator[tuple[Process, list[str]]]:
+    """The processes that this one descends from, and their command lines; the parent first."""
+    for handle in psutil.Process().parents():
+        try:
+            running, words = process(handle.pid), handle.cmdline()
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            return
+        if running is None:
+            return
+        yield running, words
+
+
 def of_session(session: int) -> Iterator[Process]:
     """The processes of a session except its leader."""
     for running in map(process, psutil.pids()):

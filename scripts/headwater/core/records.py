@@ -18,7 +18,7 @@ class Record(BaseModel):
 
     def as_json(self) -> str:
         """This record as one line of JSON, keys sorted, defaults left out."""
-        return json.dumps(self.model_dump(mode="json", exclude_defaults=True), sort_keys=True, separators=(",", ":"))
+        return json.dumps(plain(self), sort_keys=True, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -46,3 +46,10 @@ class Choice(Record):
             rest = {key: option for key, option in value.items() if key != "name"}
             return {"name": value["name"], "options": rest} if rest else value
         return value
+
+
+def plain(value: Any) -> Any:
+    """A record as JSON has it, defaults left out; a list of them likewise, and any other value as it is."""
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    return value.model_dump(mode="json", exclude_defaults=True) if isinstance(value, Record) else value

@@ -12,14 +12,14 @@ import pandas as pd
 from headwater.core import registry, text
 from headwater.core.errors import UserError
 from headwater.data import cards
-from headwater.planning import cost, preflight, runtime_estimate, timing_profile
+from headwater.planning import cost, outdated, preflight, runtime_estimate, timing_profile
 from headwater.planning.runtime_estimate import Estimate
 from headwater.planning.timing_profile import TimingProfile
 from headwater.study import config as study_config
 from headwater.study import shared_labels
 from headwater.study.archive import Archive
 from headwater.study.config import Config
-from headwater.study.job_graph import Job
+from headwater.study.job_graph import Job, JobGraph
 from headwater.study.paths import Paths
 
 DEMO = Path("config/config.yaml")
@@ -45,7 +45,7 @@ class DiskUse:
 
 
 def overview(config: Path = DEMO, *, trainings: int = 1, folder: Path = Path()) -> None:
-    """Show a whole study on one page: jobs per rule, hours, disk, licences and what is missing.
+    """Show a whole study on one page: jobs per rule, hours, what is replaced, disk, licences and what is missing.
 
     Exits with 2 if anything is missing.
 
@@ -63,6 +63,8 @@ def overview(config: Path = DEMO, *, trainings: int = 1, folder: Path = Path()) 
     print(textwrap.fill(runtime_estimate.explained(runtimes, trainings=trainings), width=WIDTH), end="\n\n")
     if runtimes.each:
         print(text.as_text(wall_times(runtimes, trainings=trainings)), end="\n\n")
+    if words := _replaced(plan, runtimes, folder=folder):
+        print(textwrap.fill(words, width=WIDTH, break_on_hyphens=False), end="\n\n")
     print(text.as_text(disk_table(disk(plan, runtimes, trainings=trainings, folder=folder))), end="\n\n")
     print("\n".join(licences(plan)), end="\n\n")
     if not missing and plan.comparison.external:
@@ -73,6 +75,12 @@ def overview(config: Path = DEMO, *, trainings: int = 1, folder: Path = Path()) 
         verb = "is" if len(missing) == 1 else "are"
         what = f"{text.many(len(missing), 'thing')} {verb} missing"
         raise UserError(what, file=config, remedy="see the end of the page")
+
+
+def _replaced(plan: Config, runtimes: Estimate, *, folder: Path) -> str:
+    """A sentence on finished products that the next start of Snakemake replaces; empty if there are none."""
+    products = outdated.to_be_replaced(JobGraph(plan), runtimes.jobs, folder=folder)
+    return outdated.replaced(runtimes, products)
 
 
 def _size(plan: Config) -> str:

@@ -12,7 +12,7 @@ from itertools import chain
 from typing import Any, Literal
 
 from headwater.study import shared_labels
-from headwater.study.archive import Archive
+from headwater.study.archive import Archive, window_of
 from headwater.study.config import Config
 from headwater.study.grid import Grid, Run
 from headwater.study.paths import Paths
@@ -86,6 +86,10 @@ class JobGraph:
         return self._look_ups[rule](*[getattr(wildcards, name) for name in self._depends_on[rule]])
 
     # inputs of the jobs of each rule: named as in their commands, in the order in which Snakemake prints them
+
+    def twin(self) -> Inputs:
+        """Nothing: a synthetic archive follows from its settings."""
+        return {}
 
     def prepare(self, archive: str) -> Inputs:
         """The label files of an archive, or the stamp of its twin."""
@@ -224,6 +228,16 @@ class JobGraph:
         """The prepared images of an archive, which may be those of another."""
         return self.paths.images(self.grid.images_of(archive))
 
+    def looking_at(self, archive: str, source: str) -> Source:
+        """The record of a source that sees an archive's images through the archive's window."""
+        return self.grid.source(source).model_copy(update={"seen": window_of(self.grid.archive(archive))})
+
+    def size_of_encoder(self, source: str) -> int:
+        """The image size that a source's network is built for: its corpus's, or the largest of the datasets'."""
+        if corpus := self.grid.source(source).corpus:
+            return self.grid.archive(corpus).size
+        return max(self.grid.archive(dataset.archive).size for dataset in self.grid.datasets)
+
     def _material(self, archive: str) -> Inputs:
         """Cases and images of an archive."""
         return {"cases": self.paths.cases(archive), "images": self.images(archive)}
@@ -250,7 +264,7 @@ class JobGraph:
 
     def jobs(self) -> Iterator[Job]:
         """Every job of the study, each after those that it depends on."""
-        listed = [(rule, wildcards, self._named(rule, wildcards), more) for rule, wildcards, more in self._listed()]
+        listed = [(rule, wildcards, self.named(rule, wildcards), more) for rule, wildcards, more in self._listed()]
         # any product of a job, mapped to its first product, which identifies the job
         maker: dict[str, str] = {}
         for rule, _, named, _ in listed:
@@ -269,7 +283,7 @@ class JobGraph:
             ]
         )
 
-    def _named(self, rule: str, wildcards: tuple[str, ...]) -> dict[str, str]:
+    def named(self, rule: str, wildcards: tuple[str, ...]) -> dict[str, str]:
         """The wildcards of a job by name."""
         return dict(zip(self.rules[rule].wildcards, wildcards, strict=True))
 

@@ -121,6 +121,10 @@ class Paths:
         """The checkpoint of the training whose record has that digest."""
         return f"{self.progress()}/{digest}.pt"
 
+    def plans(self) -> str:
+        """The folder of the configs by which jobs work, a copy for each plan."""
+        return f"{self.progress()}/plans"
+
     def sessions(self) -> str:
         """The folder of the names of Snakemake's jobs on a cluster."""
         return f"{self.progress()}/sessions"
