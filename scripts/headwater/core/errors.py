@@ -16,6 +16,9 @@ FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 INTERRUPTED = 130
 """A shell's exit code for a command ended by Ctrl-C."""
 
+UNNAMED = "cannot be read"
+"""The kind of a mistake whose message may name a case and has no other words."""
+
 MAKE_ROOM = "free some space, and the job goes on from what it has saved"
 
 
@@ -31,6 +34,11 @@ class UserError(Exception):
         if remedy:
             parts.append(remedy)
         super().__init__("; ".join(" ".join(part.split()) for part in parts))
+
+    @property
+    def kind(self) -> str:
+        """What is wrong without any name, so that mistakes of one kind can be counted and shown to others."""
+        return self.nameless or UNNAMED
 
 
 @contextmanager
