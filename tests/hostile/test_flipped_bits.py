@@ -134,14 +134,18 @@ def test_a_flipped_bit_is_refused_wherever_it_lies(folder: Path, name: str):
 
 
 @pytest.mark.parametrize("name", ["images.npy", "hashes.npy", "features.npy"])
-def test_every_bit_of_the_header_of_an_array_counts(folder: Path, name: str):
+def test_every_bit_of_the_header_of_an_array_counts(folder: Path, made: dict[int, Path], name: str):
     file = folder / name
     content = file.read_bytes()
     for bit in range(8 * 128):
         flip(file, content, bit)
-        # two words for the byte order of single bytes, which have none
-        if file.read_bytes().replace(b"'<u1'", b"'|u1'") != content:
-            refused(folder, name)
+        try:
+            READERS[name](folder)
+        except UserError as refusal:
+            assert name in str(refusal) and "\n" not in str(refusal)
+        else:
+            # another word for the order of single bytes, which have none, or another kind of white space
+            assert name == "images.npy" and np.array_equal(np.load(file), np.load(made[1] / name))
 
 
 @pytest.mark.parametrize("name", ["cases.parquet", "predictions.parquet"])

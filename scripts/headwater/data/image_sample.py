@@ -16,7 +16,6 @@ from headwater.core.progress import bar
 from headwater.data.io.forms import form_of, is_known
 
 CRASHED = "crashes its decoder"
-UNREADABLE = "cannot be read"
 
 
 class Specimen(NamedTuple):
@@ -62,7 +61,7 @@ def _specimen(plugin: Any, folder: Path, case: Mapping[str, Any]) -> Specimen:
         pixels = plugin.read_pixels(folder, case)
         age = plugin.read_person(folder, case).get("age") if has_age and hasattr(plugin, "read_person") else 0.0
     except UserError as refusal:
-        return Specimen(problem=refusal.nameless or UNREADABLE, form=form)
+        return Specimen(problem=refusal.kind, form=form)
     # the shape is hashed as well: two images of other proportions may have the same bytes
     digest = hashlib.blake2b(f"{pixels.shape}".encode() + pixels.tobytes(), digest_size=16).hexdigest()
     blank = bool((pixels == pixels.flat[0]).all())
