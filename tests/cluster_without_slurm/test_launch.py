@@ -3,8 +3,10 @@
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -170,3 +172,71 @@ def test_more_gpus_than_there_are_is_refused(monkeypatch: pytest.MonkeyPatch, tm
 def test_where_gpus_are_hidden_none_is_taken(monkeypatch: pytest.MonkeyPatch, named: str):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
     assert launch._own_gpus(1) == {}
+
+
+@pytest.fixture
+def locks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The folder in which locks of GPUs will lie, not made yet; two GPUs may be used."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    return tmp_path / f"headwater-{os.getuid()}"
+
+
+def test_locks_of_gpus_lie_in_a_folder_of_the_user_and_obey_the_umask(locks: Path):
+    before = os.umask(0o077)
+    try:
+        assert launch._own_gpus(1) == {"CUDA_VISIBLE_DEVICES": "0"}
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(locks.stat().st_mode) == 0o700
+    assert {file.name: stat.S_IMODE(file.stat().st_mode) for file in locks.iterdir()} == {
+        "gpu-0.lock": 0o600,
+        "gpu-1.lock": 0o600,
+    }
+
+
+def test_a_link_in_place_of_a_lock_is_not_followed(locks: Path, tmp_path: Path):
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    victim.chmod(0o600)
+    locks.mkdir(mode=0o700)
+    (locks / "gpu-0.lock").symlink_to(victim)
+    with pytest.raises(UserError, match=r"gpu-0\.lock: cannot be opened: .*; remove it"):
+        launch._own_gpus(1)
+    (locks / "gpu-0.lock").unlink()
+    (locks / "gpu-0.lock").symlink_to(tmp_path / "absent")
+    with pytest.raises(UserError, match=r"gpu-0\.lock: cannot be opened"):
+        launch._own_gpus(1)
+    assert victim.read_text() == "mine" and stat.S_IMODE(victim.stat().st_mode) == 0o600
+    assert not (tmp_path / "absent").exists()
+
+
+@pytest.mark.parametrize("planted", ["link", "file", "writable by all"])
+def test_a_folder_of_locks_that_is_not_the_users_alone_is_refused(locks: Path, tmp_path: Path, planted: str):
+    if planted == "link":
+        (tmp_path / "elsewhere").mkdir()
+        locks.symlink_to(tmp_path / "elsewhere")
+    elif planted == "file":
+        locks.touch()
+    else:
+        locks.mkdir()
+        locks.chmod(0o777)
+    with pytest.raises(UserError, match="is not a folder that only you may write to; remove it, or set TMPDIR"):
+        launch._own_gpus(1)
+    assert not (tmp_path / "elsewhere").exists() or not list((tmp_path / "elsewhere").iterdir())
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give files to other users")
+def test_what_another_user_left_is_no_crash(locks: Path, tmp_path: Path):
+    # the locks of versions before lay beside each other, open to all
+    (tmp_path / "headwater-gpu-0.lock").symlink_to("/etc/passwd")
+    (tmp_path / "headwater-gpu-1.lock").touch(mode=0o000)
+    (tmp_path / "headwater-1").mkdir()
+    os.chown(tmp_path / "headwater-1", 1, 1)
+    assert launch._own_gpus(2) == {"CUDA_VISIBLE_DEVICES": "0,1"}
+    locks.rename(tmp_path / "ours")
+    locks.mkdir(mode=0o700)
+    os.chown(locks, 1, 1)
+    with pytest.raises(UserError, match="is not a folder that only you may write to"):
+        launch._own_gpus(1)

@@ -56,6 +56,34 @@ def test_wandb_is_asked_for_only_where_it_is_installed(monkeypatch):
     preflight.check(study_config.load(small_config()))
 
 
+def private(folder: Path, kind: str, *, wandb: str) -> dict:
+    """The small grid with a private archive, whose folder is empty, in place of its twin."""
+    config = copy.deepcopy(small_config()) | {"tracking": {"wandb": wandb}}
+    config["archives"]["chestxray14"].update(kind=kind, folder=str(folder), twin=None)
+    return config
+
+
+@pytest.mark.parametrize("kind", ["own_folder", "mimic_cxr", "padchest", "uka_cxr"])
+def test_curves_of_private_archives_are_not_sent_to_a_server(tmp_path, kind):
+    said = preflight.mistakes(study_config.load(private(tmp_path, kind, wandb="online")))
+    assert (
+        "tracking.wandb: online, but nothing of archives.chestxray14 may go to a server outside; set offline, or"
+        " disabled" in said
+    )
+    for wandb in ("offline", "disabled"):
+        said = preflight.mistakes(study_config.load(private(tmp_path, kind, wandb=wandb)))
+        assert not any("server" in line for line in said)
+
+
+def test_curves_of_twins_and_of_open_archives_may_be_sent(tmp_path):
+    config = copy.deepcopy(small_config()) | {"tracking": {"wandb": "online"}}
+    # an archive that no source and no dataset uses is not read
+    config["archives"]["unused"] = {"kind": "own_folder", "folder": str(tmp_path)}
+    said = preflight.mistakes(study_config.load(config))
+    said += preflight.mistakes(study_config.load(private(tmp_path, "chestxray14", wandb="online")))
+    assert not any("server" in line for line in said)
+
+
 def imported_by(program: str, *, among: set[str]) -> set[str]:
     """Which of these libraries a fresh Python has imported after a program."""
     told = f"{program}\nimport sys; print(*sys.modules)"

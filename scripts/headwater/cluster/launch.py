@@ -9,9 +9,11 @@ import fcntl
 import os
 import shlex
 import signal
+import stat
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from headwater.cluster import run_lock, schedulers
@@ -94,7 +96,8 @@ def _torchrun(options: argparse.Namespace) -> list[str]:
 def _own_gpus(wanted: int) -> dict[str, str]:
     """The variable that restricts a training to GPUs of its own, as soon as enough are free; empty without GPUs.
 
-    A lock on a file reserves a GPU; the kernel releases it when the training ends, however it ends.
+    A lock on a file reserves a GPU among the trainings of one user; the kernel releases it when the training ends,
+    however it ends.
     """
     present = _gpus()
     if not present:
@@ -138,23 +141,37 @@ def _gpus() -> list[str]:
 
 
 def _lock(gpu: str) -> int | None:
-    """The lock of a GPU, open and held from now on; none while another training holds it."""
-    # not at the top: it imports `random`, a tenth of the launcher's start, and jobs on a cluster do without it
-    import tempfile
-
-    file = Path(tempfile.gettempdir()) / f"headwater-gpu-{gpu}.lock"
+    """The lock of a GPU, open and held from now on; none while another training of this user holds it."""
+    file = _folder_of_locks() / f"gpu-{gpu.replace('/', '-')}.lock"
     try:
-        handle = os.open(file, os.O_RDWR)
-    except FileNotFoundError:
-        # O_CREAT only now: in a folder of all users (/tmp) Linux refuses it for an existing file of another user
-        handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
-        os.fchmod(handle, 0o666)
+        # a link that someone else put there must not lead to another file
+        handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    except OSError as error:
+        raise UserError(f"cannot be opened: {error.strerror}", file=file, remedy="remove it") from None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(handle)
         return None
     return handle
+
+
+def _folder_of_locks() -> Path:
+    """The folder of this user's locks, among the machine's temporary files; refused if others may write to it."""
+    # not at the top: it imports `random`, a tenth of the launcher's start, and jobs on a cluster do without it
+    import tempfile
+
+    folder = Path(tempfile.gettempdir()) / f"headwater-{os.getuid()}"
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise UserError(
+            "is not a folder that only you may write to",
+            file=folder,
+            remedy="remove it, or set TMPDIR to such a folder",
+        )
+    return folder
 
 
 # in a job of a scheduler

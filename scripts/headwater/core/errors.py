@@ -24,6 +24,9 @@ OF_THE_FILE = (
 )
 """Error numbers of a path that leads to no file, and of damaged files that claim impossible positions or sizes."""
 
+UNNAMED = "cannot be read"
+"""The kind of a mistake whose message may name a case and has no other words."""
+
 MAKE_ROOM = "free some space, and the job goes on from what it has saved"
 MEND_PERMISSIONS = "check the permissions of the file and of its folder"
 MEND_DISK = "check the disk or the network share, then run it again"
@@ -55,6 +58,11 @@ def stop_if_disk(error: BaseException, *, file: Path | str) -> None:
     what = f"cannot be read: {os.strerror(error.errno)}"
     remedy = MAKE_ROOM if error.errno in FULL else MEND_PERMISSIONS if error.errno in FORBIDDEN else MEND_DISK
     raise DiskError(what, file=file, remedy=remedy, nameless=what) from None
+
+    @property
+    def kind(self) -> str:
+        """What is wrong without any name, so that mistakes of one kind can be counted and shown to others."""
+        return self.nameless or UNNAMED
 
 
 @contextmanager

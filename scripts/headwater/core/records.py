@@ -2,9 +2,13 @@
 
 import hashlib
 import json
+from pathlib import PurePath
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
+
+PLACES = ("folder", "table")
+"""Keys of records whose values are folders and tables on this machine."""
 
 
 class Record(BaseModel):
@@ -29,6 +33,22 @@ class Record(BaseModel):
     def digest(self) -> str:
         """Eight hex digits of SHA-256 over `as_json`."""
         return hashlib.sha256(self.as_json().encode()).hexdigest()[:8]
+
+
+def without_places(content: Any) -> Any:
+    """A record's contents for others to see: no folder or table of the user's, and of other paths the last part only.
+
+    Their names can be those of patients, and they say nothing where the archive's own name stands beside them.
+    """
+    if isinstance(content, dict):
+        # a reduction or a subset may bear such a name, but then holds more than a text
+        kept = {key: inner for key, inner in content.items() if key not in PLACES or not isinstance(inner, str)}
+        return {key: _last_part(inner) if key == "path" else without_places(inner) for key, inner in kept.items()}
+    return [without_places(inner) for inner in content] if isinstance(content, list) else content
+
+
+def _last_part(path: Any) -> Any:
+    return PurePath(path).name if isinstance(path, str) else path
 
 
 class Choice(Record):

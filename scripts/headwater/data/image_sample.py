@@ -17,7 +17,6 @@ from headwater.data.io.forms import form_of, is_known
 from headwater.data.io.windows import is_blank
 
 CRASHED = "crashes its decoder"
-UNREADABLE = "cannot be read"
 
 
 class Specimen(NamedTuple):
@@ -73,7 +72,7 @@ def _specimen(plugin: Any, folder: Path, case: Mapping[str, Any], *, how: Mappin
         age = plugin.read_person(folder, case).get("age") if form.has_age and hasattr(plugin, "read_person") else 0.0
     except UserError as refusal:
         stops = isinstance(refusal, DiskError)
-        return Specimen(problem=refusal.nameless or UNREADABLE, form=form.words, bits=form.bits, stops=stops)
+        return Specimen(problem=refusal.kind, form=form.words, bits=form.bits, stops=stops)
     # the shape is hashed as well: two images of other proportions may have the same bytes
     digest = hashlib.blake2b(f"{pixels.shape}".encode() + pixels.tobytes(), digest_size=16).hexdigest()
     return Specimen(

@@ -102,7 +102,7 @@ def examine(archive: str, folder: Path, *, options: Record, sample: int = 200, w
     plugin = registry.load("datasets", archive)
     if not folder.is_dir():
         raise UserError("there is no such folder", file=folder, remedy="name the folder of the archive")
-    examination = Examination(title=f"{plugin.CARD.title}: {folder}")
+    examination = Examination(title=plugin.CARD.title)
     stamp = examination.tried(lambda: _stamp(folder, archive), otherwise="what the twin was made from")
     examination.findings += _of_twin(stamp, archive=archive)
     files = examination.tried(

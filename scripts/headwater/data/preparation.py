@@ -15,12 +15,13 @@ from headwater.core.files import write_text
 from headwater.core.process_pool import in_order
 from headwater.core.progress import bar
 from headwater.data.datasets import pixel_options
+from headwater.data.image_sample import CRASHED
 from headwater.data.io.windows import is_blank
 from headwater.data.perceptual_hash import WORDS, every
 from headwater.data.resizing import fitted
 from headwater.data.shelf import Shelf
 from headwater.data.splits import with_splits
-from headwater.data.store import CASES, REJECTS, digest
+from headwater.data.store import CASES, REJECTS, digest, kinds
 from headwater.data.tables import SPLITS, labels_of
 from headwater.study.archive import Archive
 
@@ -35,6 +36,8 @@ class Outcome(NamedTuple):
     hash: np.ndarray | None = None
     """uint64 (words,): see perceptual_hash.every."""
     reason: str = ""
+    kind: str = ""
+    """The reason without any name, as `UserError.kind`."""
 
 
 def with_archive_splits(listed: pd.DataFrame, *, archive: Archive, files: Mapping[str, Path]) -> pd.DataFrame:
@@ -62,7 +65,7 @@ def read_all(
     with Shelf(images, space=(archive.size, archive.size), kind=_kind(archive)) as shelf:
         for position, result in bar(results, total=len(rows), what=f"prepare {archive.name}"):
             if result.pixels is None:
-                refused.append({**{key: rows[position][key] for key in ("case", "file")}, "reason": result.reason})
+                refused.append({**{key: rows[position][key] for key in ("case", "file")}, **_why(result)})
                 continue
             shelf.add(result.pixels)
             kept.append(position)
@@ -71,8 +74,13 @@ def read_all(
     digests = [digest(pixels) for pixels in np.load(images, mmap_mode="r")]
     cases = _with_headers(catalogue.iloc[kept].reset_index(drop=True), headers)
     prepared = cases.assign(row=np.arange(len(kept)), pixels=pd.Series(digests, dtype=str))
-    rejects = pd.DataFrame(refused, columns=list(REJECTS.columns), dtype=str)
+    rejects = pd.DataFrame(refused, columns=[*REJECTS.columns, *REJECTS.optional], dtype=str)
     return CASES.check(prepared), np.array(hashes, np.uint64).reshape(len(kept), WORDS), rejects
+
+
+def _why(result: Outcome) -> dict[str, str]:
+    """The columns of a reject that say why."""
+    return {"reason": result.reason, "kind": result.kind}
 
 
 def _results(rows: list[dict[str, Any]], *, archive: Archive, workers: int) -> Iterator[tuple[int, Outcome]]:
@@ -118,15 +126,16 @@ def _with_headers(cases: pd.DataFrame, headers: list[dict[str, Any]]) -> pd.Data
 
 
 def write_rejects(refused: pd.DataFrame, path: Path, *, archive: Archive, total: int) -> None:
-    """Write the table of rejects and print the first; refuse if there are more than the archive's config allows.
+    """Write the table of rejects and count their kinds; refuse if there are more than the archive's config allows.
 
     Snakemake deletes the table when the job fails, so on refusal the list is also written as CSV beside it.
     """
     REJECTS.write(refused, path)
     kept = path.with_suffix(".csv")
     kept.unlink(missing_ok=True)
-    for reason in refused["reason"].head(5):
-        print(f"{archive.name}: rejected: {reason}", flush=True)
+    for kind, count in kinds(refused).value_counts().head(5).items():
+        # without names, because a log may be shown to others
+        print(f"{archive.name}: rejected: {kind} ({count}), named in {path.name}", flush=True)
     if len(refused) <= archive.rejects * total:
         return
     write_text(as_csv(refused), kept)
@@ -160,7 +169,7 @@ def _read(
         # an archive must not shrink because a disk or a permission fails
         raise
     except UserError as refusal:
-        return Outcome(None, {}, reason=str(refusal))
+        return _refused(refusal)
 
 
 def _read_scan(scan: Mapping[str, Any], *, kind: str, folder: str, size: int, resize: str) -> list[tuple[int, Outcome]]:
@@ -168,7 +177,7 @@ def _read_scan(scan: Mapping[str, Any], *, kind: str, folder: str, size: int, re
     rows, outcomes = scan["rows"], []
     try:
         for place, slice_ in registry.load("datasets", kind).read_scan(Path(folder), rows):
-            result = Outcome(None, {}, reason=slice_.reason)
+            result = Outcome(None, {}, reason=slice_.reason, kind=slice_.kind)
             if slice_.pixels is not None:
                 header = {**slice_.person, **slice_.place._asdict()}
                 result = prepared_case(slice_.pixels, header, case=rows[place], size=size, resize=resize)
@@ -176,8 +185,13 @@ def _read_scan(scan: Mapping[str, Any], *, kind: str, folder: str, size: int, re
     except DiskError:
         raise
     except UserError as refusal:
-        return [(place, Outcome(None, {}, reason=str(refusal))) for place in range(len(rows))]
+        return [(place, _refused(refusal)) for place in range(len(rows))]
     return outcomes
+
+
+def _refused(refusal: UserError) -> Outcome:
+    """The outcome for a case that cannot be read."""
+    return Outcome(None, {}, reason=str(refusal), kind=refusal.kind)
 
 
 def prepared_case(
@@ -185,7 +199,8 @@ def prepared_case(
 ) -> Outcome:
     """A resized image with its hashes; one of a single value throughout, such as air, is rejected."""
     if is_blank(decoded):
-        return Outcome(None, {}, reason=f"{case['case']}: shows nothing, one value throughout")
+        kind = "shows nothing, one value throughout"
+        return Outcome(None, {}, reason=f"{case['case']}: {kind}", kind=kind)
     # hashes are those of the decoded image, so that they do not depend on the archive's size and padding
     return Outcome(fitted(decoded, size=size, resize=resize), header, every(decoded))
 
@@ -197,4 +212,4 @@ def _lost_scan(scan: Mapping[str, Any]) -> list[tuple[int, Outcome]]:
 
 def lost(case: Mapping[str, Any]) -> Outcome:
     """The outcome for a case whose decoder ended the process."""
-    return Outcome(None, {}, reason=f"{case['file']}: its decoder crashed; fetch it again")
+    return Outcome(None, {}, reason=f"{case['file']}: its decoder crashed; fetch it again", kind=CRASHED)

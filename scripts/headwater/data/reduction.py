@@ -54,7 +54,7 @@ def reduced(
     if like is not None:
         reduction = _as_many(reduction, like=like, corpus=corpus)
     options = registry.chosen("reductions", reduction)
-    table, inputs = _inputs(corpus, pixels, options=options, features=features)
+    table, inputs = _inputs(corpus, pixels, options=options, features=features, cases=cases)
     kept = registry.load("reductions", reduction.name).keep(table, inputs, options=options)
     positions = kept.positions
     if not len(positions):
@@ -85,7 +85,7 @@ def _corpus(cases: Path, *, images: Path, hashes: Path) -> tuple[pd.DataFrame, s
 
 
 def _inputs(
-    corpus: pd.DataFrame, pixels: store.Pixels, *, options: Record, features: Path | None
+    corpus: pd.DataFrame, pixels: store.Pixels, *, options: Record, features: Path | None, cases: Path
 ) -> tuple[pd.DataFrame, np.ndarray]:
     """The input of a reduction: the pixels; or features, with `row` replaced by the position among them."""
     source = getattr(options, "source", None)
@@ -97,10 +97,7 @@ def _inputs(
         )
     if features is None:
         return corpus, pixels
-    encoded = store.read_features(features)
-    if len(encoded) != len(corpus):
-        thing = f"holds features of {len(encoded)} images, but the train split has {len(corpus)}"
-        raise UserError(thing, file=features, remedy="delete it and run embed again")
+    encoded = store.read_features(features, cases=cases, count=len(corpus))
     # features are in the order of `row`; the double argsort gives each image its rank in that order
     return corpus.assign(row=np.argsort(np.argsort(corpus["row"].to_numpy()))), encoded
 

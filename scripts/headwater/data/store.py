@@ -3,11 +3,13 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 import pandas as pd
 
-from headwater.core.errors import UserError
+from headwater.core.errors import UNNAMED, UserError
+from headwater.core.files import read_json
 from headwater.core.fingerprints import NOT_RECORDED, sha256
 from headwater.core.progress import bar
 from headwater.data import tables
@@ -39,12 +41,25 @@ REJECTS = tables.Table(
     name="rejects",
     columns={"case": TEXT, "file": TEXT, "reason": TEXT},
     keys=("case",),
+    # the reason without any name or value; archives that were prepared by earlier versions have none
+    optional={"kind": TEXT},
 )
 """Images that could not be read, and why."""
 
 
+BROKEN = (OSError, ValueError, EOFError, SyntaxError, TypeError, TokenError)
+"""What NumPy raises for a file whose header, a line of Python, is damaged."""
+
 PIECE = 1000
 """Images that are looked at together when all are checked."""
+
+
+def kinds(rejects: pd.DataFrame) -> pd.Series:
+    """Why each image could not be read, in words that name no case or file and may be shown to others."""
+    if "kind" in rejects:
+        return rejects["kind"]
+    # reasons of earlier versions begin with the name of a file or a case, and a colon
+    return rejects["reason"].mask(rejects["reason"].str.contains(":", regex=False), UNNAMED)
 
 
 class Pixels:
@@ -191,10 +206,7 @@ def read_hashes(path: Path, *, cases: pd.DataFrame, table: Path) -> np.ndarray:
 
     Refuses hashes that are not those which the table was written with.
     """
-    try:
-        hashes = np.load(path)
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"cannot be read: {error}", file=path, remedy="delete it and run prepare again") from None
+    hashes = _array(path, by="prepare", mapped=False)
     if hashes.ndim != 2 or hashes.dtype != np.uint64:
         raise UserError(f"is {hashes.dtype} {hashes.shape}, not uint64 (cases, words)", file=path)
     _refuse_other_count(hashes, path, cases=cases, table=table)
@@ -207,23 +219,40 @@ def read_hashes(path: Path, *, cases: pd.DataFrame, table: Path) -> np.ndarray:
     return hashes
 
 
-def read_features(path: Path) -> np.ndarray:
-    """An encoder's features of each training image, memory-mapped: float16 (training images, width)."""
-    try:
-        features = np.load(path, mmap_mode="r")
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"cannot be read: {error}", file=path, remedy="delete it and run embed again") from None
+def read_features(path: Path, *, cases: Path | None = None, count: int | None = None) -> np.ndarray:
+    """An encoder's features of each training image, memory-mapped: float16 (training images, width).
+
+    Refuses features that are not those which `embed` has recorded beside them, and where they are given, those of
+    another table of `cases` or of another number of images.
+    """
+    features = _array(path, by="embed")
     if features.ndim != 2 or features.dtype != np.float16:
         raise UserError(f"is {features.dtype} {features.shape}, not float16 (training images, width)", file=path)
+    if count not in (None, len(features)):
+        thing = f"holds features of {len(features)} images, but the train split has {count}"
+        raise UserError(thing, file=path, remedy="delete it and run embed again")
+    account = path.with_suffix(".json")
+    recorded = read_json(account) if account.is_file() else {}
+    if recorded.get("features", NOT_RECORDED) not in (NOT_RECORDED, sha256(path)):
+        thing = f"has changed since {account} was written with it ({recorded['features'][:12]})"
+        raise UserError(thing, file=path, remedy="delete both and run embed again")
+    if cases and "features" in recorded and recorded.get("cases") != sha256(cases):
+        thing = f"holds features of other images than those of {cases}"
+        raise UserError(thing, file=path, remedy="delete it and run embed again")
     return features
+
+
+def _array(path: Path, *, by: str, mapped: bool = True) -> np.ndarray:
+    """The array of a file that the rule `by` writes, memory-mapped unless it is small."""
+    try:
+        return np.load(path, mmap_mode="r" if mapped else None)
+    except BROKEN as error:
+        raise UserError(f"cannot be read: {error}", file=path, remedy=f"delete it and run {by} again") from None
 
 
 def _read_images(path: Path) -> np.ndarray:
     """Prepared pixels, memory-mapped: uint8, or int16 Hounsfield units, (cases, channels, height, width)."""
-    try:
-        images = np.load(path, mmap_mode="r")
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"cannot be read: {error}", file=path, remedy="delete it and run prepare again") from None
+    images = _array(path, by="prepare")
     if images.ndim != 4 or images.dtype not in (np.uint8, np.int16):
         thing = f"is {images.dtype} {images.shape}, not uint8 or int16 (cases, channels, height, width)"
         raise UserError(thing, file=path)

@@ -1,12 +1,15 @@
 """The tables that pass between rules: what each must hold, checked on read and on write."""
 
+import hashlib
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow
 from pyarrow import parquet
 
 from headwater.core.errors import UserError
@@ -28,6 +31,22 @@ CHANCE = "chance"
 TEXT, WHOLE, NUMBER, FLAG = "text", "whole number", "number", "yes or no"
 
 SPLITS = ("train", "validation", "test")
+
+BROKEN = (OSError, ValueError, pyarrow.ArrowException)
+"""What reading a damaged Parquet file may raise."""
+
+MADE_AGAIN = "delete it and run the rule that makes it again"
+
+CONTENT = "headwater-content"
+"""The entry of a file's metadata that holds the digest of all bytes of the file, with zeros in the digest's place."""
+
+MARK = "headwater-blake2b:"
+"""What a digest begins with, so that a search of the bytes finds it."""
+
+UNSIGNED = MARK + "0" * 32
+"""What stands in the digest's place while it is computed."""
+
+SIGNED = re.compile(MARK.encode() + rb"[0-9a-f]{32}")
 
 
 def is_mean(label: str) -> bool:
@@ -90,9 +109,10 @@ class Table:
 
     def read(self, path: Path, *, where: tuple[str, str] | None = None) -> pd.DataFrame:
         """The table from Parquet, checked; with `where`, a column and its value, only the rows that have it."""
+        refuse_changed(path)
         try:
             frame = pd.read_parquet(path, filters=where and [(where[0], "==", where[1])])
-        except (OSError, ValueError) as error:
+        except BROKEN as error:
             raise _unreadable(path, error) from None
         return self.check(frame, file=path)
 
@@ -101,36 +121,79 @@ class Table:
         checked = self.check(frame, file=path)
         checked.attrs = dict(sorted((origin or {}).items()))
         with whole(path) as temporary:
-            checked.to_parquet(temporary, index=False)
+            parquet.write_table(_with_place_for_digest(checked), temporary)
+            _sign(temporary)
+
+
+def refuse_changed(path: Path) -> None:
+    """Refuse a table of which a bit has changed since it was written; those written by other tools are let pass.
+
+    Parquet's own checksums cover its pages only, not the names, lengths and places that its last part holds.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    digest = SIGNED.search(content)
+    # one changed bit can hit the entry's name or the digest, but not both
+    if digest is None and CONTENT.encode() not in content and MARK.encode() not in content:
+        return
+    if digest is None or _digest(content, at=digest.start()) != digest[0]:
+        raise _unreadable(path, "it has changed since headwater wrote it")
+
+
+def _with_place_for_digest(frame: pd.DataFrame) -> pyarrow.Table:
+    """The frame for Parquet as pandas writes it, with an entry that pandas would not hand on to an edited copy."""
+    table = pyarrow.Table.from_pandas(frame, preserve_index=False)
+    attributes = {"PANDAS_ATTRS": json.dumps(frame.attrs)} if frame.attrs else {}
+    return table.replace_schema_metadata({**table.schema.metadata, **attributes, CONTENT: UNSIGNED})
+
+
+def _sign(path: Path) -> None:
+    """Write the digest of a file over the zeros that stand in its place."""
+    with path.open("r+b") as file:
+        content = file.read()
+        at = content.index(UNSIGNED.encode())
+        file.seek(at)
+        file.write(_digest(content, at=at))
+
+
+def _digest(content: bytes, *, at: int) -> bytes:
+    """The entry for a file's content, in which the entry itself counts as zeros."""
+    hashed = hashlib.blake2b(memoryview(content)[:at], digest_size=16)
+    hashed.update(UNSIGNED.encode())
+    hashed.update(memoryview(content)[at + len(UNSIGNED) :])
+    return (MARK + hashed.hexdigest()).encode()
 
 
 def column_names(path: Path) -> list[str]:
     """The columns of a table from Parquet, without reading them."""
+    refuse_changed(path)
     try:
         return parquet.read_schema(path).names
-    except (OSError, ValueError) as error:
+    except BROKEN as error:
         raise _unreadable(path, error) from None
 
 
 def read_column(path: Path, column: str) -> pd.Series:
     """One column of a table from Parquet, without reading the others."""
+    refuse_changed(path)
     try:
         return pd.read_parquet(path, columns=[column])[column]
-    except (OSError, ValueError, KeyError) as error:
+    except (*BROKEN, KeyError) as error:
         raise _unreadable(path, error) from None
 
 
 def read_origin(path: Path) -> dict[str, str]:
     """What a table's file says of where its content came from; nothing if it was written without."""
     try:
-        kept = (parquet.read_schema(path).metadata or {}).get(b"PANDAS_ATTRS", b"{}")
-    except (OSError, ValueError) as error:
+        return json.loads((parquet.read_schema(path).metadata or {}).get(b"PANDAS_ATTRS", b"{}"))
+    except BROKEN as error:
         raise _unreadable(path, error) from None
-    return json.loads(kept)
 
 
-def _unreadable(path: Path, error: Exception) -> UserError:
-    return UserError(f"cannot be read: {error}", file=path, remedy="delete it and run the rule that makes it again")
+def _unreadable(path: Path, error: Exception | str) -> UserError:
+    return UserError(f"cannot be read: {error}", file=path, remedy=MADE_AGAIN)
 
 
 def _column(values: pd.Series, kind: str, file: Path | str) -> pd.Series:

@@ -182,6 +182,14 @@ def restore(
     return encoder, encoder.fill(tensors, file=file)
 
 
+def refuse_other_source(metadata: Mapping[str, str], source: str, *, file: object) -> None:
+    """Refuse the weights of a source of another name; a file that names none, made by hand, is let pass."""
+    named = json.loads(metadata.get("source", "{}")).get("name", source)
+    if named != source:
+        thing = f"is the encoder of source {named!r}, not of {source!r}"
+        raise UserError(thing, file=file, remedy="delete it and run its rule again")
+
+
 def normalisation(metadata: Mapping[str, str], *, file: object) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """(mean, std) of the input normalisation in the metadata of a weights file by headwater."""
     try:

@@ -24,7 +24,7 @@ def check(config: Config) -> None:
 
 def mistakes(config: Config) -> list[str]:
     """One line for each file, label, network or package that a study needs and that is missing."""
-    checks = (_archives, _labels, _probes, _backbones, _methods, _weights, _external, _packages)
+    checks = (_archives, _labels, _probes, _backbones, _methods, _weights, _external, _packages, _hosted)
     return [line for check_of in checks for line in check_of(config)]
 
 
@@ -165,6 +165,21 @@ def _external(config: Config) -> Iterable[str]:
             "comparison.external: no two datasets share a finding; list labels that "
             "scripts/headwater/study/label_map.csv calls the same in two archives, or remove it"
         )
+
+
+def _hosted(config: Config) -> Iterable[str]:
+    """Live curves on W&B's server of a study whose archives are not to leave the machine; twins hold nobody."""
+    if config.tracking.wandb != "online":
+        return
+    used = {dataset.archive for dataset in config.datasets.values()}
+    used |= {name for source in config.sources.values() for name in source.archives}
+    for archive in (config.archives[name] for name in sorted(used)):
+        hosted = registry.constant("datasets", archive.kind.name, "CARD.hosted_logging", default=True)
+        if not hosted and not archive.twin:
+            yield (
+                f"tracking.wandb: online, but nothing of archives.{archive.name} may go to a server outside; set "
+                "offline, or disabled"
+            )
 
 
 def _packages(config: Config) -> Iterable[str]:

@@ -10,7 +10,7 @@ from headwater.core.fingerprints import short
 from headwater.data import cards, splits
 from headwater.data.tables import SPLITS, TARGET
 from headwater.evaluation.subgroups import UNKNOWN_GROUP
-from headwater.reporting import prose
+from headwater.reporting import prose, small_counts
 from headwater.reporting.printed_table import PrintedTable, plain
 from headwater.study.archive import Dataset
 from headwater.study.grid import Grid
@@ -41,14 +41,29 @@ def table(cases: dict[str, pd.DataFrame], *, grid: Grid) -> PrintedTable:
         [row for dataset in grid.datasets for row in _of_dataset(dataset, cases[dataset.archive], grid)],
         columns=list(EXACT),
     )
-    shown = pd.DataFrame(_lines(exact, grid=grid))
+    least = grid.comparing.fewest_positive
+    hidden = small_counts.of_cohort(exact, least=least)
+    shown = pd.DataFrame(_lines(exact.assign(hidden=hidden), grid=grid))
     return PrintedTable(
         title="Characteristics of the datasets",
         shown=shown,
         bold=plain(shown),
-        exact=exact,
+        exact=_covered(exact, hidden, least=least),
         warnings=warnings(grid),
-        notes=footnotes(cases, grid=grid),
+        notes=footnotes(cases, grid=grid, hidden=(hidden != "").any()),
+    )
+
+
+def _covered(exact: pd.DataFrame, hidden: pd.Series, *, least: int) -> pd.DataFrame:
+    """The numbers with text in place of those that are not shown."""
+    if not hidden.any():
+        return exact
+    covers, few = hidden != "", (exact["known"] > 0) & (exact["known"] < least)
+    ages = exact["characteristic"] == "age"
+    return exact.assign(
+        known=exact["known"].astype(object).mask(covers & (few | ages), hidden),
+        value=exact["value"].astype(object).mask(covers, hidden.mask(ages, "")),
+        sd=exact["sd"].mask(covers),
     )
 
 
@@ -58,14 +73,22 @@ def warnings(grid: Grid) -> list[str]:
     return prose.synthetic(twins)
 
 
-def footnotes(cases: dict[str, pd.DataFrame], *, grid: Grid) -> list[str]:
+def footnotes(cases: dict[str, pd.DataFrame], *, grid: Grid, hidden: bool = False) -> list[str]:
     """The footnotes on the columns, on single archives and on their splits."""
     return [
         "In brackets, for age and sex: the share of cases for which the archive records it; for projections and "
         f"labels: the share of cases, and of cases whose label is known. {COUNTED_BY_CASE}",
+        *_unshown(grid, hidden=hidden),
         *(f"{dataset.name}: {note}." for dataset in grid.datasets for note in _notes(dataset, grid)),
         *(f"{dataset.name}: {_splits(cases[dataset.archive])}." for dataset in grid.datasets),
     ]
+
+
+def _unshown(grid: Grid, *, hidden: bool) -> Iterator[str]:
+    """The footnote on counts that are not shown."""
+    least = grid.comparing.fewest_positive
+    if hidden:
+        yield f"<{least}: so few that the number is not shown; ≥{least}: not shown because it would tell such a number."
 
 
 def _splits(cases: pd.DataFrame) -> str:
@@ -147,6 +170,8 @@ def _lines(exact: pd.DataFrame, *, grid: Grid) -> Iterator[dict[str, str]]:
 
 def _cell(characteristic: str, row: Any) -> str:
     """One printed cell."""
+    if row.hidden:
+        return row.hidden
     if characteristic in ("cases", "patients"):
         return f"{row.value:,.0f}"
     if not row.known:

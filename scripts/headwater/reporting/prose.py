@@ -7,6 +7,7 @@ import pandas as pd
 from headwater.core import text
 from headwater.core.records import Choice
 from headwater.core.text import many
+from headwater.data import store
 from headwater.data.cards import card
 from headwater.data.leakage import SHARED
 from headwater.data.tables import CHANCE
@@ -175,10 +176,10 @@ def length(source: Source) -> str:
 
 
 def unreadable(rejects: pd.DataFrame) -> str:
-    """The number of unreadable images, and the most frequent reasons."""
+    """The number of unreadable images, and the most frequent kinds of reasons."""
     if rejects.empty:
         return "none"
-    reasons = rejects.groupby("reason").size().reset_index(name="count")
-    reasons = reasons.sort_values(["count", "reason"], ascending=[False, True])
-    frequent = [f"{reason} ({count})" for reason, count in reasons.head(3).itertuples(index=False, name=None)]
-    return f"{len(rejects)}: " + "; ".join(frequent) + ("; ..." if len(reasons) > 3 else "")
+    counts = store.kinds(rejects).rename("kind").to_frame().groupby("kind").size().reset_index(name="count")
+    counts = counts.sort_values(["count", "kind"], ascending=[False, True])
+    frequent = [f"{kind} ({count})" for kind, count in counts.head(3).itertuples(index=False, name=None)]
+    return f"{len(rejects)}: " + "; ".join(frequent) + ("; ..." if len(counts) > 3 else "")

@@ -14,6 +14,7 @@ from headwater.core.errors import UserError
 from headwater.core.fingerprints import NOT_RECORDED, RANDOM, short
 from headwater.data import cards, splits, store
 from headwater.data.store import CASES
+from headwater.data.tables import read_origin, refuse_changed
 from headwater.reporting import prose
 from headwater.reporting.trace_number import Number
 from headwater.reporting.trace_report import AS_RECORDED, CHANGED, GONE, Report
@@ -105,6 +106,11 @@ def _images(report: Report, archive: str, *, table: Path) -> Node:
     if not file.is_file() or not table.is_file():
         return Node(f"images: {file}: {GONE}")
     try:
+        refuse_changed(table)
+    except UserError:
+        # the line of the table reports the change
+        return Node(f"images: {file}: not checked, as their digests stand in {table}")
+    try:
         store.check_images(file, table=table)
         state = AS_RECORDED
     except UserError as refusal:
@@ -192,7 +198,7 @@ def _learned(report: Report, source: Source, metadata: dict[str, Any]) -> Iterat
                 _images(report, source.corpus, table=cases),
             ],
         ),
-        Node(report.line("rows", rows, origin.get("rows", NOT_RECORDED))),
+        Node(report.line("rows", rows, origin.get("rows", NOT_RECORDED)), list(_features(report, source, rows))),
     ]
     if source.probe:
         probed = Path(report.paths.cases(source.probe.archive))
@@ -203,8 +209,24 @@ def _learned(report: Report, source: Source, metadata: dict[str, Any]) -> Iterat
     yield Node(f"pre-trained: {source.method.name} on {source.corpus} ({source.reduction}{kept})", parts)
 
 
+def _features(report: Report, source: Source, rows: Path) -> Iterator[Node]:
+    """The features by which the images were chosen, if a reduction by features chose them."""
+    looking = report.grid.looked_at_by(source.reduction)
+    if looking is None:
+        return
+    file = Path(report.paths.features(source.corpus, looking))
+    try:
+        recorded = read_origin(rows).get("features", NOT_RECORDED)
+    except UserError:
+        # the line of the rows reports that they have changed or are gone
+        recorded = NOT_RECORDED
+    yield Node(report.line("features", file, recorded), [_encoder(report, report.grid.source(looking), "")])
+
+
 def _checkpoint(report: Report, source: Source, origin: dict[str, Any]) -> Node:
     """The file that weights were read from."""
     if not source.weights.path:
         return Node("checkpoint: fetched by its library, which keeps no file for us")
-    return Node(report.line("checkpoint", Path(source.weights.path), origin.get("sha256", NOT_RECORDED)))
+    # provenance.json tells the file's name only; the encoder's own file, which is not shared, tells where it lies
+    file = Path(origin.get("file", source.weights.path))
+    return Node(report.line("checkpoint", file, origin.get("sha256", NOT_RECORDED)))

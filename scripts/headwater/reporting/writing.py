@@ -7,6 +7,7 @@ from headwater import __version__
 from headwater.core import fingerprints, registry, text
 from headwater.core.destinations import as_csv
 from headwater.core.files import write_json, write_text
+from headwater.core.records import without_places
 from headwater.data.tables import MACRO
 from headwater.reporting import artefacts, footnotes, formatting, named_values, page, prose, verdict
 from headwater.reporting.printed_table import PrintedTable
@@ -66,7 +67,7 @@ def _write_provenance(study: StudyResults, folder: Path) -> None:
     record = {
         "headwater": __version__,
         "config": study.grid.digest,
-        "grid": json.loads(study.grid.as_json()),
+        "grid": without_places(json.loads(study.grid.as_json())),
         "cases": {archive: fingerprints.sha256(file) for archive, file in study.case_files.items()},
         "comparisons": {file.name: fingerprints.sha256(file) for file in study.tables_compared},
         "tables": {name: fingerprints.sha256(folder / name) for name in [*exact, "provenance.csv", "numbers.json"]},

@@ -44,6 +44,7 @@ def embed(
             "backbone": source.backbone,
             "encoder": sha256(encoder) if encoder else RANDOM,
             "cases": sha256(cases),
+            "features": sha256(features),
             "images": len(rows),
             "width": network.width,
             "device": world.device.type,

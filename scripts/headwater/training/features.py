@@ -11,7 +11,7 @@ from headwater.core.errors import UserError
 from headwater.core.progress import bar
 from headwater.data import store
 from headwater.models import backbones
-from headwater.models.encoder import Encoder, restore
+from headwater.models.encoder import Encoder, refuse_other_source, restore
 from headwater.models.weight_files import load_weights
 from headwater.study.source import Source
 from headwater.training import scoring
@@ -34,6 +34,7 @@ def encoder_of(source: Source, *, size: int, encoder: Path | None) -> Encoder:
     if encoder is None:
         return backbones.build(source.backbone, size=size, mean=source.mean, std=source.std, seed=source.seed)
     tensors, metadata = load_weights(encoder)
+    refuse_other_source(metadata, source.original.name, file=encoder)
     return restore(tensors, metadata, name=source.backbone, size=size, file=encoder)[0]
 
 

@@ -12,7 +12,7 @@ from headwater.core.fingerprints import RANDOM, sha256
 from headwater.data import splits, store
 from headwater.data.reduction import ROWS
 from headwater.models import backbones, tasks
-from headwater.models.encoder import Encoder, restore
+from headwater.models.encoder import Encoder, refuse_other_source, restore
 from headwater.models.tasks import Task
 from headwater.models.weight_files import load_weights, save_weights
 from headwater.study.ct_windows import Window
@@ -82,6 +82,7 @@ def first_weights(source: Source, *, size: int, start: Path | None) -> Encoder:
     if start is None:
         return backbones.build(source.backbone, size=size, mean=source.mean, std=source.std, seed=source.seed)
     tensors, metadata = load_weights(start)
+    refuse_other_source(metadata, source.start, file=start)
     return restore(tensors, metadata, name=source.backbone, size=size, file=start)[0]
 
 

@@ -55,7 +55,7 @@ class Card(Record):
     window: str = ""
     """The default window of an archive of Hounsfield units (a name in study/ct_windows.py); else empty."""
     hosted_logging: bool = True
-    """Whether its terms allow image or patient identifiers to leave the machine."""
+    """Whether its terms allow curves of its trainings on a server outside (`tracking.wandb: online`)."""
 
 
 def pixel_options(plugin: ModuleType, options: Record) -> dict[str, Any]:

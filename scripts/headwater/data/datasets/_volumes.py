@@ -11,6 +11,8 @@ from headwater.core.errors import DiskError, UserError
 from headwater.data.io.nifti import read_nifti
 from headwater.data.io.slices import Slice, hounsfield, nifti_places, nifti_slices
 
+FEWER = "has fewer slices than listed"
+
 
 def listed(folder: Path, volumes: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """A row for each axial slice of each volume, from the feet to the head, with the entries of its volume.
@@ -45,7 +47,7 @@ def read_pixels(folder: Path, case: Mapping[str, Any]) -> np.ndarray:
     voxels = read_nifti(file).turned().voxels
     if number > len(voxels):
         thing = f"has {len(voxels)} slices, but slice {number} is listed"
-        raise UserError(thing, file=file, nameless="has fewer slices than listed")
+        raise UserError(thing, file=file, nameless=FEWER)
     return hounsfield(voxels[number - 1])
 
 
@@ -59,4 +61,4 @@ def read_scan(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple
         if place is not None:
             yield place, slice_._replace(place=slice_.place._replace(series=series))
     for case, place in unread.items():
-        yield place, Slice(file, 0, reason=f"{file}: has no slice for {case}")
+        yield place, Slice(file, 0, reason=f"{file}: has no slice for {case}", kind=FEWER)

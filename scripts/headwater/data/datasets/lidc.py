@@ -82,8 +82,8 @@ def read_scan(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple
         if slice_.pixels is not None:
             header, patient = read_words(slice_.file, HEADER), rows[place]["patient"]
             if header["PatientID"] not in ("", patient):
-                reason = f"{slice_.file}: is of another patient than its folder says"
-                slice_ = slice_._replace(pixels=None, reason=reason)
+                kind = "is of another patient than its folder says"
+                slice_ = slice_._replace(pixels=None, reason=f"{slice_.file}: {kind}", kind=kind)
             sex = header["PatientSex"].upper()[:1]
             slice_ = slice_._replace(person={"sex": sex if sex in "FM" else "", "age": in_years(header["PatientAge"])})
         yield place, slice_

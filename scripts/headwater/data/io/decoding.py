@@ -84,7 +84,8 @@ def refusing(path: Path, *, what: str) -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     except FileNotFoundError:
-        raise UserError("is not there", file=path, remedy="fetch it, or take it off the list") from None
+        remedy = "fetch it, or take it off the list"
+        raise UserError("is not there", file=path, remedy=remedy, nameless="is not there") from None
     except BROKEN as error:
         stop_if_disk(error, file=path)
         reason = textwrap.shorten(str(error).replace(str(path), "file"), 200) or type(error).__name__
@@ -158,7 +159,7 @@ def stored_values(dataset: pydicom.Dataset, path: Path) -> np.ndarray:
     expected = shape if samples == 1 else (*shape, samples)
     if stored.size != np.prod(expected, dtype=np.int64):
         what = f"decodes to {stored.shape}, but its header states {expected}"
-        raise UserError(what, file=path, remedy="fetch it again")
+        raise UserError(what, file=path, remedy="fetch it again", nameless="decodes to another size")
     return stored.reshape(expected)
 
 
@@ -168,7 +169,8 @@ def _name_syntax(dataset: pydicom.Dataset, path: Path) -> None:
         return
     implicit, little = dataset.original_encoding
     if dataset.get("PixelData", b"")[:4] == ITEM:
-        raise UserError("has compressed pixels but no TransferSyntaxUID", file=path, remedy="export it again")
+        what = "has compressed pixels but no TransferSyntaxUID"
+        raise UserError(what, file=path, remedy="export it again", nameless=what)
     uncompressed = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
     dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else uncompressed
 
@@ -177,12 +179,13 @@ def _refuse_wrong_size(dataset: pydicom.Dataset, path: Path, *, shape: tuple[int
     """Refuse a header whose size is absurd or exceeds the bytes that follow, before anything is allocated."""
     samples = int(dataset.get("SamplesPerPixel") or 1)
     if samples not in (1, 3):
-        raise UserError(f"has SamplesPerPixel {samples}", file=path, remedy="export it in grey (1) or colour (3)")
+        what, remedy = f"has SamplesPerPixel {samples}", "export it in grey (1) or colour (3)"
+        raise UserError(what, file=path, remedy=remedy, nameless=what)
     limits.refuse_size(shape, samples=samples, file=path)
     if dataset.file_meta.TransferSyntaxUID.is_compressed:
         if not dataset.PixelData.startswith(ITEM):
             what = "has pixel data that are not encapsulated, although its transfer syntax is a compressed one"
-            raise UserError(what, file=path, remedy="export it again")
+            raise UserError(what, file=path, remedy="export it again", nameless=what)
         return
     allocated = int(dataset.BitsAllocated)
     if allocated not in (1, 8, 16, 32, 64):
@@ -296,7 +299,8 @@ def _decoded_by_gdcm(path: Path, *, syntax: str) -> np.ndarray:
     reader = gdcm.ImageReader()
     reader.SetFileName(str(path))
     if not reader.Read():
-        raise UserError(f"cannot be decompressed from {syntax}", file=path, remedy=CONVERT)
+        what = "cannot be decompressed"
+        raise UserError(f"{what} from {syntax}", file=path, remedy=CONVERT, nameless=what)
     image = reader.GetImage()
     pixel_format = image.GetPixelFormat()
     kind = {0: "u", 1: "i"}[pixel_format.GetPixelRepresentation()] + str(pixel_format.GetBitsAllocated() // 8)

@@ -39,7 +39,8 @@ def read_radiograph(path: Path) -> np.ndarray:
         if stored.ndim == 3:
             return _grey_of_colour(stored, path)
         if not np.isfinite(stored).all():
-            raise UserError("has pixel values that are not finite", file=path, remedy="take it off the list")
+            what = "has pixel values that are not finite"
+            raise UserError(what, file=path, remedy="take it off the list", nameless=what)
         return _as_grey(stored, dataset)
 
 

@@ -34,7 +34,8 @@ def read_frames(path: Path) -> Frames:
         pixels = measured(stored_values(dataset, path), dataset)
         # float pixels may hold NaN, which would spread through every mean and convolution
         if not np.isfinite(pixels).all():
-            raise UserError("has pixel values that are not finite", file=path, remedy="take it off the list")
+            what = "has pixel values that are not finite"
+            raise UserError(what, file=path, remedy="take it off the list", nameless=what)
         places = tuple(places_of(dataset, frames=frames_of(dataset)))
         return Frames(pixels, places, _word(dataset, "PhotometricInterpretation"), _word(dataset, "Modality"))
 

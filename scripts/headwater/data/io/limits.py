@@ -59,6 +59,7 @@ def refuse_size(shape: tuple[int, int, int], *, samples: int, file: Path) -> Non
     frames, rows, columns = shape
     claims = f"claims {frames} x {rows} x {columns} pixels" if frames != 1 else f"claims {rows} x {columns} pixels"
     if min(shape) < 1:
-        raise UserError(claims, file=file, remedy="fetch it again")
+        raise UserError(claims, file=file, remedy="fetch it again", nameless="claims to have no pixels")
     if rows * columns > MOST_PIXELS or frames > MOST_FRAMES or frames * rows * columns * samples > MOST_VOXELS:
-        raise UserError(claims, file=file, remedy="no image is that large; fetch it again")
+        remedy = "no image is that large; fetch it again"
+        raise UserError(claims, file=file, remedy=remedy, nameless="claims an impossible size")

@@ -280,7 +280,8 @@ def _refusing(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise UserError("is not there", file=error.filename, remedy="fetch it, or take it off the list") from None
+        remedy = "fetch it, or take it off the list"
+        raise UserError("is not there", file=error.filename, remedy=remedy, nameless="is not there") from None
     except BROKEN as error:
         stop_if_disk(error, file=path)
         reason = textwrap.shorten(str(error).replace(str(path), "file"), 200) or type(error).__name__

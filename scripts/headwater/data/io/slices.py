@@ -28,6 +28,19 @@ HEAD = 2**16
 NOT_HOUNSFIELD = "has no rescale to Hounsfield units"
 
 
+KINDS = {
+    "unreadable": "is not a readable DICOM image",
+    "directory": "is a DICOMDIR, an index of files",
+    "no image": "has no pixel data",
+    "capture": "is a secondary capture or in colour",
+    "localizer": "is a localizer",
+    "no place": "has no usable position in the patient",
+    "duplicate": "is a copy of another slice",
+    "other plane": "is of another plane or size than its series",
+}
+"""What stands for the kinds of files that belong to no scan, in words that name no file."""
+
+
 class Place(NamedTuple):
     """Where a slice lies: its scan, millimetres along the normal, and between rows and between columns."""
 
@@ -47,6 +60,8 @@ class Slice(NamedTuple):
     """int16 (rows, columns), Hounsfield units"""
     place: Place | None = None
     reason: str = ""
+    kind: str = ""
+    """the reason without any name, as `UserError.kind`"""
     person: dict[str, str | float] = {}
     """sex and age, where the header has them"""
 
@@ -74,7 +89,8 @@ def dicom_slices(files: Sequence[Path]) -> Iterator[Slice]:
         for number, header in enumerate(series.slices):
             file = header.file
             if frames[file] > 1:
-                refused.append(Slice(file, 0, reason=f"{file}: holds {frames[file]} frames, not one slice"))
+                reason = f"{file}: holds {frames[file]} frames, not one slice"
+                refused.append(Slice(file, 0, reason=reason, kind="holds more than one frame"))
                 # reported once, not for each of its frames
                 frames[file] = -1
             elif frames[file] == 1:
@@ -96,20 +112,20 @@ def _refused(item: SetAside) -> Slice:
     """A file that is not a slice, with a reason that names it."""
     # the reason of an unreadable file is the text of a UserError, which begins with the file
     reason = item.reason if item.kind == "unreadable" else f"{item.file}: {item.reason}"
-    return Slice(item.file, 0, reason=reason)
+    return Slice(item.file, 0, reason=reason, kind=KINDS[item.kind])
 
 
 def _read(series: Series, number: int) -> Slice:
     """One slice of a series of files, or why it cannot be read."""
     header = series.slices[number]
     if header.unit != "HU":
-        return Slice(header.file, 0, reason=f"{header.file}: {NOT_HOUNSFIELD}")
+        return Slice(header.file, 0, reason=f"{header.file}: {NOT_HOUNSFIELD}", kind=NOT_HOUNSFIELD)
     try:
         pixels = next(read_slices(series._replace(slices=(header,))))
     except DiskError:
         raise
     except UserError as refusal:
-        return Slice(header.file, 0, reason=str(refusal))
+        return Slice(header.file, 0, reason=str(refusal), kind=refusal.kind)
     place = Place(series.name, float(series.heights[number]), *map(float, header.place.spacing))
     return Slice(header.file, 0, hounsfield(pixels), place)
 

@@ -4,7 +4,7 @@ import pandas as pd
 
 from headwater.core.characters import visible
 from headwater.data.tables import MACRO
-from headwater.reporting import diagnostics, formatting
+from headwater.reporting import diagnostics, formatting, small_counts
 from headwater.reporting.artefacts import FigureCard
 from headwater.reporting.drawing import behind, colours_of
 from headwater.reporting.figures import _forest
@@ -23,7 +23,8 @@ CARD = FigureCard(
 def make(study: StudyResults) -> dict[str, str]:
     """A forest for each dataset; controls are left out."""
     controls = [source.name for source in study.grid.sources if source.control]
-    rows = diagnostics.ordered(study.subgroups, study=study)
+    least = study.grid.comparing.fewest_positive
+    rows = small_counts.hidden_groups(diagnostics.ordered(study.subgroups, study=study), least=least)
     rows = rows[~rows["source"].isin(controls) & (rows["label"] == MACRO) & rows["difference"].notna()]
     by_dataset = {dataset.name: rows[rows["dataset"] == dataset.name] for dataset in study.grid.datasets}
     return {name: drawn(groups, grid=study.grid) for name, groups in by_dataset.items() if len(groups)}

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from headwater.core import registry
-from headwater.reporting import diagnostics, formatting, provenance
+from headwater.reporting import diagnostics, formatting, provenance, small_counts
 from headwater.reporting.artefacts import TableCard
 from headwater.reporting.printed_table import PrintedTable
 from headwater.reporting.results import StudyResults
@@ -14,7 +14,8 @@ CARD = TableCard(place=60, section="subgroups", product="subgroups")
 
 def make(study: StudyResults) -> dict[str, PrintedTable]:
     """A line per source and characteristic."""
-    rows = diagnostics.ordered(study.subgroups, study=study)
+    least = study.grid.comparing.fewest_positive
+    rows = small_counts.hidden_groups(diagnostics.ordered(study.subgroups, study=study), least=least)
     table = diagnostics.table(
         rows,
         title="For whom does it work less well?",
@@ -51,6 +52,7 @@ def _notes(grid: Grid) -> list[str]:
         "The gap between the best and the worst group is neither reported nor tested: it is above zero even where all "
         "groups fare alike, because it is the largest of several differences that vary by chance.",
         f"Groups with fewer than {grid.comparing.fewest_positive} positive or negative patients are counted, not "
-        "measured. A patient whose images belong to two groups is in both. A difference can come from a different "
-        "case mix in a group as well as from the network.",
+        "measured, and the counts are not shown: they are < a number, or ≥ it where one count would tell another. A "
+        "patient whose images belong to two groups is in both. A difference can come from a different case mix in a "
+        "group as well as from the network.",
     ]

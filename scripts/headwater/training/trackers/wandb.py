@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from headwater.core.errors import UserError
+from headwater.core.records import without_places
 from headwater.study.tracking import Tracking
 from headwater.training.trackers import Tracked, Tracker
-
-LOCAL_KEYS = ("path", "folder")
-"""Keys of a record whose values are paths on this machine."""
 
 STOPPED = 143
 """The exit code of a training that was stopped and will be resumed."""
@@ -75,7 +73,7 @@ def open(folder: Path, *, training: Tracked, tracking: Tracking) -> Dashboard:
         job_type=training.job,
         id=training.record.digest,
         resume="allow",
-        config=_without_places(training.record.model_dump(mode="json")),
+        config=without_places(training.record.model_dump(mode="json")),
         mode=tracking.wandb,
         settings=privacy,
     )
@@ -96,13 +94,3 @@ def keep_below(folder: Path, *, tracking: Tracking) -> list[str]:
         (folder / places[name]).mkdir(parents=True, exist_ok=True)
         os.environ[name] = str((folder / places[name]).absolute())
     return unset
-
-
-def _without_places(value: Any) -> Any:
-    """A record's contents with paths reduced to their last component."""
-    if isinstance(value, dict):
-        return {
-            key: Path(inner).name if key in LOCAL_KEYS and isinstance(inner, str) else _without_places(inner)
-            for key, inner in value.items()
-        }
-    return [_without_places(inner) for inner in value] if isinstance(value, list) else value
