@@ -1,8 +1,11 @@
 """Initialisation: what a random start means for each kind of network, which libraries and papers do differently."""
 
+from functools import cache
+
 from headwater.core import registry
 
 
+@cache
 def zeroable(backbone: str) -> bool:
     """Whether the library can start each residual branch of this network at zero."""
     library, _, model = backbone.partition("/")
