@@ -13,6 +13,8 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 """Error numbers of a file or folder that may not be read or written."""
 
+MORE_MEMORY = "ask for more (mem_mb of the rule), or for smaller images or batches"
+
 INTERRUPTED = 130
 """A shell's exit code for a command ended by Ctrl-C."""
 
@@ -35,7 +37,7 @@ class UserError(Exception):
 
 @contextmanager
 def exit_on_user_error(name: str) -> Iterator[None]:
-    """Print a UserError, or that a disk is full or closed, as one line with the name, and exit 2; 130 after Ctrl-C."""
+    """Print a UserError, or that a disk is full or closed, as one line, and exit 2; 130 after Ctrl-C."""
     prefix = f"headwater {name}".rstrip()
     try:
         yield
@@ -45,6 +47,9 @@ def exit_on_user_error(name: str) -> Iterator[None]:
     except KeyboardInterrupt:
         _print_once(f"{prefix}: interrupted")
         sys.exit(INTERRUPTED)
+    except MemoryError as error:
+        _print_once(f"{prefix}: not enough memory: {' '.join(str(error).split()) or 'an array'}; {MORE_MEMORY}")
+        sys.exit(2)
     except OSError as error:
         if error.errno not in FULL + FORBIDDEN:
             raise

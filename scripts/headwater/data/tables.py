@@ -26,6 +26,9 @@ CHANCE = "chance"
 
 TEXT, WHOLE, NUMBER, FLAG = "text", "whole number", "number", "yes or no"
 
+VERIFIED = {"page_checksum_verification": True}
+"""How tables are read: a flipped bit is refused instead of changing a number; files without checksums are read too."""
+
 SPLITS = ("train", "validation", "test")
 
 
@@ -90,7 +93,7 @@ class Table:
     def read(self, path: Path, *, where: tuple[str, str] | None = None) -> pd.DataFrame:
         """The table from Parquet, checked; with `where`, a column and its value, only the rows that have it."""
         try:
-            frame = pd.read_parquet(path, filters=where and [(where[0], "==", where[1])])
+            frame = pd.read_parquet(path, filters=where and [(where[0], "==", where[1])], **VERIFIED)
         except (OSError, ValueError) as error:
             raise _unreadable(path, error) from None
         return self.check(frame, file=path)
@@ -100,7 +103,7 @@ class Table:
         checked = self.check(frame, file=path)
         checked.attrs = dict(sorted((origin or {}).items()))
         with whole(path) as temporary:
-            checked.to_parquet(temporary, index=False)
+            checked.to_parquet(temporary, index=False, write_page_checksum=True)
 
 
 def column_names(path: Path) -> list[str]:
@@ -114,7 +117,7 @@ def column_names(path: Path) -> list[str]:
 def read_column(path: Path, column: str) -> pd.Series:
     """One column of a table from Parquet, without reading the others."""
     try:
-        return pd.read_parquet(path, columns=[column])[column]
+        return pd.read_parquet(path, columns=[column], **VERIFIED)[column]
     except (OSError, ValueError, KeyError) as error:
         raise _unreadable(path, error) from None
 

@@ -60,7 +60,7 @@ TRIED = {
         "crop": 0.3,
     },
     "simclr": {"dimension": 8, "hidden_dimension": 16, "temperature": 0.1, "crop": 0.3},
-    "spark": {"mask": 0.4, "decoder_dimension": 32, "normalise": False},
+    "spark": {"mask": 0.25, "decoder_dimension": 32, "normalise": False},
     "supervised": {"class_weights": True},
     "swav": {
         "prototypes": 8,
@@ -84,8 +84,8 @@ BESIDE = {"swav": {"queue": 8, "queue_starts": 0.0}, "moco": {"queue": 8}}
 
 TRAINED = {
     "steps": 12, "batch": 4, "optimiser": "sgd", "lr": 0.01, "momentum": 0.5, "weight_decay": 0.5,
-    "schedule": "constant", "warmup_steps": 2, "final_lr": 0.01, "ema": 0.5, "clip": 0.01, "precision": "bf16", "validations": 3,
-    "patience": 1, "save_minutes": 60.0,
+    "schedule": "constant", "warmup_steps": 2, "final_lr": 0.01, "ema": 0.5, "clip": 0.01, "precision": "bf16",
+    "validations": 3, "patience": 1, "save_minutes": 60.0,
 }  # fmt: skip
 ELSEWHERE = {"epochs", "layer_decay"}
 """Keys of `training` with a test of their own below."""
