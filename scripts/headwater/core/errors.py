@@ -58,6 +58,12 @@ def exit_on_user_error(name: str) -> Iterator[None]:
         sys.exit(2)
 
 
+def check_memory(error: Exception) -> None:
+    """Raise MemoryError if a file could not be read for want of memory: it is not damaged, and must not be deleted."""
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        raise MemoryError(str(error)) from None
+
+
 def _print_once(line: str) -> None:
     """Print a line on the first rank of a torchrun job only, because all ranks have the same message."""
     if os.environ.get("RANK", "0") == "0":

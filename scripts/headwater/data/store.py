@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from headwater.core.errors import UserError
+from headwater.core.errors import UserError, check_memory
 from headwater.core.fingerprints import NOT_RECORDED, sha256
 from headwater.core.progress import bar
 from headwater.data import tables
@@ -194,6 +194,7 @@ def read_hashes(path: Path, *, cases: pd.DataFrame, table: Path) -> np.ndarray:
     try:
         hashes = np.load(path)
     except (OSError, ValueError, EOFError) as error:
+        check_memory(error)
         raise UserError(f"cannot be read: {error}", file=path, remedy="delete it and run prepare again") from None
     if hashes.ndim != 2 or hashes.dtype != np.uint64:
         raise UserError(f"is {hashes.dtype} {hashes.shape}, not uint64 (cases, words)", file=path)
@@ -212,6 +213,7 @@ def read_features(path: Path) -> np.ndarray:
     try:
         features = np.load(path, mmap_mode="r")
     except (OSError, ValueError, EOFError) as error:
+        check_memory(error)
         raise UserError(f"cannot be read: {error}", file=path, remedy="delete it and run embed again") from None
     if features.ndim != 2 or features.dtype != np.float16:
         raise UserError(f"is {features.dtype} {features.shape}, not float16 (training images, width)", file=path)
@@ -223,6 +225,7 @@ def _read_images(path: Path) -> np.ndarray:
     try:
         images = np.load(path, mmap_mode="r")
     except (OSError, ValueError, EOFError) as error:
+        check_memory(error)
         raise UserError(f"cannot be read: {error}", file=path, remedy="delete it and run prepare again") from None
     if images.ndim != 4 or images.dtype not in (np.uint8, np.int16):
         thing = f"is {images.dtype} {images.shape}, not uint8 or int16 (cases, channels, height, width)"

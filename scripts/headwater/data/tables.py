@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from pyarrow import parquet
 
-from headwater.core.errors import UserError
+from headwater.core.errors import UserError, check_memory
 from headwater.core.files import whole
 
 TARGET = "target:"
@@ -28,6 +28,9 @@ TEXT, WHOLE, NUMBER, FLAG = "text", "whole number", "number", "yes or no"
 
 VERIFIED = {"page_checksum_verification": True}
 """How tables are read: a flipped bit is refused instead of changing a number; files without checksums are read too."""
+
+DAMAGED = (OSError, ValueError, LookupError, TypeError, AttributeError)
+"""What pyarrow and pandas raise for a damaged file: of damaged metadata it is whatever their code stumbles over."""
 
 SPLITS = ("train", "validation", "test")
 
@@ -94,7 +97,7 @@ class Table:
         """The table from Parquet, checked; with `where`, a column and its value, only the rows that have it."""
         try:
             frame = pd.read_parquet(path, filters=where and [(where[0], "==", where[1])], **VERIFIED)
-        except (OSError, ValueError) as error:
+        except DAMAGED as error:
             raise _unreadable(path, error) from None
         return self.check(frame, file=path)
 
@@ -118,20 +121,20 @@ def read_column(path: Path, column: str) -> pd.Series:
     """One column of a table from Parquet, without reading the others."""
     try:
         return pd.read_parquet(path, columns=[column], **VERIFIED)[column]
-    except (OSError, ValueError, KeyError) as error:
+    except DAMAGED as error:
         raise _unreadable(path, error) from None
 
 
 def read_origin(path: Path) -> dict[str, str]:
     """What a table's file says of where its content came from; nothing if it was written without."""
     try:
-        kept = (parquet.read_schema(path).metadata or {}).get(b"PANDAS_ATTRS", b"{}")
-    except (OSError, ValueError) as error:
+        return json.loads((parquet.read_schema(path).metadata or {}).get(b"PANDAS_ATTRS", b"{}"))
+    except DAMAGED as error:
         raise _unreadable(path, error) from None
-    return json.loads(kept)
 
 
 def _unreadable(path: Path, error: Exception) -> UserError:
+    check_memory(error)
     return UserError(f"cannot be read: {error}", file=path, remedy="delete it and run the rule that makes it again")
 
 
