@@ -17,7 +17,7 @@ help:
 	@echo "make test      all tests;  make fast: those that take seconds"
 	@echo "make cluster   the tests on a real SLURM: the one at hand or, as root on Debian, one that they start"
 	@echo "make coverage  all tests, and how much of the library they run; weekly"
-	@echo "make soak      more kills, faults on SLURM and benchmarks than the daily tests have; weekly"
+	@echo "make soak      more kills, faults and benchmarks than the daily tests have, with a table at the end; weekly"
 	@echo "make lint      ruff, codespell, snakefmt, snakemake --lint;  make format: mend what they can"
 	@echo "make docs      the documentation as a site, in site/"
 	@echo "make generate  envs/, the config schema and the key table of config/README.md, from their sources"

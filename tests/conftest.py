@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -28,6 +29,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                     item.add_marker(pytest.mark.skip(reason=how))
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """After `make soak`: how often each thing was tried, and how often it went wrong."""
+    if "soak" not in config.getoption("-m"):
+        return
+    tried: Counter[str] = Counter()
+    wrong: Counter[str] = Counter()
+    for report in [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]:
+        if "soak" in report.keywords and (report.when == "call" or report.failed):
+            name = report.nodeid.partition("[")[0].rpartition("::")[2].removeprefix("test_").replace("_", " ")
+            tried[name] += 1
+            wrong[name] += report.failed
+    if tried:
+        terminalreporter.section("soak: tried / wrong")
+        for name, times in sorted(tried.items()):
+            terminalreporter.write_line(f"{times:6d} / {wrong[name]:<5d} {name}")
+        terminalreporter.write_line(f"{tried.total():6d} / {wrong.total():<5d} in all")
 
 
 @pytest.fixture(autouse=True)

@@ -15,6 +15,8 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 """Error numbers of a file or folder that may not be read or written."""
 
+MORE_MEMORY = "ask for more (mem_mb of the rule), or for smaller images or batches"
+
 INTERRUPTED = 130
 """A shell's exit code for a command ended by Ctrl-C."""
 
@@ -67,7 +69,7 @@ def stop_if_disk(error: BaseException, *, file: Path | str) -> None:
 
 @contextmanager
 def exit_on_user_error(name: str) -> Iterator[None]:
-    """Print a UserError, or that a disk is full or closed, as one line with the name, and exit 2; 130 after Ctrl-C."""
+    """Print a UserError, or that a disk is full or closed, as one line, and exit 2; 130 after Ctrl-C."""
     prefix = f"headwater {name}".rstrip()
     try:
         yield
@@ -77,12 +79,21 @@ def exit_on_user_error(name: str) -> Iterator[None]:
     except KeyboardInterrupt:
         _print_once(f"{prefix}: interrupted")
         sys.exit(INTERRUPTED)
+    except MemoryError as error:
+        _print_once(f"{prefix}: not enough memory: {' '.join(str(error).split()) or 'an array'}; {MORE_MEMORY}")
+        sys.exit(2)
     except OSError as error:
         if error.errno not in FULL + FORBIDDEN:
             raise
         remedy = MAKE_ROOM if error.errno in FULL else MEND_PERMISSIONS
         print(f"{prefix}: {error}; {remedy}", file=sys.stderr, flush=True)
         sys.exit(2)
+
+
+def check_memory(error: Exception) -> None:
+    """Raise MemoryError if a file could not be read for want of memory: it is not damaged, and must not be deleted."""
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        raise MemoryError(str(error)) from None
 
 
 def _print_once(line: str) -> None:

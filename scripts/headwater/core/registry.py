@@ -41,6 +41,7 @@ MEANINGS = {
     "source": "a source of the config whose encoder looks at the images",
     "numbering": "who numbers the patients",
     "queue": "how many earlier images a method compares with: none, or at least a batch",
+    "crop": "the smallest share of the image in a view, alone or first of a range: `views.crop` is the same",
     "group": "how many images of a batch share BatchNorm: each process needs a multiple of it",
 }
 """Meanings of options that other packages look up. Declared as `Field(json_schema_extra={"means": "queue"})`."""

@@ -8,7 +8,7 @@ from tokenize import TokenError
 import numpy as np
 import pandas as pd
 
-from headwater.core.errors import UNNAMED, UserError
+from headwater.core.errors import UNNAMED, UserError, check_memory
 from headwater.core.files import read_json
 from headwater.core.fingerprints import NOT_RECORDED, sha256
 from headwater.core.progress import bar
@@ -247,6 +247,7 @@ def _array(path: Path, *, by: str, mapped: bool = True) -> np.ndarray:
     try:
         return np.load(path, mmap_mode="r" if mapped else None)
     except BROKEN as error:
+        check_memory(error)
         raise UserError(f"cannot be read: {error}", file=path, remedy=f"delete it and run {by} again") from None
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow
 from pyarrow import parquet
 
-from headwater.core.errors import UserError
+from headwater.core.errors import UserError, check_memory
 from headwater.core.files import whole
 from headwater.study.target import MEAN
 
@@ -30,10 +30,10 @@ CHANCE = "chance"
 
 TEXT, WHOLE, NUMBER, FLAG = "text", "whole number", "number", "yes or no"
 
-SPLITS = ("train", "validation", "test")
+DAMAGED = (OSError, ValueError, LookupError, TypeError, AttributeError, pyarrow.ArrowException)
+"""What pyarrow and pandas raise for a damaged file: of damaged metadata it is whatever their code stumbles over."""
 
-BROKEN = (OSError, ValueError, pyarrow.ArrowException)
-"""What reading a damaged Parquet file may raise."""
+SPLITS = ("train", "validation", "test")
 
 MADE_AGAIN = "delete it and run the rule that makes it again"
 
@@ -112,7 +112,7 @@ class Table:
         refuse_changed(path)
         try:
             frame = pd.read_parquet(path, filters=where and [(where[0], "==", where[1])])
-        except BROKEN as error:
+        except DAMAGED as error:
             raise _unreadable(path, error) from None
         return self.check(frame, file=path)
 
@@ -171,7 +171,7 @@ def column_names(path: Path) -> list[str]:
     refuse_changed(path)
     try:
         return parquet.read_schema(path).names
-    except BROKEN as error:
+    except DAMAGED as error:
         raise _unreadable(path, error) from None
 
 
@@ -180,7 +180,7 @@ def read_column(path: Path, column: str) -> pd.Series:
     refuse_changed(path)
     try:
         return pd.read_parquet(path, columns=[column])[column]
-    except (*BROKEN, KeyError) as error:
+    except DAMAGED as error:
         raise _unreadable(path, error) from None
 
 
@@ -188,11 +188,13 @@ def read_origin(path: Path) -> dict[str, str]:
     """What a table's file says of where its content came from; nothing if it was written without."""
     try:
         return json.loads((parquet.read_schema(path).metadata or {}).get(b"PANDAS_ATTRS", b"{}"))
-    except BROKEN as error:
+    except DAMAGED as error:
         raise _unreadable(path, error) from None
 
 
 def _unreadable(path: Path, error: Exception | str) -> UserError:
+    if isinstance(error, Exception):
+        check_memory(error)
     return UserError(f"cannot be read: {error}", file=path, remedy=MADE_AGAIN)
 
 

@@ -149,14 +149,23 @@ class Encoder(nn.Module):
         return features.shape[1]
 
 
-def draw(name: str, *, size: int, mean: tuple[float, ...], std: tuple[float, ...], seed: int) -> Encoder:
+def draw(
+    name: str,
+    *,
+    size: int,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    seed: int,
+    zero_residual: bool = False,
+) -> Encoder:
     """An encoder with random weights from `seed`; the global random state is unchanged."""
     library, _, model = name.partition("/")
     try:
         module = registry.load("backbones", library)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            backbone, multiple = module.create(model, size=size)
+            create = module.create_zero_residual if zero_residual else module.create
+            backbone, multiple = create(model, size=size)
         images = {"dimensions": getattr(module, "DIMENSIONS", 2), "colours": getattr(module, "COLOURS", 3)}
         return Encoder(backbone, name=name, size=size, multiple=multiple, mean=mean, std=std, **images)
     except ImportError as error:

@@ -157,7 +157,8 @@ def read(source: Source, *, size: int) -> PublishedWeights:
         )
     tensors, metadata = _tensors(source)
     mean, std = _normalisation(source, metadata)
-    network = backbones.build(source.backbone, size=size, mean=mean, std=std, seed=source.seed)
+    drawn = {"seed": source.seed, "zero_residual": source.initialisation == "zero_residual"}
+    network = backbones.build(source.backbone, size=size, mean=mean, std=std, **drawn)
     return PublishedWeights(source=source, tensors=tensors, network=network)
 
 

@@ -144,11 +144,11 @@ def way(source: Source) -> str:
         path = f": {source.weights.path}" if source.weights.path else ""
         return f"published, {_with_options(source.weights.layout)}{path}"
     if source.method:
-        start = f", continued from {source.start}" if source.start else ""
+        start = f"continued from {source.start}" if source.start else f"from random weights ({source.drawn})"
         probe = source.probe
         chosen = f", the step chosen by {probe.kind} on {probe.archive}" if probe else ""
-        return f"pre-trained here, {_with_options(source.method)}{start}{chosen}"
-    return "random start"
+        return f"pre-trained here, {_with_options(source.method)}, {start}{chosen}"
+    return f"random start: {source.drawn}"
 
 
 def corpus(source: Source, grid: Grid) -> str:

@@ -11,12 +11,13 @@ from pydantic import Field
 from headwater.core import registry
 from headwater.core.errors import UserError
 from headwater.core.records import Choice, Record
-from headwater.study import checks, comparison_checks, target_checks, text_checks
+from headwater.study import checks, comparison_checks, crops, idle_keys, target_checks, text_checks
 from headwater.study import source_matrix as source_grids
 from headwater.study.archive import Archive, Dataset, window_of
 from headwater.study.comparison import Comparing
 from headwater.study.compute import Compute
 from headwater.study.grid import EVERYTHING, Grid
+from headwater.study.initialisation import zeroable
 from headwater.study.leaks import Leaks
 from headwater.study.recipe import Recipe
 from headwater.study.source import Controls, Probe, Source
@@ -32,7 +33,7 @@ UNWRITTEN = ("name", "control", "of", "seen")
 """Fields of records that are filled in from other parts of the config; no config sets them."""
 
 
-CHECKS = (text_checks, checks, target_checks, comparison_checks)
+CHECKS = (text_checks, checks, target_checks, comparison_checks, idle_keys)
 
 
 class Config(Record):
@@ -142,9 +143,9 @@ def _filled_in(content: dict[str, Any]) -> dict[str, Any]:
             filled[section] = {name: _with_name(name, entry) for name, entry in entries.items()}
     for section in ("sources", "recipes"):
         for name, entry in _dicts(filled.get(section)):
-            filled[section][name] = _with_decay(entry)
+            filled[section][name] = crops.settled(_with_decay(entry))
     for name, source in _dicts(filled.get("sources")):
-        filled["sources"][name] = {"backbone": content.get("backbone", "timm/resnet50"), **source}
+        filled["sources"][name] = _drawn({"backbone": content.get("backbone", "timm/resnet50"), **source})
     for name, dataset in _dicts(filled.get("datasets")):
         filled["datasets"][name] = {"archive": name, **dataset}
     archives = _dicts(filled.get("archives"))
@@ -168,6 +169,20 @@ def _with_decay(entry: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(training, dict) or training.get("optimiser") not in USUAL_DECAY:
         return entry
     return {**entry, "training": {"weight_decay": USUAL_DECAY[training["optimiser"]], **training}}
+
+
+def _drawn(source: dict[str, Any]) -> dict[str, Any]:
+    """A source that says how its first weights are drawn, where they are drawn and there is a choice.
+
+    It is written into the record, though it is the default, because trainings of an earlier version started with
+    residual branches at zero: their digests must be others.
+    """
+    weights = source.get("weights")
+    # what a weights file lacks is drawn
+    whole = bool(weights) and not (isinstance(weights, dict) and weights.get("coverage", 1) != 1)
+    if whole or source.get("start") or not zeroable(str(source["backbone"])):
+        return source
+    return {"initialisation": "full_residual", **source}
 
 
 def _with_name(name: Any, entry: Any) -> Any:

@@ -11,8 +11,9 @@ from headwater.study.compute import Processes
 class Views(Record):
     """Random changes of the training images: each image gets its own, drawn from (seed, epoch, case)."""
 
-    crop: float = Field(1.0, gt=0, le=1)
-    """Smallest share of the image area that a random crop may show; 1 switches cropping off."""
+    crop: float | None = Field(None, gt=0, le=1)
+    """Smallest share of the image area that a random crop may show; 1 switches cropping off. By default off, but in
+    pre-training by `dino`, `swav`, `moco`, `byol` and `simclr` the published value, as an option of the method."""
     flip: float = Field(0.0, ge=0, le=1)
     """Probability of a left-right flip."""
     rotation: float = Field(0.0, ge=0, le=180)

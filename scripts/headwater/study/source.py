@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from headwater.core import registry
 from headwater.core.records import Choice, Record
+from headwater.study import initialisation
 from headwater.study.compute import Processes
 from headwater.study.ct_windows import Window
 from headwater.study.recipe import Training, Views
@@ -83,6 +84,9 @@ class Source(Record):
     """Feature probe that selects the step to keep; none keeps the last. See the table of `probe`."""
     compute: Processes = Field(Processes(), exclude=True)
     """Processes of this pre-training, if other than those of the top-level `compute`."""
+    initialisation: Literal["full_residual", "zero_residual"] | None = None
+    """First weights of ResNets and their kin where none are loaded: `full_residual`, the default for them, draws all
+    layers alike; `zero_residual` starts each residual branch at zero, as timm does (arXiv 1706.02677, section 5.1)."""
     seed: int = Field(0, ge=0)
     """Seed of the pre-training; the seeds of the fine-tuning are the top-level `seeds`."""
     mean: tuple[float, ...] = Field((0.485, 0.456, 0.406), min_length=1, max_length=3)
@@ -134,10 +138,19 @@ class Source(Record):
         """How this source gets its weights."""
         return "adopted" if self.weights else "pretrained" if self.method else "random"
 
+    @property
+    def drawn(self) -> str:
+        """How the weights that are not loaded are drawn, for people."""
+        return initialisation.named(self.backbone, residual=self.initialisation)
+
     @model_validator(mode="after")
     def _one_way(self) -> "Source":
         if min(self.std) <= 0:
             raise ValueError(f"std must be above 0 (got {list(self.std)})")
+        if self.initialisation and (self.start or (self.weights and self.weights.coverage == 1)):
+            raise ValueError("the weights of this source are loaded, not drawn; remove initialisation")
+        if self.initialisation and not initialisation.zeroable(self.backbone):
+            raise ValueError(f"{self.backbone} has no residual branches to start at zero; remove initialisation")
         if self.weights and self.method:
             raise ValueError("weights and method exclude each other; to continue from published weights use start")
         if bool(self.method) != bool(self.corpus) or bool(self.method) != bool(self.training):

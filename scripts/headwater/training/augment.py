@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from headwater.core.errors import UserError
 from headwater.study.ct_windows import AIR, Window
 from headwater.study.recipe import Views
 
@@ -118,6 +119,12 @@ def shown(images: Tensor, *, window: Window | None) -> Tensor:
     return (values - black) / torch.where(white > black, white - black, 1)
 
 
+def check(views: Views, *, channels: int) -> None:
+    """Refuse to drop the colours of images that have none."""
+    if views.grey and channels == 1:
+        raise UserError("the images are grey, so views.grey has no effect", remedy="remove views.grey")
+
+
 def augment(images: Tensor, keys: Tensor, views: Views, *, size: int | None = None, first_draw: int = 0) -> Tensor:
     """Augmented views (batch, 3, size, size) of float images (batch, 3, h, w) in [0, 1], determined by the keys.
 
@@ -141,7 +148,7 @@ def augment(images: Tensor, keys: Tensor, views: Views, *, size: int | None = No
 def _placed(images: Tensor, draws: list[Tensor], views: Views, *, size: int) -> Tensor:
     """Crop, left-right flip, rotation and resize in one bilinear resampling."""
     height, width = images.shape[-2:]
-    if views.crop == 1 and not views.flip and not views.rotation and (height, width) == (size, size):
+    if _least(views) == 1 and not views.flip and not views.rotation and (height, width) == (size, size):
         return images
     across, down = _extents(draws, views)
     left_right = (2 * draws[2] - 1) * (1 - across)
@@ -162,14 +169,20 @@ def _placed(images: Tensor, draws: list[Tensor], views: Views, *, size: int) -> 
 
 def _extents(draws: list[Tensor], views: Views) -> tuple[Tensor, Tensor]:
     """Width and height of each crop as fractions of the image's."""
-    if views.crop == 1:
+    least = _least(views)
+    if least == 1:
         return torch.ones_like(draws[0]), torch.ones_like(draws[0])
-    area = views.crop + (1 - views.crop) * draws[0]
+    area = least + (1 - least) * draws[0]
     narrowest, widest = (math.log(shape) for shape in SHAPES)
     shape = torch.exp(narrowest + (widest - narrowest) * draws[1])
     # a crop that would be longer than the image keeps its area and gives up its aspect ratio
     across = (area * shape).sqrt().clamp(max=1).maximum(area)
     return across, (area / across).clamp(max=1)
+
+
+def _least(views: Views) -> float:
+    """The smallest share of the image that a crop shows; 1 without cropping."""
+    return 1.0 if views.crop is None else views.crop
 
 
 def _coloured(images: Tensor, draws: list[Tensor], views: Views) -> Tensor:

@@ -32,7 +32,8 @@ def encoder_of(source: Source, *, size: int, encoder: Path | None) -> Encoder:
             remedy="give --encoder for an adopted or pre-trained source, and only then",
         )
     if encoder is None:
-        return backbones.build(source.backbone, size=size, mean=source.mean, std=source.std, seed=source.seed)
+        drawn = {"seed": source.seed, "zero_residual": source.initialisation == "zero_residual"}
+        return backbones.build(source.backbone, size=size, mean=source.mean, std=source.std, **drawn)
     tensors, metadata = load_weights(encoder)
     refuse_other_source(metadata, source.original.name, file=encoder)
     return restore(tensors, metadata, name=source.backbone, size=size, file=encoder)[0]

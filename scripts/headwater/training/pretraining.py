@@ -17,7 +17,7 @@ from headwater.models.tasks import Task
 from headwater.models.weight_files import load_weights, save_weights
 from headwater.study.ct_windows import Window
 from headwater.study.source import Source
-from headwater.training import collapse_monitor, loop
+from headwater.training import augment, collapse_monitor, loop
 from headwater.training.collapse_monitor import CollapseMonitor, ProbeSet
 from headwater.training.ddp import World
 from headwater.training.tracking import Trackers
@@ -80,7 +80,8 @@ def first_weights(source: Source, *, size: int, start: Path | None) -> Encoder:
             remedy=f"pass that source's encoder to --start (got {start})" if source.start else "leave --start out",
         )
     if start is None:
-        return backbones.build(source.backbone, size=size, mean=source.mean, std=source.std, seed=source.seed)
+        drawn = {"seed": source.seed, "zero_residual": source.initialisation == "zero_residual"}
+        return backbones.build(source.backbone, size=size, mean=source.mean, std=source.std, **drawn)
     tensors, metadata = load_weights(start)
     refuse_other_source(metadata, source.start, file=start)
     return restore(tensors, metadata, name=source.backbone, size=size, file=start)[0]
@@ -88,6 +89,7 @@ def first_weights(source: Source, *, size: int, start: Path | None) -> Encoder:
 
 def learner_of(source: Source, corpus: store.Prepared, rows: np.ndarray, *, encoder: Encoder) -> loop.Learner:
     """The learner of the source's method for these rows of the corpus."""
+    augment.check(source.views, channels=corpus.images.shape[1])
     # the form of the task is read from all targets but the test split's, so that a reduction does not change it
     not_test = np.flatnonzero(corpus.cases["split"].isin(["train", "validation"]))
     plugin = registry.load("tasks", tasks.OF_A_CORPUS)

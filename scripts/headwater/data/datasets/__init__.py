@@ -23,6 +23,7 @@ A plug-in holds
     LABEL_OPTIONS (optional): tuple[str, ...]  options that change labels only, in which a second reading of the
                                                same images (`images_of`) may differ; by default none
     SPLIT_FILES (optional): dict[str, str]     the file, below the folder, that defines each official split
+    OFFICIAL (optional): tuple[str, ...]       of validation and test what the archive always has an official split for
     labels(folder, options), card(options)     (optional) the labels, and the card, if they depend on options
     read_person(folder, case) -> dict          (optional) sex, age and view if only the image's header states them;
                                                called while the pixels are read

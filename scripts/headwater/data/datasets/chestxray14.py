@@ -46,6 +46,7 @@ CARD = Card(
     expected={"cases": 112_120, "patients": 30_805, "train": 86_524, "test": 25_596},
 )
 
+OFFICIAL = ("test",)
 SPLIT_FILES = {"train": "train_val_list.txt", "test": "test_list.txt"}
 
 TABLES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")

@@ -50,6 +50,7 @@ CARD = Card(
     hosted_logging=False,
 )
 
+OFFICIAL = ("validation",)
 SPLIT_FILES = {"train": "train.csv", "validation": "valid.csv"}
 
 TEST_FILES = ("test.csv", "test_labels.csv")

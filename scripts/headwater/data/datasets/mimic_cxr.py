@@ -48,6 +48,7 @@ CARD = Card(
     hosted_logging=False,
 )
 
+OFFICIAL = ("validation", "test")
 SPLIT_FILES = dict.fromkeys(("train", "validation", "test"), "mimic-cxr-2.0.0-split.csv.gz")
 
 FILES = {

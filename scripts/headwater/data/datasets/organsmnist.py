@@ -44,6 +44,7 @@ CARD = Card(
     note="cut out of the CTs of LiTS: 115 scans for training, 16 for validation, 70 for test; it does not tell which",
 )
 
+OFFICIAL = ("validation", "test")
 PARTS = {"train": "train", "val": "validation", "test": "test"}
 """Names of splits in the arrays, and ours."""
 

@@ -58,6 +58,7 @@ CARD = Card(
     hosted_logging=False,
 )
 
+OFFICIAL = ("test",)
 SPLIT_FILES = {"train": "annotations/image_labels_train.csv", "test": "annotations/image_labels_test.csv"}
 
 SPELLINGS = {"Other diseases": ("Other diseases", "Other disease")}

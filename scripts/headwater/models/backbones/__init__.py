@@ -4,6 +4,10 @@ A plug-in defines
     create(model, *, size) -> (Module, multiple)   a network with random weights whose forward pass returns pooled
                                                    features (batch, width), and the number that side lengths must be a
                                                    multiple of (None: only `size` itself fits)
+    create_zero_residual(model, *, size) (optional)    the same with each residual branch at zero, for models whose name
+                                                   begins with one of ZEROABLE
+    INITIALISATIONS: dict (optional)               the distribution of first weights, by how models' names
+                                                   begin
     resample(key, tensor, network) -> Tensor|None (optional)   a position embedding interpolated to this network's
                                                    grid; None for any other tensor
     resample_patch(key, tensor, network) -> Tensor|None (optional)   a patch embedding resampled to its patch size
@@ -65,9 +69,20 @@ def check(backbone: str) -> None:
         raise UserError(f"backbone {backbone!r}: {library} has no such model", remedy=did_you_mean(model, available))
 
 
-def build(name: str, *, size: int, mean: tuple[float, ...], std: tuple[float, ...], seed: int) -> "Encoder":
-    """The encoder with this backbone, such as `timm/resnet50`, and random weights from `seed`."""
+def build(
+    name: str,
+    *,
+    size: int,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    seed: int,
+    zero_residual: bool = False,
+) -> "Encoder":
+    """The encoder with this backbone, such as `timm/resnet50`, and random weights from `seed`.
+
+    With `zero_residual` each residual branch starts at zero.
+    """
     check(name)
     from headwater.models.encoder import draw
 
-    return draw(name, size=size, mean=mean, std=std, seed=seed)
+    return draw(name, size=size, mean=mean, std=std, seed=seed, zero_residual=zero_residual)

@@ -10,6 +10,7 @@ from headwater.models.backbones import _volumes
 
 DIMENSIONS = 3
 COLOURS = 1
+INITIALISATIONS = {"unet": "uniform (fan in), PyTorch's default"}
 MODELS = ("unet",)
 FOOTNOTE = (
     "norms use the running statistics of the file; the published code normalises by each batch's own, so that what it "

@@ -7,6 +7,10 @@ from headwater.models.backbones import _volumes
 
 DIMENSIONS = 3
 COLOURS = 1
+INITIALISATIONS = {
+    "segresnet": "uniform (fan in), PyTorch's default",
+    "swin_unetr": "uniform (fan in), PyTorch's default",
+}
 MODELS = ("segresnet", "swin_unetr")
 
 

@@ -9,12 +9,69 @@ from torch import Tensor, nn
 from headwater.core.errors import UserError, did_you_mean
 from headwater.models.timm_library import timm
 
+ZEROABLE = (
+    "ba", "bo", "cs3", "cspd", "cspr", "dar", "eca_b", "eca_h", "eca_r", "ecar", "gcr", "ger", "hal", "la",
+    "mobilev", "reg", "res2", "resn", "seb", "sed", "seh", "sen", "ser", "sk", "test_b", "test_r", "w",
+)  # fmt: skip
+"""How the names begin of models of which timm can start each residual branch at zero: ResNets and their kin."""
+
+INITIALISATIONS = {
+    "resne": "He normal (fan out)",
+    "wide_resnet": "He normal (fan out)",
+    "seresnet": "He normal (fan out)",
+    "seresnext": "He normal (fan out)",
+    "ecaresnet": "He normal (fan out)",
+    "test_resnet": "He normal (fan out)",
+    "test_byobnet": "He normal (fan out)",
+    "regnet": "He normal (fan out)",
+    "vgg": "He normal (fan out)",
+    "densenet": "He normal (fan in)",
+    "efficientnet": "He normal (fan out)",
+    "tf_efficientnet": "He normal (fan out)",
+    "test_efficientnet": "He normal (fan out)",
+    "mobilenetv3": "He normal (fan out)",
+    "vit_": "truncated normal (SD 0.02)",
+    "test_vit": "truncated normal (SD 0.02)",
+    "deit_": "truncated normal (SD 0.02)",
+    "swin_": "truncated normal (SD 0.02)",
+    "convnext": "truncated normal (SD 0.02)",
+    "test_convnext": "truncated normal (SD 0.02)",
+}
+"""The distribution of most first weights, by how models' names begin; other networks start as timm draws them."""
+
 
 def create(model: str, *, size: int) -> tuple[nn.Module, int | None]:
     """A timm model with random weights that returns pooled features, and the number that sides must be a multiple of.
 
-    Vision transformers are built for `size`, and accept other multiples of their patch size if timm supports it.
+    Vision transformers are built for `size`, and accept other multiples of their patch size if timm supports it. timm
+    starts the residual branches of ResNets at zero; here they start like all other layers.
     """
+    network, multiple = _created(model, size=size)
+    if model.startswith(ZEROABLE):
+        _open(network)
+    return network, multiple
+
+
+def create_zero_residual(model: str, *, size: int) -> tuple[nn.Module, int | None]:
+    """The same, with each residual branch at zero, so that it starts as the identity."""
+    network, multiple = _created(model, size=size)
+    for module in network.modules():
+        # what timm zeroes of itself stays as it is; a few models do not, but their blocks know how
+        if hasattr(module, "zero_init_last"):
+            module.zero_init_last()
+    return network, multiple
+
+
+def _open(network: nn.Module) -> None:
+    """Let residual branches that start at zero start like other layers: with a scale of 1 in their last norm."""
+    for module in network.modules():
+        scale = getattr(module, "weight", None)
+        if isinstance(scale, nn.Parameter) and scale.ndim == 1 and not scale.any():
+            nn.init.ones_(scale)
+
+
+def _created(model: str, *, size: int) -> tuple[nn.Module, int | None]:
+    """A network as timm draws it."""
     _check_tag(model)
     accepted = _arguments(model)
     flexible = "dynamic_img_pad" in accepted

@@ -11,6 +11,7 @@ A plug-in defines
 and may define
     SMALLEST_BATCH  the smallest batch that the method can work with
     BACKBONES       the only networks that it can train: modules of their libraries, such as "timm/resnet"
+    NEEDED          options without effect where another one is 0: {option: the other one}
     CELL            the side of the images must be a multiple of this many pixels
 torch is not imported until a method is loaded, so that checking a plan is quick.
 """

@@ -12,8 +12,11 @@ DRAWS = 100
 
 
 def wide(images: Tensor, keys: Tensor, changes: Views, *, least: float, size: int, count: int) -> list[Tensor]:
-    """`count` views (batch, 3, size, size), each of at least the fraction `least` of the image's area."""
-    changes = changes.model_copy(update={"crop": least})
+    """`count` views (batch, 3, size, size), each of at least the fraction `least` of the image's area.
+
+    `changes.crop` takes the place of `least`, which is the method's own option.
+    """
+    changes = changes.model_copy(update={"crop": changes.crop or least})
     return [augment(images, keys, changes, size=size, first_draw=DRAWS * view) for view in range(count)]
 
 

@@ -32,8 +32,8 @@ class Options(Record):
     hidden_dimension: int = Field(4096, ge=1)
     target_momentum: float = Field(0.996, ge=0, le=1)
     """Momentum of the moving average at the first step; a cosine schedule raises it to 1."""
-    crop: float = Field(0.08, gt=0, le=1)
-    """Smallest fraction of the image area in a view."""
+    crop: float = Field(0.08, gt=0, le=1, json_schema_extra={"means": "crop"})
+    """Smallest fraction of the image area in a view; `views.crop` sets it too."""
 
 
 class Byol(Learner):

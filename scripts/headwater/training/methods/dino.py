@@ -23,6 +23,8 @@ from headwater.training.loop import Learner
 from headwater.training.methods import _branches, _crops
 from headwater.training.methods._branches import Branch
 
+NEEDED = {"local_crop": "local_views", "local_size": "local_views", "first_teacher_temperature": "warmup"}
+
 
 class Options(Record):
     """The paper's values for vision transformers (section 3 and appendix C); durations as fractions of the training."""
@@ -45,8 +47,8 @@ class Options(Record):
     centre_momentum: float = Field(0.9, ge=0, lt=1)
     teacher_momentum: float = Field(0.996, ge=0, le=1)
     """Momentum of the teacher at the first step; a cosine schedule raises it to 1."""
-    global_crop: float = Field(0.4, gt=0, le=1)
-    """Smallest fraction of the image area in the two large views."""
+    global_crop: float = Field(0.4, gt=0, le=1, json_schema_extra={"means": "crop"})
+    """Smallest fraction of the image area in the two large views; `views.crop` sets it too."""
     local_views: int = Field(8, ge=0)
     """Number of small views, which only the student sees."""
     local_crop: tuple[float, float] = (0.05, 0.4)

@@ -41,8 +41,8 @@ class Options(Record):
     """Momentum of the key network (v1, section 4.1)."""
     group: int = Field(32, ge=2, json_schema_extra={"means": "group"})
     """Images that share BatchNorm statistics (v1: 32 on each of 8 GPUs); images per rank must be a multiple of it."""
-    crop: float = Field(0.2, gt=0, le=1)
-    """Smallest fraction of the image area in a view."""
+    crop: float = Field(0.2, gt=0, le=1, json_schema_extra={"means": "crop"})
+    """Smallest fraction of the image area in a view; `views.crop` sets it too."""
 
 
 class Moco(Learner):

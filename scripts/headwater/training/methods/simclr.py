@@ -31,8 +31,8 @@ class Options(Record):
     hidden_dimension: int = Field(2048, ge=1)
     temperature: float = Field(0.1, gt=0)
     """Divisor of the cosine similarities (section 5.1, table 5); 0.5 suits batches of hundreds."""
-    crop: float = Field(0.08, gt=0, le=1)
-    """Smallest fraction of the image area in a view (appendix A)."""
+    crop: float = Field(0.08, gt=0, le=1, json_schema_extra={"means": "crop"})
+    """Smallest fraction of the image area in a view; `views.crop` sets it too (appendix A)."""
 
 
 class Simclr(Learner):

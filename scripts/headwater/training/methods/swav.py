@@ -27,6 +27,9 @@ SMALLEST_BATCH = 2
 """A single image cannot be assigned to clusters of equal size."""
 
 
+NEEDED = {"queue_starts": "queue", "small_crop": "small_views", "small_size": "small_views"}
+
+
 class Options(Record):
     """The paper's values for ResNet-50 (section 4, appendix A); durations as fractions of the training."""
 
@@ -47,8 +50,8 @@ class Options(Record):
     """Fraction of the steps after which the queue is used (15 of 200 epochs)."""
     large_views: int = Field(2, ge=2)
     """Number of large views; the assignment of each is predicted from all other views."""
-    large_crop: tuple[float, float] = (0.14, 1.0)
-    """Smallest and largest share of the image area in a large view."""
+    large_crop: tuple[float, float] = Field((0.14, 1.0), json_schema_extra={"means": "crop"})
+    """Smallest and largest share of the image area in a large view; `views.crop` sets the smallest too."""
     small_views: int = Field(6, ge=0)
     """Number of small views, which only predict the assignments of the large ones."""
     small_crop: tuple[float, float] = (0.05, 0.14)
@@ -62,7 +65,9 @@ class Swav(Learner):
 
     def __init__(self, encoder: Encoder, *, options: Options, changes: Views, steps: int):
         super().__init__()
-        _crops.check_shares(options.large_crop, option="swav.large_crop")
+        smallest, largest = options.large_crop
+        self.large_crop = (changes.crop or smallest, largest)
+        _crops.check_shares(self.large_crop, option="swav.large_crop")
         _crops.check_shares(options.small_crop, option="swav.small_crop")
         if options.queue % world_size():
             raise UserError(
@@ -92,7 +97,7 @@ class Swav(Learner):
     def views(self, images: Tensor, keys: Tensor) -> list[Tensor]:
         """The large views, then the small ones."""
         floats, options, side = as_float(images), self.options, self.encoder.size
-        large = {"shares": options.large_crop, "size": side, "count": options.large_views}
+        large = {"shares": self.large_crop, "size": side, "count": options.large_views}
         small = {"shares": options.small_crop, "size": self.encoder.sides(options.small_size * side)}
         small |= {"count": options.small_views, "first_view": options.large_views}
         return [view for kind in (large, small) for view in _crops.pieces(floats, keys, self.changes, **kind)]

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from headwater.core.errors import UserError
 from headwater.core.files import whole
 from headwater.study.tracking import Tracking
 from headwater.training.trackers import Tracked, Tracker
@@ -41,6 +42,9 @@ class Table(Tracker):
         self.file.close()
 
     def _reopen(self) -> None:
+        # unlike a rename, appending would follow a link and change the file that it leads to
+        if self.path.is_symlink():
+            raise UserError("is a link, and the curves would go into another file", file=self.path, remedy="remove it")
         if not self.path.exists() or not self.path.read_text().startswith(HEADER):
             self.path.write_text(HEADER)
         self.file = self.path.open("a", encoding="utf-8")

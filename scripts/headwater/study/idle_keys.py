@@ -1,0 +1,129 @@
+"""Keys without effect beside others, such as the momentum of an optimiser that has none: refused, not ignored.
+
+A key at its default is taken for one that was left out.
+"""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from headwater.core import registry
+from headwater.core.errors import UserError
+from headwater.core.records import Record
+from headwater.study import crops
+from headwater.study.archive import window_of
+from headwater.study.recipe import Training
+from headwater.study.source import Source
+
+if TYPE_CHECKING:
+    from headwater.study.config import Config
+
+
+def mistakes(config: "Config") -> Iterable[str]:
+    """One line for each key that could have any value and would change nothing."""
+    for name, source in config.sources.items():
+        yield from _of_source(f"sources.{name}", source)
+        yield from _of_method(f"sources.{name}", source)
+        if source.training:
+            yield from _of_training(f"sources.{name}.training", source.training)
+    for name, recipe in config.recipes.items():
+        yield from _of_training(f"recipes.{name}.training", recipe.training)
+        if recipe.kind == "linear_probe" and recipe.training.layer_decay is not None:
+            yield f"recipes.{name}.training.layer_decay: a linear_probe trains one layer only; remove it"
+    for check in (_drawn_seeds, _grey_views, _official_splits, _without_service, _unpaired):
+        yield from check(config)
+
+
+def changed(record: Record, *keys: str) -> list[str]:
+    """Those of the keys whose value is not their default."""
+    fields = type(record).model_fields
+    return [key for key in keys if getattr(record, key) != fields[key].get_default(call_default_factory=True)]
+
+
+def _of_training(place: str, training: Training) -> Iterable[str]:
+    """Momentum without a momentum optimiser, and a final learning rate without a cosine."""
+    for key in changed(training, "momentum") if training.optimiser not in ("sgd", "lars") else ():
+        yield f"{place}.{key}: {training.optimiser} has no such setting; remove it, or set optimiser: sgd"
+    for key in changed(training, "final_lr") if training.schedule == "constant" else ():
+        yield f"{place}.{key}: a constant schedule ends at lr; remove it, or set schedule: cosine"
+
+
+def _of_source(place: str, source: Source) -> Iterable[str]:
+    """Settings of a pre-training of a source without one, and a normalisation beside weights that bring their own."""
+    for key in changed(source, "views", "collapse") if not source.method else ():
+        yield f"{place}.{key}: this source is not pre-trained here; remove it, or set method, corpus and training"
+    for key in changed(source, "mean", "std") if source.weights or source.start else ():
+        own = "its weights bring" if source.weights else f"{source.start} brings"
+        yield f"{place}.{key}: {own} the normalisation that they were trained with; remove it"
+    if source.weights and source.weights.coverage == 1 and changed(source, "seed"):
+        yield f"{place}.seed: all weights are loaded, none is drawn; remove it"
+    if source.training and source.training.layer_decay is not None and source.method.name != "supervised":
+        yield f"{place}.training.layer_decay: {source.method.name} trains all layers alike; remove it"
+    for key in changed(source.probe, "neighbours", "temperature") if source.probe else ():
+        if source.probe.kind != "knn":
+            yield f"{place}.probe.{key}: a {source.probe.kind} has no neighbours; remove it, or set kind: knn"
+
+
+def _of_method(place: str, source: Source) -> Iterable[str]:
+    """A crop that is set twice, and options of a method that others of its options switch off."""
+    if source.method is None or source.method.name not in registry.names("methods"):
+        return
+    method = source.method.name
+    option = crops.option_of(method)
+    if option and source.views.crop is not None:
+        yield f"{place}.views.crop: {method}.{option} is set too and says the same; remove one of them"
+    try:
+        options = registry.chosen("methods", source.method)
+    except UserError:
+        # reported by `checks`
+        return
+    for key, switch in registry.constant("methods", method, "NEEDED", default={}).items():
+        if changed(options, key) and not getattr(options, switch):
+            yield f"{place}.method.{key}: has no effect with {switch}: {getattr(options, switch)}; remove it"
+
+
+def _drawn_seeds(config: "Config") -> Iterable[str]:
+    """Seeds of random starts that no reduction looks at the images with: `seeds` draws those of fine-tunings."""
+    looking = {choice.options.get("source") for choice in config.reductions.values()}
+    for name, source in config.sources.items():
+        if source.kind == "random" and name not in looking and changed(source, "seed"):
+            yield f"sources.{name}.seed: a random start is drawn anew for each of the seeds of the study; remove it"
+
+
+def _grey_views(config: "Config") -> Iterable[str]:
+    """Dropping the colours of CT, which has none."""
+    places = {f"sources.{name}": (source.corpus, source.views) for name, source in config.sources.items()}
+    for place, (corpus, views) in places.items():
+        if views.grey and corpus in config.archives and window_of(config.archives[corpus]):
+            yield f"{place}.views.grey: the images of {corpus} are grey; remove it"
+    used = {dataset.archive for dataset in config.datasets.values()} & config.archives.keys()
+    all_grey = used and all(window_of(config.archives[archive]) for archive in used)
+    for name, recipe in config.recipes.items():
+        if recipe.views.grey and all_grey:
+            yield f"recipes.{name}.views.grey: the images of all datasets are grey; remove it"
+
+
+def _official_splits(config: "Config") -> Iterable[str]:
+    """Shares and seeds of splits that the archive's publisher made."""
+    for name, archive in config.archives.items():
+        if archive.images_of or archive.kind.name not in registry.names("datasets"):
+            continue
+        official = registry.constant("datasets", archive.kind.name, "OFFICIAL", default=())
+        for split in changed(archive, *official):
+            yield f"archives.{name}.{split}: {archive.kind.name} has an official {split} split; remove it"
+        if {"validation", "test"} <= set(official) and changed(archive, "split_seed"):
+            yield f"archives.{name}.split_seed: all splits of {archive.kind.name} are official; remove it"
+
+
+def _without_service(config: "Config") -> Iterable[str]:
+    """A project or team at a service that gets nothing."""
+    tracking = config.tracking
+    for key in changed(tracking, "project", "entity") if "wandb" not in tracking.trackers else ():
+        yield f"tracking.{key}: Weights & Biases is switched off; remove it, or set wandb: offline"
+
+
+def _unpaired(config: "Config") -> Iterable[str]:
+    """Pairing of seeds where the statistical method has no seeds to pair."""
+    comparison = config.comparison
+    if changed(comparison, "pairing") and (comparison.method == "percentile" or len(config.seeds) == 1):
+        why = "percentile resamples the seeds" if comparison.method == "percentile" else "one seed has no spread"
+        yield f"comparison.pairing: {why}; remove it"

@@ -1,0 +1,361 @@
+"""Every key of a config changes what is done, or is refused: none is accepted and then ignored.
+
+The keys are enumerated from the records, so a new one without an entry here fails.
+"""
+
+import copy
+import dataclasses
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headwater.core.errors import UserError
+from headwater.core.records import Choice, Record
+from headwater.study import config as study_config
+from headwater.study import lineage, shared_labels
+from headwater.study.archive import window_of
+from headwater.study.config import UNWRITTEN, Config
+from headwater.study.ct_windows import Window
+from headwater.study.job_graph import JobGraph
+from workflow_made import small_config
+
+CONFIGS = Path(__file__).parents[2] / "config"
+LEAVES = (Choice, Window)
+"""Records that are one value: plug-ins with their options, which tests/training/test_every_option.py tries."""
+
+SGD = {"optimiser": "sgd"}
+TRAINING = {"steps": 40, "batch": 16, "lr": 1e-3}
+
+
+def whole() -> dict[str, Any]:
+    """A config in which every section has something that its keys can be about."""
+    config = small_config()
+    twin = {"kind": "chestxray14", "folder": "second", "size": 32, "twin": {"cases": 100, "seed": 2}}
+    config["archives"] |= {
+        "second": twin,
+        "third": {**twin, "folder": "third"},
+        "scans": {"kind": "ct_ich", "folder": "scans", "size": 32, "twin": {"cases": 60}},
+        "again": {"images_of": "scans"},
+    }
+    ssl = {"method": "simclr", "corpus": "photographs", "training": dict(TRAINING), "probe": {"archive": "third"}}
+    config["sources"] |= {
+        "published": {"weights": {"layout": "timm", "path": "w.safetensors"}},
+        "contrastive": ssl,
+        "of_scans": {"method": "supervised", "corpus": "scans", "training": dict(TRAINING)},
+    }
+    config["reductions"] = {"few": {"name": "random", "share": 0.5}}
+    config["source_grids"] = {
+        "more": {"methods": ["supervised"], "corpora": ["photographs"], "trainings": {"short": dict(TRAINING)}}
+    }
+    config["datasets"]["second"] = {}
+    config["comparison"] |= {"metrics": ["auroc"], "subsets": {"heart": {"chestxray14": ["Cardiomegaly"]}}}
+    config["leaks"] = {"excused": [dict(EXCUSE)]}
+    config["controls"] = {"again": [], "shuffled": []}
+    config["tracking"] = {"wandb": "offline"}
+    return config
+
+
+EXCUSE = {"kind": "patients", "between": ["photographs train", "second test"], "reason": "they are known to be shared"}
+
+
+def put(config: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """The config with values at dotted places."""
+    config = copy.deepcopy(config)
+    for place, value in changes.items():
+        *above, last = place.split(".")
+        section: Any = config
+        for part in above:
+            section = section[int(part)] if isinstance(section, list) else section.setdefault(part, {})
+        section[last] = value
+    return config
+
+
+def told(content: dict[str, Any]) -> dict[str, Any]:
+    """All that a config tells the jobs: their records, files and resources, and the order of the work."""
+    config = study_config.load(content)
+    grid, graph = config.grid(), JobGraph(config)
+    runs = [run for dataset in grid.datasets for run in grid.runs(dataset.name)]
+    entries = [*config.recipes.values(), *config.sources.values()]
+    return {
+        # `window`, `made_from` and `trained_on` are in no digest: the records of what they change are
+        "archives": {archive.name: archive.as_json() for archive in grid.archives},
+        "windows": {archive.name: str(window_of(archive)) for archive in grid.archives},
+        "sources": {source.name: source.as_json() for source in grid.sources},
+        "reductions": {name: reduction.as_json() for name, reduction in grid.reductions.items()},
+        "runs": [f"{run.path} {run.digest} {run.stream}" for run in runs],
+        "comparisons": [grid.comparison(dataset.name).as_json() for dataset in grid.datasets],
+        "exchanges": [shared_labels.guests(grid, dataset.name).as_json() for dataset in grid.datasets],
+        "overlaps": lineage.overlaps(grid).as_json(),
+        "tracking": config.tracking.as_json(),
+        "resources": [config.compute.resources(entry.compute) for entry in entries],
+        "machine": (config.compute.device, config.compute.workers),
+        "jobs": [(job.product, job.needs, job.ranks) for job in graph.jobs()],
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """Another value of a key, in a config in which the key is about something."""
+
+    place: str
+    value: Any
+    beside: dict[str, Any] = dataclasses.field(default_factory=dict)
+    refused: str = ""
+    """What is said where another value shows in a refusal only."""
+
+
+A, D, R, S = "archives.chestxray14", "datasets.chestxray14", "recipes.finetune", "sources.contrastive"
+CT = {"kind": "ct_ich", "folder": "more"}
+OWN = {"kind": "own_folder", "folder": "own"}
+CHANGES = {
+    "results": Change("results", "elsewhere"),
+    "backbone": Change("backbone", "timm/resnet18"),
+    "seeds": Change("seeds", [0, 2]),
+    "archives.kind": Change("archives.third.kind", "vindr"),
+    "archives.folder": Change(f"{A}.folder", "elsewhere"),
+    "archives.images_of": Change(
+        "archives.again.images_of", "more", {"archives.more": {"kind": "ct_ich", "folder": "x"}}
+    ),
+    "archives.projections": Change(f"{A}.projections", ["PA"]),
+    "archives.size": Change(f"{A}.size", 48),
+    "archives.resize": Change(f"{A}.resize", "squash"),
+    "archives.validation": Change(f"{A}.validation", 0.3),
+    "archives.test": Change("archives.own.test", 0.3, {"archives.own": OWN}),
+    "archives.split_seed": Change(f"{A}.split_seed", 1),
+    "archives.patients_apart": Change(f"{A}.patients_apart", False),
+    "archives.rejects": Change(f"{A}.rejects", 0.5),
+    "archives.window": Change("archives.scans.window", "bone"),
+    "archives.made_from": Change(
+        "archives.photographs.made_from", ["lits"], {f"{A}.made_from": ["lits"]}, refused="both come from lits"
+    ),
+    "archives.twin": Change("archives.third.twin", None),
+    "archives.twin.cases": Change(f"{A}.twin.cases", 200),
+    "archives.twin.seed": Change(f"{A}.twin.seed", 9),
+    "archives.twin.first_patient": Change(f"{A}.twin.first_patient", 500),
+    "archives.twin.size": Change(f"{A}.twin.size", 64),
+    "reductions": Change("reductions.few.share", 0.4),
+    "sources.backbone": Change(f"{S}.backbone", "timm/resnet18"),
+    "sources.weights": Change(f"{S}.weights", {"layout": "timm"}, refused="weights and method exclude each other"),
+    "sources.weights.layout": Change("sources.published.weights.layout", "torchvision"),
+    "sources.weights.path": Change("sources.published.weights.path", "other.safetensors"),
+    "sources.weights.coverage": Change("sources.published.weights.coverage", 0.5),
+    "sources.weights.trained_on": Change(
+        "sources.published.weights.trained_on",
+        ["chestxray14"],
+        {f"{A}.twin": None},
+        refused="published and chestxray14 test both come from",
+    ),
+    "sources.method": Change(f"{S}.method", "byol"),
+    "sources.corpus": Change(f"{S}.corpus", "second"),
+    "sources.reduction": Change(f"{S}.reduction", "few"),
+    "sources.start": Change(f"{S}.start", "photographs"),
+    "sources.training": Change(f"{S}.training", {**TRAINING, "steps": 41}),
+    "sources.views": Change(f"{S}.views", {"flip": 0.5}),
+    "sources.collapse": Change(f"{S}.collapse", {"spread": 0.5}),
+    "sources.collapse.spread": Change(f"{S}.collapse.spread", 0.5),
+    "sources.collapse.rank": Change(f"{S}.collapse.rank", 2.0),
+    "sources.probe": Change(f"{S}.probe", None),
+    "sources.probe.archive": Change(f"{S}.probe.archive", "fourth", {"archives.fourth": {**OWN, "size": 32}}),
+    "sources.probe.labels": Change(f"{S}.probe.labels", ["Effusion"]),
+    "sources.probe.kind": Change(f"{S}.probe.kind", "linear_probe"),
+    "sources.probe.neighbours": Change(f"{S}.probe.neighbours", 5),
+    "sources.probe.temperature": Change(f"{S}.probe.temperature", 0.5),
+    "sources.probe.images": Change(f"{S}.probe.images", 50),
+    "sources.compute": Change(f"{S}.compute", {"ranks": 2}),
+    "sources.initialisation": Change(f"{S}.initialisation", "zero_residual"),
+    "sources.seed": Change(f"{S}.seed", 3),
+    "sources.mean": Change("sources.random.mean", [0.5]),
+    "sources.std": Change("sources.random.std", [0.5]),
+    "source_grids": Change("source_grids", {}),
+    "source_grids.pattern": Change("source_grids.more.pattern", "x_{method}"),
+    "source_grids.methods": Change("source_grids.more.methods", ["byol"]),
+    "source_grids.corpora": Change("source_grids.more.corpora", ["second"]),
+    "source_grids.reductions": Change("source_grids.more.reductions", ["few"]),
+    "source_grids.trainings": Change("source_grids.more.trainings", {"long": {**TRAINING, "steps": 80}}),
+    "source_grids.each": Change("source_grids.more.each", {"views": {"flip": 0.5}}),
+    "controls.again": Change("controls.again", ["random"]),
+    "controls.shuffled": Change("controls.shuffled", ["random"]),
+    "datasets.archive": Change("datasets.scans.archive", "again", {"datasets.scans": {}}),
+    "datasets.labels": Change(f"{D}.labels", ["Cardiomegaly", "Mass"]),
+    "datasets.task": Change(f"{D}.task", "nothing", refused="there is no 'nothing'"),
+    "datasets.targets": Change("datasets.second.targets", {"organ": {"labels": ["Cardiomegaly"]}}),
+    "datasets.targets.task": Change(
+        "datasets.second.targets", {"organ": {"task": "no", "labels": ["Cardiomegaly"]}}, refused="there is no 'no'"
+    ),
+    "datasets.targets.labels": Change(
+        "datasets.second.targets.organ.labels", ["Mass"], {"datasets.second.targets": {"organ": {"labels": ["Hernia"]}}}
+    ),
+    "recipes.kind": Change(f"{R}.kind", "linear_probe"),
+    "recipes.training": Change(f"{R}.training", {**TRAINING, "steps": 41}),
+    "recipes.views": Change(f"{R}.views", {"flip": 0.5}),
+    "recipes.compute": Change(f"{R}.compute", {"ranks": 2}),
+    "recipes.class_weights": Change(f"{R}.class_weights", True),
+    "recipes.fraction": Change(f"{R}.fraction", 0.5),
+    "recipes.select": Change(f"{R}.select", "loss"),
+    "recipes.frozen_steps": Change(f"{R}.frozen_steps", 5),
+    "recipes.frozen_epochs": Change(f"{R}.frozen_epochs", 1),
+    "recipes.unfrozen_lr": Change(f"{R}.unfrozen_lr", 1e-4, {f"{R}.frozen_steps": 5}),
+    "comparison.reference": Change("comparison.reference", "photographs"),
+    "comparison.metrics": Change("comparison.metrics", ["auroc", "average_precision"]),
+    "comparison.method": Change("comparison.method", "published"),
+    "comparison.pairing": Change("comparison.pairing", "nested"),
+    "comparison.correction": Change("comparison.correction", "max_t"),
+    "comparison.margin": Change("comparison.margin", 0.01),
+    "comparison.resamples": Change("comparison.resamples", 2000),
+    "comparison.seed": Change("comparison.seed", 1),
+    "comparison.level": Change("comparison.level", 0.1),
+    "comparison.fewest_positive": Change("comparison.fewest_positive", 3),
+    "comparison.external": Change("comparison.external", True),
+    "comparison.specificity": Change("comparison.specificity", 0.8),
+    "comparison.subsets": Change("comparison.subsets.heart.chestxray14", ["Effusion"]),
+    "leaks.distance": Change("leaks.distance", 4),
+    "leaks.excused": Change("leaks.excused", []),
+    "leaks.excused.kind": Change("leaks.excused.0.kind", "identical"),
+    "leaks.excused.between": Change("leaks.excused.0.between", ["photographs train", "chestxray14 test"]),
+    "leaks.excused.reason": Change("leaks.excused.0.reason", "another one that is long enough"),
+    "tracking.wandb": Change("tracking.wandb", "online"),
+    "tracking.project": Change("tracking.project", "mine"),
+    "tracking.entity": Change("tracking.entity", "ours"),
+    "tracking.also": Change("tracking.also", ["wandb"]),
+    "compute.ranks": Change("compute.ranks", 2),
+    "compute.nodes": Change("compute.nodes", 2, {"compute.ranks": 2}),
+    "compute.threads": Change("compute.threads", 3),
+    "compute.workers": Change("compute.workers", 3),
+    "compute.device": Change("compute.device", "cpu"),
+}
+for _owner, _place in (("sources", S), ("recipes", R)):
+    CHANGES |= {
+        f"{_owner}.compute.ranks": Change(f"{_place}.compute.ranks", 4),
+        f"{_owner}.compute.nodes": Change(f"{_place}.compute.nodes", 2, {f"{_place}.compute.ranks": 2}),
+        f"{_owner}.compute.threads": Change(f"{_place}.compute.threads", 3),
+        # no config of this test drops colours, rotates or blurs
+        **{
+            f"{_owner}.views.{key}": Change(f"{_place}.views.{key}", value)
+            for key, value in {
+                "crop": 0.5, "flip": 0.5, "rotation": 5, "brightness": 0.1, "contrast": 0.1, "grey": 0.1, "blur": 0.1,
+                "noise": 0.1,
+            }.items()
+        },
+        **{
+            f"{_owner}.training.{key}": Change(f"{_place}.training.{key}", value)
+            for key, value in {
+                "steps": 41, "batch": 32, "optimiser": "lamb", "lr": 2e-3, "weight_decay": 0.1, "schedule": "constant",
+                "warmup_steps": 3, "final_lr": 1e-5, "ema": 0.9, "clip": 1.0, "precision": "bf16", "validations": 3,
+                "patience": 2, "save_minutes": 1.0,
+            }.items()
+        },
+        f"{_owner}.training.epochs": Change(f"{_place}.training", {"epochs": 2, "batch": 16}),
+        f"{_owner}.training.momentum": Change(f"{_place}.training", {**TRAINING, **SGD, "momentum": 0.5}, {
+            f"{_place}.training": {**TRAINING, **SGD}
+        }),
+    }  # fmt: skip
+CHANGES |= {
+    "recipes.training.layer_decay": Change(f"{R}.training.layer_decay", 0.7),
+    "sources.training.layer_decay": Change("sources.photographs.training.layer_decay", 0.7),
+}
+SECTIONS = {"archives", "sources", "datasets", "recipes", "controls", "comparison", "leaks", "tracking", "compute"}
+"""Keys that only hold others."""
+
+IDLE = {
+    "momentum": ({f"{R}.training.momentum": 0.5}, "finetune.training.momentum: adamw has no such setting"),
+    "final_lr": ({f"{R}.training": {**TRAINING, "schedule": "constant", "final_lr": 1e-5}}, "a constant schedule ends"),
+    "views": ({"sources.random.views": {"flip": 0.5}}, "random.views: this source is not pre-trained here"),
+    "collapse": ({"sources.published.collapse": {"rank": 2}}, "published.collapse: this source is not pre-trained"),
+    "mean": ({"sources.published.mean": [0.5]}, "published.mean: its weights bring the normalisation"),
+    "std": ({f"{S}.std": [0.5], f"{S}.start": "photographs"}, "contrastive.std: photographs brings the normalisation"),
+    "seed": ({"sources.published.seed": 1}, "published.seed: all weights are loaded"),
+    "drawn": ({"sources.random.seed": 1}, "random.seed: a random start is drawn anew"),
+    "loaded": ({"sources.published.initialisation": "zero_residual"}, "are loaded, not drawn"),
+    "flat": ({"sources.random.initialisation": "zero_residual", "sources.random.backbone": "timm/vit_tiny_patch16_224"},
+             "has no residual branches"),
+    "layers": ({f"{S}.training.layer_decay": 0.5}, "simclr trains all layers alike"),
+    "head": ({f"{R}.training.layer_decay": 0.5, f"{R}.kind": "linear_probe"}, "a linear_probe trains one layer only"),
+    "neighbours": ({f"{S}.probe.neighbours": 3, f"{S}.probe.kind": "linear_probe"}, "a linear_probe has no neighbours"),
+    "twice": ({f"{S}.views.crop": 0.5, f"{S}.method": {"name": "simclr", "crop": 0.4}}, "simclr.crop is set too"),
+    "queue": ({f"{S}.method": {"name": "swav", "queue_starts": 0.5}}, "queue_starts: has no effect with queue: 0"),
+    "local": ({f"{S}.method": {"name": "dino", "local_views": 0, "local_size": 0.3}}, "local_size: has no effect with"),
+    "grey": ({"sources.of_scans.views": {"grey": 0.5}}, "of_scans.views.grey: the images of scans are grey"),
+    "official": ({f"{A}.test": 0.3}, "chestxray14.test: chestxray14 has an official test split"),
+    "all official": ({"archives.organs": {"kind": "organsmnist", "folder": "o", "split_seed": 2}}, "are official"),
+    "project": ({"tracking": {"project": "mine"}}, "tracking.project: Weights & Biases is switched off"),
+    "pairing": ({"seeds": [0], "comparison.pairing": "nested"}, "comparison.pairing: one seed has no spread"),
+}  # fmt: skip
+
+
+def keys(form: type[Record], *, above: str = "") -> Iterator[str]:
+    """The keys of a record and of those that it holds, as dotted places without the names of entries."""
+    for name, field in form.model_fields.items():
+        if name in UNWRITTEN:
+            continue
+        yield f"{above}{name}"
+        for inner in records(field.annotation):
+            # a training or views in a list of a grid are those of a source
+            if not (above.startswith("source_grids") and name == "trainings"):
+                yield from keys(inner, above=f"{above}{name}.")
+
+
+def records(annotation: Any) -> set[type[Record]]:
+    """The records within an annotation that have keys of their own."""
+    if isinstance(annotation, type) and issubclass(annotation, Record):
+        return set() if issubclass(annotation, LEAVES) else {annotation}
+    return {form for inner in typing.get_args(annotation) for form in records(inner)}
+
+
+def test_every_key_has_an_entry_and_every_entry_a_key():
+    assert set(keys(Config)) - SECTIONS == set(CHANGES)
+
+
+@pytest.mark.parametrize("key", sorted(CHANGES))
+def test_every_key_reaches_a_job_or_the_main_process(key: str):
+    change = CHANGES[key]
+    before = put(whole(), change.beside)
+    after = put(before, {change.place: change.value})
+    if change.refused:
+        with pytest.raises(UserError, match=change.refused):
+            study_config.load(after)
+        return
+    assert told(after) != told(before)
+
+
+@pytest.mark.parametrize("name", sorted(IDLE))
+def test_a_key_without_effect_is_refused_by_name(name: str):
+    changes, words = IDLE[name]
+    study_config.load(whole())
+    with pytest.raises(UserError) as refusal:
+        study_config.load(put(whole(), changes))
+    assert words in str(refusal.value)
+
+
+@pytest.mark.parametrize("file", sorted(CONFIGS.rglob("*.yaml")), ids=lambda file: file.stem)
+def test_no_shipped_config_has_a_key_without_effect(file: Path):
+    study_config.read(file)
+
+
+CROPS = {"simclr": "crop", "byol": "crop", "moco": "crop", "dino": "global_crop", "swav": "large_crop"}
+
+
+@pytest.mark.parametrize("method", CROPS)
+def test_views_crop_is_the_methods_own_option(method: str):
+    option, value = CROPS[method], [0.3, 1.0] if method == "swav" else 0.3
+    by_views, by_option, by_default = (
+        study_config.load(put(whole(), changes)).sources["contrastive"]
+        for changes in (
+            {f"{S}.method": method, f"{S}.views": {"crop": 0.3, "flip": 0.5}},
+            {f"{S}.method": {"name": method, option: value}, f"{S}.views": {"flip": 0.5}},
+            {f"{S}.method": method, f"{S}.views": {"flip": 0.5}},
+        )
+    )
+    assert by_views == by_option and by_views.digest == by_option.digest != by_default.digest
+    # once it was ignored, so that its digest must not be the one of then
+    assert (
+        by_views.digest
+        != by_default.model_copy(update={"views": by_default.views.model_copy(update={"crop": 0.3})}).digest
+    )
+
+
+def test_no_cropping_said_aloud_changes_no_digest():
+    said, unsaid = (study_config.load(put(whole(), {f"{R}.views": views})) for views in ({"crop": 1.0}, {}))
+    assert said.recipes["finetune"].digest == unsaid.recipes["finetune"].digest

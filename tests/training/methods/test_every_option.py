@@ -1,0 +1,231 @@
+"""Every key of `views`, of each method's options and of `training` changes what is computed: none is taken and ignored.
+
+The keys are enumerated from the records, so a new one without another value here fails.
+"""
+
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import training_made
+from headwater.core import registry
+from headwater.core.errors import UserError
+from headwater.models import backbones
+from headwater.models.task_network import TaskNetwork
+from headwater.models.task_set import TaskSet
+from headwater.models.tasks import Task
+from headwater.study.recipe import Training, Views
+from headwater.training import augment, checkpoint, fitting
+from headwater.training.loop import Learner
+from test_methods import FIRST, METHODS, SIDE, SMALL
+
+STEPS = 4
+BATCH = 8
+VIEWS = {
+    "crop": 0.3,
+    "flip": 0.5,
+    "rotation": 20,
+    "brightness": 0.4,
+    "contrast": 0.4,
+    "grey": 0.6,
+    "blur": 0.8,
+    "noise": 0.2,
+}
+TRIED = {
+    "byol": {"dimension": 8, "hidden_dimension": 16, "target_momentum": 0.5, "crop": 0.3},
+    "dino": {
+        "output_dimension": 32,
+        "hidden_dimension": 16,
+        "bottleneck_dimension": 8,
+        "batch_norm": True,
+        "normalise_last_layer": False,
+        "frozen_last_layer": 0.9,
+        "student_temperature": 0.2,
+        "teacher_temperature": 0.2,
+        "first_teacher_temperature": 0.02,
+        "warmup": 1.0,
+        "centre_momentum": 0.1,
+        "teacher_momentum": 0.5,
+        "global_crop": 0.3,
+        "local_views": 1,
+        "local_crop": (0.2, 0.3),
+        "local_size": 0.9,
+    },
+    "mae": {"mask": 0.5, "decoder_dimension": 16, "decoder_depth": 2, "decoder_heads": 4, "normalise": False},
+    "moco": {
+        "dimension": 8, "hidden_dimension": 16, "temperature": 0.5, "queue": 16, "momentum": 0.5, "group": 2,
+        "crop": 0.3,
+    },
+    "simclr": {"dimension": 8, "hidden_dimension": 16, "temperature": 0.1, "crop": 0.3},
+    "spark": {"mask": 0.25, "decoder_dimension": 32, "normalise": False},
+    "supervised": {"class_weights": True},
+    "swav": {
+        "prototypes": 8,
+        "dimension": 8,
+        "hidden_dimension": 16,
+        "temperature": 0.5,
+        "epsilon": 0.2,
+        "iterations": 1,
+        "frozen_prototypes": 0.9,
+        "queue": 16,
+        "queue_starts": 1.0,
+        "large_views": 3,
+        "large_crop": (0.5, 0.8),
+        "small_views": 1,
+        "small_crop": (0.2, 0.3),
+        "small_size": 0.9,
+    },
+}  # fmt: skip
+BESIDE = {"swav": {"queue": 8, "queue_starts": 0.0}, "moco": {"queue": 8}}
+"""What makes the other options matter within a few steps."""
+
+TRAINED = {
+    "steps": 12, "batch": 4, "optimiser": "sgd", "lr": 0.01, "momentum": 0.5, "weight_decay": 0.5,
+    "schedule": "constant", "warmup_steps": 2, "final_lr": 0.01, "ema": 0.5, "clip": 0.01, "precision": "bf16",
+    "validations": 3, "patience": 1, "save_minutes": 60.0,
+}  # fmt: skip
+ELSEWHERE = {"epochs", "layer_decay"}
+"""Keys of `training` with a test of their own below."""
+
+
+def learner(method: str, *, views: Views = Views(), **options: object) -> Learner:  # noqa: B008
+    """A tiny learner of a method."""
+    side = SIDE.get(method, 32)
+    form = registry.options("methods", method)
+    return registry.load("methods", method).learner(
+        backbones.build(FIRST[method], size=side, mean=(0.5,), std=(0.25,), seed=0),
+        options=form(**{**SMALL[method], **BESIDE.get(method, {}), **options}),
+        views=views,
+        size=side,
+        labels=3,
+        task=Task(name="classification", labels=("a", "b", "c"), form="multilabel"),
+        targets=np.eye(3, dtype=np.float32)[[0, 0, 0, 1, 1, 2, 0, 0]],
+        steps=STEPS,
+    )
+
+
+def images(method: str) -> torch.Tensor:
+    """Pictures in colour, so that dropping the colours shows."""
+    side = SIDE.get(method, 32)
+    return torch.randint(0, 256, (BATCH, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
+
+
+def seen(module: Learner, method: str) -> list[torch.Tensor]:
+    """What the learner makes of the pictures."""
+    cases = torch.arange(BATCH)
+    return module.views(images(method), augment.keys(seed=1, epochs=torch.zeros_like(cases), cases=cases))
+
+
+def outcome(module: Learner, method: str) -> list[float]:
+    """The losses of a few steps, and the sum of all weights after them."""
+    targets = torch.from_numpy(np.eye(3, dtype=np.float32)[[0, 0, 0, 1, 1, 2, 0, 0]])
+    groups = module.parameter_groups(Training(steps=STEPS, batch=BATCH))
+    for group in groups:
+        group.pop("always_adapt", None)
+    optimiser, losses = torch.optim.SGD(groups, lr=0.05), []
+    for step in range(STEPS):
+        torch.manual_seed(step)
+        with torch.no_grad():
+            views = seen(module, method)
+        loss = module(views, targets)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        module.after_step(step=step, steps=STEPS)
+        losses.append(loss.item())
+    return [*losses, sum(parameter.detach().double().sum().item() for parameter in module.parameters())]
+
+
+@cache
+def usual(method: str) -> list[float]:
+    """The outcome without a change."""
+    return outcome(learner(method), method)
+
+
+def test_every_key_has_another_value_here():
+    assert set(VIEWS) == set(Views.model_fields)
+    assert set(TRIED) == set(METHODS)
+    for method in METHODS:
+        assert set(TRIED[method]) == set(registry.options("methods", method).model_fields), method
+    assert set(TRAINED) | ELSEWHERE == set(Training.model_fields)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_few_steps_repeat_to_the_bit(method: str):
+    # else any change below would seem to have an effect
+    assert outcome(learner(method), method) == usual(method)
+
+
+@pytest.mark.parametrize("key", VIEWS)
+@pytest.mark.parametrize("method", METHODS)
+def test_every_key_of_views_changes_what_a_method_sees(method: str, key: str):
+    before, after = (seen(learner(method, views=views), method) for views in (Views(), Views(**{key: VIEWS[key]})))
+    assert not all(map(torch.equal, before, after))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_two_crops_are_two_and_none_is_the_published_one(method: str):
+    wide, narrow, usual_crop = (seen(learner(method, views=views), method)[0] for views in map(Views.model_validate, (
+        {"crop": 1.0}, {"crop": 0.3}, {}
+    )))  # fmt: skip
+    assert not torch.equal(wide, narrow)
+    option = registry.option("methods", method, means="crop")
+    if option is None:
+        assert torch.equal(wide, usual_crop)
+    else:
+        value = (0.3, 1.0) if method == "swav" else 0.3
+        assert torch.equal(narrow, seen(learner(method, **{option: value}), method)[0])
+        assert not torch.equal(wide, usual_crop)
+
+
+@pytest.mark.parametrize(("method", "key"), [(method, key) for method in METHODS for key in TRIED[method]])
+def test_every_option_of_a_method_changes_its_training(method: str, key: str):
+    assert outcome(learner(method, **{key: TRIED[method][key]}), method) != usual(method)
+
+
+@cache
+def trained(folder: object, **changes: object) -> tuple:
+    """All that a short training leaves: its products, and how often it was saved."""
+    saves, saved = [], checkpoint.save
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "save", lambda *given, **more: (saves.append(1), saved(*given, **more)))
+        plain = {"steps": 24, "batch": 8, "optimiser": "adamw", "lr": 0.02, "validations": 6, "save_minutes": 0}
+        training = Training(**plain | changes)
+        fitted = training_made.train(folder, training_made.Small(dropout=0.0), training=training)
+    return (*training_made.products(folder), len(saves), fitted.steps)
+
+
+@pytest.mark.parametrize("key", TRAINED)
+def test_every_key_of_a_training_changes_it(key: str, tmp_path):
+    beside = {"momentum": {"optimiser": "sgd"}, "patience": {"lr": 0.5, "validations": 24}}.get(key, {})
+    before, after = tmp_path / "before", tmp_path / "after"
+    assert trained(after, **beside, **{key: TRAINED[key]}) != trained(before, **beside)
+
+
+def test_a_training_in_epochs_has_another_length(tmp_path):
+    assert trained(tmp_path / "epochs", steps=None, epochs=2.0)[-1] != 24
+
+
+@pytest.mark.parametrize("method", [method for method in METHODS if method != "supervised"])
+def test_layer_decay_is_refused_where_all_layers_are_trained_alike(method: str):
+    with pytest.raises(UserError, match="layer_decay works only where all layers are fine-tuned"):
+        learner(method).parameter_groups(Training(steps=1, batch=BATCH, layer_decay=0.5))
+
+
+def test_layer_decay_gives_layers_their_own_rates():
+    tasks = TaskSet.of(Task(name="classification", labels=("a", "b"), form="multilabel"))
+    encoder = backbones.build("timm/test_vit", size=32, mean=(0.5,), std=(0.25,), seed=0)
+    network = TaskNetwork(encoder, tasks=tasks, seeds={"": 0})
+    learner: nn.Module = fitting.Fitting(network, views=Views(), label_weights=torch.ones(2))
+    groups = learner.parameter_groups(Training(steps=1, layer_decay=0.5))
+    assert len({group["lr_scale"] for group in groups}) > 2
+
+
+def test_dropping_the_colours_of_grey_images_is_refused():
+    with pytest.raises(UserError, match=r"the images are grey, so views\.grey has no effect; remove views\.grey"):
+        augment.check(Views(grey=0.1), channels=1)
+    augment.check(Views(grey=0.1), channels=3)
+    augment.check(Views(), channels=1)
