@@ -81,8 +81,9 @@ class Options(Record):
     """The terms of use of the images."""
     modality: Literal["image", "radiograph", "CT", "MRI", "photograph"] = "image"
     """The kind of the images."""
-    numbering: str = Field("own_folder", json_schema_extra={"means": "numbering"})
-    """Who assigned the patient numbers: in archives of one numbering, equal numbers are one person."""
+    numbering: str = Field("", json_schema_extra={"means": "numbering"})
+    """Who assigned the patient numbers, such as the hospital: in archives of one numbering, equal numbers are one
+    person. By default each folder has its own numbers."""
 
 
 def card(options: Options) -> Card:
