@@ -11,7 +11,8 @@ from PIL import Image
 
 from archives_made import SAMPLES
 from headwater.core.errors import UserError
-from headwater.data.leakage import LEDGER
+from headwater.data.dropping import DROPPED
+from headwater.data.leakage import LEDGER, leaks
 from headwater.data.store import CASES
 from headwater.stages.ledger import ledger
 from headwater.stages.prepare import prepare
@@ -22,11 +23,12 @@ SAMPLE = SAMPLES / "chestxray14_64px"
 SPLITS = ("train", "validation", "test")
 
 
-def overlaps(*archives: str, distance: int = 4, excused: tuple = (), **others) -> Overlaps:
+def overlaps(*archives: str, distance: int = 4, excused: tuple = (), resolve: tuple = (), **others) -> Overlaps:
     """All splits of these archives, each with patients of its own numbering unless said otherwise."""
     numbering = {name: name for name in archives} | others
     learned = [Learned(archive=name, splits=SPLITS, numbering=numbering[name]) for name in archives]
-    return Overlaps(leaks=Leaks(distance=distance, excused=excused), archives=tuple(learned))
+    resolve = dict.fromkeys(resolve, "drop_from_training")
+    return Overlaps(leaks=Leaks(distance=distance, excused=excused, resolve=resolve), archives=tuple(learned))
 
 
 def archive(folder: Path, *, seed: int, changes: dict | None = None, count: int = 30) -> pd.DataFrame:
@@ -56,6 +58,7 @@ def written(root: Path, looked_at: Overlaps) -> pd.DataFrame:
         hashes=[root / name / "hashes.npy" for name in names],
         ledger=root / "ledger.parquet",
         readable=root / "ledger.csv",
+        dropped=[root / name / "dropped.parquet" for name in names] if looked_at.leaks.resolve else None,
     )
     return LEDGER.read(root / "ledger.parquet")
 
@@ -65,6 +68,12 @@ def shared(found: pd.DataFrame) -> dict[tuple[str, str, str], tuple[int, int]]:
     some = found[found["cases"] > 0]
     named = zip(some["kind"], some["part"], some["other"], strict=True)
     return dict(zip(named, zip(some["cases"], some["other_cases"], strict=True), strict=True))
+
+
+def pairs_of(root: Path) -> list[tuple[str, ...]]:
+    """The pairs of the private file: kind, case, other case, and what is done about them."""
+    told = pd.read_csv(root / "private" / "leaks.csv", dtype=str)
+    return list(told[["kind", "case", "other_case", "handling"]].itertuples(index=False, name=None))
 
 
 def turned(hashes: np.ndarray, bits: int) -> np.ndarray:
@@ -120,6 +129,7 @@ def test_a_leak_into_a_test_split_is_refused_with_both_cases_named(tmp_path, cha
     assert "leaks.excused: [{kind: " in str(refused.value)
     assert not (tmp_path / "ledger.parquet").exists()
     assert len(pd.read_csv(tmp_path / "ledger.refused.csv")) == 1 + ("2 leaks" in said)
+    assert str(tmp_path / "private" / "leaks.csv") in str(refused.value)
 
 
 def test_archives_that_tell_no_examination_are_looked_at_too(tmp_path):
@@ -183,6 +193,167 @@ def test_a_number_is_one_patient_within_one_numbering_only(tmp_path):
     assert shared(written(tmp_path, overlaps("one", "two"))) == {}
     with pytest.raises(UserError, match="one train and two test share patients"):
         written(tmp_path, overlaps("one", "two", two="one"))
+
+
+def test_every_leaking_case_is_in_a_private_file_that_stays(tmp_path):
+    # patient 0 (rows 0 to 2) trains and has two test images; row 10 also is a copy of row 6, which validates
+    archive(tmp_path / "one", seed=1, changes={(9, "patient"): "0", (10, "patient"): "0", (10, "pixels"): "1-6"})
+    with pytest.raises(UserError):
+        written(tmp_path, overlaps("one"))
+    told = pd.read_csv(tmp_path / "private" / "leaks.csv", dtype=str)
+    assert list(told.columns) == ["kind", "part", "case", "patient", "other", "other_case", "other_patient", "handling"]
+    assert told.apply(tuple, axis=1).tolist() == [
+        ("patients", "one train", "one00.png", "0", "one test", "one09.png", "0", "refused"),
+        ("patients", "one train", "one01.png", "0", "one test", "one09.png", "0", "refused"),
+        ("patients", "one train", "one02.png", "0", "one test", "one09.png", "0", "refused"),
+        ("patients", "one train", "one00.png", "0", "one test", "one10.png", "0", "refused"),
+        ("identical", "one validation", "one06.png", "2", "one test", "one10.png", "0", "refused"),
+    ]
+    between = ("one train", "one test"), ("one validation", "one test")
+    excused = tuple(
+        Excuse(kind=kind, between=both, reason="known to all who use it")
+        for kind, both in zip(("patients", "identical"), between, strict=True)
+    )
+    written(tmp_path, overlaps("one", excused=excused))
+    assert {pair[3] for pair in pairs_of(tmp_path)} == {"excused"}
+    # no reader of what is meant to be shared sees a name
+    assert "one0" not in (tmp_path / "ledger.csv").read_text()
+    archive(tmp_path / "again" / "one", seed=1)
+    (tmp_path / "again" / "private").mkdir()
+    (tmp_path / "again" / "private" / "leaks.csv").write_text("of a former run")
+    written(tmp_path / "again", overlaps("one"))
+    assert not (tmp_path / "again" / "private" / "leaks.csv").exists()
+
+
+def test_many_images_of_one_patient_give_a_row_a_case_not_a_row_a_pair(tmp_path):
+    count = 3000
+    everyone = {(row, "patient"): "0" for row in range(count)}
+    archive(tmp_path / "one", seed=1, changes={}, count=count)
+    frame = CASES.read(tmp_path / "one" / "cases.parquet")
+    for (row, column), value in everyone.items():
+        frame.loc[row, column] = value
+    frame["pixels"] = "the same"
+    CASES.write(frame, tmp_path / "one" / "cases.parquet")
+    with pytest.raises(UserError):
+        written(tmp_path, overlaps("one"))
+    told = pd.read_csv(tmp_path / "private" / "leaks.csv", dtype=str)
+    split = frame.set_index("case")["split"]
+    for kind in ("patients", "identical"):
+        rows = told[told["kind"] == kind]
+        assert set(rows["case"]) | set(rows["other_case"]) == set(frame["case"])
+        assert len(rows) < 2 * count
+        assert (split[rows["case"]].to_numpy() != split[rows["other_case"]].to_numpy()).all()
+
+
+def test_leaks_are_dropped_from_training_and_never_from_test(tmp_path, capsys):
+    # row 0 and row 6 are copies of test images; row 4 looks like test image 10; row 12 (train) like row 0
+    archive(tmp_path / "one", seed=1, changes={(0, "pixels"): "1-9", (6, "pixels"): "1-24"})
+    hashes = np.load(tmp_path / "one" / "hashes.npy")
+    hashes[[0, 6, 4]] = hashes[9], hashes[24], turned(hashes[10], 3)
+    np.save(tmp_path / "one" / "hashes.npy", hashes)
+    with pytest.raises(UserError, match=r"or let the study do so: leaks\.resolve: \{identical: drop_from_training\}"):
+        written(tmp_path, overlaps("one"))
+    with pytest.raises(UserError, match="1 leak into test splits: one train and one test share near-identical"):
+        written(tmp_path, overlaps("one", resolve=("identical",)))
+    assert ("near-identical", "one04.png", "one10.png", "refused") in pairs_of(tmp_path)
+
+    found = written(tmp_path, overlaps("one", resolve=("identical", "near-identical")))
+    assert "3 cases dropped from training, 0 excused leaks" in capsys.readouterr().out
+    listed = DROPPED.read(tmp_path / "one" / "dropped.parquet").apply(tuple, axis=1).tolist()
+    assert listed == [
+        ("one00.png", "train", "identical", "one test"),
+        ("one04.png", "train", "near-identical", "one test"),
+        ("one06.png", "validation", "identical", "one test"),
+    ]
+    assert not leaks(found)["cases"].any()
+    some = found[found["dropped"] > 0].set_index(["kind", "part", "other"])["dropped"].to_dict()
+    assert some == {
+        ("identical", "one train", "one test"): 1,
+        ("identical", "one validation", "one test"): 1,
+        ("near-identical", "one train", "one test"): 1,
+    }
+    assert {pair[3] for pair in pairs_of(tmp_path)} == {"dropped from training"}
+    assert "dropped" in pd.read_csv(tmp_path / "ledger.csv").columns
+
+
+def test_a_patient_is_dropped_from_every_part_that_learns_and_an_excuse_keeps_it(tmp_path):
+    archive(tmp_path / "one", seed=1, changes={(9, "patient"): "0", (6, "patient"): "0"})
+    archive(tmp_path / "two", seed=2, changes={(3, "patient"): "0"})
+    both = {"one": "same", "two": "same", "resolve": ("patients",)}
+    others = {(row, "patient"): f"x{row // 3}" for row in range(30) if row != 3}
+    archive(tmp_path / "b" / "two", seed=2, changes=others | {(3, "patient"): "0"})
+    for name in ("cases.parquet", "hashes.npy"):
+        (tmp_path / "two" / name).write_bytes((tmp_path / "b" / "two" / name).read_bytes())
+    written(tmp_path, overlaps("one", "two", **both))
+    dropped = {name: DROPPED.read(tmp_path / name / "dropped.parquet")["case"].tolist() for name in ("one", "two")}
+    assert dropped == {"one": ["one00.png", "one01.png", "one02.png", "one06.png"], "two": ["two03.png"]}
+    excuse = Excuse(kind="patients", between=("one test", "two train"), reason="one image of one patient")
+    written(tmp_path, overlaps("one", "two", excused=(excuse,), **both))
+    assert DROPPED.read(tmp_path / "two" / "dropped.parquet").empty
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ((), r"takes 3 cases out of one train, which leaves label 'Mass' no positive case; leave the label out"),
+        (("Nodule",), ""),
+    ],
+)
+def test_dropping_the_last_positive_of_a_label_is_refused(tmp_path, labels, said):
+    frame = archive(tmp_path / "one", seed=1, changes={(9, "patient"): "0"})
+    frame["target:Mass"] = [1.0, *[0.0] * 5, 1.0, 0.0, 0.0, 1.0, *[0.0] * 20]
+    frame["target:Nodule"] = frame["row"] % 2 * 1.0
+    CASES.write(frame, tmp_path / "one" / "cases.parquet")
+    plan = overlaps("one", resolve=("patients",))
+    plan = plan.model_copy(update={"archives": (plan.archives[0].model_copy(update={"labels": labels}),)})
+    if said:
+        with pytest.raises(UserError, match=said):
+            written(tmp_path, plan)
+    else:
+        written(tmp_path, plan)
+
+
+def test_dropping_all_of_a_part_is_refused(tmp_path):
+    archive(tmp_path / "one", seed=1, changes={(row, "pixels"): "1-9" for row in (6, 7, 8, 21, 22, 23)})
+    with pytest.raises(UserError, match=r"leaks\.resolve takes all 6 cases out of one validation; remove the overlap"):
+        written(tmp_path, overlaps("one", resolve=("identical",)))
+
+
+def test_two_own_folders_that_share_numbers_are_told_the_key(tmp_path):
+    archive(tmp_path / "one", seed=1)
+    archive(tmp_path / "two", seed=2, changes={(9, "patient"): "0"})
+    with pytest.raises(UserError) as refused:
+        written(tmp_path, overlaps("one", "two", one="Ulm", two="Ulm"))
+    key = "say who numbered each: archives.one.kind.numbering and archives.two.kind.numbering (both 'Ulm' now)"
+    assert key in str(refused.value)
+    with pytest.raises(UserError) as refused:
+        written(tmp_path, overlaps("one", "two", one="chestxray14", two="chestxray14"))
+    assert "numbering" not in str(refused.value)
+
+
+def test_images_that_look_the_same_and_have_opposite_labels_are_told(tmp_path, capsys):
+    frame = archive(tmp_path / "one", seed=1, changes={(1, "pixels"): "1-0", (25, "pixels"): "1-9"})
+    frame["target:Covid"] = np.where(frame["row"].isin([0, 9, 30]), 1.0, 0.0)
+    frame.loc[2, "target:Covid"] = np.nan
+    CASES.write(frame, tmp_path / "one" / "cases.parquet")
+    hashes = np.load(tmp_path / "one" / "hashes.npy")
+    hashes[1], hashes[25], hashes[7], hashes[2] = hashes[0], hashes[9], turned(hashes[0], 2), turned(hashes[0], 1)
+    np.save(tmp_path / "one" / "hashes.npy", hashes)
+    found = written(tmp_path, overlaps("one"))
+    said = "ledger: 2 pairs of identical images and 1 pair of near-identical images have opposite labels"
+    assert said in capsys.readouterr().out
+    rows = found[found["kind"].str.startswith("opposite")].set_index(["kind", "part", "other"])
+    assert rows[["pairs", "cases", "other_cases"]].apply(tuple, axis=1).to_dict() == {
+        ("opposite labels, identical", "one test", "one test"): (1, 2, 2),
+        ("opposite labels, identical", "one train", "one train"): (1, 2, 2),
+        ("opposite labels, near-identical", "one train", "one validation"): (1, 1, 1),
+    }
+    told = pd.read_csv(tmp_path / "private" / "opposite_labels.csv", dtype=str)
+    assert told[["kind", "case", "other_case", "labels"]].apply(tuple, axis=1).tolist() == [
+        ("identical", "one00.png", "one01.png", "Covid"),
+        ("identical", "one09.png", "one25.png", "Covid"),
+        ("near-identical", "one00.png", "one07.png", "Covid"),
+    ]
 
 
 def test_hashes_of_another_preparation_are_refused(tmp_path):

@@ -10,7 +10,9 @@ def reduced_with(wildcards, input):
 def besides(wildcards, input):
     """The arguments that only some pre-trainings have: the initial weights and the archive of the feature probe."""
     start = f"--start {quote(input.start[0])}" if input.start else ""
-    probe = "--probe-cases {} --probe-images {}".format(*map(quote, input.probe)) if input.probe else ""
+    options = ("--probe-cases", "--probe-images", "--probe-dropped")
+    # the last only in a study that resolves leaks
+    probe = " ".join(f"{option} {quote(file)}" for option, file in zip(options, input.probe))
     return " ".join(part for part in (start, probe) if part)
 
 

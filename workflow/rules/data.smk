@@ -83,7 +83,7 @@ rule embed:
         encoder=encoder_given,
     shell:
         training_door("embed") + "--source {params.source} --cases {input.cases} --images {input.images}"
-        " {params.encoder} --features {output.features} --account {output.account} > {log} 2>&1"
+        " {params.encoder} --features {output.features} --account {output.account}" + dropped() + " > {log} 2>&1"
 
 
 rule reduce:
@@ -102,7 +102,9 @@ rule reduce:
         like=reduced_with,
     shell:
         door("reduce") + "--reduction {params.reduction} --cases {input.cases} --images {input.images}"
-        " --hashes {input.hashes} --rows {output.rows} --manifest {output.manifest} {params.like} > {log} 2>&1"
+        " --hashes {input.hashes} --rows {output.rows} --manifest {output.manifest} {params.like}"
+        + dropped()
+        + " > {log} 2>&1"
 
 
 rule ledger:
@@ -119,4 +121,6 @@ rule ledger:
         overlaps=lambda wildcards: quote(lineage.overlaps(GRID).as_json()),
     shell:
         door("ledger") + "--overlaps {params.overlaps} --cases {input.cases} --hashes {input.hashes}"
-        " --ledger {output.ledger} --readable {output.readable} 2>&1 | tee {log}"
+        " --ledger {output.ledger} --readable {output.readable}"
+        + (" --dropped {output.dropped}" if GRID.leaks.resolve else "")
+        + " 2>&1 | tee {log}"

@@ -122,6 +122,11 @@ def tracked():
     return f"--tracking {record} ".replace("{", "{{").replace("}", "}}")
 
 
+def dropped():
+    """The option for cases that the ledger drops from training. Not a param, so that other studies keep theirs."""
+    return " --dropped {input.dropped}" if GRID.leaks.resolve else ""
+
+
 def each(asked_by_name, key, *, wildcard):
     """A resource of trainings: a constant if all request the same, which is planned faster, else a function."""
     values = {name: asked[key] for name, asked in asked_by_name.items()}

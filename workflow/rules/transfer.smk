@@ -30,7 +30,7 @@ rule finetune:
         + tracked()
         + "--run {params.run} --cases {input.cases} --images {input.images}"
         " {params.encoder} --model {output.model} --fit {output.fit}"
-        " --progress {params.progress} > {log} 2>&1"
+        " --progress {params.progress}" + dropped() + " > {log} 2>&1"
 
 
 rule predict:
@@ -55,7 +55,9 @@ rule predict:
         training_door("predict")
         + f"--saved {PATHS.progress()} "
         + "--runs {params.runs} --cases {input.cases} --images {params.images} --models {input.models}"
-        " --predictions {output.predictions} --validation {output.validation} 2>&1 | tee {log} > /dev/null"
+        " --predictions {output.predictions} --validation {output.validation}"
+        + dropped()
+        + " 2>&1 | tee {log} > /dev/null"
 
 
 rule transport:

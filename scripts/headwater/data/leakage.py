@@ -1,6 +1,6 @@
 """Leakage: patients, examinations and images that two parts of a study share; a part is a split of an archive."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 from pathlib import Path
@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from headwater.core import registry
 from headwater.core.text import many
-from headwater.data import perceptual_hash, store, tables
-from headwater.data.neighbours.hamming import neighbours
-from headwater.data.tables import FLAG, TEXT, WHOLE
+from headwater.data import dropping, examinations, leaking_pairs, opposite_labels, perceptual_hash, store, tables
+from headwater.data.shared_units import NEAR, Alike, Units, alike, equal, matching, near
+from headwater.data.tables import FLAG, TARGET, TEXT, WHOLE
 from headwater.study.leaks import Excuse, Overlaps
 
 LEDGER = tables.Table(
@@ -29,10 +30,10 @@ LEDGER = tables.Table(
         "excuse": TEXT,
     },
     keys=("kind", "part", "other"),
+    # pairs of images with opposite labels, where there are any; cases that `leaks.resolve` took out of training
+    optional={"pairs": WHOLE, "dropped": WHOLE},
 )
 """The overlap of each pair of parts, and the duplicates within each part."""
-
-NEAR = "near-identical"
 
 SHARED = {
     "patients": "patients",
@@ -45,28 +46,51 @@ SHARED = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Units:
-    """Numbered units that cases can share, such as patients or images, and the parts that have matching ones.
+class Measured:
+    """What the parts of a study share, and which cases are taken out for it."""
 
-    Two units match if they count as the same: themselves, or near-identical images.
-    """
-
-    kind: str
-    numbers: np.ndarray
-    """int64 (cases,): the unit of each case, -1 if it has none."""
-    matched: np.ndarray
-    """bool (units, parts): whether a part has a case that matches the unit."""
-    repeated: np.ndarray
-    """bool (units, parts): whether a part with the unit has another case that matches it."""
-    matches: Callable[[int], np.ndarray]
-    """The units that match a unit."""
+    ledger: pd.DataFrame
+    pairs: pd.DataFrame
+    """The leaks case by case, as they were before any case was taken out; it names cases and patients."""
+    opposite: pd.DataFrame
+    """Images that look the same and have opposite labels; it names cases and patients."""
+    dropped: dict[str, pd.DataFrame]
+    """By archive: the cases that are taken out."""
+    cases: int
+    """The number of cases in all parts."""
 
 
-def measured(overlaps: Overlaps, *, cases: dict[str, Path], hashes: dict[str, Path]) -> tuple[pd.DataFrame, int]:
-    """The ledger, and the number of cases in all parts; files are given by archive."""
-    frame, words = _all_cases(overlaps, cases=cases, hashes=hashes)
-    rows = [*_rows(frame, words, overlaps=overlaps), *_declared(frame, overlaps=overlaps)]
-    return LEDGER.check(LEDGER.frame(rows)), len(frame)
+def measured(overlaps: Overlaps, *, cases: dict[str, Path], hashes: dict[str, Path]) -> Measured:
+    """What the parts share once leaks are resolved as the config says; files are given by archive."""
+    frame, words, targets = _all_cases(overlaps, cases=cases, hashes=hashes)
+    images = alike(frame["pixels"], words, distance=overlaps.leaks.distance)
+    units = _kinds(frame, images, parts=len(overlaps.parts))
+    rows = list(_rows(frame, units, overlaps=overlaps))
+    pairs = leaking_pairs.of(
+        units, frame, leaks=[row for row in rows if row["must_be_apart"] and row["cases"]], overlaps=overlaps
+    )
+    left = ~np.isin(np.arange(len(frame)), pairs.loc[pairs["handling"] == leaking_pairs.DROPPED, "learned"])
+    opposite = opposite_labels.of(frame, images, targets=targets)
+    if overlaps.leaks.resolve:
+        _refuse_emptied(frame, left, targets=targets, overlaps=overlaps)
+        rows = _resolved(rows, frame[left], images.of(left), overlaps=overlaps)
+    rows += [*_declared(frame[left], overlaps=overlaps), *_opposite(opposite.counts, parts=overlaps.parts)]
+    return Measured(
+        ledger=_ledger(rows),
+        pairs=leaking_pairs.named(pairs, frame, left=left),
+        opposite=opposite_labels.named(opposite.pairs, frame, parts=overlaps.parts),
+        dropped={
+            learned.archive: leaking_pairs.dropped(pairs, frame, learned.archive) for learned in overlaps.archives
+        },
+        cases=len(frame),
+    )
+
+
+def _ledger(rows: list[dict]) -> pd.DataFrame:
+    """The ledger; columns that no row has are left out, and their empty cells are 0."""
+    optional = [name for name in LEDGER.optional if any(name in row for row in rows)]
+    table = pd.DataFrame(rows, columns=[*LEDGER.columns, *optional])
+    return LEDGER.check(table.fillna(dict.fromkeys(optional, 0)))
 
 
 def leaks(ledger: pd.DataFrame) -> pd.DataFrame:
@@ -74,10 +98,29 @@ def leaks(ledger: pd.DataFrame) -> pd.DataFrame:
     return ledger[ledger["must_be_apart"] & (ledger["cases"] > 0)]
 
 
-def remedy(leak: pd.Series) -> str:
-    """The remedy for a leak, with an excuse that can be pasted into the config."""
-    excuse = f"{{kind: {leak['kind']}, between: [{leak['part']}, {leak['other']}], reason: ...}}"
-    return f"remove them from one of the two, or excuse them: leaks.excused: [{excuse}]"
+def remedy(leak: pd.Series, *, overlaps: Overlaps) -> str:
+    """The remedies for a leak, with keys that can be pasted into the config."""
+    kind, part, other = leak["kind"], leak["part"], leak["other"]
+    ways = ["remove them from one of the two"]
+    if kind != "declared":
+        ways.append(f"let the study do so: leaks.resolve: {{{kind}: {leaking_pairs.DROP}}}")
+    ways.append(f"excuse them: leaks.excused: [{{kind: {kind}, between: [{part}, {other}], reason: ...}}]")
+    return ", or ".join([*ways, *_renumbered(leak, overlaps)])
+
+
+def _renumbered(leak: pd.Series, overlaps: Overlaps) -> list[str]:
+    """The remedy for two archives of one's own whose patients are taken for the same because their numbers are."""
+    one, other = (leak[side].rpartition(" ")[0] for side in ("part", "other"))
+    numbering = {learned.archive: learned.numbering for learned in overlaps.archives}
+    owner = numbering.get(one, "")
+    by_number = leak["kind"] in ("patients", "studies") and one != other and owner == numbering.get(other)
+    # a publisher's numbers, and those of its twins, are what they are
+    if not by_number or owner.partition(", twin ")[0] in registry.names("datasets"):
+        return []
+    return [
+        f"if equal numbers are different people there, say who numbered each: archives.{one}.kind.numbering and "
+        f"archives.{other}.kind.numbering (both {owner!r} now)"
+    ]
 
 
 def in_words(row: pd.Series) -> str:
@@ -91,25 +134,45 @@ def in_words(row: pd.Series) -> str:
 
 def _all_cases(
     overlaps: Overlaps, *, cases: dict[str, Path], hashes: dict[str, Path]
-) -> tuple[pd.DataFrame, np.ndarray]:
-    """The cases of all parts, each with the number of its part, and their ledger hashes (cases, words)."""
+) -> tuple[pd.DataFrame, np.ndarray, dict[str, pd.DataFrame]]:
+    """The cases of all parts, their ledger hashes (cases, words), and by archive their targets.
+
+    Each case has the number of its part, and what names its person and its examination. Targets have the cases'
+    positions as index.
+    """
     parts = {name: number for number, name in enumerate(overlaps.parts)}
-    frames, words = [], []
+    frames, words, targets, count = [], [], {}, 0
     for learned in overlaps.archives:
         table = store.CASES.read(cases[learned.archive])
         of_archive = store.read_hashes(hashes[learned.archive], cases=table, table=cases[learned.archive])
         used = table["split"].isin(learned.splits).to_numpy()
-        table = table.loc[used, ["case", "patient", "study", "split", "pixels"]]
-        part = (learned.archive + " " + table["split"]).map(parts)
-        frames.append(table.assign(part=part.astype(np.int64), numbering=learned.numbering))
+        named = table.assign(
+            part=(learned.archive + " " + table["split"]).map(parts),
+            archive=learned.archive,
+            # equal numbers mean the same person only within one numbering
+            person=learned.numbering + "\n" + table["patient"],
+            examination=examinations.named(table, numbering=learned.numbering),
+        )[used]
+        frames.append(named[["case", "patient", "split", "pixels", "archive", "part", "person", "examination"]])
         words.append(of_archive[used, : perceptual_hash.LEDGER])
-    return pd.concat(frames, ignore_index=True), np.concatenate(words)
+        labels = named[[TARGET + label for label in tables.labels_of(named)]]
+        targets[learned.archive] = labels.set_axis(range(count, count := count + len(labels)))
+    frame = pd.concat(frames, ignore_index=True)
+    return frame.astype({"part": np.int64}), np.concatenate(words), targets
 
 
-def _rows(frame: pd.DataFrame, words: np.ndarray, *, overlaps: Overlaps) -> Iterator[dict]:
+def _kinds(frame: pd.DataFrame, images: Alike, *, parts: int) -> list[Units]:
+    """The units of every kind of overlap."""
+    part = frame["part"].to_numpy()
+    names = {"patients": "person", "studies": "examination", "identical": "pixels"}
+    exact = [equal(kind, frame[column], part, parts=parts) for kind, column in names.items()]
+    return [*exact, near(images, part, parts=parts)]
+
+
+def _rows(frame: pd.DataFrame, kinds: list[Units], *, overlaps: Overlaps) -> Iterator[dict]:
     """One row for each kind of overlap and pair of parts, including those that share nothing."""
     parts, excused = overlaps.parts, overlaps.leaks.excused
-    for units in _kinds(frame, words, parts=len(parts), distance=overlaps.leaks.distance):
+    for units in kinds:
         for part, other in combinations_with_replacement(range(len(parts)), 2):
             # several cases of one patient within a part are no overlap, but repeated images are
             if part != other or units.kind in ("identical", NEAR):
@@ -121,6 +184,46 @@ def _rows(frame: pd.DataFrame, words: np.ndarray, *, overlaps: Overlaps) -> Iter
                     "must_be_apart": leak,
                     "excuse": _excuse(key, excused) if leak else "",
                 }
+
+
+def _resolved(rows: list[dict], frame: pd.DataFrame, images: Alike, *, overlaps: Overlaps) -> list[dict]:
+    """The rows of the cases that are left, each with how many cases were taken out for it."""
+    left = _rows(frame, _kinds(frame, images, parts=len(overlaps.parts)), overlaps=overlaps)
+    taken = [
+        _learned_cases(row) if leaking_pairs.handling(row, overlaps) == leaking_pairs.DROPPED else 0 for row in rows
+    ]
+    return [{**row, "dropped": count} for row, count in zip(left, taken, strict=True)]
+
+
+def _refuse_emptied(
+    frame: pd.DataFrame, left: np.ndarray, *, targets: dict[str, pd.DataFrame], overlaps: Overlaps
+) -> None:
+    """Refuse to take all cases out of a part, or the last example of a label out of one that networks are fitted to."""
+    for learned in overlaps.archives:
+        fitted = "test" in learned.splits
+        for split in learned.splits:
+            name = f"{learned.archive} {split}"
+            places = np.flatnonzero(frame["part"].to_numpy() == overlaps.parts.index(name))
+            labels = learned.labels if fitted else None
+            dropping.refuse_emptied(targets[learned.archive].loc[places], ~left[places], part=name, labels=labels)
+
+
+def _learned_cases(row: dict) -> int:
+    """The number of cases of a leak on the side that is learned from."""
+    return row["other_cases"] if row["part"].endswith(" test") else row["cases"]
+
+
+def _opposite(counts: pd.DataFrame, *, parts: list[str]) -> Iterator[dict]:
+    """One row for each two parts of an archive in which images look the same and have opposite labels."""
+    for row in counts.to_dict("records"):
+        yield {
+            **{name: row[name] for name in ("cases", "other_cases", "patients", "pairs")},
+            "kind": opposite_labels.KINDS[row["kind"]],
+            "part": parts[row["part"]],
+            "other": parts[row["other"]],
+            **dict.fromkeys(("example", "other_example", "excuse"), ""),
+            "must_be_apart": False,
+        }
 
 
 def _declared(frame: pd.DataFrame, *, overlaps: Overlaps) -> Iterator[dict]:
@@ -152,79 +255,15 @@ def _excuse(key: dict[str, str], excused: tuple[Excuse, ...]) -> str:
     return next((excuse.reason for excuse in excused if (excuse.kind, {*excuse.between}) == (key["kind"], between)), "")
 
 
-def _kinds(frame: pd.DataFrame, words: np.ndarray, *, parts: int, distance: int) -> Iterator[Units]:
-    """The units of every kind of overlap."""
-    # equal numbers mean the same person only within one numbering
-    numbered = frame["numbering"] + "\n"
-    yield _equal("patients", numbered + frame["patient"], frame["part"], parts=parts)
-    yield _equal("studies", (numbered + frame["study"]).where(frame["study"] != ""), frame["part"], parts=parts)
-    yield _equal("identical", frame["pixels"], frame["part"], parts=parts)
-    yield _near(frame, words, parts=parts, distance=distance)
-
-
-def _equal(kind: str, names: pd.Series, part: pd.Series, *, parts: int) -> Units:
-    """Units of cases with equal names; NaN, which factorize numbers -1, matches none."""
-    numbers = pd.factorize(names)[0]
-    held = _held(numbers, part.to_numpy(), units=numbers.max(initial=-1) + 1, parts=parts)
-    return Units(kind=kind, numbers=numbers, matched=held > 0, repeated=held > 1, matches=lambda unit: np.array([unit]))
-
-
-def _near(frame: pd.DataFrame, words: np.ndarray, *, parts: int, distance: int) -> Units:
-    """Units of different images whose hashes differ in at most `distance` bits."""
-    # copies of an image are one unit, as identical images are an overlap of their own
-    numbers, pixels = pd.factorize(frame["pixels"])
-    first = np.unique(numbers, return_index=True)[1]
-    # different images may have one hash; `neighbours` needs each hash once
-    hashes, hash_of = np.unique(words[first], axis=0, return_inverse=True)
-    held = _held(numbers, frame["part"].to_numpy(), units=len(pixels), parts=parts) > 0
-    # number of different images of each hash in each part: int64 (hashes, parts)
-    images = np.zeros((len(hashes), parts), np.int64)
-    np.add.at(images, hash_of, held)
-    pairs, _ = neighbours(hashes, distance=distance)
-    around = images.copy()
-    np.add.at(around, pairs[:, 0], images[pairs[:, 1]])
-    np.add.at(around, pairs[:, 1], images[pairs[:, 0]])
-
-    def matching(unit: int) -> np.ndarray:
-        own = hash_of[unit]
-        near = {own, *pairs[pairs[:, 0] == own, 1], *pairs[pairs[:, 1] == own, 0]}
-        units = np.flatnonzero(np.isin(hash_of, list(near)))
-        return units[units != unit]
-
-    # `around` counts the image itself in the parts that have it
-    matched = around[hash_of] - held > 0
-    return Units(kind=NEAR, numbers=numbers, matched=matched, repeated=matched, matches=matching)
-
-
-def _held(numbers: np.ndarray, part: np.ndarray, *, units: int, parts: int) -> np.ndarray:
-    """The number of cases of each unit in each part: int64 (units, parts)."""
-    held = np.zeros((units, parts), np.int64)
-    # `held[...] += 1` would count repeated pairs of unit and part once
-    np.add.at(held, (numbers[numbers >= 0], part[numbers >= 0]), 1)
-    return held
-
-
 def _shared(frame: pd.DataFrame, units: Units, part: int, other: int) -> dict:
     """The numbers of cases in either part that match a case of the other, of their patients, and the first pair."""
-    cases = _matched_cases(frame, units, part, other)
-    other_cases = _matched_cases(frame, units, other, part)
+    part_of = frame["part"].to_numpy()
+    cases, other_cases = matching(units, part_of, part, among=other), matching(units, part_of, other, among=part)
+    partner = units.partners(cases[:1], other_cases)
     return {
         "cases": len(cases),
         "other_cases": len(other_cases),
         "patients": frame["patient"].iloc[cases].nunique(),
         "example": frame["case"].iloc[cases[0]] if len(cases) else "",
-        "other_example": frame["case"].iloc[_first_match(units, cases[0], other_cases)] if len(cases) else "",
+        "other_example": frame["case"].iloc[partner[0]] if len(cases) else "",
     }
-
-
-def _matched_cases(frame: pd.DataFrame, units: Units, part: int, among: int) -> np.ndarray:
-    """The cases of `part` that match a case of `among`, which may be the same part."""
-    matched = units.repeated if part == among else units.matched
-    candidates = np.flatnonzero((frame["part"].to_numpy() == part) & (units.numbers >= 0))
-    return candidates[matched[units.numbers[candidates], among]]
-
-
-def _first_match(units: Units, case: int, among: np.ndarray) -> int:
-    """The first of some cases that matches a case, other than itself."""
-    matching = among[np.isin(units.numbers[among], units.matches(units.numbers[case]))]
-    return matching[matching != case][0]

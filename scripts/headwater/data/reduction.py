@@ -9,7 +9,7 @@ from headwater.core import registry
 from headwater.core.errors import UserError
 from headwater.core.fingerprints import sha256
 from headwater.core.records import Choice, Record
-from headwater.data import store, tables
+from headwater.data import dropping, store, tables
 from headwater.data.perceptual_hash import KINDS, LEDGER, WORDS
 from headwater.data.reductions import Kept
 from headwater.data.tables import FLAG, NUMBER, TEXT, WHOLE
@@ -48,9 +48,10 @@ def reduced(
     manifest: Path,
     like: Path | None,
     features: Path | None,
+    dropped: Path | None,
 ) -> dict[str, int]:
     """Write the kept rows and the manifest; return the numbers of images, of kept images and of volumes."""
-    corpus, pixels = _corpus(cases, images=images, hashes=hashes)
+    corpus, pixels = _corpus(cases, images=images, hashes=hashes, dropped=dropped)
     if like is not None:
         reduction = _as_many(reduction, like=like, corpus=corpus)
     options = registry.chosen("reductions", reduction)
@@ -68,7 +69,7 @@ def reduced(
     return {"images": len(corpus), "kept": len(positions), "volumes": volumes}
 
 
-def _corpus(cases: Path, *, images: Path, hashes: Path) -> tuple[pd.DataFrame, store.Pixels]:
+def _corpus(cases: Path, *, images: Path, hashes: Path, dropped: Path | None) -> tuple[pd.DataFrame, store.Pixels]:
     """The training images in the order of processing, with their volumes and hashes; and the pixels of all images."""
     table = store.CASES.read(cases)
     pixels = store.read_pixels(images, cases=table, table=cases)
@@ -77,6 +78,7 @@ def _corpus(cases: Path, *, images: Path, hashes: Path) -> tuple[pd.DataFrame, s
         raise UserError(
             f"has {words.shape[1]} words for each image, not {WORDS}", file=hashes, remedy="run prepare again"
         )
+    table = dropping.without(table, dropped, file=cases)
     corpus = _ordered(table[table["split"] == "train"])
     if corpus.empty:
         raise UserError("no image is in the train split", file=cases, remedy="check the archive's splits")

@@ -12,7 +12,7 @@ from headwater.core.errors import UNNAMED, UserError, check_memory
 from headwater.core.files import read_json
 from headwater.core.fingerprints import NOT_RECORDED, sha256
 from headwater.core.progress import bar
-from headwater.data import tables
+from headwater.data import dropping, tables
 from headwater.data.tables import NUMBER, TEXT, WHOLE
 from headwater.study.ct_windows import Window
 
@@ -166,9 +166,12 @@ class Prepared:
         return self.cases[columns].to_numpy(dtype=np.float32)[rows]
 
 
-def read(cases: Path, *, images: Path, seen: Window | None = None) -> Prepared:
-    """Cases and images, Hounsfield units with their window; refuses files that do not belong together."""
-    table = CASES.read(cases)
+def read(cases: Path, *, images: Path, seen: Window | None = None, dropped: Path | None = None) -> Prepared:
+    """Cases and images, Hounsfield units with their window; refuses files that do not belong together.
+
+    Cases that the file `dropped` lists are in no split.
+    """
+    table = dropping.without(CASES.read(cases), dropped, file=cases)
     pixels = read_pixels(images, cases=table, table=cases)
     if (pixels.dtype == np.int16) != (seen is not None):
         content = "grey values, not Hounsfield units" if seen else "Hounsfield units, but no window is given"

@@ -30,7 +30,7 @@ def index(
     return _rendered(
         "index.html",
         extent=prose.extent(study.grid),
-        warnings=prose.warnings(study.comparisons, grid=study.grid),
+        warnings=[*prose.warnings(study.comparisons, grid=study.grid), *prose.dropped(study.dropped)],
         sections=[_drawn(section) for section in sections if section.blocks],
         version=__version__,
     )

@@ -2,15 +2,17 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pandas as pd
 
 from headwater.core import text
-from headwater.data import cards
+from headwater.data import cards, opposite_labels
 from headwater.data.tables import MACRO, SPLITS
 from headwater.reporting import footnotes, formatting, methods, prose, verdict
 from headwater.reporting.printed_table import PrintedTable, plain
 from headwater.reporting.results import StudyResults
+from headwater.study import paths
 from headwater.study.archive import Dataset
 from headwater.study.grid import Grid
 
@@ -77,7 +79,7 @@ def sections(study: StudyResults) -> Iterator[Section]:
     yield Section(name="sources", title="Sources", nav="Sources", opening=(Block(table=_sources(study.grid)),))
     yield Section(name="archives", title="Archives", nav="Archives", opening=(Block(table=_archives(study)),))
     yield Section(name="apart", title="Were the splits apart?", nav="Leaks", opening=tuple(_apart(study)))
-    notes = tuple(methods.notes(study.comparisons, grid=study.grid))
+    notes = (*methods.notes(study.comparisons, grid=study.grid), *prose.dropped(study.dropped))
     yield Section(name="method", title="How the numbers were made", nav="Method", opening=(Block(lines=notes),))
 
 
@@ -200,7 +202,10 @@ def _unreadable(archive: str, rejects: dict[str, pd.DataFrame]) -> str:
 def _apart(study: StudyResults) -> Iterator[Block]:
     """The summary of the ledger, and a table of its overlaps that are not empty."""
     yield Block(text=prose.apart(study.ledger, grid=study.grid))
-    overlaps = study.ledger[study.ledger["cases"] > 0]
+    if lines := (*prose.dropped(study.dropped), *_opposite(study.ledger)):
+        yield Block(lines=lines)
+    opposite = study.ledger["kind"].isin(opposite_labels.KINDS.values())
+    overlaps = study.ledger[(study.ledger["cases"] > 0) & ~opposite]
     if overlaps.empty:
         return
     shown = pd.DataFrame(
@@ -213,3 +218,14 @@ def _apart(study: StudyResults) -> Iterator[Block]:
     ).reset_index(drop=True)
     yield Block(table=_words(shown, words=tuple(shown)))
     yield Block(small="In brackets: the cases of each split that have their like in the other.")
+
+
+def _opposite(ledger: pd.DataFrame) -> Iterator[str]:
+    """How many images look the same and have opposite labels, and in which splits; nothing without any."""
+    rows = ledger[ledger["kind"].isin(opposite_labels.KINDS.values())]
+    for sentence in opposite_labels.sentences(ledger):
+        between = [f"{row.part} and {row.other}: {text.many(row.pairs, 'pair')}" for row in rows.itertuples()]
+        yield (
+            f"{sentence}: one of two labels is wrong, or these images do not show the finding "
+            f"({'; '.join(between)}). The study's own folder names them: {paths.opposite_labels(Path())}."
+        )

@@ -73,6 +73,24 @@ def _excused(excuse: Excuse) -> str:
     return f"The study excuses that {both} share {SHARED[excuse.kind]} ({excuse.reason}); ledger.csv counts them."
 
 
+def dropped(lists: dict[str, pd.DataFrame]) -> list[str]:
+    """How many cases of which part were dropped from training, and why, from the lists by archive."""
+    parts = [
+        f"{many(len(cases), 'case')} of {archive} {split} ({_reasons(cases['kinds'])})"
+        for archive, table in lists.items()
+        for split, cases in table.groupby("split")
+    ]
+    if not parts:
+        return []
+    return [f"Dropped from training, because a test split has their like (leaks.resolve): {'; '.join(parts)}."]
+
+
+def _reasons(kinds: pd.Series) -> str:
+    """What dropped cases share with test splits; a case may share several things."""
+    counts = kinds.str.split(", ").explode().value_counts()
+    return ", ".join(f"{SHARED[kind]}: {counts[kind]}" for kind in SHARED if kind in counts)
+
+
 def apart(ledger: pd.DataFrame, *, grid: Grid) -> str:
     """The result of the ledger, in sentences."""
     leaks = ledger[ledger["must_be_apart"] & (ledger["cases"] > 0)]
@@ -82,6 +100,8 @@ def apart(ledger: pd.DataFrame, *, grid: Grid) -> str:
         f"images, and images whose perceptual hashes differ in at most {grid.leaks.distance} of 256 bits; patients and "
         "examinations as far as the archives identify them. "
     )
+    if grid.leaks.resolve:
+        compared += "What follows is about the cases that are left after those in question were dropped from training. "
     if leaks.empty:
         return compared + "No test split shares any of them with the data learned from."
     overlaps = many(len(leaks), "overlap")

@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from headwater.core.errors import UserError
-from headwater.data.index import LABELS
+from headwater.data import dropping
+from headwater.data.index import LABELS, label_counts
 from headwater.data.leakage import LEDGER
 from headwater.data.store import CASES, REJECTS
 from headwater.data.tables import MACRO, OF_SUBSET, Table
@@ -91,8 +92,11 @@ class StudyResults:
 
     @cached_property
     def cases(self) -> dict[str, pd.DataFrame]:
-        """The cases of every dataset's archive."""
-        return {archive: _read(CASES, file, by="prepare") for archive, file in self.case_files.items()}
+        """The cases of every dataset's archive, without those that are dropped from training."""
+        return {
+            archive: dropping.left(_read(CASES, file, by="prepare"), self._dropped_of(archive), file=file)
+            for archive, file in self.case_files.items()
+        }
 
     @property
     def case_files(self) -> dict[str, Path]:
@@ -103,6 +107,8 @@ class StudyResults:
     def counts(self) -> dict[str, pd.DataFrame]:
         """The counts of cases and patients with each label in each split, for every dataset's archive."""
         archives = dict.fromkeys(dataset.archive for dataset in self.grid.datasets)
+        if self.grid.leaks.resolve:
+            return {name: label_counts(self.cases[name]) for name in archives}
         return {name: _read(LABELS, Path(self.paths.labels(name)), by="prepare") for name in archives}
 
     @cached_property
@@ -117,6 +123,15 @@ class StudyResults:
     def ledger(self) -> pd.DataFrame:
         """The overlaps between splits."""
         return _read(LEDGER, Path(self.paths.ledger()), by="ledger")
+
+    @cached_property
+    def dropped(self) -> dict[str, pd.DataFrame]:
+        """By archive, the cases that the ledger dropped from training; nothing in a study that resolves no leaks."""
+        archives = [learned.archive for learned in self.grid.overlaps.archives] if self.grid.leaks.resolve else []
+        return {archive: _read(dropping.DROPPED, self._dropped_of(archive), by="ledger") for archive in archives}
+
+    def _dropped_of(self, archive: str) -> Path | None:
+        return dropping.list_of(archive, grid=self.grid, results=self.paths.results)
 
     @cached_property
     def costs(self) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from headwater.core import files as core_files
 from headwater.core.errors import UserError
 from headwater.core.fingerprints import NOT_RECORDED, RANDOM, short
-from headwater.data import cards, splits, store
+from headwater.data import cards, dropping, splits, store
 from headwater.data.store import CASES
 from headwater.data.tables import read_origin, refuse_changed
 from headwater.reporting import prose
@@ -73,7 +73,7 @@ def _cases(report: Report, dataset: str, *, runs: pd.DataFrame) -> Node:
     line = report.line(f"cases of {dataset}", file, report.record["cases"].get(archive, NOT_RECORDED))
     # guests record the splits of the dataset that they were fitted to, so only runs of this dataset count
     recorded = sorted(set(runs.loc[runs["dataset"] == dataset, "split"]))
-    made_from = [_archive(report, archive), _splits(report, file, recorded[0] if len(recorded) == 1 else "")]
+    made_from = [_archive(report, archive), _splits(report, archive, recorded[0] if len(recorded) == 1 else "")]
     return Node(line, [*made_from, _images(report, archive, table=file)])
 
 
@@ -84,12 +84,14 @@ def _archive(report: Report, name: str) -> Node:
     return Node(f"archive {name}: {prose.about(archive)}; licence: {card.licence}")
 
 
-def _splits(report: Report, file: Path, recorded: str) -> Node:
+def _splits(report: Report, archive: str, recorded: str) -> Node:
     """The current digest of an archive's splits, and whether it is that of the runs."""
-    if not file.is_file():
+    file = Path(report.paths.cases(archive))
+    dropped = dropping.list_of(archive, grid=report.grid, results=report.paths.results)
+    if not file.is_file() or (dropped and not dropped.is_file()):
         return Node(f"splits: {short(recorded)} {GONE}")
     try:
-        now = splits.digests(CASES.read(file))[splits.ALL]
+        now = splits.digests(dropping.without(CASES.read(file), dropped, file=file))[splits.ALL]
     except UserError as refusal:
         # the line of the file itself reports the change; this one gives the reason why it cannot be read
         return Node(f"splits: {refusal}")
@@ -194,7 +196,7 @@ def _learned(report: Report, source: Source, metadata: dict[str, Any]) -> Iterat
             report.line("cases", cases, origin.get("cases", NOT_RECORDED)),
             [
                 _archive(report, source.corpus),
-                _splits(report, cases, origin.get("split", "")),
+                _splits(report, source.corpus, origin.get("split", "")),
                 _images(report, source.corpus, table=cases),
             ],
         ),

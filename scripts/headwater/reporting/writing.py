@@ -1,6 +1,7 @@
 """Writing: the files of the report: tables in all formats, figures, named values, the page, provenance and summary."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from headwater import __version__
@@ -22,7 +23,7 @@ Figures = dict[str, dict[str, str]]
 
 def write(study: StudyResults, folder: Path) -> str:
     """Write every artefact of a study's report into `folder`, and return the summary."""
-    tables: Tables = {name: registry.load("tables", name).make(study) for name in artefacts.names("tables", study.grid)}
+    tables: Tables = {name: _tables(name, study) for name in artefacts.names("tables", study.grid)}
     figures = draw(study)
     for name, by_part in tables.items():
         for part, table in by_part.items():
@@ -39,6 +40,13 @@ def write(study: StudyResults, folder: Path) -> str:
     summary = _summary(study, folder)
     write_text(summary, folder / "summary.txt")
     return summary
+
+
+def _tables(name: str, study: StudyResults) -> dict[str, PrintedTable]:
+    """The tables of that name, each with a footnote on the cases that were dropped from training."""
+    dropped = prose.dropped(study.dropped)
+    tables = registry.load("tables", name).make(study)
+    return {part: replace(table, notes=[*table.notes, *dropped]) for part, table in tables.items()}
 
 
 def draw(study: StudyResults) -> Figures:
@@ -80,7 +88,8 @@ def _summary(study: StudyResults, folder: Path) -> str:
     rows, grid = study.comparisons, study.grid
     shown = formatting.readable(rows, grid=grid).drop(columns=["Note", *formatting.DETAILS])
     macro, measured = rows["label"] == MACRO, rows["value"].notna()
-    parts = [*prose.warnings(rows, grid=grid), verdict.verdict(rows, grid=grid), text.as_text(shown[macro])]
+    warnings = [*prose.warnings(rows, grid=grid), *prose.dropped(study.dropped)]
+    parts = [*warnings, verdict.verdict(rows, grid=grid), text.as_text(shown[macro])]
     for dataset in grid.datasets:
         of_dataset = shown[(rows["dataset"] == dataset.name) & ~macro & measured].drop(columns=["Dataset"])
         left_out = "\n".join(verdict.left_out(rows, dataset=dataset, counts=study.counts[dataset.archive]))

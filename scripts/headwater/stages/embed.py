@@ -19,16 +19,18 @@ def embed(
     features: Path,
     account: Path,
     encoder: Path | None = None,
+    dropped: Path | None = None,
     threads: int = 1,
     device: ddp.DeviceChoice = "auto",
 ) -> None:
     """Write the features of a source's encoder for the training images, in the order of their rows, and a record.
 
-    FEATURES are float16 (training images, width), scaled to length 1; validation and test images are not used.
+    FEATURES are float16 (training images, width), scaled to length 1; validation and test images, and those that
+    DROPPED lists, are not used.
     """
     began = time.monotonic()
     with ddp.world(threads=threads, device=device) as world:
-        corpus = store.read(cases, images=images, seen=source.seen)
+        corpus = store.read(cases, images=images, seen=source.seen, dropped=dropped)
         network = encoder_of(source, size=corpus.size, encoder=encoder)
         rows = corpus.rows("train")
         pieces = pieces_of(network, corpus, rows, world=world)

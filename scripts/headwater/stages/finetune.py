@@ -21,15 +21,19 @@ def finetune(
     fit: Path,
     progress: Path,
     encoder: Path | None = None,
+    dropped: Path | None = None,
     tracking: Tracking = Tracking(),  # noqa: B008
     threads: int = 1,
     device: ddp.DeviceChoice = "auto",
 ) -> None:
-    """Write the model of a run, its training curves, and the record of its fine-tuning."""
+    """Write the model of a run, its training curves, and the record of its fine-tuning.
+
+    Cases that DROPPED lists are neither trained on nor validated on.
+    """
     began = time.monotonic()
     with ddp.world(threads=threads, device=device) as world:
-        data = store.read(cases, images=images, seen=run.dataset.seen)
-        material = fine_tuning.material_of(run, data, file=cases)
+        data = store.read(cases, images=images, seen=run.dataset.seen, dropped=dropped)
+        material = fine_tuning.material_of(run, data, file=cases, dropped=dropped)
         if material.lost and world.first:
             print(_lost(run, material), flush=True)
         network, origin = fine_tuning.first_weights(run, size=data.size, encoder=encoder)

@@ -19,6 +19,7 @@ def predict(
     predictions: list[Path],
     validation: list[Path],
     saved: Path | None = None,
+    dropped: Path | None = None,
     threads: int = 1,
     device: ddp.DeviceChoice = "auto",
 ) -> None:
@@ -26,10 +27,10 @@ def predict(
 
     Scores for the validation split have the same form and serve choices that must not use the test split. All runs are
     of one dataset; models and products are given in their order. The checkpoints of their trainings, in the folder
-    `saved`, are no longer needed and are removed.
+    `saved`, are no longer needed and are removed. Cases that DROPPED lists are not validated on, as in the trainings.
     """
     with ddp.world(threads=threads, device=device) as world:
-        data = store.read(cases, images=images, seen=runs[0].dataset.seen)
+        data = store.read(cases, images=images, seen=runs[0].dataset.seen, dropped=dropped)
         written = with_evidence(PREDICTIONS, evidence(runs[0].dataset.tasks))
         for fitted, test_product, validation_product in prediction.predictors(runs, models, predictions, validation):
             if fitted.size != data.size:

@@ -25,22 +25,27 @@ def pretrain(
     start: Path | None = None,
     probe_cases: Path | None = None,
     probe_images: Path | None = None,
+    dropped: Path | None = None,
+    probe_dropped: Path | None = None,
     tracking: Tracking = Tracking(),  # noqa: B008
     threads: int = 1,
     device: ddp.DeviceChoice = "auto",
 ) -> None:
-    """Write the encoder that a source's method learns from the kept rows of its corpus."""
+    """Write the encoder that a source's method learns from the kept rows of its corpus.
+
+    The cases that DROPPED lists are not among them; PROBE_DROPPED are those of the probe's archive.
+    """
     if source.method is None:
         raise UserError(f"source {source.name!r} has no method", remedy="give it method, corpus and training")
     methods.check(source.method.name, backbone=source.backbone, size=size)
-    probe = {"probe_cases": probe_cases, "probe_images": probe_images}
-    files = pretraining.Files(cases=cases, images=images, rows=rows, start=start, **probe)
+    probe = {"probe_cases": probe_cases, "probe_images": probe_images, "probe_dropped": probe_dropped}
+    files = pretraining.Files(cases=cases, images=images, rows=rows, start=start, dropped=dropped, **probe)
     identity = files.identity(source, size=size)
     with (
         ddp.world(threads=threads, device=device) as world,
         timing.counted(seconds_of_training(history), identity=identity, writes=world.first) as record,
     ):
-        corpus = pretraining.corpus_of(cases, images, size=size, seen=source.seen)
+        corpus = pretraining.corpus_of(cases, images, size=size, seen=source.seen, dropped=dropped)
         kept_rows = pretraining.rows_of(corpus, rows)
         first = pretraining.first_weights(source, size=size, start=start)
         learner = pretraining.learner_of(source, corpus, kept_rows, encoder=first)

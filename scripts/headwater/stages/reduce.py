@@ -23,15 +23,16 @@ def reduce(
     manifest: Path,
     like: Path | None = None,
     features: Path | None = None,
+    dropped: Path | None = None,
 ) -> None:
     """Write to ROWS which training images of an archive a reduction keeps; validation and test images are never used.
 
     LIKE are the rows of another reduction, to keep as many images as it does; FEATURES are an encoder's features of the
-    training images, for reductions that need them.
+    training images, for reductions that need them. Images that DROPPED lists are no training images.
     """
     begun = time.perf_counter()
     with timing.counted(seconds_of_reduction(rows)) as counts:
-        files = {"rows": rows, "manifest": manifest, "like": like, "features": features}
+        files = {"rows": rows, "manifest": manifest, "like": like, "features": features, "dropped": dropped}
         counts |= reduced(reduction, cases=cases, images=images, hashes=hashes, **files)
     share, seconds = counts["kept"] / counts["images"], time.perf_counter() - begun
     print(

@@ -1,5 +1,6 @@
 """An archive of images as its publisher lays it out, and a dataset made of it."""
 
+import os
 from typing import Literal
 
 from pydantic import Field
@@ -62,11 +63,18 @@ class Archive(Record):
 
     @property
     def numbering(self) -> str:
-        """Who assigned its patient numbers: its publisher, or whom its options name; for a twin its seed as well."""
+        """Who assigned its patient numbers: its publisher, or whom its options name; for a twin its seed as well.
+
+        Hospitals number their patients from 1, so an own folder whose options name nobody has numbers of its own; two
+        archives of one folder share them, whichever tables they read.
+        """
         kind = self.kind.name
         option = registry.option("datasets", kind, means="numbering") if kind in registry.names("datasets") else None
-        owner = str(self.kind.options.get(option, kind))
-        return f"{owner}, twin {self.twin.seed}" if self.twin else owner
+        named = str(self.kind.options.get(option) or "")
+        if self.twin:
+            return f"{named or kind}, twin {self.twin.seed}"
+        own = f"{kind} in {os.path.normpath(self.folder)}" if option and self.folder else kind
+        return named or own
 
 
 class Dataset(Record):

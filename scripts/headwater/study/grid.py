@@ -75,10 +75,16 @@ class Grid(Record):
                     archive=name,
                     splits=splits,
                     numbering=self.archive(name).numbering,
+                    labels=self._needed_of(name) if self.leaks.resolve else (),
                 )
                 for name, splits in sorted(used.items())
             ),
         )
+
+    def _needed_of(self, archive: str) -> tuple[str, ...]:
+        """The labels that datasets of these images learn; none where one learns all that the archive has."""
+        listed = [dataset.listed for dataset in self.datasets if self.images_of(dataset.archive) == archive]
+        return tuple(sorted({label for labels in listed for label in labels})) if all(listed) else ()
 
     def like(self, reduction: str) -> str | None:
         """The reduction whose number of kept images this one copies, if any."""

@@ -75,7 +75,8 @@ class JobGraph:
     def __init__(self, config: Config, *, label_files: Callable[[Archive], list[str]] = lambda archive: []):
         """`label_files` gives the files that an archive is read from; planning, to which only jobs matter, omits it."""
         self.config, self.grid, self.paths = config, config.grid(), Paths(config.results)
-        self.rules = rules(self.paths, seeds=self.grid.seeds)
+        resolved = [learned.archive for learned in self.grid.overlaps.archives] if self.grid.leaks.resolve else []
+        self.rules = rules(self.paths, seeds=self.grid.seeds, resolved=resolved)
         self.label_files = label_files
         self.exchanges = cache(partial(_exchanges, self.grid))
         self._look_ups = {rule: cache(getattr(self, rule)) for rule in self.rules if hasattr(self, rule)}
@@ -116,7 +117,7 @@ class JobGraph:
 
     def embed(self, archive: str, source: str) -> Inputs:
         """The images of a corpus, and the encoder that computes their features."""
-        return {**self._material(archive), "encoder": self._first_weights(source)}
+        return {**self._material(archive), "encoder": self._first_weights(source), **self._dropped(archive)}
 
     def reduce(self, archive: str, reduction: str) -> Inputs:
         """A corpus, and what its reduction requires: the rows of another reduction, or an encoder's features."""
@@ -126,6 +127,7 @@ class JobGraph:
             "hashes": self.paths.hashes(self.grid.images_of(archive)),
             "like": [self.paths.rows(archive, like)] if like else [],
             "features": [self.paths.features(archive, source)] if source else [],
+            **self._dropped(archive),
         }
 
     def adopt(self, source: str) -> Inputs:
@@ -135,22 +137,25 @@ class JobGraph:
     def pretrain(self, source: str) -> Inputs:
         """The corpus, the rows of its reduction, and if there are any, initial weights and the archive of the probe."""
         record = self.grid.source(source)
-        probe = self._material(record.probe.archive) if record.probe else {}
+        probe = {**self._material(record.probe.archive), **self._dropped(record.probe.archive)} if record.probe else {}
         return {
             **self._material(record.corpus),
             "rows": self.paths.rows(record.corpus, record.reduction),
             "start": [self.paths.encoder(record.start)] if record.start else [],
             "probe": list(probe.values()),
+            **self._dropped(record.corpus),
         }
 
     def finetune(self, dataset: str, source: str) -> Inputs:
         """The images of a dataset, and the encoder that a run starts from."""
-        return {**self._material(self.grid.dataset(dataset).archive), "encoder": self._first_weights(source)}
+        archive = self.grid.dataset(dataset).archive
+        return {**self._material(archive), "encoder": self._first_weights(source), **self._dropped(archive)}
 
     def predict(self, dataset: str) -> Inputs:
         """The cases of a dataset."""
         # the job that makes the cases makes the images, so listing those would only slow plans of thousands of runs
-        return {"cases": self.paths.cases(self.grid.dataset(dataset).archive)}
+        archive = self.grid.dataset(dataset).archive
+        return {"cases": self.paths.cases(archive), **self._dropped(archive)}
 
     def transport(self, dataset: str) -> Inputs:
         """The cases of the other datasets that share a finding with this one."""
@@ -197,6 +202,7 @@ class JobGraph:
             "cases": [paths.cases(archive) for archive in archives],
             "rejects": [paths.rejects(archive) for archive in self.archives_used],
             "ledger": paths.ledger(),
+            **({"dropped": self.rules["ledger"].outputs["dropped"]} if self.grid.leaks.resolve else {}),
             "crossed": [paths.compared(name, "crossed") for name in datasets if self.exchanged("guests", name)],
             "manifests": [paths.manifest(*corpus) for corpus in corpora],
         }
@@ -241,6 +247,10 @@ class JobGraph:
     def _material(self, archive: str) -> Inputs:
         """Cases and images of an archive."""
         return {"cases": self.paths.cases(archive), "images": self.images(archive)}
+
+    def _dropped(self, archive: str) -> Inputs:
+        """The list of an archive's cases that are dropped from training; nothing in a study that resolves no leaks."""
+        return {"dropped": self.paths.dropped(self.grid.images_of(archive))} if self.grid.leaks.resolve else {}
 
     def _first_weights(self, source: str) -> list[str]:
         """The encoder that a run starts from: for a control that of its source; none for a random start."""

@@ -10,6 +10,10 @@ Overlapping = Literal["patients", "studies", "identical", "near-identical", "dec
 """Kinds of overlap of two parts of a grid: shared patients, examinations, images, near-identical images, or origin."""
 
 
+Resolvable = Literal["patients", "studies", "identical", "near-identical"]
+"""Kinds of overlap that files show case by case, so that the cases can be taken out."""
+
+
 class Excuse(Record):
     """An overlap with a test split that a study knows of and accepts; every table states it."""
 
@@ -35,6 +39,10 @@ class Leaks(Record):
     """Near-identical images differ in at most so many of the 256 bits of their perceptual hashes."""
     excused: tuple[Excuse, ...] = ()
     """Accepted overlaps with a test split; see the table of `leaks.excused`."""
+    resolve: dict[Resolvable, Literal["drop_from_training"]] = {}
+    """By kind of overlap: what to do about leaks instead of stopping. `drop_from_training` takes the cases out of what
+    networks learn from (training and validation splits, corpora, probes), never out of a test split; tables state how
+    many. Excused overlaps stay."""
 
 
 class Learned(Record):
@@ -44,6 +52,8 @@ class Learned(Record):
     splits: tuple[str, ...]
     numbering: str
     """Equal patient numbers mean the same person only in archives of the same numbering."""
+    labels: tuple[str, ...] = ()
+    """Labels that dropped cases must not leave without an example; filled in only where `leaks.resolve` drops any."""
 
 
 class Declared(Record):

@@ -9,6 +9,9 @@ from pathlib import Path
 LOGS = "logs"
 """The folder of all logs, below the folder in which Snakemake is started."""
 
+PRIVATE = "private"
+"""The folder, below a study's results, of files that name cases and patients; none is in the report."""
+
 PREDICTIONS, VALIDATION, ELSEWHERE = "predictions.parquet", "validation.parquet", "elsewhere.parquet"
 """A run's predictions on the test cases, on the validation cases, and on other datasets' test cases."""
 
@@ -56,6 +59,10 @@ class Paths:
     def ledger(self, suffix: str = "parquet") -> str:
         """The table of overlaps between the parts of the grid; `csv` for people."""
         return f"{self.results}/ledger.{suffix}"
+
+    def dropped(self, archive: str) -> str:
+        """The list of an archive's cases that are dropped from training, in a study that resolves leaks."""
+        return f"{self.archive(archive)}/dropped.parquet"
 
     # corpora and initial weights
 
@@ -197,3 +204,13 @@ def seconds_of_reduction(file: Path) -> Path:
 def refused(product: Path) -> Path:
     """The file that explains why a job refused to make a product, beside the place of that product."""
     return product.with_suffix(f".refused{product.suffix}")
+
+
+def leaking_pairs(ledger: Path) -> Path:
+    """The file of the cases and patients by which parts leak: in a folder beside the ledger that is not for sharing."""
+    return ledger.parent / PRIVATE / "leaks.csv"
+
+
+def opposite_labels(ledger: Path) -> Path:
+    """The file of the cases that look the same and have opposite labels, in the same folder."""
+    return ledger.parent / PRIVATE / "opposite_labels.csv"

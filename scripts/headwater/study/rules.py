@@ -54,33 +54,38 @@ def flat(templates: Iterable[Templates]) -> list[str]:
     return [template for entry in templates for template in ([entry] if isinstance(entry, str) else entry)]
 
 
-def rules(paths: Paths, *, seeds: tuple[int, ...]) -> dict[str, Rule]:
-    """Every rule of a study with these seeds whose products lie below the results folder, by its name."""
+def rules(paths: Paths, *, seeds: tuple[int, ...], resolved: Iterable[str] = ()) -> dict[str, Rule]:
+    """Every rule of a study with these seeds whose products lie below the results folder, by its name.
+
+    `resolved`: the archives of which the ledger lists the cases to drop from training.
+    """
     tables = {
         rule: {NAMES.get(table, table): paths.compared("{dataset}", table) for table in suffixes}
         for rule, suffixes in TABLES.items()
     }
     return {
-        **_rules_of_data(paths),
+        **_rules_of_data(paths, resolved=resolved),
         **_rules_of_training(paths, seeds=seeds),
         **{rule: Rule(wildcards=("dataset",), outputs=outputs) for rule, outputs in tables.items()},
         "report": Rule(outputs={"page": paths.page()}),
     }
 
 
-def _rules_of_data(paths: Paths) -> dict[str, Rule]:
+def _rules_of_data(paths: Paths, *, resolved: Iterable[str]) -> dict[str, Rule]:
     """The rules from archives to reduced corpora."""
     archive, source, corpus = "{archive}", "{source}", ("{archive}", "{reduction}")
     relabelled = {name: getattr(paths, name)(archive) for name in ("cases", "rejects", "labels", "split")}
     # the dictionary drops the second `cases`, and keeps its place as the first product, by which the job is known
     prepared = {name: getattr(paths, name)(archive) for name in ("cases", "images", "hashes", *relabelled)}
     features = {"features": paths.features(archive, source), "account": paths.account_of_features(archive, source)}
+    dropped = [paths.dropped(name) for name in resolved]
+    ledger = {"ledger": paths.ledger(), "readable": paths.ledger("csv"), **({"dropped": dropped} if dropped else {})}
     kept = {"rows": paths.rows(*corpus), "manifest": paths.manifest(*corpus)}
     return {
         "twin": Rule(wildcards=("archive",), outputs={"stamp": paths.twin(archive)}),
         "prepare": Rule(wildcards=("archive",), outputs=prepared),
         "relabel": Rule(wildcards=("archive",), outputs=relabelled),
-        "ledger": Rule(outputs={"ledger": paths.ledger(), "readable": paths.ledger("csv")}),
+        "ledger": Rule(outputs=ledger),
         "embed": Rule(wildcards=("archive", "source"), outputs=features),
         "reduce": Rule(wildcards=("archive", "reduction"), outputs=kept),
     }

@@ -13,7 +13,7 @@ import torch
 from headwater import __version__
 from headwater.core.errors import UserError, did_you_mean
 from headwater.core.fingerprints import RANDOM, sha256
-from headwater.data import splits, store, subsample
+from headwater.data import dropping, splits, store, subsample
 from headwater.models import backbones
 from headwater.models.encoder import Encoder, count, restore
 from headwater.models.task_network import TaskNetwork
@@ -48,15 +48,18 @@ class Material:
     """The fingerprint of the table of cases."""
     lost: dict[str, str]
     """Labels that the chosen share of the patients cannot teach although all of them could, and what they lack."""
+    dropped: dict[str, int | str]
+    """How many cases were taken out of either split, and the fingerprint of their list; empty without a list."""
 
 
-def material_of(run: Run, data: store.Prepared, *, file: Path) -> Material:
+def material_of(run: Run, data: store.Prepared, *, file: Path, dropped: Path | None = None) -> Material:
     """The rows and targets that the run learns from; refuses what nothing can be learnt from."""
     tasks = _tasks(run, data, file=file)
     read = partial(_targets, tasks, data)
     training = share_of(data, data.rows("train"), fraction=run.recipe.fraction, seed=run.stream)
     validation = data.rows("validation")
     targets = {"train": read(training), "validation": read(validation)}
+    taken = {} if dropped is None else _dropped(tasks, data, file=dropped)
     lost = _lost(tasks, read(data.rows("train")), targets["train"])
     if run.source.control == "shuffled":
         targets = {
@@ -74,7 +77,21 @@ def material_of(run: Run, data: store.Prepared, *, file: Path) -> Material:
         split=splits.digests(data.cases)[splits.ALL],
         cases=sha256(file),
         lost=lost,
+        dropped=taken,
     )
+
+
+def _dropped(tasks: TaskSet, data: store.Prepared, *, file: Path) -> dict[str, int | str]:
+    """How many cases `file` takes out of either split; refuses a label that loses its last positive or negative case.
+
+    The ledger refuses it first, except of labels that only a second reading of the images has.
+    """
+    taken = {split: data.rows(dropping.OUT + split) for split in ("train", "validation")}
+    for split, rows in taken.items():
+        left = data.rows(split)
+        lost = _lost(tasks, _targets(tasks, data, np.append(left, rows)), _targets(tasks, data, left))
+        dropping.refuse_lost(lost, taken=len(rows), part=f"the {split} split")
+    return {**{split: len(rows) for split, rows in taken.items()}, "list": sha256(file)}
 
 
 def _tasks(run: Run, data: store.Prepared, *, file: Path) -> TaskSet:
@@ -216,11 +233,16 @@ def fit(
         world=world,
         progress=progress,
         # what must be the same for a stopped fine-tuning to go on
-        identity=" ".join([run.digest, material.cases, origin.get("sha256", RANDOM)]),
+        identity=" ".join([run.digest, material.cases, origin.get("sha256", RANDOM), *_list_of(material)]),
         tracker=tracker,
         validate=partial(validate, material=material, training=run.recipe.training, world=world),
         select=(f"validation/{run.recipe.select}", "min" if run.recipe.select == "loss" else "max"),
     )
+
+
+def _list_of(material: Material) -> list[str]:
+    """The fingerprint of the list of dropped cases, if there is one."""
+    return [str(material.dropped["list"])] if material.dropped else []
 
 
 def validate(learner: Fitting, *, material: Material, training: Training, world: World) -> dict[str, float]:
@@ -295,6 +317,7 @@ def record_of(
         # what each task has, of several targets by name
         "labels": tasks.together(tasks.each(lambda task: list(task.labels))),
         "lost_by_fraction": material.lost,
+        **({"dropped": material.dropped} if material.dropped else {}),
         "labels_shuffled": run.source.control == "shuffled",
         "task": tasks.together(tasks.each(lambda task: task.form)),
         "class_weights": mapped(torch.Tensor.tolist, learner.label_weights),

@@ -9,7 +9,7 @@ import numpy as np
 from headwater.core import registry
 from headwater.core.errors import UserError
 from headwater.core.fingerprints import RANDOM, sha256
-from headwater.data import splits, store
+from headwater.data import dropping, splits, store
 from headwater.data.reduction import ROWS
 from headwater.models import backbones, tasks
 from headwater.models.encoder import Encoder, refuse_other_source, restore
@@ -34,16 +34,21 @@ class Files:
     """The encoder to continue from."""
     probe_cases: Path | None = None
     probe_images: Path | None = None
+    dropped: Path | None = None
+    """The list of the corpus's cases that are dropped from training, if the study resolves leaks."""
+    probe_dropped: Path | None = None
 
     def identity(self, source: Source, *, size: int) -> str:
         """What must be unchanged for an unfinished pre-training to resume."""
-        read = (self.cases, self.rows, self.start, self.probe_cases)
+        read = (self.cases, self.rows, self.start, self.probe_cases, self.dropped, self.probe_dropped)
         return " ".join([source.digest, str(size), *(sha256(file) for file in read if file is not None)])
 
 
-def corpus_of(cases: Path, images: Path, *, size: int, seen: Window | None) -> store.Prepared:
+def corpus_of(
+    cases: Path, images: Path, *, size: int, seen: Window | None, dropped: Path | None = None
+) -> store.Prepared:
     """The corpus, with CT windowed by `seen`; refuses another image size than the network is built for."""
-    corpus = store.read(cases, images=images, seen=seen)
+    corpus = store.read(cases, images=images, seen=seen, dropped=dropped)
     if corpus.size != size:
         raise UserError(f"has images of {corpus.size} pixels, not {size}", file=images, remedy="run prepare again")
     return corpus
@@ -63,7 +68,10 @@ def rows_of(corpus: store.Prepared, path: Path) -> np.ndarray:
         or (corpus.cases["case"].to_numpy()[rows] != table["case"]).any()
     ):
         raise UserError("was made for another table of cases", file=path, remedy="delete it and run reduce again")
-    if (corpus.cases["split"].to_numpy()[rows] == "test").any():
+    splits_of = corpus.cases["split"].iloc[rows]
+    if splits_of.str.startswith(dropping.OUT).any():
+        raise UserError("contains images that are dropped from training", file=path, remedy="run reduce again")
+    if (splits_of == "test").any():
         raise UserError(
             "contains test images, which pre-training must not use",
             file=path,
@@ -116,7 +124,7 @@ def probe_set_of(source: Source, files: Files, *, size: int) -> ProbeSet | None:
         )
     if source.probe is None:
         return None
-    data = corpus_of(cases, images, size=size, seen=source.probe.seen)
+    data = corpus_of(cases, images, size=size, seen=source.probe.seen, dropped=files.probe_dropped)
     return collapse_monitor.probe_set(source.probe, data, file=cases)
 
 
@@ -182,4 +190,5 @@ def origin_of(corpus: store.Prepared, rows: np.ndarray, *, files: Files) -> dict
         "kept": len(rows),
         "start": sha256(files.start) if files.start else RANDOM,
     }
-    return origin | ({"probe": sha256(files.probe_cases)} if files.probe_cases else {})
+    others = {"probe": files.probe_cases, "dropped": files.dropped, "probe_dropped": files.probe_dropped}
+    return origin | {name: sha256(file) for name, file in others.items() if file}

@@ -5,15 +5,21 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from archives_made import write_dicom
+from archives_made import SAMPLES, write_dicom
 from headwater.core.errors import UserError
 from headwater.data import cards
 from headwater.data.datasets.own_folder import Options, card, labels, read_cases, read_pixels
 from headwater.data.index import CATALOGUE
+from headwater.data.leakage import LEDGER
 from headwater.data.tables import TARGET
 from headwater.planning import preflight
+from headwater.stages.ledger import ledger
+from headwater.stages.prepare import prepare
 from headwater.study import config
 from headwater.study.archive import Archive
+from headwater.study.leaks import Leaks, Learned, Overlaps
+
+HOSPITALS = SAMPLES / "faults" / "two_hospitals"
 
 GREY = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5
 
@@ -166,10 +172,54 @@ def test_labels_are_checked_before_the_first_job(folder):
     assert wanting("Cost") == ["datasets.mine.labels: mine has no 'Cost'; did you mean 'Cast'?"]
 
 
-def test_two_folders_share_patients_unless_they_are_numbered_apart():
-    one, other = ({"name": "own_folder"}, {"name": "own_folder", "numbering": "Ulm"})
-    assert Archive(name="a", kind=one).numbering == "own_folder"
-    assert Archive(name="b", kind=other).numbering == "Ulm"
+def test_each_folder_numbers_its_own_patients_unless_the_config_says_who_does():
+    def numbering(folder, **options):
+        return Archive(name="a", kind={"name": "own_folder", **options}, folder=folder).numbering
+
+    assert numbering("/data/a") != numbering("/data/b")
+    # two entries of one folder are one hospital, whatever table either reads
+    assert numbering("/data/a") == numbering("/data/a/") == numbering("/data/a", table="others.csv")
+    assert numbering("/data/a", numbering="Ulm") == numbering("/data/b", numbering="Ulm") == "Ulm"
+    # the patients of a twin follow from its seed and their numbers
+    twins = [Archive(name="a", kind="own_folder", folder=name, twin={"cases": 8}) for name in ("a", "b")]
+    assert twins[0].numbering == twins[1].numbering
+    assert Archive(name="a", kind="padchest", folder="a").numbering == "padchest"
+
+
+@pytest.mark.skipif(not HOSPITALS.is_dir(), reason="the tables of two hospitals are not there")
+def test_two_hospitals_that_both_count_from_1_share_no_patient(tmp_path):
+    def ledger_of(*names, **options):
+        archives = []
+        for number, name in enumerate(names):
+            folder = tmp_path / name
+            folder.mkdir(exist_ok=True)
+            table = pd.read_csv(HOSPITALS / f"hosp{name[0]}.csv", dtype=str)
+            table.to_csv(folder / "cases.csv", index=False)
+            for row, file in enumerate(table["file"]):
+                chance = np.random.default_rng([number, row])
+                Image.fromarray(chance.integers(0, 255, (32, 32), np.uint8)).save(folder / file)
+            kind = {"name": "own_folder", "labels": ["x"], **options}
+            archives.append(Archive(name=name, kind=kind, folder=str(folder), size=32, rejects=0))
+            out = tmp_path / "out" / name
+            files = {table: out / f"{table}.parquet" for table in ("cases", "rejects", "labels")}
+            files |= {"images": out / "images.npy", "hashes": out / "hashes.npy", "split": out / "split.json"}
+            prepare(archive=archives[-1], workers=0, **files)
+        splits = ("train", "validation", "test")
+        learned = [Learned(archive=one.name, splits=splits, numbering=one.numbering) for one in archives]
+        folders = [tmp_path / "out" / one.name for one in archives]
+        ledger(
+            overlaps=Overlaps(leaks=Leaks(distance=0), archives=tuple(learned)),
+            cases=[folder / "cases.parquet" for folder in folders],
+            hashes=[folder / "hashes.npy" for folder in folders],
+            ledger=tmp_path / "out" / "ledger.parquet",
+            readable=tmp_path / "out" / "ledger.csv",
+        )
+        return LEDGER.read(tmp_path / "out" / "ledger.parquet")
+
+    found = ledger_of("A", "B")
+    assert not found.loc[found["kind"] == "patients", "cases"].any()
+    with pytest.raises(UserError, match=r"share patients: .*archives\.A\.kind\.numbering"):
+        ledger_of("A", "B", numbering="Ulm")
 
 
 def test_a_column_that_an_option_is_called_like_is_no_label_by_itself(folder):

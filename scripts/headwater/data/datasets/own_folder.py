@@ -86,8 +86,9 @@ class Options(Record):
     bits: Literal["guessed", 8, 10, 12, 14, 16] = "guessed"
     """Bits that the values of grey PNG and TIFF files in 16 bits have, such as 12: their highest value becomes white.
     By default the fewest that hold the values of the image itself, which may brighten a dark image."""
-    numbering: str = Field("own_folder", json_schema_extra={"means": "numbering"})
-    """Who assigned the patient numbers: in archives of one numbering, equal numbers are one person."""
+    numbering: str = Field("", json_schema_extra={"means": "numbering"})
+    """Who assigned the patient numbers, such as the hospital: in archives of one numbering, equal numbers are one
+    person. By default each folder has its own numbers."""
 
 
 def card(options: Options) -> Card:
