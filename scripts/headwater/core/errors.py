@@ -3,9 +3,10 @@
 import errno
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """Error numbers of a full disk and an exhausted quota."""
@@ -16,6 +17,8 @@ FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 INTERRUPTED = 130
 """A shell's exit code for a command ended by Ctrl-C."""
 
+Result = TypeVar("Result")
+
 MAKE_ROOM = "free some space, and the job goes on from what it has saved"
 
 
@@ -25,12 +28,54 @@ class UserError(Exception):
     `nameless` is the message without any case, patient or cell content, for pages that may leave the institution.
     """
 
+    several: tuple[str, ...] = ()
+    """The mistakes one by one, if it tells more than one."""
+
     def __init__(self, thing: str, *, file: Path | str | None = None, remedy: str = "", nameless: str = ""):
         self.file, self.remedy, self.nameless = file, remedy, nameless
         parts = [f"{file}: {thing}" if file else thing]
         if remedy:
             parts.append(remedy)
         super().__init__("; ".join(" ".join(part.split()) for part in parts))
+
+    @property
+    def mistakes(self) -> tuple[str, ...]:
+        """The mistakes one by one."""
+        return self.several or (str(self),)
+
+    @property
+    def printed(self) -> str:
+        """What a command prints: one line, or the number of mistakes and below it a line for each."""
+        if not self.several:
+            return str(self)
+        where = f"{self.file}: " if self.file else ""
+        return "\n  ".join([f"{where}{len(self.several)} mistakes:", *self.several])
+
+
+def together(mistakes: Iterable[str], *, file: Path | str | None = None, nameless: str = "") -> UserError:
+    """One error for several mistakes: as text in one line, printed in a line each."""
+    each = tuple(" ".join(mistake.split()) for mistake in mistakes)
+    count = f"{len(each)} mistakes: " if len(each) > 1 else ""
+    error = UserError(count + "; ".join(each), file=file, nameless=nameless)
+    error.several = each if len(each) > 1 else ()
+    return error
+
+
+def all_of(*checks: Callable[[], Result]) -> list[Result]:
+    """The results of all checks; if some refuse, one error with the mistakes of all of them."""
+    results, refusals = [], []
+    for check in checks:
+        try:
+            results.append(check())
+        except UserError as refusal:
+            refusals.append(refusal)
+    if len(refusals) == 1:
+        raise refusals[0]
+    if refusals:
+        nameless = [refusal.nameless for refusal in refusals]
+        mistakes = [mistake for refusal in refusals for mistake in refusal.mistakes]
+        raise together(mistakes, nameless="; ".join(nameless) if all(nameless) else "")
+    return results
 
 
 @contextmanager
@@ -40,7 +85,7 @@ def exit_on_user_error(name: str) -> Iterator[None]:
     try:
         yield
     except UserError as mistake:
-        _print_once(f"{prefix}: {mistake}")
+        _print_once(f"{prefix}: {mistake.printed}")
         sys.exit(2)
     except KeyboardInterrupt:
         _print_once(f"{prefix}: interrupted")

@@ -16,6 +16,9 @@ A plug-in holds
     label_files(folder, options) -> list[Path] the files that `read_cases` reads; refuses a folder that lacks one
     sheets(folder, options) -> dict[Path, dict]   (optional) the columns that are read of each table, by our names, with
                                                the spellings that a table may use; `doctor` checks their cells
+    OPTIONAL (optional): tuple[str, ...]       those of them, by our names, that a table may lack
+    read_sample(folder, options, rows)         (optional) as `read_cases`, of so many first rows of the table and as
+                                               many others, for the plan of a study; in place of `sheets`
     BESIDE (optional): tuple[str, ...]         patterns of image files that are no cases on purpose, such as masks
     LABEL_OPTIONS (optional): tuple[str, ...]  options that change labels only, in which a second reading of the
                                                same images (`images_of`) may differ; by default none
