@@ -32,8 +32,22 @@ def test_work_that_was_done_before_is_counted_but_not_timed(seconds: list[float]
     for _ in progress.bar(range(3), total=10, what="pretrain", done=7):
         seconds[0] += 31
     assert capsys.readouterr().err.splitlines()[:2] == [
-        "pretrain: 8 of 10, 0:01:02 left",
+        "pretrain: 8 of 10, time left not known yet",
         "pretrain: 9 of 10, 0:00:31 left",
+    ]
+
+
+def test_a_slow_first_item_promises_no_hours(seconds: list[float], capsys: pytest.CaptureFixture):
+    for item in progress.bar(range(1000), total=1000, what="training"):
+        # 40 seconds of warm-up, then an eighth of a second a step
+        seconds[0] += 0.125 if item else 40
+    assert capsys.readouterr().err.splitlines() == [
+        "training: 1 of 1000, time left not known yet",
+        "training: 241 of 1000, 0:01:35 left",
+        "training: 481 of 1000, 0:01:05 left",
+        "training: 721 of 1000, 0:00:35 left",
+        "training: 961 of 1000, 0:00:05 left",
+        "training: 1000 of 1000 in 0:02:45",
     ]
 
 

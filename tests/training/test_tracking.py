@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -198,6 +199,38 @@ def test_an_offline_run_of_wandb_tells_the_curves_and_nothing_of_the_machine(tmp
         assert secret.encode() not in file.read_bytes(), secret
     assert [found.name for found in home.rglob("*")] == ["here"]
     assert not [name for name in os.environ if name.startswith("WANDB_") and name.endswith("_DIR")]
+
+
+def test_an_offline_run_that_is_resumed_is_one_whole_run(tmp_path, home):
+    pytest.importorskip("wandb", reason="wandb is an extra")
+    folder = tmp_path / "run"
+    with pytest.raises(SystemExit), tracker(folder, wandb="offline") as one:
+        one.rewind(0)
+        for step in range(1, 36):
+            one.log(step, {"training/loss": 1 / step})
+            if step == 25:
+                one.log(step, {"validation/auroc": 0.75})
+        raise SystemExit(143)
+    (former,) = folder.rglob("run-*.wandb")
+    # another run's folder, and a second later, as folders are named by the second
+    other = former.parent.with_name("offline-run-20200101_000000-other")
+    other.mkdir()
+    time.sleep(1.1)
+    with tracker(folder, wandb="offline") as one:
+        # killed after its last checkpoint: steps 31 to 35 come again
+        one.rewind(30)
+        for step in range(31, 41):
+            one.log(step, {"training/loss": 1 / step})
+    (file,) = folder.rglob("run-*.wandb")
+    assert file != former and other.exists()
+    history = [entry["history"]["item"] for entry in inspected(file) if entry["type"] == "history"]
+    assert [(item["_step"], item.get("training/loss"), item.get("validation/auroc")) for item in history] == [
+        (10, 0.1, None),
+        (20, 0.05, None),
+        (25, None, 0.75),
+        (30, 1 / 30, None),
+        (40, 0.025, None),
+    ]
 
 
 def inspected(file):

@@ -49,11 +49,13 @@ def test_a_preset_wants_nothing_but_what_its_user_fetches(name):
 
 
 @pytest.mark.parametrize("name", [OURS, PUBLISHED])
-def test_a_dry_run_says_in_one_line_what_is_missing(name, tmp_path):
+def test_a_dry_run_says_in_a_line_each_what_is_missing(name, tmp_path):
     process = snakemake(tmp_path, "-n", config=yaml.safe_load((CONFIGS / name).read_text()), check=False)
-    said = [line for line in process.stderr.splitlines() if line.startswith("headwater:")]
-    assert process.returncode != 0 and len(said) == 1 and said[0].startswith("headwater: 8 mistakes: ")
-    assert "correct archives.padchest.folder" in said[0] and "correct sources.dinov2.weights.path" in said[0]
+    first, *said = process.stderr[process.stderr.index("headwater:") :].splitlines()[:9]
+    assert process.returncode != 0 and first == "headwater: 8 mistakes:" and len(said) == 8
+    assert all(line.startswith("  ") and "; correct " in line for line in said)
+    assert any("correct archives.padchest.folder" in line for line in said)
+    assert any("correct sources.dinov2.weights.path" in line for line in said)
     assert "Traceback" not in process.stderr + process.stdout
 
 

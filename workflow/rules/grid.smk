@@ -32,7 +32,7 @@ try:
     if workflow.is_main_process:
         preflight.check(CONFIG)
 except UserError as error:
-    print(f"headwater: {error}", file=sys.stderr)
+    print(f"headwater: {error.printed}", file=sys.stderr)
     sys.exit(2)
 
 GRAPH = JobGraph(CONFIG, label_files=preflight.label_files)

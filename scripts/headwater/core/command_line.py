@@ -36,6 +36,17 @@ def _leave() -> None:
 # exit functions run in reverse order: registered before anything else is imported, this one runs last
 atexit.register(_leave)
 
+
+def _tell(kind: type[BaseException], error: BaseException, traceback: types.TracebackType | None) -> None:
+    """Print what ends the process: of Ctrl-C one line, such as while a stage is imported, else the traceback."""
+    if issubclass(kind, KeyboardInterrupt):
+        print(f"headwater {Path(sys.argv[0]).stem}: interrupted", file=sys.stderr, flush=True)
+    else:
+        sys.__excepthook__(kind, error, traceback)
+
+
+sys.excepthook = _tell
+
 # imported modules live until the process ends, and scanning them for garbage takes a quarter of the start-up time; so
 # collections are rare during imports, and a command then freezes what was imported and returns to a usual threshold
 gc.set_threshold(1_000_000, 50, 100)

@@ -3,9 +3,10 @@
 import errno
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from headwater.core.characters import visible
 
@@ -29,6 +30,8 @@ OF_THE_FILE = (
 UNNAMED = "cannot be read"
 """The kind of a mistake whose message may name a case and has no other words."""
 
+Result = TypeVar("Result")
+
 MAKE_ROOM = "free some space, and the job goes on from what it has saved"
 MEND_PERMISSIONS = "check the permissions of the file and of its folder"
 MEND_DISK = "check the disk or the network share, then run it again"
@@ -40,12 +43,33 @@ class UserError(Exception):
     `nameless` is the message without any case, patient or cell content, for pages that may leave the institution.
     """
 
+    several: tuple[str, ...] = ()
+    """The mistakes one by one, if it tells more than one."""
+
     def __init__(self, thing: str, *, file: Path | str | None = None, remedy: str = "", nameless: str = ""):
         self.file, self.remedy, self.nameless = file, remedy, nameless
         parts = [f"{file}: {thing}" if file else thing]
         if remedy:
             parts.append(remedy)
         super().__init__("; ".join(visible(" ".join(part.split())) for part in parts))
+
+    @property
+    def kind(self) -> str:
+        """What is wrong without any name, so that mistakes of one kind can be counted and shown to others."""
+        return self.nameless or UNNAMED
+
+    @property
+    def mistakes(self) -> tuple[str, ...]:
+        """The mistakes one by one."""
+        return self.several or (str(self),)
+
+    @property
+    def printed(self) -> str:
+        """What a command prints: one line, or the number of mistakes and below it a line for each."""
+        if not self.several:
+            return str(self)
+        where = f"{self.file}: " if self.file else ""
+        return "\n  ".join([f"{where}{len(self.several)} mistakes:", *self.several])
 
 
 class DiskError(UserError):
@@ -61,10 +85,31 @@ def stop_if_disk(error: BaseException, *, file: Path | str) -> None:
     remedy = MAKE_ROOM if error.errno in FULL else MEND_PERMISSIONS if error.errno in FORBIDDEN else MEND_DISK
     raise DiskError(what, file=file, remedy=remedy, nameless=what) from None
 
-    @property
-    def kind(self) -> str:
-        """What is wrong without any name, so that mistakes of one kind can be counted and shown to others."""
-        return self.nameless or UNNAMED
+
+def together(mistakes: Iterable[str], *, file: Path | str | None = None, nameless: str = "") -> UserError:
+    """One error for several mistakes: as text in one line, printed in a line each."""
+    each = tuple(" ".join(mistake.split()) for mistake in mistakes)
+    count = f"{len(each)} mistakes: " if len(each) > 1 else ""
+    error = UserError(count + "; ".join(each), file=file, nameless=nameless)
+    error.several = each if len(each) > 1 else ()
+    return error
+
+
+def all_of(*checks: Callable[[], Result]) -> list[Result]:
+    """The results of all checks; if some refuse, one error with the mistakes of all of them."""
+    results, refusals = [], []
+    for check in checks:
+        try:
+            results.append(check())
+        except UserError as refusal:
+            refusals.append(refusal)
+    if len(refusals) == 1:
+        raise refusals[0]
+    if refusals:
+        nameless = [refusal.nameless for refusal in refusals]
+        mistakes = [mistake for refusal in refusals for mistake in refusal.mistakes]
+        raise together(mistakes, nameless="; ".join(nameless) if all(nameless) else "")
+    return results
 
 
 @contextmanager
@@ -74,7 +119,7 @@ def exit_on_user_error(name: str) -> Iterator[None]:
     try:
         yield
     except UserError as mistake:
-        _print_once(f"{prefix}: {mistake}")
+        _print_once(f"{prefix}: {mistake.printed}")
         sys.exit(2)
     except KeyboardInterrupt:
         _print_once(f"{prefix}: interrupted")

@@ -18,14 +18,22 @@ def bar(items: Iterable[Item], *, total: int, what: str, done: int = 0) -> Itera
         yield from tqdm(items, total=total, desc=what, initial=done)
         return
     start = last_printed = time.monotonic()
+    first_done = start
     for count, item in enumerate(items, start=done + 1):
         yield item
         now = time.monotonic()
         if now - last_printed >= SECONDS_BETWEEN_LINES and count < total:
-            left = (now - start) / (count - done) * (total - count)
-            print(f"{what}: {count} of {total}, {clock(left)} left", file=sys.stderr, flush=True)
+            left = _left(now - first_done, count - done - 1, total - count)
+            print(f"{what}: {count} of {total}, {left}", file=sys.stderr, flush=True)
             last_printed = now
+        if count == done + 1:
+            first_done = now
     print(f"{what}: {total} of {total} in {clock(time.monotonic() - start)}", file=sys.stderr, flush=True)
+
+
+def _left(seconds: float, passed: int, ahead: int) -> str:
+    """The time left by the items behind the first one, which also loads, compiles and fills caches."""
+    return f"{clock(seconds / passed * ahead)} left" if passed else "time left not known yet"
 
 
 def clock(seconds: float) -> str:

@@ -99,9 +99,13 @@ def label_counts(cases: pd.DataFrame) -> pd.DataFrame:
     A patient with positive and negative cases counts as both.
     """
     rows = []
+    patients, inside = (
+        pd.factorize(cases["patient"])[0],
+        {split: (cases["split"] == split).to_numpy() for split in SPLITS},
+    )
     for label in labels_of(cases):
         for split in SPLITS:
-            target, patient = cases.loc[cases["split"] == split, [TARGET + label, "patient"]].to_numpy().T
+            target, patient = cases[TARGET + label].to_numpy()[inside[split]], patients[inside[split]]
             positive, negative = target == 1, target == 0
             rows.append(
                 {
@@ -110,8 +114,8 @@ def label_counts(cases: pd.DataFrame) -> pd.DataFrame:
                     "positives": positive.sum(),
                     "negatives": negative.sum(),
                     "unknown": len(target) - positive.sum() - negative.sum(),
-                    "positive_patients": len(set(patient[positive])),
-                    "negative_patients": len(set(patient[negative])),
+                    "positive_patients": len(pd.unique(patient[positive])),
+                    "negative_patients": len(pd.unique(patient[negative])),
                 }
             )
     return LABELS.check(LABELS.frame(rows))

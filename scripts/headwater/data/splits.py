@@ -54,8 +54,9 @@ def refuse_strange_splits(catalogue: pd.DataFrame) -> None:
 
 def refuse_shared_patients(catalogue: pd.DataFrame, *, files: Mapping[str, Path]) -> None:
     """Refuse a catalogue in which one patient has cases in two official splits."""
-    splits = catalogue.groupby("patient")["split"].agg(lambda names: tuple(sorted(set(names))))
-    shared = splits[splits.map(len) > 1]
+    pairs = catalogue[["patient", "split"]].drop_duplicates()
+    pairs = pairs[pairs.duplicated("patient", keep=False)]
+    shared = pairs.groupby("patient")["split"].agg(lambda names: tuple(sorted(names)))
     if len(shared):
         patient, (first, second, *_) = min(shared.items())
         places = [f"{name} ({files[name]})" if name in files else name or "no split" for name in (first, second)]

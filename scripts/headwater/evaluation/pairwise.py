@@ -130,13 +130,17 @@ def _row(statistic: Statistic, source: str, reference: str, *, comparison: Compa
     tested = bool(reference) and label.tested
     difference = _difference(statistic, source, reference, comparison)
     replicates = resampled_difference(statistic, source, reference, comparison) if reference else np.array([])
-    notes = [label.note, "one seed: training noise is not in it" if _one_seed(comparison) and label.measured else ""]
+    numbers = {
+        **reached(statistic, source, comparison=comparison, called="value", prefix="value"),
+        **reached(statistic, reference, comparison=comparison, called="reference_value", prefix="reference"),
+        **_difference_columns(difference, replicates, statistic.metric, comparison),
+    }
+    one_seed = "one seed: training noise is not in it" if _one_seed(comparison) and label.measured else ""
+    notes = [label.note, one_seed, without_width(numbers, source=source, reference=reference)]
     return {
         "source": source,
         "reference": reference,
-        **reached(statistic, source, comparison=comparison, called="value", prefix="value"),
-        **reached(statistic, reference, comparison=comparison, called="reference_value", prefix="reference"),
-        **_difference_columns(difference, replicates, comparison),
+        **numbers,
         **_significance(difference, replicates, tested=tested, comparison=comparison),
         **_against_margin(difference, replicates, metric=statistic.metric, tested=tested, comparison=comparison),
         **_effects(statistic, source, reference, comparison),
@@ -160,14 +164,27 @@ def apart(statistic: Statistic, source: str, reference: str, *, comparison: Comp
     difference = _difference(statistic, source, reference, comparison)
     replicates = resampled_difference(statistic, source, reference, comparison)
     tests = _significance(difference, replicates, tested=statistic.label.tested, comparison=comparison)
-    return {**_difference_columns(difference, replicates, comparison), "p": tests["p"]}
+    return {**_difference_columns(difference, replicates, statistic.metric, comparison), "p": tests["p"]}
 
 
-def _difference_columns(difference: Estimate, replicates: np.ndarray, comparison: Comparison) -> dict[str, float]:
+def without_width(numbers: dict[str, float], *, source: str, reference: str) -> str:
+    """The note on intervals whose ends are equal: of a value or its reference's, or of the difference alone."""
+    places = {"value": source, "reference": reference if reference != CHANCE else ""}
+    equal = [name for prefix, name in places.items() if name and numbers[f"{prefix}_low"] == numbers[f"{prefix}_high"]]
+    if equal:
+        return f"interval without width: {' and '.join(equal)} the same in every resample, which is no certainty"
+    if numbers["difference_low"] == numbers["difference_high"]:
+        return "interval without width: the difference is the same in every resample, which is no certainty"
+    return ""
+
+
+def _difference_columns(
+    difference: Estimate, replicates: np.ndarray, metric: str, comparison: Comparison
+) -> dict[str, float]:
     """A difference with its interval and degrees of freedom as columns."""
     return {
         "difference": difference.value,
-        **_uncertainty("difference", difference, _interval(difference, replicates, comparison)),
+        **_uncertainty("difference", difference, _interval(difference, replicates, metric, comparison)),
         "degrees_of_freedom": difference.degrees_of_freedom,
     }
 
@@ -269,10 +286,10 @@ def _interval_of_value(
     return value.interval_inside(comparison.level, bounds=bounds)
 
 
-def _interval(difference: Estimate, replicates: np.ndarray, comparison: Comparison) -> tuple[float, float]:
+def _interval(difference: Estimate, replicates: np.ndarray, metric: str, comparison: Comparison) -> tuple[float, float]:
     if comparison.method == "percentile":
         return intervals.percentile(replicates, level=comparison.level)
-    return difference.interval(comparison.level)
+    return difference.interval_of_difference(comparison.level, bounds=registry.load("metrics", metric).RANGE)
 
 
 def _significance(

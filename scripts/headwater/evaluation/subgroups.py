@@ -282,7 +282,7 @@ def _row(
     estimate = value.estimate(labels[0]) if value else readers.UNKNOWN
     difference = value.minus(others).estimate(*labels) if value and others else readers.UNKNOWN
     low, high = estimate.interval_inside(comparison.level, bounds=bounds)
-    least, most = difference.interval(comparison.level)
+    least, most = difference.interval_of_difference(comparison.level, bounds=bounds)
     label = labels[0]
     whole = name == MACRO
     return {

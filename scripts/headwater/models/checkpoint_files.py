@@ -1,9 +1,6 @@
 """Published checkpoint files: read without executing code that may be in them, and the tensors inside."""
 
 import pickle
-import struct
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +27,7 @@ WRAPPERS = (
 )
 """Names of entries under which published checkpoints keep their tensors."""
 
-BROKEN = (
-    *(ArithmeticError, AssertionError, AttributeError, EOFError, ImportError, LookupError, MemoryError, OSError),
-    *(RuntimeError, TypeError, ValueError, struct.error, zlib.error),
-    *(pickle.UnpicklingError, zipfile.BadZipFile, SafetensorError),
-)
+BROKEN = (*checkpoint_kind.BROKEN, SafetensorError)
 """What torch, numpy, zipfile and safetensors raise on damaged bytes."""
 
 REPEATED = 2**24
@@ -50,7 +43,7 @@ def read(path: Path, *, wrapper: str = "") -> tuple[dict[str, Tensor], dict[str,
         raise UserError(
             "there is no such file", file=path, remedy="correct weights.path, or leave it out to download the weights"
         )
-    try:
+    with checkpoint_kind.damage_told(path, broken=BROKEN):
         kind = checkpoint_kind.of(path)
         if kind == "safetensors":
             tensors, metadata = _safetensors(path)
@@ -58,16 +51,6 @@ def read(path: Path, *, wrapper: str = "") -> tuple[dict[str, Tensor], dict[str,
             tensors, metadata = _npz(path), {}
         else:
             tensors, metadata = _tensors(_unpickled(path), wrapper, path), {}
-    except BROKEN as error:
-        # libraries raise OSError on damaged bytes, too, but only the system gives a number
-        if isinstance(error, OSError) and error.errno:
-            raise UserError(
-                f"cannot be read: {error.strerror}", file=path, remedy="check its permissions and the disk"
-            ) from None
-        first = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise UserError(
-            f"is corrupt or truncated: {first}", file=path, remedy="download it again, and compare its checksum"
-        ) from None
     _refuse_without_values(tensors, path)
     return tensors, metadata
 

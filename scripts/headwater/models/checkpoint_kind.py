@@ -2,10 +2,13 @@
 
 import io
 import math
+import pickle
 import pickletools
 import struct
 import zipfile
-from contextlib import suppress
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, NoReturn
 
@@ -33,6 +36,13 @@ WHOLE_NUMBERS = ("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4"
 PICKLES = 64 * 2**20
 """Bytes at the beginning of a legacy file that are looked through."""
 
+BROKEN = (
+    *(ArithmeticError, AssertionError, AttributeError, EOFError, ImportError, LookupError, MemoryError, OSError),
+    *(RuntimeError, TypeError, ValueError, struct.error, zlib.error),
+    *(pickle.UnpicklingError, zipfile.BadZipFile),
+)
+"""What the standard library and numpy raise on damaged bytes."""
+
 OTHERS = (
     (b"<!DOCTYPE", "an HTML page", "download the file itself: a login or error page was saved in its place"),
     (b"<html", "an HTML page", "download the file itself: a login or error page was saved in its place"),
@@ -50,6 +60,29 @@ OTHERS = (
     (b"{", "a JSON file", "set path to the file of weights beside it"),
 )
 """(first bytes, what they say, remedy) of files that people have in place of a checkpoint."""
+
+
+def check(path: Path) -> None:
+    """Refuse what is no checkpoint by its first bytes and table of contents, without reading a tensor."""
+    with damage_told(path, broken=BROKEN):
+        of(path)
+
+
+@contextmanager
+def damage_told(path: Path, *, broken: tuple[type[Exception], ...]) -> Iterator[None]:
+    """A block in which what libraries raise on the damaged bytes of a file becomes one line."""
+    try:
+        yield
+    except broken as error:
+        # libraries raise OSError on damaged bytes, too, but only the system gives a number
+        if isinstance(error, OSError) and error.errno:
+            raise UserError(
+                f"cannot be read: {error.strerror}", file=path, remedy="check its permissions and the disk"
+            ) from None
+        first = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise UserError(
+            f"is corrupt or truncated: {first}", file=path, remedy="download it again, and compare its checksum"
+        ) from None
 
 
 def of(path: Path) -> Kind:

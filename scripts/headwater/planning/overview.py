@@ -56,7 +56,8 @@ def overview(config: Path = DEMO, *, trainings: int = 1, folder: Path = Path()) 
     """
     cost.check_parallel(trainings)
     plan = study_config.read(config)
-    missing = preflight.mistakes(plan)
+    outcome = preflight.examined(plan)
+    missing = outcome.mistakes
     runtimes = runtime_estimate.estimated(plan, folder=folder)
     print(f"{config}: {_size(plan)}\n")
     print(text.as_text(by_rule(runtimes)), end="\n\n")
@@ -71,6 +72,7 @@ def overview(config: Path = DEMO, *, trainings: int = 1, folder: Path = Path()) 
         shared = [f"  {line}" for line in shared_labels.as_lines(plan.grid())]
         print("\n".join(["Findings that a dataset shares with others:", *shared]), end="\n\n")
     print("Missing: nothing" if not missing else "Missing:\n" + "\n".join(f"  {line}" for line in missing))
+    print("".join(f"Note: {note}\n" for note in outcome.notes), end="")
     if missing:
         verb = "is" if len(missing) == 1 else "are"
         what = f"{text.many(len(missing), 'thing')} {verb} missing"

@@ -1,31 +1,58 @@
 """Preflight checks before the first job: archives, label files, weights files, models and packages; without torch."""
 
+import sys
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
 from headwater.core import registry
-from headwater.core.errors import UserError, did_you_mean
+from headwater.core.errors import UserError, did_you_mean, together
 from headwater.models import backbones
 from headwater.study import shared_labels
 from headwater.study.archive import Archive
 from headwater.study.config import Config
+from headwater.study.paths import Paths
 from headwater.study.source import Source
 from headwater.study.text_checks import unfit_labels
 from headwater.training import methods
 
+PIXELS_OF_LAST_MAP = 32
+"""Pixels of an image, across, for each pixel of a ResNet's last maps."""
+
+
+@dataclass(kw_only=True)
+class Preflight:
+    """What is known of a study before its first job."""
+
+    mistakes: list[str] = field(default_factory=list)
+    """What would fail later, one line for each."""
+    notes: list[str] = field(default_factory=list)
+    """What will not fail, but may surprise at the end."""
+
 
 def check(config: Config) -> None:
-    """Refuse a study that would fail later, with one error that lists all reasons."""
-    if lines := mistakes(config):
-        raise UserError((f"{len(lines)} mistakes: " if len(lines) > 1 else "") + "; ".join(lines))
+    """Refuse a study that would fail later, with one error that lists all reasons; print what else is worth knowing."""
+    outcome = examined(config)
+    if outcome.mistakes:
+        raise together(outcome.mistakes)
+    for note in outcome.notes:
+        print(f"headwater: note: {note}", file=sys.stderr, flush=True)
 
 
 def mistakes(config: Config) -> list[str]:
     """One line for each file, label, network or package that a study needs and that is missing."""
-    checks = (_archives, _labels, _probes, _backbones, _methods, _weights, _external, _packages, _hosted)
-    return [line for check_of in checks for line in check_of(config)]
+    return examined(config).mistakes
+
+
+def examined(config: Config) -> Preflight:
+    """The mistakes and notes of a study."""
+    outcome = Preflight()
+    outcome.mistakes += _archives(config, outcome)
+    for check_of in (_labels, _probes, _backbones, _methods, _weights, _external, _packages, _hosted):
+        outcome.mistakes += check_of(config)
+    return outcome
 
 
 def label_files(archive: Archive) -> list[str]:
@@ -42,22 +69,58 @@ def _label_files(archive: Archive) -> list[Path]:
     return registry.load("datasets", archive.kind.name).label_files(Path(archive.folder), options)
 
 
-def _archives(config: Config) -> Iterable[str]:
-    """Archives whose folder or label files are missing."""
+def _archives(config: Config, outcome: Preflight) -> Iterable[str]:
+    """Archives whose folder or label files are missing, or whose tables `prepare` would refuse; adds what they tell."""
+    ready = []
     for name, archive in config.archives.items():
         if archive.twin:
             if not archive.folder:
                 yield f"archives.{name}.folder: missing; set the folder in which to make the twin"
-            continue
-        if archive.folder and not Path(archive.folder).is_dir():
+                continue
+        elif archive.folder and not Path(archive.folder).is_dir():
             # a second reading has the folder of the first, which is reported already
             if not archive.images_of:
                 yield f"{archive.folder}: there is no such folder; correct archives.{name}.folder"
             continue
-        try:
-            _label_files(archive)
-        except UserError as refusal:
-            yield f"archives.{name}: {refusal}"
+        else:
+            try:
+                _label_files(archive)
+            except UserError as refusal:
+                yield f"archives.{name}: {refusal}"
+                continue
+        ready.append(archive)
+    yield from _tables(config, ready, outcome)
+
+
+def _tables(config: Config, archives: list[Archive], outcome: Preflight) -> Iterable[str]:
+    """What `prepare` would refuse of the tables of archives; adds notes on datasets with few patients."""
+    looked_at = [archive for archive in archives if _has_tables(archive, results=config.results)]
+    if not looked_at:
+        return
+    # not at the top: pandas takes longer to import than a plan of twins to check
+    from headwater.planning import few_patients, table_checks
+
+    counts, faults = {}, set()
+    for archive in looked_at:
+        tables = table_checks.examined(archive, results=config.results)
+        if tables.counts is not None:
+            counts[archive.name] = tables.counts
+        for line in tables.mistakes:
+            # a second reading may have the fault of the first
+            fault = line.removeprefix(f"archives.{archive.name}: ")
+            if fault not in faults:
+                yield line
+            faults.add(fault)
+    outcome.notes += few_patients.notes(config, counts)
+
+
+def _has_tables(archive: Archive, *, results: str) -> bool:
+    """Whether there is anything to look at: not so of twins still to be made.
+
+    Archives that come with the software are as they are, unless their options say otherwise.
+    """
+    own = not archive.twin and bool(archive.folder or archive.kind.options)
+    return own or Path(Paths(results).cases(archive.name)).exists()
 
 
 def _labels(config: Config) -> Iterable[str]:
@@ -124,6 +187,8 @@ def _methods(config: Config) -> Iterable[str]:
             except UserError as refusal:
                 yield f"sources.{name}.method: {refusal}"
             yield from _batches(config, source)
+    if backbones_exist:
+        yield from _single_images(config)
 
 
 def _batches(config: Config, source: Source) -> Iterable[str]:
@@ -142,6 +207,32 @@ def _batches(config: Config, source: Source) -> Iterable[str]:
         )
 
 
+def _single_images(config: Config) -> Iterable[str]:
+    """Batches of one image that leave BatchNorm one value per channel: a ResNet's last maps have a pixel for 32."""
+    fitted = [(dataset.archive, recipe) for dataset in config.datasets.values() for recipe in config.recipes.values()]
+    trainings = [
+        (f"recipes.{recipe.name}", recipe.training, archive, source)
+        for archive, recipe in fitted
+        for source in config.sources.values()
+        if recipe.kind == "finetune"
+    ]
+    trainings += [
+        (f"sources.{source.name}", source.training, source.corpus, source)
+        for source in config.sources.values()
+        if source.method
+    ]
+    lines = {
+        f"{place}.training.batch: a batch of 1 image of {config.archives[archive].size} pixels leaves BatchNorm layers "
+        f"of {source.backbone} one value per channel, which has no variance; raise batch to 2 or more"
+        for place, training, archive, source in trainings
+        if training.batch == 1
+        and config.archives[archive].size <= PIXELS_OF_LAST_MAP
+        and backbones.family(source.backbone) == "timm/resnet"
+        and not source.backbone.endswith("_gn")
+    }
+    return sorted(lines)
+
+
 def _option(source: Source, meaning: str) -> int:
     """The value of the method's option that has this meaning; 0 if it has none."""
     option = registry.option("methods", source.method.name, means=meaning)
@@ -149,10 +240,21 @@ def _option(source: Source, meaning: str) -> int:
 
 
 def _weights(config: Config) -> Iterable[str]:
-    """Weights files that are missing."""
+    """Weights files that are missing, or are no checkpoint by their first bytes."""
     for name, source in config.sources.items():
-        if source.weights and source.weights.path and not Path(source.weights.path).is_file():
+        if not source.weights or not source.weights.path:
+            continue
+        file = Path(source.weights.path)
+        if not file.is_file():
             yield f"{source.weights.path}: there is no such file; correct sources.{name}.weights.path"
+            continue
+        # not at the top: it needs numpy
+        from headwater.models import checkpoint_kind
+
+        try:
+            checkpoint_kind.check(file)
+        except UserError as refusal:
+            yield f"sources.{name}.weights.path: {refusal}"
 
 
 def _external(config: Config) -> Iterable[str]:

@@ -34,7 +34,8 @@ def covers(grid: Grid) -> str:
 def readable(rows: pd.DataFrame, *, grid: Grid) -> pd.DataFrame:
     """The corrected comparisons as text and rounded numbers.
 
-    Metric and recipe are shown if there is more than one; the note is in the first row of its label.
+    Metric and recipe are shown if there is more than one; the note is in the first row of its label, and where it
+    differs from the one above.
     """
     lines = list(rows.itertuples())
     metrics = titles(grid)
@@ -51,7 +52,7 @@ def readable(rows: pd.DataFrame, *, grid: Grid) -> pd.DataFrame:
         "Patients": rows["patients"].astype(str).tolist(),
         "Seeds": rows["seeds"].astype(str).tolist(),
         "Resamples": rows["resamples"].astype(str).tolist(),
-        "Note": rows["note"].where(opens_group(rows), "").tolist(),
+        "Note": rows["note"].where(opens_group(rows) | (rows["note"] != rows["note"].shift()), "").tolist(),
     }
     return pd.DataFrame(columns).drop(columns=single(grid))
 

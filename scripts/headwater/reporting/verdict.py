@@ -8,6 +8,7 @@ from headwater.data.tables import CHANCE, is_mean
 from headwater.evaluation.multiplicity import CONFIRMATORY, CONTROL
 from headwater.reporting import formatting
 from headwater.study.archive import Dataset
+from headwater.study.comparison import FEW_POSITIVE
 from headwater.study.grid import Grid
 
 
@@ -74,7 +75,13 @@ def controls(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
         verdict = "FAILED" if row.significant else "passed"
         difference = formatting.estimate(row.difference, row.difference_low, row.difference_high, sign="+")
         numbers = f"{difference}, adjusted p {formatting.adjusted(row)}"
-        sentences.append(f"Control {row.source} against {against}, {where}: {verdict} ({numbers})")
+        few = row.positive_patients if row.positive_patients < row.negative_patients else row.negative_patients
+        weak = (
+            f"; with {many(few, 'patient')} in the smaller class this shows little"
+            if few < FEW_POSITIVE and not row.significant
+            else ""
+        )
+        sentences.append(f"Control {row.source} against {against}, {where}: {verdict} ({numbers}){weak}")
     return sentences
 
 

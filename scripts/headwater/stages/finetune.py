@@ -36,6 +36,9 @@ def finetune(
         material = fine_tuning.material_of(run, data, file=cases, dropped=dropped)
         if material.lost and world.first:
             print(_lost(run, material), flush=True)
+        if material.silent and world.first:
+            labels = ", ".join(material.silent)
+            print(f"finetune: no validation case tells of {labels}: no part in picking the kept step", flush=True)
         network, origin = fine_tuning.first_weights(run, size=data.size, encoder=encoder)
         learner = fine_tuning.learner_of(run, encoder=network, material=material)
         group = f"{run.dataset.name}/{run.source.name}"

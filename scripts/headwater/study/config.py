@@ -9,7 +9,7 @@ import yaml
 from pydantic import Field
 
 from headwater.core import registry
-from headwater.core.errors import UserError
+from headwater.core.errors import UserError, together
 from headwater.core.records import Choice, Record
 from headwater.study import checks, comparison_checks, crops, idle_keys, target_checks, text_checks
 from headwater.study import source_matrix as source_grids
@@ -120,18 +120,12 @@ def load(content: dict[str, Any], *, file: Path | str = "config") -> Config:
     try:
         config = Config.model_validate(_filled_in(whole))
     except pydantic.ValidationError as error:
-        raise _as_error(source_grids.located(registry.mistakes(error, Config), places), file) from None
+        raise together(source_grids.located(registry.mistakes(error, Config), places), file=file) from None
     mistakes = [line for check in CHECKS for line in check.mistakes(config)]
     mistakes += source_grids.clashes(config.source_grids, sources=config.sources, places=places)
     if mistakes:
-        raise _as_error(source_grids.located(mistakes, places), file)
+        raise together(source_grids.located(mistakes, places), file=file)
     return config
-
-
-def _as_error(mistakes: list[str], file: Path | str) -> UserError:
-    """One error that lists all mistakes in a config."""
-    count = f"{len(mistakes)} mistakes: " if len(mistakes) > 1 else ""
-    return UserError(count + "; ".join(mistakes), file=file)
 
 
 def _filled_in(content: dict[str, Any]) -> dict[str, Any]:

@@ -22,12 +22,15 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from headwater.core.errors import UserError
+from headwater.core.errors import INTERRUPTED, UserError
 from headwater.core.memory import keep_freed_memory
 from headwater.models.timm_library import timm
 
 DeviceChoice = Literal["auto", "cpu", "cuda"]
 """The config's choice of device: `auto` takes GPUs if there are any."""
+
+STOPPED = 143
+"""The exit code of a training that a scheduler has stopped, after it has saved its progress."""
 
 TIMEOUT = datetime.timedelta(hours=2)
 """How long a collective waits for the other ranks, which may be reading from a slow disk."""
@@ -148,13 +151,16 @@ def share(count: int, world: World) -> np.ndarray:
 
 
 @contextmanager
-def stop_signals() -> Iterator[Callable[[], bool]]:
-    """A function that tells whether SIGTERM or SIGUSR1 was received; inside the block they do not end the process."""
+def stop_signals() -> Iterator[Callable[[], int]]:
+    """A function that gives the exit code for the first signal to stop that was received, 0 without one.
+
+    SIGTERM, SIGUSR1 and SIGINT (Ctrl-C), however often they come, do not end the process inside the block.
+    """
     received: list[int] = []
-    watched = (signal.SIGTERM, signal.SIGUSR1)
+    watched = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
     previous = {number: signal.signal(number, lambda number, _: received.append(number)) for number in watched}
     try:
-        yield lambda: bool(received)
+        yield lambda: 0 if not received else INTERRUPTED if received[0] == signal.SIGINT else STOPPED
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

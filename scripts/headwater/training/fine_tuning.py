@@ -50,6 +50,8 @@ class Material:
     """Labels that the chosen share of the patients cannot teach although all of them could, and what they lack."""
     dropped: dict[str, int | str]
     """How many cases were taken out of either split, and the fingerprint of their list; empty without a list."""
+    silent: tuple[str, ...] = ()
+    """Labels that are known of no validation case, and so have no part in choosing the kept step."""
 
 
 def material_of(run: Run, data: store.Prepared, *, file: Path, dropped: Path | None = None) -> Material:
@@ -78,6 +80,7 @@ def material_of(run: Run, data: store.Prepared, *, file: Path, dropped: Path | N
         cases=sha256(file),
         lost=lost,
         dropped=taken,
+        silent=_silent(tasks, targets["validation"]),
     )
 
 
@@ -121,6 +124,14 @@ def _targets(tasks: TaskSet, data: store.Prepared, rows: np.ndarray) -> Any:
     return tasks.together(tasks.each(lambda task: task.plugin.targets(data, rows, labels=list(task.labels))))
 
 
+def _silent(tasks: TaskSet, targets: Any) -> tuple[str, ...]:
+    """The labels that are known of no row."""
+    by_target = tasks.each(
+        lambda task, values: [task.labels[at] for at in np.flatnonzero(~np.isfinite(values).any(axis=0))], targets
+    )
+    return tuple(label for labels in by_target.values() for label in labels)
+
+
 def _lost(tasks: TaskSet, whole: Any, part: Any) -> dict[str, str]:
     """Labels that a part of the targets can no longer teach although the whole could, and what they lack."""
     by_target = tasks.each(lambda task, whole, part: subsample.lost(whole, part, labels=list(task.labels)), whole, part)
@@ -141,6 +152,13 @@ def _check(run: Run, tasks: TaskSet, targets: dict[str, Any], *, file: Path) -> 
                 file=file,
                 remedy="choose other labels, or raise fraction",
             )
+    silent = _silent(tasks, targets["validation"])
+    if run.recipe.select == "loss" and len(silent) == sum(len(task.labels) for task in tasks.tasks.values()):
+        raise UserError(
+            "no label is known of any case in the validation split, so no loss can pick a step",
+            file=file,
+            remedy="raise the archive's validation share, or choose other labels",
+        )
     choosing = {name: task for name, task in tasks.tasks.items() if run.recipe.select == task.plugin.SCORE}
     if choosing and not any(eligible["validation"][name] for name in choosing):
         plugin = next(iter(choosing.values())).plugin

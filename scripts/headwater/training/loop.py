@@ -1,15 +1,16 @@
 """The training loop, used for all pre-training and fine-tuning.
 
-A training that is killed at any step, by SIGTERM or by a power cut, and resumed ends with bit-identical weights and
-metrics: random numbers are functions of the step, and everything else is in the checkpoint.
+A training that is killed at any step, by SIGTERM, Ctrl-C or a power cut, and resumed ends with bit-identical weights
+and metrics: random numbers are functions of the step, and everything else is in the checkpoint.
 """
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NoReturn
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from headwater.study.recipe import Training
 from headwater.training import augment as views
 from headwater.training import checkpoint, schedule
 from headwater.training.batches import Batch, training_batches
-from headwater.training.ddp import World, any_rank, barrier, stop_signals, total
+from headwater.training.ddp import STOPPED, World, any_rank, barrier, stop_signals, total
 from headwater.training.state import State
 from headwater.training.tracking import Trackers
 
@@ -100,7 +101,8 @@ def fit(
     """Train the learner, which then holds the kept weights: those with the best `select` metric, or else the last.
 
     `images` uint8 (cases, channels, h, w); `rows` are trained on, with `targets` float32 (rows, ...), several by name.
-    All ranks call `validate`, then `watch`, which may raise an error. SIGTERM and SIGUSR1 save and exit with 143.
+    All ranks call `validate`, then `watch`, which may raise an error. SIGTERM and SIGUSR1 save and exit with 143,
+    SIGINT (Ctrl-C) with 130.
     """
     _check(rows, training, world)
     last = steps(training, cases=len(rows))
@@ -120,7 +122,7 @@ def fit(
         for batch in bar(batches, total=last, what="training", done=state.step) if world.first and ahead else batches:
             unlogged.append(_learn(state, batch.to(world.device), seed=seed))
             # a signal may reach the ranks at different steps; all must stop at the same one
-            stopped = any_rank(signalled(), world)
+            stopped = any_rank(bool(signalled()), world)
             log_now = stopped or state.step % LOG_EVERY == 0 or state.step in validated or state.step == last
             if log_now:
                 _log(unlogged, step=state.step, tracker=tracker, world=world)
@@ -133,14 +135,22 @@ def fit(
                 _save(state, progress, identity=identity, tracker=tracker)
                 saved = time.monotonic()
             if stopped:
-                # torchrun kills all ranks once one exits, and the first may still be writing the checkpoint
-                barrier(world)
-                raise SystemExit(143)
+                _stop(signalled() or STOPPED, state=state, finished=finished)
             if finished:
                 break
 
     kept_step, score = state.restore_kept()
     return Fitted(steps=state.step, kept_step=kept_step, score=score, stopped_early=state.step < last)
+
+
+def _stop(code: int, *, state: State, finished: bool) -> NoReturn:
+    """Leave a training that has been told to stop, and has saved its progress."""
+    # torchrun kills all ranks once one exits, and the first may still be writing the checkpoint
+    barrier(state.world)
+    done = "all of it done" if finished else "and saved"
+    line = f"training: stopped at step {state.step} of {state.steps}, {done}; the same command goes on from there"
+    checkpoint.print_once(line)
+    raise SystemExit(code)
 
 
 def _check(rows: np.ndarray, training: Training, world: World) -> None:
@@ -167,7 +177,10 @@ def _learn(state: State, batch: Batch, *, seed: int) -> tuple[float, Tensor]:
     with torch.no_grad():
         keys = views.keys(seed=seed, epochs=batch.epochs, cases=batch.cases)
         inputs = learner.views(batch.images, keys)
-    with torch.autocast(world.device.type, dtype=state.format, enabled=state.format is not None):
+    with (
+        _single_values_told(state.training.batch),
+        torch.autocast(world.device.type, dtype=state.format, enabled=state.format is not None),
+    ):
         # through the DDP wrapper, whose backward pass averages the gradients over the ranks
         loss = state.parallel(inputs, batch.targets)
     state.scaler.scale(loss).backward()
@@ -187,6 +200,20 @@ def _learn(state: State, batch: Batch, *, seed: int) -> tuple[float, Tensor]:
     # the largest rate is logged (with layer decay, the head's); the loss stays on its device, because reading it would
     # make the CPU wait
     return max(group["lr"] for group in state.optimiser.param_groups), loss.detach().float()
+
+
+@contextmanager
+def _single_values_told(batch: int) -> Iterator[None]:
+    """A block in which a BatchNorm layer that gets one value per channel, which has no variance, is told in a line."""
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise UserError(
+            f"a batch of {batch} leaves a BatchNorm layer of this network one value per channel, which has no variance",
+            remedy="raise batch to 2 or more, or prepare larger images",
+        ) from None
 
 
 def _log(unlogged: list[tuple[float, Tensor]], *, step: int, tracker: Trackers, world: World) -> None:

@@ -1,5 +1,6 @@
 """Tracking: passes the metrics of a training to every tracker in the config."""
 
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +14,11 @@ from headwater.training.trackers import Tracked, Tracker
 
 EVERY = 10
 """Steps between two points of the training curves, for trackers without `EVERY_STEP`."""
+
+
+def is_drawn(step: int, names: Iterable[str]) -> bool:
+    """Whether what was measured after a step is shown by trackers without `EVERY_STEP`."""
+    return step % EVERY == 0 or not all(name.startswith("training/") for name in names)
 
 
 class Trackers:
@@ -41,16 +47,16 @@ class Trackers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        # SystemExit carries the exit code, 143 for a stopped training; any other error counts as 1
+        # SystemExit carries the exit code, 143 or 130 for a stopped training; any other error counts as 1
         stopped = isinstance(error, SystemExit) and isinstance(error.code, int)
         self.close(error.code if stopped else int(error is not None))
 
     def log(self, step: int, values: dict[str, float]) -> None:
         """Log what was measured after a step."""
         values = {name: float(value) for name, value in values.items()}
-        skipped = step % EVERY and all(name.startswith("training/") for name in values)
+        drawn = is_drawn(step, values)
         for name, tracker in self.opened.items():
-            if not skipped or getattr(registry.load("trackers", name), "EVERY_STEP", False):
+            if drawn or getattr(registry.load("trackers", name), "EVERY_STEP", False):
                 tracker.log(step, values)
 
     def rewind(self, step: int) -> None:
@@ -69,6 +75,6 @@ class Trackers:
             tracker.summary(values)
 
     def close(self, exit_code: int) -> None:
-        """Close all trackers; 143 means that the job was stopped and will be resumed."""
+        """Close all trackers; 143 and 130 mean that the job was stopped and will be resumed."""
         while self.opened:
             self.opened.popitem()[1].close(exit_code)

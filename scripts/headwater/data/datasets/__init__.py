@@ -16,6 +16,9 @@ A plug-in holds
     label_files(folder, options) -> list[Path] the files that `read_cases` reads; refuses a folder that lacks one
     sheets(folder, options) -> dict[Path, dict]   (optional) the columns that are read of each table, by our names, with
                                                the spellings that a table may use; `doctor` checks their cells
+    OPTIONAL (optional): tuple[str, ...]       those of them, by our names, that a table may lack
+    read_sample(folder, options, rows)         (optional) as `read_cases`, of so many first rows of the table and as
+                                               many others, for the plan of a study; in place of `sheets`
     PIXEL_OPTIONS (optional): tuple[str, ...]  options that `read_pixels` takes as keywords
     BITS (optional): int                       bits that its grey images in 16 bits fill, where `read_pixels` goes by it
     FEWER_CASES (optional): tuple[str, ...]    options that leave cases out; their defaults list every image

@@ -62,6 +62,8 @@ COLUMNS = {
     "view": ("View Position",),
 }
 
+OPTIONAL = ("visit",)
+
 NOTHING = "No Finding"
 
 
@@ -81,7 +83,7 @@ def sheets(folder: Path, options: Record) -> dict[Path, dict[str, tuple[str, ...
 def read_cases(folder: Path, options: Record) -> pd.DataFrame:
     """The catalogue: one row per image of the table, in its order; official training images are split "train"."""
     table, *lists = label_files(folder, options)
-    sheet = read_sheet(table, columns=COLUMNS, optional=["visit"])
+    sheet = read_sheet(table, columns=COLUMNS, optional=OPTIONAL)
     refuse_empty(sheet, columns=["case", "findings", "patient"], file=table)
     refuse_twice(sheet, columns=["case"], file=table)
     return pd.DataFrame(

@@ -58,6 +58,9 @@ TEST_FILES = ("test.csv", "test_labels.csv")
 
 COLUMNS = {"path": ("Path",), "sex": ("Sex",), "age": ("Age",), "projection": ("AP/PA",)}
 
+OPTIONAL = ("sex", "age", "projection")
+"""What the test set's table does not state."""
+
 SEXES = {"Female": "F", "Male": "M"}
 """Other words, such as Unknown, count as unknown."""
 
@@ -110,8 +113,7 @@ def _tables(folder: Path, *, remedy: str = "") -> dict[str, Path]:
 
 def _cases(table: Path, *, split: str, options: Options) -> pd.DataFrame:
     """The images of one table."""
-    # the test set's table states neither sex nor age nor projection
-    optional = ["sex", "age", "projection"] if split == "test" else []
+    optional = OPTIONAL if split == "test" else ()
     sheet = read_sheet(table, columns=COLUMNS | _mentions.columns(CARD.labels), optional=optional)
     refuse_empty(sheet, columns=["path"], file=table)
     place = _places(sheet["path"], table=table)

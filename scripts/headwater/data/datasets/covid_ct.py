@@ -48,6 +48,8 @@ COLUMNS = {
 }
 """The columns of the tables of patients, which the authors spell differently for the two classes."""
 
+OPTIONAL = ("age", "sex")
+
 
 class Options(Record):
     """How the images are split."""
@@ -145,7 +147,7 @@ def _persons(cases: pd.DataFrame, *, folder: Path) -> pd.DataFrame:
 
 def _table(file: Path) -> dict[str, dict[str, str]]:
     """The rows of a table of patients by image; two patients of one image are refused."""
-    sheet = read_sheet(file, columns=COLUMNS, optional=["age", "sex"])
+    sheet = read_sheet(file, columns=COLUMNS, optional=OPTIONAL)
     sheet = sheet[sheet["image"] != ""].assign(image=lambda rows: rows["image"].map(_stem))
     patients = sheet.groupby("image")["patient"].nunique()
     if (patients > 1).any():

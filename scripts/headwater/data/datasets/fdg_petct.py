@@ -47,6 +47,8 @@ COLUMNS = {
 }
 """The columns of the table; only some releases have the location of each series, which identifies examinations."""
 
+OPTIONAL = ("location",)
+
 METADATA = ["diagnosis", "age", "sex"]
 
 
@@ -101,7 +103,7 @@ def _examinations(folder: Path) -> pd.DataFrame:
 
 def _sheet(file: Path) -> pd.DataFrame:
     """The lines of the table, with diagnoses in the spelling of our labels."""
-    sheet = read_sheet(file, columns=COLUMNS, optional=("location",))
+    sheet = read_sheet(file, columns=COLUMNS, optional=OPTIONAL)
     refuse_empty(sheet, columns=["patient"], file=file)
     spelt = sheet["diagnosis"].str.upper().str.replace(r"[\s-]+", "_", regex=True)
     sheet = sheet.assign(diagnosis=spelt, sex=sheet["sex"].str.upper().str[:1])

@@ -1,6 +1,8 @@
 """A folder of your own: single images, and one CSV with the patient and the labels of each image."""
 
+import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -8,13 +10,13 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from headwater.core.errors import UserError, did_you_mean
+from headwater.core.errors import UserError, all_of, did_you_mean
 from headwater.core.records import Record
 from headwater.data.datasets import Card
 from headwater.data.io.ages import in_years
 from headwater.data.io.folders import as_on_disk
 from headwater.data.io.raster import FORMATS, read_picture
-from headwater.data.io.sheets import first_there, read_header, read_sheet, refuse_empty, refuse_twice
+from headwater.data.io.sheets import first_there, line_of, read_header, read_sheet, refuse_empty, refuse_twice
 from headwater.data.tables import TARGET
 
 CARD = Card(
@@ -35,6 +37,9 @@ PLACES = ("file", "patient", "study", "series", "position", "split", "sex", "age
 """The columns that are not labels; the option of the same name gives each one's name in the CSV."""
 
 NEEDED = ("file", "patient")
+
+ODD_PATH = r"//|/$|(?:^|/)\.(?:/|$)"
+"""Paths that can be written in a shorter way."""
 
 SPLITS = {"train": "train", "validation": "validation", "val": "validation", "valid": "validation", "test": "test"}
 SEXES = {"f": "F", "female": "F", "w": "F", "m": "M", "male": "M"}
@@ -118,33 +123,50 @@ def label_files(folder: Path, options: Options) -> list[Path]:
 
 def read_cases(folder: Path, options: Options) -> pd.DataFrame:
     """The catalogue: one row per line of the table, in its order; mistakes are reported with line and column."""
+    catalogue = read_sample(folder, options, rows=None)
+    # a few missing images are rejects; if all are missing, the paths are wrong
+    if not any((folder / name).is_file() for name in catalogue["file"]):
+        (table,) = label_files(folder, options)
+        thing = f"{catalogue['file'].iloc[0]!r} does not exist, nor does any of the {len(catalogue)} images"
+        raise _bad_cell(table, 2, options.file, thing, remedy=f"give paths below {folder}")
+    return catalogue
+
+
+def read_sample(folder: Path, options: Options, *, rows: int | None) -> pd.DataFrame:
+    """The catalogue of the first `rows` lines of the table and of as many others, whether or not the images exist."""
     (table,) = label_files(folder, options)
-    named, known = _named(options, table), labels(folder, options)
+    named = _named(options, table)
+    known = options.labels if options.classes and rows is not None else labels(folder, options)
     label_columns = [options.classes] if options.classes else list(known)
     # `=` keeps a label apart from a column of PLACES that has the same name
     columns = {place: (column,) for place, column in named.items()} | {f"={name}": (name,) for name in label_columns}
-    sheet = read_sheet(table, columns=columns)
+    sheet = read_sheet(table, columns=columns, rows=rows)
+    if options.classes:
+        known = known or tuple(sorted(set(sheet[f"={options.classes}"]) - {""}))
     cells = pd.DataFrame({place: sheet.get(place, pd.Series("", index=sheet.index)) for place in PLACES})
     refuse_empty(cells, columns=[place for place in ("file", "patient") if place in named], file=table)
-    listed = cells["file"].map(lambda name: Path(name).as_posix())
+    # only of these, as it takes seconds for all paths of a large table
+    odd = cells["file"].str.contains(ODD_PATH)
+    listed = cells["file"].mask(odd, cells.loc[odd, "file"].map(lambda name: Path(name).as_posix()))
     _refuse_bad_names(folder, listed, column=named["file"], table=table)
     cells["file"] = as_on_disk(folder, listed)
     refuse_twice(cells, columns=["file"], file=table)
-    _refuse_absent(folder, cells["file"], column=named["file"], table=table)
     if (cells["split"] != "").any():
         refuse_empty(cells, columns=["split"], file=table)
-    catalogue = cells.assign(
-        case=listed,
-        patient=cells["patient"].where(cells["patient"] != "", listed),
-        split=_mapped(cells["split"].str.lower(), {"": "", **SPLITS}, column=options.split, table=table),
-        sex=_mapped(cells["sex"].str.lower(), {"": "", **SEXES}, column=options.sex, table=table),
-        age=_numbers(cells["age"], cells["age"].map(in_years), column=options.age, table=table),
-    ).drop(columns=["series", "position"])
-    if "series" in named:
-        place = pd.to_numeric(cells["position"], errors="coerce")
-        place = _numbers(cells["position"], place, column=options.position, table=table)
-        catalogue = catalogue.assign(series=cells["series"], position=place)
-    return pd.concat([catalogue, _targets(sheet, known, options=options, table=table)], axis=1)
+    words = partial(_mapped, table=table)
+    heights = pd.to_numeric(cells["position"], errors="coerce")
+    split, sex, age, height, targets = all_of(
+        lambda: words(cells["split"].str.lower(), {"": "", **SPLITS}, column=options.split),
+        lambda: words(cells["sex"].str.lower(), {"": "", **SEXES}, column=options.sex),
+        lambda: _numbers(cells["age"], cells["age"].map(in_years), column=options.age, table=table),
+        lambda: _numbers(cells["position"], heights, column=options.position, table=table) if "series" in named else 0,
+        lambda: _targets(sheet, known, options=options, table=table),
+    )
+    patient = cells["patient"].where(cells["patient"] != "", listed)
+    placed = {"series": cells["series"], "position": height} if "series" in named else {}
+    catalogue = cells.drop(columns=["series", "position"])
+    catalogue = catalogue.assign(case=listed, patient=patient, split=split, sex=sex, age=age, **placed)
+    return pd.concat([catalogue, targets], axis=1)
 
 
 def read_pixels(folder: Path, case: Mapping[str, Any], *, bits: int | Literal["guessed"] = "guessed") -> np.ndarray:
@@ -164,49 +186,48 @@ def _named(options: Options, table: Path) -> dict[str, str]:
     if not header:
         # which says why the table cannot be read
         read_sheet(table, columns={})
-    named = {}
-    for place in PLACES:
-        column = getattr(options, place)
-        required = place in options.model_fields_set or place in NEEDED
-        if column and required and column not in header:
-            what = f"line 1 has no column {column!r}, which the option `{place}` names"
-            remedy = f"set {place}: COLUMN; {did_you_mean(column, header)}"
-            raise UserError(what, file=table, remedy=remedy, nameless=what)
-        if column in header:
-            named[place] = column
-    return named
+    asked = {place: getattr(options, place) for place in PLACES}
+    required = [place for place in PLACES if place in options.model_fields_set or place in NEEDED]
+    all_of(*(partial(_refuse_absent, asked[place], header, place=place, table=table) for place in required))
+    return {place: column for place, column in asked.items() if column in header}
+
+
+def _refuse_absent(column: str, header: list[str], *, place: str, table: Path) -> None:
+    """Refuse a header without the column that an option names."""
+    if column and column not in header:
+        what = f"line 1 has no column {column!r}, which the option `{place}` names"
+        remedy = f"set {place}: COLUMN; {did_you_mean(column, header)}"
+        raise UserError(what, file=table, remedy=remedy, nameless=what)
 
 
 def _refuse_bad_names(folder: Path, files: pd.Series, *, column: str, table: Path) -> None:
     """Refuse images in a format that is not read, and images outside of the folder."""
     readable = (*FORMATS, *DICOMS)
-    for line, name in enumerate(files, start=2):
-        path = Path(name)
-        if path.is_absolute() or ".." in path.parts:
-            remedy = "give a path below the archive's folder"
-            raise _bad_cell(table, line, column, f"{name!r} is outside of {folder}", remedy=remedy)
-        if path.suffix.lower() not in readable:
-            remedy = f"use one of {', '.join(readable)}"
-            raise _bad_cell(table, line, column, f"{name!r} has no suffix of an image", remedy=remedy)
-
-
-def _refuse_absent(folder: Path, files: pd.Series, *, column: str, table: Path) -> None:
-    """Refuse tables without a single image."""
-    # a few missing images are rejects; if all are missing, the paths are wrong
-    if not any((folder / name).is_file() for name in files):
-        thing = f"{files.iloc[0]!r} does not exist, nor does any of the {len(files)} images"
-        raise _bad_cell(table, 2, column, thing, remedy=f"give paths below {folder}")
+    suffixes = "|".join(map(re.escape, readable))
+    for which, what, remedy in (
+        (
+            files.str.contains(r"^/|(?:^|/)\.\.(?:/|$)"),
+            f"is outside of {folder}",
+            "give a path below the archive's folder",
+        ),
+        (
+            ~files.str.contains(rf"(?i)[^/](?:{suffixes})$"),
+            "has no suffix of an image",
+            f"use one of {', '.join(readable)}",
+        ),
+    ):
+        if which.any():
+            line, name = line_of(files, which.to_numpy()), files[which].iloc[0]
+            raise _bad_cell(table, line, column, f"{name!r} {what}", remedy=remedy)
 
 
 def _mapped(cells: pd.Series, values: Mapping[str, Any], *, column: str, table: Path, remedy: str = "") -> pd.Series:
     """The value of each cell; a word without a value is refused with its line and column."""
     invalid = ~cells.isin(values.keys()).to_numpy()
     if invalid.any():
-        line = int(invalid.argmax())
         words = ", ".join(sorted({repr(word) for word in values if word}))
         remedy = remedy or f"use {words} or nothing"
-        # line 1 is the header, and rows count from 0
-        raise _bad_cell(table, line + 2, column, repr(cells.iloc[line]), remedy=remedy)
+        raise _bad_cell(table, line_of(cells, invalid), column, repr(cells[invalid].iloc[0]), remedy=remedy)
     return cells.map(values)
 
 
@@ -214,9 +235,8 @@ def _numbers(cells: pd.Series, numbers: pd.Series, *, column: str, table: Path) 
     """The numbers of cells, NaN for empty ones; a cell without a valid number is refused with its line and column."""
     invalid = (numbers.isna() & (cells != "")).to_numpy()
     if invalid.any():
-        line = int(invalid.argmax())
         remedy = "use a plausible number, or nothing"
-        raise _bad_cell(table, line + 2, column, repr(cells.iloc[line]), remedy=remedy)
+        raise _bad_cell(table, line_of(cells, invalid), column, repr(cells[invalid].iloc[0]), remedy=remedy)
     return numbers.astype(float)
 
 
@@ -225,10 +245,14 @@ def _targets(sheet: pd.DataFrame, known: tuple[str, ...], *, options: Options, t
     if options.classes:
         classes = sheet[f"={options.classes}"]
         _mapped(classes, dict.fromkeys(known), column=options.classes, table=table, remedy=f"use {', '.join(known)}")
-        return pd.DataFrame({TARGET + label: (classes == label).astype("float32") for label in known})
+        return pd.DataFrame(
+            {TARGET + label: (classes == label).astype("float32") for label in known}, index=sheet.index
+        )
     remedy = "use 1, 0 or nothing, or list the columns of labels by the option `labels`"
-    read = {label: _mapped(sheet[f"={label}"], VALUES, column=label, table=table, remedy=remedy) for label in known}
-    return pd.DataFrame({TARGET + label: column.astype("float32") for label, column in read.items()}, index=sheet.index)
+    words = partial(_mapped, table=table, remedy=remedy)
+    read = all_of(*(partial(words, sheet[f"={label}"], VALUES, column=label) for label in known))
+    columns = zip(known, read, strict=True)
+    return pd.DataFrame({TARGET + label: cells.astype("float32") for label, cells in columns}, index=sheet.index)
 
 
 def _bad_cell(table: Path, line: int, column: str, thing: str, *, remedy: str) -> UserError:

@@ -62,15 +62,22 @@ class Estimate:
         return float(self.value - reach), float(self.value + reach)
 
     def interval_inside(self, level: float, *, bounds: tuple[float, float]) -> tuple[float, float]:
-        """The confidence interval at 1 - `level` within finite bounds, computed on the logit scale."""
+        """The confidence interval at 1 - `level` within bounds, computed on the logit scale if both are finite."""
         lowest, highest = bounds
         if not (np.isfinite(highest - lowest) and lowest < self.value < highest):
-            return self.interval(level)
+            low, high = np.clip(self.interval(level), lowest, highest)
+            return float(low), float(high)
         share = (self.value - lowest) / (highest - lowest)
         # the delta method: the derivative of the logit at `share` is 1 / (share (1 - share))
         reach = self._reach(level) / (highest - lowest) / (share * (1 - share))
         inside = 1 / (1 + np.exp(-(np.log(share / (1 - share)) + np.array([-reach, reach]))))
         low, high = lowest + (highest - lowest) * inside
+        return float(low), float(high)
+
+    def interval_of_difference(self, level: float, *, bounds: tuple[float, float]) -> tuple[float, float]:
+        """The confidence interval at 1 - `level` of a difference of two values that lie within bounds."""
+        largest = bounds[1] - bounds[0]
+        low, high = np.clip(self.interval(level), -largest, largest)
         return float(low), float(high)
 
     def p(self) -> float:

@@ -42,4 +42,4 @@ class Tracker(Protocol):
         """Log results of the whole training."""
 
     def close(self, exit_code: int) -> None:
-        """Close everything; 143 means that the job was stopped and will be resumed."""
+        """Close everything; 143 and 130 mean that the job was stopped and will be resumed."""

@@ -1,6 +1,9 @@
 """metrics.csv: one row per step and metric, without times, so that a resumed training ends with the same file."""
 
 import os
+from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 from headwater.core.errors import UserError
@@ -53,6 +56,15 @@ class Table(Tracker):
 def open(folder: Path, *, training: Tracked, tracking: Tracking) -> Table:
     """metrics.csv, open for further rows."""
     return Table(folder / "metrics.csv")
+
+
+def read(folder: Path, *, up_to: int) -> Iterator[tuple[int, dict[str, float]]]:
+    """(step, values) of each step that the table in a folder has, up to one; nothing without a table."""
+    path = folder / "metrics.csv"
+    lines = path.read_text().splitlines(keepends=True)[1:] if path.exists() else []
+    cells = (line.strip().split(",") for line in lines if _up_to(line, up_to))
+    for step, rows in groupby(cells, key=itemgetter(0)):
+        yield int(step), {name: float(value) for _, name, value in rows}
 
 
 def _up_to(line: str, step: int) -> bool:

@@ -3,29 +3,50 @@
 Nothing leaves the machine unless the config says so, and even then no host name, command line, path or code.
 """
 
+import glob
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
-from headwater.core.errors import UserError
+from headwater.core.errors import INTERRUPTED, UserError
 from headwater.core.records import without_places
 from headwater.study.tracking import Tracking
-from headwater.training.trackers import Tracked, Tracker
+from headwater.training.trackers import Tracked, Tracker, csv
+from headwater.training.tracking import is_drawn
 
-STOPPED = 143
-"""The exit code of a training that was stopped and will be resumed."""
+STOPPED = (143, INTERRUPTED)
+"""The exit codes of a training that was stopped and will be resumed."""
 
 
 class Dashboard(Tracker):
-    """A run of W&B; `variables` are the environment variables to unset at its end."""
+    """A run of W&B; `variables` are the environment variables to unset at its end, `folder` is the training's."""
 
-    def __init__(self, run: Any, *, variables: list[str]):
+    def __init__(self, run: Any, *, variables: list[str], folder: Path, offline: bool):
         self.run = run
         self.variables = variables
+        self.folder = folder
+        self.offline = offline
 
     def log(self, step: int, values: dict[str, float]) -> None:
         """One point of each curve."""
         self.run.log(values, step=step)
+
+    def rewind(self, step: int) -> None:
+        """Make an offline run whole: log what former attempts logged up to `step`, and remove their folders.
+
+        A server puts the attempts at an online run together. Of several offline folders of one run, `wandb sync` may
+        upload steps twice, or one folder in place of another.
+        """
+        if not self.offline:
+            return
+        for number, values in csv.read(self.folder, up_to=step):
+            if drawn := {name: value for name, value in values.items() if is_drawn(number, [name])}:
+                self.run.log(drawn, step=number)
+        own = Path(self.run.settings.sync_dir)
+        for former in own.parent.glob(f"offline-run-*-{glob.escape(self.run.id)}"):
+            if former.resolve() != own.resolve():
+                shutil.rmtree(former)
 
     def summary(self, values: dict[str, float]) -> None:
         """Set the run's summary values."""
@@ -33,7 +54,7 @@ class Dashboard(Tracker):
 
     def close(self, exit_code: int) -> None:
         """End the run, marked as preempted if the training was stopped."""
-        if exit_code == STOPPED:
+        if exit_code in STOPPED:
             self.run.mark_preempting()
         self.run.finish(exit_code=exit_code)
         for name in self.variables:
@@ -77,7 +98,7 @@ def open(folder: Path, *, training: Tracked, tracking: Tracking) -> Dashboard:
         mode=tracking.wandb,
         settings=privacy,
     )
-    return Dashboard(run, variables=variables)
+    return Dashboard(run, variables=variables, folder=folder, offline=tracking.wandb == "offline")
 
 
 def keep_below(folder: Path, *, tracking: Tracking) -> list[str]:
