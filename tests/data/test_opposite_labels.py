@@ -22,7 +22,7 @@ def test_all_pairs_are_counted_and_each_case_is_told_with_one_partner(seed, labe
     hash_of_image = chance.integers(0, 6, 9)
     image = chance.integers(0, 9, count)
     bits = np.array([0, 1, 3, 0xFF00, 0xFF0000, 0xFF0001], np.uint64)[hash_of_image[image]]
-    words = np.stack([bits, np.zeros(count, np.uint64)], axis=1)
+    words = np.stack([bits, *np.zeros((3, count), np.uint64)], axis=1)
     frame = pd.DataFrame({"pixels": image.astype(str), "part": chance.integers(0, 3, count), "patient": "p"})
     values = chance.choice([0.0, 1.0, np.nan], (count, labels))
     targets = pd.DataFrame(values, columns=[f"target:{number}" for number in range(labels)])
