@@ -201,7 +201,7 @@ def fill(folder: Path) -> Path:
 
 def left(folder: Path) -> list[str]:
     """Files that a failed verb left, besides what is private to a training and goes on with it."""
-    private = ("filler", "metrics.csv", ".lock", "events.out")
+    private = ("filler", "metrics.csv", ".lock", "events.out", "spent.json")
     files = [file for file in folder.rglob("*") if file.is_file()]
     return [file.name for file in files if not any(part in file.name for part in private)]
 
