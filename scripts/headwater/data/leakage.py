@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 
 from headwater.core.text import many
-from headwater.data import perceptual_hash, store, tables
-from headwater.data.neighbours.hamming import neighbours
+from headwater.data import copies, perceptual_hash, store, tables
 from headwater.data.tables import FLAG, TEXT, WHOLE
 from headwater.study.leaks import Excuse, Overlaps
 
@@ -102,7 +101,13 @@ def _all_cases(
         table = table.loc[used, ["case", "patient", "study", "split", "pixels"]]
         part = (learned.archive + " " + table["split"]).map(parts)
         frames.append(table.assign(part=part.astype(np.int64), numbering=learned.numbering))
-        words.append(of_archive[used, : perceptual_hash.LEDGER])
+        if of_archive.shape[1] < perceptual_hash.WORDS:
+            print(
+                f"ledger: {learned.archive} was prepared without sketches, so edited copies of its images are not "
+                f"found; snakemake --forcerun prepare makes them",
+                flush=True,
+            )
+        words.append(perceptual_hash.of_ledger(of_archive[used]))
     return pd.concat(frames, ignore_index=True), np.concatenate(words)
 
 
@@ -170,17 +175,19 @@ def _equal(kind: str, names: pd.Series, part: pd.Series, *, parts: int) -> Units
 
 
 def _near(frame: pd.DataFrame, words: np.ndarray, *, parts: int, distance: int) -> Units:
-    """Units of different images whose hashes differ in at most `distance` bits."""
+    """Units of different images that are near-identical: by their hashes, or as edited copies."""
     # copies of an image are one unit, as identical images are an overlap of their own
     numbers, pixels = pd.factorize(frame["pixels"])
     first = np.unique(numbers, return_index=True)[1]
-    # different images may have one hash; `neighbours` needs each hash once
-    hashes, hash_of = np.unique(words[first], axis=0, return_inverse=True)
+    # different images may have one hash; each is needed once, and the first image stands for all
+    hashes, shown_by, hash_of = np.unique(
+        words[first, : perceptual_hash.LEDGER], axis=0, return_index=True, return_inverse=True
+    )
     held = _held(numbers, frame["part"].to_numpy(), units=len(pixels), parts=parts) > 0
     # number of different images of each hash in each part: int64 (hashes, parts)
     images = np.zeros((len(hashes), parts), np.int64)
     np.add.at(images, hash_of, held)
-    pairs, _ = neighbours(hashes, distance=distance)
+    pairs = copies.near(words[first[shown_by]], distance=distance).pairs
     around = images.copy()
     np.add.at(around, pairs[:, 0], images[pairs[:, 1]])
     np.add.at(around, pairs[:, 1], images[pairs[:, 0]])
