@@ -163,7 +163,10 @@ def clahe(image: np.ndarray, clip: float, *, tiles: int = 8) -> np.ndarray:
         limit = max(1, int(clip * blocks[0, 0].size / 256))
         clipped = np.minimum(counts, limit)
         curves[row, column] = np.cumsum(clipped + (counts - clipped).sum() / 256) * 255 / counts.sum()
-    at = [np.clip((np.arange(side) + 0.5) / size - 0.5, 0, tiles - 1) for side, size in zip(image.shape, sides, strict=True)]
+    at = [
+        np.clip((np.arange(side) + 0.5) / size - 0.5, 0, tiles - 1)
+        for side, size in zip(image.shape, sides, strict=True)
+    ]
     (y, x), low = at, [np.minimum(place.astype(int), tiles - 2) for place in at]
     v, u = (y - low[0])[:, None], (x - low[1])[None]
     corner = lambda down, right: curves[low[0][:, None] + down, low[1][None] + right, image]  # noqa: E731

@@ -30,14 +30,16 @@ SAME = 0.8
 """Agreement of copies, at least. Of 500,000 pairs of radiographs of two patients the closest reach 0.65, and CLAHE, the
 edit that changes sketches most, leaves 0.82 of most; see docs/explanation/leaks.md."""
 
-CROPS = (
-    *((share, 0.5, 0.5) for share in (0.0, 0.04, 0.08)),
-    *((share, *place) for share in (0.03, 0.08) for place in ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0))),
-)
-"""Crops that are looked for: the share of height and width that is lost, and which share of it above and on the left."""
+_CENTRAL = tuple((share, 0.5, share, 0.5) for share in (0.0, 0.04, 0.08))
+_CORNERS = tuple((share, above, share, left) for share in (0.03, 0.08) for above in (0.0, 1.0) for left in (0.0, 1.0))
+_ABOVE_OR_BELOW = tuple((share, above, 0.0, 0.5) for share in (0.04, 0.08) for above in (0.0, 1.0))
+_ON_ONE_SIDE = tuple((0.0, 0.5, share, left) for share in (0.04, 0.08) for left in (0.0, 1.0))
 
-CENTRAL = 3
-"""The first crops leave the middle; they are also looked for in mirrored and inverted images."""
+CROPS = (*_CENTRAL, *_CORNERS, *_ABOVE_OR_BELOW, *_ON_ONE_SIDE)
+"""Crops that are looked for: the lost share of the height, how much of it above, and the same of the width."""
+
+CENTRAL = len(_CENTRAL)
+"""The first crops leave the middle, and are also looked for in mirrored and inverted images."""
 
 EXACT = 2**10
 """Crops are computed in whole numbers, in units of this share, so that rounding is the same everywhere."""
@@ -126,7 +128,7 @@ def _candidates(
 
 
 def _queries(full: np.ndarray, inner: np.ndarray) -> Iterator[tuple[np.ndarray, int, int, np.ndarray]]:
-    """(rows, edits, number of the crop, queries int8 (rows, numbers)): the sketches as they would be of edited images."""
+    """(rows, edits, number of the crop, queries int8 (rows, numbers)): the sketches of edited images."""
     every = np.arange(len(full))
     for edits in range(16):
         rows = inner if edits & TURNED else every
@@ -174,9 +176,9 @@ def _signs() -> np.ndarray:
 
 
 PLACES, SIGNS = _places(), _signs()
-NARROWED = [(_narrowed(share, above), _narrowed(share, left)) for share, above, left in CROPS]
+NARROWED = [(_narrowed(high, above), _narrowed(wide, left)) for high, above, wide, left in CROPS]
 _STARTS = np.array(
-    [[[1 - share, 0, share * (2 * above - 1)], [0, 1 - share, share * (2 * left - 1)]] for share, above, left in CROPS]
+    [[[1 - high, 0, high * (2 * above - 1)], [0, 1 - wide, wide * (2 * left - 1)]] for high, above, wide, left in CROPS]
 )
 """Where a crop lies in the whole picture: a map (2, 3) on coordinates from -1 to 1."""
 _TABLES = (

@@ -1,8 +1,8 @@
 """Perceptual hashes: a few bits that stay nearly the same when an image is encoded again, resized or brightened.
 
 The bits are those of ImageHash's `phash(image, hash_size=16)`, by which the ledger finds near-identical images, and of
-its `dhash`, `phash` and `average_hash` at their default 64 bits, by which a corpus is reduced. Sketches, by which edited
-copies are found, are kept beside them.
+its `dhash`, `phash` and `average_hash` at their default 64 bits, by which a corpus is reduced. Sketches, by which
+edited copies are found, are kept beside them.
 """
 
 import numpy as np

@@ -33,7 +33,7 @@ LENGTH = SIDE * SIDE
 """Numbers of one sketch."""
 
 LEVELS = 16
-"""Odd whole numbers from -15 to 15 are kept, four bits each: none is 0, so that an inverted image has all signs turned."""
+"""Odd whole numbers from -15 to 15 are kept, four bits each: none is 0, so that inversion turns all signs."""
 
 STEP = 0.4
 """Distance of two levels, as a share of the root mean square of a sketch."""

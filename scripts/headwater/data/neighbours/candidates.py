@@ -72,7 +72,7 @@ def index(words: np.ndarray) -> Index:
 
 @numba.njit(nogil=True, cache=True)
 def search(queries, packed, lengths, low, signs, order, starts):
-    """(query, sketch) of all candidates, int64 (candidates, 2): `queries` int8 (queries, numbers), the rest an Index."""
+    """(query, sketch) of all candidates, int64 (candidates, 2); queries int8 (queries, numbers), the rest an Index."""
     found, count = np.empty((1024, 2), np.int64), 0
     seen = np.full(len(low), -1, np.int32)
     flips = np.zeros(2**UNSURE, np.int64)
