@@ -154,7 +154,13 @@ def _all_cases(
             examination=examinations.named(table, numbering=learned.numbering),
         )[used]
         frames.append(named[["case", "patient", "split", "pixels", "archive", "part", "person", "examination"]])
-        words.append(of_archive[used, : perceptual_hash.LEDGER])
+        if of_archive.shape[1] < perceptual_hash.WORDS:
+            print(
+                f"ledger: {learned.archive} was prepared without sketches, so edited copies of its images are not "
+                f"found; snakemake --forcerun prepare makes them",
+                flush=True,
+            )
+        words.append(perceptual_hash.of_ledger(of_archive[used]))
         labels = named[[TARGET + label for label in tables.labels_of(named)]]
         targets[learned.archive] = labels.set_axis(range(count, count := count + len(labels)))
     frame = pd.concat(frames, ignore_index=True)

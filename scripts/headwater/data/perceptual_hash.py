@@ -1,13 +1,15 @@
 """Perceptual hashes: a few bits that stay nearly the same when an image is encoded again, resized or brightened.
 
 The bits are those of ImageHash's `phash(image, hash_size=16)`, by which the ledger finds near-identical images, and of
-its `dhash`, `phash` and `average_hash` at their default 64 bits, by which a corpus is reduced.
+its `dhash`, `phash` and `average_hash` at their default 64 bits, by which a corpus is reduced. Sketches, by which
+edited copies are found, are kept beside them.
 """
 
 import numpy as np
 from PIL import Image
 from scipy.fft import dct
 
+from headwater.data import sketches
 from headwater.data.io.windows import as_shades
 
 SIDE = 16
@@ -27,7 +29,11 @@ SHORT = 8
 KINDS = ("difference", "perceptual", "average")
 """The hashes by which a corpus is reduced, one word each, in their order after the ledger's."""
 
-WORDS = LEDGER + len(KINDS)
+SHORTEST = LEDGER + len(KINDS)
+"""Words of one image in archives that were prepared before there were sketches."""
+
+WORDS = SHORTEST + sketches.WORDS
+"""Words of one image; its sketches come last."""
 
 
 def every(pixels: np.ndarray) -> np.ndarray:
@@ -37,7 +43,13 @@ def every(pixels: np.ndarray) -> np.ndarray:
     """
     grey = Image.fromarray(as_shades(pixels)).convert("L")
     short = [difference(grey), perceptual(grey, side=SHORT), average(grey)]
-    return np.concatenate([perceptual(grey, side=SIDE), *short])
+    return np.concatenate([perceptual(grey, side=SIDE), *short, sketches.both(grey)])
+
+
+def of_ledger(words: np.ndarray) -> np.ndarray:
+    """The words by which the ledger compares images: hash and sketches, blank ones for images that have none."""
+    blank = np.full((len(words), sketches.WORDS), sketches.BLANK, np.uint64)
+    return np.concatenate([words[:, :LEDGER], words[:, SHORTEST:] if words.shape[1] == WORDS else blank], axis=1)
 
 
 def perceptual(grey: Image.Image, *, side: int) -> np.ndarray:

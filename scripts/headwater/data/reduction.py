@@ -10,7 +10,7 @@ from headwater.core.errors import UserError
 from headwater.core.fingerprints import sha256
 from headwater.core.records import Choice, Record
 from headwater.data import dropping, store, tables
-from headwater.data.perceptual_hash import KINDS, LEDGER, WORDS
+from headwater.data.perceptual_hash import KINDS, LEDGER, SHORTEST
 from headwater.data.reductions import Kept
 from headwater.data.tables import FLAG, NUMBER, TEXT, WHOLE
 
@@ -74,15 +74,15 @@ def _corpus(cases: Path, *, images: Path, hashes: Path, dropped: Path | None) ->
     table = store.CASES.read(cases)
     pixels = store.read_pixels(images, cases=table, table=cases)
     words = store.read_hashes(hashes, cases=table, table=cases)
-    if words.shape[1] != WORDS:
+    if words.shape[1] < SHORTEST:
         raise UserError(
-            f"has {words.shape[1]} words for each image, not {WORDS}", file=hashes, remedy="run prepare again"
+            f"has {words.shape[1]} words for each image, not {SHORTEST}", file=hashes, remedy="run prepare again"
         )
     table = dropping.without(table, dropped, file=cases)
     corpus = _ordered(table[table["split"] == "train"])
     if corpus.empty:
         raise UserError("no image is in the train split", file=cases, remedy="check the archive's splits")
-    short = words[corpus["row"].to_numpy(), LEDGER:]
+    short = words[corpus["row"].to_numpy(), LEDGER:SHORTEST]
     return corpus.assign(volume=_volumes(corpus), **dict(zip(KINDS, short.T, strict=True))), pixels
 
 

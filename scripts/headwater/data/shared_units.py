@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from headwater.data.neighbours.hamming import neighbours
+from headwater.data import copies, perceptual_hash
 
 NEAR = "near-identical"
 
@@ -34,7 +34,7 @@ class Units:
 
 @dataclass(frozen=True, kw_only=True)
 class Alike:
-    """Which images look alike: those of one perceptual hash, and those of two hashes that differ in few bits."""
+    """Which images look alike: those of one perceptual hash, of two that differ in few bits, and edited copies."""
 
     numbers: np.ndarray
     """int64 (cases,): the image of each case; copies of an image are one."""
@@ -50,13 +50,15 @@ class Alike:
 
 
 def alike(pixels: pd.Series, words: np.ndarray, *, distance: int) -> Alike:
-    """Which images look alike, by their hashes (cases, words), up to a distance in bits."""
+    """Which images look alike, by their hashes and sketches (cases, words)."""
     # copies of an image are one unit, as identical images are an overlap of their own
     numbers, _ = pd.factorize(pixels)
     first = np.unique(numbers, return_index=True)[1]
-    # different images may have one hash; `neighbours` needs each hash once
-    hashes, hash_of = np.unique(words[first], axis=0, return_inverse=True)
-    pairs, _ = neighbours(hashes, distance=distance)
+    # different images may have one hash; each is needed once, and the first image stands for all
+    hashes, shown_by, hash_of = np.unique(
+        words[first, : perceptual_hash.LEDGER], axis=0, return_index=True, return_inverse=True
+    )
+    pairs = copies.near(words[first[shown_by]], distance=distance).pairs
     return Alike(numbers=numbers, hash_of=hash_of.reshape(-1), pairs=pairs, hashes=len(hashes))
 
 

@@ -1,13 +1,26 @@
 """Hamming distances: all pairs of hashes that differ in few bits, exactly and without comparing every pair.
 
 Two hashes that differ in at most d bits are equal in at least one of any d + 1 bands (pigeonhole principle; Norouzi,
-Punjani & Fleet 2014, section 3), so only hashes that share a band are compared.
+Punjani & Fleet 2014, section 3), so only hashes that share a band are compared. Beyond 24 bits bands would be so short
+that they agree by chance, and every pair is compared.
 """
+
+import os
+from concurrent.futures import ThreadPoolExecutor
 
 import numba
 import numpy as np
 
 WORD = 64
+
+BANDED = 24
+"""Largest distance in bits for which bands are used."""
+
+PIECE = 4096
+"""Hashes that a thread compares with all later ones at a time."""
+
+THREADS = min(4, len(os.sched_getaffinity(0)))
+"""Threads, on the processors of the job; the result does not depend on their number."""
 
 
 def neighbours(hashes: np.ndarray, *, distance: int) -> tuple[np.ndarray, np.ndarray]:
@@ -19,12 +32,23 @@ def neighbours(hashes: np.ndarray, *, distance: int) -> tuple[np.ndarray, np.nda
     bits = hashes.shape[1] * WORD
     if distance >= bits:
         raise ValueError(f"distance must be < {bits} (got {distance})")
+    if distance > BANDED:
+        return _every(np.ascontiguousarray(hashes), distance)
     bands = _bands(hashes, count=distance + 1)
     by_band = [_within(hashes, bands, number, distance) for number in range(len(bands))]
     pairs = np.concatenate([pairs for pairs, _ in by_band])
     distances = np.concatenate([distances for _, distances in by_band])
     order = np.lexsort(pairs.T[::-1])
     return pairs[order], distances[order]
+
+
+def _every(hashes: np.ndarray, distance: int) -> tuple[np.ndarray, np.ndarray]:
+    """(pairs, distances) of near hashes, each compared with all later ones."""
+    with ThreadPoolExecutor(THREADS) as threads:
+        starts = range(0, len(hashes), PIECE)
+        found = list(threads.map(lambda begin: _scanned(hashes, begin, begin + PIECE, distance), starts))
+    near = np.concatenate([np.zeros((0, 3), np.int64), *found])
+    return near[:, :2], near[:, 2]
 
 
 def _bands(hashes: np.ndarray, *, count: int) -> np.ndarray:
@@ -104,3 +128,20 @@ def _fill(hashes, bands, number, distance, order, begins, ends, pairs, distances
                     pairs[place, 1] = max(order[first], order[second])
                     distances[place] = differing
                     place += 1
+
+
+@numba.njit(nogil=True, cache=True)
+def _scanned(hashes, begin, end, distance):
+    """(row, later row, distance) of the near pairs of some rows, int64 (pairs, 3), in order."""
+    found, count = np.empty((1024, 3), np.int64), 0
+    for row in range(begin, min(end, len(hashes))):
+        for other in range(row + 1, len(hashes)):
+            differing = 0
+            for word in range(hashes.shape[1]):
+                differing += np.int64(ones(hashes[row, word] ^ hashes[other, word]))
+            if differing <= distance:
+                if count == len(found):
+                    found = np.concatenate((found, np.empty_like(found)))
+                found[count, 0], found[count, 1], found[count, 2] = row, other, differing
+                count += 1
+    return found[:count]

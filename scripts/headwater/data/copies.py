@@ -1,0 +1,221 @@
+"""Copies: pairs of images of which one is the other mirrored, turned, inverted, padded, cropped or otherwise edited.
+
+Sketches that may show one image are found by the signs of their lower frequencies (`candidates`), then laid over each
+other (`alignment`). Whether two images are copies depends on no other image.
+"""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+from headwater.data import sketches
+from headwater.data.neighbours import alignment, candidates
+from headwater.data.neighbours.hamming import neighbours
+from headwater.data.perceptual_hash import LEDGER
+
+THREADS = min(4, len(os.sched_getaffinity(0)))
+"""Threads of the search, on the processors of the job; the result does not depend on their number."""
+
+PIECE = 4096
+"""Sketches, and candidates, that a thread treats at a time."""
+
+MIRRORED, UPSIDE_DOWN, TURNED, INVERTED = 1, 2, 4, 8
+"""What was done to a copy, as a sum: turned means that rows became columns."""
+
+SAME = 0.8
+"""Agreement of copies, at least. Of 500,000 pairs of radiographs of two patients the closest reach 0.65, and CLAHE, the
+edit that changes sketches most, leaves 0.82 of most; see docs/explanation/leaks.md."""
+
+_CENTRAL = tuple((share, 0.5, share, 0.5) for share in (0.0, 0.04, 0.08))
+_CORNERS = tuple((share, above, share, left) for share in (0.03, 0.08) for above in (0.0, 1.0) for left in (0.0, 1.0))
+_ABOVE_OR_BELOW = tuple((share, above, 0.0, 0.5) for share in (0.04, 0.08) for above in (0.0, 1.0))
+_ON_ONE_SIDE = tuple((0.0, 0.5, share, left) for share in (0.04, 0.08) for left in (0.0, 1.0))
+
+CROPS = (*_CENTRAL, *_CORNERS, *_ABOVE_OR_BELOW, *_ON_ONE_SIDE)
+"""Crops that are looked for: the lost share of the height, how much of it above, and the same of the width."""
+
+CENTRAL = len(_CENTRAL)
+"""The first crops leave the middle, and are also looked for in mirrored and inverted images."""
+
+EXACT = 2**10
+"""Crops are computed in whole numbers, in units of this share, so that rounding is the same everywhere."""
+
+WORDS = ("mirrored", "upside down", "turned by 90 degrees", "inverted")
+
+
+class Copies(NamedTuple):
+    """Pairs of images that are copies of each other."""
+
+    pairs: np.ndarray
+    """int64 (pairs, 2), the smaller row first, in order."""
+    edits: np.ndarray
+    """int8 (pairs,): a sum of MIRRORED, UPSIDE_DOWN, TURNED and INVERTED; 0 if none of these was seen."""
+
+
+def near(words: np.ndarray, *, distance: int) -> Copies:
+    """Pairs of images whose hashes, all distinct, differ in at most `distance` bits, and all other pairs of copies.
+
+    Words are those of `perceptual_hash.of_ledger`.
+    """
+    by_hash, _ = neighbours(np.ascontiguousarray(words[:, :LEDGER]), distance=distance)
+    by_sketch = between(np.ascontiguousarray(words[:, LEDGER:]))
+    pairs = np.concatenate([by_hash, by_sketch.pairs])
+    edits = np.concatenate([np.zeros(len(by_hash), np.int8), by_sketch.edits])
+    # of a pair that both ways find, the first is kept: its hash says that it was neither flipped nor inverted
+    unique, first = np.unique(pairs, axis=0, return_index=True)
+    return Copies(pairs=unique, edits=edits[first])
+
+
+def in_words(edits: int) -> str:
+    """What was done to a copy, such as "mirrored, inverted"; empty if nothing of the kind."""
+    return ", ".join(word for bit, word in enumerate(WORDS) if edits >> bit & 1)
+
+
+def between(drawn: np.ndarray) -> Copies:
+    """All copies among images, by their sketches uint64 (images, sketches.WORDS)."""
+    views = drawn.reshape(len(drawn), sketches.VIEWS, sketches.LENGTH // 16)
+    shown = (views != sketches.BLANK).any(axis=2)
+    # without borders both sketches are the same
+    shown[:, 0] &= (views[:, 0] != views[:, 1]).any(axis=1)
+    image, view = np.nonzero(shown)
+    words = views[image, view]
+    index = candidates.index(words)
+    pieces = [slice(begin, begin + PIECE) for begin in range(0, len(words), PIECE)]
+    with ThreadPoolExecutor(THREADS) as threads:
+        searched = threads.map(lambda piece: _candidates(words, image, view > 0, index, piece), pieces)
+        found = np.concatenate([np.zeros((0, 4), np.int64), *searched])
+        low, high = (np.sort(image[found[:, :2]], axis=1)).T
+        found = found[np.lexsort((*found.T[::-1], high, low))]
+        parts = [found[begin : begin + PIECE] for begin in range(0, len(found), PIECE)]
+        same = [np.zeros(0, bool), *threads.map(lambda part: _same(words, image, part), parts)]
+    return _pairs(image, found[np.concatenate(same)])
+
+
+def agreement(drawn: np.ndarray, other: np.ndarray, *, edits: int = 0, crop: int = 0) -> float:
+    """How well the best placement makes two sketches agree, from -1 to 1, after `edits` and a crop of the first."""
+    both = np.stack([drawn, other])
+    return float(_agreements(both, np.array([[0, 1, edits, crop]]), np.array([0, 1]), 2.0, *_TABLES)[0])
+
+
+def _pairs(image: np.ndarray, found: np.ndarray) -> Copies:
+    """Each pair once, with the first way in which it was found."""
+    query, other = image[found[:, 0]], image[found[:, 1]]
+    # to go back from a turned image, mirroring and turning upside down change places
+    turned = (found[:, 2] & TURNED) > 0
+    back = found[:, 2] & ~(MIRRORED | UPSIDE_DOWN) | (found[:, 2] & MIRRORED) << 1 | (found[:, 2] & UPSIDE_DOWN) >> 1
+    edits = np.where((query > other) & turned, back, found[:, 2])
+    pairs, first = np.unique(np.sort(np.stack([query, other], axis=1), axis=1), axis=0, return_index=True)
+    return Copies(pairs=pairs, edits=edits[first].astype(np.int8))
+
+
+def _candidates(
+    words: np.ndarray, image: np.ndarray, inside: np.ndarray, index: candidates.Index, piece: slice
+) -> np.ndarray:
+    """(sketch, sketch, edits, crop) of the candidates of some sketches, int64 (candidates, 4)."""
+    full, inner = sketches.unpacked(words[piece]), np.flatnonzero(inside[piece])
+    found = []
+    for rows, edits, crop, queries in _queries(full, inner):
+        if len(rows):
+            near = candidates.search(queries, *index)
+            query = rows[near[:, 0]] + piece.start
+            ways = np.broadcast_to([edits, crop], near.shape)
+            found.append(np.column_stack([query, near[:, 1], ways])[image[query] != image[near[:, 1]]])
+    return np.concatenate(found)
+
+
+def _queries(full: np.ndarray, inner: np.ndarray) -> Iterator[tuple[np.ndarray, int, int, np.ndarray]]:
+    """(rows, edits, number of the crop, queries int8 (rows, numbers)): the sketches of edited images."""
+    every = np.arange(len(full))
+    for edits in range(16):
+        rows = inner if edits & TURNED else every
+        turned = full[rows][:, PLACES[edits]] if edits & TURNED else full
+        yield rows, edits, 0, turned * SIGNS[edits]
+    for number, (down, right) in list(enumerate(NARROWED))[1:]:
+        square = np.zeros((len(inner), sketches.LENGTH))
+        square[:, sketches.ORDER] = full[inner]
+        square = square.reshape(-1, sketches.SIDE, sketches.SIDE)
+        cropped = (down @ square @ right.T).reshape(len(inner), -1)[:, sketches.ORDER]
+        # finer than the levels of a sketch, as signs near zero matter
+        cropped[:, 0] = 0
+        cropped = np.clip(np.rint(cropped * (4 / EXACT**2)), -127, 127).astype(np.int8)
+        for edits in (0, MIRRORED, INVERTED, MIRRORED | INVERTED) if number < CENTRAL else (0,):
+            yield inner, edits, number, cropped * SIGNS[edits]
+
+
+def _same(words: np.ndarray, image: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """Which candidates are copies; of a pair only the first is marked."""
+    return _agreements(words, found, image, SAME, *_TABLES) >= SAME
+
+
+def _narrowed(share: float, before: float) -> np.ndarray:
+    """Whole numbers (frequencies, frequencies): takes the frequencies of a picture to those of a part of it."""
+    points = 2 * sketches.FINE
+    picture = alignment.waves(sketches.SIDE, points, start=share * before, width=1 - share)
+    return np.rint(alignment.waves(sketches.SIDE, points).T @ picture * (EXACT / points))
+
+
+def _places() -> np.ndarray:
+    """Where each number of a sketch lies in that of the image whose rows are its columns, by edits (16, numbers)."""
+    row, column = np.divmod(sketches.ORDER, sketches.SIDE)
+    number = np.empty(sketches.LENGTH, np.int64)
+    number[sketches.ORDER] = np.arange(sketches.LENGTH)
+    turned = number[column * sketches.SIDE + row]
+    return np.array([turned if edits & TURNED else np.arange(sketches.LENGTH) for edits in range(16)])
+
+
+def _signs() -> np.ndarray:
+    """By what each number of a sketch is multiplied, by edits, int8 (16, numbers)."""
+    row, column = np.divmod(sketches.ORDER, sketches.SIDE)
+    odd = {MIRRORED: column % 2, UPSIDE_DOWN: row % 2, INVERTED: np.ones_like(row)}
+    turns = [sum(odd[edit] for edit in odd if edits & edit) + np.zeros_like(row) for edits in range(16)]
+    return np.array([1 - 2 * (turn % 2) for turn in turns], np.int8)
+
+
+PLACES, SIGNS = _places(), _signs()
+NARROWED = [(_narrowed(high, above), _narrowed(wide, left)) for high, above, wide, left in CROPS]
+_STARTS = np.array(
+    [[[1 - high, 0, high * (2 * above - 1)], [0, 1 - wide, wide * (2 * left - 1)]] for high, above, wide, left in CROPS]
+)
+"""Where a crop lies in the whole picture: a map (2, 3) on coordinates from -1 to 1."""
+_TABLES = (
+    PLACES,
+    SIGNS,
+    sketches.ORDER,
+    _STARTS,
+    alignment.waves(sketches.SIDE, alignment.GRID),
+    alignment.waves(sketches.SIDE, alignment.POINTS),
+)
+
+
+@numba.njit(nogil=True, cache=True)
+def _agreements(words, found, image, enough, places, signs, order, starts, fine, coarse):
+    """The agreement of each candidate, float64; -1 where the one before, of the same pair, was enough."""
+    agreements = np.full(len(found), -1.0)
+    side = fine.shape[1]
+    picture, other = np.zeros((side, side)), np.zeros((side, side))
+    settled = False
+    for number in range(len(found)):
+        query, sketch, edits, crop = found[number]
+        if number:
+            a, b = image[found[number - 1, 0]], image[found[number - 1, 1]]
+            c, d = image[query], image[sketch]
+            if min(a, b) != min(c, d) or max(a, b) != max(c, d):
+                settled = False
+        if settled:
+            continue
+        for place in range(len(order)):
+            source = places[edits, place]
+            level = np.int64(words[query, source // 16] >> np.uint64(8 * (source // 2 % 8) + 4 * (1 - source % 2))) & 15
+            picture[order[place] // side, order[place] % side] = (2 * level - 15) * signs[edits, place]
+            level = np.int64(words[sketch, place // 16] >> np.uint64(8 * (place // 2 % 8) + 4 * (1 - place % 2))) & 15
+            other[order[place] // side, order[place] % side] = 2 * level - 15
+        picture[0, 0] = other[0, 0] = 0
+        agreements[number] = alignment.agreement(
+            np.dot(np.dot(coarse, other), coarse.T), np.dot(np.dot(fine, picture), fine.T), starts[crop]
+        )
+        settled = agreements[number] >= enough
+    return agreements
