@@ -202,10 +202,12 @@ def test_an_archive_of_such_labels_is_planned_and_prepared(tmp_path):
     assert set(LABELS.read(tmp_path / "run" / Path(job).with_name("labels.parquet"))["label"]) == set(COLUMNS)
 
 
-def test_a_label_that_cannot_be_shown_ends_the_plan_in_one_line(tmp_path):
+def test_labels_that_cannot_be_shown_end_the_plan_in_a_line_each(tmp_path):
     ended = snakemake(tmp_path, "-n", config=config_of(tmp_path, labels=("a\u202eb", "macro")), check=False)
-    lines = [line for line in ended.stderr.splitlines() if line.startswith("headwater:")]
-    assert ended.returncode and len(lines) == 1 and "U+202E" in lines[0] and "'macro' is reserved" in lines[0]
+    _, _, mistakes = ended.stderr.partition("2 mistakes:\n")
+    assert ended.returncode
+    hidden, reserved = mistakes.strip().splitlines()
+    assert "U+202E" in hidden and "'macro' is reserved" in reserved
     (tmp_path / "latin.yaml").write_bytes(yaml.safe_dump({"x": "é"}, allow_unicode=True).encode("latin-1"))
     with pytest.raises(UserError, match=r"latin\.yaml: the config cannot be read"):
         study_config.read(tmp_path / "latin.yaml")
