@@ -5,7 +5,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -201,28 +200,38 @@ def test_an_offline_run_of_wandb_tells_the_curves_and_nothing_of_the_machine(tmp
     assert not [name for name in os.environ if name.startswith("WANDB_") and name.endswith("_DIR")]
 
 
+ATTEMPT = """
+import sys
+from pathlib import Path
+from test_tracking import tracker
+first, last, saved = map(int, sys.argv[2:])
+with tracker(Path(sys.argv[1]), wandb="offline") as one:
+    one.rewind(saved)
+    for step in range(first, last + 1):
+        one.log(step, {"training/loss": 1 / step})
+        if step == 25:
+            one.log(step, {"validation/auroc": 0.75})
+    raise SystemExit(143)
+"""
+
+
+def attempted(folder, *, first, last, saved):
+    """One attempt at a training, in a process of its own, which resumes after the step `saved`."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    words = [sys.executable, "-c", ATTEMPT, str(folder), str(first), str(last), str(saved)]
+    assert subprocess.run(words, env=environment, check=False).returncode == 143
+    return next(folder.rglob("run-*.wandb"))
+
+
 def test_an_offline_run_that_is_resumed_is_one_whole_run(tmp_path, home):
     pytest.importorskip("wandb", reason="wandb is an extra")
     folder = tmp_path / "run"
-    with pytest.raises(SystemExit), tracker(folder, wandb="offline") as one:
-        one.rewind(0)
-        for step in range(1, 36):
-            one.log(step, {"training/loss": 1 / step})
-            if step == 25:
-                one.log(step, {"validation/auroc": 0.75})
-        raise SystemExit(143)
-    (former,) = folder.rglob("run-*.wandb")
-    # another run's folder, and a second later, as folders are named by the second
+    former = attempted(folder, first=1, last=35, saved=0)
     other = former.parent.with_name("offline-run-20200101_000000-other")
     other.mkdir()
-    time.sleep(1.1)
-    with tracker(folder, wandb="offline") as one:
-        # killed after its last checkpoint: steps 31 to 35 come again
-        one.rewind(30)
-        for step in range(31, 41):
-            one.log(step, {"training/loss": 1 / step})
-    (file,) = folder.rglob("run-*.wandb")
-    assert file != former and other.exists()
+    # killed after its last checkpoint: steps 31 to 35 come again
+    file = attempted(folder, first=31, last=40, saved=30)
+    assert list(folder.rglob("run-*.wandb")) == [file] != [former] and other.exists()
     history = [entry["history"]["item"] for entry in inspected(file) if entry["type"] == "history"]
     assert [(item["_step"], item.get("training/loss"), item.get("validation/auroc")) for item in history] == [
         (10, 0.1, None),

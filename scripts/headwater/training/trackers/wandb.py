@@ -22,11 +22,12 @@ STOPPED = (143, INTERRUPTED)
 class Dashboard(Tracker):
     """A run of W&B; `variables` are the environment variables to unset at its end, `folder` is the training's."""
 
-    def __init__(self, run: Any, *, variables: list[str], folder: Path, offline: bool):
+    def __init__(self, run: Any, *, variables: list[str], folder: Path, former: list[Path] | None):
         self.run = run
         self.variables = variables
         self.folder = folder
-        self.offline = offline
+        self.former = former
+        """folders of former attempts at an offline run; none for an online one"""
 
     def log(self, step: int, values: dict[str, float]) -> None:
         """One point of each curve."""
@@ -38,15 +39,13 @@ class Dashboard(Tracker):
         A server puts the attempts at an online run together. Of several offline folders of one run, `wandb sync` may
         upload steps twice, or one folder in place of another.
         """
-        if not self.offline:
+        if self.former is None:
             return
         for number, values in csv.read(self.folder, up_to=step):
             if drawn := {name: value for name, value in values.items() if is_drawn(number, [name])}:
                 self.run.log(drawn, step=number)
-        own = Path(self.run.settings.sync_dir)
-        for former in own.parent.glob(f"offline-run-*-{glob.escape(self.run.id)}"):
-            if former.resolve() != own.resolve():
-                shutil.rmtree(former)
+        while self.former:
+            shutil.rmtree(self.former.pop())
 
     def summary(self, values: dict[str, float]) -> None:
         """Set the run's summary values."""
@@ -76,6 +75,8 @@ def open(folder: Path, *, training: Tracked, tracking: Tracking) -> Dashboard:
             remedy="pip install -e '.[wandb]', or set tracking.wandb: disabled",
         ) from None
     variables = keep_below(folder, tracking=tracking)
+    # before the new run has a folder, which must stay
+    former = _folders(training.record.digest) if tracking.wandb == "offline" else None
     privacy = wandb.Settings(
         x_disable_machine_info=True,
         x_disable_meta=True,
@@ -98,7 +99,12 @@ def open(folder: Path, *, training: Tracked, tracking: Tracking) -> Dashboard:
         mode=tracking.wandb,
         settings=privacy,
     )
-    return Dashboard(run, variables=variables, folder=folder, offline=tracking.wandb == "offline")
+    return Dashboard(run, variables=variables, folder=folder, former=former)
+
+
+def _folders(identity: str) -> list[Path]:
+    """The folders of former offline attempts at a run, in the folder that W&B writes to."""
+    return list(Path(os.environ["WANDB_DIR"]).glob(f"*wandb/offline-run-*-{glob.escape(identity)}"))
 
 
 def keep_below(folder: Path, *, tracking: Tracking) -> list[str]:
