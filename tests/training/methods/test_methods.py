@@ -57,6 +57,8 @@ STILL = {
 }
 # a sharp temperature, or a norm over few places, carries a rounding far: under Adam traces part that begin alike
 QUIET = {"swav": {"lr": 1e-5}, "spark": {"optimiser": "sgd", "lr": 2e-3}}
+# thirty steps are too few to predict what a random network with open residual branches says of an image
+SIMPLER = {("moco", "timm/test_resnet")}
 # what is hidden in part must have several parts
 SIDE = {"mae": 64, "spark": 64}
 BACKBONES = ("timm/test_resnet", "timm/test_vit")
@@ -150,7 +152,10 @@ def made(corpora, method):
 @pytest.mark.slow
 @pytest.mark.parametrize(("method", "backbone"), TAKEN)
 def test_every_method_learns(tmp_path, made, method, backbone):
-    _, loss = trained(tmp_path, source(method, backbone=backbone, options=STILL.get(method)), made)
+    wanted = source(method, backbone=backbone, options=STILL.get(method))
+    if (method, backbone) in SIMPLER:
+        wanted = wanted.model_copy(update={"initialisation": "zero_residual"})
+    _, loss = trained(tmp_path, wanted, made)
     assert loss.index.tolist() == list(range(1, 31))
     assert loss.tail(8).mean() < 0.95 * loss[1:9].mean()
 
