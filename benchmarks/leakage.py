@@ -1,11 +1,11 @@
-"""Which edits of an image the ledger sees, how often it takes two patients for one, and how long a million images take.
+"""Which edits of an image the ledger sees, how often it takes two patients for one, and how long many images take.
 
     python benchmarks/leakage.py [--samples ../shared/data] [--images 50] [--sizes 20000]
 
 Real images are edited and searched for among the unedited ones; synthetic pictures take the place of samples that are
 not there. False alarms are pairs of images of different patients that count as near-identical. For the times, hashes
-and sketches are drawn with the mean and covariance of the sample's; run `--sizes 100000 1000000` for the figures in
-docs/explanation/leaks.md. Times are those of the machine as it is; what the processors worked stands beside them.
+and sketches are drawn with the mean and covariance of the sample's; `--sizes 100000 1000000` measures large archives.
+Times are those of the machine as it is; what the processors worked stands beside them.
 """
 
 import argparse
