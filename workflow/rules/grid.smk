@@ -40,7 +40,8 @@ GRID, PATHS = GRAPH.grid, GRAPH.paths
 if workflow.is_main_process:
     from snakemake_logger_plugin_headwater import has_last_word
 
-    LAST_WORD = has_last_word(GRAPH, workflow=workflow)
+    # without label files, which need not be there any more once an archive is prepared
+    LAST_WORD = has_last_word(JobGraph(CONFIG), workflow=workflow)
 SCRIPTS = os.path.relpath(Path(workflow.basedir) / "scripts")
 ENVIRONMENT = str(Path(workflow.basedir) / "envs" / "headwater.yaml")
 

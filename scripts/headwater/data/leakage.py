@@ -63,7 +63,12 @@ class Measured:
 def measured(overlaps: Overlaps, *, cases: dict[str, Path], hashes: dict[str, Path]) -> Measured:
     """What the parts share once leaks are resolved as the config says; files are given by archive."""
     frame, words, targets = _all_cases(overlaps, cases=cases, hashes=hashes)
-    images = alike(frame["pixels"], words, distance=overlaps.leaks.distance)
+    images = alike(
+        frame["pixels"],
+        words,
+        distance=overlaps.leaks.distance,
+        edited_copies=overlaps.leaks.edited_copies,
+    )
     units = _kinds(frame, images, parts=len(overlaps.parts))
     rows = list(_rows(frame, units, overlaps=overlaps))
     pairs = leaking_pairs.of(
@@ -154,7 +159,7 @@ def _all_cases(
             examination=examinations.named(table, numbering=learned.numbering),
         )[used]
         frames.append(named[["case", "patient", "split", "pixels", "archive", "part", "person", "examination"]])
-        if of_archive.shape[1] < perceptual_hash.WORDS:
+        if overlaps.leaks.edited_copies and of_archive.shape[1] < perceptual_hash.WORDS:
             print(
                 f"ledger: {learned.archive} was prepared without sketches, so edited copies of its images are not "
                 f"found; snakemake --forcerun prepare makes them",

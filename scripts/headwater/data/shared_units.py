@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from headwater.data import copies, perceptual_hash
+from headwater.data.neighbours.hamming import neighbours
 
 NEAR = "near-identical"
 
@@ -49,8 +50,8 @@ class Alike:
         return replace(self, numbers=self.numbers[chosen])
 
 
-def alike(pixels: pd.Series, words: np.ndarray, *, distance: int) -> Alike:
-    """Which images look alike, by their hashes and sketches (cases, words)."""
+def alike(pixels: pd.Series, words: np.ndarray, *, distance: int, edited_copies: bool = False) -> Alike:
+    """Which images look alike, by their hashes and, as edited copies, by their sketches (cases, words)."""
     # copies of an image are one unit, as identical images are an overlap of their own
     numbers, _ = pd.factorize(pixels)
     first = np.unique(numbers, return_index=True)[1]
@@ -58,7 +59,10 @@ def alike(pixels: pd.Series, words: np.ndarray, *, distance: int) -> Alike:
     hashes, shown_by, hash_of = np.unique(
         words[first, : perceptual_hash.LEDGER], axis=0, return_index=True, return_inverse=True
     )
-    pairs = copies.near(words[first[shown_by]], distance=distance).pairs
+    if edited_copies:
+        pairs = copies.near(words[first[shown_by]], distance=distance).pairs
+    else:
+        pairs, _ = neighbours(hashes, distance=distance)
     return Alike(numbers=numbers, hash_of=hash_of.reshape(-1), pairs=pairs, hashes=len(hashes))
 
 

@@ -98,10 +98,13 @@ def apart(ledger: pd.DataFrame, *, grid: Grid) -> str:
     compared = (
         f"The ledger compares {parts} of all datasets and corpora with each other: patients, examinations, identical "
         f"images, and images whose perceptual hashes differ in at most {grid.leaks.distance} of 256 bits; patients and "
-        "examinations as far as the archives identify them. Where images have sketches, which this version of prepare "
-        "makes, copies that were mirrored, turned, inverted, padded, cropped by up to a tenth or changed in contrast "
-        "count as near-identical too. "
+        "examinations as far as the archives identify them. "
     )
+    if grid.leaks.edited_copies:
+        compared += (
+            "Where images have sketches, copies that were mirrored, turned, inverted, padded, cropped by up to a tenth "
+            "or changed in contrast count as near-identical too. "
+        )
     if grid.leaks.resolve:
         compared += "What follows is about the cases that are left after those in question were dropped from training. "
     if leaks.empty:

@@ -36,8 +36,10 @@ class Leaks(Record):
     """What counts as a leak into a test split, and which leaks are known and accepted."""
 
     distance: int = Field(16, ge=0, le=64)
-    """Near-identical images differ in at most so many of the 256 bits of their perceptual hashes; edited copies, such
-    as mirrored ones, are found at any distance."""
+    """Near-identical images differ in at most so many of the 256 bits of their perceptual hashes."""
+    edited_copies: bool = False
+    """Whether copies that were mirrored, turned, inverted, padded, cropped or changed in contrast are near-identical,
+    too. At times two different patients are then taken for one: look at the pairs in `private/leaks.csv`."""
     excused: tuple[Excuse, ...] = ()
     """Accepted overlaps with a test split; see the table of `leaks.excused`."""
     resolve: dict[Resolvable, Literal["drop_from_training"]] = {}

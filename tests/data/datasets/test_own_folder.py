@@ -166,7 +166,8 @@ def test_labels_are_checked_before_the_first_job(folder):
             "datasets": {"mine": {"labels": list(asked)}},
             "recipes": {"full": {"training": {"steps": 2}}},
         }
-        return preflight.mistakes(config.load(content))
+        # how few cases this table has is told as well
+        return [line for line in preflight.mistakes(config.load(content)) if "no label has positive" not in line]
 
     assert wanting("Cast") == []
     assert wanting("Cost") == ["datasets.mine.labels: mine has no 'Cost'; did you mean 'Cast'?"]
