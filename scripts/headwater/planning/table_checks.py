@@ -69,7 +69,9 @@ def is_prepared(archive: Archive, *, results: str, folder: Path = Path()) -> boo
     product = Paths(results).cases(archive.name)
     try:
         made = (folder / product).stat().st_mtime
-        changed = max((file.stat().st_mtime for file in _label_files(archive)), default=0.0)
+        # a twin need not be there any more
+        files = [] if archive.twin else _label_files(archive)
+        changed = max((file.stat().st_mtime for file in files), default=0.0)
     except OSError:
         return False
     attempt = snakemake_state.record(product, folder=folder) or {}
