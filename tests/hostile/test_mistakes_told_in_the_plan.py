@@ -282,7 +282,10 @@ def test_the_patients_of_the_smaller_class_decide(tmp_path):
 )
 def test_a_batch_without_variance_is_told(tmp_path, backbone, size, batch, count):
     config = study(folder_of(tmp_path, table()), size=size)
-    sources = {name: source.model_copy(update={"backbone": backbone}) for name, source in config.sources.items()}
+    sources = {
+        name: source.model_copy(update={"backbone": backbone, "initialisation": None})
+        for name, source in config.sources.items()
+    }
     recipe = config.recipes["full"]
     recipe = recipe.model_copy(update={"training": recipe.training.model_copy(update={"batch": batch})})
     said = preflight.mistakes(config.model_copy(update={"sources": sources, "recipes": {"full": recipe}}))

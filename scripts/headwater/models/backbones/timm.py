@@ -66,7 +66,8 @@ def _open(network: nn.Module) -> None:
     """Let residual branches that start at zero start like other layers: with a scale of 1 in their last norm."""
     for module in network.modules():
         scale = getattr(module, "weight", None)
-        if isinstance(scale, nn.Parameter) and scale.ndim == 1 and not scale.any():
+        # a network on torch's device "meta" has shapes and no numbers
+        if isinstance(scale, nn.Parameter) and scale.ndim == 1 and not scale.is_meta and not scale.any():
             nn.init.ones_(scale)
 
 
