@@ -116,7 +116,8 @@ UNINFORMATIVE = {"exclude", "suboptimal study", "unchanged", ""}
 
 PHYSICIAN = "physician"
 
-LABEL_OPTIONS = FEWER_CASES = ("labelled_by",)
+LABEL_OPTIONS = ("labelled_by",)
+FEWER_CASES = ("labelled_by",)
 """Options that change labels only, neither images nor splits, and that leave cases out."""
 
 BITS = 16
