@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -200,6 +201,9 @@ def test_an_offline_run_of_wandb_tells_the_curves_and_nothing_of_the_machine(tmp
     assert not [name for name in os.environ if name.startswith("WANDB_") and name.endswith("_DIR")]
 
 
+PATIENCE = 60.0
+"""Seconds in which a file of W&B must have its end."""
+
 ATTEMPT = """
 import sys
 from pathlib import Path
@@ -243,10 +247,16 @@ def test_an_offline_run_that_is_resumed_is_one_whole_run(tmp_path, home):
 
 
 def inspected(file):
-    """What W&B's own reader finds in the file of a run."""
+    """What W&B's own reader finds in the file of a run, once the file has its end: W&B's writer is another process."""
     command = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json", str(file)]
-    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return [json.loads(line) for line in shown.splitlines()]
+    until = time.monotonic() + PATIENCE
+    while True:
+        shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        entries = [json.loads(line) for line in shown.splitlines()]
+        if any(entry["type"] == "exit" for entry in entries):
+            return entries
+        assert time.monotonic() < until, f"{file} has no end, but {len(entries)} entries"
+        time.sleep(1)
 
 
 def test_folders_that_the_user_chose_for_wandb_stay(tmp_path, monkeypatch):
