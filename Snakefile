@@ -48,3 +48,7 @@ onstart:
 
 onsuccess:
     session.end(GRAPH)
+
+
+onerror:
+    LAST_WORD.after_a_failure()

@@ -43,6 +43,10 @@ class LogHandler(LogHandlerBase):
         """Whether Snakemake was asked to repeat jobs whose parameters have changed."""
         return "params" in {trigger.item_to_choice() for trigger in self.workflow.rerun_triggers}
 
+    def after_a_failure(self) -> None:
+        """Have no last word: Snakemake has told which job failed, and its exit code says that one did."""
+        self.spoken = True
+
     def before_the_first_job(self) -> None:
         """Print which finished products are about to be replaced."""
         from headwater.core.errors import UserError

@@ -240,3 +240,13 @@ def test_small_jobs_are_grouped_by_the_profile_and_trainings_are_not(tmp_path):
     alone = {rule for rule in RULES if f"\nrule {rule}:" in plan}
     assert grouped == {"finetune", "predict", "compare", "examine", "report"}
     assert alone == {"twin", "prepare", "ledger", "reduce", "pretrain", "finetune"}
+
+
+@pytest.mark.slow
+def test_a_job_that_fails_is_the_last_word_in_continuous_integration_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("CI", "true")
+    # a folder where prepare writes a file
+    (tmp_path / "results" / "archives" / "chestxray14" / "images.npy" / "full").mkdir(parents=True)
+    process = snakemake(tmp_path, config=small_config(), check=False)
+    assert process.returncode == 1, process.stderr
+    assert "there is no report" not in process.stderr
