@@ -82,8 +82,8 @@ rule embed:
         source=lambda wildcards: quote(GRAPH.looking_at(wildcards.archive, wildcards.source).as_json()),
         encoder=encoder_given,
     shell:
-        training_door("embed") + "--source {params.source} --cases {input.cases} --images {input.images}"
-        " {params.encoder} --features {output.features} --account {output.account}" + dropped() + " > {log} 2>&1"
+        training_door("embed") + dropped() + "--source {params.source} --cases {input.cases} --images {input.images}"
+        " {params.encoder} --features {output.features} --account {output.account} > {log} 2>&1"
 
 
 rule reduce:
@@ -101,10 +101,8 @@ rule reduce:
         reduction=lambda wildcards: quote(GRID.reductions[wildcards.reduction].as_json()),
         like=reduced_with,
     shell:
-        door("reduce") + "--reduction {params.reduction} --cases {input.cases} --images {input.images}"
-        " --hashes {input.hashes} --rows {output.rows} --manifest {output.manifest} {params.like}"
-        + dropped()
-        + " > {log} 2>&1"
+        door("reduce") + dropped() + "--reduction {params.reduction} --cases {input.cases} --images {input.images}"
+        " --hashes {input.hashes} --rows {output.rows} --manifest {output.manifest} {params.like} > {log} 2>&1"
 
 
 rule ledger:

@@ -125,7 +125,7 @@ def tracked():
 
 def dropped():
     """The option for cases that the ledger drops from training. Not a param, so that other studies keep theirs."""
-    return " --dropped {input.dropped}" if GRID.leaks.resolve else ""
+    return "--dropped {input.dropped} " if GRID.leaks.resolve else ""
 
 
 def each(asked_by_name, key, *, wildcard):

@@ -50,6 +50,7 @@ rule pretrain:
     shell:
         training_door("pretrain", "--lease {params.progress}")
         + tracked()
+        + dropped()
         + "--source {params.source} --size {params.size} --cases {input.cases}"
         " --images {input.images} --rows {input.rows} {params.besides} --encoder {output.encoder}"
-        " --history {params.history} --progress {params.progress}" + dropped() + " > {log} 2>&1"
+        " --history {params.history} --progress {params.progress} > {log} 2>&1"

@@ -28,9 +28,10 @@ rule finetune:
     shell:
         training_door("finetune", "--lease {params.progress}")
         + tracked()
+        + dropped()
         + "--run {params.run} --cases {input.cases} --images {input.images}"
         " {params.encoder} --model {output.model} --fit {output.fit}"
-        " --progress {params.progress}" + dropped() + " > {log} 2>&1"
+        " --progress {params.progress} > {log} 2>&1"
 
 
 rule predict:
@@ -53,11 +54,10 @@ rule predict:
         images=images_of,
     shell:
         training_door("predict")
+        + dropped()
         + f"--saved {PATHS.progress()} "
         + "--runs {params.runs} --cases {input.cases} --images {params.images} --models {input.models}"
-        " --predictions {output.predictions} --validation {output.validation}"
-        + dropped()
-        + " 2>&1 | tee {log} > /dev/null"
+        " --predictions {output.predictions} --validation {output.validation} 2>&1 | tee {log} > /dev/null"
 
 
 rule transport:
