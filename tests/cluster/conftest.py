@@ -4,6 +4,7 @@ import fcntl
 import importlib.util
 import os
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -18,18 +19,15 @@ def cluster():
     """A SLURM that answers; one that was started here is stopped in the end."""
     if not importlib.util.find_spec("snakemake_executor_plugin_slurm"):
         pytest.skip("Snakemake's SLURM plugin is not installed: pip install -e '.[slurm]'")
-    if slurm.answers():
-        yield
-        return
-    if reason := slurm.obstacle():
+    if not slurm.answers() and (reason := slurm.obstacle()):
         pytest.skip(f"no SLURM: {reason}")
-    try:
-        slurm.start()
-    except (OSError, subprocess.SubprocessError) as error:
-        # a container may forbid what a machine of one's own allows
-        pytest.skip(f"no SLURM: it does not start here: {error}")
-    yield
-    slurm.stop()
+    with ExitStack() as held:
+        try:
+            held.enter_context(slurm.in_use())
+        except (OSError, subprocess.SubprocessError) as error:
+            # a container may forbid what a machine of one's own allows
+            pytest.skip(f"no SLURM: it does not start here: {error}")
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ Loopback only, as root, without systemd. What is started here is stopped by its 
 /etc/slurm, where SLURM looks for them, the names of the nodes in /etc/hosts, and the user are taken away again.
 """
 
+import fcntl
 import grp
 import os
 import platform
@@ -18,13 +19,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from string import Template
+from typing import IO
 
 TEMPLATES = Path(__file__).parent / "configuration"
 ROOT = Path(tempfile.gettempdir()) / "headwater-slurm"
+LOCK = ROOT.with_suffix(".lock")
+"""Held by whoever starts or stops: two at once would tear /etc/hosts and each other's daemons."""
+USERS = ROOT.with_suffix(".users")
+"""Held, shared, by every process that works with a SLURM of ours: the last to leave stops it."""
 ETC = Path("/etc/slurm")
 PACKAGES = ["slurmctld", "slurmd", "slurmdbd", "slurm-client", "munge", "mariadb-server"]
 PROGRAMS = ["munged", "mariadbd", "slurmdbd", "slurmctld", "slurmd", "sbatch"]
@@ -83,6 +89,51 @@ def start() -> None:
     """Start all daemons, and return once every node takes jobs."""
     if reason := obstacle():
         sys.exit(f"no SLURM: {reason}")
+    with _alone():
+        _start()
+
+
+def stop() -> None:
+    """Cancel what runs, end the daemons, and take the configuration away."""
+    with _alone():
+        _stop()
+
+
+@contextmanager
+def in_use() -> Iterator[None]:
+    """Work with the SLURM at hand, or with one of our own, which the last of several processes stops."""
+    with USERS.open("w") as users:
+        with _alone():
+            fcntl.flock(users, fcntl.LOCK_SH)
+            if not answers():
+                _start()
+                (ROOT / "until-unused").touch()
+        try:
+            yield
+        finally:
+            with _alone():
+                if (ROOT / "until-unused").exists() and _is_last(users):
+                    _stop()
+
+
+def _is_last(users: IO[str]) -> bool:
+    try:
+        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    with LOCK.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _start() -> None:
+    # what a start that was killed has left behind
+    _stop()
     try:
         _folders()
         _configuration()
@@ -93,12 +144,11 @@ def start() -> None:
         _accounting()
         _controller()
     except BaseException:
-        stop()
+        _stop()
         raise
 
 
-def stop() -> None:
-    """Cancel what runs, end the daemons, and take the configuration away."""
+def _stop() -> None:
     if _alive("slurmctld"):
         _cancel_all()
     for name in DAEMONS:
@@ -251,15 +301,22 @@ def _configuration() -> None:
 
 def _names() -> None:
     """Let the nodes' names be found, by which the ranks of a training on several nodes meet."""
-    _forget_names()
-    theirs = HOSTS.read_text().rstrip("\n") + "\n"
-    HOSTS.write_text(theirs + "".join(f"127.0.0.1 {node} # {MARK}\n" for node in NODES))
+    _write_hosts([*_hosts_of_others(), *(f"127.0.0.1 {node} # {MARK}\n" for node in NODES)])
 
 
 def _forget_names() -> None:
-    lines = HOSTS.read_text().splitlines(keepends=True)
-    # written in place: a container may have laid the file there from outside
-    HOSTS.write_text("".join(line for line in lines if MARK not in line))
+    _write_hosts(_hosts_of_others())
+
+
+def _hosts_of_others() -> list[str]:
+    return [f"{line}\n" for line in HOSTS.read_text().splitlines() if MARK not in line]
+
+
+def _write_hosts(lines: list[str]) -> None:
+    # in place, since a container may have laid the file there from outside; never empty, or nobody finds localhost
+    with HOSTS.open("r+") as file:
+        file.write("".join(lines))
+        file.truncate()
 
 
 def _user() -> None:

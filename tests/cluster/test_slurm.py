@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,31 @@ def test_the_names_of_the_nodes_come_and_go(hosts: Path):
     assert hosts.read_text() == before + "".join(f"127.0.0.1 {node} # {slurm.MARK}\n" for node in slurm.NODES)
     slurm._forget_names()
     assert hosts.read_text() == before
+
+
+@pytest.mark.usefixtures("able")
+def test_localhost_is_found_while_the_names_of_the_nodes_come_and_go(hosts: Path):
+    """Without localhost, which a former version lost for a moment, no two processes of a training meet."""
+    come_and_go = threading.Thread(target=lambda: [write() for write in [slurm._names, slurm._forget_names] * 500])
+    come_and_go.start()
+    while come_and_go.is_alive():
+        assert "127.0.0.1 localhost\n" in hosts.read_text()
+
+
+def test_the_last_of_several_users_stops_what_was_started_for_them(able: Path, monkeypatch: pytest.MonkeyPatch):
+    root = able / "state"
+    monkeypatch.setattr(slurm, "ROOT", root)
+    for name in ("LOCK", "USERS"):
+        monkeypatch.setattr(slurm, name, able / name)
+    told = []
+    monkeypatch.setattr(slurm, "answers", root.exists)
+    monkeypatch.setattr(slurm, "_start", lambda: (told.append("start"), root.mkdir()))
+    monkeypatch.setattr(slurm, "_stop", lambda: told.append("stop"))
+    with slurm.in_use():
+        with slurm.in_use():
+            pass
+        assert told == ["start"]
+    assert told == ["start", "stop"]
 
 
 def test_the_configuration_bears_the_mark():
