@@ -125,7 +125,13 @@ def test_names_that_differ_in_case_only_or_mean_something_else_are_refused():
     config["sources"] |= {"Random": {}, "RANDOM_again": {}, "Chance": {}}
     config["archives"]["MINE"] = config["archives"]["mine"]
     config["datasets"]["Macro"] = {"archive": "mine"}
+    asked = {"heart": {"labels": ["a"]}, "Heart": {"labels": ["b"]}, "LUNGS": {"labels": ["c"]}}
+    config["datasets"]["t"] = {"archive": "mine", "targets": asked}
+    config["comparison"]["subsets"] = {"lungs": {"t": ["a"]}, "Lungs": {"t": ["b"]}}
     said = refusal(config)
+    assert "datasets.t.targets.Heart: differs from heart in case only" in said
+    assert "datasets.t.targets.LUNGS: differs from lungs in case only" in said
+    assert "comparison.subsets.Lungs: differs from lungs in case only" in said
     assert "sources.Random: differs from random in case only" in said
     assert "sources.random_again: differs from RANDOM_again in case only" in said
     assert "archives.MINE: differs from mine in case only" in said

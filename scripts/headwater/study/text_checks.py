@@ -26,7 +26,7 @@ RESERVED = {"datasets": (MEAN, "the mean over labels"), "sources": ("chance", "g
 
 def mistakes(config: "Config") -> Iterable[str]:
     """One line for each word of a config that is no name, cannot be shown, or would be taken for another."""
-    checks = (_bad_names, _reserved_names, _same_folders, _hidden_characters, _bad_labels, _bad_paths)
+    checks = (_bad_names, _reserved_names, _same_folders, _same_macros, _hidden_characters, _bad_labels, _bad_paths)
     return (line for check in checks for line in check(config))
 
 
@@ -67,10 +67,27 @@ def _same_folders(config: "Config") -> Iterable[str]:
     sections["sources"] += [f"{name}_{control}" for control, names in config.controls for name in names]
     sections["reductions"] += ["everything"]
     for section, names in sections.items():
-        first: dict[str, str] = {}
-        for name in names:
-            if (same := first.setdefault(name.casefold(), name)) != name:
-                yield f"{section}.{name}: differs from {same} in case only, and names are folders; rename one of them"
+        for name, same in _in_case_only(names):
+            yield f"{section}.{name}: differs from {same} in case only, and names are folders; rename one of them"
+
+
+def _same_macros(config: "Config") -> Iterable[str]:
+    """Names of targets and subsets that differ in case only: their rows stand in one table."""
+    subsets = list(config.comparison.subsets)
+    for name, same in _in_case_only(subsets):
+        yield f"comparison.subsets.{name}: differs from {same} in case only; rename one of them"
+    for dataset, asked in config.datasets.items():
+        for name, same in _in_case_only([*subsets, *asked.targets]):
+            if name in asked.targets:
+                yield f"datasets.{dataset}.targets.{name}: differs from {same} in case only; rename one of them"
+
+
+def _in_case_only(names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """(name, an earlier one) for each name that differs from an earlier one in case only."""
+    first: dict[str, str] = {}
+    for name in names:
+        if (same := first.setdefault(name.casefold(), name)) != name:
+            yield name, same
 
 
 def _hidden_characters(config: "Config") -> Iterable[str]:
