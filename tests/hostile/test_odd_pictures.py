@@ -1,4 +1,4 @@
-"""PNG, JPEG and TIFF as people have them: turned, in few bits of 16, blank, linked, and on a disk that fails."""
+"""PNG, JPEG, TIFF and PGM as people have them: turned, in few bits of 16, blank, linked, and on a disk that fails."""
 
 import errno
 import os
@@ -32,6 +32,30 @@ def upright(stored, orientation):
     marked = Image.fromarray(stored)
     marked.getexif()[ORIENTATION] = orientation
     return np.asarray(ImageOps.exif_transpose(marked))
+
+
+class TestPortableGreymaps:
+    """Netpbm: the header states the highest value, of eight bits or of sixteen, the most significant byte first."""
+
+    @pytest.mark.parametrize("highest", [255, 1023, 4095, 16383, 65535])
+    @pytest.mark.parametrize("brightness", [1.0, 0.05])
+    def test_the_highest_value_that_is_stated_is_white(self, tmp_path, highest, brightness):
+        values = np.linspace(0, highest * brightness, 12).round().reshape(3, 4).astype(int)
+        values[-1, -1] = highest if highest == 65535 else values[-1, -1]
+        path = tmp_path / "x.pgm"
+        path.write_bytes(
+            b"P5\n# a remark\n4 3\n%d\n" % highest + values.astype("u1" if highest < 256 else ">u2").tobytes()
+        )
+        np.testing.assert_allclose(read_picture(path, formats=("PPM",)), values / highest * 255, atol=0.51)
+        np.testing.assert_array_equal(
+            own_folder.read_pixels(tmp_path, {"file": "x.pgm"}), read_picture(path, formats=("PPM",))
+        )
+
+    def test_one_that_is_cut_off_is_refused(self, tmp_path):
+        path = tmp_path / "x.pgm"
+        path.write_bytes(b"P5\n4 3\n4095\n" + bytes(20))
+        with pytest.raises(UserError, match="no whole"):
+            read_picture(path, formats=("PPM",))
 
 
 class TestOrientation:

@@ -1,10 +1,14 @@
+import errno
+import os
+import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
 
-from headwater.core.errors import UserError
+from headwater.core.errors import DiskError, UserError
 from headwater.core.records import Record
 from headwater.data.datasets import lidc
 from headwater.data.index import CATALOGUE
@@ -106,3 +110,18 @@ def test_a_folder_of_radiographs_alone_is_refused(folder):
         (folder / file).unlink()
     with pytest.raises(UserError, match="no series of CT"):
         lidc.read_cases(folder, Record())
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES])
+def test_a_folder_that_the_disk_does_not_list_is_told_and_not_left_out(folder, monkeypatch, number):
+    unlisted = folder / Path(cases_of(folder)["file"].iloc[-1]).parent.parent
+    listed = Path.iterdir
+
+    def failing(place):
+        if place == unlisted:
+            raise OSError(number, os.strerror(number), str(place))
+        return listed(place)
+
+    monkeypatch.setattr(Path, "iterdir", failing)
+    with pytest.raises(DiskError, match=re.escape(str(unlisted))):
+        cases_of(folder)

@@ -133,3 +133,12 @@ def test_values_that_were_wrapped_are_put_right(folder, change):
         return
     plain = dataset.pixel_array.astype(int) + int(dataset.RescaleIntercept)
     np.testing.assert_array_equal(read, plain)
+
+
+def test_endings_in_capitals_are_found(folder):
+    before = cases_of(folder)
+    file = folder / before["file"][3]
+    file.rename(file.with_suffix(".DCM"))
+    after = cases_of(folder)
+    assert after["file"][3] == before["file"][3].replace(".dcm", ".DCM")
+    pd.testing.assert_frame_equal(after.drop(columns="file"), before.drop(columns="file"))

@@ -162,3 +162,13 @@ def test_an_age_that_is_absent_is_unknown(tmp_path):
     person = read_person(folder, {"file": "train/train00.dicom"})
     assert person["sex"] == ""
     assert math.isnan(person["age"])
+
+
+def test_endings_in_capitals_are_found(folder):
+    before = cases_of(folder)
+    for place in (0, len(before) - 1):
+        file = folder / before["file"][place]
+        file.rename(file.with_suffix(".DICOM"))
+    after = cases_of(folder)
+    assert (after["file"] != before["file"]).tolist() == [True, *[False] * (len(before) - 2), True]
+    assert all((folder / file).is_file() for file in after["file"])

@@ -11,6 +11,7 @@ from headwater.core.errors import DiskError, UserError
 from headwater.core.records import Record
 from headwater.data.datasets import Card, _volumes
 from headwater.data.io.ages import in_years
+from headwater.data.io.folders import entries
 from headwater.data.io.sheets import first_there, read_header, read_sheet, refuse_empty, refuse_other, refuse_twice
 from headwater.data.io.slices import Slice, counted_from_feet, nifti_places
 from headwater.data.tables import TARGET
@@ -73,7 +74,7 @@ def read_cases(folder: Path, options: Record) -> pd.DataFrame:
     """The catalogue: one row per slice, patient by patient, with its reading if there is one."""
     table, person_file = label_files(folder, options)
     readings, persons = _readings(table), _persons(person_file)
-    files = sorted((folder / VOLUMES).glob("*.nii*"))
+    files = [file for file in entries(folder / VOLUMES) if file.match("*.nii*")]
     if not files:
         thing = f"has no {VOLUMES}/*.nii"
         raise UserError(thing, file=folder, remedy="fetch release 1.3.1 from PhysioNet", nameless=thing)

@@ -10,6 +10,7 @@ from headwater.core.errors import UserError
 from headwater.core.records import Record
 from headwater.data.datasets import Card, _volumes
 from headwater.data.io.ages import in_years
+from headwater.data.io.folders import folders_in
 from headwater.data.io.sheets import first_there, read_sheet, refuse_empty, refuse_other
 from headwater.data.tables import TARGET
 
@@ -90,7 +91,7 @@ read_scan = _volumes.read_scan
 def _examinations(folder: Path) -> pd.DataFrame:
     """Patient, study, series and folder of each examination in the folder; a folder without any is refused."""
     home = folder / IMAGES if (folder / IMAGES).is_dir() else folder
-    places = sorted(place for place in home.glob("PETCT_*/*") if place.is_dir())
+    places = [study for patient in folders_in(home, named="PETCT_*") for study in folders_in(patient)]
     if not places:
         thing = "has no PETCT_*/STUDY folders"
         raise UserError(thing, file=home, remedy="fetch the NIfTI release", nameless=thing)

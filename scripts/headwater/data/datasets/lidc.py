@@ -15,6 +15,7 @@ from headwater.core.errors import DiskError, UserError
 from headwater.core.records import Record
 from headwater.data.datasets import Card
 from headwater.data.io.ages import in_years
+from headwater.data.io.folders import entries, folders_in
 
 CARD = Card(
     title="LIDC-IDRI",
@@ -92,13 +93,14 @@ def read_scan(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple
 def _series(folder: Path) -> Iterator[Path]:
     """The folders of series, patient by patient."""
     home = folder / "LIDC-IDRI" if (folder / "LIDC-IDRI").is_dir() else folder
-    for patient in sorted(home.glob(PATIENTS)):
-        yield from sorted(place for place in patient.glob("*/*") if place.is_dir())
+    for patient in folders_in(home, named=PATIENTS):
+        for study in folders_in(patient):
+            yield from folders_in(study)
 
 
 def _images(series: Path) -> list[Path]:
     """The DICOM files of a series."""
-    return sorted(file for file in series.iterdir() if file.suffix.lower() == ".dcm")
+    return [file for file in entries(series) if file.suffix.lower() == ".dcm"]
 
 
 def _files(series: Path, *, folder: Path) -> Iterator[dict[str, str]]:

@@ -58,7 +58,7 @@ class Options(Record):
     table: str = "cases.csv"
     """The CSV below the folder: one line per image, the first line has the names of the columns."""
     file: str = "file"
-    """Path of the image below the folder: PNG, JPEG, TIFF, or DICOM of one frame."""
+    """Path of the image below the folder: PNG, JPEG, TIFF, PGM, or DICOM of one frame."""
     patient: str = "patient"
     """Patient of the image; "" if unknown, and each image then counts as a patient."""
     labels: tuple[str, ...] = ()

@@ -15,6 +15,7 @@ from headwater.core.errors import DiskError, UserError, did_you_mean
 from headwater.core.progress import bar
 from headwater.core.records import Record
 from headwater.data.datasets import Card
+from headwater.data.io.folders import in_one_folder
 from headwater.data.io.sheets import first_there, read_sheet, refuse_empty, refuse_other
 from headwater.data.tables import TARGET
 
@@ -69,7 +70,7 @@ def read_cases(folder: Path, options: Record) -> pd.DataFrame:
     """
     (table,) = label_files(folder, options)
     targets = _targets(table)
-    files = f"{IMAGES}/" + targets.index + ".dcm"
+    files = [f"{IMAGES}/{name}" for name in in_one_folder(folder / IMAGES, targets.index + ".dcm")]
     pairs = bar(zip(targets.index, files, strict=True), total=len(targets), what="headers of rsna_ich")
     headers = [_header(folder / file, case=case) for case, file in pairs]
     cases = pd.DataFrame(headers).assign(case=targets.index, file=files)

@@ -10,6 +10,7 @@ import pandas as pd
 from headwater.core.errors import UserError, did_you_mean
 from headwater.core.records import Record
 from headwater.data.datasets import Card
+from headwater.data.io.folders import in_one_folder
 from headwater.data.io.sheets import first_there, read_sheet, refuse_empty, refuse_other, refuse_twice
 from headwater.data.tables import TARGET
 
@@ -116,7 +117,9 @@ def read_cases(folder: Path, options: Options) -> pd.DataFrame:
         nameless, remedy = f"an image of it {also} ({int(twice.sum())} such images)", "keep each image in one of them"
         raise UserError(f"{case} {also}", file=test, remedy=remedy, nameless=nameless)
     names = {"case": targets["case"], "patient": targets["case"]}
-    file = targets["split"] + "/" + targets["case"] + ".dicom"
+    listed = (targets.loc[targets["split"] == split, "case"] + ".dicom" for split in SPLIT_FILES)
+    spelt = (in_one_folder(folder / split, names) for split, names in zip(SPLIT_FILES, listed, strict=True))
+    file = [f"{split}/{name}" for split, names in zip(SPLIT_FILES, spelt, strict=True) for name in names]
     unknown = {"study": "", "site": "", "sex": "", "age": np.nan, "view": ""}
     readings = targets[list(CARD.labels)].astype("float32").add_prefix(TARGET)
     return pd.concat([pd.DataFrame({**names, "file": file, "split": targets["split"], **unknown}), readings], axis=1)

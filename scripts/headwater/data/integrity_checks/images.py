@@ -11,8 +11,9 @@ import pandas as pd
 from headwater.data.image_sample import Specimen
 from headwater.data.integrity_checks.findings import FEW, Finding, tally
 from headwater.data.io.folders import files_below
+from headwater.data.io.raster import FORMATS
 
-PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom", ".npz", ".nii", ".nii.gz")
+PICTURES = (*FORMATS, ".dcm", ".dicom", ".npz", ".nii", ".nii.gz")
 
 
 def image_files(folder: Path) -> set[str]:

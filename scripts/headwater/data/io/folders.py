@@ -25,6 +25,27 @@ def files_below(folder: Path) -> Iterator[Path]:
         yield from (Path(place, file) for file in sorted(files))
 
 
+def entries(folder: Path) -> list[Path]:
+    """What lies in the folder, by name; nothing if it is none. Refused if the disk does not list it."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        _refuse(error)
+        return []
+
+
+def folders_in(folder: Path, *, named: str = "*") -> list[Path]:
+    """The folders in the folder, by name, of those that match a pattern."""
+    return [entry for entry in entries(folder) if entry.match(named) and entry.is_dir()]
+
+
+def in_one_folder(folder: Path, names: Iterable[str]) -> list[str]:
+    """Each file name as the folder spells its ending, `.dcm` or `.DCM`; unchanged if no such file is there."""
+    present = {entry.name for entry in entries(folder)}
+    spelt = {_small(name): name for name in present}
+    return [name if name in present else spelt.get(name, name) for name in names]
+
+
 def pictures_below(folder: Path, *, endings: Collection[str], remedy: str, within: str = "") -> dict[str, str]:
     """The path of each picture below the folder, or those in it that match `within`, by its file name as `composed`.
 

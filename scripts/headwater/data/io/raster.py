@@ -1,4 +1,4 @@
-"""Reads PNG, JPEG and TIFF pictures, the right way up, as eight-bit grey or colour values."""
+"""Reads PNG, JPEG, TIFF and PGM pictures, the right way up, as eight-bit grey or colour values."""
 
 import struct
 import textwrap
@@ -24,6 +24,7 @@ BROKEN = (
 USUAL = ("PNG", "JPEG")
 
 FORMATS = dict.fromkeys((".png", ".jpg", ".jpeg"), USUAL) | dict.fromkeys((".tif", ".tiff"), ("TIFF",))
+FORMATS[".pgm"] = ("PPM",)
 """The formats that a picture may have, by its suffix: JPEG files named .png are common."""
 
 BITS = (8, 10, 12, 14, 16)
@@ -50,7 +51,7 @@ TURNS = {
 def read_picture(
     path: Path, *, formats: Sequence[str] = USUAL, bits: int | Literal["guessed"] = "guessed"
 ) -> np.ndarray:
-    """The picture in a PNG, JPEG or TIFF file: uint8 (height, width), or (height, width, 3) if it has colours.
+    """The picture in a PNG, JPEG, TIFF or PGM file: uint8 (height, width), or (height, width, 3) if it has colours.
 
     It is turned upright by its orientation tag. Of grey in 16 bits, the highest value of `bits` becomes 255, by default
     that of the fewest of BITS which hold all values of the picture. Transparency is dropped; a picture with three equal
@@ -66,7 +67,7 @@ def read_picture(
 def bits_of(path: Path, *, formats: Sequence[str] = USUAL) -> int:
     """How many bits the values of a grey picture in 16 bits fill, as `read_picture` guesses; 0 for other pictures."""
     with _opened(path, formats) as picture:
-        return _bits(picture, np.asarray(picture)) if picture.mode.startswith("I") else 0
+        return _bits(picture) if picture.mode.startswith("I") else 0
 
 
 @contextmanager
@@ -117,8 +118,8 @@ def _orientation(picture: Image.Image) -> int:
 def _scaled(picture: Image.Image, path: Path, *, bits: int | Literal["guessed"]) -> np.ndarray:
     """The values of a grey picture in 16 bits, as 8."""
     is_inverted = _tag(picture, PHOTOMETRIC) == WHITE_IS_ZERO
+    bits = _bits(picture) if bits == "guessed" else bits
     values = np.asarray(picture).astype(np.uint32)
-    bits = _bits(picture, values) if bits == "guessed" else bits
     white = 2**bits - 1
     if values.max() > white:
         what = f"has values above {white}, which do not fit the {bits} bits that are stated"
@@ -130,12 +131,16 @@ def _scaled(picture: Image.Image, path: Path, *, bits: int | Literal["guessed"])
     return ((values * 255 + white // 2) // white).astype(np.uint8)
 
 
-def _bits(picture: Image.Image, values: np.ndarray) -> int:
+def _bits(picture: Image.Image) -> int:
     """The bits that a TIFF states if they are fewer than 16, else the fewest of BITS that hold all values."""
     stated = _tag(picture, BITS_PER_SAMPLE)
     if stated and stated[0] < 16:
         return stated[0]
-    return next(bits for bits in BITS if values.max() < 2**bits)
+    # a PGM states its highest value, which Pillow makes that of 16 bits unless it is that already
+    if any(tile[0] == "ppm" for tile in picture.tile):
+        return 16
+    highest = np.asarray(picture).max()
+    return next(bits for bits in BITS if highest < 2**bits)
 
 
 def _tag(picture: Image.Image, number: int) -> int | tuple[int, ...] | None:
