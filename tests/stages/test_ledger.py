@@ -11,6 +11,7 @@ from PIL import Image
 
 from archives_made import SAMPLES
 from headwater.core.errors import UserError
+from headwater.data import leaking_pairs, perceptual_hash
 from headwater.data.dropping import DROPPED
 from headwater.data.leakage import LEDGER, leaks
 from headwater.data.store import CASES
@@ -201,7 +202,8 @@ def test_every_leaking_case_is_in_a_private_file_that_stays(tmp_path):
     with pytest.raises(UserError):
         written(tmp_path, overlaps("one"))
     told = pd.read_csv(tmp_path / "private" / "leaks.csv", dtype=str)
-    assert list(told.columns) == ["kind", "part", "case", "patient", "other", "other_case", "other_patient", "handling"]
+    assert list(told.columns) == list(leaking_pairs.COLUMNS)
+    assert told.pop("edit").isna().all()
     assert told.apply(tuple, axis=1).tolist() == [
         ("patients", "one train", "one00.png", "0", "one test", "one09.png", "0", "refused"),
         ("patients", "one train", "one01.png", "0", "one test", "one09.png", "0", "refused"),
@@ -223,6 +225,26 @@ def test_every_leaking_case_is_in_a_private_file_that_stays(tmp_path):
     (tmp_path / "again" / "private" / "leaks.csv").write_text("of a former run")
     written(tmp_path / "again", overlaps("one"))
     assert not (tmp_path / "again" / "private" / "leaks.csv").exists()
+
+
+def test_the_private_file_says_how_an_edited_copy_differs(tmp_path):
+    frame = archive(tmp_path / "one", seed=1)
+    detail = np.random.default_rng(0).normal(size=(30, 40, 40))
+    shown = [np.asarray(Image.fromarray(noise.astype(np.float32)).resize((160, 160))) for noise in detail]
+    shown = [np.clip(128 + 60 * each, 0, 255).astype(np.uint8) for each in shown]
+    # row 0 trains; rows 9 and 10 are tested
+    assert frame["split"].iloc[[0, 9, 10]].tolist() == ["train", "test", "test"]
+    shown[9] = 255 - shown[0][:, ::-1]
+    np.save(tmp_path / "one" / "hashes.npy", np.array([perceptual_hash.every(image) for image in shown]))
+    looked_at = overlaps("one", distance=16)
+    looked_at = looked_at.model_copy(update={"leaks": Leaks(distance=16, edited_copies=True)})
+    with pytest.raises(UserError, match="near-identical images"):
+        written(tmp_path, looked_at)
+    told = pd.read_csv(tmp_path / "private" / "leaks.csv", dtype=str, keep_default_na=False)
+    columns = ["kind", "case", "other_case", "edit", "handling"]
+    assert told[columns].to_numpy().tolist() == [
+        ["near-identical", "one00.png", "one09.png", "mirrored, inverted", "refused"]
+    ]
 
 
 def test_many_images_of_one_patient_give_a_row_a_case_not_a_row_a_pair(tmp_path):

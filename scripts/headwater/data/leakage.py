@@ -82,7 +82,7 @@ def measured(overlaps: Overlaps, *, cases: dict[str, Path], hashes: dict[str, Pa
     rows += [*_declared(frame[left], overlaps=overlaps), *_opposite(opposite.counts, parts=overlaps.parts)]
     return Measured(
         ledger=_ledger(rows),
-        pairs=leaking_pairs.named(pairs, frame, left=left),
+        pairs=leaking_pairs.named(pairs, frame, images, left=left),
         opposite=opposite_labels.named(opposite.pairs, frame, parts=overlaps.parts),
         dropped={
             learned.archive: leaking_pairs.dropped(pairs, frame, learned.archive) for learned in overlaps.archives

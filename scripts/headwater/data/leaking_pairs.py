@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 
 from headwater.data import dropping
-from headwater.data.shared_units import Units, matching
+from headwater.data.shared_units import NEAR, Alike, Units, matching
 from headwater.study.leaks import Overlaps
 
-COLUMNS = ("kind", "part", "case", "patient", "other", "other_case", "other_patient", "handling")
-"""Of the file for people; `other` is the other part, `handling` says what is done about the pair."""
+COLUMNS = ("kind", "part", "case", "patient", "other", "other_case", "other_patient", "edit", "handling")
+"""Of the file for people; `other` is the other part, `edit` says how a near-identical image differs, if it was mirrored
+or the like, and `handling` what is done about the pair."""
 
 DROP = "drop_from_training"
 
@@ -36,7 +37,7 @@ def handling(leak: dict[str, Any], overlaps: Overlaps) -> str:
     return DROPPED if overlaps.leaks.resolve.get(leak["kind"]) == DROP else REFUSED
 
 
-def named(pairs: pd.DataFrame, frame: pd.DataFrame, *, left: np.ndarray) -> pd.DataFrame:
+def named(pairs: pd.DataFrame, frame: pd.DataFrame, images: Alike, *, left: np.ndarray) -> pd.DataFrame:
     """The pairs with the names of their cases, as a file for people; `left` tells which cases are not taken out."""
     # a case that is taken out for one leak is in no other any more
     gone = ~left[pairs["learned"].astype(np.int64)]
@@ -44,6 +45,9 @@ def named(pairs: pd.DataFrame, frame: pd.DataFrame, *, left: np.ndarray) -> pd.D
     for side in ("", "other_"):
         cases = frame.iloc[pairs[f"{side}position"].astype(np.int64)]
         columns |= {f"{side}{name}": cases[name].to_numpy() for name in ("case", "patient")}
+    places = pairs[["position", "other_position"]].to_numpy(np.int64)
+    edits = pd.Series(images.edited(*places.T), index=pairs.index, dtype=object)
+    columns["edit"] = edits.where(pairs["kind"] == NEAR, "")
     return pd.DataFrame(columns, columns=list(COLUMNS))
 
 

@@ -42,12 +42,20 @@ class Alike:
     hash_of: np.ndarray
     """int64 (images,): the hash of each image."""
     pairs: np.ndarray
-    """int64 (pairs, 2): two hashes that differ in few bits."""
+    """int64 (pairs, 2), in order: two hashes that differ in few bits, or of edited copies."""
+    edits: np.ndarray
+    """int8 (pairs,): what was done to the copies, see `copies.in_words`."""
     hashes: int
 
     def of(self, chosen: np.ndarray) -> "Alike":
         """The same for some of the cases."""
         return replace(self, numbers=self.numbers[chosen])
+
+    def edited(self, cases: np.ndarray, others: np.ndarray) -> list[str]:
+        """What was done to one of each two cases to make the other of it, such as "mirrored"; mostly nothing."""
+        both = self.hash_of[self.numbers[np.stack([cases, others], axis=1)]]
+        edits = dict(zip(map(tuple, self.pairs.tolist()), self.edits.tolist(), strict=True))
+        return [copies.in_words(edits.get(tuple(pair), 0)) for pair in np.sort(both, axis=1).tolist()]
 
 
 def alike(pixels: pd.Series, words: np.ndarray, *, distance: int, edited_copies: bool = False) -> Alike:
@@ -60,10 +68,11 @@ def alike(pixels: pd.Series, words: np.ndarray, *, distance: int, edited_copies:
         words[first, : perceptual_hash.LEDGER], axis=0, return_index=True, return_inverse=True
     )
     if edited_copies:
-        pairs = copies.near(words[first[shown_by]], distance=distance).pairs
+        pairs, edits = copies.near(words[first[shown_by]], distance=distance)
     else:
         pairs, _ = neighbours(hashes, distance=distance)
-    return Alike(numbers=numbers, hash_of=hash_of.reshape(-1), pairs=pairs, hashes=len(hashes))
+        edits = np.zeros(len(pairs), np.int8)
+    return Alike(numbers=numbers, hash_of=hash_of.reshape(-1), pairs=pairs, edits=edits, hashes=len(hashes))
 
 
 def equal(kind: str, names: pd.Series, part: np.ndarray, *, parts: int) -> Units:
