@@ -1,6 +1,7 @@
 """What tests of several places ask for."""
 
 import os
+import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,6 +15,10 @@ from records_made import written
 # CI tries the same cases each time: what fails there is the change's, and what chance finds is found at a desk
 settings.register_profile("headwater", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("headwater")
+
+# a shell's background jobs ignore Ctrl-C, and so do the processes that tests start and send it to
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 ON_DEMAND = {"cluster": "on a real SLURM: make cluster", "soak": "takes long: make soak"}
