@@ -64,6 +64,8 @@ EDITS = {
     "cropped above": (lambda image: image[15:], ""),
     "cropped on the right": (lambda image: image[:, :-14], ""),
     "cropped at a corner": (lambda image: image[6:, :-6], ""),
+    "cropped at a corner, mirrored, inverted": (lambda image: 255 - image[6:, :-6][:, ::-1], "mirrored, inverted"),
+    "cropped above, half a turn": (lambda image: image[15:][::-1, ::-1], "mirrored, upside down"),
     "rotated": (lambda image: rotated(image, 2), ""),
     "rotated back": (lambda image: rotated(image, -2), ""),
     "gamma": (lambda image: np.rint(255 * (image / 255) ** 1.6).astype(np.uint8), ""),
@@ -146,30 +148,57 @@ def test_words_hold_what_was_drawn():
 
 
 @settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 10_000), count=st.integers(1, 60))
+@given(seed=st.integers(0, 10_000), count=st.integers(1, 20))
 def test_the_search_finds_what_comparing_all_pairs_finds(seed: int, count: int):
     draw = np.random.default_rng(seed)
     center = draw.normal(size=sketches.LENGTH)
     rows = center + draw.uniform(0, 1.5, (count, 1)) * draw.normal(size=(count, sketches.LENGTH))
     words = np.array([sketches.packed(row) for row in rows])
     full = sketches.unpacked(words)
-    found = candidates.search(full, *candidates.index(words))
-    expected = [(one, other) for one in range(count) for other in range(count) if candidate(full[one], full[other])]
+    found = candidates.search(full[:, candidates.NUMBERS.ravel()], *candidates.index(words))
+    expected = [
+        (one, other, way)
+        for one in range(count)
+        for other in range(count)
+        for way in range(candidates.WAYS)
+        if candidate(full[one, candidates.NUMBERS.ravel()], full[other, candidates.NUMBERS.ravel()], way=way)
+    ]
     assert sorted(map(tuple, found.tolist())) == expected
 
 
-def candidate(query: np.ndarray, other: np.ndarray) -> bool:
-    """Whether two sketches are candidates, by the definition."""
-    kept = slice(candidates.FIRST, candidates.FIRST + candidates.LOW)
-    q, o = query[kept].astype(int), other[kept].astype(int)
-    agrees = (q > 0) == (o > 0)
-    bands = [np.arange(band, candidates.LOW, candidates.BANDS) for band in range(candidates.BANDS)]
-    unsure = [band[np.argsort(np.abs(q[band]), kind="stable")[: candidates.UNSURE]] for band in bands]
-    shared = any(agrees[np.setdiff1d(band, some)].all() for band, some in zip(bands, unsure, strict=True))
-    alike = q @ o >= candidates.ALIKE * np.linalg.norm(q) * np.linalg.norm(o)
+def candidate(query: np.ndarray, other: np.ndarray, *, way: int) -> bool:
+    """Whether two sketches are candidates once the first is flipped or inverted, by the definition."""
+    row, column = np.divmod(sketches.ORDER[candidates.NUMBERS.ravel()], sketches.SIDE)
+    turned = (way & 1) * column + (way >> 1 & 1) * row + (way >> 2)
     q, o = query.astype(int), other.astype(int)
-    wholly = q @ o >= candidates.WHOLLY * np.linalg.norm(q) * np.linalg.norm(o)
-    return bool(shared and (~agrees).sum() <= candidates.APART and alike and wholly)
+    agrees = (q > 0) == (o > 0)
+    shared = False
+    for odd_row, odd_column, half in np.ndindex(2, 2, 2):
+        band = np.flatnonzero((row % 2 == odd_row) & (column % 2 == odd_column))[half : 2 * candidates.KEY : 2]
+        assert len(band) == candidates.KEY
+        sure = np.setdiff1d(band, band[np.argsort(np.abs(q[band]), kind="stable")[: candidates.UNSURE]])
+        shared |= agrees[sure].all() or not agrees[sure].any()
+    agrees ^= turned % 2 == 1
+    alike = (q * (-1) ** turned) @ o >= candidates.ALIKE * np.linalg.norm(q) * np.linalg.norm(o)
+    return bool(shared and (~agrees).sum() <= candidates.APART and alike)
+
+
+@settings(max_examples=30, deadline=None)
+@given(edits=st.integers(0, 15), crop=st.integers(0, len(copies.CROPS) - 1), seed=st.integers(0, 99))
+def test_candidates_resemble_each_other_as_the_edited_and_cropped_sketch_does(edits: int, crop: int, seed: int):
+    one, other = sketches.unpacked(drawn(picture(seed), picture(seed + 1)).reshape(4, -1)[::2])
+    square = np.zeros(sketches.LENGTH)
+    square[sketches.ORDER] = one
+    cropped = copies.NARROWED[0][crop] @ square.reshape(sketches.SIDE, -1) @ copies.NARROWED[1][crop].T
+    cropped = np.rint(cropped.ravel()[sketches.ORDER] * (4 / copies.EXACT**2))
+    changed = (cropped if crop else one.astype(float))[PLACES[edits]] * SIGNS[edits]
+    changed[0] = 0
+    agreement = changed @ other / np.linalg.norm(changed) / np.linalg.norm(other)
+    words = drawn(picture(seed), picture(seed + 1)).reshape(4, -1)[::2]
+    found = np.array([[0, 1, edits, crop]])
+    for least, kept in ((agreement - 1e-6, True), (agreement + 1e-6, False)):
+        tables = (PLACES, SIGNS, sketches.ORDER, *copies.NARROWED)
+        assert copies._resembling(words, found, least, *tables).tolist() == [kept]
 
 
 def test_the_result_depends_neither_on_the_order_of_images_nor_on_threads(monkeypatch):

@@ -38,8 +38,8 @@ _ON_ONE_SIDE = tuple((0.0, 0.5, share, left) for share in (0.04, 0.08) for left 
 CROPS = (*_CENTRAL, *_CORNERS, *_ABOVE_OR_BELOW, *_ON_ONE_SIDE)
 """Crops that are looked for: the lost share of the height, how much of it above, and the same of the width."""
 
-CENTRAL = len(_CENTRAL)
-"""The first crops leave the middle, and are also looked for in mirrored and inverted images."""
+WHOLLY = 0.45
+"""Correlation of candidates in all frequencies, at least: it costs a hundredth of an alignment."""
 
 EXACT = 2**10
 """Crops are computed in whole numbers, in units of this share, so that rounding is the same everywhere."""
@@ -118,32 +118,33 @@ def _candidates(
     """(sketch, sketch, edits, crop) of the candidates of some sketches, int64 (candidates, 4)."""
     full, inner = sketches.unpacked(words[piece]), np.flatnonzero(inside[piece])
     found = []
-    for rows, edits, crop, queries in _queries(full, inner):
-        if len(rows):
-            near = candidates.search(queries, *index)
-            query = rows[near[:, 0]] + piece.start
-            ways = np.broadcast_to([edits, crop], near.shape)
-            found.append(np.column_stack([query, near[:, 1], ways])[image[query] != image[near[:, 1]]])
-    return np.concatenate(found)
+    for rows, turned, crop, queries in _queries(full, inner):
+        query, sketch, way = candidates.search(queries, *index).T
+        other = image[rows[query] + piece.start] != image[sketch]
+        edits = turned | way & (MIRRORED | UPSIDE_DOWN) | INVERTED * (way // candidates.OPPOSITE)
+        found.append(np.stack([rows[query] + piece.start, sketch, edits, np.full(len(way), crop)], axis=1)[other])
+    every = np.concatenate(found)
+    # in this order each crop of a sketch is computed once
+    every = every[np.lexsort((every[:, 2], every[:, 3], every[:, 0]))]
+    return every[_resembling(words, every, WHOLLY, PLACES, SIGNS, sketches.ORDER, *NARROWED)]
 
 
 def _queries(full: np.ndarray, inner: np.ndarray) -> Iterator[tuple[np.ndarray, int, int, np.ndarray]]:
-    """(rows, edits, number of the crop, queries int8 (rows, numbers)): the sketches of edited images."""
-    every = np.arange(len(full))
-    for edits in range(16):
-        rows = inner if edits & TURNED else every
-        turned = full[rows][:, PLACES[edits]] if edits & TURNED else full
-        yield rows, edits, 0, turned * SIGNS[edits]
-    for number, (down, right) in list(enumerate(NARROWED))[1:]:
-        square = np.zeros((len(inner), sketches.LENGTH))
-        square[:, sketches.ORDER] = full[inner]
-        square = square.reshape(-1, sketches.SIDE, sketches.SIDE)
-        cropped = (down @ square @ right.T).reshape(len(inner), -1)[:, sketches.ORDER]
-        # finer than the levels of a sketch, as signs near zero matter
-        cropped[:, 0] = 0
-        cropped = np.clip(np.rint(cropped * (4 / EXACT**2)), -127, 127).astype(np.int8)
-        for edits in (0, MIRRORED, INVERTED, MIRRORED | INVERTED) if number < CENTRAL else (0,):
-            yield inner, edits, number, cropped * SIGNS[edits]
+    """(rows, TURNED or 0, number of the crop, low frequencies int8 (rows, numbers)): the sketches of edited images."""
+    yield np.arange(len(full)), 0, 0, np.ascontiguousarray(full[:, _LOW])
+    yield inner, TURNED, 0, full[inner][:, PLACES[TURNED][_LOW]]
+    square = np.zeros((len(inner), sketches.LENGTH))
+    square[:, sketches.ORDER] = full[inner]
+    square = square.reshape(-1, sketches.SIDE, sketches.SIDE)
+    down, right = (maps[:, : max(_LOW_ROW.max(), _LOW_COLUMN.max()) + 1] for maps in NARROWED)
+    for crop in range(1, len(CROPS)):
+        cropped = down[crop] @ (square @ right[crop].T)
+        yield inner, 0, crop, _levels(cropped[:, _LOW_ROW, _LOW_COLUMN])
+
+
+def _levels(numbers: np.ndarray) -> np.ndarray:
+    """Numbers of a cropped sketch as int8; finer than the levels of a sketch, as signs near zero matter."""
+    return np.clip(np.rint(numbers * (4 / EXACT**2)), -127, 127).astype(np.int8)
 
 
 def _same(words: np.ndarray, image: np.ndarray, found: np.ndarray) -> np.ndarray:
@@ -176,7 +177,16 @@ def _signs() -> np.ndarray:
 
 
 PLACES, SIGNS = _places(), _signs()
-NARROWED = [(_narrowed(high, above), _narrowed(wide, left)) for high, above, wide, left in CROPS]
+NARROWED = (
+    np.array([_narrowed(high, above) for high, above, _, _ in CROPS]),
+    np.array([_narrowed(wide, left) for _, _, wide, left in CROPS]),
+)
+"""What takes the frequencies along either axis to those of a crop, float64 (crops, frequencies, frequencies) each."""
+
+_LOW = candidates.NUMBERS.ravel()
+_LOW_ROW, _LOW_COLUMN = np.divmod(sketches.ORDER[_LOW], sketches.SIDE)
+"""Which numbers of a sketch candidates are found by, and their frequencies."""
+
 _STARTS = np.array(
     [[[1 - high, 0, high * (2 * above - 1)], [0, 1 - wide, wide * (2 * left - 1)]] for high, above, wide, left in CROPS]
 )
@@ -209,13 +219,65 @@ def _agreements(words, found, image, enough, places, signs, order, starts, fine,
             continue
         for place in range(len(order)):
             source = places[edits, place]
-            level = np.int64(words[query, source // 16] >> np.uint64(8 * (source // 2 % 8) + 4 * (1 - source % 2))) & 15
-            picture[order[place] // side, order[place] % side] = (2 * level - 15) * signs[edits, place]
-            level = np.int64(words[sketch, place // 16] >> np.uint64(8 * (place // 2 % 8) + 4 * (1 - place % 2))) & 15
-            other[order[place] // side, order[place] % side] = 2 * level - 15
+            picture[order[place] // side, order[place] % side] = _level(words, query, source) * signs[edits, place]
+            other[order[place] // side, order[place] % side] = _level(words, sketch, place)
         picture[0, 0] = other[0, 0] = 0
+        # the crop lies in the picture as it was before it was flipped
+        start = starts[crop].copy()
+        if edits & UPSIDE_DOWN:
+            start[0, 2] *= -1
+        if edits & MIRRORED:
+            start[1, 2] *= -1
         agreements[number] = alignment.agreement(
-            np.dot(np.dot(coarse, other), coarse.T), np.dot(np.dot(fine, picture), fine.T), starts[crop]
+            np.dot(np.dot(coarse, other), coarse.T), np.dot(np.dot(fine, picture), fine.T), start
         )
         settled = agreements[number] >= enough
     return agreements
+
+
+@numba.njit(nogil=True, cache=True)
+def _resembling(words, found, least, places, signs, order, down, right):
+    """Which candidates correlate in all frequencies, bool (candidates,)."""
+    kept, own = np.zeros(len(found), np.bool_), np.zeros(len(order))
+    for number in range(len(found)):
+        query, sketch, edits, crop = found[number]
+        former = found[number - 1]
+        if number == 0 or query != former[0] or edits != former[2] or crop != former[3]:
+            levels = _levels_of(words, query, order, down, right, crop)
+            for place in range(len(order)):
+                own[place] = levels[places[edits, place]] * signs[edits, place]
+        kept[number] = _correlation(own, words, sketch) >= least
+    return kept
+
+
+@numba.njit(nogil=True, cache=True)
+def _levels_of(words, sketch, order, down, right, crop):
+    """The numbers of a sketch or of a crop of it, whole numbers as float64 (numbers,)."""
+    levels, square = np.zeros(len(order)), np.zeros((down.shape[1], down.shape[1]))
+    for place in range(1, len(order)):
+        levels[place] = _level(words, sketch, place)
+        square[order[place] // len(square), order[place] % len(square)] = levels[place]
+    if crop:
+        square = np.dot(np.dot(down[crop], square), right[crop].T)
+        for place in range(1, len(order)):
+            levels[place] = np.rint(square[order[place] // len(square), order[place] % len(square)] * (4 / EXACT**2))
+    return levels
+
+
+@numba.njit(nogil=True, cache=True)
+def _correlation(own, words, sketch):
+    """The correlation of whole numbers, of which the first is 0, with a sketch."""
+    total = length = other_length = 0.0
+    for place in range(1, len(own)):
+        theirs = _level(words, sketch, place)
+        total += own[place] * theirs
+        length += own[place] * own[place]
+        other_length += theirs * theirs
+    return total / np.sqrt(length * other_length) if length * other_length else 0.0
+
+
+@numba.njit(nogil=True, cache=True)
+def _level(words, sketch, place):
+    """A number of a sketch, from its words."""
+    half = np.int64(words[sketch, place // 16] >> np.uint64(8 * (place // 2 % 8) + 4 * (1 - place % 2))) & 15
+    return 2 * half - 15
