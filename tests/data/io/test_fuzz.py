@@ -39,6 +39,7 @@ def test_the_same_seed_spoils_the_same_bytes():
     assert fuzzing.spoiled(content, random.Random("1/1")) != fuzzing.spoiled(content, random.Random("1/2"))
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 def test_ten_thousand_spoilt_files():
     found = fuzz.watched(10_000, seed=1)
