@@ -4,6 +4,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,8 @@ from PIL import Image
 
 from archives_made import write_dicom
 from headwater.data import integrity
+from headwater.planning.overview import overview
+from headwater.planning.status import status
 from headwater.reporting import prose
 from headwater.stages.compare import compare
 from headwater.stages.examine import examine
@@ -20,6 +23,7 @@ from headwater.stages.ledger import ledger
 from headwater.stages.predict import predict
 from headwater.stages.prepare import prepare
 from headwater.stages.report import report
+from headwater.study import config as study_config
 from headwater.study import lineage
 from headwater.study.grid import Grid
 from headwater.study.tracking import Tracking
@@ -77,17 +81,22 @@ def damaged(folder: Path, files: list[Path]) -> None:
 
 def grid(folder: Path) -> Grid:
     """Two sources with random starts on the archive."""
+    return study_config.load(config(folder)).grid()
+
+
+def config(folder: Path) -> dict[str, Any]:
+    """The config of that grid."""
     options = {"table": TABLE, "file": "path", "patient": "MRN", "labels": ["Fracture"]}
-    ours = {"name": "ours", "kind": {"name": "own_folder", "options": options}, "folder": str(folder)}
-    return Grid(
-        archives=({**ours, "size": 32, "rejects": 0.2},),
-        reductions={"everything": "everything"},
-        sources=({"name": "random", "backbone": BACKBONE}, {"name": "other", "backbone": BACKBONE}),
-        datasets=({"name": "ours", "archive": "ours"},),
-        recipes=({"name": "finetune", "training": LENGTH},),
-        seeds=(0, 1),
-        comparing={"reference": "random", "resamples": 200, "fewest_positive": 2},
-    )
+    kind = {"name": "own_folder", **options}
+    return {
+        "archives": {"ours": {"kind": kind, "folder": str(folder), "size": 32, "rejects": 0.2}},
+        "sources": {"random": {"backbone": BACKBONE}, "other": {"backbone": BACKBONE}},
+        "datasets": {"ours": {"archive": "ours"}},
+        "recipes": {"finetune": {"training": LENGTH}},
+        "seeds": [0, 1],
+        "comparison": {"reference": "random", "resamples": 1000, "fewest_positive": 2},
+        "compute": {"device": "cpu"},
+    }
 
 
 def run(laid_out: Grid, results: Path, *, tracking: Tracking) -> None:
@@ -155,6 +164,9 @@ def test_no_patient_is_named_outside_the_private_files(tmp_path, monkeypatch, ca
             "own_folder", folder, workers=0, page=results / "doctor.html",
             options=json.dumps(grid(folder).archive("ours").kind.options),
         )  # fmt: skip
+    Path("config.json").write_text(json.dumps(config(folder)))
+    overview(Path("config.json"))
+    status(Path("config.json"), html=results / "status.html")
     said = "".join(capfd.readouterr())
     files = [file for file in results.rglob("*") if file.is_file() and not file.is_symlink()]
     naming = {str(file.relative_to(results)) for file in files if SECRET.search(content(file))}
@@ -164,7 +176,15 @@ def test_no_patient_is_named_outside_the_private_files(tmp_path, monkeypatch, ca
     assert not SECRET.search(said), SECRET.findall(said)
     # what was searched is there: a page, the curves of three trackers, and the kinds of what cannot be read
     names = {file.name for file in files}
-    assert {"index.html", "provenance.json", "metrics.csv", "ledger.csv", "summary.txt", "doctor.html"} <= names
+    assert {
+        "index.html",
+        "provenance.json",
+        "metrics.csv",
+        "ledger.csv",
+        "summary.txt",
+        "doctor.html",
+        "status.html",
+    } <= names
     assert [file for file in files if file.suffix == ".wandb" and "offline-run" in str(file)]
     page = (results / "report" / "index.html").read_text()
     assert "Unreadable images: 4: is not there (2); " in page and "ours: rejected: is not there (2)" in said
