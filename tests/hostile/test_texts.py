@@ -23,7 +23,7 @@ from headwater.core.errors import UserError
 from headwater.reporting import drawing, formatting
 from headwater.reporting.page import one_table
 from headwater.reporting.printed_table import PrintedTable, plain
-from texts_made import ACCEPTED, ALIKE, REFUSED
+from texts_made import ACCEPTED, ALIKE, REFUSED, drawn
 
 each = pytest.mark.parametrize("label", ACCEPTED, ids=ascii)
 any_text = st.text(st.characters(codec="utf-8"), max_size=30)
@@ -209,7 +209,7 @@ def test_latex_letters_that_pdflatex_lacks_are_set_apart():
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="pdflatex is not installed")
 def test_pdflatex_prints_all_labels(tmp_path):
     # an array of one column, where a label may follow the end of a row
-    rows = "\\\\\n".join(formatting._chosen(label) for label in ACCEPTED)
+    rows = "\\\\\n".join(formatting._chosen(label) for label in (*ACCEPTED, *drawn(200)))
     source = f"{DEFINED}\\begin{{document}}\\begin{{tabular}}{{l}}{rows}\\end{{tabular}}\\end{{document}}"
     (tmp_path / "all.tex").write_text(f"\\documentclass{{article}}{source}", encoding="utf-8")
     call = ["pdflatex", "-draftmode", "-halt-on-error", "-interaction=nonstopmode", "all.tex"]

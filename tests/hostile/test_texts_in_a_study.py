@@ -28,7 +28,7 @@ from headwater.study import text_checks
 from headwater.study.leaks import Excuse, Leaks
 from predictions_made import cohort
 from test_texts import Words
-from texts_made import ACCEPTED, ALIKE, REFUSED
+from texts_made import ACCEPTED, ALIKE, REFUSED, drawn
 from workflow_made import small_config, snakemake
 
 COLUMNS = [label for label in ACCEPTED if label != "split"]
@@ -317,10 +317,11 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 @pytest.mark.skipif(not CHROMIUM, reason="no chromium is installed")
 def test_a_browser_runs_nothing_of_the_page(reported, tmp_path):
     page = tmp_path / "page.html"
-    labels = ["<img src=x onerror='document.title=1'>", "<script>document.title=1</script>"]
+    labels = ["<img src=x onerror='document.title=1'>", "<script>document.title=1</script>", *drawn(200)]
     page.write_text(as_html(Page(title="safe", summary=labels, parts=[("x", pd.DataFrame({"Label": labels}))])))
     for file, title in ((page, "safe"), (reported / "index.html", "headwater: sources compared")):
         call = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", file.resolve().as_uri()]
         seen = subprocess.run(call, capture_output=True, text=True, timeout=300, cwd=tmp_path).stdout
         assert f"<title>{title}</title>" in seen
+        assert file != page or set(labels) <= set(Words(seen).cells)
     assert set(SHOWN) <= set(Words(seen).cells)

@@ -1,5 +1,9 @@
 """Text that breaks what was not written for it: labels that a study shows as they are, and labels that it refuses."""
 
+import random
+import string
+
+from headwater.core import characters
 from headwater.core.characters import LONGEST
 
 ACCEPTED = (
@@ -95,3 +99,24 @@ ALIKE = (
     ("STRASSE", "straße"),
 )
 """Pairs of labels that a reader takes for the same."""
+
+
+def drawn(count: int, *, seed: int = 0) -> list[str]:
+    """Labels by chance that a config may have: marks of every syntax, and letters of several alphabets."""
+    draw = random.Random(seed)
+    alphabets = [
+        string.punctuation * 2 + string.ascii_letters + string.digits + " ",
+        "àßÉñçŠžĘı½µ°±",
+        "αβΩЖя",
+        "结節한",
+        "עא",
+        "🫁",
+    ]
+    labels: list[str] = []
+    while len(labels) < count:
+        weights = [12, 2, 1, 1, 1, 1]
+        letters = (draw.choice(draw.choices(alphabets, weights)[0]) for _ in range(draw.randint(1, 30)))
+        label = "".join(letters).strip()
+        if label and not characters.flaw(label):
+            labels.append(label)
+    return labels
