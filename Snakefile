@@ -39,6 +39,7 @@ onstart:
     try:
         copy = session.begin(GRAPH, content=config, local=workflow.local_exec, session=name)
     except UserError as error:
+        LAST_WORD.after_a_failure()
         sys.exit(f"headwater: {error}")
     # what Snakemake would give to jobs on a cluster: these files and options; the copy includes them
     workflow.config_settings.configfiles = []

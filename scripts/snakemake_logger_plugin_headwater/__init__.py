@@ -44,7 +44,7 @@ class LogHandler(LogHandlerBase):
         return "params" in {trigger.item_to_choice() for trigger in self.workflow.rerun_triggers}
 
     def after_a_failure(self) -> None:
-        """Have no last word: Snakemake has told which job failed, and its exit code says that one did."""
+        """Have no last word: what failed has been told, and the exit code says so."""
         self.spoken = True
 
     def before_the_first_job(self) -> None:

@@ -182,7 +182,7 @@ def test_an_offline_run_of_wandb_tells_the_curves_and_nothing_of_the_machine(tmp
         one.log(13, {"validation/auroc": 0.75})
         one.summary({"kept": 13})
         raise SystemExit(143)
-    (file,) = folder.rglob("run-*.wandb")
+    file = of_wandb(folder)
     entries = inspected(file)
     (run,) = [entry["run"] for entry in entries if entry["type"] == "run"]
     assert run["run_id"] == RECORD.digest and run["run_group"] == "d/s" and run["job_type"] == "finetune"
@@ -224,7 +224,16 @@ def attempted(folder, *, first, last, saved):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     words = [sys.executable, "-c", ATTEMPT, str(folder), str(first), str(last), str(saved)]
     assert subprocess.run(words, env=environment, check=False).returncode == 143
-    return next(folder.rglob("run-*.wandb"))
+    return of_wandb(folder)
+
+
+def of_wandb(folder):
+    """The file of a run, once it is there: W&B's writer is another process."""
+    until = time.monotonic() + PATIENCE
+    while not (found := list(folder.rglob("run-*.wandb"))):
+        assert time.monotonic() < until, "W&B has written no file"
+        time.sleep(0.1)
+    return found[0]
 
 
 def test_an_offline_run_that_is_resumed_is_one_whole_run(tmp_path, home):
@@ -247,7 +256,7 @@ def test_an_offline_run_that_is_resumed_is_one_whole_run(tmp_path, home):
 
 
 def inspected(file):
-    """What W&B's own reader finds in the file of a run, once the file has its end: W&B's writer is another process."""
+    """What W&B's own reader finds in the file of a run, once the file has its end."""
     command = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json", str(file)]
     until = time.monotonic() + PATIENCE
     while True:
