@@ -28,7 +28,7 @@ CHECKS = {
 
 HOOK = """
 import atexit, importlib.abc, importlib.machinery, os, sys, time
-CHECKS, FOLDER, SPENT = {checks!r}, {folder!r}, [0.0]
+CHECKS, FOLDER, SPENT = {checks!r}, {folder!r}, {{}}
 
 def timed(function):
     def measured(*given, **named):
@@ -36,7 +36,7 @@ def timed(function):
         try:
             return function(*given, **named)
         finally:
-            SPENT[0] += time.thread_time() - since
+            SPENT[os.getpid()] = SPENT.get(os.getpid(), 0.0) + time.thread_time() - since
     return measured
 
 class Finder(importlib.abc.MetaPathFinder):
@@ -56,10 +56,17 @@ class Finder(importlib.abc.MetaPathFinder):
 sys.meta_path.insert(0, Finder())
 
 def tell():
-    if SPENT[0]:
+    # a forked process has its parent's record, too
+    if spent := SPENT.pop(os.getpid(), 0.0):
         with open(os.path.join(FOLDER, f"{{os.getpid()}}"), "a") as file:
-            print(SPENT[0], file=file)
+            print(spent, file=file)
 
+def leave(code, leave=os._exit):
+    tell()
+    leave(code)
+
+# stages that succeed leave at once, before Python's own end
+os._exit = leave
 atexit.register(tell)
 """
 """What every Python process of the command runs first: it times the checks, and writes what they took at its end."""

@@ -32,6 +32,8 @@ def test_checks_of_all_processes_are_counted(benchmark, tmp_path):
     read = READ.format(scripts=str(ROOT / "scripts"), cases=str(made.cases), images=str(made.images))
     once, whole = benchmark.measured([sys.executable, "-c", read])
     assert 0 < once < whole
+    left = benchmark.measured([sys.executable, "-c", f"{read}\nimport os\nos._exit(0)"])
+    assert 0 < left[0] < left[1]
     several = f"import subprocess, sys\nfor _ in range(3): subprocess.run([sys.executable, '-c', {read!r}], check=True)"
     assert benchmark.measured([sys.executable, "-c", several])[0] > once
     assert benchmark.measured([sys.executable, "-c", "pass"])[0] == 0
