@@ -176,7 +176,7 @@ def one_line(verb: Callable[[], object], capfd: pytest.CaptureFixture[str]) -> s
 
 
 @contextmanager
-def disk(folder: Path, *, size: str = "16m") -> Iterator[Path]:
+def disk(folder: Path, *, size: str = "64m") -> Iterator[Path]:
     """A small disk in memory."""
     folder.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "fault", folder], capture_output=True)
@@ -267,11 +267,11 @@ FLIPS = [12, pytest.param(300, marks=pytest.mark.soak)]
 
 
 @pytest.mark.parametrize("flips", FLIPS)
-@pytest.mark.parametrize(("verb", "file"), [("compare", "predictions.parquet"), ("reduce", "cases.parquet")])
+@pytest.mark.parametrize(("verb", "file"), [("compare", "chest/**/predictions.parquet"), ("reduce", "cases.parquet")])
 def test_a_flipped_bit_in_a_table(verb: str, file: str, flips: int, given: Path, usual: Callable, tmp_path: Path):
     damaged = tmp_path / "given"
     subprocess.run(["cp", "-r", "--reflink=auto", given, damaged], check=True)
-    victim = next(damaged.rglob(file))
+    victim = next(damaged.glob(file))
     chance, whole = random.Random(flips), victim.read_bytes()
     refused = 0
     for number in range(flips):
@@ -283,7 +283,7 @@ def test_a_flipped_bit_in_a_table(verb: str, file: str, flips: int, given: Path,
             assert contents(VERBS[verb](damaged, out)) == usual(verb)
         except UserError as refusal:
             refused += 1
-            assert file in str(refusal) and "\n" not in str(refusal)
+            assert victim.name in str(refusal) and "\n" not in str(refusal)
             assert not left(out)
     assert refused > flips / 2
     victim.write_bytes(whole)

@@ -2,8 +2,10 @@
 
 import os
 import pickle
+import struct
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -17,6 +19,12 @@ from headwater.core.locks import NoLocksError, try_lock
 from headwater.training.ddp import World, any_rank
 
 SECONDS_BETWEEN_TRIES = 1.0
+
+DAMAGED = (
+    *(OSError, RuntimeError, EOFError, LookupError, TypeError, ValueError, AttributeError),
+    *(pickle.UnpicklingError, struct.error, zipfile.BadZipFile),
+)
+"""What torch, pickle and zipfile raise on a damaged file, depending on where it is damaged."""
 
 PROBE_BYTES = 1 << 20
 """How many bytes are written to find out why torch could not write: too many to fit on a full disk."""
@@ -42,11 +50,11 @@ def load(progress: Path, *, identity: str) -> dict[str, Any] | None:
     if not progress.exists():
         return None
     try:
+        _refuse_changed(progress)
         # on the CPU, so that a training can resume on another device; weights_only, so that no code in the file runs
         contents = torch.load(progress, map_location="cpu", weights_only=True)
         saved_identity = contents.pop("identity")
-    # a damaged file makes torch and pickle raise any of these, depending on where it is damaged
-    except (OSError, RuntimeError, EOFError, LookupError, TypeError, AttributeError, pickle.UnpicklingError) as error:
+    except DAMAGED as error:
         raise UserError(
             f"training checkpoint is corrupt or truncated ({type(error).__name__})",
             file=progress,
@@ -56,6 +64,13 @@ def load(progress: Path, *, identity: str) -> dict[str, Any] | None:
         print_once(f"{progress}: belongs to another training (other settings or data); starting from the first step")
         return None
     return contents
+
+
+def _refuse_changed(progress: Path) -> None:
+    """Compare the entries of a checkpoint with their checksums, which torch writes but does not read."""
+    with zipfile.ZipFile(progress) as archive:
+        if (entry := archive.testzip()) is not None:
+            raise zipfile.BadZipFile(f"{entry} has changed since it was written")
 
 
 def forget(progress: Path) -> None:
