@@ -3,9 +3,10 @@
     python benchmarks/integrity.py [--images 25000] [--size 64] [--backbone timm/resnet18]
     python benchmarks/integrity.py --command make demo
 
-The first scores so many images with a network, as `predict` does, without a GPU; the second runs any command. Seconds
-are those of the processors: of all checks in all Python processes of the command, by their thread's clock, and of the
-command with all its processes. Fingerprints that provenance records are counted, too, so the share is an upper bound.
+The first scores the test and validation splits of an archive of so many images, two fifths of them, as `predict` does,
+without a GPU; the second runs any command. Seconds are those of the processors: of all checks in all Python processes
+of the command, by their thread's clock, and of the command with all its processes. Fingerprints that provenance
+records are counted, too, so the share is an upper bound.
 """
 
 import argparse
@@ -111,7 +112,7 @@ def measured(command: list[str]) -> tuple[float, float]:
 
 
 def predicted(*, images: int, size: int, backbone: str) -> tuple[float, float]:
-    """The same of scoring the test split of an archive made in code of so many images, most of them of training."""
+    """The same of scoring the test and validation splits of an archive made in code of so many images."""
     with tempfile.TemporaryDirectory() as folder:
         given = {"paths": [str(ROOT / "scripts"), str(ROOT / "tests")], "folder": folder, "backbone": backbone}
         code = [PREDICT.format(**given, images=images, size=size, fit=fit) for fit in (True, False)]

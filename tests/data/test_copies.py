@@ -190,7 +190,7 @@ def test_candidates_resemble_each_other_as_the_edited_and_cropped_sketch_does(ed
     square = np.zeros(sketches.LENGTH)
     square[sketches.ORDER] = one
     cropped = copies.NARROWED[0][crop] @ square.reshape(sketches.SIDE, -1) @ copies.NARROWED[1][crop].T
-    cropped = np.rint(cropped.ravel()[sketches.ORDER] * (4 / copies.EXACT**2))
+    cropped = np.rint(cropped.ravel()[sketches.ORDER] * copies.FINER)
     changed = (cropped if crop else one.astype(float))[PLACES[edits]] * SIGNS[edits]
     changed[0] = 0
     agreement = changed @ other / np.linalg.norm(changed) / np.linalg.norm(other)

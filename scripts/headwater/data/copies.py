@@ -39,10 +39,13 @@ CROPS = (*_CENTRAL, *_CORNERS, *_ABOVE_OR_BELOW, *_ON_ONE_SIDE)
 """Crops that are looked for: the lost share of the height, how much of it above, and the same of the width."""
 
 WHOLLY = 0.45
-"""Correlation of candidates in all frequencies, at least: it costs a hundredth of an alignment."""
+"""Correlation of candidates in all frequencies, at least; the others are not aligned."""
 
 EXACT = 2**10
 """Crops are computed in whole numbers, in units of this share, so that rounding is the same everywhere."""
+
+FINER = 4 / EXACT**2
+"""What takes these to whole numbers again: finer than the levels of a sketch, as signs near zero matter."""
 
 WORDS = ("mirrored", "upside down", "turned by 90 degrees", "inverted")
 
@@ -143,8 +146,8 @@ def _queries(full: np.ndarray, inner: np.ndarray) -> Iterator[tuple[np.ndarray, 
 
 
 def _levels(numbers: np.ndarray) -> np.ndarray:
-    """Numbers of a cropped sketch as int8; finer than the levels of a sketch, as signs near zero matter."""
-    return np.clip(np.rint(numbers * (4 / EXACT**2)), -127, 127).astype(np.int8)
+    """Numbers of a cropped sketch as int8."""
+    return np.clip(np.rint(numbers * FINER), -127, 127).astype(np.int8)
 
 
 def _same(words: np.ndarray, image: np.ndarray, found: np.ndarray) -> np.ndarray:
@@ -260,7 +263,7 @@ def _levels_of(words, sketch, order, down, right, crop):
     if crop:
         square = np.dot(np.dot(down[crop], square), right[crop].T)
         for place in range(1, len(order)):
-            levels[place] = np.rint(square[order[place] // len(square), order[place] % len(square)] * (4 / EXACT**2))
+            levels[place] = np.rint(square[order[place] // len(square), order[place] % len(square)] * FINER)
     return levels
 
 

@@ -54,7 +54,8 @@ class Alike:
     def edited(self, cases: np.ndarray, others: np.ndarray) -> list[str]:
         """What was done to one of each two cases to make the other of it, such as "mirrored"; mostly nothing."""
         both = self.hash_of[self.numbers[np.stack([cases, others], axis=1)]]
-        edits = dict(zip(map(tuple, self.pairs.tolist()), self.edits.tolist(), strict=True))
+        some = self.edits > 0
+        edits = dict(zip(map(tuple, self.pairs[some].tolist()), self.edits[some].tolist(), strict=True))
         return [copies.in_words(edits.get(tuple(pair), 0)) for pair in np.sort(both, axis=1).tolist()]
 
 

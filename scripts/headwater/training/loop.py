@@ -40,10 +40,12 @@ class Learner(nn.Module):
 
     def views(self, images: Tensor, keys: Tensor) -> list[Tensor]:
         """Augmented views of uint8 images (batch, channels, h, w), determined by the cases' random keys (batch,)."""
+        # there are no views that fit every method
         raise NotImplementedError
 
     def forward(self, views: list[Tensor], targets: Tensor) -> Tensor:
         """The mean loss over the cases of the batch, so that the mean over ranks is the loss of the whole batch."""
+        # nor a loss
         raise NotImplementedError
 
     def parameter_groups(self, training: Training) -> list[dict]:

@@ -117,9 +117,8 @@ def read_cases(folder: Path, options: Options) -> pd.DataFrame:
         nameless, remedy = f"an image of it {also} ({int(twice.sum())} such images)", "keep each image in one of them"
         raise UserError(f"{case} {also}", file=test, remedy=remedy, nameless=nameless)
     names = {"case": targets["case"], "patient": targets["case"]}
-    listed = (targets.loc[targets["split"] == split, "case"] + ".dicom" for split in SPLIT_FILES)
-    spelt = (in_one_folder(folder / split, names) for split, names in zip(SPLIT_FILES, listed, strict=True))
-    file = [f"{split}/{name}" for split, names in zip(SPLIT_FILES, spelt, strict=True) for name in names]
+    listed = {split: targets.loc[targets["split"] == split, "case"] + ".dicom" for split in SPLIT_FILES}
+    file = [f"{split}/{name}" for split in listed for name in in_one_folder(folder / split, listed[split])]
     unknown = {"study": "", "site": "", "sex": "", "age": np.nan, "view": ""}
     readings = targets[list(CARD.labels)].astype("float32").add_prefix(TARGET)
     return pd.concat([pd.DataFrame({**names, "file": file, "split": targets["split"], **unknown}), readings], axis=1)
