@@ -36,6 +36,13 @@ def config(*, steps: int = 150, pretraining: int = 40, **compute: object) -> dic
     return small
 
 
+def witnessed(folder: Path, *, pause: float = 0.0) -> dict[str, str]:
+    """The environment in which the trainings of a folder note their steps, and wait so many seconds after each."""
+    paths = [str(Path(__file__).parent / "witness"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    told = {"PYTHONPATH": os.pathsep.join(paths), "WITNESS": str(folder / "witness.csv"), "PAUSE": str(pause)}
+    return environment() | told
+
+
 def rule_of(comment: str) -> str:
     """The rule or group that the plugin writes into a job's comment."""
     return comment.removeprefix("rule_").partition("_")[0]
@@ -101,7 +108,7 @@ class Grid:
         self.process = subprocess.Popen(
             self.command(*arguments),
             cwd=self.folder,
-            env=environment() | self._witnessed(),
+            env=witnessed(self.folder),
             stdout=told,
             stderr=told,
             start_new_session=True,
@@ -133,10 +140,6 @@ class Grid:
         subprocess.run(
             self.command("--unlock"), cwd=self.folder, env=environment(), check=True, capture_output=True, timeout=120
         )
-
-    def _witnessed(self) -> dict[str, str]:
-        paths = [str(Path(__file__).parent / "witness"), *filter(None, [os.environ.get("PYTHONPATH")])]
-        return {"PYTHONPATH": os.pathsep.join(paths), "WITNESS": str(self.folder / "witness.csv")}
 
     def running(self) -> list[Job]:
         """The grid's jobs that run now."""

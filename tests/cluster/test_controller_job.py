@@ -10,32 +10,29 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+import yaml
+from grids import config, witnessed
 
 from headwater.cluster import controller_lock, waiting
 from headwater.cluster.schedulers import slurm
 from headwater.cluster.snakemake_log import SnakemakeLog
 from headwater.cluster.watchdog import Watchdog
-from workflow_made import ROOT, environment, small_config, snakemake
+from workflow_made import ROOT
 
 pytestmark = pytest.mark.cluster
 
 DOOR = [sys.executable, str(ROOT / "scripts" / "submit.py")]
 TABLE = Path("results/report/significance.csv")
-STEPS = 2500
+PAUSE = 0.6
+"""Seconds that a training waits after each step: it outlasts the controller's time, and the machine stays free."""
 QUICK = "--slurm-init-seconds-before-status-checks 2 --latency-wait 10 --slurm-jobname-prefix controlled"
-
-
-def config() -> dict:
-    """The small grid on CPUs, with trainings that outlast the controller's time."""
-    small = small_config()
-    small["recipes"]["finetune"]["training"]["steps"] = STEPS
-    small["compute"] = {"device": "cpu"}
-    return small
 
 
 def submit(folder: Path, *words: str) -> str:
     """What submit.py says."""
-    process = subprocess.run([*DOOR, *words], cwd=folder, env=environment(), capture_output=True, text=True)
+    process = subprocess.run(
+        [*DOOR, *words], cwd=folder, env=witnessed(folder, pause=PAUSE), capture_output=True, text=True
+    )
     assert process.returncode == 0, process.stdout + process.stderr
     return process.stdout
 
@@ -60,26 +57,22 @@ def starts_of(job: str) -> list[str]:
 
 
 @pytest.mark.usefixtures("cluster")
-def test_the_controller_outlives_its_own_time(tmp_path: Path):
-    by_slurm, local = tmp_path / "slurm", tmp_path / "local"
-    by_slurm.mkdir()
-    local.mkdir()
-    snakemake(local, config=config(), timeout=1500)
-    (by_slurm / "config.yaml").write_text((local / "config.yaml").read_text())
-    said = submit(by_slurm, "start", "--config", "config.yaml", "--minutes", "2", "--look", "10", "--snakemake", QUICK)
+def test_the_controller_outlives_its_own_time(tmp_path: Path, undisturbed: bytes):
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config()))
+    said = submit(tmp_path, "start", "--config", "config.yaml", "--minutes", "2", "--look", "10", "--snakemake", QUICK)
     [job] = re.findall(r"job (\d+)", said)
     try:
-        assert f"job {job}: " in submit(by_slurm, "status")
+        assert f"job {job}: " in submit(tmp_path, "status")
         until(lambda: not waiting.answered(slurm.alive, job), seconds=1500)
     finally:
-        ended = submit(by_slurm, "logs", "--lines", "300")
+        ended = submit(tmp_path, "logs", "--lines", "300")
         if waiting.answered(slurm.alive, job):
-            submit(by_slurm, "cancel")
+            submit(tmp_path, "cancel")
     until(lambda: starts_of(job)[-1:] == ["COMPLETED"], seconds=30)
     assert starts_of(job).count("REQUEUED") >= 2, ended
-    assert (by_slurm / TABLE).read_bytes() == (local / TABLE).read_bytes()
-    assert controller_lock.read(by_slurm) is None
-    assert_one_at_a_time(by_slurm / "results" / "progress" / "leases.jsonl")
+    assert (tmp_path / TABLE).read_bytes() == undisturbed
+    assert controller_lock.read(tmp_path) is None
+    assert_one_at_a_time(tmp_path / "results" / "progress" / "leases.jsonl")
 
 
 def assert_one_at_a_time(record: Path) -> None:

@@ -1,7 +1,8 @@
 """Notes each step of a training as it is taken: Python reads this by itself where PYTHONPATH names its folder.
 
 One line a step goes to the file that WITNESS names: time, run, SLURM job, process, step. It is what a campaign holds
-against the leases and SLURM's accounts, for a training that is killed cannot say how far it came.
+against the leases and SLURM's accounts, for a training that is killed cannot say how far it came. PAUSE is how many
+seconds to wait after each step, so that a training lasts without keeping the machine busy.
 """
 
 import importlib.util
@@ -38,12 +39,14 @@ def noted(learn: Callable) -> Callable:
     """The same step, and a line about it from the first rank."""
     run = Path(sys.argv[sys.argv.index("--progress") + 1]).stem
     who = f"{run},{os.environ.get('SLURM_JOB_ID', '')},{os.getpid()}"
+    pause = float(os.environ.get("PAUSE", 0))
     handle = os.open(os.environ["WITNESS"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
 
     def learn_and_tell(state: object, *arguments: object, **more: object) -> object:
         loss = learn(state, *arguments, **more)
         if state.world.first:
             os.write(handle, f"{time.time():.3f},{who},{state.step}\n".encode())
+        time.sleep(pause)
         return loss
 
     return learn_and_tell
