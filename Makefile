@@ -41,7 +41,8 @@ demo: $(READY)
 	snakemake
 
 # a file's tests share what is made for them, so they stay together; tests/conftest.py puts the longest first
-TESTS := python -m pytest --dist loadfile --no-loadscope-reorder --durations 15
+# one thread each: two would fight for the cores that the other tests have
+TESTS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python -m pytest --dist loadfile --no-loadscope-reorder --durations 15
 
 test: $(READY)
 	$(TESTS) -n 2

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import yaml
 
+import warm
 import workflow_made
 from headwater import cli
 from headwater.study.config import Config, load
@@ -79,8 +80,8 @@ def shown(command: Command) -> str:
 
 def program(words: list[str]) -> list[str]:
     """What starts `headwater` with these words, whether or not it is installed."""
-    module, function = PROJECT["project"]["scripts"]["headwater"].split(":")
-    return [sys.executable, "-c", f"from {module} import {function}; {function}()", *words]
+    module, _ = PROJECT["project"]["scripts"]["headwater"].split(":")
+    return [warm.python(), "-m", module, *words]
 
 
 def environment() -> dict[str, str]:
@@ -109,9 +110,9 @@ def check(command: Command) -> None:
         assert not rest or rest[0].startswith("-") or rest[0] in cli.COMMANDS, f"headwater has no {rest[0]}"
         assert options_used(rest) <= options(*program(path)) | {"--help"}, shown(command)
     elif first == "snakemake":
-        assert options_used(rest) <= options(sys.executable, "-m", "snakemake"), shown(command)
+        assert options_used(rest) <= options(warm.python(), "-m", "snakemake"), shown(command)
     elif first == "python":
-        assert options_used(rest) <= options(sys.executable, str(ROOT / rest[0])), shown(command)
+        assert options_used(rest) <= options(warm.python(), str(ROOT / rest[0])), shown(command)
     elif first == "make":
         targets = subprocess.run(["make", "-n", *rest], capture_output=True, text=True, cwd=ROOT)
         assert targets.returncode == 0, f"{shown(command)}\n{targets.stderr}"
@@ -181,7 +182,7 @@ def checkout(tmp_path_factory) -> Path:
 def run(text: str, folder: Path, *, codes: tuple[int, ...]) -> str:
     """Run a command line in a folder, whatever it says of /data and /weights there; its output."""
     first, *rest = shlex.split(re.sub(r"(?<=[ :])/(data|weights)\b", rf"{folder}/\1", text))
-    words = program(rest) if first == "headwater" else [sys.executable, "-m", first, *rest, "--cores", "1"]
+    words = program(rest) if first == "headwater" else [warm.python(), "-m", first, *rest, "--cores", "1"]
     process = subprocess.run(words, cwd=folder, capture_output=True, text=True, env=environment())
     assert process.returncode in codes, f"{text} ended with {process.returncode}:\n{process.stdout}{process.stderr}"
     return process.stdout + process.stderr

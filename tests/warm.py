@@ -29,6 +29,7 @@ LIBRARIES = (
     *("timm", "timm.optim", "timm.scheduler", "lightly.loss", "lightly.models.modules", "lightly.models.utils"),
     *("numba", "pandas", "pyarrow.parquet", "scipy.stats", "sklearn.metrics"),
     *("statsmodels.stats.multitest", "statsmodels.stats.proportion"),
+    *("cyclopts", "requests", "pydicom", "nibabel"),
     *("matplotlib.figure", "matplotlib.backends.backend_svg", "PIL.Image", "jinja2", "tqdm", "pydantic", "yaml"),
     *("snakemake.cli", "snakemake.workflow", "snakemake.report.html_reporter", "multiprocessing.spawn"),
 )

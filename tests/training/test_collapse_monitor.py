@@ -215,9 +215,18 @@ class Stopped(fitting.Fitting):
             os.kill(os.getpid(), signal.SIGTERM)
 
 
+@pytest.fixture(scope="module")
+def never_stopped(tmp_path_factory, made, other):
+    """The folder of a training with a probe that ran to its end."""
+    folder = tmp_path_factory.mktemp("never_stopped")
+    chosen(folder, choosing(lr=2e-2), made, other)
+    return folder
+
+
 @pytest.mark.parametrize("at", [7, 24, 29])
-def test_stopped_anywhere_it_chooses_the_same_step_and_writes_the_same_bytes(tmp_path, made, other, monkeypatch, at):
-    chosen(tmp_path / "alone", choosing(lr=2e-2), made, other)
+def test_stopped_anywhere_it_chooses_the_same_step_and_writes_the_same_bytes(
+    tmp_path, made, other, monkeypatch, never_stopped, at
+):
     with monkeypatch.context() as patched:
         Stopped.at = at
         patched.setattr(supervised.fitting, "Fitting", Stopped)
@@ -225,7 +234,7 @@ def test_stopped_anywhere_it_chooses_the_same_step_and_writes_the_same_bytes(tmp
             chosen(tmp_path / "stopped", choosing(lr=2e-2), made, other)
     chosen(tmp_path / "stopped", choosing(lr=2e-2), made, other)
     for file in ("e.safetensors", "history/metrics.csv"):
-        assert (tmp_path / "alone" / file).read_bytes() == (tmp_path / "stopped" / file).read_bytes()
+        assert (never_stopped / file).read_bytes() == (tmp_path / "stopped" / file).read_bytes()
 
 
 def test_the_progress_of_other_cases_of_the_probe_is_left_aside(tmp_path, made, other, capsys):

@@ -13,6 +13,7 @@ from torch import nn
 
 import headwater
 import rounding
+import warm
 from headwater.models import weight_files
 from headwater.study.recipe import Training, Views
 from headwater.study.tracking import Tracking
@@ -121,7 +122,7 @@ def command(what: str, folder: Path, *, ranks: int = 1, double: bool = False) ->
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)] if ranks > 1 else []
     library = os.pathsep.join(str(Path(path).parent) for path in (Path(headwater.__file__).parent, rounding.__file__))
     script = [rounding.__file__, __file__] if double else [__file__]
-    return [sys.executable, *torchrun, *script, what, str(folder)], {**os.environ, "PYTHONPATH": library}
+    return [warm.python(), *torchrun, *script, what, str(folder)], {**os.environ, "PYTHONPATH": library}
 
 
 def several(folder: Path, world: ddp.World) -> None:

@@ -168,13 +168,16 @@ def test_the_twins_are_planned_as_the_whole_study(tmp_path):
 
 
 def reduced() -> dict:
-    """The twins' study on two of its archives, with one seed and few steps."""
+    """The twins' study on two smaller ones of its archives, with three sources, one seed and few steps."""
     study = yaml.safe_load((CONFIGS / TWINS).read_text())
-    study["seeds"] = [0]
+    study["seeds"], study["controls"] = [0], {}
+    del study["sources"]["photographs_dino"]
+    for name, cases in (("mimic_cxr", 700), ("padchest", 500)):
+        study["archives"][name]["twin"]["cases"] = cases
     study["datasets"] = {name: study["datasets"][name] for name in ("mimic_cxr", "padchest")}
     study["comparison"] |= {"resamples": 1000, "subsets": {}}
     for one in (*study["sources"].values(), *study["recipes"].values()):
-        one.get("training", {}).update(steps=20, warmup_steps=2)
+        one.get("training", {}).update(steps=8, batch=16, warmup_steps=2)
     return study
 
 

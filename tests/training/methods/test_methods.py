@@ -80,7 +80,7 @@ DOOR = Path(__file__).parents[3] / "scripts" / "pretrain.py"
 
 
 def source(method, *, backbone=None, steps=30, options=None, **training):
-    chosen = {"steps": steps, "batch": 16, "lr": 2e-3, **training}
+    chosen = {"steps": steps, "batch": 16, "lr": 2e-3, "validations": 2, **training}
     return Source(
         name="made",
         backbone=backbone or FIRST[method],
@@ -149,21 +149,35 @@ def made(corpora, method):
     return corpora[SIDE.get(method, 32)]
 
 
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    """(encoder, loss of every step, its folder) of a pre-training, which several tests look at."""
+    known = {}
+
+    def of(wanted, made):
+        if wanted.digest not in known:
+            folder = tmp_path_factory.mktemp("fitted")
+            known[wanted.digest] = *trained(folder, wanted, made), folder
+        return known[wanted.digest]
+
+    return of
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("method", "backbone"), TAKEN)
-def test_every_method_learns(tmp_path, made, method, backbone):
+def test_every_method_learns(fitted, made, method, backbone):
     wanted = source(method, backbone=backbone, options=STILL.get(method))
     if (method, backbone) in SIMPLER:
         wanted = wanted.model_copy(update={"initialisation": "zero_residual"})
-    _, loss = trained(tmp_path, wanted, made)
+    _, loss, _ = fitted(wanted, made)
     assert loss.index.tolist() == list(range(1, 31))
     assert loss.tail(8).mean() < 0.95 * loss[1:9].mean()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("method", "backbone"), TAKEN)
-def test_every_methods_encoder_changes_and_still_tells_images_apart(tmp_path, made, method, backbone):
-    encoder, _ = trained(tmp_path, source(method, backbone=backbone), made)
+def test_every_methods_encoder_changes_and_still_tells_images_apart(fitted, made, method, backbone):
+    encoder, _, folder = fitted(source(method, backbone=backbone), made)
     untouched = learner(method, backbone=backbone).encoder.tensors()
     assert any(not torch.equal(tensor, untouched[key]) for key, tensor in encoder.tensors().items())
     images = torch.from_numpy(store.read(made.cases, images=made.images).images[:16].copy())
@@ -171,7 +185,7 @@ def test_every_methods_encoder_changes_and_still_tells_images_apart(tmp_path, ma
         features = encoder(images.float().expand(-1, 3, -1, -1) / 255)
     assert features.isfinite().all()
     assert features.std(dim=0).mean() > 1e-3
-    assert (tmp_path / "progress.pt").exists()
+    assert (folder / "progress.pt").exists()
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -273,7 +287,7 @@ def test_supervised_needs_labels(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_one_and_two_ranks_learn_alike(tmp_path, made, method):
-    wanted = source(method, steps=10, **QUIET.get(method, {"lr": 1e-4}))
+    wanted = source(method, steps=6, **QUIET.get(method, {"lr": 1e-4}))
     (tmp_path / "one").mkdir()
     with rounding.in_float64():
         _, one = trained(tmp_path / "one", wanted, made)
@@ -283,5 +297,5 @@ def test_one_and_two_ranks_learn_alike(tmp_path, made, method):
     launch = [warm.python(), "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--"]
     done = subprocess.run([*launch, rounding.__file__, DOOR, *map(str, words)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert len(one) == 10
+    assert len(one) == 6
     np.testing.assert_allclose(one, losses(tmp_path), **rounding.NEAR)
