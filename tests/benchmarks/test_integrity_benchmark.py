@@ -27,6 +27,7 @@ def benchmark():
     return module
 
 
+@pytest.mark.soak
 def test_checks_of_all_processes_are_counted(benchmark, tmp_path):
     made = prepared_made.archive(tmp_path, cases=300)
     read = READ.format(scripts=str(ROOT / "scripts"), cases=str(made.cases), images=str(made.images))

@@ -22,6 +22,7 @@ def leakage():
     del sys.modules["leakage_benchmark"]
 
 
+@pytest.mark.soak
 def test_of_synthetic_pictures_the_usual_edits_are_found_and_no_two_are_confused(leakage):
     table = leakage.detection({"synthetic": leakage.made(6)}, images=6)["synthetic"]
     missed = {"cropped by 20 %", "rotated by 5 degrees"}

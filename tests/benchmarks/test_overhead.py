@@ -63,6 +63,7 @@ def test_what_fails_is_not_timed(overhead, tmp_path):
     assert 0.3 <= spent < 3
 
 
+@pytest.mark.soak
 def test_the_part_before_the_first_step_is_real(overhead, tmp_path):
     ways = overhead.laid_out(tmp_path)
     assert overhead.cpu_seconds(ways["finetune to its first step"], folder=tmp_path) > 0.5

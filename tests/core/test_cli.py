@@ -10,6 +10,7 @@ from typing import Literal
 
 import pytest
 
+import warm
 from headwater import __version__, cli
 from headwater.core.command_line import door
 from headwater.core.errors import UserError
@@ -385,7 +386,7 @@ def test_completion_knows_commands_and_options(shell: str):
 def test_the_old_scripts_are_the_same_commands(script: str, command: str):
     path = ROOT / "scripts" / f"{script}.py"
     environment = {**os.environ, "COLUMNS": "100"}
-    process = subprocess.run([sys.executable, path, "--help"], env=environment, capture_output=True, text=True)
+    process = subprocess.run([warm.python(), path, "--help"], env=environment, capture_output=True, text=True)
     assert process.stdout == headwater(command, "--help").stdout != ""
 
 
