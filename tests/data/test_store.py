@@ -95,6 +95,28 @@ def test_an_array_of_objects_is_refused(made: prepared_made.Made):
         read(made)
 
 
+@pytest.mark.parametrize("content", ["archive", b"PK\x03\x04 and no more"])
+def test_an_archive_of_arrays_in_an_arrays_place_is_refused(made: prepared_made.Made, content: bytes | str):
+    hashes = made.images.with_name("hashes.npy")
+    for file, reads in ((made.images, read), (hashes, hashes_of)):
+        with file.open("wb") as opened:
+            np.savez(opened, np.zeros(3)) if content == "archive" else opened.write(content)
+        with pytest.raises(UserError, match=rf"{file.name}: cannot be read: .*; delete it and run prepare again"):
+            reads(made)
+
+
+def hashes_of(made: prepared_made.Made) -> np.ndarray:
+    return store.read_hashes(made.images.with_name("hashes.npy"), cases=CASES.read(made.cases), table=made.cases)
+
+
+@pytest.mark.parametrize("account", ["[]", "3", "[" * 100_000])
+def test_features_whose_account_is_no_record_are_refused(tmp_path: Path, account: str):
+    np.save(tmp_path / "features.npy", np.zeros((3, 2), np.float16))
+    (tmp_path / "features.json").write_text(account)
+    with pytest.raises(UserError, match=r"features\.json"):
+        store.read_features(tmp_path / "features.npy")
+
+
 def test_changed_hashes_are_refused(made: prepared_made.Made, tmp_path: Path):
     hashes = tmp_path / "hashes.npy"
     np.save(hashes, np.arange(12 * 7, dtype=np.uint64).reshape(12, 7))

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -79,21 +77,3 @@ def test_ctrl_c_saves_says_one_line_and_goes_on_to_the_same_end(tmp_path, capsys
 def test_ctrl_c_ends_a_training_in_its_own_process(tmp_path):
     assert ended(tmp_path, signal.SIGINT, after_row=8) == INTERRUPTED
     assert torch.load(tmp_path / "progress.pt", weights_only=False)
-
-
-def test_ctrl_c_while_a_stage_is_still_imported_is_one_line(tmp_path):
-    # as the doors begin; the sleep stands for the seconds in which torch is loaded
-    door = tmp_path / "finetune.py"
-    door.write_text("from headwater.core.command_line import door\nprint(flush=True)\nimport time; time.sleep(99)\n")
-    process = subprocess.Popen(
-        [sys.executable, str(door)],
-        env={**os.environ, "PYTHONPATH": str(SCRIPTS)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    process.stdout.readline()
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=120)
-    assert process.returncode != 0 and said == "headwater finetune: interrupted\n"

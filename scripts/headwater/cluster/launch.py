@@ -18,6 +18,7 @@ from pathlib import Path
 
 from headwater.cluster import run_lock, schedulers
 from headwater.cluster.schedulers import Scheduler
+from headwater.core import interruption
 from headwater.core.errors import UserError, exit_on_user_error
 
 SIGNALS = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2"
@@ -42,7 +43,7 @@ ANSWER = 60.0
 def main(arguments: list[str] | None = None) -> None:
     """Start the script after `--` as the options say, and exit as it does; exit 2 on a refusal."""
     options, script = _options(sys.argv[1:] if arguments is None else arguments)
-    with exit_on_user_error("launch"):
+    with exit_on_user_error("launch"), interruption.Raised():
         scheduler = schedulers.of_this_job()
         if scheduler and scheduler.can_start_steps():
             sys.exit(_as_step(options, script, scheduler=scheduler))

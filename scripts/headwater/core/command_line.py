@@ -13,6 +13,7 @@ import cyclopts
 import pydantic
 from cyclopts import App, CycloptsError, Parameter, Token
 
+from headwater.core import interruption
 from headwater.core.errors import UserError, did_you_mean, exit_on_user_error
 from headwater.core.records import Record
 from headwater.core.registry import mistakes
@@ -37,16 +38,6 @@ def _leave() -> None:
 atexit.register(_leave)
 
 
-def _tell(kind: type[BaseException], error: BaseException, traceback: types.TracebackType | None) -> None:
-    """Print what ends the process: of Ctrl-C one line, such as while a stage is imported, else the traceback."""
-    if issubclass(kind, KeyboardInterrupt):
-        print(f"headwater {Path(sys.argv[0]).stem}: interrupted", file=sys.stderr, flush=True)
-    else:
-        sys.__excepthook__(kind, error, traceback)
-
-
-sys.excepthook = _tell
-
 # imported modules live until the process ends, and scanning them for garbage takes a quarter of the start-up time; so
 # collections are rare during imports, and a command then freezes what was imported and returns to a usual threshold
 gc.set_threshold(1_000_000, 50, 100)
@@ -65,14 +56,8 @@ def door(function: Callable, arguments: Sequence[str] | None = None) -> None:
     one of its values, `bool` is a flag, a record takes its JSON (or `@file`). The docstring is the help text.
     """
     run(application(function.__name__, default_command=function, version_flags=()), arguments, name=function.__name__)
-    if _is_a_door():
+    if interruption.is_command():
         FINISHED.append(True)
-
-
-def _is_a_door() -> bool:
-    """Whether this process runs one of the scripts beside the library, and so nothing after this command."""
-    script = getattr(sys.modules["__main__"], "__file__", None)
-    return script is not None and Path(script).resolve().parent == Path(__file__).resolve().parents[2]
 
 
 def application(name: str, **settings: typing.Any) -> App:
@@ -96,7 +81,8 @@ def run(app: App, arguments: Sequence[str] | None = None, *, name: str) -> None:
         except CycloptsError as error:
             raise _in_one_line(error) from None
         _set_imports_aside()
-        command(*bound.args, **bound.kwargs)
+        with interruption.Raised():
+            command(*bound.args, **bound.kwargs)
 
 
 def _set_imports_aside() -> None:

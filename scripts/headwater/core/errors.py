@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from headwater.core.characters import visible
+from headwater.core.interruption import INTERRUPTED
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """Error numbers of a full disk and an exhausted quota."""
@@ -17,9 +18,6 @@ FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 """Error numbers of a file or folder that may not be read or written."""
 
 MORE_MEMORY = "ask for more (mem_mb of the rule), or for smaller images or batches"
-
-INTERRUPTED = 130
-"""A shell's exit code for a command ended by Ctrl-C."""
 
 OF_THE_FILE = (
     *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP),

@@ -55,5 +55,13 @@ def read_json(path: Path) -> Any:
     """The content of a JSON file."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"cannot be read: {error}", file=path) from None
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """The content of a JSON file that holds names and their values."""
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise UserError("holds no names and values", file=path, remedy="delete it and run the rule that makes it again")
+    return content

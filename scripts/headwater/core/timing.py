@@ -32,10 +32,10 @@ def _seconds_before(file: Path, identity: str) -> float:
     """Seconds of earlier, interrupted attempts with this identity."""
     if not identity or not file.is_file():
         return 0.0
-    record = files.read_json(file)
-    return record["seconds"] if record["identity"] == identity and not record["finished"] else 0.0
+    record = files.read_record(file)
+    return record.get("seconds", 0.0) if record.get("identity") == identity and not record.get("finished") else 0.0
 
 
 def seconds(file: Path) -> float | None:
     """The seconds recorded in a file; None if it is absent, as for jobs by older versions."""
-    return files.read_json(file)["seconds"] if file.is_file() else None
+    return files.read_record(file).get("seconds") if file.is_file() else None

@@ -4,12 +4,13 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from tokenize import TokenError
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
 
 from headwater.core.errors import UNNAMED, UserError, check_memory
-from headwater.core.files import read_json
+from headwater.core.files import read_record
 from headwater.core.fingerprints import NOT_RECORDED, sha256
 from headwater.core.progress import bar
 from headwater.data import dropping, tables
@@ -47,8 +48,8 @@ REJECTS = tables.Table(
 """Images that could not be read, and why."""
 
 
-BROKEN = (OSError, ValueError, EOFError, SyntaxError, TypeError, TokenError)
-"""What NumPy raises for a file whose header, a line of Python, is damaged."""
+BROKEN = (OSError, ValueError, EOFError, SyntaxError, TypeError, TokenError, BadZipFile)
+"""What NumPy raises for a file whose header, a line of Python, is damaged, or which it takes for a .npz."""
 
 PIECE = 1000
 """Images that are looked at together when all are checked."""
@@ -235,7 +236,7 @@ def read_features(path: Path, *, cases: Path | None = None, count: int | None = 
         thing = f"holds features of {len(features)} images, but the train split has {count}"
         raise UserError(thing, file=path, remedy="delete it and run embed again")
     account = path.with_suffix(".json")
-    recorded = read_json(account) if account.is_file() else {}
+    recorded = read_record(account) if account.is_file() else {}
     if recorded.get("features", NOT_RECORDED) not in (NOT_RECORDED, sha256(path)):
         thing = f"has changed since {account} was written with it ({recorded['features'][:12]})"
         raise UserError(thing, file=path, remedy="delete both and run embed again")
@@ -248,7 +249,10 @@ def read_features(path: Path, *, cases: Path | None = None, count: int | None = 
 def _array(path: Path, *, by: str, mapped: bool = True) -> np.ndarray:
     """The array of a file that the rule `by` writes, memory-mapped unless it is small."""
     try:
-        return np.load(path, mmap_mode="r" if mapped else None)
+        array = np.load(path, mmap_mode="r" if mapped else None)
+        if not isinstance(array, np.ndarray):
+            raise ValueError("it is an archive of arrays (.npz)")
+        return array
     except BROKEN as error:
         check_memory(error)
         raise UserError(f"cannot be read: {error}", file=path, remedy=f"delete it and run {by} again") from None

@@ -139,7 +139,7 @@ def _words_in(row: dict[str, Any], columns: list[str]) -> set[str]:
 
 def _by_name(report: Report, file: Path, name: str) -> Number:
     """A number of numbers.json: of a pair, of a source, or of a label with all sources."""
-    numbers = core_files.read_json(file)
+    numbers = core_files.read_record(file)
     if name not in numbers:
         raise UserError(f"there is no number called {name!r}", file=file, remedy=did_you_mean(name, numbers))
     # the longest prefix first, since that of a label is also one of its sources and pairs

@@ -147,7 +147,7 @@ def _fit(report: Report, file: Path, run: Any) -> list[Node]:
     if not file.is_file():
         report.checked[file] = GONE
         return [Node(f"fit: {file}: {GONE}")]
-    fit = core_files.read_json(file)
+    fit = core_files.read_record(file)
     archive = report.grid.dataset(run.dataset).archive
     recorded = {"model": run.model, "split": run.split, "cases": report.record["cases"].get(archive, NOT_RECORDED)}
     # products of earlier versions may lack a fingerprint, which then cannot be compared
