@@ -3,7 +3,9 @@
 Both grids have their axes along (x, y, z), to the right, the front and the head, and share their centre.
 """
 
+import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +13,15 @@ from scipy.sparse import csr_array
 
 Sides = tuple[int, int, int]
 Lengths = tuple[float, float, float]
+
+DENSE = -500
+"""Hounsfield units between air, and lungs and bowel gas that lie inside of a patient, and tissue."""
+
+MARGIN = 10.0
+"""Millimetres that are kept around a patient in a CT."""
+
+ROUNDING = 1e-3
+"""Relative difference of spacings that counts as none: headers round them."""
 
 
 class Grids(NamedTuple):
@@ -49,8 +60,7 @@ class Grids(NamedTuple):
     def masks_to_source(self, labels: np.ndarray) -> np.ndarray:
         """A label map uint8 (*prepared space) on the source's grid, as `to_source` takes the outputs of a network."""
         whole = np.zeros(self.source_shape, np.uint8)
-        filters = self._filters(to_source=True, smooth=False)
-        whole[self._box] = labels if self._same else _majority(labels, filters)
+        whole[self._box] = labels if self._same else _majority(labels, self._filters(to_source=True, smooth=False))
         return whole
 
     @property
@@ -70,12 +80,58 @@ class Grids(NamedTuple):
         return [_filter(old[0], new[0], step=new[1] / old[1], smooth=smooth) for old, new in pairs]
 
 
-def at_spacing(kept: Sides, *, source_spacing: Lengths, spacing: Lengths) -> Sides:
-    """The sides of the grid of a spacing that covers so many voxels of another."""
-    lengths = zip(kept, source_spacing, spacing, strict=True)
-    return tuple(max(1, round(many * old / new)) for many, old, new in lengths)
+def sampled(values: np.ndarray, sides: Sides) -> np.ndarray:
+    """A volume (x, y, z) stretched to these sides: float32."""
+    return _along_axes(
+        values, [_filter(old, new, step=old / new, smooth=True) for old, new in zip(values.shape, sides, strict=True)]
+    )
 
 
+def box_of(inside: np.ndarray) -> tuple[slice, ...]:
+    """The smallest box around all voxels of a mask (x, y, z); the whole if there is none."""
+    box = []
+    for axis in range(3):
+        hit = np.flatnonzero(inside.any(axis=tuple({0, 1, 2} - {axis})))
+        box.append(slice(int(hit[0]), int(hit[-1]) + 1) if len(hit) else slice(0, inside.shape[axis]))
+    return tuple(box)
+
+
+def body(values: np.ndarray, *, spacing: Lengths, hounsfield: bool) -> tuple[Sides, Sides]:
+    """(first voxel, number of voxels) along each axis of the box that a patient fills in a volume (x, y, z).
+
+    In Hounsfield units what is denser than `DENSE`, with a margin; else all above the lowest value, as noise in the air
+    cannot be told from tissue.
+    """
+    box = box_of(values > (DENSE if hounsfield else values.min()))
+    margins = [int(np.ceil(MARGIN / length)) if hounsfield else 0 for length in spacing]
+    first = tuple(max(0, part.start - margin) for part, margin in zip(box, margins, strict=True))
+    ends = zip(box, margins, values.shape, strict=True)
+    last = tuple(min(side, part.stop + margin) for part, margin, side in ends)
+    return first, tuple(end - begin for begin, end in zip(first, last, strict=True))
+
+
+def grids(values: np.ndarray, *, spacing: Lengths, wanted: Lengths | None, hounsfield: bool) -> Grids:
+    """The grids of a volume (x, y, z): the kept box, and the prepared grid of the wanted spacing, or of its own."""
+    crop, kept = body(values, spacing=spacing, hounsfield=hounsfield)
+    pairs = zip(spacing, wanted or spacing, strict=True)
+    new = tuple(own if abs(own / asked - 1) < ROUNDING else asked for own, asked in pairs)
+    shape = tuple(
+        many if length == own else max(1, round(many * own / length))
+        for many, own, length in zip(kept, spacing, new, strict=True)
+    )
+    return Grids(values.shape, spacing, crop, kept, shape, new)
+
+
+def dice(labels: np.ndarray, reference: np.ndarray, *, structures: int) -> list[float]:
+    """Dice of each structure of a label map with that of a reference; NaN where the reference has none of it."""
+    both = np.bincount(labels[labels == reference], minlength=structures + 1)[1 : structures + 1]
+    ours, theirs = (
+        np.bincount(one.ravel(), minlength=structures + 1)[1 : structures + 1] for one in (labels, reference)
+    )
+    return [2 * hit / (a + b) if b else math.nan for hit, a, b in zip(both, ours, theirs, strict=True)]
+
+
+@lru_cache(maxsize=512)
 def _filter(old: int, new: int, *, step: float, smooth: bool) -> csr_array:
     """Weights float32 (new, old): linear interpolation, with `smooth` over as many old voxels as a new one covers."""
     width = max(1.0, step) if smooth else 1.0

@@ -17,6 +17,9 @@ Side = Annotated[int, Field(ge=8)]
 
 Millimetres = Annotated[float, Field(gt=0)]
 
+SOFT_TISSUE = "chest"
+"""The default window of an archive that is told to hold Hounsfield units."""
+
 
 class Twin(Record):
     """A synthetic archive in the byte layout of a real one."""
@@ -140,9 +143,12 @@ class Dataset(Record):
 
 def usual_window(archive: Archive) -> str:
     """The default window of an archive; "" for one without Hounsfield units."""
-    if archive.kind.name not in registry.names("datasets"):
+    kind = archive.kind
+    if kind.name not in registry.names("datasets"):
         return ""
-    return registry.constant("datasets", archive.kind.name, "CARD.window", default="")
+    option = registry.option("datasets", kind.name, means="hounsfield")
+    told = SOFT_TISSUE if option and kind.options.get(option) is True else ""
+    return registry.constant("datasets", kind.name, "CARD.window", default="") or told
 
 
 def window_of(archive: Archive) -> Window | None:

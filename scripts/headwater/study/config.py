@@ -11,7 +11,7 @@ from pydantic import Field
 from headwater.core import registry
 from headwater.core.errors import UserError, together
 from headwater.core.records import Choice, Record
-from headwater.study import checks, comparison_checks, crops, idle_keys, target_checks, text_checks
+from headwater.study import checks, comparison_checks, crops, idle_keys, target_checks, text_checks, volume_checks
 from headwater.study import source_matrix as source_grids
 from headwater.study.archive import Archive, Dataset, seen_of
 from headwater.study.comparison import Comparing
@@ -33,7 +33,7 @@ UNWRITTEN = ("name", "control", "of", "seen")
 """Fields of records that are filled in from other parts of the config; no config sets them."""
 
 
-CHECKS = (text_checks, checks, target_checks, comparison_checks, idle_keys)
+CHECKS = (text_checks, checks, target_checks, comparison_checks, idle_keys, volume_checks)
 
 
 class Config(Record):
