@@ -33,6 +33,9 @@ FILE = "dataset.json"
 
 ENDINGS = (".nii.gz", ".nii")
 
+BESIDE = ("labels*/*", "imagesTs/*")
+"""Masks, and the volumes of the challenge's test set, whose masks are not published."""
+
 BACKGROUND = 0
 
 
