@@ -24,7 +24,8 @@ from headwater.planning import outdated, preflight
 from headwater.study import config as study_config, lineage, paths
 from headwater.study.archive import ndim_of
 from headwater.study.compute import Processes
-from headwater.study.job_graph import PREPARED_BY, JobGraph
+from headwater.study.job_graph import JobGraph
+from headwater.study.rules import PREPARED_BY
 
 try:
     content = config if workflow.is_main_process else config_copy.in_job(config)

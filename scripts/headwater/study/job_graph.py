@@ -16,11 +16,8 @@ from headwater.study.archive import Archive, ndim_of, seen_of
 from headwater.study.config import Config
 from headwater.study.grid import Grid, Run
 from headwater.study.paths import Paths
-from headwater.study.rules import NAMES, TABLES, flat, job_logs, rules
+from headwater.study.rules import NAMES, PREPARED_BY, TABLES, flat, job_logs, rules
 from headwater.study.source import Source
-
-PREPARED_BY = {2: "prepare", 3: "prepare_volumes"}
-"""The rule that prepares an archive, by the dimensions of its images."""
 
 Inputs = dict[str, str | list[str]]
 """The input files of a job, by their names in its command."""
@@ -101,9 +98,7 @@ class JobGraph:
         origin = [self.paths.twin(self.grid.images_of(archive))] if record.twin else self.label_files(record)
         return {"origin": origin}
 
-    def prepare_volumes(self, archive: str) -> Inputs:
-        """The same, of volumes."""
-        return self.prepare(archive)
+    prepare_volumes = prepare
 
     def relabel(self, archive: str) -> Inputs:
         """The same, and cases and rejects of the archive whose images it uses."""

@@ -12,6 +12,9 @@ TABLES = {
 }
 """The tables made from all runs of a dataset, by the rule that makes them."""
 
+PREPARED_BY = {2: "prepare", 3: "prepare_volumes"}
+"""The rule that prepares an archive, by the dimensions of its images."""
+
 NAMES = {"": "comparisons", "examined": "provenance"}
 """Names of tables in commands, where they are not the suffix of the file."""
 

@@ -20,7 +20,10 @@ from headwater.data.tables import TARGET
 CARD = Card(
     title="Medical Segmentation Decathlon",
     licence="CC BY-SA 4.0",
-    citation="Antonelli M, Reinke A, Bakas S, et al. The Medical Segmentation Decathlon. Nat Commun 2022; 13: 4128.",
+    citation=(
+        "Antonelli M, Reinke A, Bakas S, et al. The Medical Segmentation Decathlon. "
+        "Nature Communications 2022; 13: 4128."
+    ),
     url="http://medicaldecathlon.com",
     modality="MRI",
     task="multilabel",
