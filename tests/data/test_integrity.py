@@ -31,7 +31,7 @@ from headwater.data.integrity_checks.findings import SEVERITIES, Examination, as
 from headwater.data.integrity_checks.images import problems
 
 CASES = 40
-TWINS = registry.names("twins")
+TWINS = [name for name in registry.names("twins") if registry.load("datasets", name).CARD.ndim == 2]
 """Archives with a table of images and a file for each; those of CT have tests of their own below."""
 ROOT = Path(__file__).parents[2]
 Rows = list[list[str]]

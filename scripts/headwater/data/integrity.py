@@ -6,9 +6,10 @@ appear only in the file that `--list` names.
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pandas as pd
 
@@ -18,8 +19,9 @@ from headwater.core.destinations import as_csv
 from headwater.core.errors import UserError
 from headwater.core.page import Page, as_html, as_text
 from headwater.core.records import Choice, Record
-from headwater.data import image_sample, twin_folder
-from headwater.data.datasets import pixel_options
+from headwater.data import image_sample, twin_folder, volume_sample
+from headwater.data.datasets import pixel_options, structures_of
+from headwater.data.image_sample import Specimen
 from headwater.data.index import CATALOGUE
 from headwater.data.integrity_checks.catalogue import check_catalogue, without_beside
 from headwater.data.integrity_checks.findings import SEVERITIES, STRANGE, Examination, Finding
@@ -33,6 +35,7 @@ from headwater.data.integrity_checks.images import (
     ranges,
 )
 from headwater.data.integrity_checks.sheets import check_sheets
+from headwater.data.tables import TARGET
 
 OPTIONS_EXAMPLE = """for example '{"uncertain": "positive"}'"""
 
@@ -120,16 +123,31 @@ def examine(archive: str, folder: Path, *, options: Record, sample: int = 200, w
         there = there and without_beside(there, listing, beside=getattr(plugin, "BESIDE", ()))
         there = there and as_listed(there, listing, folder=folder)
         expected = {"cases": stamp["cases"]} if stamp and isinstance(stamp.get("cases"), int) else plugin.CARD.expected
+        # whether a mask has a structure is known when volumes are prepared
+        unknown = [TARGET + name for name in structures_of(plugin, folder, options)]
+        catalogue = catalogue.drop(columns=unknown, errors="ignore")
         check_catalogue(examination, catalogue, listing, there, expected=expected, twin=bool(stamp), card=plugin.CARD)
     pool = candidates(catalogue, there)
     rows = [pool[position] for position in image_sample.spread(len(pool), sample=sample)] if pool else []
     how, sampled = pixel_options(plugin, options), [row["file"] for row in rows]
-    specimens = image_sample.examined(rows, archive=archive, folder=folder, how=how, workers=workers) if rows else []
+    specimens, described = _specimens(rows, archive=archive, folder=folder, options=options, workers=workers)
     examination.findings += problems(specimens, files=sampled)
     examination.findings += ranges(specimens, bits=how.get("bits", getattr(plugin, "BITS", "guessed")), files=sampled)
     examination.findings += duplicates(specimens, rows) if catalogue is not None else []
-    examination.seen += descriptions(specimens, many=len(pool))
+    examination.seen += described(specimens, many=len(pool))
     return examination
+
+
+def _specimens(
+    rows: list[dict[str, Any]], *, archive: str, folder: Path, options: Record, workers: int
+) -> tuple[list[Specimen], Callable[..., Iterator[str]]]:
+    """The specimens of a sample of an archive, and what describes them."""
+    plugin, where = registry.load("datasets", archive), {"archive": archive, "folder": folder, "workers": workers}
+    if plugin.CARD.ndim == 3:
+        chosen = options.model_dump()
+        return (volume_sample.examined(rows, options=chosen, **where) if rows else []), volume_sample.descriptions
+    how = pixel_options(plugin, options)
+    return (image_sample.examined(rows, how=how, **where) if rows else []), descriptions
 
 
 BY_CATALOGUE = "counts, splits, labels, sex, age, projections, which images are listed, identical images"
