@@ -1,7 +1,7 @@
 """An archive of images as its publisher lays it out, and a dataset made of it."""
 
 import os
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -9,7 +9,13 @@ from headwater.core import registry
 from headwater.core.records import Choice, Record
 from headwater.study import target
 from headwater.study.ct_windows import Window
+from headwater.study.intensity import Intensity
 from headwater.study.target import Target
+
+Side = Annotated[int, Field(ge=8)]
+"""Pixels or voxels along one axis."""
+
+Millimetres = Annotated[float, Field(gt=0)]
 
 
 class Twin(Record):
@@ -37,8 +43,10 @@ class Archive(Record):
     """Another archive whose prepared images and splits are used; only the labels are read again, with own options."""
     projections: tuple[str, ...] = ()
     """Projections to include, in the archive's own spelling, such as [PA, AP]; empty means all."""
-    size: int = Field(224, ge=8)
-    """Width and height of the prepared images in pixels, as in the published study; small findings need more."""
+    size: Side | tuple[Side, Side, Side] = 224
+    """Width and height of the prepared images in pixels, as in the published study; small findings need more. Of
+    volumes the sides of the patch in voxels that networks see: [160, 160, 64] from right to left, back to front and
+    feet to head, or one number for a cube."""
     resize: Literal["pad", "squash"] = "pad"
     """Keep the aspect ratio and pad, or stretch to a square as the published study does."""
     validation: float = Field(0.1, gt=0, lt=0.5)
@@ -52,14 +60,25 @@ class Archive(Record):
     """Refuse official splits that share a patient; `false` leaves them to the ledger, where each needs an excuse."""
     rejects: float = Field(0.01, ge=0, le=1)
     """Largest share of cases that may be unreadable before `prepare` stops."""
+    spacing: Literal["native", "median"] | tuple[Millimetres, Millimetres, Millimetres] = "native"
+    """Millimetres between the voxels of prepared volumes: those of each file, the median of the training split, or
+    three numbers, from right to left, back to front and feet to head."""
     window: Window | None = Field(None, exclude=True)
     """Window in which trainings see a CT archive: `lung`, `chest` (soft tissue), `abdomen`, `angiography`, `bone`,
     `brain`, `{centre: 40, width: 400}` in Hounsfield units, or `slice`, each slice from its lowest to its highest
     value; by default the archive's own. Another window repeats trainings, but prepares nothing again."""
+    intensity: Intensity | None = Field(None, exclude=True)
+    """How trainings see volumes without Hounsfield units: `zscore`, the default, or `{percentiles: [0.5, 99.5]}`.
+    Another choice repeats trainings, but prepares nothing again."""
     made_from: tuple[str, ...] = Field((), exclude=True)
     """Origins of its images besides those on its card, such as [lits]: overlaps that no file can show."""
     twin: Twin | None = None
     """Make a synthetic archive at `folder` first."""
+
+    @property
+    def patch(self) -> tuple[int, int, int]:
+        """The sides of the patch of volumes in voxels."""
+        return (self.size,) * 3 if isinstance(self.size, int) else self.size
 
     @property
     def numbering(self) -> str:
@@ -90,8 +109,8 @@ class Dataset(Record):
     targets: dict[str, Target] = {}
     """In place of `labels` and `task`: several things that each network is asked side by side, by names of your choice,
     each with its own labels and head. The loss is the mean over them; each has a macro, exploratory."""
-    seen: Window | None = None
-    """Window of images in Hounsfield units; filled in from the archive's `window`."""
+    seen: Window | Intensity | None = None
+    """How Hounsfield units or volumes are shown; filled in from the archive's `window` or `intensity`."""
 
     @property
     def asked(self) -> dict[str, Target]:
@@ -130,3 +149,16 @@ def window_of(archive: Archive) -> Window | None:
     """The window of an archive, set or default; none for one without Hounsfield units."""
     usual = usual_window(archive)
     return (archive.window or Window.model_validate(usual)) if usual else None
+
+
+def ndim_of(archive: Archive) -> int:
+    """Dimensions of an archive's images: 2 for pictures and slices, 3 for volumes."""
+    known = archive.kind.name in registry.names("datasets")
+    return registry.constant("datasets", archive.kind.name, "CARD.ndim", default=2) if known else 2
+
+
+def seen_of(archive: Archive) -> Window | Intensity | None:
+    """How networks see an archive: by a window, volumes without Hounsfield units by their intensity, else as it is."""
+    if (window := window_of(archive)) or ndim_of(archive) == 2:
+        return window
+    return archive.intensity or Intensity(zscore=True)

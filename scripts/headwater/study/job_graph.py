@@ -12,7 +12,7 @@ from itertools import chain
 from typing import Any, Literal
 
 from headwater.study import shared_labels
-from headwater.study.archive import Archive, window_of
+from headwater.study.archive import Archive, seen_of
 from headwater.study.config import Config
 from headwater.study.grid import Grid, Run
 from headwater.study.paths import Paths
@@ -235,8 +235,8 @@ class JobGraph:
         return self.paths.images(self.grid.images_of(archive))
 
     def looking_at(self, archive: str, source: str) -> Source:
-        """The record of a source that sees an archive's images through the archive's window."""
-        return self.grid.source(source).model_copy(update={"seen": window_of(self.grid.archive(archive))})
+        """The record of a source that sees an archive's images as the archive's window or intensity shows them."""
+        return self.grid.source(source).model_copy(update={"seen": seen_of(self.grid.archive(archive))})
 
     def size_of_encoder(self, source: str) -> int:
         """The image size that a source's network is built for: its corpus's, or the largest of the datasets'."""

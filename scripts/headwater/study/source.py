@@ -9,6 +9,7 @@ from headwater.core.records import Choice, Record
 from headwater.study import initialisation
 from headwater.study.compute import Processes
 from headwater.study.ct_windows import Window
+from headwater.study.intensity import Intensity
 from headwater.study.recipe import Training, Views
 
 
@@ -54,8 +55,8 @@ class Probe(Record):
     """Temperature of the votes: each has the weight e to the power of cosine / temperature (Wu et al. 2018)."""
     images: int = Field(4000, ge=10)
     """Largest number of images of either split; more are thinned evenly."""
-    seen: Window | None = None
-    """Window of images in Hounsfield units; filled in from the archive's `window`."""
+    seen: Window | Intensity | None = None
+    """How Hounsfield units or volumes are shown; filled in from the archive's `window` or `intensity`."""
 
 
 class Source(Record):
@@ -97,8 +98,8 @@ class Source(Record):
     """The kind of control, if it is one; filled in from `controls`."""
     of: str | None = None
     """The source of which this is a control."""
-    seen: Window | None = None
-    """Window of a corpus in Hounsfield units; filled in from the archive's `window`."""
+    seen: Window | Intensity | None = None
+    """How a corpus of Hounsfield units or volumes is shown; filled in from the archive's `window` or `intensity`."""
 
     @property
     def original(self) -> "Source":
