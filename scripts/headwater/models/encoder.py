@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from headwater.core import registry
 from headwater.core.errors import UserError
+from headwater.models.orientation import OURS, turned, turned_back
 
 NO_WEIGHTS = ("num_batches_tracked", "relative_position_index")
 """Suffixes of buffers that are not weights (counters and index tables), so a checkpoint need not have them."""
@@ -22,7 +23,7 @@ class Encoder(nn.Module):
     """A backbone with its input normalisation; `width` features per image, and for many backbones maps of features.
 
     Side lengths must be a multiple of `multiple`; None means that only `size` fits. Images have 2 or 3 `dimensions`
-    and `colours` channels.
+    and `colours` channels. Volumes are turned to the `orientation` of the backbone's weights, and maps turned back.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Encoder(nn.Module):
         std: tuple[float, ...],
         dimensions: int,
         colours: int,
+        orientation: str = OURS,
     ):
         super().__init__()
         self.backbone = backbone
@@ -45,10 +47,12 @@ class Encoder(nn.Module):
         self.normalisation = (tuple(mean), tuple(std))
         self.dimensions = dimensions
         self.colours = colours
+        self.orientation = orientation
         # not persistent: a weights file has them in its metadata, so that its tensors are those of the backbone alone
         self.register_buffer("mean", _per_colour(mean, colours, "mean"), persistent=False)
         self.register_buffer("std", _per_colour(std, colours, "std"), persistent=False)
-        self.width = self._measured_width()
+        # networks of volumes, of which even a small one takes seconds, say how many features they give
+        self.width = backbone.pyramid[-1][0] if hasattr(backbone, "pyramid") else self._measured_width()
 
     def forward(self, images: Tensor) -> Tensor:
         """Features (batch, width) of float images in [0, 1]: (batch, colours, height, width) or (..., x, y, z)."""
@@ -58,14 +62,16 @@ class Encoder(nn.Module):
         """Maps of features (batch, widths[i], *space / strides[i]) of float images, the finest first."""
         of_library = getattr(self._library, "levels", None)
         normalised = self.normalised(images)
-        return of_library(self.backbone, normalised) if of_library else self.backbone.levels(normalised)
+        levels = of_library(self.backbone, normalised) if of_library else self.backbone.levels(normalised)
+        return [turned_back(level, self.orientation) for level in levels]
 
     def outlined(self, levels: Sequence[Tensor]) -> Tensor:
         """What the backbone's own decoder makes of its levels: (batch, outline_width, *space)."""
         if self.outline_width is None:
             raise UserError(f"{self.name} has no decoder of its own", remedy="choose another backbone")
         try:
-            return self.backbone.outlined(levels)
+            outlined = self.backbone.outlined([turned(level, self.orientation) for level in levels])
+            return turned_back(outlined, self.orientation)
         except ValueError as error:
             # instance norms have nothing to compare at a single position, to which a small volume shrinks
             raise UserError(
@@ -103,14 +109,14 @@ class Encoder(nn.Module):
         return registry.load("backbones", self.name.partition("/")[0])
 
     def normalised(self, images: Tensor) -> Tensor:
-        """Images in [0, 1] normalised as the weights expect; refuses slices for volumes, and volumes for slices."""
+        """Images normalised, and volumes turned, as the weights expect; refuses slices for volumes, and the reverse."""
         if images.ndim != self.dimensions + 2:
             raise UserError(
                 f"{self.name} takes images of {self.dimensions} dimensions, not {images.ndim - 2}",
                 remedy="choose another backbone",
             )
         sides = [1] * self.dimensions
-        return (images - self.mean.view(1, -1, *sides)) / self.std.view(1, -1, *sides)
+        return turned((images - self.mean.view(1, -1, *sides)) / self.std.view(1, -1, *sides), self.orientation)
 
     def twin(self) -> "Encoder":
         """A copy with the same weights."""
@@ -175,6 +181,7 @@ class Encoder(nn.Module):
             "size": json.dumps(self.size),
             "mean": json.dumps(self.normalisation[0]),
             "std": json.dumps(self.normalisation[1]),
+            **({"orientation": self.orientation} if self.orientation != OURS else {}),
         }
 
     def sides(self, side: float) -> int:
@@ -190,7 +197,7 @@ class Encoder(nn.Module):
 
     def _measured_width(self) -> int:
         """The number of features, measured on an empty image."""
-        # volumes as small as possible, because a large one takes seconds
+        # volumes as small as possible
         space = self.space if self.dimensions == 2 or self.multiple is None else (self.least,) * self.dimensions
         # in evaluation, so that BatchNorm's running statistics do not see the empty image
         self.eval()
@@ -213,6 +220,7 @@ def draw(
     std: tuple[float, ...],
     seed: int,
     zero_residual: bool = False,
+    orientation: str = OURS,
 ) -> Encoder:
     """An encoder with random weights from `seed`; the global random state is unchanged."""
     library, _, model = name.partition("/")
@@ -223,7 +231,8 @@ def draw(
             create = module.create_zero_residual if zero_residual else module.create
             backbone, multiple = create(model, size=size)
         images = {"dimensions": getattr(module, "DIMENSIONS", 2), "colours": getattr(module, "COLOURS", 3)}
-        return Encoder(backbone, name=name, size=size, multiple=multiple, mean=mean, std=std, **images)
+        normalised = {"mean": mean, "std": std, "orientation": orientation}
+        return Encoder(backbone, name=name, size=size, multiple=multiple, **normalised, **images)
     except ImportError as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"{name} needs a library that is not installed: {reason}", remedy="run make setup") from None
@@ -243,7 +252,7 @@ def restore(
             remedy="delete it and run its rule again",
         )
     mean, std = normalisation(metadata, file=file)
-    encoder = draw(name, size=size, mean=mean, std=std, seed=0)
+    encoder = draw(name, size=size, mean=mean, std=std, seed=0, orientation=metadata.get("orientation", OURS))
     return encoder, encoder.fill(tensors, file=file)
 
 

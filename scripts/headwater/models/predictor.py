@@ -10,6 +10,7 @@ from headwater.core.errors import UserError
 from headwater.core.fingerprints import NOT_RECORDED, sha256
 from headwater.models import task_set
 from headwater.models.encoder import Size, draw, normalisation, size_in
+from headwater.models.orientation import OURS
 from headwater.models.task_network import Outputs, TaskNetwork
 from headwater.models.task_set import TaskSet
 from headwater.models.weight_files import load_weights
@@ -67,7 +68,8 @@ def read(run: Run, model: Path) -> Predictor:
     mean, std = normalisation(metadata, file=model)
     size = size_in(metadata)
     tasks = task_set.read(metadata, unnamed=run.dataset.task)
-    encoder = draw(run.source.backbone, size=size, mean=mean, std=std, seed=0)
+    orientation = metadata.get("orientation", OURS)
+    encoder = draw(run.source.backbone, size=size, mean=mean, std=std, seed=0, orientation=orientation)
     network = TaskNetwork(encoder, tasks=tasks, seeds=dict.fromkeys(tasks.tasks, 0))
     different = network.state_dict().keys() ^ tensors.keys()
     if different:

@@ -21,7 +21,7 @@ A plug-in defines
                                                    features do not depend on, and only outlining uses
     FOOTNOTE: text (optional)                      how its networks differ from those whose weights are published
 For volumes, `create` takes one side or three. Networks may have
-    levels(images), pyramid                        as above
+    levels(images), pyramid                        as above; the last level has as many channels as there are features
     outlined(levels) -> Tensor, outline_width: int their own decoder's output (batch, outline_width, *space), and its
                                                    channels
     least: int                                     the smallest side that they take, if not the multiple
@@ -32,7 +32,7 @@ import importlib.util
 import re
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from headwater.core import registry
 from headwater.core.errors import UserError, did_you_mean
@@ -93,13 +93,13 @@ def build(
     mean: tuple[float, ...],
     std: tuple[float, ...],
     seed: int,
-    zero_residual: bool = False,
+    **further: Any,
 ) -> "Encoder":
     """The encoder with this backbone, such as `timm/resnet50`, and random weights from `seed`.
 
-    With `zero_residual` each residual branch starts at zero.
+    With `zero_residual` each residual branch starts at zero; `orientation` is that of volumes for its weights.
     """
     check(name)
     from headwater.models.encoder import draw
 
-    return draw(name, size=size, mean=mean, std=std, seed=seed, zero_residual=zero_residual)
+    return draw(name, size=size, mean=mean, std=std, seed=seed, **further)
