@@ -19,6 +19,7 @@ VOLUMES = [
     ("monai/segresnet_ds_small", (8, 8, 16), (1, 2, 4)),
     ("monai/unet_small", (16, 8, 24), (2, 4, 4)),
     ("monai/dynunet_small", (16, 8, 24), (1, 2, 4)),
+    ("nnunet/resenc_test", (16, 8, 24), (1, 2, 4)),
     ("monai/resnet_small", (33, 32, 40), (2, 4, 8, 16, 32)),
     ("vit3d/test_patch8", (24, 8, 16), (8,)),
 ]

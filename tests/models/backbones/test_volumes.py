@@ -125,7 +125,7 @@ def test_an_encoder_of_volumes_comes_back_with_its_three_sides():
         assert torch.equal(encoder(volume), again.eval()(volume))
 
 
-@pytest.mark.parametrize("library", ["monai", "vit3d", "stu_net", "genesis"])
+@pytest.mark.parametrize("library", ["monai", "vit3d", "stu_net", "genesis", "nnunet"])
 def test_every_start_says_how_it_is_drawn(library):
     for model in backbones.models(library):
         assert "as" not in initialisation.named(f"{library}/{model}", residual=None).split()

@@ -111,7 +111,23 @@ def dino_3d_teacher(tensors):
     return {"teacher": prefixed(own, "backbone.") | beside}
 
 
+def nnssl(tensors):
+    """Each convolution and norm a second time in order, and the whole encoder once more within the decoder."""
+    again = respelt(tensors, (r"\.conv\.(weight|bias)$", r".all_modules.0.\1"), (r"\.norm\.", ".all_modules.1."))
+    twice = tensors | again
+    within = {f"decoder.{key}": tensor for key, tensor in twice.items() if key.startswith("encoder.")}
+    plan = {"architecture_plans": {"arch_class_name": "ResEncL"}, "key_to_encoder": "encoder.stages"}
+    beside = {"decoder.seg_layers.0.weight": torch.rand(1, 8, 1, 1, 1)}
+    return {"network_weights": twice | within | beside, "nnssl_adaptation_plan": plan}
+
+
+def nnssl_encoder(tensors):
+    return {"network_weights": respelt(kept(tensors, ("decoder.",)), (r"^encoder\.", ""))}
+
+
 PUBLISHED = [
+    ("nnssl", "nnunet/resenc_test", 8, nnssl),
+    ("nnssl", "nnunet/resenc_test", 8, nnssl_encoder),
     ("medicalnet", "monai/resnet_small", 32, medicalnet),
     ("models_genesis", "genesis/unet", 8, models_genesis),
     ("monai_swin_unetr_ssl", "monai/swin_unetr_12", 32, swin_of_5050),
@@ -143,7 +159,7 @@ def test_every_tensor_of_a_published_file_finds_its_place(tmp_path, layout, back
         and not report["unexpected"]
         and not report["shape_mismatched"]
     )
-    whole = publish not in (swin_of_5050, voco, ct_fm, ct_fm_bare)
+    whole = publish not in (swin_of_5050, voco, ct_fm, ct_fm_bare, nnssl_encoder)
     assert (report["share"] == 1) == whole and (report.get("decoder", {"share": 1})["share"] == 1) == whole
     weights.write(tmp_path / "e.safetensors")
     tensors, _ = load_weights(tmp_path / "e.safetensors")
