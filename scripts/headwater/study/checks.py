@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from headwater.core import registry
 from headwater.core.errors import UserError, did_you_mean
 from headwater.core.records import Choice
-from headwater.study import lineage
+from headwater.study import input_contract, lineage
 from headwater.study.archive import Archive, ndim_of, usual_window
 from headwater.study.compute import Processes
 from headwater.study.grid import Grid
@@ -38,6 +38,7 @@ def mistakes(config: "Config") -> Iterable[str]:
         _uneven_ranks,
         _small_batches,
         _bad_controls,
+        input_contract.mistakes,
     )
     return (line for check in checks for line in check(config))
 

@@ -54,7 +54,7 @@ def _of_source(place: str, source: Source) -> Iterable[str]:
     for key in changed(source, "mean", "std") if source.weights or source.start else ():
         own = "its weights bring" if source.weights else f"{source.start} brings"
         yield f"{place}.{key}: {own} the normalisation that they were trained with; remove it"
-    if source.weights and source.weights.coverage == 1 and changed(source, "seed"):
+    if source.weights and source.whole and changed(source, "seed"):
         yield f"{place}.seed: all weights are loaded, none is drawn; remove it"
     if source.training and source.training.layer_decay is not None and source.method.name != "supervised":
         yield f"{place}.training.layer_decay: {source.method.name} trains all layers alike; remove it"
