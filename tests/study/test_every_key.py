@@ -187,6 +187,7 @@ CHANGES = {
     "datasets.archive": Change("datasets.scans.archive", "again", {"datasets.scans": {}}),
     "datasets.labels": Change(f"{D}.labels", ["Cardiomegaly", "Mass"]),
     "datasets.task": Change(f"{D}.task", "nothing", refused="there is no 'nothing'"),
+    "datasets.tolerance": Change(f"{D}.tolerance", 2.0, refused="tolerance: no task of it outlines anything"),
     "datasets.targets": Change("datasets.second.targets", {"organ": {"labels": ["Cardiomegaly"]}}),
     "datasets.targets.task": Change(
         "datasets.second.targets", {"organ": {"task": "no", "labels": ["Cardiomegaly"]}}, refused="there is no 'no'"

@@ -112,6 +112,8 @@ class Dataset(Record):
     targets: dict[str, Target] = {}
     """In place of `labels` and `task`: several things that each network is asked side by side, by names of your choice,
     each with its own labels and head. The loss is the mean over them; each has a macro, exploratory."""
+    tolerance: float = Field(1.0, gt=0)
+    """Millimetres within which two borders of a structure agree, for surface Dice."""
     seen: Window | Intensity | None = None
     """How Hounsfield units or volumes are shown; filled in from the archive's `window` or `intensity`."""
 
