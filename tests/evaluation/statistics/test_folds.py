@@ -124,7 +124,7 @@ def test_equal_sources_are_rarely_told_apart_over_folds(grids):
 
 @pytest.mark.parametrize("grids", [60, pytest.param(1000, marks=pytest.mark.soak)])
 def test_overlapping_trainings_mislead_the_plain_test_far_more(grids):
-    """Where networks depend on their patients above all no correction is enough: 10 % of 1,000 grids, 25 % by plain t."""
+    """Where networks depend on their patients above all it is not enough: 10 % of 1,000 grids, 25 % by plain t."""
     error, _, plain = claims(grids, patients=60, k=5, features=40)
     assert error < 0.75 * plain
 
