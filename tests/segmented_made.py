@@ -35,7 +35,7 @@ GRID, SPACING = (160, 384, 384), (0.7, 0.365, 0.365)
 VOXEL = float(np.prod(SPACING)) / 1000
 """Millilitres."""
 
-MEAN, NARROW, SPREAD = 0.8, 40.0, (8.0, 2.0)
+MEAN, NARROW, SPREAD = 0.8, 80.0, (8.0, 2.0)
 """Expected Dice where nothing is missed; how narrow a case's Beta is; the Beta of participants and knees."""
 
 
@@ -77,15 +77,24 @@ class Knees:
 
 
 def knees(
-    draw: np.random.Generator, *, participants: int, structures: int = 1, lacking: float = 0.0, missed: float = 0.05
+    draw: np.random.Generator,
+    *,
+    participants: int,
+    structures: int = 1,
+    lacking: float = 0.0,
+    missed: float = 0.05,
+    sure: float = 0.25,
 ) -> Knees:
-    """So many participants; a share of knees lacks each structure, and a share of structures is missed on average."""
+    """So many participants; a share of knees lacks each structure, and a share of structures is missed on average.
+
+    Only some participants are hard, so many that each network misses their structures with a probability of `sure`: the
+    surer, the more networks agree on which.
+    """
     patient = np.repeat(np.arange(participants), 2)
     shape = (structures, len(patient))
     target = (draw.random(shape) >= lacking).astype(float)
     easy = 3 * draw.beta(*SPREAD, (structures, participants))[:, patient] + draw.beta(*SPREAD, shape)
-    # a fifth of the participants is hard, and only theirs are missed
-    hard = np.where(draw.random((structures, participants)) < 0.2, 5 * missed, 0.0)[:, patient]
+    hard = np.where(draw.random((structures, participants)) < missed / sure, sure, 0.0)[:, patient]
     return Knees(patient=patient, target=target, easy=easy / 4, hard=hard)
 
 

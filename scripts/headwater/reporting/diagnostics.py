@@ -77,7 +77,8 @@ def _printed(rows: pd.DataFrame, grid: Grid) -> pd.DataFrame:
 def numbers(rows: pd.DataFrame, name: str, *, sign: str = "") -> list[str]:
     """A quantity with its standard error and interval, as text."""
     columns = [rows[f"{name}{suffix}"] for suffix in ("", "_se", "_low", "_high")]
-    return [formatting.with_error(*cells, sign=sign) for cells in zip(*columns, strict=True)]
+    digits = formatting.digits(rows["metric"].iloc[0]) if "metric" in rows and len(rows) else 3
+    return [formatting.with_error(*cells, sign=sign, digits=digits) for cells in zip(*columns, strict=True)]
 
 
 def footnotes(name: str, *, guests: bool, grid: Grid) -> list[str]:

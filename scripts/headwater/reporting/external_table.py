@@ -84,12 +84,13 @@ def _shown(place: dict[str, str], cells: dict[str, Any], tested: list[str], grid
 
 def cell_text(cell: Any) -> str:
     """A printed cell: the value with its interval, the value at home, and the number of findings."""
-    value = formatting.estimate(cell.value, cell.value_low, cell.value_high)
+    digits = formatting.digits(cell.metric)
+    value = formatting.estimate(cell.value, cell.value_low, cell.value_high, digits=digits)
     if value == text.NONE:
         return value
     if cell.dataset == cell.fitted_to:
         return f"{value} (home, {cell.findings})"
-    return f"{value} vs {text.three(cell.home_value)} ({cell.findings})"
+    return f"{value} vs {text.plain(cell.home_value, digits=digits)} ({cell.findings})"
 
 
 def _exact(cells: dict[str, Any], tested: list[str]) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 import pandas as pd
 
+from headwater.core import registry
 from headwater.data.tables import OF_SUBSET
 from headwater.evaluation import multiplicity
-from headwater.reporting import formatting, verdict
+from headwater.reporting import ceilings, formatting, verdict
 from headwater.study import input_contract
 from headwater.study.grid import Grid
 
@@ -14,6 +15,7 @@ def of_significance(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
     return [
         legend(rows, grid=grid),
         details(grid),
+        *definitions(rows, grid=grid),
         *subsets(rows, grid=grid),
         *of_weights(grid),
         *published_faults(grid),
@@ -30,6 +32,7 @@ def of_pivot(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
     return [
         cells,
         legend(rows, grid=grid),
+        *definitions(rows, grid=grid),
         *subsets(rows, grid=grid),
         *verdict.controls(rows, grid=grid),
         *of_weights(grid),
@@ -54,6 +57,17 @@ def legend(rows: pd.DataFrame, *, grid: Grid) -> str:
             "but do not rely on them."
         )
     return " ".join(sentences)
+
+
+def definitions(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
+    """What the metrics are that need a word, and what a ceiling is where there is one."""
+    metrics = [registry.load("metrics", metric) for metric in grid.comparing.metrics]
+    tolerances = {dataset.name: f"{dataset.tolerance:g} mm" for dataset in grid.datasets}
+    tolerance = ", ".join(sorted(set(tolerances.values())))
+    if len(set(tolerances.values())) > 1:
+        tolerance = ", ".join(f"{length} ({name})" for name, length in tolerances.items())
+    notes = [metric.NOTE.format(tolerance=tolerance) for metric in metrics if hasattr(metric, "NOTE")]
+    return ([" ".join(notes)] if notes else []) + [ceilings.NOTE] * ("ceiling" in rows)
 
 
 def details(grid: Grid) -> str:

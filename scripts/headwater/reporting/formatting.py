@@ -9,7 +9,7 @@ import pandas as pd
 
 from headwater.core import registry
 from headwater.core.destinations import DEFINED, FOREIGN, LATEX, LETTERS, for_latex, for_markdown
-from headwater.core.text import LEFT, NONE, align, p_value, plain, three
+from headwater.core.text import LEFT, NONE, align, p_value, plain
 from headwater.reporting.printed_table import PrintedTable
 from headwater.study.grid import Grid
 
@@ -24,6 +24,17 @@ DETAILS = ("df", "Percentile p", "Effect", "Superiority")
 def titles(grid: Grid) -> dict[str, str]:
     """The title of each metric."""
     return {metric: registry.load("metrics", metric).TITLE for metric in grid.comparing.metrics}
+
+
+def headings(grid: Grid) -> dict[str, str]:
+    """The title of each metric above a panel of a figure, which says where lower values are better."""
+    lower = {metric: registry.load("metrics", metric).BETTER == "lower" for metric in grid.comparing.metrics}
+    return {metric: title + ", lower is better" * lower[metric] for metric, title in titles(grid).items()}
+
+
+def digits(metric: str) -> int:
+    """The decimals of a metric in tables."""
+    return registry.constant("metrics", metric, "DIGITS", default=3)
 
 
 def covers(grid: Grid) -> str:
@@ -49,6 +60,7 @@ def readable(rows: pd.DataFrame, *, grid: Grid) -> pd.DataFrame:
         **_numbers(lines, grid),
         **(_margin(lines, grid.comparing.margin) if grid.comparing.margin else {}),
         **(_published(lines) if grid.comparing.method == "published" else {}),
+        **({"Ceiling": [plain(row.ceiling, digits=3) for row in lines]} if "ceiling" in rows else {}),
         "Patients": rows["patients"].astype(str).tolist(),
         "Seeds": rows["seeds"].astype(str).tolist(),
         "Resamples": rows["resamples"].astype(str).tolist(),
@@ -79,11 +91,11 @@ def _numbers(lines: list[Any], grid: Grid) -> dict[str, list[str]]:
     value = next(iter(metrics.values())) if len(metrics) == 1 else "Value"
     return {
         f"{value} ± SE {covers(grid)}": [
-            with_error(row.value, row.value_se, row.value_low, row.value_high) for row in lines
+            with_error(row.value, row.value_se, row.value_low, row.value_high, digits=digits(row.metric))
+            for row in lines
         ],
         f"Difference ± SE {covers(grid)}": [
-            with_error(row.difference, row.difference_se, row.difference_low, row.difference_high, sign="+")
-            for row in lines
+            with_error(*difference_of(row), sign="+", digits=digits(row.metric)) for row in lines
         ],
         "df": [NONE if math.isnan(row.difference) else degrees(row.degrees_of_freedom) for row in lines],
         "p": [p_value(row.p, floor=floored(row, "p")) for row in lines],
@@ -92,6 +104,11 @@ def _numbers(lines: list[Any], grid: Grid) -> dict[str, list[str]]:
         "Effect": [plain(row.effect, sign="+", digits=2) for row in lines],
         "Superiority": [plain(row.superiority, digits=2) for row in lines],
     }
+
+
+def difference_of(row: Any) -> tuple[float, float, float, float]:
+    """The difference of a comparison, its standard error, and the ends of its interval."""
+    return row.difference, row.difference_se, row.difference_low, row.difference_high
 
 
 def _margin(lines: list[Any], margin: float) -> dict[str, list[str]]:
@@ -111,9 +128,11 @@ def _margin(lines: list[Any], margin: float) -> dict[str, list[str]]:
 def _published(lines: list[Any]) -> dict[str, list[str]]:
     """The same by the published study's method."""
     return {
-        "Published: value ± SD": [mean_and_sd(row.published_value, row.published_sd) for row in lines],
+        "Published: value ± SD": [
+            mean_and_sd(row.published_value, row.published_sd, digits=digits(row.metric)) for row in lines
+        ],
         "Published: reference ± SD": [
-            mean_and_sd(row.published_reference, row.published_reference_sd) for row in lines
+            mean_and_sd(row.published_reference, row.published_reference_sd, digits=digits(row.metric)) for row in lines
         ],
         "Published: p": [published_p(row.published_p) for row in lines],
     }
@@ -128,27 +147,23 @@ def opens_group(rows: pd.DataFrame) -> pd.Series:
 # numbers
 
 
-def estimate(value: float, low: float, high: float, *, sign: str = "") -> str:
-    """A number to three digits with its interval."""
+def estimate(value: float, low: float, high: float, *, sign: str = "", digits: int = 3) -> str:
+    """A number to so many decimals with its interval."""
     if math.isnan(value):
         return NONE
-    return f"{three(value, sign=sign)} {_interval(low, high, sign)}"
+    ends = [plain(end, sign=sign, digits=digits) for end in (low, high)]
+    return f"{plain(value, sign=sign, digits=digits)} [{ends[0]}, {ends[1]}]"
 
 
-def with_error(value: float, error: float, low: float, high: float, *, sign: str = "") -> str:
-    """A number to three digits with its standard error and its interval."""
-    if math.isnan(value):
-        return NONE
-    return f"{three(value, sign=sign)} ± {three(error)} {_interval(low, high, sign)}"
+def with_error(value: float, error: float, low: float, high: float, *, sign: str = "", digits: int = 3) -> str:
+    """A number to so many decimals with its standard error and its interval."""
+    whole = estimate(value, low, high, sign=sign, digits=digits)
+    return whole.replace(" [", f" ± {plain(error, digits=digits)} [", 1)
 
 
-def _interval(low: float, high: float, sign: str) -> str:
-    return f"[{three(low, sign=sign)}, {three(high, sign=sign)}]"
-
-
-def mean_and_sd(mean: float, sd: float) -> str:
-    """A mean and a standard deviation to three digits."""
-    return NONE if math.isnan(mean) else f"{three(mean)} ± {three(sd)}"
+def mean_and_sd(mean: float, sd: float, *, digits: int = 3) -> str:
+    """A mean and a standard deviation to so many decimals."""
+    return NONE if math.isnan(mean) else f"{plain(mean, digits=digits)} ± {plain(sd, digits=digits)}"
 
 
 def degrees(value: float) -> str:

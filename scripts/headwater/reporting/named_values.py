@@ -71,7 +71,11 @@ def _named(rows: pd.DataFrame, grid: Grid) -> Iterator[tuple[tuple[str, ...], fl
         for who, name, number in pivot.quantities(line, sources):
             row = next((row for row in line if (row.source, row.reference) == who), None)
             short = SHORT.get(name, name)
-            yield (named[place], *_who(*who), short), float(number), rounded(name, number, row=row)
+            yield (
+                (named[place], *_who(*who), short),
+                float(number),
+                rounded(name, number, row=row, metric=line[0].metric),
+            )
 
 
 def _who(source: str, reference: str = "") -> tuple[str, ...]:
@@ -79,8 +83,8 @@ def _who(source: str, reference: str = "") -> tuple[str, ...]:
     return (source, "vs", reference) if reference else (source,)
 
 
-def rounded(name: str, number: float, *, row: Any) -> str:
-    """A number as the tables show it; `row` is the comparison that it comes from, if there is one."""
+def rounded(name: str, number: float, *, row: Any, metric: str) -> str:
+    """A number by a metric as the tables show it; `row` is the comparison that it comes from, if there is one."""
     if name == "p_adjusted":
         return formatting.adjusted(row)
     if name == "published_p":
@@ -89,7 +93,7 @@ def rounded(name: str, number: float, *, row: Any) -> str:
         return text.p_value(number, floor=name in FLOORED and formatting.floored(row, name))
     if name == "degrees_of_freedom":
         return formatting.degrees(number)
-    digits = 2 if name in ("effect", "superiority") else 3
+    digits = 2 if name in ("effect", "superiority") else formatting.digits(metric)
     return text.plain(number, sign="+" if name in WITH_SIGN else "", digits=digits)
 
 

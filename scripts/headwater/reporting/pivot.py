@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from headwater.core import text
 from headwater.data.tables import MACRO
 from headwater.evaluation import multiplicity
 from headwater.reporting import footnotes, formatting, prose, provenance
@@ -61,14 +62,16 @@ def _shown(line: list[Any], sources: list[str], pairs: list[tuple[str, str]], gr
         # the mark of a failed control is here as well, as the column of the dataset may not be printed
         "Label": formatting.label_of(first) + formatting.dataset_of(first).removeprefix(first.dataset),
     }
-    published = grid.comparing.method == "published"
+    published, digits = grid.comparing.method == "published", formatting.digits(first.metric)
     for source in sources:
         values = value_of(line, source)
         numbers = [values[key] for key in ("value", "value_se", "value_low", "value_high")]
-        cells[source] = formatting.with_error(*numbers)
+        cells[source] = formatting.with_error(*numbers, digits=digits)
         if published:
-            spread = formatting.mean_and_sd(values["published_value"], values["published_sd"])
+            spread = formatting.mean_and_sd(values["published_value"], values["published_sd"], digits=digits)
             cells[f"{source}, published way"] = spread
+    if hasattr(first, "ceiling"):
+        cells["Ceiling"] = text.plain(first.ceiling, digits=digits)
     tests = {(row.source, row.reference): row for row in line}
     for pair in pairs:
         row = tests[pair]
@@ -114,7 +117,8 @@ def quantities(line: list[Any], sources: list[str]) -> Iterator[tuple[tuple[str,
 def _exact(line: list[Any], sources: list[str]) -> dict[str, Any]:
     """One line in full precision, with its counts and columns `source.name` or `source.vs.reference.name`."""
     first = line[0]
-    place = {name: getattr(first, name) for name in (*PLACE, *COUNTS, "few", "controls")}
+    named = (*PLACE, *COUNTS, "few", "controls", *(["ceiling"] if hasattr(first, "ceiling") else []))
+    place = {name: getattr(first, name) for name in named}
     return place | {f"{'.vs.'.join(who)}.{name}": number for who, name, number in quantities(line, sources)}
 
 

@@ -46,7 +46,8 @@ def _failed_controls(rows: pd.DataFrame, grid: Grid) -> list[str]:
     sentences = []
     for row in multiplicity.failed(rows).itertuples():
         where = ", ".join([row.dataset, *([row.recipe] if len(grid.recipes) > 1 else []), titles[row.metric]])
-        difference = formatting.estimate(row.difference, row.difference_low, row.difference_high, sign="+")
+        ends = (row.difference_low, row.difference_high)
+        difference = formatting.estimate(row.difference, *ends, sign="+", digits=formatting.digits(row.metric))
         against = "guessing" if row.reference == CHANCE else row.reference
         sentences.append(
             f"Do not rely on the numbers of {where}: the control {row.source} differs from {against} although it "

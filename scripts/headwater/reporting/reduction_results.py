@@ -128,9 +128,10 @@ def measured(rows: pd.DataFrame, costs: pd.DataFrame, *, grid: Grid) -> PrintedT
 
 def _line(row: Any, grid: Grid) -> dict[str, str]:
     """One printed row."""
-    reference = grid.comparing.reference
+    reference, digits = grid.comparing.reference, formatting.digits(row.metric)
+    apart = (getattr(row, name) for name in PAIR[:4])
     versus = {
-        f"Difference from {reference}": formatting.with_error(*(getattr(row, name) for name in PAIR[:4]), sign="+"),
+        f"Difference from {reference}": formatting.with_error(*apart, sign="+", digits=digits),
         "Adjusted p": row.printed_p,
     }
     return {
@@ -141,7 +142,7 @@ def _line(row: Any, grid: Grid) -> dict[str, str]:
         "Corpus": row.corpus or text.NONE,
         "Reduction": row.reduction or text.NONE,
         "Kept": _percent(row.share),
-        "Value": formatting.with_error(*(getattr(row, name) for name in OURS)),
+        "Value": formatting.with_error(*(getattr(row, name) for name in OURS), digits=digits),
         **(versus if reference else {}),
         "Study": _study(row.study_value, row.study_spread),
         "Differs": row.differs or text.NONE,

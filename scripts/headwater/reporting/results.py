@@ -13,8 +13,8 @@ from headwater.data.store import CASES, REJECTS
 from headwater.data.tables import MACRO, OF_SUBSET, Table
 from headwater.evaluation import bootstrap, calibration, external, multiplicity, operating_points, pairwise, roc
 from headwater.evaluation import subgroups as subgroups_of
+from headwater.reporting import ceilings, reduction_results
 from headwater.reporting import provenance as provenance_of
-from headwater.reporting import reduction_results
 from headwater.study import shared_labels
 from headwater.study.grid import Grid
 from headwater.study.paths import Paths
@@ -34,6 +34,7 @@ class StudyResults:
         """Every comparison in the config's order, with its correction, significance and provenance."""
         compared = self._of_datasets(pairwise.COMPARISONS)
         rows = multiplicity.corrected(compared, grid=self.grid, order=self.label_order, replicates=self.replicates)
+        rows = ceilings.beside(rows, grid=self.grid, paths=self.paths)
         return provenance_of.of_comparisons(rows, self.provenance)
 
     @cached_property

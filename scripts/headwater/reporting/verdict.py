@@ -7,6 +7,7 @@ from headwater.core.text import many
 from headwater.data.tables import CHANCE, is_mean
 from headwater.evaluation.multiplicity import CONFIRMATORY, CONTROL
 from headwater.reporting import formatting
+from headwater.study import target
 from headwater.study.archive import Dataset
 from headwater.study.comparison import FEW_POSITIVE
 from headwater.study.grid import Grid
@@ -37,7 +38,7 @@ def claims(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
         metric = registry.load("metrics", row.metric)
         better = "better" if (row.difference > 0) == (metric.BETTER == "higher") else "worse"
         recipe = f", {row.recipe}" if len(grid.recipes) > 1 else ""
-        numbers = (row.difference, row.difference_se, row.difference_low, row.difference_high)
+        numbers = formatting.with_error(*formatting.difference_of(row), sign="+", digits=formatting.digits(row.metric))
         for claimed, claim, p in (
             (row.significant, f"{better} than {row.reference}", formatting.adjusted(row)),
             (row.equivalent, _equivalent(row.reference, grid), text.p_value(row.p_equivalent_adjusted)),
@@ -51,7 +52,7 @@ def claims(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
             if claimed:
                 lines.append(
                     f"{formatting.dataset_of(row)}{recipe}: {row.source} is {claim}, {metric.TITLE} "
-                    f"{formatting.with_error(*numbers, sign='+')}, adjusted p {p}"
+                    f"{numbers}, adjusted p {p}"
                 )
     return lines
 
@@ -73,9 +74,11 @@ def controls(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
         where = ", ".join([row.dataset, *([row.recipe] if len(grid.recipes) > 1 else []), titles[row.metric]])
         against = "guessing" if row.reference == CHANCE else row.reference
         verdict = "FAILED" if row.significant else "passed"
-        difference = formatting.estimate(row.difference, row.difference_low, row.difference_high, sign="+")
+        ends = (row.difference_low, row.difference_high)
+        difference = formatting.estimate(row.difference, *ends, sign="+", digits=formatting.digits(row.metric))
         numbers = f"{difference}, adjusted p {formatting.adjusted(row)}"
-        few = row.positive_patients if row.positive_patients < row.negative_patients else row.negative_patients
+        about = target.measured_on(row.metric) or target.classes(grid.dataset(row.dataset).task)
+        few = min(getattr(row, f"{kind}_patients") for kind in about)
         weak = (
             f"; with {many(few, 'patient')} in the smaller class this shows little"
             if few < FEW_POSITIVE and not row.significant
@@ -87,14 +90,21 @@ def controls(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
 
 def left_out(rows: pd.DataFrame, *, dataset: Dataset, counts: pd.DataFrame) -> list[str]:
     """One sentence for each label that is not tested; then for each that validation could not use to select a step."""
-    here = rows[(rows["dataset"] == dataset.name) & ~rows["label"].map(is_mean)].drop_duplicates("label")
-    return [
-        f"{row.label}: {row.note.split('; ')[0]}; not in the macro"
+    here = rows[(rows["dataset"] == dataset.name) & ~rows["label"].map(is_mean)].drop_duplicates(["label", "metric"])
+    here = here.assign(note=here["note"].str.split("; ").str[0])
+    named = set(here["label"])
+    # metrics that are about other cases may leave out other labels
+    several = here.groupby("label")["note"].transform("nunique") > 1
+    here = here[several | ~here.duplicated("label")]
+    titles = {metric: f", {registry.load('metrics', metric).TITLE}" for metric in here["metric"].unique()}
+    sentences = [
+        f"{row.label}{titles[row.metric] if several[row.Index] else ''}: {row.note}; not in the macro"
         for row in here.itertuples()
         if row.note.startswith(("left out", "described only"))
-    ] + [
-        f"{row.label}: no {'positive' if row.positives == 0 else 'negative'} case in validation; not in the macro by "
-        "which the best step is chosen"
-        for row in counts[counts["split"] == "validation"].itertuples()
-        if row.label in set(here["label"]) and 0 in (row.positives, row.negatives)
     ]
+    for row in counts[counts["split"] == "validation"].itertuples():
+        lacking = [kind for kind in target.classes(dataset.task_of(row.label)) if getattr(row, f"{kind}s") == 0]
+        if row.label in named and lacking:
+            why = f"no {lacking[0]} case in validation"
+            sentences.append(f"{row.label}: {why}; not in the macro by which the best step is chosen")
+    return sentences

@@ -13,7 +13,7 @@ def of_pairs(pairs: pd.DataFrame, *, by: str, grid: Grid) -> str:
     """The forest of some comparisons, one group for each value of the column `by`; nothing for none."""
     if pairs.empty:
         return ""
-    titles = formatting.titles(grid)
+    titles = formatting.headings(grid)
     group = {"dataset": formatting.dataset_of, "label": formatting.label_of}[by]
     one = grid.comparing.reference
     marks = pd.DataFrame(

@@ -86,5 +86,5 @@ def _cell(ax: Axes, row: tuple, place: tuple[int, int], shade: float) -> None:
     x, y = place
     home = row.dataset == row.fitted_to
     ax.add_patch(Rectangle((x - 0.47, y - 0.45), 0.94, 0.9, facecolor=SHADES(shade), edgecolor=INK if home else "none"))
-    words = f"{text.three(row.value)} ({row.findings})"
+    words = f"{text.plain(row.value, digits=formatting.digits(row.metric))} ({row.findings})"
     ax.text(x, y, words, ha="center", va="center", fontsize=8, color=ON_DARK if shade > 0.6 else ON_LIGHT)

@@ -49,7 +49,7 @@ def drawn(rows: pd.DataFrame, replicates: pd.DataFrame, *, colours: dict[str, st
     columns = list(dict.fromkeys(zip(rows["metric"], rows["recipe"], strict=True)))
     pairs = list(dict.fromkeys(zip(rows["source"], rows["reference"], strict=True)))
     of_pair = dict(iter(replicates.groupby(["metric", "recipe", "source", "reference"])))
-    titles = formatting.titles(grid)
+    titles = formatting.headings(grid)
     with mpl.rc_context(LOOK | {"svg.hashsalt": "replicates"}):
         figure = Figure(figsize=(1.6 + 3.4 * len(columns), 0.5 + 1.05 * len(pairs)), layout="constrained")
         axes = figure.subplots(len(pairs), len(columns), squeeze=False, sharex="col")

@@ -42,7 +42,7 @@ def drawn(values: pd.DataFrame, *, colours: dict[str, str], grid: Grid) -> str:
         if not (part := values[(values["metric"] == metric) & (values["recipe"] == recipe.name)]).empty
     ]
     sources = [source.name for source in grid.sources]
-    titles = formatting.titles(grid)
+    titles = formatting.headings(grid)
     with mpl.rc_context(LOOK | {"svg.hashsalt": "seeds"}):
         figure = Figure(figsize=((1.2 + 0.65 * len(sources)) * len(panels), 3.6), layout="constrained")
         for (metric, recipe, part), ax in zip(panels, figure.subplots(1, len(panels), squeeze=False)[0], strict=True):

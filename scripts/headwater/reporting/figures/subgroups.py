@@ -32,7 +32,7 @@ def make(study: StudyResults) -> dict[str, str]:
 
 def drawn(groups: pd.DataFrame, *, grid: Grid) -> str:
     """The forest of groups of patients. No mark is filled: nothing is tested."""
-    title = formatting.titles(grid)[grid.comparing.metrics[0]]
+    title = formatting.headings(grid)[grid.comparing.metrics[0]]
     marks = pd.DataFrame(
         {
             "panel": [title + behind(row.recipe, grid) for row in groups.itertuples()],
