@@ -27,7 +27,7 @@ SCRIPTS = Path(__file__).parents[2] / "scripts"
 FOLDER = ("folder", "options")
 
 CONTRACTS: dict[str, dict[str, tuple[str, ...] | None]] = {
-    "datasets": {"CARD": None, "label_files": FOLDER, "read_cases": FOLDER, "read_pixels": None},
+    "datasets": {"CARD": None, "label_files": FOLDER, "read_cases": FOLDER},
     "twins": {"make": ("folder", "cases", "seed", "first_patient", "size")},
     "reductions": {"keep": ("cases", "images", "options")},
     "backbones": {"create": ("model", "size")},
@@ -60,6 +60,9 @@ CONTRACTS: dict[str, dict[str, tuple[str, ...] | None]] = {
     },
 }
 """What each plug-in of a family holds, and the parameters of its functions."""
+
+READERS = {2: {"read_pixels": None}, 3: {name: ("folder", "case", "options") for name in ("read_volume", "read_mask")}}
+"""What an archive holds besides, by the dimensions of its images."""
 
 ENTRIES = [(family, name) for family in registry.FAMILIES for name in registry.names(family)]
 DATASETS, TWINS, REDUCTIONS, METRICS = (
@@ -102,7 +105,8 @@ def test_the_families_are_the_folders_and_each_has_a_contract():
 @pytest.mark.parametrize(("family", "name"), ENTRIES)
 def test_an_entry_holds_what_its_family_asks(family: str, name: str):
     holds = held(family, name)
-    for wanted, parameters in CONTRACTS[family].items():
+    more = READERS[registry.constant(family, name, "CARD.ndim", default=2)] if family == "datasets" else {}
+    for wanted, parameters in {**CONTRACTS[family], **more}.items():
         assert wanted in holds, f"{family}/{name}.py has no {wanted}"
         if parameters is not None:
             assert holds[wanted] == parameters
@@ -162,6 +166,13 @@ def test_a_twin_is_read_as_its_archive(tmp_path: Path, name: str):
     cases = CATALOGUE.check(dataset.read_cases(tmp_path / "twin", filled_in("datasets", name)))
     assert len(cases) == 24
     told = dataset.labels(tmp_path / "twin", filled_in("datasets", name)) if hasattr(dataset, "labels") else ()
+    if dataset.CARD.ndim == 3:
+        # what a mask outlines is known once it is read
+        mask = dataset.read_mask(tmp_path / "twin", cases.iloc[0], filled_in("datasets", name))
+        assert set(np.unique(mask.voxels)) <= set(range(len(told) + 1))
+        volume = dataset.read_volume(tmp_path / "twin", cases.iloc[0], filled_in("datasets", name))
+        assert volume.voxels.shape == mask.voxels.shape and volume.voxels.ndim == 3
+        return
     assert set(tables.labels_of(cases)) == set(dataset.CARD.labels or told)
     pixels = dataset.read_pixels(tmp_path / "twin", cases.iloc[0])
     assert pixels.dtype == (np.int16 if dataset.CARD.window else np.uint8)

@@ -16,7 +16,7 @@ from headwater.core.errors import UserError
 from headwater.core.records import Choice, Record
 from headwater.study import config as study_config
 from headwater.study import lineage, shared_labels
-from headwater.study.archive import window_of
+from headwater.study.archive import seen_of
 from headwater.study.config import UNWRITTEN, Config
 from headwater.study.ct_windows import Window
 from headwater.study.job_graph import JobGraph
@@ -80,9 +80,9 @@ def told(content: dict[str, Any]) -> dict[str, Any]:
     runs = [run for dataset in grid.datasets for run in grid.runs(dataset.name)]
     entries = [*config.recipes.values(), *config.sources.values()]
     return {
-        # `window`, `made_from` and `trained_on` are in no digest: the records of what they change are
+        # `window`, `intensity`, `made_from` and `trained_on` are in no digest: the records of what they change are
         "archives": {archive.name: archive.as_json() for archive in grid.archives},
-        "windows": {archive.name: str(window_of(archive)) for archive in grid.archives},
+        "shown": {archive.name: str(seen_of(archive)) for archive in grid.archives},
         "sources": {source.name: source.as_json() for source in grid.sources},
         "reductions": {name: reduction.as_json() for name, reduction in grid.reductions.items()},
         "runs": [f"{run.path} {run.digest} {run.stream}" for run in runs],
@@ -110,6 +110,7 @@ class Change:
 A, D, R, S = "archives.chestxray14", "datasets.chestxray14", "recipes.finetune", "sources.contrastive"
 CT = {"kind": "ct_ich", "folder": "more"}
 OWN = {"kind": "own_folder", "folder": "own"}
+VOLUMES = {"archives.volumes": {"kind": {"name": "msd", "structures": ["organ"]}, "folder": "volumes", "size": 32}}
 CHANGES = {
     "results": Change("results", "elsewhere"),
     "backbone": Change("backbone", "timm/resnet18"),
@@ -128,6 +129,12 @@ CHANGES = {
     "archives.patients_apart": Change(f"{A}.patients_apart", False),
     "archives.rejects": Change(f"{A}.rejects", 0.5),
     "archives.window": Change("archives.scans.window", "bone"),
+    "archives.spacing": Change("archives.volumes.spacing", "median", VOLUMES),
+    "archives.intensity": Change("archives.volumes.intensity", {"percentiles": [1, 99]}, VOLUMES),
+    "archives.intensity.zscore": Change(
+        "archives.volumes.intensity", "zscore", VOLUMES | {"archives.volumes.intensity": {"percentiles": [1, 99]}}
+    ),
+    "archives.intensity.percentiles": Change("archives.volumes.intensity", {"percentiles": [0, 100]}, VOLUMES),
     "archives.made_from": Change(
         "archives.photographs.made_from", ["lits"], {f"{A}.made_from": ["lits"]}, refused="both come from lits"
     ),

@@ -46,6 +46,10 @@ def _kinds(monkeypatch):
     def told(family, name, which, *, default):
         return cards[name].get(which, default) if name in cards else constant(family, name, which, default=default)
 
+    option = registry.option
+    monkeypatch.setattr(
+        registry, "option", lambda family, name, **asked: None if name in cards else option(family, name, **asked)
+    )
     names = registry.names
     monkeypatch.setattr(registry, "constant", told)
     monkeypatch.setattr(registry, "names", lambda family: [*names(family), *(cards if family == "datasets" else ())])

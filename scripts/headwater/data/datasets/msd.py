@@ -24,7 +24,7 @@ CARD = Card(
         "Antonelli M, Reinke A, Bakas S, et al. The Medical Segmentation Decathlon. "
         "Nature Communications 2022; 13: 4128."
     ),
-    url="http://medicaldecathlon.com",
+    url="https://medicaldecathlon.com",
     modality="MRI",
     task="multilabel",
     labels=(),
