@@ -130,3 +130,9 @@ def window_of(archive: Archive) -> Window | None:
     """The window of an archive, set or default; none for one without Hounsfield units."""
     usual = usual_window(archive)
     return (archive.window or Window.model_validate(usual)) if usual else None
+
+
+def ndim_of(archive: Archive) -> int:
+    """Dimensions of an archive's images: 2 for pictures and slices, 3 for volumes."""
+    known = archive.kind.name in registry.names("datasets")
+    return registry.constant("datasets", archive.kind.name, "CARD.ndim", default=2) if known else 2

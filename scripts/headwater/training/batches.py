@@ -13,8 +13,8 @@ from torch import Tensor
 from headwater.data.store import Scans
 from headwater.models.task_set import mapped
 from headwater.study.ct_windows import Window
-from headwater.training.augment import shown
 from headwater.training.ddp import World
+from headwater.training.views.pictures import shown
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")

@@ -23,7 +23,7 @@ from headwater.models.weight_files import load_weights, save_weights
 from headwater.study.grid import Run
 from headwater.study.recipe import Training
 from headwater.study.target import Target
-from headwater.training import augment, loop, schedule, scoring
+from headwater.training import loop, schedule, scoring, views
 from headwater.training.ddp import World
 from headwater.training.fitting import Fitting, mean
 from headwater.training.seeds import seed_of
@@ -213,7 +213,7 @@ def first_weights(run: Run, *, size: int, encoder: Path | None) -> tuple[Encoder
 def learner_of(run: Run, *, encoder: Encoder, material: Material) -> Fitting:
     """The encoder with fresh heads, as the recipe fits them."""
     recipe, tasks = run.recipe, material.tasks
-    augment.check(recipe.views, channels=material.images.shape[1])
+    views.of(encoder).check(recipe.views, channels=material.images.shape[1])
     # a target's head is the same whatever stands beside it
     seeds = {name: seed_of("head", *filter(None, [name]), run.stream) for name in tasks.tasks}
     weights = tasks.each(

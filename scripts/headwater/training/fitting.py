@@ -10,7 +10,7 @@ from headwater.models.task_network import Outputs, TaskNetwork
 from headwater.models.tasks import Task
 from headwater.models.timm_library import timm
 from headwater.study.recipe import Training, Views
-from headwater.training.augment import as_float, augment
+from headwater.training import views as kinds
 from headwater.training.loop import Learner
 
 
@@ -53,7 +53,8 @@ class Fitting(Learner):
 
     def views(self, images: Tensor, keys: Tensor) -> list[Tensor]:
         """One changed view per image."""
-        return [augment(as_float(images), keys, self.changes)]
+        kind = kinds.of(self.encoder)
+        return [kind.augment(kind.as_float(images), keys, self.changes)]
 
     def forward(self, views: list[Tensor], targets: Outputs) -> Tensor:
         """The mean over the targets of their mean losses over the cases."""

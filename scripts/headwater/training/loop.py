@@ -20,12 +20,12 @@ from headwater.core.errors import UserError
 from headwater.core.progress import bar
 from headwater.models.timm_library import timm
 from headwater.study.recipe import Training
-from headwater.training import augment as views
 from headwater.training import checkpoint, schedule
 from headwater.training.batches import Batch, training_batches
 from headwater.training.ddp import STOPPED, World, any_rank, barrier, stop_signals, total
 from headwater.training.state import State
 from headwater.training.tracking import Trackers
+from headwater.training.views import draws
 
 LOG_EVERY = 10
 """Steps between two readings of the losses; reading one makes the CPU wait for the GPU."""
@@ -177,7 +177,7 @@ def _learn(state: State, batch: Batch, *, seed: int) -> tuple[float, Tensor]:
     for group in state.optimiser.param_groups:
         group["lr"] *= learner.pace(step=state.step)
     with torch.no_grad():
-        keys = views.keys(seed=seed, epochs=batch.epochs, cases=batch.cases)
+        keys = draws.keys(seed=seed, epochs=batch.epochs, cases=batch.cases)
         inputs = learner.views(batch.images, keys)
     with (
         _single_values_told(state.training.batch),

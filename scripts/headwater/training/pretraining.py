@@ -17,7 +17,7 @@ from headwater.models.tasks import Task
 from headwater.models.weight_files import load_weights, save_weights
 from headwater.study.ct_windows import Window
 from headwater.study.source import Source
-from headwater.training import augment, collapse_monitor, loop
+from headwater.training import collapse_monitor, loop, views
 from headwater.training.collapse_monitor import CollapseMonitor, ProbeSet
 from headwater.training.ddp import World
 from headwater.training.tracking import Trackers
@@ -97,7 +97,7 @@ def first_weights(source: Source, *, size: int, start: Path | None) -> Encoder:
 
 def learner_of(source: Source, corpus: store.Prepared, rows: np.ndarray, *, encoder: Encoder) -> loop.Learner:
     """The learner of the source's method for these rows of the corpus."""
-    augment.check(source.views, channels=corpus.images.shape[1])
+    views.of(encoder).check(source.views, channels=corpus.images.shape[1])
     # the form of the task is read from all targets but the test split's, so that a reduction does not change it
     not_test = np.flatnonzero(corpus.cases["split"].isin(["train", "validation"]))
     plugin = registry.load("tasks", tasks.OF_A_CORPUS)

@@ -10,10 +10,10 @@ from headwater.core.errors import UserError
 from headwater.data.store import Scans
 from headwater.models.task_network import Outputs
 from headwater.models.task_set import mapped
-from headwater.training.augment import as_float
 from headwater.training.batches import scoring_batches
 from headwater.training.ddp import World, gather, share
 from headwater.training.ddp import precision as number_format
+from headwater.training.views.pictures import as_float
 
 
 def score(

@@ -10,8 +10,9 @@ from headwater.models import backbones
 from headwater.models.tasks import Task
 from headwater.study.recipe import Views
 from headwater.training import methods
-from headwater.training.augment import DRAWS, keys, order
 from headwater.training.methods import mae
+from headwater.training.views.draws import keys, order
+from headwater.training.views.pictures import DRAWS
 
 pytestmark = pytest.mark.usefixtures("float64")
 

@@ -17,9 +17,10 @@ from headwater.core.records import Record
 from headwater.models.encoder import Encoder
 from headwater.models.tasks import Task
 from headwater.study.recipe import Views
-from headwater.training.augment import DRAWS, as_float, augment, order
+from headwater.training import views
 from headwater.training.loop import Learner
 from headwater.training.methods import _branches, _masking
+from headwater.training.views.draws import order
 
 BACKBONES = ("timm/vision_transformer",)
 
@@ -62,8 +63,9 @@ class MaskedAutoencoder(Learner):
 
     def views(self, images: Tensor, keys: Tensor) -> list[Tensor]:
         """The augmented image, and a random order of its patches: the first are visible, the rest hidden."""
-        view = augment(as_float(images), keys, self.changes, size=self.encoder.size)
-        return [view, order(keys, DRAWS, self.patches)]
+        kind = views.of(self.encoder)
+        view = kind.augment(kind.as_float(images), keys, self.changes, size=self.encoder.size)
+        return [view, order(keys, kind.DRAWS, self.patches)]
 
     def forward(self, views: list[Tensor], targets: Tensor) -> Tensor:
         """Mean squared error of the hidden patches (section 3)."""
