@@ -1,6 +1,7 @@
 """For developers: write the files that follow from others: conda environment, config schema, table of keys."""
 
 import json
+import re
 import types
 import typing
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from headwater.study.archive import Archive, Dataset, Twin
 from headwater.study.comparison import Comparing
 from headwater.study.compute import Compute, Processes
 from headwater.study.ct_windows import Window
+from headwater.study.intensity import Intensity
 from headwater.study.json_schema import schema
 from headwater.study.leaks import Excuse, Leaks
 from headwater.study.recipe import Recipe, Training, Views
@@ -165,14 +167,18 @@ def _default(field: FieldInfo) -> str:
 
 def _kind(field: FieldInfo) -> str:
     """What a key holds, in words, with its bounds."""
+    return " ".join([_words(field.annotation), _bounds(field.metadata)]).strip()
+
+
+def _bounds(metadata: typing.Iterable[typing.Any]) -> str:
+    """The bounds of a number, in signs."""
     signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
-    bounds = [
+    return ", ".join(
         f"{sign} {getattr(bound, limit):g}"
-        for bound in field.metadata
+        for bound in metadata
         for limit, sign in signs.items()
         if hasattr(bound, limit)
-    ]
-    return " ".join([_words(field.annotation), ", ".join(bounds)]).strip()
+    )
 
 
 def _words(annotation: typing.Any) -> str:
@@ -181,18 +187,27 @@ def _words(annotation: typing.Any) -> str:
     if origin is typing.Literal:
         return " or ".join(f"`{value}`" for value in inner)
     if origin in (types.UnionType, typing.Union):
-        return _words(next(part for part in inner if part is not type(None)))
+        return " or ".join(_words(part) for part in inner if part is not type(None))
+    if origin is typing.Annotated:
+        (field,) = annotation.__metadata__
+        return f"{_words(inner[0])} {_bounds(field.metadata)}"
     if origin is tuple:
-        return f"list of {_words(inner[0])}s"
+        many = "list of" if inner[-1] is ... else str(len(inner))
+        return f"{many} {_plural(_words(inner[0]))}"
     if origin is dict:
         return f"NAME: {_words(inner[1])}"
     if annotation is Choice:
         return "plug-in"
-    if annotation is Window:
-        return "window"
+    if annotation in (Window, Intensity):
+        return annotation.__name__.lower()
     if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
         return "section"
     return {typing.Any: "anything", int: "whole number", float: "number", str: "text", bool: "yes or no"}[annotation]
+
+
+def _plural(words: str) -> str:
+    """The plural of a kind, which its bounds follow."""
+    return re.sub(r"$| (?=[≥>])", lambda end: "s" + end[0], words, count=1)
 
 
 if __name__ == "__main__":

@@ -97,7 +97,7 @@ def test_each_key_of_a_config_is_explained():
 
 
 def test_the_tables_show_every_record_of_a_config():
-    shown = {record.__name__ for record in generate.SECTIONS.values()} | {"Choice", "Window"}
+    shown = {record.__name__ for record in generate.SECTIONS.values()} | {"Choice", "Window", "Intensity"}
     assert shown == set(schema()["$defs"]) | {"Config"}
 
 

@@ -167,7 +167,7 @@ def test_a_window_on_shades_is_refused():
 def test_a_window_is_said_of_the_archive_only(section):
     wrong = content()
     wrong[section]["ssl" if section == "sources" else "ct"]["seen"] = "lung"
-    with pytest.raises(UserError, match="cannot be set here; set `window` of the archive"):
+    with pytest.raises(UserError, match="cannot be set here; set `window` or `intensity` of the archive"):
         config.load(wrong)
 
 

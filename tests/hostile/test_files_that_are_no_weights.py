@@ -304,7 +304,12 @@ def test_very_many_keys_end_in_an_answer_without_a_search(tmp_path: Path, networ
     many = {f"model.layers.{index}.weight": torch.zeros(1) for index in range(1001)}
     assert (
         nearest_layout.layout(
-            many, chosen="timm", backbone="timm/test_resnet", expected=network, match=lambda *_: timm_layout
+            many,
+            chosen="timm",
+            backbone="timm/test_resnet",
+            dimensions=2,
+            expected=network,
+            match=lambda *_: timm_layout,
         )
         is None
     )

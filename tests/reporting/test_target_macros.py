@@ -58,7 +58,7 @@ def counted(file) -> None:
     frame = pd.read_parquet(file)
     outlined = frame["label"].isin(OUTLINED)
     draw = np.random.default_rng(len(frame))
-    counts = {name: np.where(outlined, draw.integers(0, 9, len(frame)), np.nan) for name in COUNTS}
+    counts = {name: np.where(outlined, draw.integers(1, 9, len(frame)), np.nan) for name in COUNTS}
     frame.assign(score=frame["score"].mask(outlined), **counts).to_parquet(file, index=False)
 
 

@@ -439,7 +439,7 @@ def test_values_and_replicates_belong_to_the_differences(tmp_path, cases):
 def test_a_metric_that_the_predictions_cannot_feed_is_refused(tmp_path, cases):
     files = written(tmp_path, cases, strengths={"random": 0.2, "dino": 0.6})
     with pytest.raises(
-        UserError, match="dice needs true_positive, false_positive, false_negative, but predictions hold"
+        UserError, match="dice needs target, true_positive, false_positive, false_negative, but predictions hold"
     ):
         compared(tmp_path, files, metrics=("dice",))
 

@@ -142,6 +142,12 @@ CHANGES = {
     "sources.weights.layout": Change("sources.published.weights.layout", "torchvision"),
     "sources.weights.path": Change("sources.published.weights.path", "other.safetensors"),
     "sources.weights.coverage": Change("sources.published.weights.coverage", 0.5),
+    "sources.weights.inflate": Change(
+        "sources.published.weights.inflate", "axial", refused="inflate makes networks for volumes of those for slices"
+    ),
+    "sources.weights.fed_otherwise": Change(
+        "sources.published.weights.fed_otherwise", ["spacing"], refused="spacing is as in the training of the weights"
+    ),
     "sources.weights.trained_on": Change(
         "sources.published.weights.trained_on",
         ["chestxray14"],
@@ -181,6 +187,7 @@ CHANGES = {
     "datasets.archive": Change("datasets.scans.archive", "again", {"datasets.scans": {}}),
     "datasets.labels": Change(f"{D}.labels", ["Cardiomegaly", "Mass"]),
     "datasets.task": Change(f"{D}.task", "nothing", refused="there is no 'nothing'"),
+    "datasets.tolerance": Change(f"{D}.tolerance", 2.0, refused="tolerance: no task of it outlines anything"),
     "datasets.targets": Change("datasets.second.targets", {"organ": {"labels": ["Cardiomegaly"]}}),
     "datasets.targets.task": Change(
         "datasets.second.targets", {"organ": {"task": "no", "labels": ["Cardiomegaly"]}}, refused="there is no 'no'"

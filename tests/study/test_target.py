@@ -122,8 +122,8 @@ def test_a_metric_that_fits_no_label_of_a_dataset_is_refused():
     content = copy.deepcopy(GOOD)
     content["comparison"]["metrics"] = ["auroc", "hausdorff95"]
     assert (
-        "comparison.metrics: hausdorff95 needs hausdorff95; dataset covid_ct (classification) gives target, score; "
-        "choose another metric"
+        "comparison.metrics: hausdorff95 needs target, hausdorff95; dataset covid_ct (classification) gives target, "
+        "score; choose another metric"
     ) in refused(content)
     content["comparison"]["metrics"] = ["auroc", "brier"]
     assert "brier needs probabilities; dataset covid_ct (classification) gives log-odds; remove it" in refused(content)

@@ -33,7 +33,7 @@ rule prepare:
     log:
         log_of("prepare"),
     wildcard_constraints:
-        archive=one_of(archive.name for archive in GRID.archives if not archive.images_of),
+        archive=one_of(prepared_by("prepare")),
     conda:
         ENVIRONMENT
     threads: CONFIG.compute.workers
@@ -41,6 +41,27 @@ rule prepare:
         archive=lambda wildcards: quote(GRID.archive(wildcards.archive).as_json()),
     shell:
         door("prepare") + "--archive {params.archive} --cases {output.cases} --images {output.images}"
+        " --hashes {output.hashes} --rejects {output.rejects} --labels {output.labels}"
+        " --split {output.split} --workers {threads} 2>&1 | tee {log}"
+
+
+rule prepare_volumes:
+    input:
+        needed("prepare_volumes"),
+    output:
+        **made("prepare_volumes"),
+    log:
+        log_of("prepare_volumes"),
+    wildcard_constraints:
+        archive=one_of(prepared_by("prepare_volumes")),
+    conda:
+        ENVIRONMENT
+    threads: CONFIG.compute.workers
+    params:
+        archive=lambda wildcards: quote(GRID.archive(wildcards.archive).as_json()),
+    shell:
+        door("prepare_volumes") + "--archive {params.archive} --cases {output.cases} --images {output.images}"
+        " --masks {output.masks} --references {output.references} --ceilings {output.ceilings}"
         " --hashes {output.hashes} --rejects {output.rejects} --labels {output.labels}"
         " --split {output.split} --workers {threads} 2>&1 | tee {log}"
 

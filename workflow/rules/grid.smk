@@ -22,8 +22,9 @@ from headwater.cluster import config_copy, session
 from headwater.core.errors import UserError
 from headwater.planning import outdated, preflight
 from headwater.study import config as study_config, lineage, paths
+from headwater.study.archive import ndim_of
 from headwater.study.compute import Processes
-from headwater.study.job_graph import JobGraph
+from headwater.study.job_graph import PREPARED_BY, JobGraph
 
 try:
     content = config if workflow.is_main_process else config_copy.in_job(config)
@@ -140,6 +141,11 @@ def each(asked_by_name, key, *, wildcard):
 def encoder_given(wildcards, input):
     """The argument for the initial weights."""
     return f"--encoder {quote(input.encoder[0])}" if input.encoder else ""
+
+
+def prepared_by(rule):
+    """Names of the archives that a rule prepares; those with `images_of` have no images of their own."""
+    return [archive.name for archive in GRID.archives if not archive.images_of and rule == PREPARED_BY[ndim_of(archive)]]
 
 
 def sources_of(kind):

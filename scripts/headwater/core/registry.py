@@ -40,6 +40,7 @@ MEANINGS = {
     "reduction": "another reduction of the config: the option `share` is set so that as many images are kept",
     "source": "a source of the config whose encoder looks at the images",
     "numbering": "who numbers the patients",
+    "hounsfield": "whether values are Hounsfield units, in an archive whose card cannot tell",
     "queue": "how many earlier images a method compares with: none, or at least a batch",
     "crop": "the smallest share of the image in a view, alone or first of a range: `views.crop` is the same",
     "group": "how many images of a batch share BatchNorm: each process needs a multiple of it",

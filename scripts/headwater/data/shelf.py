@@ -1,7 +1,8 @@
-"""The shelf: a .npy file to which prepared images are appended while their number is not known yet."""
+"""Shelves: .npy files to which prepared images are appended while their number is not known yet."""
 
 import math
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -49,7 +50,33 @@ class Shelf:
         self.channels = channels
 
     def _write_header(self) -> None:
-        """Write the header; NumPy pads it so that a larger count fits, and its length stays the same."""
-        shape = (self.count, self.channels, *self.space)
-        form = {"descr": self.kind.newbyteorder("<").str, "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(self.file, form)
+        _write_header(self.file, kind=self.kind, shape=(self.count, self.channels, *self.space))
+
+
+class FlatShelf:
+    """A .npy file to which volumes of any sides are appended one behind the other: (voxels,)."""
+
+    def __init__(self, path: Path, *, kind: type[np.generic]):
+        self.path, self.kind, self.count = path, np.dtype(kind), 0
+
+    def __enter__(self) -> "FlatShelf":
+        self.file = self.path.open("wb+")
+        _write_header(self.file, kind=self.kind, shape=(0,))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self.file:
+            self.file.seek(0)
+            _write_header(self.file, kind=self.kind, shape=(self.count,))
+
+    def add(self, voxels: np.ndarray) -> int:
+        """Append a volume; gives the place of its first voxel."""
+        self.file.write(np.ascontiguousarray(voxels).astype(self.kind, casting="equiv").tobytes())
+        self.count += voxels.size
+        return self.count - voxels.size
+
+
+def _write_header(file: BinaryIO, *, kind: np.dtype, shape: tuple[int, ...]) -> None:
+    """Write the header; NumPy pads it so that a larger count fits, and its length stays the same."""
+    form = {"descr": kind.newbyteorder("<").str, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, form)

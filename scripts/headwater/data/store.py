@@ -32,7 +32,7 @@ CASES = tables.Table(
         "pixels": TEXT,
     },
     keys=("case",),
-    optional=tables.SLICE_COLUMNS,
+    optional=tables.SLICE_COLUMNS | tables.VOLUME_COLUMNS,
     with_targets=True,
 )
 """One readable image each, in the order of images.npy."""

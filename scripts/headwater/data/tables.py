@@ -221,3 +221,26 @@ def _column(values: pd.Series, kind: str, file: Path | str) -> pd.Series:
 SLICE_COLUMNS = {"series": TEXT, "position": NUMBER, "row_spacing": NUMBER, "column_spacing": NUMBER}
 """Optional columns of slices: the volume that they belong to, where in it they lie along its normal, and how far apart
 their rows and columns are as they were read, in millimetres."""
+
+_AXES = ("x", "y", "z")
+
+VOLUME_COLUMNS = {
+    "offset": WHOLE,
+    **{f"shape_{axis}": WHOLE for axis in _AXES},
+    **{f"spacing_{axis}": NUMBER for axis in _AXES},
+    "slope": NUMBER,
+    "intercept": NUMBER,
+    **dict.fromkeys(("mean", "std", "low", "high"), NUMBER),
+    "outline": TEXT,
+    "reference": TEXT,
+    "reference_offset": WHOLE,
+    **{f"source_shape_{axis}": WHOLE for axis in _AXES},
+    **{f"source_spacing_{axis}": NUMBER for axis in _AXES},
+    "affine": TEXT,
+    **{f"crop_{axis}": WHOLE for axis in _AXES},
+    **{f"kept_{axis}": WHOLE for axis in _AXES},
+}
+"""Optional columns of volumes, along x, y and z: voxel at which a case begins in images.npy and masks.npy, sides,
+millimetres between voxels; value = slope x stored + intercept; mean, standard deviation, 0.5th and 99.5th percentile of
+the voxels above the background; digests of its mask on the prepared grid (`outline`) and on the source's (`reference`),
+and where in references.npy that begins; the source's grid in orientation RAS, its affine (JSON), and the box kept."""

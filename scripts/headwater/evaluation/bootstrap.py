@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -54,13 +53,14 @@ class Statistic:
 def statistics(runs: Runs, labels: list[Label], *, comparison: Comparison, threads: int) -> Iterator[Statistic]:
     """For each metric and recipe the statistic of each label, then of the macro and of the macros of subsets."""
     chosen = {recipe: of_recipe(runs, recipe, comparison) for recipe in comparison.recipes}
-    places = measurements(labels, comparison=comparison, file=next(iter(runs.values())).file)
+    places = measurements(labels, run=next(iter(runs.values())), comparison=comparison)
     # all metrics, recipes and runs on the same resamples: comparisons are paired by patient
     drawn = _replicates(chosen, labels, comparison=comparison, threads=threads)
     for metric in comparison.metrics:
+        judged = eligibility.by_metric(metric, labels, run=next(iter(runs.values())), comparison=comparison)
         for at_recipe, recipe in enumerate(comparison.recipes):
             replicates = {at: drawn[at_recipe, :, place] for place, (at, name) in enumerate(places) if name == metric}
-            yield from _of_labels(chosen[recipe], labels, replicates, metric=metric, recipe=recipe, plan=comparison)
+            yield from _of_labels(chosen[recipe], judged, replicates, metric=metric, recipe=recipe, plan=comparison)
 
 
 def values(statistics: list[Statistic], *, comparison: Comparison) -> Iterator[dict]:
@@ -80,10 +80,10 @@ def values(statistics: list[Statistic], *, comparison: Comparison) -> Iterator[d
                 }
 
 
-def measurements(labels: list[Label], *, comparison: Comparison, file: Path) -> list[tuple[int, str]]:
+def measurements(labels: list[Label], *, run: Predictions, comparison: Comparison) -> list[tuple[int, str]]:
     """(position of a label, metric) of all that is measured: each label by the metrics that its task has evidence for.
 
-    Refuses a metric that fits none of the labels; `file` holds their predictions.
+    Refuses a metric that fits none of the labels, which are those of `run`.
     """
     fitting = {metric: comparison.fitting(metric, [label.name for label in labels]) for metric in comparison.metrics}
     for metric, names in fitting.items():
@@ -91,15 +91,17 @@ def measurements(labels: list[Label], *, comparison: Comparison, file: Path) -> 
             raise UserError(
                 f"{metric} needs {', '.join(target.needed(metric))}, but predictions hold "
                 f"{' and '.join(comparison.evidence)}",
-                file=file,
+                file=run.file,
                 remedy="remove it from comparison.metrics",
             )
+    judged = {
+        metric: eligibility.by_metric(metric, labels, run=run, comparison=comparison) for metric in comparison.metrics
+    }
     return [
         (position, metric)
         for position, label in enumerate(labels)
-        if label.measured
         for metric in comparison.metrics
-        if label.name in fitting[metric]
+        if label.name in fitting[metric] and judged[metric][position].measured
     ]
 
 
@@ -135,16 +137,17 @@ def _drawn(
 ) -> np.ndarray:
     """All replicates from one draw of `units`; `unit` (cases,) is the unit of each case."""
     first = next(iter(chosen.values()))
-    metrics: dict[int, list[str]] = {}
-    places = measurements(labels, comparison=comparison, file=first[0].file)
+    metrics: dict[int, dict[str, np.ndarray]] = {}
+    places = measurements(labels, run=first[0], comparison=comparison)
+    judged = {name: eligibility.by_metric(name, labels, run=first[0], comparison=comparison) for _, name in places}
     for position, metric in places:
-        metrics.setdefault(position, []).append(metric)
+        metrics.setdefault(position, {})[metric] = judged[metric][position].known
     columns = [
         column
         for runs in chosen.values()
         for run in runs
-        for position, names in metrics.items()
-        for column in _columns(run, position, labels[position].known, names, unit, units)
+        for position, known in metrics.items()
+        for column in _columns(run, position, known, unit, units)
     ]
     return replication.replicates(
         columns,
@@ -157,13 +160,16 @@ def _drawn(
 
 
 def _columns(
-    run: Predictions, position: int, known: np.ndarray, names: list[str], unit: np.ndarray, units: int
+    run: Predictions, position: int, known_of: dict[str, np.ndarray], unit: np.ndarray, units: int
 ) -> Iterator[replication.Column]:
-    """One column per metric; all that rank the cases share one ranking."""
-    metrics = [registry.load("metrics", name) for name in names]
-    ranking = any(hasattr(metric, "KERNEL") for metric in metrics)
-    ranks = ranked(**run.of(("target", "score"), position, known), patient=unit[known]) if ranking else None
-    for metric in metrics:
+    """One column per metric, on its cases; all that rank the cases, which are the same for them, share one ranking."""
+    metrics = {name: registry.load("metrics", name) for name in known_of}
+    ranking = next((known_of[name] for name, metric in metrics.items() if hasattr(metric, "KERNEL")), None)
+    ranks = None
+    if ranking is not None:
+        ranks = ranked(**run.of(("target", "score"), position, ranking), patient=unit[ranking])
+    for name, metric in metrics.items():
+        known = known_of[name]
         evidence = run.of(metric.EVIDENCE, position, known)
         try:
             yield replication.column(metric, evidence, unit[known], patients=units, ranks=ranks)

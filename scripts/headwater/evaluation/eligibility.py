@@ -10,6 +10,7 @@ import pandas as pd
 from headwater.core.errors import UserError, did_you_mean
 from headwater.data.tables import MACRO, OF_SUBSET
 from headwater.evaluation.predictions import Predictions
+from headwater.study import target as target_of
 from headwater.study.comparison import FEW_POSITIVE, Comparison
 
 
@@ -19,7 +20,7 @@ class Label:
 
     name: str
     known: np.ndarray
-    """Positions of the cases whose target is known."""
+    """Positions of the cases that are measured: all whose target is known, or those that the metric is about."""
     patients: int
     positives: int
     positive_patients: int
@@ -32,7 +33,9 @@ class Label:
     """Whether so few patients have it, or do not, that it is tested with caution."""
     note: str
     classes: tuple[str, ...]
-    """Which patients its task needs, positive or negative ones: nearly always both."""
+    """Which patients its task or metric needs, positive or negative ones: nearly always both."""
+    untaught: str = ""
+    """Why no network could learn it; "" for all others."""
 
     @property
     def smaller_class(self) -> int:
@@ -72,13 +75,28 @@ def parts(run: Predictions, *, comparison: Comparison, untaught: dict[str, str])
     return [of(run, position, comparison=comparison, untaught=untaught) for position in range(len(run.labels))]
 
 
-def of(run: Predictions, position: int, *, comparison: Comparison, untaught: dict[str, str]) -> Label:
-    """The eligibility of a label, by the numbers of patients with and without it."""
+def by_metric(metric: str, labels: list[Label], *, run: Predictions, comparison: Comparison) -> list[Label]:
+    """The labels of a run as a metric measures them: as they are, unless it is about one class of cases only."""
+    if not target_of.measured_on(metric):
+        return labels
+    untaught = {label.name: label.untaught for label in labels if label.untaught}
+    how = {"comparison": comparison, "untaught": untaught, "metric": metric}
+    return [of(run, position, **how) for position in range(len(run.labels))]
+
+
+def of(run: Predictions, position: int, *, comparison: Comparison, untaught: dict[str, str], metric: str = "") -> Label:
+    """The eligibility of a label, by the numbers of patients with and without it; for any metric, or for one.
+
+    It follows from the targets alone, so that all sources are measured on the same cases.
+    """
     name = str(run.labels[position])
     target, patients = run.target[position], run.patients
+    bears = {"positive": target == 1, "negative": target == 0}
+    about = target_of.measured_on(metric) if metric else ()
+    classes = about or comparison.classes_of(name)
+    known = np.flatnonzero(np.any([bears[kind] for kind in about or bears], axis=0))
     # a patient with positive and negative cases is in both sets
-    with_finding, without = set(patients[target == 1]), set(patients[target == 0])
-    many, classes = {"positive": len(with_finding), "negative": len(without)}, comparison.classes_of(name)
+    many = {kind: len(set(patients[inside])) for kind, inside in bears.items()}
     missing = next((kind for kind in classes if not many[kind]), "")
     fewer, kind = min((many[kind], kind) for kind in classes)
     out = f"no {missing} case in test" if missing else untaught.get(name, "")
@@ -88,16 +106,17 @@ def of(run: Predictions, position: int, *, comparison: Comparison, untaught: dic
     cautious = f"few patients: {_many(fewer, kind)} in test, t with {fewer - 1} degrees of freedom at most"
     return Label(
         name=name,
-        known=np.flatnonzero(~np.isnan(target)),
-        patients=len(with_finding | without),
-        positives=int((target == 1).sum()),
-        positive_patients=len(with_finding),
-        negative_patients=len(without),
+        known=known,
+        patients=len(set(patients[known])),
+        positives=int(bears["positive"].sum()),
+        positive_patients=many["positive"],
+        negative_patients=many["negative"],
         measured=not out,
         tested=tested,
         few=few,
         note=f"left out: {out}" if out else cautious if few else "" if tested else described,
         classes=classes,
+        untaught=untaught.get(name, ""),
     )
 
 
@@ -138,7 +157,7 @@ def macro(run: Predictions, labels: list[Label], *, inside: list[Label] | None =
     inside = [label for label in inside if label.tested]
     names = {label.name for label in inside}
     target = run.target[[label.name in names for label in labels]]
-    known = np.flatnonzero(~np.isnan(target).all(axis=0)) if inside else np.array([], dtype=np.int64)
+    known = np.unique(np.concatenate([label.known for label in inside])) if inside else np.array([], dtype=np.int64)
     positive = np.flatnonzero((target == 1).any(axis=0)) if inside else known
     mean = (
         f"mean of {len(inside)} label{'' if len(inside) == 1 else 's'}"

@@ -169,8 +169,11 @@ def of_guests(
     """
     plain = of_shared(without_controls(comparison), [label.name for label in labels])
     asked = dict(fitted_to.labels) | {MACRO: MACRO}
+    first = next(iter(guests.values()))
+    judged = {metric: eligibility.by_metric(metric, labels, run=first, comparison=plain) for metric in plain.metrics}
     tested = {
-        metric: plain.fitting(metric, [label.name for label in labels if label.tested]) for metric in plain.metrics
+        metric: plain.fitting(metric, [label.name for label in of_metric if label.tested])
+        for metric, of_metric in judged.items()
     }
     hosts = _hosts(home, list(asked), plain)
     home_by_label = {(host.metric, host.recipe, host.label.name): host for host in statistics}

@@ -254,10 +254,33 @@ def _usable(frame: pd.DataFrame, file: Path, *, comparison: Comparison) -> None:
     for name, rows in frame.groupby(task, sort=True):
         for column, kind in registry.constant("tasks", name, "KINDS", default={}).items():
             REFUSALS[kind](rows, column, file)
+    for metric in comparison.metrics:
+        _refuse_holes(frame, metric, file, comparison=comparison)
     if (frame["label"] == MACRO).any():
         raise UserError(
             f"a label is called {MACRO!r}, as the mean over labels is", file=file, remedy="rename the label"
         )
+
+
+VALUE_OF = {"positive": 1, "negative": 0}
+"""The target of each class of cases."""
+
+
+def _refuse_holes(frame: pd.DataFrame, metric: str, file: Path, *, comparison: Comparison) -> None:
+    """Refuse evidence that a metric lacks on any of the cases that it is about: sources must share their cases."""
+    about = [VALUE_OF[kind] for kind in targets.measured_on(metric)]
+    fitting = comparison.fitting(metric, frame["label"].unique())
+    rows = frame[frame["label"].isin(fitting) & frame["target"].isin(about)]
+    for column in targets.needed(metric) if len(rows) else ():
+        lacking = rows[~np.isfinite(rows[column])]
+        if len(lacking):
+            row = lacking.iloc[0]
+            raise UserError(
+                f"{metric} needs {column} of every case that it is about, but {len(lacking)} have none, such as case "
+                f"{row['case']!r}, {row['label']}",
+                file=file,
+                remedy="predict again",
+            )
 
 
 def _refuse_infinite(rows: pd.DataFrame, column: str, file: Path) -> None:

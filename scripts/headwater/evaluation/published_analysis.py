@@ -14,7 +14,7 @@ def beside(rows: list[dict], runs: Runs, labels: list[Label], *, comparison: Com
     once = comparison.model_copy(update={"seeds": (min(comparison.seeds),), "resamples": published.RESAMPLES})
     chosen = {recipe: of_recipe(runs, recipe, once) for recipe in comparison.recipes}
     drawn = image_replicates(chosen, labels, comparison=once, threads=threads)
-    places = measurements(labels, comparison=once, file=next(iter(runs.values())).file)
+    places = measurements(labels, run=next(iter(runs.values())), comparison=once)
     positions = {label.name: position for position, label in enumerate(labels)}
     means = {MACRO: list(positions)} | {OF_SUBSET + name: comparison.subset(name) for name in comparison.subsets}
 

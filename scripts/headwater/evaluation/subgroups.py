@@ -134,9 +134,8 @@ def place(characteristic: str, name: str) -> tuple[int, bool, int, str]:
 def _side(run: Predictions, inside: np.ndarray, *, comparison: Comparison, untaught: dict[str, str]) -> Side:
     """A subset of the cases with the eligibility of each label in it."""
     part = _part(run, inside)
-    labels = [
-        eligibility.of(part, position, comparison=comparison, untaught=untaught) for position in range(len(run.labels))
-    ]
+    how = {"comparison": comparison, "untaught": untaught, "metric": comparison.metrics[0]}
+    labels = [eligibility.of(part, position, **how) for position in range(len(run.labels))]
     return Side(inside=inside, labels=tuple(labels), cases=int(inside.sum()), patients=len(set(part.patients)))
 
 

@@ -21,6 +21,7 @@ WRAPPERS = (
     "student",
     "net",
     "network",
+    "network_weights",
     "module",
     "encoder",
     "backbone",

@@ -2,23 +2,28 @@
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from types import ModuleType
 
 import torch
 from torch import Tensor, nn
 
 from headwater.core import registry
 from headwater.core.errors import UserError
+from headwater.models.orientation import OURS, turned, turned_back
 
 NO_WEIGHTS = ("num_batches_tracked", "relative_position_index")
 """Suffixes of buffers that are not weights (counters and index tables), so a checkpoint need not have them."""
 
+Size = int | tuple[int, ...]
+"""Side length of square images or cubes, or one per axis."""
+
 
 class Encoder(nn.Module):
-    """A backbone with its input normalisation; `width` features per image.
+    """A backbone with its input normalisation; `width` features per image, and for many backbones maps of features.
 
     Side lengths must be a multiple of `multiple`; None means that only `size` fits. Images have 2 or 3 `dimensions`
-    and `colours` channels.
+    and `colours` channels. Volumes are turned to the `orientation` of the backbone's weights, and maps turned back.
     """
 
     def __init__(
@@ -26,12 +31,13 @@ class Encoder(nn.Module):
         backbone: nn.Module,
         *,
         name: str,
-        size: int,
+        size: Size,
         multiple: int | None,
         mean: tuple[float, ...],
         std: tuple[float, ...],
         dimensions: int,
         colours: int,
+        orientation: str = OURS,
     ):
         super().__init__()
         self.backbone = backbone
@@ -41,24 +47,76 @@ class Encoder(nn.Module):
         self.normalisation = (tuple(mean), tuple(std))
         self.dimensions = dimensions
         self.colours = colours
+        self.orientation = orientation
         # not persistent: a weights file has them in its metadata, so that its tensors are those of the backbone alone
         self.register_buffer("mean", _per_colour(mean, colours, "mean"), persistent=False)
         self.register_buffer("std", _per_colour(std, colours, "std"), persistent=False)
-        self.width = self._measured_width()
+        # networks of volumes, of which even a small one takes seconds, say how many features they give
+        self.width = backbone.pyramid[-1][0] if hasattr(backbone, "pyramid") else self._measured_width()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Features (batch, width) of float images in [0, 1] (batch, colours, [depth,] height, width)."""
+        """Features (batch, width) of float images in [0, 1]: (batch, colours, height, width) or (..., x, y, z)."""
         return self.backbone(self.normalised(images))
 
+    def levels(self, images: Tensor) -> list[Tensor]:
+        """Maps of features (batch, widths[i], *space / strides[i]) of float images, the finest first."""
+        of_library = getattr(self._library, "levels", None)
+        normalised = self.normalised(images)
+        levels = of_library(self.backbone, normalised) if of_library else self.backbone.levels(normalised)
+        return [turned_back(level, self.orientation) for level in levels]
+
+    def outlined(self, levels: Sequence[Tensor]) -> Tensor:
+        """What the backbone's own decoder makes of its levels: (batch, outline_width, *space)."""
+        if self.outline_width is None:
+            raise UserError(f"{self.name} has no decoder of its own", remedy="choose another backbone")
+        try:
+            outlined = self.backbone.outlined([turned(level, self.orientation) for level in levels])
+            return turned_back(outlined, self.orientation)
+        except ValueError as error:
+            # instance norms have nothing to compare at a single position, to which a small volume shrinks
+            raise UserError(
+                f"{self.name} cannot outline volumes this small: {error}", remedy="use a larger size"
+            ) from None
+
+    @property
+    def outline_width(self) -> int | None:
+        """Channels of the output of the backbone's own decoder; None if it has none."""
+        return getattr(self.backbone, "outline_width", None)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of each level, the finest first."""
+        return tuple(width for width, _ in self._pyramid)
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Pixels or voxels of the image along each axis for one position of each level."""
+        return tuple(stride for _, stride in self._pyramid)
+
+    @property
+    def space(self) -> tuple[int, ...]:
+        """Side lengths of the images, axis by axis."""
+        return self.size if isinstance(self.size, tuple) else (self.size,) * self.dimensions
+
+    @property
+    def _pyramid(self) -> Sequence[tuple[int, int]]:
+        """(channels, stride) of each level."""
+        of_library = getattr(self._library, "pyramid", None)
+        return of_library(self.backbone) if of_library else self.backbone.pyramid
+
+    @property
+    def _library(self) -> ModuleType:
+        return registry.load("backbones", self.name.partition("/")[0])
+
     def normalised(self, images: Tensor) -> Tensor:
-        """Images in [0, 1] normalised as the weights expect; refuses slices for volumes, and volumes for slices."""
+        """Images normalised, and volumes turned, as the weights expect; refuses slices for volumes, and the reverse."""
         if images.ndim != self.dimensions + 2:
             raise UserError(
                 f"{self.name} takes images of {self.dimensions} dimensions, not {images.ndim - 2}",
                 remedy="choose another backbone",
             )
         sides = [1] * self.dimensions
-        return (images - self.mean.view(1, -1, *sides)) / self.std.view(1, -1, *sides)
+        return turned((images - self.mean.view(1, -1, *sides)) / self.std.view(1, -1, *sides), self.orientation)
 
     def twin(self) -> "Encoder":
         """A copy with the same weights."""
@@ -81,8 +139,7 @@ class Encoder(nn.Module):
         return self._by_library("resample_patch", key, tensor)
 
     def _by_library(self, function: str, key: str, tensor: Tensor) -> Tensor | None:
-        library = registry.load("backbones", self.name.partition("/")[0])
-        return getattr(library, function, lambda *_: None)(key, tensor, self.backbone)
+        return getattr(self._library, function, lambda *_: None)(key, tensor, self.backbone)
 
     def fill(self, tensors: Mapping[str, Tensor], *, file: object) -> list[str]:
         """Load all weights of the backbone; the names of the position embeddings that were interpolated.
@@ -121,26 +178,32 @@ class Encoder(nn.Module):
         """The metadata of a weights file that describe its network, as strings."""
         return {
             "backbone": self.name,
-            "size": str(self.size),
+            "size": json.dumps(self.size),
             "mean": json.dumps(self.normalisation[0]),
             "std": json.dumps(self.normalisation[1]),
+            **({"orientation": self.orientation} if self.orientation != OURS else {}),
         }
 
     def sides(self, side: float) -> int:
         """The side length nearest to `side` that this network accepts."""
         if self.multiple is None:
-            return self.size
-        return max(self.multiple, round(side / self.multiple) * self.multiple)
+            return self.space[0]
+        return max(self.least, round(side / self.multiple) * self.multiple)
+
+    @property
+    def least(self) -> int:
+        """The smallest side length that this network accepts."""
+        return getattr(self.backbone, "least", self.multiple or 1)
 
     def _measured_width(self) -> int:
         """The number of features, measured on an empty image."""
-        # volumes as small as possible, because a large one takes seconds
+        # volumes as small as possible
+        space = self.space if self.dimensions == 2 or self.multiple is None else (self.least,) * self.dimensions
         # in evaluation, so that BatchNorm's running statistics do not see the empty image
         self.eval()
-        side = self.size if self.dimensions == 2 else self.sides(0)
         try:
             with torch.no_grad():
-                features = self(torch.zeros(1, self.colours, *[side] * self.dimensions))
+                features = self(torch.zeros(1, self.colours, *space))
         except (RuntimeError, ValueError, AssertionError) as error:
             raise UserError(
                 f"{self.name} does not take images of {self.size} pixels: {error}", remedy="use another size"
@@ -152,11 +215,12 @@ class Encoder(nn.Module):
 def draw(
     name: str,
     *,
-    size: int,
+    size: Size,
     mean: tuple[float, ...],
     std: tuple[float, ...],
     seed: int,
     zero_residual: bool = False,
+    orientation: str = OURS,
 ) -> Encoder:
     """An encoder with random weights from `seed`; the global random state is unchanged."""
     library, _, model = name.partition("/")
@@ -167,14 +231,15 @@ def draw(
             create = module.create_zero_residual if zero_residual else module.create
             backbone, multiple = create(model, size=size)
         images = {"dimensions": getattr(module, "DIMENSIONS", 2), "colours": getattr(module, "COLOURS", 3)}
-        return Encoder(backbone, name=name, size=size, multiple=multiple, mean=mean, std=std, **images)
+        normalised = {"mean": mean, "std": std, "orientation": orientation}
+        return Encoder(backbone, name=name, size=size, multiple=multiple, **normalised, **images)
     except ImportError as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"{name} needs a library that is not installed: {reason}", remedy="run make setup") from None
 
 
 def restore(
-    tensors: Mapping[str, Tensor], metadata: Mapping[str, str], *, name: str, size: int, file: object
+    tensors: Mapping[str, Tensor], metadata: Mapping[str, str], *, name: str, size: Size, file: object
 ) -> tuple[Encoder, list[str]]:
     """(encoder, interpolated position embeddings) of a weights file by headwater, for images of `size` pixels.
 
@@ -187,7 +252,7 @@ def restore(
             remedy="delete it and run its rule again",
         )
     mean, std = normalisation(metadata, file=file)
-    encoder = draw(name, size=size, mean=mean, std=std, seed=0)
+    encoder = draw(name, size=size, mean=mean, std=std, seed=0, orientation=metadata.get("orientation", OURS))
     return encoder, encoder.fill(tensors, file=file)
 
 
@@ -197,6 +262,12 @@ def refuse_other_source(metadata: Mapping[str, str], source: str, *, file: objec
     if named != source:
         thing = f"is the encoder of source {named!r}, not of {source!r}"
         raise UserError(thing, file=file, remedy="delete it and run its rule again")
+
+
+def size_in(metadata: Mapping[str, str]) -> Size:
+    """The size of images in the metadata of a weights file by headwater."""
+    size = json.loads(metadata["size"])
+    return tuple(size) if isinstance(size, list) else size
 
 
 def normalisation(metadata: Mapping[str, str], *, file: object) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -28,19 +28,19 @@ def layout(
     *,
     chosen: str,
     backbone: str,
+    dimensions: int,
     expected: Tensors,
     match: Callable[[str, str], Coverage],
 ) -> Spelling | None:
     """The spelling with the highest coverage of a backbone; None if all have none or there are too many keys to try.
 
     Ties are broken in favour of the layout whose `SIGNS` the file has, then the chosen layout, then the one with the
-    fewest unexpected tensors, then that of the backbone's own library. `match` gives the coverage of a layout and
-    prefix.
+    fewest unexpected tensors, then that of the backbone's own library. `dimensions` are those of the checkpoint's
+    network; `match` gives the coverage of a layout and prefix.
     """
     if len(checkpoint) > MOST_KEYS:
         return None
     ranked = []
-    dimensions = registry.constant("backbones", backbone.partition("/")[0], "DIMENSIONS", default=2)
     for name in registry.names("weights"):
         if dimensions not in registry.constant("weights", name, "DIMENSIONS", default=(2,)):
             continue

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from headwater.core.errors import UserError
 from headwater.core.fingerprints import NOT_RECORDED, sha256
 from headwater.models import task_set
-from headwater.models.encoder import draw, normalisation
+from headwater.models.encoder import Size, draw, normalisation, size_in
+from headwater.models.orientation import OURS
 from headwater.models.task_network import Outputs, TaskNetwork
 from headwater.models.task_set import TaskSet
 from headwater.models.weight_files import load_weights
@@ -24,7 +25,7 @@ class Predictor:
     file: Path
     network: TaskNetwork
     tasks: TaskSet
-    size: int
+    size: Size
     metadata: dict[str, str]
     """What the file says of itself."""
 
@@ -39,7 +40,7 @@ class Predictor:
         encoder = self.metadata.get("encoder", NOT_RECORDED)
         return {"record": self.run.digest, "model": sha256(self.file), "encoder": encoder}
 
-    def taking(self, size: int) -> nn.Module:
+    def taking(self, size: Size) -> nn.Module:
         """The network for images of `size` pixels, which are brought to its own size."""
         return self.network if size == self.size else Resizing(self.network, size=self.size)
 
@@ -65,9 +66,10 @@ def read(run: Run, model: Path) -> Predictor:
             f"is not the model of run {run.path} ({run.digest})", file=model, remedy="delete it and run finetune again"
         )
     mean, std = normalisation(metadata, file=model)
-    size = int(metadata["size"])
+    size = size_in(metadata)
     tasks = task_set.read(metadata, unnamed=run.dataset.task)
-    encoder = draw(run.source.backbone, size=size, mean=mean, std=std, seed=0)
+    orientation = metadata.get("orientation", OURS)
+    encoder = draw(run.source.backbone, size=size, mean=mean, std=std, seed=0, orientation=orientation)
     network = TaskNetwork(encoder, tasks=tasks, seeds=dict.fromkeys(tasks.tasks, 0))
     different = network.state_dict().keys() ^ tensors.keys()
     if different:

@@ -14,7 +14,8 @@ from headwater.core.errors import UserError
 from headwater.core.fingerprints import sha256
 from headwater.core.records import Record
 from headwater.models import backbones, checkpoint_files, nearest_layout, weight_coverage
-from headwater.models.encoder import Encoder
+from headwater.models.encoder import Encoder, Size
+from headwater.models.inflation import Inflation
 from headwater.models.weight_coverage import Coverage
 from headwater.models.weight_files import save_weights
 from headwater.study.source import Source
@@ -31,6 +32,8 @@ class PublishedWeights:
     tensors: dict[str, Tensor]
     """The checkpoint's tensors under its own names."""
     network: Encoder
+    inflation: Inflation | None = None
+    """How the checkpoint's network of slices becomes one of volumes, if the source says so."""
 
     @property
     def layout(self) -> str:
@@ -54,12 +57,25 @@ class PublishedWeights:
         # a footnote of the backbone concerns all published weights, whatever their layout
         footnote = getattr(registry.load("backbones", self.source.backbone.partition("/")[0]), "FOOTNOTE", "")
         coverage.footnotes += [footnote] if footnote else []
+        of_layout = registry.constant("weights", self.layout, "FOOTNOTE", default="")
+        coverage.footnotes += [of_layout] if of_layout else []
+        if coverage.inflated:
+            coverage.footnotes.append(
+                f"weights of {self.inflation.plane} slices inflated to volumes: kernels repeated along the depth and "
+                "divided by their extent (arXiv 1705.07750, section 2.2), colours summed"
+            )
         return coverage
 
     @property
     def enough(self) -> bool:
-        """Whether the coverage reaches the source's minimum."""
-        return bool(self.coverage.tensors) and self.coverage.share >= self.source.weights.coverage
+        """Whether the coverage reaches the source's minimum, of what the layout's files hold."""
+        return bool(self.coverage.tensors) and self.share >= self.source.weights.coverage
+
+    @property
+    def share(self) -> float:
+        """The share of the network's parameters that were loaded; of its encoder alone where files hold no decoder."""
+        encoder_only = registry.constant("weights", self.layout, "ENCODER_ONLY", default=False)
+        return self.coverage.parts["encoder"]["share"] if encoder_only else self.coverage.share
 
     @cached_property
     def origin(self) -> dict[str, str]:
@@ -94,6 +110,8 @@ class PublishedWeights:
         self.network.backbone.load_state_dict({**initial, **self.coverage.tensors})
         summary = {
             "share": self.coverage.share,
+            **({part: found["share"] for part, found in self.coverage.parts.items()} if self.coverage.decoder else {}),
+            **({"inflated": self.inflation.plane} if self.coverage.inflated else {}),
             "unfilled": [*self.coverage.missing, *self.coverage.mismatched],
         } | ({"footnotes": self.coverage.footnotes} if self.coverage.footnotes else {})
         metadata = {
@@ -118,6 +136,7 @@ class PublishedWeights:
             self.tensors,
             chosen=self.layout,
             backbone=self.source.backbone,
+            dimensions=2 if self.inflation else self.source.dimensions,
             expected=self.coverage.expected,
             match=self._matching(patch=self.options.patch),
         )
@@ -136,18 +155,26 @@ class PublishedWeights:
         """A function that gives the coverage under a layout and a prefix."""
         resamplers = {"resample": self.network.resample}
         resamplers |= {"resample_patch": self.network.resample_patch} if patch == "resample" else {}
-        expected = self.network.expected()
+        expected, decoder = self.network.expected(), backbones.decoder(self.source.backbone)
+        inflate = self.inflation.inflated if self.inflation else None
 
         def match(name: str, prefix: str) -> Coverage:
             layout = registry.load("weights", name)
             return weight_coverage.match(
-                self.tensors, expected=expected, layout=layout, prefix=prefix, file=self.name, **resamplers
+                self.tensors,
+                expected=expected,
+                layout=layout,
+                prefix=prefix,
+                inflate=inflate,
+                decoder=decoder,
+                file=self.name,
+                **resamplers,
             )
 
         return match
 
 
-def read(source: Source, *, size: int) -> PublishedWeights:
+def read(source: Source, *, size: Size) -> PublishedWeights:
     """The checkpoint of a source, and its network for images of `size` pixels."""
     if source.weights is None:
         raise UserError(f"source {source.name!r} has no weights", remedy="give it weights, or leave adopt out")
@@ -156,10 +183,16 @@ def read(source: Source, *, size: int) -> PublishedWeights:
             f"source {source.name!r}: {source.misfit}", remedy="choose a layout and a backbone of the same kind"
         )
     tensors, metadata = _tensors(source)
-    mean, std = _normalisation(source, metadata)
+    normalisation = _normalisation(source, metadata)
+    plane = source.weights.inflate
+    mean, std = Inflation(plane=plane, slices=normalisation).volumes if plane else normalisation
     drawn = {"seed": source.seed, "zero_residual": source.initialisation == "zero_residual"}
+    if orientation := _orientation(source, metadata):
+        drawn["orientation"] = orientation
     network = backbones.build(source.backbone, size=size, mean=mean, std=std, **drawn)
-    return PublishedWeights(source=source, tensors=tensors, network=network)
+    grid = getattr(getattr(network.backbone, "patch_embed", None), "grid_size", None)
+    inflation = Inflation(plane=plane, slices=normalisation, grid=grid) if plane else None
+    return PublishedWeights(source=source, tensors=tensors, network=network, inflation=inflation)
 
 
 def _tensors(source: Source) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -168,12 +201,18 @@ def _tensors(source: Source) -> tuple[dict[str, Tensor], dict[str, str]]:
         wrapper = registry.chosen("weights", source.weights.layout).wrapper
         return checkpoint_files.read(Path(source.weights.path), wrapper=wrapper)
     layout = registry.load("weights", source.weights.layout.name)
-    if not hasattr(layout, "download"):
+    # of a network of volumes that is to be inflated, the library has nothing
+    if not hasattr(layout, "download") or source.weights.inflate:
         raise UserError(
             f"sources.{source.name}.weights: {source.weights.layout.name} weights cannot be downloaded automatically",
             remedy=f"download the file from {layout.CARD.where} and set path",
         )
     return layout.download(source.backbone), {}
+
+
+def _orientation(source: Source, metadata: dict[str, str]) -> str | None:
+    """The axes on which the weights were trained: the layout's, or those that a file by headwater names."""
+    return registry.constant("weights", source.weights.layout.name, "ORIENTATION", default=metadata.get("orientation"))
 
 
 def _normalisation(source: Source, metadata: dict[str, str]) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -13,6 +13,7 @@ from headwater.core.errors import UserError
 from headwater.models.encoder import NO_WEIGHTS
 
 Tensors = Mapping[str, Tensor]
+Inflate = Callable[[Tensors, Tensors], tuple[dict[str, Tensor], dict[str, str]]]
 Resample = Callable[[str, Tensor], Tensor | None]
 
 
@@ -23,12 +24,16 @@ class Coverage:
     tensors: dict[str, Tensor]
     """Loaded tensors, by the network's names."""
     expected: dict[str, Tensor]
+    decoder: tuple[str, ...] = ()
+    """How the names of the network's decoder begin, which only outlines structures; all others are its encoder."""
     renamed: dict[str, str] = field(default_factory=dict)
     """The network's name, by the checkpoint's."""
     arranged: dict[str, str] = field(default_factory=dict)
     """How tensors were changed that had to be more than renamed, by the checkpoint's name."""
     interpolated: dict[str, str] = field(default_factory=dict)
     """Old and new shape, by name."""
+    inflated: dict[str, str] = field(default_factory=dict)
+    """Old and new shape, by name, of what was a network of slices and is one of volumes."""
     mismatched: dict[str, str] = field(default_factory=dict)
     """The checkpoint's and the network's shape, by name."""
     dropped: dict[str, str] = field(default_factory=dict)
@@ -57,15 +62,28 @@ class Coverage:
         """The fraction of the network's parameters that were loaded."""
         return self.parameters / self.parameters_expected
 
+    @property
+    def parts(self) -> dict[str, dict[str, Any]]:
+        """Loaded and expected parameters, and their share, of the encoder and of the decoder, if there is one."""
+        parts = {}
+        for part in ("encoder", "decoder"):
+            names = [key for key in self.expected if key.startswith(self.decoder or ("\0",)) == (part == "decoder")]
+            whole = sum(self.expected[key].numel() for key in names)
+            loaded = sum(self.expected[key].numel() for key in names if key in self.tensors)
+            parts |= {part: {"share": loaded / whole, "loaded": loaded, "expected": whole}} if whole else {}
+        return parts
+
     def report(self) -> dict[str, Any]:
         """The contents of the coverage file."""
         return {
             "share": self.share,
             "tensors": {"loaded": len(self.tensors), "expected": len(self.expected)},
             "parameters": {"loaded": self.parameters, "expected": self.parameters_expected},
+            **self.parts,
             "renamed": self.renamed,
             "arranged": self.arranged,
             "interpolated": self.interpolated,
+            "inflated": self.inflated,
             "missing": self.missing,
             "shape_mismatched": self.mismatched,
             "unexpected": self.unexpected,
@@ -79,6 +97,7 @@ class Coverage:
             "renamed": [f"{old} -> {new}" for old, new in self.renamed.items()],
             "arranged": [f"{name} ({how})" for name, how in self.arranged.items()],
             "interpolated": [f"{name} {how}" for name, how in self.interpolated.items()],
+            "inflated": [f"{name} {how}" for name, how in self.inflated.items()],
             "missing": self.missing,
             "shape-mismatched": [f"{name} {how}" for name, how in self.mismatched.items()],
             "unexpected": self.unexpected,
@@ -86,16 +105,26 @@ class Coverage:
         }
         loaded = f"{self.parameters:,} of {self.parameters_expected:,} parameters"
         lines = [f"{'loaded':<17}{len(self.tensors):>5} of {len(self.expected)} tensors, {loaded}"]
+        lines += [f"  {part:<15}{self._share_of(part)}" for part in self.parts if self.decoder]
         for category, names in categories.items():
             shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
             lines.append(f"{category:<17}{len(names):>5}  {shown}".rstrip())
         return "\n".join([*lines, *(f"footnote: {footnote}" for footnote in self.footnotes)])
 
     def summary(self) -> str:
-        """The coverage as text, such as `0 % (0 of 161 tensors)`."""
-        # rounded down, so that an incomplete coverage never reads 100 %
-        percent = int(self.share * 1000) / 10
-        return f"{percent:g} % ({len(self.tensors)} of {len(self.expected)} tensors)"
+        """The coverage as text, such as `0 % (0 of 161 tensors)`, and the shares of encoder and decoder."""
+        apart = "".join(f", {part} {percent(self.parts[part]['share'])}" for part in self.parts if self.decoder)
+        return f"{percent(self.share)} ({len(self.tensors)} of {len(self.expected)} tensors{apart})"
+
+    def _share_of(self, part: str) -> str:
+        """The coverage of a part for people."""
+        found = self.parts[part]
+        return f"{percent(found['share']):>7}: {found['loaded']:,} of {found['expected']:,} parameters"
+
+
+def percent(share: float) -> str:
+    """A share in per cent, rounded down, so that an incomplete one never reads 100 %."""
+    return f"{int(share * 1000) / 10:g} %"
 
 
 def match(
@@ -106,15 +135,18 @@ def match(
     prefix: str,
     resample: Resample,
     resample_patch: Resample = lambda key, tensor: None,
+    inflate: Inflate | None = None,
+    decoder: tuple[str, ...] = (),
     file: str = "",
 ) -> Coverage:
     """The coverage of a network by a checkpoint under a layout's rules.
 
     `resample` brings position embeddings to the network's grid if the layout does not, and returns None for any other
-    tensor; `resample_patch` likewise brings patch embeddings to the network's patch size, with a footnote.
+    tensor; `resample_patch` likewise brings patch embeddings to the network's patch size, with a footnote. `inflate`
+    makes the tensors of a network of slices those of a network of volumes. `decoder`: how the names of one begin.
     A tensor whose values cannot be weights raises a `UserError`: integers, NaN, infinite, or a negative variance.
     """
-    coverage = Coverage(tensors={}, expected=dict(expected))
+    coverage = Coverage(tensors={}, expected=dict(expected), decoder=decoder)
     names = _renamed(checkpoint, layout, prefix, coverage, file=file)
     for key, name in names.items():
         if name in expected or _reason(name, getattr(layout, "ARRANGED", {})):
@@ -122,6 +154,8 @@ def match(
     arrange = getattr(layout, "arrange", lambda tensors, _: tensors)
     arranged = arrange({names[key]: checkpoint[key] for key in names}, expected.keys())
     _account(names, arranged, layout, coverage)
+    if inflate:
+        arranged, coverage.inflated = inflate(arranged, expected)
     # the publisher's own interpolation comes first, because it may differ from the library's in detail
     published = getattr(layout, "resample", lambda key, tensor, shape: None)
     for key, tensor in arranged.items():

@@ -19,7 +19,7 @@ from headwater.core.errors import UserError
 from headwater.core.records import Record
 from headwater.data import index, preparation
 from headwater.data.io.sheets import read_sheet
-from headwater.study.archive import Archive
+from headwater.study.archive import Archive, ndim_of
 from headwater.study.paths import Paths
 
 LARGEST = 1_000_000
@@ -94,6 +94,10 @@ def _counted(archive: Archive) -> pd.DataFrame | None:
     listed = index.read(archive)
     if archive.images_of:
         # its splits are those of the first reading
+        return None
+    if ndim_of(archive) == 3:
+        # which structures there are is known when masks have been looked into
+        _refuse_absent(archive, listed["file"], total=len(listed))
         return None
     files = index.split_files(archive)
     cases = preparation.with_archive_splits(listed, archive=archive, files=files)

@@ -21,10 +21,11 @@ from headwater.core.errors import UserError
 from headwater.core.records import Record
 from headwater.data.datasets import Card
 from headwater.study import shared_labels
-from headwater.study.archive import Archive, window_of
+from headwater.study.archive import Archive, seen_of
 from headwater.study.config import Config
 from headwater.study.ct_windows import Window
 from headwater.study.grid import Run
+from headwater.study.intensity import Intensity
 from headwater.study.job_graph import Job
 from headwater.study.paths import Paths
 from headwater.study.recipe import Recipe, Training
@@ -64,7 +65,7 @@ class Rehearsal(Record):
     """Of a recipe: the task that is fitted, where that is one only."""
     targets: dict[str, Target] = {}
     """Of a recipe: what is fitted side by side."""
-    seen: Window | None = None
+    seen: Window | Intensity | None = None
     """The window of images in Hounsfield units."""
     ranks: int = 1
     """Processes of the training; a rehearsal times one of them, with its share of the batch."""
@@ -119,7 +120,7 @@ def rehearsal_of(job: Job, plan: Config) -> Rehearsal | None:
         archive = plan.archives[job.run.dataset.archive]
         labels = len(job.run.dataset.listed or _card(archive).labels) or 1
         measures = {"size": archive.size, "channels": channels(archive), "labels": labels, "ranks": ranks}
-        measures |= {"seen": window_of(archive)}
+        measures |= {"seen": seen_of(archive)}
         # the origin of its initial weights does not change a network's speed
         any_source = Source(name="any", backbone=job.run.source.backbone)
         measures |= {"task": job.run.dataset.task, "targets": job.run.dataset.targets}
@@ -130,7 +131,7 @@ def rehearsal_of(job: Job, plan: Config) -> Rehearsal | None:
     archive = plan.archives[source.corpus]
     labels, ranks = len(_card(archive).labels) or 1, plan.compute.of(source.compute).ranks
     measures = {"size": archive.size, "channels": channels(archive), "labels": labels, "ranks": ranks}
-    return Rehearsal(source=source, seen=window_of(archive), **measures)
+    return Rehearsal(source=source, seen=seen_of(archive), **measures)
 
 
 def _card(archive: Archive) -> Card:

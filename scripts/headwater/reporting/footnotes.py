@@ -5,12 +5,19 @@ import pandas as pd
 from headwater.data.tables import OF_SUBSET
 from headwater.evaluation import multiplicity
 from headwater.reporting import formatting, verdict
+from headwater.study import input_contract
 from headwater.study.grid import Grid
 
 
 def of_significance(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
     """The footnotes of the table of all comparisons."""
-    return [legend(rows, grid=grid), details(grid), *subsets(rows, grid=grid), *published_faults(grid)]
+    return [
+        legend(rows, grid=grid),
+        details(grid),
+        *subsets(rows, grid=grid),
+        *of_weights(grid),
+        *published_faults(grid),
+    ]
 
 
 def of_pivot(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
@@ -25,6 +32,7 @@ def of_pivot(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
         legend(rows, grid=grid),
         *subsets(rows, grid=grid),
         *verdict.controls(rows, grid=grid),
+        *of_weights(grid),
         *published_faults(grid),
     ]
 
@@ -62,6 +70,23 @@ def details(grid: Grid) -> str:
             "is shown."
         )
     return " ".join(sentences)
+
+
+def of_weights(grid: Grid) -> list[str]:
+    """What readers must know of published weights: inflated, without a decoder, or fed otherwise than in training."""
+    weighed = [source for source in grid.sources if source.weights and not source.control]
+    sentences = [
+        f"{source.name}: weights of {source.weights.inflate} slices, inflated to volumes."
+        for source in weighed
+        if source.weights.inflate
+    ]
+    sentences += [
+        f"{source.name}: published weights of the encoder; what the file does not hold of the decoder starts at random."
+        for source in weighed
+        if source.weights.coverage == 1 and not source.whole
+    ]
+    fed = input_contract.differences(grid)
+    return sentences + [f"{difference.source}: fed {difference}." for difference in fed]
 
 
 def published_faults(grid: Grid) -> list[str]:

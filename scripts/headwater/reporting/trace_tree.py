@@ -183,9 +183,8 @@ def _learned(report: Report, source: Source, metadata: dict[str, Any]) -> Iterat
     """The inputs of an encoder: a weights file, or a corpus and initial weights."""
     origin = metadata.get("origin", {})
     if source.kind == "adopted":
-        share = metadata.get("coverage", {}).get("share")
-        loaded = "" if share is None else f"; {int(share * 1000) / 10:g} % of the network loaded"
         card = f"{origin.get('title', source.weights.layout.name)}; licence: {origin.get('licence', NOT_RECORDED)}"
+        loaded = _loaded(metadata.get("coverage", {}))
         yield Node(f"adopted: {card}{loaded}", [_checkpoint(report, source, origin)])
         return
     kept = f", {origin['kept']} images" if "kept" in origin else ""
@@ -209,6 +208,20 @@ def _learned(report: Report, source: Source, metadata: dict[str, Any]) -> Iterat
     if source.start:
         parts.append(_encoder(report, report.grid.source(source.start), origin.get("start", NOT_RECORDED)))
     yield Node(f"pre-trained: {source.method.name} on {source.corpus} ({source.reduction}{kept})", parts)
+
+
+def _loaded(coverage: dict[str, Any]) -> str:
+    """How much of a network was loaded, of its encoder and its decoder apart, and whether it was inflated."""
+    if "share" not in coverage:
+        return ""
+    apart = ", ".join(f"{part} {_percent(coverage[part])}" for part in ("encoder", "decoder") if part in coverage)
+    inflated = f"; inflated from {coverage['inflated']} slices" if "inflated" in coverage else ""
+    return f"; {_percent(coverage['share'])} of the network loaded{f' ({apart})' if apart else ''}{inflated}"
+
+
+def _percent(share: float) -> str:
+    """A share rounded down, so that an incomplete one never reads 100 %."""
+    return f"{int(share * 1000) / 10:g} %"
 
 
 def _features(report: Report, source: Source, rows: Path) -> Iterator[Node]:

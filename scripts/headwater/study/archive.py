@@ -1,15 +1,26 @@
 """An archive of images as its publisher lays it out, and a dataset made of it."""
 
 import os
-from typing import Literal
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from headwater.core import registry
+from headwater.core.errors import UserError
 from headwater.core.records import Choice, Record
 from headwater.study import target
 from headwater.study.ct_windows import Window
+from headwater.study.intensity import Intensity
 from headwater.study.target import Target
+
+Side = Annotated[int, Field(ge=8)]
+"""Pixels or voxels along one axis."""
+
+Millimetres = Annotated[float, Field(gt=0)]
+
+SOFT_TISSUE = "chest"
+"""The default window of an archive that is told to hold Hounsfield units."""
 
 
 class Twin(Record):
@@ -37,8 +48,10 @@ class Archive(Record):
     """Another archive whose prepared images and splits are used; only the labels are read again, with own options."""
     projections: tuple[str, ...] = ()
     """Projections to include, in the archive's own spelling, such as [PA, AP]; empty means all."""
-    size: int = Field(224, ge=8)
-    """Width and height of the prepared images in pixels, as in the published study; small findings need more."""
+    size: Side | tuple[Side, Side, Side] = 224
+    """Width and height of the prepared images in pixels, as in the published study; small findings need more. Of
+    volumes the sides of the patch in voxels that networks see: [160, 160, 64] from right to left, back to front and
+    feet to head, or one number for a cube."""
     resize: Literal["pad", "squash"] = "pad"
     """Keep the aspect ratio and pad, or stretch to a square as the published study does."""
     validation: float = Field(0.1, gt=0, lt=0.5)
@@ -52,14 +65,25 @@ class Archive(Record):
     """Refuse official splits that share a patient; `false` leaves them to the ledger, where each needs an excuse."""
     rejects: float = Field(0.01, ge=0, le=1)
     """Largest share of cases that may be unreadable before `prepare` stops."""
+    spacing: Literal["native", "median"] | tuple[Millimetres, Millimetres, Millimetres] = "native"
+    """Millimetres between the voxels of prepared volumes: those of each file, the median of the training split, or
+    three numbers, from right to left, back to front and feet to head."""
     window: Window | None = Field(None, exclude=True)
     """Window in which trainings see a CT archive: `lung`, `chest` (soft tissue), `abdomen`, `angiography`, `bone`,
     `brain`, `{centre: 40, width: 400}` in Hounsfield units, or `slice`, each slice from its lowest to its highest
     value; by default the archive's own. Another window repeats trainings, but prepares nothing again."""
+    intensity: Intensity | None = Field(None, exclude=True)
+    """How trainings see volumes without Hounsfield units: `zscore`, the default, or `{percentiles: [0.5, 99.5]}`.
+    Another choice repeats trainings, but prepares nothing again."""
     made_from: tuple[str, ...] = Field((), exclude=True)
     """Origins of its images besides those on its card, such as [lits]: overlaps that no file can show."""
     twin: Twin | None = None
     """Make a synthetic archive at `folder` first."""
+
+    @property
+    def patch(self) -> tuple[int, int, int]:
+        """The sides of the patch of volumes in voxels."""
+        return (self.size,) * 3 if isinstance(self.size, int) else self.size
 
     @property
     def numbering(self) -> str:
@@ -90,8 +114,13 @@ class Dataset(Record):
     targets: dict[str, Target] = {}
     """In place of `labels` and `task`: several things that each network is asked side by side, by names of your choice,
     each with its own labels and head. The loss is the mean over them; each has a macro, exploratory."""
-    seen: Window | None = None
-    """Window of images in Hounsfield units; filled in from the archive's `window`."""
+    tolerance: float = Field(1.0, gt=0)
+    """Millimetres within which two borders of a structure agree, for surface Dice."""
+    write_outlines: bool = Field(False, exclude=True)
+    """Whether the structures that networks outline in the test split are written as NIfTI files, on the grids of the
+    sources, beside the predictions."""
+    seen: Window | Intensity | None = None
+    """How Hounsfield units or volumes are shown; filled in from the archive's `window` or `intensity`."""
 
     @property
     def asked(self) -> dict[str, Target]:
@@ -121,9 +150,12 @@ class Dataset(Record):
 
 def usual_window(archive: Archive) -> str:
     """The default window of an archive; "" for one without Hounsfield units."""
-    if archive.kind.name not in registry.names("datasets"):
+    kind = archive.kind
+    if kind.name not in registry.names("datasets"):
         return ""
-    return registry.constant("datasets", archive.kind.name, "CARD.window", default="")
+    option = registry.option("datasets", kind.name, means="hounsfield")
+    told = SOFT_TISSUE if option and kind.options.get(option) is True else ""
+    return registry.constant("datasets", kind.name, "CARD.window", default="") or told
 
 
 def window_of(archive: Archive) -> Window | None:
@@ -132,7 +164,23 @@ def window_of(archive: Archive) -> Window | None:
     return (archive.window or Window.model_validate(usual)) if usual else None
 
 
+def sized(size: int | Sequence[int]) -> int | tuple[int, ...]:
+    """The size of what networks see, of which a command gets one number for pictures, and for volumes three."""
+    if isinstance(size, int):
+        return size
+    if len(size) not in (1, 3):
+        raise UserError(f"a size has one or three numbers (got {len(size)})", remedy="mend --size")
+    return size[0] if len(size) == 1 else tuple(size)
+
+
 def ndim_of(archive: Archive) -> int:
     """Dimensions of an archive's images: 2 for pictures and slices, 3 for volumes."""
     known = archive.kind.name in registry.names("datasets")
     return registry.constant("datasets", archive.kind.name, "CARD.ndim", default=2) if known else 2
+
+
+def seen_of(archive: Archive) -> Window | Intensity | None:
+    """How networks see an archive: by a window, volumes without Hounsfield units by their intensity, else as it is."""
+    if (window := window_of(archive)) or ndim_of(archive) == 2:
+        return window
+    return archive.intensity or Intensity(zscore=True)

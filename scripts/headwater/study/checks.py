@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 from headwater.core import registry
 from headwater.core.errors import UserError, did_you_mean
 from headwater.core.records import Choice
-from headwater.study import lineage
-from headwater.study.archive import Archive, usual_window
+from headwater.study import input_contract, lineage
+from headwater.study.archive import Archive, ndim_of, usual_window
 from headwater.study.compute import Processes
 from headwater.study.grid import Grid
 from headwater.study.source import Source
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from headwater.study.config import Config
 
 
-OWN_OF_A_SECOND_READING = {"name", "kind", "images_of", "projections", "window"}
+OWN_OF_A_SECOND_READING = {"name", "kind", "images_of", "projections", "window", "intensity"}
 """Keys that an archive with `images_of` may set itself; all others come from the archive whose images it uses."""
 
 
@@ -38,6 +38,7 @@ def mistakes(config: "Config") -> Iterable[str]:
         _uneven_ranks,
         _small_batches,
         _bad_controls,
+        input_contract.mistakes,
     )
     return (line for check in checks for line in check(config))
 
@@ -57,7 +58,7 @@ def _unknown_plugins(config: "Config") -> Iterable[str]:
             remedy = did_you_mean(library, registry.names("backbones"))
             yield f"sources.{name}.backbone: there is no library {library!r}; {remedy}"
         else:
-            yield from _other_dimensions(source)
+            yield from _other_dimensions(config, source)
     for metric in config.comparison.metrics:
         yield from missing("comparison.metrics", metric, registry.names("metrics"))
     twins = registry.names("twins")
@@ -67,10 +68,12 @@ def _unknown_plugins(config: "Config") -> Iterable[str]:
             yield f"archives.{name}.twin: {archive.kind.name} has no twin; {remedy}"
 
 
-def _other_dimensions(source: Source) -> Iterable[str]:
-    """A backbone for volumes (datasets hold 2D images only), and weights whose dimensions are not the backbone's."""
+def _other_dimensions(config: "Config", source: Source) -> Iterable[str]:
+    """A backbone for volumes where datasets hold pictures, and weights whose dimensions are not the backbone's."""
     by_hand = "remove the source; scripts/adopt.py converts weights for volumes by hand (config/README.md)"
-    if source.dimensions != 2:
+    used = [*source.archives, *(dataset.archive for dataset in config.datasets.values())]
+    pictures = any(ndim_of(config.archives[name]) == 2 for name in used if name in config.archives)
+    if source.dimensions != 2 and pictures:
         yield f"sources.{source.name}.backbone: {source.backbone} takes volumes, but datasets hold slices; {by_hand}"
     elif source.weights and source.weights.layout.name in registry.names("weights") and source.misfit:
         yield f"sources.{source.name}.weights.layout: {source.misfit}; {by_hand}"
@@ -158,10 +161,10 @@ def _bad_windows(config: "Config") -> Iterable[str]:
     for section in ("sources", "datasets"):
         for name, entry in getattr(config, section).items():
             if "seen" in entry.model_fields_set:
-                yield f"{section}.{name}.seen: cannot be set here; set `window` of the archive"
+                yield f"{section}.{name}.seen: cannot be set here; set `window` or `intensity` of the archive"
     for name, source in config.sources.items():
         if source.probe and "seen" in source.probe.model_fields_set:
-            yield f"sources.{name}.probe.seen: cannot be set here; set `window` of the archive"
+            yield f"sources.{name}.probe.seen: cannot be set here; set `window` or `intensity` of the archive"
 
 
 def _bad_probes(config: "Config") -> Iterable[str]:

@@ -11,9 +11,9 @@ from pydantic import Field
 from headwater.core import registry
 from headwater.core.errors import UserError, together
 from headwater.core.records import Choice, Record
-from headwater.study import checks, comparison_checks, crops, idle_keys, target_checks, text_checks
+from headwater.study import checks, comparison_checks, crops, idle_keys, target_checks, text_checks, volume_checks
 from headwater.study import source_matrix as source_grids
-from headwater.study.archive import Archive, Dataset, window_of
+from headwater.study.archive import Archive, Dataset, seen_of
 from headwater.study.comparison import Comparing
 from headwater.study.compute import Compute
 from headwater.study.grid import EVERYTHING, Grid
@@ -33,7 +33,7 @@ UNWRITTEN = ("name", "control", "of", "seen")
 """Fields of records that are filled in from other parts of the config; no config sets them."""
 
 
-CHECKS = (text_checks, checks, target_checks, comparison_checks, idle_keys)
+CHECKS = (text_checks, checks, target_checks, comparison_checks, idle_keys, volume_checks)
 
 
 class Config(Record):
@@ -73,24 +73,24 @@ class Config(Record):
         return Grid(
             archives=tuple(self.archives.values()),
             reductions={"everything": EVERYTHING, **self.reductions},
-            sources=tuple(self._with_window(source) for source in (*self.sources.values(), *self._control_sources())),
-            datasets=tuple(self._with_window(dataset) for dataset in self.datasets.values()),
+            sources=tuple(self._as_seen(source) for source in (*self.sources.values(), *self._control_sources())),
+            datasets=tuple(self._as_seen(dataset) for dataset in self.datasets.values()),
             recipes=tuple(self.recipes.values()),
             seeds=self.seeds,
             comparing=self.comparison,
             leaks=self.leaks,
         )
 
-    def _with_window(self, entry: Source | Dataset | Probe) -> Source | Dataset | Probe:
-        """A source, dataset or probe with the window of its archive in `seen`, if that holds Hounsfield units.
+    def _as_seen(self, entry: Source | Dataset | Probe) -> Source | Dataset | Probe:
+        """A source, dataset or probe with the window or intensity of its archive in `seen`, if that has one.
 
-        The window is excluded from the archive's own record, so that a new one repeats trainings, but no `prepare`.
+        It is excluded from the archive's own record, so that a new one repeats trainings, but no `prepare`.
         """
         if isinstance(entry, Source) and entry.probe:
-            entry = entry.model_copy(update={"probe": self._with_window(entry.probe)})
+            entry = entry.model_copy(update={"probe": self._as_seen(entry.probe)})
         archive = self.archives.get((entry.corpus if isinstance(entry, Source) else entry.archive) or "")
-        window = archive and window_of(archive)
-        return entry.model_copy(update={"seen": window}) if window else entry
+        seen = archive and seen_of(archive)
+        return entry.model_copy(update={"seen": seen}) if seen else entry
 
     def _control_sources(self) -> Iterable[Source]:
         """The sources that `controls` adds."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from headwater.core import registry
 from headwater.core.errors import UserError
 from headwater.core.records import Record
-from headwater.study import crops
+from headwater.study import crops, target
 from headwater.study.archive import ndim_of, window_of
 from headwater.study.recipe import OF_VOLUMES, Training, Views
 from headwater.study.source import Source
@@ -29,7 +29,16 @@ def mistakes(config: "Config") -> Iterable[str]:
         yield from _of_training(f"recipes.{name}.training", recipe.training)
         if recipe.kind == "linear_probe" and recipe.training.layer_decay is not None:
             yield f"recipes.{name}.training.layer_decay: a linear_probe trains one layer only; remove it"
-    for check in (_drawn_seeds, _grey_views, _views_of_volumes, _official_splits, _without_service, _unpaired):
+    idle = (
+        _drawn_seeds,
+        _grey_views,
+        _views_of_volumes,
+        _official_splits,
+        _without_borders,
+        _without_service,
+        _unpaired,
+    )
+    for check in idle:
         yield from check(config)
 
 
@@ -54,7 +63,7 @@ def _of_source(place: str, source: Source) -> Iterable[str]:
     for key in changed(source, "mean", "std") if source.weights or source.start else ():
         own = "its weights bring" if source.weights else f"{source.start} brings"
         yield f"{place}.{key}: {own} the normalisation that they were trained with; remove it"
-    if source.weights and source.weights.coverage == 1 and changed(source, "seed"):
+    if source.weights and source.whole and changed(source, "seed"):
         yield f"{place}.seed: all weights are loaded, none is drawn; remove it"
     if source.training and source.training.layer_decay is not None and source.method.name != "supervised":
         yield f"{place}.training.layer_decay: {source.method.name} trains all layers alike; remove it"
@@ -134,6 +143,15 @@ def _official_splits(config: "Config") -> Iterable[str]:
             yield f"archives.{name}.{split}: {archive.kind.name} has an official {split} split; remove it"
         if {"validation", "test"} <= set(official) and changed(archive, "split_seed"):
             yield f"archives.{name}.split_seed: all splits of {archive.kind.name} are official; remove it"
+
+
+def _without_borders(config: "Config") -> Iterable[str]:
+    """A tolerance of borders where nothing is outlined."""
+    known = set(registry.names("tasks"))
+    for name, dataset in config.datasets.items():
+        outlined = any(target.fits("surface_dice", task) for task in dataset.tasks if task in known)
+        for key in changed(dataset, "tolerance") if not outlined else ():
+            yield f"datasets.{name}.{key}: no task of it outlines anything ({', '.join(dataset.tasks)}); remove it"
 
 
 def _without_service(config: "Config") -> Iterable[str]:

@@ -12,12 +12,15 @@ from itertools import chain
 from typing import Any, Literal
 
 from headwater.study import shared_labels
-from headwater.study.archive import Archive, window_of
+from headwater.study.archive import Archive, ndim_of, seen_of
 from headwater.study.config import Config
 from headwater.study.grid import Grid, Run
 from headwater.study.paths import Paths
 from headwater.study.rules import NAMES, TABLES, flat, job_logs, rules
 from headwater.study.source import Source
+
+PREPARED_BY = {2: "prepare", 3: "prepare_volumes"}
+"""The rule that prepares an archive, by the dimensions of its images."""
 
 Inputs = dict[str, str | list[str]]
 """The input files of a job, by their names in its command."""
@@ -97,6 +100,10 @@ class JobGraph:
         record = self.grid.archive(archive)
         origin = [self.paths.twin(self.grid.images_of(archive))] if record.twin else self.label_files(record)
         return {"origin": origin}
+
+    def prepare_volumes(self, archive: str) -> Inputs:
+        """The same, of volumes."""
+        return self.prepare(archive)
 
     def relabel(self, archive: str) -> Inputs:
         """The same, and cases and rejects of the archive whose images it uses."""
@@ -235,8 +242,8 @@ class JobGraph:
         return self.paths.images(self.grid.images_of(archive))
 
     def looking_at(self, archive: str, source: str) -> Source:
-        """The record of a source that sees an archive's images through the archive's window."""
-        return self.grid.source(source).model_copy(update={"seen": window_of(self.grid.archive(archive))})
+        """The record of a source that sees an archive's images as the archive's window or intensity shows them."""
+        return self.grid.source(source).model_copy(update={"seen": seen_of(self.grid.archive(archive))})
 
     def size_of_encoder(self, source: str) -> int:
         """The image size that a source's network is built for: its corpus's, or the largest of the datasets'."""
@@ -330,7 +337,7 @@ class JobGraph:
         for name in sorted({self.grid.images_of(archive) for archive in self.archives_used}):
             if self.grid.archive(name).twin:
                 yield "twin", (name,), {"kind": name}
-            yield "prepare", (name,), {"kind": name}
+            yield PREPARED_BY[ndim_of(self.grid.archive(name))], (name,), {"kind": name}
         for name in self.archives_used:
             if self.grid.archive(name).images_of:
                 yield "relabel", (name,), {"kind": name}

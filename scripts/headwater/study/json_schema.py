@@ -4,6 +4,9 @@ from typing import Any
 
 from headwater.study.config import UNWRITTEN, Config
 from headwater.study.ct_windows import SLICE, WINDOWS
+from headwater.study.intensity import ZSCORE
+
+PAIR = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
 
 
 def schema() -> dict[str, Any]:
@@ -33,6 +36,13 @@ def schema() -> dict[str, Any]:
                 "required": ["centre", "width"],
                 "additionalProperties": False,
             },
+        ],
+    }
+    forms["Intensity"] = {
+        "description": forms["Intensity"]["description"],
+        "anyOf": [
+            {"enum": [ZSCORE]},
+            {"type": "object", "properties": {"percentiles": PAIR}, "required": ["percentiles"]},
         ],
     }
     # keys that `_filled_in` adds are not required in the file

@@ -21,6 +21,7 @@ COLLECTIONS: dict[str, tuple[str, ...]] = {
     "kits": (),
     "abdomenatlas": ("lits", "kits", "abdomenct_1k"),
     "suprem": ("abdomenatlas",),
+    "totalsegmentator": (),
     "imagenet": (),
     "imagenet_21k": ("imagenet",),
 }

@@ -40,6 +40,18 @@ class Paths:
         """The prepared images."""
         return f"{self.archive(archive)}/images.npy"
 
+    def masks(self, archive: str) -> str:
+        """The masks of prepared volumes, at the same places."""
+        return f"{self.archive(archive)}/masks.npy"
+
+    def references(self, archive: str) -> str:
+        """The masks of volumes on each source's own grid."""
+        return f"{self.archive(archive)}/references.npy"
+
+    def ceilings(self, archive: str) -> str:
+        """The table of the Dice that masks reach on the prepared grid."""
+        return f"{self.archive(archive)}/ceilings.parquet"
+
     def hashes(self, archive: str) -> str:
         """The hashes of the prepared images."""
         return f"{self.archive(archive)}/hashes.npy"

@@ -77,6 +77,7 @@ def _rules_of_data(paths: Paths, *, resolved: Iterable[str]) -> dict[str, Rule]:
     relabelled = {name: getattr(paths, name)(archive) for name in ("cases", "rejects", "labels", "split")}
     # the dictionary drops the second `cases`, and keeps its place as the first product, by which the job is known
     prepared = {name: getattr(paths, name)(archive) for name in ("cases", "images", "hashes", *relabelled)}
+    outlined = {name: getattr(paths, name)(archive) for name in ("masks", "references", "ceilings")}
     features = {"features": paths.features(archive, source), "account": paths.account_of_features(archive, source)}
     dropped = [paths.dropped(name) for name in resolved]
     ledger = {"ledger": paths.ledger(), "readable": paths.ledger("csv"), **({"dropped": dropped} if dropped else {})}
@@ -84,6 +85,7 @@ def _rules_of_data(paths: Paths, *, resolved: Iterable[str]) -> dict[str, Rule]:
     return {
         "twin": Rule(wildcards=("archive",), outputs={"stamp": paths.twin(archive)}),
         "prepare": Rule(wildcards=("archive",), outputs=prepared),
+        "prepare_volumes": Rule(wildcards=("archive",), outputs=prepared | outlined),
         "relabel": Rule(wildcards=("archive",), outputs=relabelled),
         "ledger": Rule(outputs=ledger),
         "embed": Rule(wildcards=("archive", "source"), outputs=features),

@@ -75,6 +75,7 @@ def _examine(graph: JobGraph, *, dataset: str) -> Settings:
 SETTINGS = {
     "twin": _twin,
     "prepare": _prepare,
+    "prepare_volumes": _prepare,
     "relabel": _prepare,
     "ledger": lambda graph: {"overlaps": lineage.overlaps(graph.grid)},
     "embed": _embed,

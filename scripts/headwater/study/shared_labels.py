@@ -13,6 +13,7 @@ from headwater.study import label_map
 from headwater.study.archive import Dataset
 from headwater.study.ct_windows import Window
 from headwater.study.grid import Grid, Run
+from headwater.study.intensity import Intensity
 from headwater.study.target import Target
 
 
@@ -22,8 +23,8 @@ class Exchange(Record):
     dataset: str
     labels: tuple[tuple[str, str], ...]
     """For each finding its label in the tested dataset, and its label in the dataset that was fitted to."""
-    seen: Window | None = None
-    """What is seen of the other one's images, where they are in Hounsfield units."""
+    seen: Window | Intensity | None = None
+    """How the other one's images are shown, where they are volumes or in Hounsfield units."""
     task: str = "classification"
     """What networks are asked that are fitted to the other one, where that is one thing only."""
     targets: dict[str, Target] = {}

@@ -9,6 +9,7 @@ from headwater.core.records import Choice, Record
 from headwater.study import initialisation
 from headwater.study.compute import Processes
 from headwater.study.ct_windows import Window
+from headwater.study.intensity import Intensity
 from headwater.study.recipe import Training, Views
 
 
@@ -21,6 +22,12 @@ class Weights(Record):
     """The weights file; empty downloads it from timm's hub."""
     coverage: float = Field(1.0, ge=0, le=1)
     """Smallest share of the network's parameters that must be loaded."""
+    inflate: Literal["axial", "coronal", "sagittal"] | None = None
+    """The plane of the slices whose network the file holds, to make of it one of volumes by repeating its kernels along
+    the depth (inflation, arXiv 1705.07750); none for networks of the backbone's own kind."""
+    fed_otherwise: tuple[Literal["spacing", "intensity", "patch", "channels"], ...] = Field((), exclude=True)
+    """In what the archives feed volumes otherwise than in the training of the weights: each difference is refused
+    unless it is named here, and is then a footnote of the tables."""
     trained_on: tuple[str, ...] = Field((), exclude=True)
     """Archives or collections that the weights were trained on, such as [lits]: overlaps that no file can show."""
 
@@ -54,8 +61,8 @@ class Probe(Record):
     """Temperature of the votes: each has the weight e to the power of cosine / temperature (Wu et al. 2018)."""
     images: int = Field(4000, ge=10)
     """Largest number of images of either split; more are thinned evenly."""
-    seen: Window | None = None
-    """Window of images in Hounsfield units; filled in from the archive's `window`."""
+    seen: Window | Intensity | None = None
+    """How Hounsfield units or volumes are shown; filled in from the archive's `window` or `intensity`."""
 
 
 class Source(Record):
@@ -97,8 +104,8 @@ class Source(Record):
     """The kind of control, if it is one; filled in from `controls`."""
     of: str | None = None
     """The source of which this is a control."""
-    seen: Window | None = None
-    """Window of a corpus in Hounsfield units; filled in from the archive's `window`."""
+    seen: Window | Intensity | None = None
+    """How a corpus of Hounsfield units or volumes is shown; filled in from the archive's `window` or `intensity`."""
 
     @property
     def original(self) -> "Source":
@@ -122,11 +129,25 @@ class Source(Record):
         if not self.weights:
             return ""
         theirs = registry.constant("weights", self.weights.layout.name, "DIMENSIONS", default=(2,))
-        if self.dimensions in theirs:
+        if self.weights.inflate and (self.dimensions != 3 or 2 not in theirs):
+            return f"inflate makes networks for volumes of those for slices; {self.backbone} and its layout are neither"
+        if self.dimensions in theirs or self.weights.inflate:
             return ""
         kinds = {2: "slices", 3: "volumes"}
         of_weights, of_backbone = " or ".join(kinds[dimensions] for dimensions in theirs), kinds[self.dimensions]
         return f"{self.weights.layout.name} holds networks for {of_weights}, but {self.backbone} takes {of_backbone}"
+
+    @property
+    def whole(self) -> bool:
+        """Whether every weight is loaded, and none drawn: files of some layouts hold no decoder."""
+        if not self.weights or self.weights.coverage != 1:
+            return False
+        layout, (library, _, model) = self.weights.layout.name, self.backbone.partition("/")
+        known = layout in registry.names("weights") and library in registry.names("backbones")
+        if not known or not registry.constant("weights", layout, "ENCODER_ONLY", default=False):
+            return True
+        decoders = registry.constant("backbones", library, "DECODER", default={})
+        return not any(model.startswith(name) for name in decoders)
 
     @property
     def archives(self) -> tuple[str, ...]:
@@ -147,7 +168,7 @@ class Source(Record):
     def _one_way(self) -> "Source":
         if min(self.std) <= 0:
             raise ValueError(f"std must be above 0 (got {list(self.std)})")
-        if self.initialisation and (self.start or (self.weights and self.weights.coverage == 1)):
+        if self.initialisation and (self.start or self.whole):
             raise ValueError("the weights of this source are loaded, not drawn; remove initialisation")
         if self.initialisation and not initialisation.zeroable(self.backbone):
             raise ValueError(f"{self.backbone} has no residual branches to start at zero; remove initialisation")

@@ -52,6 +52,11 @@ def classes(task: str) -> tuple[str, ...]:
     return registry.constant("tasks", task, "CLASSES", default=("positive", "negative"))
 
 
+def measured_on(metric: str) -> tuple[str, ...]:
+    """Which cases a metric is about, where these are not all whose target is known: "positive" or "negative" ones."""
+    return registry.constant("metrics", metric, "CLASSES", default=())
+
+
 def log_odds(task: str) -> bool:
     """Whether the scores of a task are log-odds."""
     return registry.constant("tasks", task, "LOG_ODDS", default=False)

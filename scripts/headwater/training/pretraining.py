@@ -16,6 +16,7 @@ from headwater.models.encoder import Encoder, refuse_other_source, restore
 from headwater.models.tasks import Task
 from headwater.models.weight_files import load_weights, save_weights
 from headwater.study.ct_windows import Window
+from headwater.study.intensity import Intensity
 from headwater.study.source import Source
 from headwater.training import collapse_monitor, loop, views
 from headwater.training.collapse_monitor import CollapseMonitor, ProbeSet
@@ -45,7 +46,7 @@ class Files:
 
 
 def corpus_of(
-    cases: Path, images: Path, *, size: int, seen: Window | None, dropped: Path | None = None
+    cases: Path, images: Path, *, size: int, seen: Window | Intensity | None, dropped: Path | None = None
 ) -> store.Prepared:
     """The corpus, with CT windowed by `seen`; refuses another image size than the network is built for."""
     corpus = store.read(cases, images=images, seen=seen, dropped=dropped)

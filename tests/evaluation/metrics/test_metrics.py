@@ -13,9 +13,10 @@ from headwater.evaluation.metrics import (
     average_precision,
     brier,
     dice,
-    hausdorff95,
+    hallucination,
     sensitivity_at_90_specificity,
 )
+from headwater.study import target as target_of
 
 RANKING = [auroc, average_precision, sensitivity_at_90_specificity]
 PEERS = [(auroc, roc_auc_score), (average_precision, average_precision_score)]
@@ -123,12 +124,62 @@ def test_brier_refuses_what_is_no_probability():
         brier.measure(np.array([0.0, 1.0]), np.array([-1.0, 3.0]), np.ones((1, 2)))
 
 
-def test_dice_leaves_out_cases_where_nothing_is_and_nothing_is_shown():
-    true, false, missed = np.array([6.0, 0, 0]), np.array([2.0, 0, 5]), np.array([2.0, 0, 0])
-    assert dice.per_case(true, false, missed) == pytest.approx([0.75, np.nan, 0.0], nan_ok=True)
-    weights = np.array([[1, 1, 1], [3, 5, 1], [0, 2, 0]])
-    assert dice.measure(true, false, missed, weights) == pytest.approx([0.375, 0.5625, np.nan], nan_ok=True)
-    assert hausdorff95.measure(np.array([4.0, np.nan, 1]), weights) == pytest.approx([2.5, 3.25, np.nan], nan_ok=True)
+def test_dice_is_of_the_cases_that_have_the_structure_and_hallucination_of_the_others():
+    target = np.array([1.0, 0, 1, 0, np.nan])
+    true, false, missed = np.array([[6.0, 0, 0, 0, np.nan], [2.0, 5, 0, 0, np.nan], [2.0, 0, 4, 0, np.nan]])
+    # the second case lacks it and some was drawn, in the third it was missed
+    assert dice.per_case(target, true, false, missed) == pytest.approx([0.75, np.nan, 0, np.nan, np.nan], nan_ok=True)
+    weights = np.array([[1, 1, 1, 1, 1], [3, 5, 1, 0, 9], [0, 2, 0, 6, 0]])
+    expected = [0.375, 0.5625, np.nan]
+    assert dice.measure(target, true, false, missed, weights) == pytest.approx(expected, nan_ok=True)
+    assert hallucination.measure(target, false, weights) == pytest.approx([0.5, 1.0, 0.25])
+
+
+def test_dice_refuses_a_structure_without_a_voxel():
+    with pytest.raises(UserError, match="in 1 cases the reference has no voxel of a structure that by the target"):
+        dice.per_case(*np.array([[1.0, 0], [0, 0], [3, 0], [0, 0]]))
+
+
+OF_OUTLINES = [name for name in registry.names("metrics") if target_of.measured_on(name)]
+
+
+@st.composite
+def outlined(draw):
+    """Targets of some cases, and the evidence of two sources that miss and make up what they like."""
+    target = np.array(draw(st.lists(st.sampled_from([0.0, 1.0, np.nan]), min_size=1, max_size=12)))
+    sources = []
+    for _ in range(2):
+        shape = (3, len(target))
+        counts = draw(arrays.arrays(np.int64, shape, elements=st.integers(0, 4))) * (target >= 0)
+        counts[2] += (target == 1) & (counts[0] + counts[2] == 0)
+        there, drawn = target == 1, counts[0] + counts[1]
+        counts[[0, 2]] *= there
+        columns = [np.where(np.isnan(target), np.nan, count) for count in counts]
+        away = np.where(there, np.where(drawn > 0, 2.0, 99.0), np.nan)
+        volumes = [np.where(np.isnan(target), np.nan, count) for count in (counts[0] + counts[2], drawn)]
+        names = ("true_positive", "false_positive", "false_negative", "hausdorff95", "surface_dice")
+        columns = dict(zip(names, [*columns, away, np.where(there, drawn > 0, np.nan)], strict=True))
+        sources.append(columns | dict(zip(("reference_ml", "predicted_ml"), volumes, strict=True)) | {"target": target})
+    return target, sources
+
+
+@pytest.mark.parametrize("name", OF_OUTLINES)
+@given(made=outlined())
+def test_the_cases_of_a_structure_are_the_same_for_all_sources(name, made):
+    target, sources = made
+    metric = registry.load("metrics", name)
+    wanted = target == {"positive": 1, "negative": 0}[metric.CLASSES[0]]
+    for evidence in sources:
+        values = metric.per_case(**{column: evidence[column] for column in metric.EVIDENCE})
+        assert np.array_equal(np.isfinite(values), wanted)
+        assert ((metric.RANGE[0] <= values[wanted]) & (values[wanted] <= metric.RANGE[1])).all()
+
+
+def test_all_measures_of_outlines_are_of_one_class():
+    assert set(OF_OUTLINES) == {
+        *("dice", "hausdorff95", "surface_dice", "volume_error"),
+        *("hallucination", "hallucinated_volume"),
+    }
 
 
 @pytest.mark.parametrize("name", registry.names("metrics"))
@@ -146,10 +197,17 @@ def test_each_metric_keeps_the_contract(name):
 
 EVIDENCE = {
     ("target", "score"): (([0.0, 0, 1, 1], [0.1, 0.2, 0.7, 0.8]), ([0.0, 0, 1, 1], [0.7, 0.8, 0.1, 0.2])),
-    ("true_positive", "false_positive", "false_negative"): (
-        ([9.0, 9, 9, 9], [1.0, 0, 0, 0], [0.0, 0, 0, 1]),
-        ([1.0, 0, 1, 1], [9.0, 9, 9, 9], [9.0, 9, 9, 9]),
+    ("target", "true_positive", "false_positive", "false_negative"): (
+        ([1.0, 1, 1, 1], [9.0, 9, 9, 9], [1.0, 0, 0, 0], [0.0, 0, 0, 1]),
+        ([1.0, 1, 1, 1], [1.0, 0, 1, 1], [9.0, 9, 9, 9], [9.0, 9, 9, 9]),
     ),
-    ("hausdorff95",): (([1.0, 2, 1, 0],), ([9.0, 8, 9, 9],)),
+    ("target", "hausdorff95"): (([1.0, 1, 1, 1], [1.0, 2, 1, 0]), ([1.0, 1, 1, 1], [9.0, 8, 9, 9])),
+    ("target", "surface_dice"): (([1.0, 1, 1, 0], [1.0, 0.9, 1, 0]), ([1.0, 1, 1, 0], [0.1, 0.2, 0, 1])),
+    ("target", "reference_ml", "predicted_ml"): (
+        ([1.0, 1, 1, 0], [3.0, 3, 3, 0], [3.0, 3, 2, 9]),
+        ([1.0, 1, 1, 0], [3.0, 3, 3, 0], [9.0, 0, 3, 0]),
+    ),
+    ("target", "false_positive"): (([0.0, 0, 0, 1], [0.0, 0, 1, 9]), ([0.0, 0, 0, 1], [1.0, 9, 1, 0])),
+    ("target", "predicted_ml"): (([0.0, 0, 0, 1], [0.0, 0, 1, 9]), ([0.0, 0, 0, 1], [1.0, 9, 1, 0])),
 }
 """For each kind of evidence four good cases and four bad ones."""

@@ -119,7 +119,7 @@ def test_the_unet_loads_whole_and_computes_the_same(tmp_path):
     with torch.no_grad():
         features, outlined = unet_computes(tensors, volumes)
         assert features.std() > 0.1 and (encoder(volumes) - features).abs().max() < rounding.NEAR["atol"]
-        ours = encoder.backbone.outlined(encoder.backbone.levels(volumes))
+        ours = encoder.outlined(encoder.levels(volumes))
     assert (ours - outlined).abs().max() < rounding.NEAR["atol"] * outlined.std()
 
 
@@ -135,6 +135,9 @@ def test_the_segresnet_loads_whole_and_computes_the_same(tmp_path):
     with torch.no_grad():
         features = published.encode(volumes)[0].mean((2, 3, 4))
         assert features.std() > 0.1 and (encoder(volumes) - features).abs().max() < rounding.NEAR["atol"]
+        published.conv_final[2] = torch.nn.Identity()
+        difference = encoder.outlined(encoder.levels(volumes)) - published(volumes)
+    assert difference.abs().max() < rounding.NEAR["atol"]
 
 
 def test_the_swin_unetr_loads_whole_and_computes_the_same(tmp_path):

@@ -13,6 +13,15 @@ A plug-in holds
     read_scan(folder, rows) -> Iterator[tuple[int, Slice]]   (optional) all catalogue rows of one `series`, whose file
                                                is then read once: (position among the rows, io.slices.Slice), readable
                                                slices in anatomical order; `read_pixels` reads any single one
+    read_volume(folder, case, options) -> Volume   of an archive of volumes, whose card has `ndim=3`, in place of
+                                               `read_pixels`: one catalogue row as an io.volumes.Volume, in any
+                                               orientation; refuses a broken file
+    read_mask(folder, case, options) -> Volume | None   (optional) its label map, uint8 on the grid of its image in any
+                                               orientation: 0 for the background, then `structures` in their order;
+                                               None where nothing is known, so that the case is kept with unknown
+                                               targets. `prepare_volumes` fills in the targets of structures, which are
+                                               unknown (NaN) in the catalogue
+    structures(folder, options) -> tuple       (optional) the structures, if they depend on folder or options
     label_files(folder, options) -> list[Path] the files that `read_cases` reads; refuses a folder that lacks one
     sheets(folder, options) -> dict[Path, dict]   (optional) the columns that are read of each table, by our names, with
                                                the spellings that a table may use; `doctor` checks their cells
@@ -32,6 +41,7 @@ A plug-in holds
                                                called while the pixels are read
 """
 
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
@@ -58,6 +68,10 @@ class Card(Record):
     """A note for tables that show this archive."""
     window: str = ""
     """The default window of an archive of Hounsfield units (a name in study/ct_windows.py); else empty."""
+    ndim: Literal[2, 3] = 2
+    """Dimensions of an image: 2 for pictures and slices, 3 for volumes."""
+    structures: tuple[str, ...] = ()
+    """The structures that masks outline, in the order of their values from 1 on; 0 is the background."""
     hosted_logging: bool = True
     """Whether its terms allow curves of its trainings on a server outside (`tracking.wandb: online`)."""
 
@@ -65,3 +79,8 @@ class Card(Record):
 def pixel_options(plugin: ModuleType, options: Record) -> dict[str, Any]:
     """The options of an archive on which the pixels of its images depend, as keywords of its `read_pixels`."""
     return {name: getattr(options, name) for name in getattr(plugin, "PIXEL_OPTIONS", ())}
+
+
+def structures_of(plugin: ModuleType, folder: Path, options: Record) -> tuple[str, ...]:
+    """The structures that an archive's masks outline, in the order of their values from 1 on."""
+    return plugin.structures(folder, options) if hasattr(plugin, "structures") else plugin.CARD.structures

@@ -1,4 +1,4 @@
-"""Writes a volume as a NIfTI file, for the synthetic archives."""
+"""Writes a volume as a NIfTI file: for the synthetic archives, and for masks that a network predicts."""
 
 import gzip
 from pathlib import Path
@@ -19,7 +19,16 @@ def write_nifti(
     top = (len(voxels) - 1) * step
     affine = np.diag([-across, -down, -step if from_head else step, 1.0])
     affine[2, 3] = top * from_head
-    image = Nifti1Image((voxels[::-1] if from_head else voxels).astype("<i2").T, affine)
+    write_volume((voxels[::-1] if from_head else voxels).astype("<i2").T, path, affine=affine)
+
+
+def write_volume(voxels: np.ndarray, path: Path, *, affine: np.ndarray) -> None:
+    """Voxels of any type (i, j, k); `affine` (4, 4) takes (i, j, k, 1) to millimetres that grow to the right, the front
+    and the head (RAS).
+
+    Compressed if its name ends in .gz; the same arguments give the same bytes.
+    """
+    image = Nifti1Image(voxels, affine)
     image.header.set_xyzt_units("mm")
     image.set_sform(affine, code="scanner")
     image.set_qform(None, code=0)

@@ -1,4 +1,4 @@
-"""Hausdorff distance: the 95th percentile of the distance, in millimetres, between two outlines."""
+"""Hausdorff distance: the 95th percentile of the distance, in millimetres, between two borders of a structure."""
 
 import math
 
@@ -9,14 +9,21 @@ from headwater.evaluation.statistics import means
 TITLE = "Hausdorff distance (95 %, mm)"
 BETTER = "lower"
 RANGE = (0.0, math.inf)
-EVIDENCE = ("hausdorff95",)
+DIGITS = 2
+NOTE = (
+    "Hausdorff distance: voxel borders, the 95th percentile of the distances from one border to the other, the larger "
+    "of both directions, as MONAI defines it; over the cases whose reference has the structure. A structure that was "
+    "missed counts with the diagonal of its scan. Lower is better."
+)
+CLASSES = ("positive",)
+EVIDENCE = ("target", "hausdorff95")
 
 
-def per_case(hausdorff95: np.ndarray) -> np.ndarray:
-    """The distance of each case (cases,) in mm, as the task computed it; NaN if an outline is empty."""
-    return np.asarray(hausdorff95, dtype=float)
+def per_case(target: np.ndarray, hausdorff95: np.ndarray) -> np.ndarray:
+    """The distance of each case with the structure (cases,) in mm, as `models.outlines` measured it; else NaN."""
+    return np.where(target == 1, hausdorff95, np.nan)
 
 
-def measure(hausdorff95: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The weighted mean of each replicate (replicates,) over the cases that have one."""
-    return means.weighted(per_case(hausdorff95), weights)
+def measure(target: np.ndarray, hausdorff95: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The weighted mean of each replicate (replicates,) over the cases with the structure."""
+    return means.weighted(per_case(target, hausdorff95), weights)

@@ -6,6 +6,9 @@ A plug-in defines
                                                    multiple of (None: only `size` itself fits)
     create_zero_residual(model, *, size) (optional)    the same with each residual branch at zero, for models whose name
                                                    begins with one of ZEROABLE
+    levels(network, images) -> list (optional)     maps of features of normalised images, the finest first; else the
+                                                   network's own method
+    pyramid(network) -> sequence (optional)        (channels, stride) of each level; else the network's own attribute
     INITIALISATIONS: dict (optional)               the distribution of first weights, by how models' names
                                                    begin
     resample(key, tensor, network) -> Tensor|None (optional)   a position embedding interpolated to this network's
@@ -14,7 +17,14 @@ A plug-in defines
     MODELS: tuple of names (optional)              its models; else those that the library's source code registers
     DIMENSIONS: int (optional)                     of its input images: 3 for volumes, else 2 for slices
     COLOURS: int (optional)                        channels of its input images, else 3
+    DECODER: dict (optional)                       how the keys of the decoder begin, by how models' names begin: what
+                                                   features do not depend on, and only outlining uses
     FOOTNOTE: text (optional)                      how its networks differ from those whose weights are published
+For volumes, `create` takes one side or three. Networks may have
+    levels(images), pyramid                        as above; the last level has as many channels as there are features
+    outlined(levels) -> Tensor, outline_width: int their own decoder's output (batch, outline_width, *space), and its
+                                                   channels
+    least: int                                     the smallest side that they take, if not the multiple
 torch is not imported until a network is built, so that checking a plan is quick.
 """
 
@@ -22,13 +32,13 @@ import importlib.util
 import re
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from headwater.core import registry
 from headwater.core.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
-    from headwater.models.encoder import Encoder
+    from headwater.models.encoder import Encoder, Size
 
 REGISTERED = re.compile(r"^@register_model(?:\([^\n]*\))?\s*\ndef (\w+)\(", re.MULTILINE)
 
@@ -69,20 +79,27 @@ def check(backbone: str) -> None:
         raise UserError(f"backbone {backbone!r}: {library} has no such model", remedy=did_you_mean(model, available))
 
 
+def decoder(backbone: str) -> tuple[str, ...]:
+    """How the keys of a network's decoder begin; none if it has no decoder."""
+    library, _, model = backbone.partition("/")
+    kinds = registry.constant("backbones", library, "DECODER", default={})
+    return next((prefixes for name, prefixes in kinds.items() if model.startswith(name)), ())
+
+
 def build(
     name: str,
     *,
-    size: int,
+    size: "Size",
     mean: tuple[float, ...],
     std: tuple[float, ...],
     seed: int,
-    zero_residual: bool = False,
+    **further: Any,
 ) -> "Encoder":
     """The encoder with this backbone, such as `timm/resnet50`, and random weights from `seed`.
 
-    With `zero_residual` each residual branch starts at zero.
+    With `zero_residual` each residual branch starts at zero; `orientation` is that of volumes for its weights.
     """
     check(name)
     from headwater.models.encoder import draw
 
-    return draw(name, size=size, mean=mean, std=std, seed=seed, zero_residual=zero_residual)
+    return draw(name, size=size, mean=mean, std=std, seed=seed, **further)

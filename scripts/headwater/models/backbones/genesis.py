@@ -3,6 +3,8 @@
 Parameters have the published names, such as `down_tr64.ops.0.conv1.weight`.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -16,6 +18,8 @@ FOOTNOTE = (
     "norms use the running statistics of the file; the published code normalises by each batch's own, so that what it "
     "sees in a case hangs on its neighbours"
 )
+
+DECODER = {"unet": ("up_tr",)}
 
 MULTIPLE = 8
 """Its three poolings halve each side."""
@@ -54,6 +58,9 @@ class _Level(nn.Module):
 class _UNet(nn.Module):
     """Four levels of 64 to 512 channels down and three up again, 19.07 million parameters."""
 
+    pyramid = ((64, 1), (128, 2), (256, 4), (512, 8))
+    outline_width = 64
+
     def __init__(self) -> None:
         super().__init__()
         self.down_tr64 = _Level(1, 32, 64)
@@ -65,7 +72,7 @@ class _UNet(nn.Module):
         self.up_tr64 = _Level(64, 64, 64, below=128)
 
     def forward(self, volumes: Tensor) -> Tensor:
-        """Features (batch, 512) of (batch, 1, depth, height, width)."""
+        """Features (batch, 512) of (batch, 1, x, y, z)."""
         return _volumes.pooled(self.levels(volumes)[-1])
 
     def levels(self, volumes: Tensor) -> list[Tensor]:
@@ -75,15 +82,15 @@ class _UNet(nn.Module):
             outputs.append(level(nn.functional.max_pool3d(outputs[-1], 2)))
         return outputs
 
-    def outlined(self, levels: list[Tensor]) -> Tensor:
-        """The decoder's output, the input of a segmentation layer: (batch, 64, depth, height, width)."""
+    def outlined(self, levels: Sequence[Tensor]) -> Tensor:
+        """The decoder's output, the input of a segmentation layer: (batch, 64, x, y, z)."""
         x = levels[-1]
         for level, beside in zip((self.up_tr256, self.up_tr128, self.up_tr64), levels[-2::-1], strict=True):
             x = level.joined(x, beside)
         return x
 
 
-def create(model: str, *, size: int) -> tuple[nn.Module, int]:
+def create(model: str, *, size: int | tuple[int, int, int]) -> tuple[nn.Module, int]:
     """The U-Net with random weights that returns pooled features, and the number that sides must be a multiple of."""
     _volumes.check(f"genesis/{model}", size=size, multiple=MULTIPLE)
     return _UNet(), MULTIPLE

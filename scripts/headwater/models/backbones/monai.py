@@ -1,46 +1,68 @@
 """Networks for volumes from the MONAI library, without the last layer, which segments organs."""
 
-from monai.networks.nets import SegResNet, SwinUNETR
-from torch import Tensor, nn
+from torch import nn
 
-from headwater.models.backbones import _volumes
+from headwater.models.backbones import _resnets, _segresnets, _swin_unetrs, _unets, _volumes
 
 DIMENSIONS = 3
 COLOURS = 1
 INITIALISATIONS = {
     "segresnet": "uniform (fan in), PyTorch's default",
     "swin_unetr": "uniform (fan in), PyTorch's default",
+    "unet": "uniform (fan in), PyTorch's default",
+    "dynunet": "He normal (fan in)",
+    "resnet": "He normal (fan out)",
 }
-MODELS = ("segresnet", "swin_unetr")
+MODELS = (
+    "segresnet",
+    "segresnet_ds",
+    "segresnet_ds_small",
+    "swin_unetr",
+    "swin_unetr_12",
+    "swin_unetr_v2",
+    "swin_unetr_v2_12",
+    "swin_unetr_v2_96",
+    "swin_unetr_v2_192",
+    "unet",
+    "unet_small",
+    "dynunet",
+    "dynunet_small",
+    "resnet_small",
+    "resnet10",
+    "resnet18",
+    "resnet18_a",
+    "resnet34",
+    "resnet34_a",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "resnet200",
+)
+DECODER = {
+    "segresnet_ds": ("up_layers.",),
+    "segresnet": ("up_samples.", "up_layers.", "conv_final."),
+    "swin_unetr": ("encoder", "decoder"),
+    "unet": (
+        "model.2.",
+        "model.1.submodule.2.",
+        "model.1.submodule.1.submodule.2.",
+        "model.1.submodule.1.submodule.1.submodule.2.",
+    ),
+    "dynunet": ("upsamples.",),
+}
 
 
-class _SegResNet(SegResNet):
-    """SegResNet (Myronenko 2018, arXiv 1810.11654), 4.70 million parameters; features of its deepest level."""
-
-    def __init__(self) -> None:
-        super().__init__(init_filters=16, blocks_down=(1, 2, 2, 4), blocks_up=(1, 1, 1))
-        self.conv_final[2] = nn.Identity()
-
-    def forward(self, volumes: Tensor) -> Tensor:
-        """Features (batch, 128) of (batch, 1, depth, height, width)."""
-        deepest, _ = self.encode(volumes)
-        return _volumes.pooled(deepest)
-
-
-class _SwinUNETR(SwinUNETR):
-    """Swin UNETR (Hatamizadeh 2022, arXiv 2201.01266), 62.19 million parameters; features of its transformer."""
-
-    def __init__(self) -> None:
-        super().__init__(in_channels=1, out_channels=1, feature_size=48)
-        self.out = nn.Identity()
-
-    def forward(self, volumes: Tensor) -> Tensor:
-        """Features (batch, 768) of (batch, 1, depth, height, width)."""
-        return _volumes.pooled(self.swinViT(volumes, self.normalize)[-1])
-
-
-def create(model: str, *, size: int) -> tuple[nn.Module, int]:
+def create(model: str, *, size: int | tuple[int, int, int]) -> tuple[nn.Module, int]:
     """A network with random weights that returns pooled features, and the number that sides must be a multiple of."""
-    kind, multiple = {"segresnet": (_SegResNet, 8), "swin_unetr": (_SwinUNETR, 32)}[model]
-    _volumes.check(f"monai/{model}", size=size, multiple=multiple)
-    return kind(), multiple
+    kind, _, rest = model.partition("_")
+    if kind == "swin":
+        network = _swin_unetrs.swin_unetr(rest)
+    elif kind == "segresnet":
+        network = _segresnets.segresnet(rest)
+    elif kind in ("unet", "dynunet"):
+        network = getattr(_unets, kind)(small=rest == "small")
+    else:
+        network = _resnets.resnet(kind.removeprefix("resnet") or rest, shortcut="A" if rest == "a" else "B")
+    multiple = network.multiple
+    _volumes.check(f"monai/{model}", size=size, multiple=multiple, least=getattr(network, "least", multiple))
+    return network, multiple

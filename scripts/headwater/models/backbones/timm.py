@@ -93,6 +93,22 @@ def _created(model: str, *, size: int) -> tuple[nn.Module, int | None]:
     return network, patch
 
 
+def levels(network: nn.Module, images: Tensor) -> list[Tensor]:
+    """Maps of features (batch, channels, height / stride, width / stride), the finest first.
+
+    A network whose blocks all have one resolution, such as a vision transformer, has one: its last tokens, normalised.
+    """
+    tokens = len(pyramid(network)) == 1
+    return network.forward_intermediates(images, indices=1 if tokens else None, norm=tokens, intermediates_only=True)
+
+
+def pyramid(network: nn.Module) -> list[tuple[int, int]]:
+    """(channels, stride) of each level."""
+    found = [(entry["num_chs"], entry["reduction"]) for entry in network.feature_info]
+    # one resolution throughout, for which timm lists every block
+    return found[-1:] if len({stride for _, stride in found}) == 1 else found
+
+
 def resample(key: str, tensor: Tensor, network: nn.Module) -> Tensor | None:
     """An absolute position embedding (1, tokens, channels) interpolated to the network's grid by timm (bicubic)."""
     own = network.state_dict().get(key)

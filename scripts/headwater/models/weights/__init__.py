@@ -13,6 +13,18 @@ A plug-in defines
     download(backbone) -> tensors (optional)    the weights from the library's own hub
     SIGNS: tuple of patterns (optional)         patterns that all match only in files of this layout
     DIMENSIONS: tuple of ints (optional)        of its networks' images: (2,) for slices (the default), (3,) for volumes
+    ENCODER_ONLY: bool (optional)               whether its files need not hold a decoder: the coverage asked for is the
+                                                encoder's
+    FOOTNOTE: text (optional)                   how its networks differ from the published ones
+What its networks of volumes were trained on, all optional: volumes are turned to the orientation, and all else is
+checked against what archives feed (study/input_contract.py)
+    ORIENTATION: text                           what a volume's three axes grow to, such as "RAS": right, anterior,
+                                                superior
+    SPACING: three numbers                      millimetres between voxels along x, y and z
+    INTENSITY: "zscore" or (kind, low, high)    z-scores of each volume; ("window", low, high) in Hounsfield units, or
+                                                ("percentiles", low, high) of each volume, scaled to [0, 1]
+    PATCH: three ints                           voxels of a patch along x, y and z
+    CHANNELS: int                               of an input volume
 """
 
 from typing import Literal

@@ -13,6 +13,11 @@ CARD = Card(
     trained_on=("abdomenatlas",),
 )
 DIMENSIONS = (3,)
+ORIENTATION = "RAS"
+SPACING = (1.5, 1.5, 1.5)
+INTENSITY = ("window", -175, 250)
+PATCH = (96, 96, 96)
+CHANNELS = 1
 RULES = ((r"^module\.(backbone\.)?", ""),)
 HEAD = "head that outlined organs; every dataset gets a fresh one"
 DROPPED = {

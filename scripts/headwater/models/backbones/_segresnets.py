@@ -1,0 +1,71 @@
+"""SegResNets: residual U-Nets of the MONAI library, after Myronenko 2018 (arXiv 1810.11654)."""
+
+from collections.abc import Sequence
+
+from monai.networks.nets import SegResNet, SegResNetDS
+from torch import Tensor, nn
+
+from headwater.models.backbones import _volumes
+
+CT_FM = {"filters": 32, "blocks": (1, 2, 2, 4, 4)}
+"""Channels of the finest level and blocks at each of the network that CT-FM pre-trains."""
+
+
+class _SegResNet(SegResNet):
+    """SegResNet with 4.70 million parameters, as SuPreM uses it; features of its deepest level."""
+
+    multiple = 8
+    pyramid = ((16, 1), (32, 2), (64, 4), (128, 8))
+    outline_width = 16
+
+    def __init__(self) -> None:
+        super().__init__(init_filters=16, blocks_down=(1, 2, 2, 4), blocks_up=(1, 1, 1))
+        self.conv_final[2] = nn.Identity()
+
+    def forward(self, volumes: Tensor) -> Tensor:
+        """Features (batch, 128) of (batch, 1, x, y, z)."""
+        return _volumes.pooled(self.levels(volumes)[-1])
+
+    def levels(self, volumes: Tensor) -> list[Tensor]:
+        """The outputs of the encoder's four levels, the finest first; each but the first halves the sides."""
+        return self.encode(volumes)[1]
+
+    def outlined(self, levels: Sequence[Tensor]) -> Tensor:
+        """The decoder's output, the input of its last layer: (batch, 16, x, y, z)."""
+        return self.decode(levels[-1], list(reversed(levels)))
+
+
+class _SegResNetDS(SegResNetDS):
+    """SegResNet for deep supervision, whose encoder of 77 million parameters CT-FM pre-trains; the heads are left out.
+
+    With BatchNorm, as the library and CT-FM have it.
+    """
+
+    def __init__(self, *, filters: int, blocks: Sequence[int]) -> None:
+        super().__init__(init_filters=filters, blocks_down=tuple(blocks))
+        for level in self.up_layers:
+            level["head"] = nn.Identity()
+        self.pyramid = tuple((filters * 2**depth, 2**depth) for depth in range(len(blocks)))
+        self.multiple, self.outline_width = 2 ** (len(blocks) - 1), filters
+
+    def forward(self, volumes: Tensor) -> Tensor:
+        """Features (batch, channels of the deepest level) of (batch, 1, x, y, z)."""
+        return _volumes.pooled(self.levels(volumes)[-1])
+
+    def levels(self, volumes: Tensor) -> list[Tensor]:
+        """The outputs of the encoder's levels, the finest first; each but the first halves the sides."""
+        return self.encoder(volumes)
+
+    def outlined(self, levels: Sequence[Tensor]) -> Tensor:
+        """The decoder's output, the input of its last head: (batch, filters, x, y, z)."""
+        x = levels[-1]
+        for level, beside in zip(self.up_layers, levels[-2::-1], strict=True):
+            x = level["blocks"](level["upsample"](x) + beside)
+        return x
+
+
+def segresnet(kind: str) -> nn.Module:
+    """A SegResNet by the rest of its name: plain, `ds`, or `ds_small` for processors without an accelerator."""
+    if not kind:
+        return _SegResNet()
+    return _SegResNetDS(filters=8, blocks=(1, 1, 1)) if kind == "ds_small" else _SegResNetDS(**CT_FM)

@@ -1,0 +1,155 @@
+"""Input contract: whether networks of volumes are fed as their published weights were trained, and what to change.
+
+Another window or another distance between voxels raises no error: the weights merely help less, and the comparison
+blames them. So each difference is refused, unless the config says that it is wanted; then it is a
+footnote of the tables.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from headwater.core import registry
+from headwater.study.archive import Archive, ndim_of, seen_of
+from headwater.study.ct_windows import Window
+from headwater.study.grid import Grid
+from headwater.study.intensity import Intensity
+from headwater.study.source import Source
+
+if TYPE_CHECKING:
+    from headwater.study.config import Config
+
+CHANNELS = 1
+
+UNEVEN = 0.01
+"""Millimetres by which distances between voxels may differ: files round them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """One way in which an archive feeds a source's networks otherwise than their weights were trained."""
+
+    kind: str
+    """As the config names it: spacing, intensity, patch or channels."""
+    source: str
+    archive: str
+    trained: str
+    """What the weights were trained on, for people."""
+    fed: str
+    """What the archive feeds."""
+    remedy: str
+    """How to feed what they were trained on; empty where that cannot be."""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.fed} of {self.archive}, but {self.trained} in the training of its weights"
+
+
+def mistakes(config: "Config") -> Iterable[str]:
+    """A line for each difference that the config does not name, and for each that it names and is none."""
+    archives = config.archives.values()
+    for source in config.sources.values():
+        if source.weights is None or source.weights.layout.name not in registry.names("weights"):
+            continue
+        used = _archives_of(source.name, config.sources.values(), config.datasets.values())
+        found = list(_of(source, [archive for archive in archives if archive.name in used]))
+        excused, place = source.weights.fed_otherwise, f"sources.{source.name}.weights"
+        for difference in found:
+            if difference.kind not in excused:
+                instead = f"{difference.remedy}, or " if difference.remedy else ""
+                yield f"{place}: {difference}; {instead}set {place}.fed_otherwise: [{difference.kind}]"
+        for kind in excused:
+            if kind not in {difference.kind for difference in found}:
+                yield f"{place}.fed_otherwise: {kind} is as in the training of the weights; remove it"
+
+
+def differences(grid: Grid) -> list[Difference]:
+    """All differences of a grid's sources, which its config names one by one."""
+    sources = [source for source in grid.sources if not source.control]
+    found = []
+    for source in sources:
+        used = _archives_of(source.name, sources, grid.datasets)
+        found += _of(source, [archive for archive in grid.archives if archive.name in used])
+    return found
+
+
+def _archives_of(name: str, sources: Iterable[Source], datasets: Iterable[Any]) -> set[str]:
+    """The archives whose volumes a source's weights meet: those of all datasets, and corpora that go on from them."""
+    corpora = {archive for source in sources if source.start == name for archive in source.archives}
+    return corpora | {dataset.archive for dataset in datasets}
+
+
+def _of(source: Source, archives: Iterable[Archive]) -> Iterator[Difference]:
+    """The differences between what a source's weights were trained on and what archives of volumes feed."""
+    if source.weights is None:
+        return
+    # volumes are turned to the orientation of the weights, which so never differs
+    checks = {"spacing": _spacing, "intensity": _intensity, "patch": _patch, "channels": _channels}
+    for archive in archives:
+        if ndim_of(archive) != 3:
+            continue
+        for kind, check in checks.items():
+            trained = registry.constant("weights", source.weights.layout.name, kind.upper(), default=None)
+            told = None if trained is None else check(trained, archive)
+            if told:
+                named = dict(zip(("trained", "fed", "remedy"), told, strict=True))
+                yield Difference(kind=kind, source=source.name, archive=archive.name, **named)
+
+
+def _spacing(trained: tuple[float, ...], archive: Archive) -> tuple[str, str, str] | None:
+    """Distances in millimetres; those of each file, or their median, are known only when volumes are read."""
+    fed = archive.spacing
+    if isinstance(fed, tuple) and all(math.isclose(*pair, abs_tol=UNEVEN) for pair in zip(fed, trained, strict=True)):
+        return None
+    listed = [f"{value:g}" for value in trained]
+    told = fed if isinstance(fed, str) else _across(fed)
+    return f"{_across(trained)} mm", told, f"set archives.{archive.name}.spacing: [{', '.join(listed)}]"
+
+
+def _patch(trained: tuple[int, ...], archive: Archive) -> tuple[str, str, str] | None:
+    if archive.patch == trained:
+        return None
+    remedy = f"set archives.{archive.name}.size: {list(trained)}"
+    return f"{_across(trained)} voxels", _across(archive.patch), remedy
+
+
+def _channels(trained: int, archive: Archive) -> tuple[str, str, str] | None:
+    return None if trained == CHANNELS else (str(trained), str(CHANNELS), "")
+
+
+def _intensity(trained: str | tuple[str, float, float], archive: Archive) -> tuple[str, str, str] | None:
+    """How values are shown: a window in Hounsfield units, z-scores, or from one percentile to another."""
+    kind, *ends = (trained,) if isinstance(trained, str) else trained
+    seen = seen_of(archive)
+    fed_kind, *fed_ends = _shown(seen)
+    if kind == fed_kind and all(math.isclose(*pair, abs_tol=1e-6) for pair in zip(ends, fed_ends, strict=True)):
+        return None
+    remedy = ""
+    if kind == "window" and isinstance(seen, Window):
+        centre, width = (ends[0] + ends[1]) / 2, ends[1] - ends[0]
+        remedy = f"set archives.{archive.name}.window: {{centre: {centre:g}, width: {width:g}}}"
+    elif kind != "window" and isinstance(seen, Intensity):
+        told = kind if kind == "zscore" else f"{{percentiles: [{ends[0]:g}, {ends[1]:g}]}}"
+        remedy = f"set archives.{archive.name}.intensity: {told}"
+    return _told(kind, ends), _told(fed_kind, fed_ends), remedy
+
+
+def _shown(seen: Window | Intensity | None) -> tuple:
+    """How an archive's values are shown, as layouts say it."""
+    if isinstance(seen, Window):
+        return ("window", seen.centre - seen.width / 2, seen.centre + seen.width / 2)
+    if isinstance(seen, Intensity) and seen.percentiles:
+        return ("percentiles", *seen.percentiles)
+    return ("zscore",)
+
+
+def _told(kind: str, ends: list[float]) -> str:
+    """How values are shown, for people."""
+    if kind == "zscore":
+        return "z-scores"
+    low, high = (f"{value:g}" for value in ends)
+    return f"{low} to {high} HU" if kind == "window" else f"percentiles {low} to {high}"
+
+
+def _across(values: Iterable[float]) -> str:
+    return " x ".join(f"{value:g}" for value in values)

@@ -1,0 +1,64 @@
+"""Mistakes in a config about volumes: keys that pictures lack, values shown in two ways, networks for pictures."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from headwater.core import registry
+from headwater.study.archive import Archive, ndim_of, usual_window
+from headwater.study.idle_keys import changed
+from headwater.study.source import Source
+
+if TYPE_CHECKING:
+    from headwater.study.config import Config
+
+OF_VOLUMES, OF_PICTURES = ("spacing", "intensity"), ("resize", "projections")
+"""Keys of archives that have an effect on volumes only, and on pictures only."""
+
+KINDS = {2: "pictures or slices", 3: "volumes"}
+
+
+def mistakes(config: "Config") -> Iterable[str]:
+    """One line for each key that does not fit the kind of an archive's images, and each source that does not."""
+    known = registry.names("datasets")
+    for name, archive in config.archives.items():
+        if archive.kind.name in known:
+            yield from _of_volumes(name, archive) if ndim_of(archive) == 3 else _of_pictures(name, archive)
+    for source in config.sources.values():
+        yield from _other_dimensions(config, source)
+
+
+def _of_pictures(name: str, archive: Archive) -> Iterable[str]:
+    """Keys of volumes at pictures."""
+    for key in changed(archive, *OF_VOLUMES):
+        yield f"archives.{name}.{key}: {archive.kind.name} holds {KINDS[2]}, not volumes; remove it"
+    if not isinstance(archive.size, int):
+        yield f"archives.{name}.size: {archive.kind.name} holds {KINDS[2]}, which become squares; give one number"
+
+
+def _of_volumes(name: str, archive: Archive) -> Iterable[str]:
+    """Keys of pictures at volumes, and values that would be shown in two ways or slice by slice."""
+    for key in changed(archive, *OF_PICTURES):
+        yield f"archives.{name}.{key}: {archive.kind.name} holds volumes, which have no such setting; remove it"
+    if archive.images_of:
+        yield f"archives.{name}.images_of: labels of volumes cannot be read a second time; remove it"
+    if archive.intensity and usual_window(archive):
+        why = f"{archive.kind.name} holds Hounsfield units, which `window` shows"
+        yield f"archives.{name}.intensity: {why}; remove it"
+    elif archive.intensity and archive.window:
+        yield f"archives.{name}.intensity: values can be shown in one way only; remove it or `window`"
+    if archive.window and archive.window.slice:
+        yield f"archives.{name}.window: a patch of a volume has no slices of its own; name a window, or give its range"
+
+
+def _other_dimensions(config: "Config", source: Source) -> Iterable[str]:
+    """Networks for pictures that are given volumes, or the reverse."""
+    if source.backbone.partition("/")[0] not in registry.names("backbones"):
+        return
+    used = [dataset.archive for dataset in config.datasets.values()]
+    used = dict.fromkeys([*source.archives, *used])
+    for archive in (config.archives[name] for name in used if name in config.archives):
+        if (ndim := ndim_of(archive)) == 3 and source.dimensions != ndim:
+            yield (
+                f"sources.{source.name}.backbone: {source.backbone} takes {KINDS[source.dimensions]}, but"
+                f" archives.{archive.name} holds {KINDS[ndim]}; choose a backbone for {KINDS[ndim]}"
+            )
