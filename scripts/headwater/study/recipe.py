@@ -111,6 +111,9 @@ class Recipe(Record):
     """Processes of this fine-tuning, if other than those of the top-level `compute`."""
     class_weights: bool = False
     """Weight positive cases by negatives / positives of the training split, per label."""
+    foreground: float = Field(1 / 3, ge=0, le=1)
+    """Share of the patches of volumes that are placed on a voxel of a structure, each structure as often, where
+    structures are outlined; a third, as in nnU-Net. The others lie anywhere."""
     fraction: float = Field(1.0, gt=0, le=1)
     """Share of the training patients to use, below 1 to study small training sets. For one seed smaller shares are
     nested in larger ones, and keep every label as long as there are patients with it."""
