@@ -20,6 +20,7 @@ from headwater.study.recipe import Training, Views
 from headwater.training.loop import Learner
 from headwater.training.methods import _branches, _crops
 
+DIMENSIONS = (2, 3)
 SMALLEST_BATCH = 2
 """BatchNorm in the heads has no variance over a single image."""
 

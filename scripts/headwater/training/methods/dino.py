@@ -22,6 +22,7 @@ from headwater.training.loop import Learner
 from headwater.training.methods import _branches, _crops
 from headwater.training.methods._branches import Branch
 
+DIMENSIONS = (2, 3)
 NEEDED = {"local_crop": "local_views", "local_size": "local_views", "first_teacher_temperature": "warmup"}
 
 

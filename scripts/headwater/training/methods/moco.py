@@ -23,6 +23,7 @@ from headwater.training.checkpoint import print_once
 from headwater.training.loop import Learner
 from headwater.training.methods import _branches, _crops, _group_norm, _queues, _ranks
 
+DIMENSIONS = (2, 3)
 SMALLEST_BATCH = 2
 """A single image cannot be shuffled."""
 

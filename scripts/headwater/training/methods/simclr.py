@@ -19,6 +19,7 @@ from headwater.study.recipe import Training, Views
 from headwater.training.loop import Learner
 from headwater.training.methods import _branches, _crops
 
+DIMENSIONS = (2, 3)
 SMALLEST_BATCH = 2
 """A single image has no negatives."""
 

@@ -22,6 +22,7 @@ from headwater.study.recipe import Training, Views
 from headwater.training.loop import Learner
 from headwater.training.methods import _branches, _crops, _queues, _ranks
 
+DIMENSIONS = (2, 3)
 SMALLEST_BATCH = 2
 """A single image cannot be assigned to clusters of equal size."""
 
