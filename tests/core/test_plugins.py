@@ -97,7 +97,8 @@ EITHER = {"random": {"share": 0.5}}
 
 def test_the_families_are_the_folders_and_each_has_a_contract():
     folders = {file.parent.name for file in registry.HOME.glob("*/*/__init__.py")}
-    assert set(registry.FAMILIES) == folders - {"integrity_checks", "io", "neighbours", "references", "statistics"}
+    rooms = {"integrity_checks", "io", "neighbours", "reading", "references", "statistics", "views"}
+    assert set(registry.FAMILIES) == folders - rooms
     assert set(CONTRACTS) == set(registry.FAMILIES)
     assert all(registry.names(family) for family in registry.FAMILIES)
 

@@ -22,9 +22,10 @@ from headwater.study import config
 from headwater.study.archive import Archive, Dataset
 from headwater.study.ct_windows import AIR, WINDOWS, Window
 from headwater.study.shared_labels import abroad
-from headwater.training import augment, batches
+from headwater.training import batches
 from headwater.training.ddp import World
 from headwater.training.scoring import score
+from headwater.training.views import pictures
 from test_training_verbs import a_run, encoder_of, predicted, pretrained_source
 from test_training_verbs import fitted as fit
 
@@ -37,7 +38,7 @@ SHADES = Window(centre=127.5, width=255)
 
 @given(SLICES, st.sampled_from([*WINDOWS.values(), Window(slice=True), Window(centre=7, width=0.5)]))
 def test_what_networks_see_is_what_the_window_shows(values, window):
-    seen = augment.shown(torch.from_numpy(values), window=window)
+    seen = pictures.shown(torch.from_numpy(values), window=window)
     assert seen.dtype == torch.float32
     assert 0 <= seen.min() <= seen.max() <= 1
     np.testing.assert_allclose(seen.numpy() * 255, windowed(values, window), atol=0.501)
@@ -45,7 +46,7 @@ def test_what_networks_see_is_what_the_window_shows(values, window):
 
 def test_hounsfield_units_without_a_window_are_no_picture():
     with pytest.raises(TypeError, match="apply a CT window first"):
-        augment.as_float(torch.zeros(1, 1, 2, 2, dtype=torch.int16))
+        pictures.as_float(torch.zeros(1, 1, 2, 2, dtype=torch.int16))
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +71,7 @@ def test_batches_and_scores_are_those_of_the_shades(made):
     asked = {"rows": rows, "targets": shades.targets(rows, shades.labels), "batch": 8, "seed": 0, "world": ONE}
     (one,) = batches.training_batches([3], images=shades.images, **asked)
     (other,) = batches.training_batches([3], images=scans.images, **asked)
-    assert torch.equal(augment.as_float(one.to(CPU).images), augment.as_float(other.to(CPU).images))
+    assert torch.equal(pictures.as_float(one.to(CPU).images), pictures.as_float(other.to(CPU).images))
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 2))
     scored = [score(network, images=data.images, rows=rows, batch=16, world=ONE) for data in (shades, scans)]
     assert torch.equal(*scored)

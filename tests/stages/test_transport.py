@@ -18,7 +18,7 @@ from headwater.stages.transport import transport
 from headwater.study.grid import Run
 from headwater.study.shared_labels import Exchange, Exchanges
 from headwater.study.source import Source
-from headwater.training.augment import as_float
+from headwater.training.views.pictures import as_float
 from test_training_verbs import fitted as fit
 from test_training_verbs import predicted
 

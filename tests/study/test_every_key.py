@@ -202,6 +202,9 @@ CHANGES = {
     "datasets.targets.labels": Change(
         "datasets.second.targets.organ.labels", ["Mass"], {"datasets.second.targets": {"organ": {"labels": ["Hernia"]}}}
     ),
+    # tests/study/test_keys_of_volumes.py tries these where they have an effect
+    "datasets.write_outlines": Change(f"{D}.write_outlines", True, refused="no task outlines structures here"),
+    "recipes.foreground": Change(f"{R}.foreground", 0.5, refused="no task outlines structures; remove it"),
     "recipes.kind": Change(f"{R}.kind", "linear_probe"),
     "recipes.training": Change(f"{R}.training", {**TRAINING, "steps": 41}),
     "recipes.views": Change(f"{R}.views", {"flip": 0.5}),
@@ -254,6 +257,10 @@ for _owner, _place in (("sources", S), ("recipes", R)):
                 "crop": 0.5, "flip": 0.5, "rotation": 5, "brightness": 0.1, "contrast": 0.1, "grey": 0.1, "blur": 0.1,
                 "noise": 0.1,
             }.items()
+        },
+        **{
+            f"{_owner}.views.{key}": Change(f"{_place}.views.{key}", value, refused=f"{key}: changes volumes only")
+            for key, value in {"flip_axes": ["y"], "scaling": 0.1, "low_resolution": 0.1}.items()
         },
         **{
             f"{_owner}.training.{key}": Change(f"{_place}.training.{key}", value)

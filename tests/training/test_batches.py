@@ -9,8 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.training.batches import load, read_ahead, stream, training_batches
+from headwater.training.batches import read_ahead, stream, training_batches
 from headwater.training.ddp import World
+from headwater.training.reading.pictures import load
 
 CPU = torch.device("cpu")
 
@@ -45,9 +46,9 @@ def test_epochs_and_seeds_have_orders_of_their_own():
 
 def test_pixels_targets_and_cases_stay_together():
     for batch in batches(range(5)):
-        assert torch.equal(batch.images[:, 0, 0, 0].long(), batch.cases)
+        assert torch.equal(batch.images.values[:, 0, 0, 0].long(), batch.cases)
         assert torch.equal(batch.targets[:, 0].long(), batch.cases)
-        assert batch.images.dtype == torch.uint8
+        assert batch.images.values.dtype == torch.uint8
 
 
 def test_a_batch_is_full_and_spans_epochs():
@@ -77,7 +78,7 @@ def test_images_come_in_the_order_asked_for_although_read_in_the_order_of_the_di
             assert (np.diff(rows) >= 0).all()
             return np.ones((len(rows), 1, 2, 2), dtype=np.uint8) * rows[:, None, None, None].astype(np.uint8)
 
-    assert load(Disk(), np.array([5, 0, 5, 8, 1]), device=CPU)[:, 0, 0, 0].tolist() == [5, 0, 5, 8, 1]
+    assert load(Disk(), np.array([5, 0, 5, 8, 1]), device=CPU).values[:, 0, 0, 0].tolist() == [5, 0, 5, 8, 1]
 
 
 def test_the_next_is_read_while_one_is_used_and_not_more():

@@ -24,10 +24,10 @@ from headwater.models.encoder import restore
 from headwater.stages.pretrain import pretrain
 from headwater.study.source import Probe, Source
 from headwater.training import ddp, fitting
-from headwater.training.augment import as_float
 from headwater.training.collapse_monitor import CollapseMonitor, evenly, probe_set
 from headwater.training.loop import Learner
 from headwater.training.methods import supervised
+from headwater.training.views.pictures import as_float
 
 ALONE = ddp.World(rank=0, size=1, device=torch.device("cpu"))
 

@@ -12,8 +12,8 @@ import rounding
 import warm
 from headwater.core.errors import UserError
 from headwater.training import ddp
-from headwater.training.augment import as_float
 from headwater.training.ddp import SharedBatchNorm, World
+from headwater.training.views.pictures import as_float
 from training_made import STEPS, Small, command, losses, pictures, products, train
 
 pytestmark = pytest.mark.usefixtures("float64")

@@ -7,7 +7,7 @@ import torch
 import rounding
 from headwater.core.errors import UserError
 from headwater.training import scoring
-from headwater.training.augment import as_float
+from headwater.training.views.pictures import as_float
 from training_made import ALONE, Small, pictures
 
 

@@ -9,7 +9,8 @@ from scipy import stats
 
 import rounding
 from headwater.study.recipe import Views
-from headwater.training.augment import BLUR, DRAWS, as_float, augment, keys, normal, uniform
+from headwater.training.views.draws import keys, normal, uniform
+from headwater.training.views.pictures import BLUR, DRAWS, as_float, augment
 
 EVERYTHING = Views(crop=0.3, flip=0.5, rotation=20, brightness=0.4, contrast=0.4, grey=0.3, blur=0.5, noise=0.1)
 

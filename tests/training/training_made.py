@@ -18,8 +18,8 @@ from headwater.models import weight_files
 from headwater.study.recipe import Training, Views
 from headwater.study.tracking import Tracking
 from headwater.training import ddp, loop, scoring
-from headwater.training.augment import as_float, augment
 from headwater.training.tracking import Trackers
+from headwater.training.views.pictures import as_float, augment
 
 VIEWS = Views(crop=0.6, flip=0.5, rotation=10, brightness=0.2, noise=0.05)
 ALONE = ddp.World(rank=0, size=1, device=torch.device("cpu"))

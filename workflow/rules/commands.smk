@@ -7,6 +7,24 @@ def reduced_with(wildcards, input):
     return " ".join(f"{flag} {quote(files[0])}" for flag, files in inputs.items() if files)
 
 
+def patch_of(archive):
+    """The argument for the patch in which volumes are seen; nothing for pictures."""
+    size = GRID.size_of(archive)
+    return "" if isinstance(size, int) else f" --patch {words(size)}"
+
+
+@looked_at_once
+def size_of_encoder(wildcards):
+    """The size that a source's network is built for: one number for pictures, three for volumes."""
+    size = GRID.size_of_encoder(wildcards.source)
+    return size if isinstance(size, int) else words(size)
+
+
+def words(numbers):
+    """Several numbers of one argument."""
+    return " ".join(map(str, numbers))
+
+
 def besides(wildcards, input):
     """The arguments that only some pre-trainings have: the initial weights and the archive of the feature probe."""
     start = f"--start {quote(input.start[0])}" if input.start else ""
@@ -26,13 +44,21 @@ def run_at(dataset, source, recipe, seed):
 @looked_at_once
 def run_of(wildcards):
     """The run record of a job, quoted for the shell."""
-    return run_at(wildcards.dataset, wildcards.source, wildcards.recipe, wildcards.seed)[0]
+    run = run_at(wildcards.dataset, wildcards.source, wildcards.recipe, wildcards.seed)[0]
+    return run + patch_of(GRID.dataset(wildcards.dataset).archive)
 
 
 @looked_at_once
 def runs_of(wildcards):
     """The run records of a job for all seeds, quoted for the shell."""
-    return " ".join(run_at(wildcards.dataset, wildcards.source, wildcards.recipe, seed)[0] for seed in GRID.seeds)
+    runs = [run_at(wildcards.dataset, wildcards.source, wildcards.recipe, seed)[0] for seed in GRID.seeds]
+    return " ".join(runs) + patch_of(GRID.dataset(wildcards.dataset).archive)
+
+
+@looked_at_once
+def runs_to_predict(wildcards):
+    """The same, and whether outlines are written."""
+    return runs_of(wildcards) + (" --write-outlines" if GRID.dataset(wildcards.dataset).write_outlines else "")
 
 
 @looked_at_once

@@ -100,7 +100,9 @@ rule embed:
         gpu=ASKED_TO_PREDICT["gpu"],
         launch=ASKED_TO_PREDICT["launch"],
     params:
-        source=lambda wildcards: quote(GRAPH.looking_at(wildcards.archive, wildcards.source).as_json()),
+        source=lambda wildcards: (
+            quote(GRAPH.looking_at(wildcards.archive, wildcards.source).as_json()) + patch_of(wildcards.archive)
+        ),
         encoder=encoder_given,
     shell:
         training_door("embed") + dropped() + "--source {params.source} --cases {input.cases} --images {input.images}"

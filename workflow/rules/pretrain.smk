@@ -14,7 +14,7 @@ rule adopt:
         ENVIRONMENT
     params:
         source=lambda wildcards: quote(GRID.source(wildcards.source).as_json()),
-        size=lambda wildcards: GRAPH.size_of_encoder(wildcards.source),
+        size=size_of_encoder,
     shell:
         door("adopt") + "--source {params.source} --size {params.size}"
         " --encoder {output.encoder} --coverage {output.coverage} > {log} 2>&1"
@@ -43,7 +43,7 @@ rule pretrain:
         launch=each(ASKED_BY_SOURCE, "launch", wildcard="source"),
     params:
         source=lambda wildcards: quote(GRID.source(wildcards.source).as_json()),
-        size=lambda wildcards: GRAPH.size_of_encoder(wildcards.source),
+        size=size_of_encoder,
         besides=besides,
         history=lambda wildcards, output: paths.history(output.encoder),
         progress=lambda wildcards: PATHS.progress_of(GRID.source(wildcards.source).digest),

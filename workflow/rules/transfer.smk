@@ -50,7 +50,7 @@ rule predict:
         gpu=ASKED_TO_PREDICT["gpu"],
         launch=ASKED_TO_PREDICT["launch"],
     params:
-        runs=runs_of,
+        runs=runs_to_predict,
         images=images_of,
     shell:
         training_door("predict")

@@ -41,8 +41,10 @@ class Predictor:
         return {"record": self.run.digest, "model": sha256(self.file), "encoder": encoder}
 
     def taking(self, size: Size) -> nn.Module:
-        """The network for images of `size` pixels, which are brought to its own size."""
-        return self.network if size == self.size else Resizing(self.network, size=self.size)
+        """The network for images of `size` pixels, which are brought to its own size; of volumes it sees patches."""
+        return (
+            self.network if size == self.size or not isinstance(size, int) else Resizing(self.network, size=self.size)
+        )
 
 
 class Resizing(nn.Module):
@@ -68,9 +70,9 @@ def read(run: Run, model: Path) -> Predictor:
     mean, std = normalisation(metadata, file=model)
     size = size_in(metadata)
     tasks = task_set.read(metadata, unnamed=run.dataset.task)
-    orientation = metadata.get("orientation", OURS)
+    orientation, probe = metadata.get("orientation", OURS), run.recipe.kind == "linear_probe"
     encoder = draw(run.source.backbone, size=size, mean=mean, std=std, seed=0, orientation=orientation)
-    network = TaskNetwork(encoder, tasks=tasks, seeds=dict.fromkeys(tasks.tasks, 0))
+    network = TaskNetwork(encoder, tasks=tasks, seeds=dict.fromkeys(tasks.tasks, 0), probe=probe)
     different = network.state_dict().keys() ^ tensors.keys()
     if different:
         raise UserError(

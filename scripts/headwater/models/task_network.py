@@ -1,7 +1,7 @@
 """The network of one or several tasks: an encoder, and the heads that answer from its features."""
 
 from collections.abc import Mapping
-from typing import Any
+from functools import cached_property
 
 from torch import Tensor, nn
 
@@ -13,29 +13,59 @@ Outputs = Tensor | dict[str, Tensor]
 """What belongs to a network's only target, or by name to several: outputs, targets, weights."""
 
 
-class TaskNetwork(nn.Module):
-    """An encoder with a head for each task: float images (batch, colours, *space) in [0, 1] to the heads' outputs.
+class Seen:
+    """What an encoder makes of images, in the forms in which heads take it; each form is computed once."""
 
-    `seeds`: under which each head is drawn, by the names of the targets.
+    def __init__(self, encoder: Encoder, images: Tensor):
+        self.encoder, self.images = encoder, images
+
+    @cached_property
+    def features(self) -> Tensor:
+        """(batch, width)."""
+        return self.encoder(self.images)
+
+    @cached_property
+    def levels(self) -> list[Tensor]:
+        """Maps of features, the finest first."""
+        return self.encoder.levels(self.images)
+
+    @cached_property
+    def outlined(self) -> Tensor:
+        """What the backbone's own decoder makes of the levels, (batch, outline_width, *space)."""
+        return self.encoder.outlined(self.levels)
+
+    def answered(self, head: nn.Module) -> Tensor:
+        """The output of a head, which names in TAKES the form that it takes."""
+        return head(getattr(self, getattr(head, "TAKES", "features")))
+
+
+class TaskNetwork(nn.Module):
+    """An encoder with a head for each task: float images (batch, colours, *space) to the heads' outputs.
+
+    `seeds`: under which each head is drawn, by the names of the targets. `probe`: the encoder will not learn, and
+    heads that outline structures get a new decoder even where the backbone has one.
     """
 
-    def __init__(self, encoder: Encoder, *, tasks: TaskSet, seeds: Mapping[str, int]):
+    def __init__(self, encoder: Encoder, *, tasks: TaskSet, seeds: Mapping[str, int], probe: bool = False):
         super().__init__()
         self.encoder = encoder
         self.tasks = tasks
         heads = {
-            name: task.plugin.head(encoder, labels=len(task.labels), seed=seeds[name])
+            name: (task.plugin.probe if probe and task.outlines else task.plugin.head)(
+                encoder, labels=len(task.labels), seed=seeds[name]
+            )
             for name, task in tasks.tasks.items()
         }
         self.head = Heads(heads) if tasks.named else heads[UNNAMED]
 
     def forward(self, images: Tensor) -> Outputs:
         """The head's output, such as logits (batch, labels), or those of several by the names of their targets."""
-        return self.head(self.encoder(images))
+        seen = Seen(self.encoder, images)
+        return self.head(seen) if self.tasks.named else seen.answered(self.head)
 
 
 class Heads(nn.Module):
-    """Heads side by side, each of which gets the encoder's output and gives one of any shape."""
+    """Heads side by side, each of which gets what it takes of the encoder's and gives an output of any shape."""
 
     def __init__(self, heads: Mapping[str, nn.Module]):
         super().__init__()
@@ -44,9 +74,9 @@ class Heads(nn.Module):
             # a target may bear the name of a method of a module
             self.add_module(_key(name), head)
 
-    def forward(self, features: Any) -> dict[str, Tensor]:
+    def forward(self, seen: Seen) -> dict[str, Tensor]:
         """The output of each head, by the names of the targets."""
-        return {name: self.get_submodule(_key(name))(features) for name in self.names}
+        return {name: seen.answered(self.get_submodule(_key(name))) for name in self.names}
 
 
 def _key(name: str) -> str:

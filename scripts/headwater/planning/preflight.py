@@ -226,8 +226,8 @@ def _single_images(config: Config) -> Iterable[str]:
         f"of {source.backbone} one value per channel, which has no variance; raise batch to 2 or more"
         for place, training, archive, source in trainings
         if training.batch == 1
-        and config.archives[archive].size <= PIXELS_OF_LAST_MAP
         and backbones.family(source.backbone) == "timm/resnet"
+        and config.archives[archive].size <= PIXELS_OF_LAST_MAP
         and not source.backbone.endswith("_gn")
     }
     return sorted(lines)

@@ -5,15 +5,17 @@ from pathlib import Path
 from headwater.core.files import write_json
 from headwater.models import published_weights
 from headwater.study import paths
+from headwater.study.archive import sized
 from headwater.study.source import Source
 
 
-def adopt(*, source: Source, size: int, encoder: Path, coverage: Path) -> None:
+def adopt(*, source: Source, size: list[int], encoder: Path, coverage: Path) -> None:
     """Write a source's published weights as an encoder for images of `size` pixels, and the coverage report.
 
-    Refuses a coverage below the source's minimum; the report is printed and kept even then.
+    Of volumes SIZE are the three sides of what is seen of them. Refuses a coverage below the source's minimum; the
+    report is printed and kept even then.
     """
-    weights = published_weights.read(source, size=size)
+    weights = published_weights.read(source, size=sized(size))
     write_json(weights.report(), coverage)
     print(f"{source.name}: {weights.name} in {source.backbone}\n{weights.coverage.table()}", flush=True)
     if not weights.enough:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from headwater.core import files
 from headwater.core.fingerprints import RANDOM, sha256
-from headwater.data import store
+from headwater.data import prepared
 from headwater.study.source import Source
 from headwater.training import ddp
 from headwater.training.features import encoder_of, pieces_of, write
@@ -20,17 +20,18 @@ def embed(
     account: Path,
     encoder: Path | None = None,
     dropped: Path | None = None,
+    patch: list[int] | None = None,
     threads: int = 1,
     device: ddp.DeviceChoice = "auto",
 ) -> None:
     """Write the features of a source's encoder for the training images, in the order of their rows, and a record.
 
     FEATURES are float16 (training images, width), scaled to length 1; validation and test images, and those that
-    DROPPED lists, are not used.
+    DROPPED lists, are not used. PATCH are the sides of what is seen of volumes.
     """
     began = time.monotonic()
     with ddp.world(threads=threads, device=device) as world:
-        corpus = store.read(cases, images=images, seen=source.seen, dropped=dropped)
+        corpus = prepared.read(cases, images=images, seen=source.seen, patch=patch, dropped=dropped)
         network = encoder_of(source, size=corpus.size, encoder=encoder)
         rows = corpus.rows("train")
         pieces = pieces_of(network, corpus, rows, world=world)

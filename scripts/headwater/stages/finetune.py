@@ -5,7 +5,7 @@ from pathlib import Path
 
 from headwater.core import files
 from headwater.core.fingerprints import sha256
-from headwater.data import store
+from headwater.data import prepared
 from headwater.study.grid import Run
 from headwater.study.tracking import Tracking
 from headwater.training import checkpoint, ddp, fine_tuning
@@ -22,17 +22,18 @@ def finetune(
     progress: Path,
     encoder: Path | None = None,
     dropped: Path | None = None,
+    patch: list[int] | None = None,
     tracking: Tracking = Tracking(),  # noqa: B008
     threads: int = 1,
     device: ddp.DeviceChoice = "auto",
 ) -> None:
     """Write the model of a run, its training curves, and the record of its fine-tuning.
 
-    Cases that DROPPED lists are neither trained on nor validated on.
+    Cases that DROPPED lists are neither trained on nor validated on. PATCH are the sides of what is seen of volumes.
     """
     began = time.monotonic()
     with ddp.world(threads=threads, device=device) as world:
-        data = store.read(cases, images=images, seen=run.dataset.seen, dropped=dropped)
+        data = prepared.read(cases, images=images, seen=run.dataset.seen, patch=patch, dropped=dropped)
         material = fine_tuning.material_of(run, data, file=cases, dropped=dropped)
         if material.lost and world.first:
             print(_lost(run, material), flush=True)

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from headwater.core.errors import UserError
-from headwater.data import store
+from headwater.data import prepared
 from headwater.evaluation.predictions import PREDICTIONS, with_evidence
 from headwater.study.grid import Run
 from headwater.study.target import evidence
-from headwater.training import checkpoint, ddp, prediction
+from headwater.training import checkpoint, ddp, outline_files, prediction
 
 
 def predict(
@@ -20,6 +20,8 @@ def predict(
     validation: list[Path],
     saved: Path | None = None,
     dropped: Path | None = None,
+    patch: list[int] | None = None,
+    write_outlines: bool = False,
     threads: int = 1,
     device: ddp.DeviceChoice = "auto",
 ) -> None:
@@ -28,9 +30,11 @@ def predict(
     Scores for the validation split have the same form and serve choices that must not use the test split. All runs are
     of one dataset; models and products are given in their order. The checkpoints of their trainings, in the folder
     `saved`, are no longer needed and are removed. Cases that DROPPED lists are not validated on, as in the trainings.
+    PATCH are the sides of what is seen of volumes. With WRITE_OUTLINES the predicted label maps of the test split are
+    written as well, as NIfTI files on the grids of the sources, in a folder beside the predictions.
     """
     with ddp.world(threads=threads, device=device) as world:
-        data = store.read(cases, images=images, seen=runs[0].dataset.seen, dropped=dropped)
+        data = prepared.read(cases, images=images, seen=runs[0].dataset.seen, patch=patch, dropped=dropped)
         written = with_evidence(PREDICTIONS, evidence(runs[0].dataset.tasks))
         for fitted, test_product, validation_product in prediction.predictors(runs, models, predictions, validation):
             if fitted.size != data.size:
@@ -41,7 +45,8 @@ def predict(
                 )
             origin = prediction.origin(fitted, data)
             for split, product in (("validation", validation_product), ("test", test_product)):
-                table = prediction.at_home(fitted, data, split=split, cases=cases, world=world)
+                keep = outline_files.writer(data, product.parent) if write_outlines and split == "test" else None
+                table = prediction.at_home(fitted, data, split=split, cases=cases, world=world, keep=keep)
                 if world.first:
                     written.write(table, product, origin=origin)
             if world.first and saved is not None:

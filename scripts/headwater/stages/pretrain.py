@@ -4,6 +4,7 @@ from pathlib import Path
 
 from headwater.core import timing
 from headwater.core.errors import UserError
+from headwater.study.archive import sized
 from headwater.study.paths import seconds_of_training
 from headwater.study.source import Source
 from headwater.study.tracking import Tracking
@@ -15,7 +16,7 @@ from headwater.training.tracking import Trackers
 def pretrain(
     *,
     source: Source,
-    size: int,
+    size: list[int],
     cases: Path,
     images: Path,
     rows: Path,
@@ -33,10 +34,12 @@ def pretrain(
 ) -> None:
     """Write the encoder that a source's method learns from the kept rows of its corpus.
 
-    The cases that DROPPED lists are not among them; PROBE_DROPPED are those of the probe's archive.
+    The cases that DROPPED lists are not among them; PROBE_DROPPED are those of the probe's archive. SIZE are the pixels
+    of pictures across, or three sides of what is seen of volumes.
     """
     if source.method is None:
         raise UserError(f"source {source.name!r} has no method", remedy="give it method, corpus and training")
+    size = sized(size)
     methods.check(source.method.name, backbone=source.backbone, size=size)
     probe = {"probe_cases": probe_cases, "probe_images": probe_images, "probe_dropped": probe_dropped}
     files = pretraining.Files(cases=cases, images=images, rows=rows, start=start, dropped=dropped, **probe)

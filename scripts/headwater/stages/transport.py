@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from headwater.data import store
+from headwater.data import prepared
 from headwater.evaluation.predictions import ELSEWHERE, with_evidence
 from headwater.study.grid import Run
 from headwater.study.shared_labels import Exchanges
@@ -20,6 +20,7 @@ def transport(
     images: list[Path],
     models: list[Path],
     elsewhere: list[Path],
+    patch: list[int] | None = None,
     threads: int = 1,
     device: ddp.DeviceChoice = "auto",
 ) -> None:
@@ -27,10 +28,11 @@ def transport(
 
     `cases` and `images` are those of the datasets in `asked`, in its order; models and products in the order of the
     runs. Images of another size than the network was fine-tuned on are resized, bilinearly with antialiasing.
+    PATCH are the sides of what is seen of volumes, which are those of the networks.
     """
     with ddp.world(threads=threads, device=device) as world:
         archives = [
-            (exchange, table, store.read(table, images=pixels, seen=exchange.seen))
+            (exchange, table, prepared.read(table, images=pixels, seen=exchange.seen, patch=patch))
             for exchange, table, pixels in zip(asked.others, cases, images, strict=True)
         ]
         written = with_evidence(ELSEWHERE, evidence(runs[0].dataset.tasks))

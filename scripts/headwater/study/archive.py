@@ -1,11 +1,13 @@
 """An archive of images as its publisher lays it out, and a dataset made of it."""
 
 import os
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from headwater.core import registry
+from headwater.core.errors import UserError
 from headwater.core.records import Choice, Record
 from headwater.study import target
 from headwater.study.ct_windows import Window
@@ -114,6 +116,9 @@ class Dataset(Record):
     each with its own labels and head. The loss is the mean over them; each has a macro, exploratory."""
     tolerance: float = Field(1.0, gt=0)
     """Millimetres within which two borders of a structure agree, for surface Dice."""
+    write_outlines: bool = Field(False, exclude=True)
+    """Whether the structures that networks outline in the test split are written as NIfTI files, on the grids of the
+    sources, beside the predictions."""
     seen: Window | Intensity | None = None
     """How Hounsfield units or volumes are shown; filled in from the archive's `window` or `intensity`."""
 
@@ -157,6 +162,15 @@ def window_of(archive: Archive) -> Window | None:
     """The window of an archive, set or default; none for one without Hounsfield units."""
     usual = usual_window(archive)
     return (archive.window or Window.model_validate(usual)) if usual else None
+
+
+def sized(size: int | Sequence[int]) -> int | tuple[int, ...]:
+    """The size of what networks see, of which a command gets one number for pictures, and for volumes three."""
+    if isinstance(size, int):
+        return size
+    if len(size) not in (1, 3):
+        raise UserError(f"a size has one or three numbers (got {len(size)})", remedy="mend --size")
+    return size[0] if len(size) == 1 else tuple(size)
 
 
 def ndim_of(archive: Archive) -> int:

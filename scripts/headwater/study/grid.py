@@ -8,7 +8,7 @@ from pydantic import Field
 
 from headwater.core import registry
 from headwater.core.records import Choice, Record
-from headwater.study.archive import Archive, Dataset
+from headwater.study.archive import Archive, Dataset, ndim_of
 from headwater.study.comparison import Comparing, Comparison
 from headwater.study.leaks import Leaks, Learned, Overlaps
 from headwater.study.paths import run_path
@@ -128,6 +128,17 @@ class Grid(Record):
     def source(self, name: str) -> Source:
         """The source of that name."""
         return _named(self.sources, name)
+
+    def size_of_encoder(self, source: str) -> int | tuple[int, ...]:
+        """The image size that a source's network is built for: its corpus's, or the largest of the datasets'."""
+        if corpus := self.source(source).corpus:
+            return self.size_of(corpus)
+        return max(self.size_of(dataset.archive) for dataset in self.datasets)
+
+    def size_of(self, archive: str) -> int | tuple[int, int, int]:
+        """The pixels of pictures across, or the patch of volumes."""
+        record = self.archive(archive)
+        return record.size if ndim_of(record) == 2 else record.patch
 
     def learned_by(self, source: Source) -> set[str]:
         """The archives on which a source was pre-trained here, including those of the sources that it starts from."""

@@ -10,8 +10,8 @@ from headwater.core import registry
 from headwater.core.errors import UserError
 from headwater.core.records import Record
 from headwater.study import crops, target
-from headwater.study.archive import window_of
-from headwater.study.recipe import Training
+from headwater.study.archive import ndim_of, window_of
+from headwater.study.recipe import OF_VOLUMES, Training, Views
 from headwater.study.source import Source
 
 if TYPE_CHECKING:
@@ -29,7 +29,16 @@ def mistakes(config: "Config") -> Iterable[str]:
         yield from _of_training(f"recipes.{name}.training", recipe.training)
         if recipe.kind == "linear_probe" and recipe.training.layer_decay is not None:
             yield f"recipes.{name}.training.layer_decay: a linear_probe trains one layer only; remove it"
-    for check in (_drawn_seeds, _grey_views, _official_splits, _without_borders, _without_service, _unpaired):
+    idle = (
+        _drawn_seeds,
+        _grey_views,
+        _views_of_volumes,
+        _official_splits,
+        _without_borders,
+        _without_service,
+        _unpaired,
+    )
+    for check in idle:
         yield from check(config)
 
 
@@ -100,6 +109,28 @@ def _grey_views(config: "Config") -> Iterable[str]:
     for name, recipe in config.recipes.items():
         if recipe.views.grey and all_grey:
             yield f"recipes.{name}.views.grey: the images of all datasets are grey; remove it"
+
+
+def _views_of_volumes(config: "Config") -> Iterable[str]:
+    """Changes of volumes where only pictures are seen, and axes of flips that never happen."""
+    places = {f"sources.{name}.views": (source.corpus, source.views) for name, source in config.sources.items()}
+    dimensions = {name: ndim_of(archive) for name, archive in config.archives.items()}
+    for place, (corpus, views) in places.items():
+        yield from _of_views(place, views, dimensions={dimensions[corpus]} if corpus in dimensions else set())
+    used = {dimensions[dataset.archive] for dataset in config.datasets.values() if dataset.archive in dimensions}
+    for name, recipe in config.recipes.items():
+        yield from _of_views(f"recipes.{name}.views", recipe.views, dimensions=used)
+
+
+def _of_views(place: str, views: Views, *, dimensions: set[int]) -> Iterable[str]:
+    """The keys of views that change nothing of images of these dimensions."""
+    idle = changed(views, *OF_VOLUMES) if dimensions == {2} else []
+    for key in idle:
+        yield f"{place}.{key}: changes volumes only, and all images are pictures; remove it"
+    if "flip_axes" not in idle and changed(views, "flip_axes") and not views.flip:
+        yield f"{place}.flip_axes: nothing is flipped; remove it, or set flip"
+    if views.grey and dimensions == {3}:
+        yield f"{place}.grey: volumes have no colours; remove it"
 
 
 def _official_splits(config: "Config") -> Iterable[str]:

@@ -240,12 +240,6 @@ class JobGraph:
         """The record of a source that sees an archive's images as the archive's window or intensity shows them."""
         return self.grid.source(source).model_copy(update={"seen": seen_of(self.grid.archive(archive))})
 
-    def size_of_encoder(self, source: str) -> int:
-        """The image size that a source's network is built for: its corpus's, or the largest of the datasets'."""
-        if corpus := self.grid.source(source).corpus:
-            return self.grid.archive(corpus).size
-        return max(self.grid.archive(dataset.archive).size for dataset in self.grid.datasets)
-
     def _material(self, archive: str) -> Inputs:
         """Cases and images of an archive."""
         return {"cases": self.paths.cases(archive), "images": self.images(archive)}

@@ -7,17 +7,25 @@ from pydantic import Field, model_validator
 from headwater.core.records import Record
 from headwater.study.compute import Processes
 
+OF_VOLUMES = ("flip_axes", "scaling", "low_resolution")
+"""Keys of `views` that change volumes only."""
+
 
 class Views(Record):
     """Random changes of the training images: each image gets its own, drawn from (seed, epoch, case)."""
 
     crop: float | None = Field(None, gt=0, le=1)
-    """Smallest share of the image area that a random crop may show; 1 switches cropping off. By default off, but in
-    pre-training by `dino`, `swav`, `moco`, `byol` and `simclr` the published value, as an option of the method."""
+    """Smallest share of the image area, of volumes of the patch, that a random crop may show; 1 switches cropping off.
+    By default off, but in pre-training by `dino`, `swav`, `moco`, `byol` and `simclr` the published value, as an option
+    of the method."""
     flip: float = Field(0.0, ge=0, le=1)
-    """Probability of a left-right flip."""
+    """Probability of a left-right flip; of volumes of a flip along each of `flip_axes`."""
+    flip_axes: tuple[Literal["x", "y", "z"], ...] = Field(("x",), min_length=1)
+    """Axes along which volumes are flipped, each for itself: x left-right, y front-back, z feet-head."""
     rotation: float = Field(0.0, ge=0, le=180)
-    """Largest rotation in degrees, either way."""
+    """Largest rotation in degrees, either way; of volumes about each of their three axes."""
+    scaling: float = Field(0.0, ge=0, lt=1)
+    """Largest relative change of the size of what a volume shows, either way; of pictures `crop` changes it."""
     brightness: float = Field(0.0, ge=0, lt=1)
     """Largest relative change of brightness."""
     contrast: float = Field(0.0, ge=0, lt=1)
@@ -25,9 +33,11 @@ class Views(Record):
     grey: float = Field(0.0, ge=0, le=1)
     """Probability of dropping the colours."""
     blur: float = Field(0.0, ge=0, le=1)
-    """Probability of a Gaussian blur (sigma 0.1 to 2 pixels)."""
+    """Probability of a Gaussian blur (sigma 0.1 to 2 pixels or voxels)."""
+    low_resolution: float = Field(0.0, ge=0, le=1)
+    """Probability that a volume is shown as if scanned with 0.5 to 1 times its voxels along each axis."""
     noise: float = Field(0.0, ge=0, le=1)
-    """Largest standard deviation of added Gaussian noise, in units of the full grey range."""
+    """Largest standard deviation of added Gaussian noise, in units of the full grey range, of volumes the patch's."""
 
 
 class Training(Record):
@@ -101,6 +111,9 @@ class Recipe(Record):
     """Processes of this fine-tuning, if other than those of the top-level `compute`."""
     class_weights: bool = False
     """Weight positive cases by negatives / positives of the training split, per label."""
+    foreground: float = Field(1 / 3, ge=0, le=1)
+    """Share of the patches of volumes that are placed on a voxel of a structure, each structure as often, where
+    structures are outlined; a third, as in nnU-Net. The others lie anywhere."""
     fraction: float = Field(1.0, gt=0, le=1)
     """Share of the training patients to use, below 1 to study small training sets. For one seed smaller shares are
     nested in larger ones, and keep every label as long as there are patients with it."""

@@ -34,7 +34,7 @@ def _prepare(graph: JobGraph, *, archive: str) -> Settings:
 
 
 def _embed(graph: JobGraph, *, archive: str, source: str) -> Settings:
-    return {"source": graph.looking_at(archive, source)}
+    return {"source": graph.looking_at(archive, source), **_patch(graph, archive)}
 
 
 def _reduce(graph: JobGraph, *, archive: str, reduction: str) -> Settings:
@@ -42,19 +42,30 @@ def _reduce(graph: JobGraph, *, archive: str, reduction: str) -> Settings:
 
 
 def _encode(graph: JobGraph, *, source: str) -> Settings:
-    return {"source": graph.grid.source(source), "size": graph.size_of_encoder(source)}
+    return {"source": graph.grid.source(source), "size": graph.grid.size_of_encoder(source)}
+
+
+def _patch(graph: JobGraph, archive: str) -> Settings:
+    """The patch in which volumes are seen; nothing for pictures."""
+    size = graph.grid.size_of(archive)
+    return {} if isinstance(size, int) else {"patch": list(size)}
 
 
 def _finetune(graph: JobGraph, *, dataset: str, source: str, recipe: str, seed: str) -> Settings:
-    return {"run": graph.grid.run(dataset, source, recipe, seed)}
+    archive = graph.grid.dataset(dataset).archive
+    return {"run": graph.grid.run(dataset, source, recipe, seed), **_patch(graph, archive)}
 
 
 def _predict(graph: JobGraph, *, dataset: str, source: str, recipe: str) -> Settings:
-    return {"runs": [graph.grid.run(dataset, source, recipe, seed) for seed in graph.grid.seeds]}
+    told = graph.grid.dataset(dataset)
+    wanted = {"write_outlines": True} if told.write_outlines else {}
+    runs = [graph.grid.run(dataset, source, recipe, seed) for seed in graph.grid.seeds]
+    return {"runs": runs, **_patch(graph, told.archive), **wanted}
 
 
 def _transport(graph: JobGraph, *, dataset: str, source: str, recipe: str) -> Settings:
     runs = _predict(graph, dataset=dataset, source=source, recipe=recipe)
+    runs.pop("write_outlines", None)
     return {**runs, "asked": graph.exchanges("abroad", dataset)}
 
 

@@ -52,6 +52,11 @@ def classes(task: str) -> tuple[str, ...]:
     return registry.constant("tasks", task, "CLASSES", default=("positive", "negative"))
 
 
+def outlines(task: str) -> bool:
+    """Whether a task outlines structures, which are measured case by case."""
+    return registry.constant("tasks", task, "LEVELS", default=False)
+
+
 def measured_on(metric: str) -> tuple[str, ...]:
     """Which cases a metric is about, where these are not all whose target is known: "positive" or "negative" ones."""
     return registry.constant("metrics", metric, "CLASSES", default=())

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from headwater.core import registry
 from headwater.core.errors import did_you_mean
 from headwater.study import target as targets
-from headwater.study.archive import Dataset
+from headwater.study.archive import Dataset, ndim_of
 from headwater.study.checks import missing
+from headwater.study.idle_keys import changed
 from headwater.study.text_checks import unfit
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 def mistakes(config: "Config") -> Iterable[str]:
     """A line for each thing that is wrong with what networks are asked."""
-    checks = (_unknown_tasks, _bad_targets, _bad_names, _bad_selection, _misfitting_metrics)
+    checks = (_unknown_tasks, _bad_targets, _bad_names, _bad_selection, _misfitting_metrics, _outlines)
     return (line for check in checks for line in check(config))
 
 
@@ -67,6 +68,26 @@ def _bad_selection(config: "Config") -> Iterable[str]:
             if tasks and recipe.select not in scores:
                 remedy = did_you_mean(recipe.select, scores)
                 yield f"recipes.{name}.select: the task {' and '.join(tasks)} has no score {recipe.select!r}; {remedy}"
+
+
+def _outlines(config: "Config") -> Iterable[str]:
+    """Keys without effect where nothing is outlined, and what cannot be done where something is."""
+    tasks = {
+        name: [task for task in of.tasks if task in registry.names("tasks")] for name, of in config.datasets.items()
+    }
+    outlining = {name: [task for task in of if targets.outlines(task)] for name, of in tasks.items()}
+    for name, dataset in config.datasets.items():
+        for key in changed(dataset, "write_outlines") if not outlining[name] else ():
+            yield f"datasets.{name}.{key}: no task outlines structures here; remove it"
+        if outlining[name] and dataset.archive in config.archives and ndim_of(config.archives[dataset.archive]) == 2:
+            yield f"datasets.{name}.task: {outlining[name][0]} needs volumes with masks; use the task classification"
+    for name, recipe in config.recipes.items() if config.datasets else ():
+        if changed(recipe, "foreground") and not any(outlining.values()):
+            yield f"recipes.{name}.foreground: no task outlines structures; remove it"
+        if recipe.class_weights and all(len(outlining[of]) == len(tasks[of]) for of in tasks):
+            yield f"recipes.{name}.class_weights: structures are not weighted, as Dice counts each alike; remove it"
+    if config.controls.shuffled and any(outlining.values()):
+        yield "controls.shuffled: an outline of another case fits no image; remove it, controls.again is the check here"
 
 
 def _misfitting_metrics(config: "Config") -> Iterable[str]:

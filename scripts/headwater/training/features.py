@@ -11,7 +11,7 @@ from headwater.core.errors import UserError
 from headwater.core.progress import bar
 from headwater.data import store
 from headwater.models import backbones
-from headwater.models.encoder import Encoder, refuse_other_source, restore
+from headwater.models.encoder import Encoder, Size, refuse_other_source, restore
 from headwater.models.weight_files import load_weights
 from headwater.study.source import Source
 from headwater.training import scoring
@@ -23,7 +23,7 @@ PIECE = 8192
 """Images per chunk, so that the features of a large corpus need not fit into memory."""
 
 
-def encoder_of(source: Source, *, size: int, encoder: Path | None) -> Encoder:
+def encoder_of(source: Source, *, size: Size, encoder: Path | None) -> Encoder:
     """The source's encoder for images of `size` pixels, with newly drawn weights for a random start."""
     if (source.kind == "random") != (encoder is None):
         raise UserError(

@@ -15,17 +15,17 @@ from headwater.core.errors import UserError, did_you_mean
 from headwater.core.fingerprints import RANDOM, sha256
 from headwater.data import dropping, splits, store, subsample
 from headwater.models import backbones
-from headwater.models.encoder import Encoder, count, restore
+from headwater.models.encoder import Encoder, Size, count, restore
 from headwater.models.task_network import TaskNetwork
 from headwater.models.task_set import TaskSet, mapped
 from headwater.models.tasks import Task
 from headwater.models.weight_files import load_weights, save_weights
 from headwater.study.grid import Run
-from headwater.study.recipe import Training
 from headwater.study.target import Target
-from headwater.training import augment, loop, schedule, scoring
+from headwater.training import loop, schedule, scoring, views
 from headwater.training.ddp import World
 from headwater.training.fitting import Fitting, mean
+from headwater.training.reading.volumes import Asked, Masks, masks_of
 from headwater.training.seeds import seed_of
 from headwater.training.tracking import Trackers
 
@@ -34,7 +34,7 @@ from headwater.training.tracking import Trackers
 class Material:
     """What a run may learn from: no test row is in it."""
 
-    images: np.ndarray
+    images: Any
     tasks: TaskSet
     training: np.ndarray
     """Rows that are trained on."""
@@ -181,7 +181,7 @@ def shuffled(targets: np.ndarray, split: str, *, seed: int) -> np.ndarray:
     return targets[chance.permutation(len(targets))]
 
 
-def first_weights(run: Run, *, size: int, encoder: Path | None) -> tuple[Encoder, dict[str, Any]]:
+def first_weights(run: Run, *, size: Size, encoder: Path | None) -> tuple[Encoder, dict[str, Any]]:
     """The encoder that the run starts from, and the proof of where its weights came from.
 
     A random start is drawn from the source's name and the seed, so that two random sources differ. A control starts
@@ -213,7 +213,7 @@ def first_weights(run: Run, *, size: int, encoder: Path | None) -> tuple[Encoder
 def learner_of(run: Run, *, encoder: Encoder, material: Material) -> Fitting:
     """The encoder with fresh heads, as the recipe fits them."""
     recipe, tasks = run.recipe, material.tasks
-    augment.check(recipe.views, channels=material.images.shape[1])
+    views.of(encoder).check(recipe.views, channels=material.images.shape[1])
     # a target's head is the same whatever stands beside it
     seeds = {name: seed_of("head", *filter(None, [name]), run.stream) for name in tasks.tasks}
     weights = tasks.each(
@@ -221,7 +221,7 @@ def learner_of(run: Run, *, encoder: Encoder, material: Material) -> Fitting:
         material.targets["train"],
     )
     return Fitting(
-        TaskNetwork(encoder, tasks=tasks, seeds=seeds),
+        TaskNetwork(encoder, tasks=tasks, seeds=seeds, probe=recipe.kind == "linear_probe"),
         views=recipe.views,
         label_weights=tasks.together(weights),
         frozen=recipe.kind == "linear_probe",
@@ -245,7 +245,7 @@ def fit(
         learner,
         images=material.images,
         rows=material.training,
-        targets=material.targets["train"],
+        targets=_learned(material, foreground=run.recipe.foreground),
         training=run.recipe.training,
         seed=run.stream,
         world=world,
@@ -253,9 +253,19 @@ def fit(
         # what must be the same for a stopped fine-tuning to go on
         identity=" ".join([run.digest, material.cases, origin.get("sha256", RANDOM), *_list_of(material)]),
         tracker=tracker,
-        validate=partial(validate, material=material, training=run.recipe.training, world=world),
+        validate=partial(validate, material=material, run=run, world=world),
         select=(f"validation/{run.recipe.select}", "min" if run.recipe.select == "loss" else "max"),
     )
+
+
+def _learned(material: Material, *, foreground: float) -> Any:
+    """What is to be learned of the training rows: targets (rows, labels), or their label maps, by target if several."""
+    images, tasks = material.images, material.tasks
+
+    def learned(task: Task, targets: np.ndarray) -> np.ndarray | Masks:
+        return masks_of(images, task, targets, foreground=foreground) if task.outlines else targets
+
+    return tasks.together(tasks.each(learned, material.targets["train"]))
 
 
 def _list_of(material: Material) -> list[str]:
@@ -263,8 +273,9 @@ def _list_of(material: Material) -> list[str]:
     return [str(material.dropped["list"])] if material.dropped else []
 
 
-def validate(learner: Fitting, *, material: Material, training: Training, world: World) -> dict[str, float]:
+def validate(learner: Fitting, *, material: Material, run: Run, world: World) -> dict[str, float]:
     """Loss and scores on the validation split; of several targets the means over them, then those of each."""
+    training = run.recipe.training
     outputs = scoring.score(
         learner.network,
         images=material.images,
@@ -272,9 +283,11 @@ def validate(learner: Fitting, *, material: Material, training: Training, world:
         batch=training.batch,
         world=world,
         precision=training.precision,
+        # the score needs no distances of borders, which take longer than all else
+        asked=Asked(tasks=material.tasks, surfaces=False),
     )
     targets, tasks = material.targets["validation"], material.tasks
-    losses = learner.losses(outputs, mapped(torch.from_numpy, targets))
+    losses = learner.losses_of_cases(outputs, mapped(torch.from_numpy, targets))
     known = {name: score for name, score in tasks.each(_score, outputs, targets).items() if score is not None}
     measured = {"validation/loss": float(mean(losses)), **_mean_scores(tasks, known)}
     if tasks.named:

@@ -1,17 +1,20 @@
 """Fitting: a network learns its tasks, with its encoder frozen, held at first, or learning from the start."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from headwater.models.encoder import Encoder
 from headwater.models.task_network import Outputs, TaskNetwork
+from headwater.models.task_set import mapped
 from headwater.models.tasks import Task
 from headwater.models.timm_library import timm
 from headwater.study.recipe import Training, Views
-from headwater.training.augment import as_float, augment
+from headwater.training import views as kinds
 from headwater.training.loop import Learner
+from headwater.training.views.volumes import Patches
 
 
 class Fitting(Learner):
@@ -53,7 +56,15 @@ class Fitting(Learner):
 
     def views(self, images: Tensor, keys: Tensor) -> list[Tensor]:
         """One changed view per image."""
-        return [augment(as_float(images), keys, self.changes)]
+        kind = kinds.of(self.encoder)
+        return [kind.augment(kind.as_float(images), keys, self.changes)]
+
+    def aims(self, targets: Any, keys: Tensor) -> Outputs:
+        """The targets, of which label maps are placed as the views of their images are."""
+        return mapped(lambda held: self._placed(held, keys) if isinstance(held, Patches) else held, targets)
+
+    def _placed(self, masks: Patches, keys: Tensor) -> Tensor:
+        return kinds.of(self.encoder).placed(masks, keys, self.changes)
 
     def forward(self, views: list[Tensor], targets: Outputs) -> Tensor:
         """The mean over the targets of their mean losses over the cases."""
@@ -62,6 +73,10 @@ class Fitting(Learner):
     def losses(self, outputs: Outputs, targets: Outputs) -> dict[str, Tensor]:
         """Each task's loss, by target, of outputs that are on the device of the targets."""
         return self.network.tasks.each(_loss, outputs, targets, self.label_weights)
+
+    def losses_of_cases(self, outputs: Outputs, targets: Outputs) -> dict[str, Tensor]:
+        """The same of what whole cases were scored with, which of outlines is measured already."""
+        return self.network.tasks.each(_loss_of_cases, outputs, targets, self.label_weights)
 
     def pace(self, *, step: int) -> float:
         """1 while the encoder is held, then what the recipe says."""
@@ -98,6 +113,10 @@ def mean(losses: Mapping[str, Tensor]) -> Tensor:
 
 def _loss(task: Task, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
     return task.plugin.loss(outputs, targets, weights=weights.to(targets.device), form=task.form)
+
+
+def _loss_of_cases(task: Task, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    return task.plugin.loss_of(outputs, targets) if task.outlines else _loss(task, outputs, targets, weights)
 
 
 def held_parameters(encoder: nn.Module) -> Iterator[nn.Parameter]:

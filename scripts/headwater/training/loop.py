@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 import torch
@@ -20,12 +20,12 @@ from headwater.core.errors import UserError
 from headwater.core.progress import bar
 from headwater.models.timm_library import timm
 from headwater.study.recipe import Training
-from headwater.training import augment as views
 from headwater.training import checkpoint, schedule
 from headwater.training.batches import Batch, training_batches
 from headwater.training.ddp import STOPPED, World, any_rank, barrier, stop_signals, total
 from headwater.training.state import State
 from headwater.training.tracking import Trackers
+from headwater.training.views import draws
 
 LOG_EVERY = 10
 """Steps between two readings of the losses; reading one makes the CPU wait for the GPU."""
@@ -39,9 +39,13 @@ class Learner(nn.Module):
     """
 
     def views(self, images: Tensor, keys: Tensor) -> list[Tensor]:
-        """Augmented views of uint8 images (batch, channels, h, w), determined by the cases' random keys (batch,)."""
+        """Augmented views of images as their kind is read, determined by the cases' random keys (batch,)."""
         # there are no views that fit every method
         raise NotImplementedError
+
+    def aims(self, targets: Any, keys: Tensor) -> Any:
+        """The targets of the views: label maps are placed as their images are; others are as they come."""
+        return targets
 
     def forward(self, views: list[Tensor], targets: Tensor) -> Tensor:
         """The mean loss over the cases of the batch, so that the mean over ranks is the loss of the whole batch."""
@@ -87,9 +91,9 @@ def steps(training: Training, *, cases: int) -> int:
 def fit(
     learner: Learner,
     *,
-    images: np.ndarray,
+    images: Any,
     rows: np.ndarray,
-    targets: np.ndarray | dict[str, np.ndarray],
+    targets: Any,
     training: Training,
     seed: int,
     world: World,
@@ -102,7 +106,8 @@ def fit(
 ) -> Fitted:
     """Train the learner, which then holds the kept weights: those with the best `select` metric, or else the last.
 
-    `images` uint8 (cases, channels, h, w); `rows` are trained on, with `targets` float32 (rows, ...), several by name.
+    `images` uint8 (cases, channels, h, w), or volumes; `rows` are trained on, with `targets` float32 (rows, ...) or the
+    label maps of volumes, several by name.
     All ranks call `validate`, then `watch`, which may raise an error. SIGTERM and SIGUSR1 save and exit with 143,
     SIGINT (Ctrl-C) with 130.
     """
@@ -177,14 +182,14 @@ def _learn(state: State, batch: Batch, *, seed: int) -> tuple[float, Tensor]:
     for group in state.optimiser.param_groups:
         group["lr"] *= learner.pace(step=state.step)
     with torch.no_grad():
-        keys = views.keys(seed=seed, epochs=batch.epochs, cases=batch.cases)
-        inputs = learner.views(batch.images, keys)
+        keys = draws.keys(seed=seed, epochs=batch.epochs, cases=batch.cases)
+        inputs, aims = learner.views(batch.images, keys), learner.aims(batch.targets, keys)
     with (
         _single_values_told(state.training.batch),
         torch.autocast(world.device.type, dtype=state.format, enabled=state.format is not None),
     ):
         # through the DDP wrapper, whose backward pass averages the gradients over the ranks
-        loss = state.parallel(inputs, batch.targets)
+        loss = state.parallel(inputs, aims)
     state.scaler.scale(loss).backward()
     learner.before_update(step=state.step)
     if state.training.clip:

@@ -19,6 +19,7 @@ from headwater.study.grid import Run
 from headwater.study.shared_labels import Exchange
 from headwater.training import scoring
 from headwater.training.ddp import World
+from headwater.training.reading.volumes import Asked, Keep
 
 
 def predictors(runs: list[Run], models: list[Path], *products: list[Path]) -> Iterator[tuple[Any, ...]]:
@@ -30,11 +31,19 @@ def predictors(runs: list[Run], models: list[Path], *products: list[Path]) -> It
         yield predictor.read(run, model), *paths
 
 
-def at_home(fitted: Predictor, data: store.Prepared, *, split: str, cases: Path, world: World) -> pd.DataFrame:
+def at_home(
+    fitted: Predictor,
+    data: store.Prepared,
+    *,
+    split: str,
+    cases: Path,
+    world: World,
+    keep: Keep | None = None,
+) -> pd.DataFrame:
     """The predictions for a split of the archive that the network was fitted to, in the order of the cases."""
     rows = _rows(data, split, file=cases)
     same = [(label, label) for label in fitted.labels]
-    evidence = _evidence(fitted, data, rows, labels=same, world=world)
+    evidence = _evidence(fitted, data, rows, labels=same, world=world, keep=keep)
     return _table(fitted.run, data, rows, {"label": fitted.labels}, evidence)
 
 
@@ -77,6 +86,7 @@ def _evidence(
     *,
     labels: list[tuple[str, str]],
     world: World,
+    keep: Keep | None = None,
 ) -> dict[str, np.ndarray]:
     """Each column of evidence that a task gives, (rows, labels); NaN for labels whose task does not give it.
 
@@ -90,8 +100,14 @@ def _evidence(
         batch=training.batch,
         world=world,
         precision=training.precision,
+        asked=Asked(
+            tasks=tasks,
+            tolerance=fitted.run.dataset.tolerance,
+            named={asked: label for label, asked in labels},
+            keep=keep,
+        ),
     )
-    if not all(torch.isfinite(output).all() for output in tasks.apart(outputs).values()):
+    if not all(tasks.each(_sound, outputs).values()):
         raise UserError(
             "gives scores that are NaN or infinite", file=fitted.file, remedy="fit it again with a lower lr"
         )
@@ -102,6 +118,11 @@ def _evidence(
         for name, values in evidence.items():
             filled[name][:, places] = values
     return filled
+
+
+def _sound(task: Task, outputs: Tensor) -> bool:
+    """Whether a task's outputs come from numbers."""
+    return task.plugin.sound(outputs) if task.outlines else bool(torch.isfinite(outputs).all())
 
 
 def _of_task(

@@ -9,16 +9,16 @@ import numpy as np
 from headwater.core import registry
 from headwater.core.errors import UserError
 from headwater.core.fingerprints import RANDOM, sha256
-from headwater.data import dropping, splits, store
+from headwater.data import dropping, prepared, splits, store
 from headwater.data.reduction import ROWS
 from headwater.models import backbones, tasks
-from headwater.models.encoder import Encoder, refuse_other_source, restore
+from headwater.models.encoder import Encoder, Size, refuse_other_source, restore
 from headwater.models.tasks import Task
 from headwater.models.weight_files import load_weights, save_weights
 from headwater.study.ct_windows import Window
 from headwater.study.intensity import Intensity
 from headwater.study.source import Source
-from headwater.training import augment, collapse_monitor, loop
+from headwater.training import collapse_monitor, loop, views
 from headwater.training.collapse_monitor import CollapseMonitor, ProbeSet
 from headwater.training.ddp import World
 from headwater.training.tracking import Trackers
@@ -39,17 +39,18 @@ class Files:
     """The list of the corpus's cases that are dropped from training, if the study resolves leaks."""
     probe_dropped: Path | None = None
 
-    def identity(self, source: Source, *, size: int) -> str:
+    def identity(self, source: Source, *, size: Size) -> str:
         """What must be unchanged for an unfinished pre-training to resume."""
         read = (self.cases, self.rows, self.start, self.probe_cases, self.dropped, self.probe_dropped)
         return " ".join([source.digest, str(size), *(sha256(file) for file in read if file is not None)])
 
 
 def corpus_of(
-    cases: Path, images: Path, *, size: int, seen: Window | Intensity | None, dropped: Path | None = None
+    cases: Path, images: Path, *, size: Size, seen: Window | Intensity | None, dropped: Path | None = None
 ) -> store.Prepared:
     """The corpus, with CT windowed by `seen`; refuses another image size than the network is built for."""
-    corpus = store.read(cases, images=images, seen=seen, dropped=dropped)
+    patch = None if isinstance(size, int) else size
+    corpus = prepared.read(cases, images=images, seen=seen, patch=patch, dropped=dropped)
     if corpus.size != size:
         raise UserError(f"has images of {corpus.size} pixels, not {size}", file=images, remedy="run prepare again")
     return corpus
@@ -81,7 +82,7 @@ def rows_of(corpus: store.Prepared, path: Path) -> np.ndarray:
     return rows
 
 
-def first_weights(source: Source, *, size: int, start: Path | None) -> Encoder:
+def first_weights(source: Source, *, size: Size, start: Path | None) -> Encoder:
     """The encoder to continue from, with its own normalisation, or one with random weights from the source's seed."""
     if (source.start is None) != (start is None):
         raise UserError(
@@ -98,7 +99,7 @@ def first_weights(source: Source, *, size: int, start: Path | None) -> Encoder:
 
 def learner_of(source: Source, corpus: store.Prepared, rows: np.ndarray, *, encoder: Encoder) -> loop.Learner:
     """The learner of the source's method for these rows of the corpus."""
-    augment.check(source.views, channels=corpus.images.shape[1])
+    views.of(encoder).check(source.views, channels=corpus.images.shape[1])
     # the form of the task is read from all targets but the test split's, so that a reduction does not change it
     not_test = np.flatnonzero(corpus.cases["split"].isin(["train", "validation"]))
     plugin = registry.load("tasks", tasks.OF_A_CORPUS)
@@ -115,7 +116,7 @@ def learner_of(source: Source, corpus: store.Prepared, rows: np.ndarray, *, enco
     )
 
 
-def probe_set_of(source: Source, files: Files, *, size: int) -> ProbeSet | None:
+def probe_set_of(source: Source, files: Files, *, size: Size) -> ProbeSet | None:
     """The images and targets of the source's feature probe, None if it has no probe."""
     cases, images = files.probe_cases, files.probe_images
     if (source.probe is None) == bool(cases or images) or bool(cases) != bool(images):

@@ -1,46 +1,47 @@
-"""Scoring: what a network says of each image, exactly once, on any number of ranks."""
+"""Scoring: what a network says of each case, exactly once, on any number of ranks."""
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from headwater.core.errors import UserError
-from headwater.data.store import Scans
 from headwater.models.task_network import Outputs
 from headwater.models.task_set import mapped
-from headwater.training.augment import as_float
-from headwater.training.batches import scoring_batches
+from headwater.training import reading
 from headwater.training.ddp import World, gather, share
 from headwater.training.ddp import precision as number_format
+from headwater.training.reading.volumes import Asked
 
 
 def score(
     network: nn.Module,
     *,
-    images: np.ndarray | Scans,
+    images: Any,
     rows: np.ndarray,
     batch: int,
     world: World,
     precision: str = "auto",
+    asked: Asked | None = None,
 ) -> Outputs:
-    """What the network in evaluation gives for the images of `rows`: float32 (rows, ...) on the CPU of every rank.
+    """What the network in evaluation gives for the images of `rows`: (rows, ...) on the CPU of every rank.
 
-    `images`: uint8 (cases, channels, h, w), or scans; the network gets float (at most `batch`, 3, h, w) in [0, 1].
+    `images`: uint8 (cases, channels, h, w), scans, or volumes, of which `asked` tells what is measured; without it the
+    network gives one answer for each window. At most `batch` images or windows are given to the network at a time.
     """
     if not len(rows):
         raise UserError("there is no image to score", remedy="look at the splits of the cases")
     own = share(len(rows), world)
     # with fewer images than ranks an idle rank scores one too, to know how many outputs there are
-    asked = rows[own] if len(own) else rows[:1]
+    needed = rows[own] if len(own) else rows[:1]
     kind = number_format(precision, world.device)
     was_training = {module: module.training for module in network.modules()}
     network.to(world.device).eval()
-    outputs = []
     with torch.no_grad(), torch.autocast(world.device.type, dtype=kind, enabled=kind is not None):
-        for piece in scoring_batches(asked, images=images, batch=batch, world=world):
-            outputs.append(mapped(torch.Tensor.float, network(as_float(piece))))
+        said = reading.of(images).said(network, images, rows=needed, batch=batch, device=world.device, asked=asked)
+        outputs = list(said)
     for module, training in was_training.items():
         module.training = training
     return mapped(partial(_gathered, rows=len(rows), own=len(own), world=world), *outputs)

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from headwater.training import ddp
-from headwater.training.augment import keys
 from headwater.training.methods import _ranks
+from headwater.training.views.draws import keys
 from test_methods import learner
 
 COMPARED = ("byol", "dino", "moco", "simclr", "swav")

@@ -14,8 +14,8 @@ from torch import nn
 import rounding
 from headwater.core.errors import UserError
 from headwater.study.recipe import Training
-from headwater.training.augment import keys
 from headwater.training.methods import _group_norm, _queues, moco
+from headwater.training.views.draws import keys
 from test_methods import learner
 
 pytestmark = pytest.mark.usefixtures("float64")

@@ -1,20 +1,28 @@
 """Pieces of images are cut where the keys say, and hold the share of the area that was asked for."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 import rounding
 from headwater.core.errors import UserError
 from headwater.study.recipe import Views
-from headwater.training.augment import augment
 from headwater.training.methods import _crops
+from headwater.training.views import pictures
+from headwater.training.views.pictures import augment
 
 pytestmark = pytest.mark.usefixtures("float64")
 
 
+def network(size):
+    """What a method asks of its encoder to make views."""
+    return SimpleNamespace(dimensions=2, size=size, multiple=1, sides=round)
+
+
 def test_a_window_is_a_cut_of_its_image():
     images = torch.arange(2 * 1 * 8 * 8).float().view(2, 1, 8, 8)
-    cut = _crops.window(images, torch.tensor([3, 4]), share=0.25, draw=0)
+    cut = pictures.window(images, torch.tensor([3, 4]), share=0.25, draw=0)
     assert cut.shape == (2, 1, 4, 4)
     for image, piece in zip(images, cut, strict=True):
         top, left = divmod(int(piece[0, 0, 0] - image[0, 0, 0]), 8)
@@ -26,7 +34,7 @@ def test_a_piece_holds_a_share_of_the_area_between_the_two():
     places = torch.linspace(0, 1, 64)
     across, down = places.expand(64, 64), places[:, None].expand(64, 64)
     images = torch.stack([across, down, down]).expand(200, 3, 64, 64)
-    (seen,) = _crops.pieces(images, torch.arange(200) * 977, Views(), shares=(0.1, 0.33), size=32, count=1)
+    (seen,) = _crops.pieces(network(32), images, torch.arange(200) * 977, Views(), shares=(0.1, 0.33), count=1)
     # the outermost pixels of a view lie half a pixel within it
     extents = [seen[:, channel].amax(dim=(1, 2)) - seen[:, channel].amin(dim=(1, 2)) for channel in (0, 1)]
     areas = extents[0] * extents[1]
@@ -36,10 +44,10 @@ def test_a_piece_holds_a_share_of_the_area_between_the_two():
 
 def test_views_of_one_image_differ_and_follow_from_its_key():
     images, keys = torch.rand(3, 3, 16, 16), torch.tensor([5, 6, 7])
-    one, two = _crops.wide(images, keys, Views(flip=0.5), least=0.3, size=16, count=2)
+    one, two = _crops.wide(network(16), images, keys, Views(flip=0.5), least=0.3, count=2)
     assert not torch.equal(one, two)
     assert torch.equal(one, augment(images, keys, Views(flip=0.5, crop=0.3)))
-    again = _crops.wide(images[2:], keys[2:], Views(flip=0.5), least=0.3, size=16, count=2)
+    again = _crops.wide(network(16), images[2:], keys[2:], Views(flip=0.5), least=0.3, count=2)
     torch.testing.assert_close(again[1], two[2:], **rounding.NEAR)
 
 

@@ -17,9 +17,10 @@ from headwater.models import backbones
 from headwater.models.task_network import TaskNetwork
 from headwater.models.task_set import TaskSet
 from headwater.models.tasks import Task
-from headwater.study.recipe import Training, Views
-from headwater.training import augment, checkpoint, fitting
+from headwater.study.recipe import OF_VOLUMES, Training, Views
+from headwater.training import checkpoint, fitting
 from headwater.training.loop import Learner
+from headwater.training.views import draws, pictures
 from test_methods import FIRST, METHODS, SIDE, SMALL
 
 STEPS = 4
@@ -116,7 +117,7 @@ def images(method: str) -> torch.Tensor:
 def seen(module: Learner, method: str) -> list[torch.Tensor]:
     """What the learner makes of the pictures."""
     cases = torch.arange(BATCH)
-    return module.views(images(method), augment.keys(seed=1, epochs=torch.zeros_like(cases), cases=cases))
+    return module.views(images(method), draws.keys(seed=1, epochs=torch.zeros_like(cases), cases=cases))
 
 
 def outcome(module: Learner, method: str) -> list[float]:
@@ -146,7 +147,7 @@ def usual(method: str) -> list[float]:
 
 
 def test_every_key_has_another_value_here():
-    assert set(VIEWS) == set(Views.model_fields)
+    assert set(VIEWS) | set(OF_VOLUMES) == set(Views.model_fields)
     assert set(TRIED) == set(METHODS)
     for method in METHODS:
         assert set(TRIED[method]) == set(registry.options("methods", method).model_fields), method
@@ -226,6 +227,8 @@ def test_layer_decay_gives_layers_their_own_rates():
 
 def test_dropping_the_colours_of_grey_images_is_refused():
     with pytest.raises(UserError, match=r"the images are grey, so views\.grey has no effect; remove views\.grey"):
-        augment.check(Views(grey=0.1), channels=1)
-    augment.check(Views(grey=0.1), channels=3)
-    augment.check(Views(), channels=1)
+        pictures.check(Views(grey=0.1), channels=1)
+    pictures.check(Views(grey=0.1), channels=3)
+    pictures.check(Views(), channels=1)
+    with pytest.raises(UserError, match=r"views\.scaling changes volumes only"):
+        pictures.check(Views(scaling=0.1), channels=1)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from lightly.models import utils as tokens
 
 from headwater.core import registry
 from headwater.core.errors import UserError
@@ -10,8 +11,9 @@ from headwater.models import backbones
 from headwater.models.tasks import Task
 from headwater.study.recipe import Views
 from headwater.training import methods
-from headwater.training.augment import DRAWS, keys, order
-from headwater.training.methods import mae
+from headwater.training.methods import _masking, mae
+from headwater.training.views.draws import keys, order
+from headwater.training.views.pictures import DRAWS
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -118,6 +120,25 @@ def test_other_networks_and_images_of_one_patch_are_refused():
         learner(size=16)
     assert backbones.family("timm/vit_base_patch16_224.augreg_in21k") == "timm/vision_transformer"
     for method in registry.names("methods"):
-        assert set(registry.constant("methods", method, "BACKBONES", default=())) <= {
-            backbones.family(f"timm/{model}") for model in backbones.models("timm")
-        }
+        named = set(registry.constant("methods", method, "BACKBONES", default=()))
+        assert named <= {backbones.family(f"timm/{model}") for model in backbones.models("timm")} | {"vit3d"}
+
+
+@pytest.mark.parametrize("space", [(6, 4), (4, 6, 2)])
+def test_parts_are_those_of_the_image_row_by_row(space):
+    images = torch.arange(2 * 3 * np.prod(space)).view(2, 3, *space)
+    parts = _masking.parts(images, side=2)
+    first = images[(slice(None), slice(None), *[slice(2)] * len(space))]
+    assert torch.equal(parts[:, 0], first.movedim(1, -1).flatten(1))
+    last = images[(slice(None), slice(None), *[slice(-2, None)] * len(space))]
+    assert torch.equal(parts[:, -1], last.movedim(1, -1).flatten(1))
+    if len(space) == 2:
+        square = images[:, :, :4]
+        assert torch.equal(_masking.parts(square, side=2), tokens.patchify(square, 2))
+
+
+def test_positions_tell_all_places_apart():
+    drawn = _masking.positions((4, 3, 2), width=32)
+    assert drawn.shape == (24, 32) and len(drawn.unique(dim=0)) == 24
+    distances = torch.cdist(drawn, drawn)
+    assert distances[0, 1] < distances[0, 5]

@@ -20,7 +20,7 @@ from headwater.stages.pretrain import pretrain
 from headwater.study.recipe import Training, Views
 from headwater.study.source import Source
 from headwater.training import methods
-from headwater.training.augment import keys
+from headwater.training.views.draws import keys
 
 METHODS = registry.names("methods")
 SMALL = {

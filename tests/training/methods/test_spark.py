@@ -13,8 +13,8 @@ from headwater.models.sparse import Shown, features, through
 from headwater.models.tasks import Task
 from headwater.study.recipe import Views
 from headwater.training import methods
-from headwater.training.augment import keys
 from headwater.training.methods import spark
+from headwater.training.views.draws import keys
 
 pytestmark = pytest.mark.usefixtures("float64")
 

@@ -12,8 +12,8 @@ import rounding
 from headwater.core.errors import UserError
 from headwater.study.recipe import Training
 from headwater.training import schedule
-from headwater.training.augment import keys
 from headwater.training.methods import swav
+from headwater.training.views.draws import keys
 from test_methods import learner
 
 pytestmark = pytest.mark.usefixtures("float64")

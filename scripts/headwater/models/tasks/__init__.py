@@ -11,6 +11,9 @@ A plug-in holds
     NEEDS: str                               what a label must have to be eligible, as the end of "no label ..."
     CLASSES: tuple[str, ...] (optional)      which cases a label needs, in train and in test, to be compared; else
                                              ("positive", "negative"). ("positive",) where the others score nothing
+    LEVELS: bool (optional)                  whether it outlines structures: its head gets the encoder's maps of
+                                             features, and answers are measured case by case; else False, see below
+    WEIGHTED: bool (optional)                whether `label_weights` can weigh labels; else True
     LOG_ODDS: bool (optional)                whether its evidence has a `score` that is log-odds, which `examine` can
                                              calibrate and set thresholds in; else False
     form(targets, *, partial) -> str         in which of its forms the task is put, judged from all training and
@@ -19,7 +22,8 @@ A plug-in holds
                                              (rows, labels) or, of masks, (rows, labels, *space); NaN where unknown
     eligible(targets) -> array               bool (labels,): which labels these targets can teach, and can score
     head(encoder, *, labels, seed) -> Module from the encoder's output to one output per label; drawn under `seed` only,
-                                             so that every source gets the same one
+                                             so that every source gets the same one. Its TAKES, else "features", is
+                                             what it gets: see `models.task_network`
     label_weights(targets, *, form, wanted) -> Tensor   one weight per label (labels,) for the loss; 1 unless wanted
     loss(outputs, targets, *, weights, form) -> Tensor  the mean over cases, so that the mean over equal shares of a
                                              batch is the loss of the batch
@@ -27,6 +31,12 @@ A plug-in holds
                                              a row depends on its case alone, so that it may be computed batch by batch;
                                              `columns`: which of the outputs the targets are for, where not for all
     validation_score(evidence) -> float|None the higher the better; None where no label can be scored
+A task with LEVELS learns from label maps, and its outputs hold what is measured of each case (cases, labels, measures):
+    measured(logits, *, volumes, row, values, tolerance, surfaces) -> (Tensor, array)   the measures of a case, and its
+                                             predicted label map on the grid of the source
+    probe(encoder, *, labels, seed) -> Module           a head whose decoder is new even where the backbone has one
+    loss_of(outputs, targets) -> Tensor      the mean of the cases' losses, which are among the measures
+    sound(outputs) -> bool                   whether every logit behind the measures was a number
 Nothing here needs torch until a task is loaded, so that a plan can be checked in a moment. Several targets side by side
 are several `Task`s, which `models.task_set` holds together: nothing in a plug-in knows of any other.
 """
@@ -52,3 +62,8 @@ class Task:
     def plugin(self) -> ModuleType:
         """The functions of the task."""
         return registry.load("tasks", self.name)
+
+    @property
+    def outlines(self) -> bool:
+        """Whether it outlines structures."""
+        return getattr(self.plugin, "LEVELS", False)

@@ -10,9 +10,10 @@ A plug-in defines
         training resumes exactly
 and may define
     SMALLEST_BATCH  the smallest batch that the method can work with
-    BACKBONES       the only networks that it can train: modules of their libraries, such as "timm/resnet"
+    BACKBONES       the only networks that it can train: modules of their libraries, such as "timm/resnet", or libraries
     NEEDED          options without effect where another one is 0: {option: the other one}
     CELL            the side of the images must be a multiple of this many pixels
+    DIMENSIONS      of the images that it can train on, such as (2, 3); else (2,)
 torch is not imported until a method is loaded, so that checking a plan is quick.
 """
 
@@ -21,25 +22,55 @@ from headwater.core.errors import UserError
 from headwater.models import backbones
 
 
-def check(method: str, *, backbone: str, size: int) -> None:
+def check(method: str, *, backbone: str, size: int | tuple[int, ...]) -> None:
     """Refuse a network or an image size that a method cannot train."""
-    trainable = registry.constant("methods", method, "BACKBONES", default=None)
-    if trainable is not None and backbones.family(backbone) not in trainable:
+    _refuse_other_dimensions(method, backbone=backbone)
+    if not _trains(method, backbone):
         others = [name for name in registry.names("methods") if _trains(name, backbone)]
+        trainable = registry.constant("methods", method, "BACKBONES", default=())
+        same = [name for name in trainable if _dims(name) == _dims(backbone)]
         raise UserError(
-            f"{method} trains networks of {' and '.join(trainable)} only (got {backbone})",
+            f"{method} trains networks of {' and '.join(same)} only (got {backbone})",
             remedy=f"choose another backbone, or one of {', '.join(others)}",
         )
     cell = registry.constant("methods", method, "CELL", default=1)
-    if size % cell or size < 2 * cell:
+    if any(side % cell or side < 2 * cell for side in ((size,) if isinstance(size, int) else size)):
         raise UserError(
             f"{method} masks squares of {cell} pixels, so the image size must be a multiple of {cell}, at least"
             f" {2 * cell} (got {size})",
-            remedy=f"prepare the corpus with size {max(2, round(size / cell)) * cell}",
+            remedy=f"prepare the corpus with size {_nearest(size, cell)}",
         )
+
+
+def _nearest(size: int | tuple[int, ...], cell: int) -> int | list[int]:
+    """The size nearest to another that cells fill."""
+    sides = [max(2, round(side / cell)) * cell for side in ((size,) if isinstance(size, int) else size)]
+    return sides[0] if isinstance(size, int) else sides
+
+
+def _refuse_other_dimensions(method: str, *, backbone: str) -> None:
+    """Refuse a network for volumes if the method trains on pictures only, and the reverse."""
+    wanted = _dims(backbone)
+    if wanted not in dimensions(method):
+        others = [name for name in registry.names("methods") if wanted in dimensions(name)]
+        raise UserError(
+            f"{method} does not train networks for {'volumes' if wanted == 3 else 'pictures'}, such as {backbone}",
+            remedy=f"choose one of {', '.join(others)}",
+        )
+
+
+def dimensions(method: str) -> tuple[int, ...]:
+    """Dimensions of the images that a method can train on."""
+    return registry.constant("methods", method, "DIMENSIONS", default=(2,))
 
 
 def _trains(method: str, backbone: str) -> bool:
     """Whether a method trains networks of this kind."""
     trainable = registry.constant("methods", method, "BACKBONES", default=None)
-    return trainable is None or backbones.family(backbone) in trainable
+    kinds = {backbones.family(backbone), backbone.partition("/")[0]}
+    return _dims(backbone) in dimensions(method) and (trainable is None or not kinds.isdisjoint(trainable))
+
+
+def _dims(backbone: str) -> int:
+    """Dimensions of the images that a network, or those of a library, takes."""
+    return registry.constant("backbones", backbone.partition("/")[0], "DIMENSIONS", default=2)

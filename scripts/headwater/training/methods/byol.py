@@ -17,10 +17,10 @@ from headwater.core.records import Record
 from headwater.models.encoder import Encoder
 from headwater.models.tasks import Task
 from headwater.study.recipe import Training, Views
-from headwater.training.augment import as_float
 from headwater.training.loop import Learner
 from headwater.training.methods import _branches, _crops
 
+DIMENSIONS = (2, 3)
 SMALLEST_BATCH = 2
 """BatchNorm in the heads has no variance over a single image."""
 
@@ -59,8 +59,7 @@ class Byol(Learner):
 
     def views(self, images: Tensor, keys: Tensor) -> list[Tensor]:
         """Two augmented views of each image."""
-        size, least = self.encoder.size, self.options.crop
-        return _crops.wide(as_float(images), keys, self.changes, least=least, size=size, count=2)
+        return _crops.wide(self.encoder, images, keys, self.changes, least=self.options.crop, count=2)
 
     def forward(self, views: list[Tensor], targets: Tensor) -> Tensor:
         """Mean squared distance between normalised predictions and projections, both ways round (equation 2)."""

@@ -18,11 +18,11 @@ from headwater.core.records import Record
 from headwater.models.encoder import Encoder
 from headwater.models.tasks import Task
 from headwater.study.recipe import Training, Views
-from headwater.training.augment import as_float
 from headwater.training.loop import Learner
 from headwater.training.methods import _branches, _crops
 from headwater.training.methods._branches import Branch
 
+DIMENSIONS = (2, 3)
 NEEDED = {"local_crop": "local_views", "local_size": "local_views", "first_teacher_temperature": "warmup"}
 
 
@@ -86,10 +86,10 @@ class Dino(Learner):
 
     def views(self, images: Tensor, keys: Tensor) -> list[Tensor]:
         """Two large views, then the small ones."""
-        floats, options, side = as_float(images), self.options, self.encoder.size
-        large = _crops.wide(floats, keys, self.changes, least=options.global_crop, size=side, count=2)
-        small = {"size": self.encoder.sides(options.local_size * side), "count": options.local_views, "first_view": 2}
-        return large + _crops.pieces(floats, keys, self.changes, shares=options.local_crop, **small)
+        options, given = self.options, (self.encoder, images, keys, self.changes)
+        large = _crops.wide(*given, least=options.global_crop, count=2)
+        small = {"side": options.local_size, "count": options.local_views, "first_view": 2}
+        return large + _crops.pieces(*given, shares=options.local_crop, **small)
 
     def forward(self, views: list[Tensor], targets: Tensor) -> Tensor:
         """Mean cross-entropy between the teacher's and the student's outputs for different views of the same images."""

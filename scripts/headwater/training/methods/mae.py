@@ -17,11 +17,13 @@ from headwater.core.records import Record
 from headwater.models.encoder import Encoder
 from headwater.models.tasks import Task
 from headwater.study.recipe import Views
-from headwater.training.augment import DRAWS, as_float, augment, order
+from headwater.training import views
 from headwater.training.loop import Learner
 from headwater.training.methods import _branches, _masking
+from headwater.training.views.draws import order
 
-BACKBONES = ("timm/vision_transformer",)
+BACKBONES = ("timm/vision_transformer", "vit3d")
+DIMENSIONS = (2, 3)
 
 
 class Options(Record):
@@ -51,19 +53,14 @@ class MaskedAutoencoder(Learner):
         self.seen = _masking.visible_count(self.patches, mask=options.mask)
         with _branches.fixed_seed():
             self.embed = nn.Linear(network.embed_dim, options.decoder_dimension)
-            self.decoder = MaskedVisionTransformerDecoderTIMM(
-                self.patches,
-                options.decoder_dimension,
-                options.decoder_depth,
-                options.decoder_heads,
-                num_prefix_tokens=self.prefix,
-            )
-            self.draw = nn.Linear(options.decoder_dimension, 3 * self.patch**2)
+            self.decoder = _decoder(encoder, options=options)
+            self.draw = nn.Linear(options.decoder_dimension, encoder.colours * self.patch**encoder.dimensions)
 
     def views(self, images: Tensor, keys: Tensor) -> list[Tensor]:
         """The augmented image, and a random order of its patches: the first are visible, the rest hidden."""
-        view = augment(as_float(images), keys, self.changes, size=self.encoder.size)
-        return [view, order(keys, DRAWS, self.patches)]
+        kind = views.of(self.encoder)
+        view = kind.augment(kind.as_float(images), keys, self.changes, size=self.encoder.size)
+        return [view, order(keys, kind.DRAWS, self.patches)]
 
     def forward(self, views: list[Tensor], targets: Tensor) -> Tensor:
         """Mean squared error of the hidden patches (section 3)."""
@@ -101,6 +98,26 @@ class MaskedAutoencoder(Learner):
         whole = embedded.new_zeros(len(embedded), self.prefix + self.patches, embedded.shape[-1])
         whole = tokens.set_at_index(whole, visible, embedded)
         return tokens.get_at_index(self.decoder(whole, idx_mask=hidden), hidden)
+
+
+def _decoder(encoder: Encoder, *, options: Options) -> MaskedVisionTransformerDecoderTIMM:
+    """The decoder, with fixed positions on the encoder's grid of patches."""
+    network = encoder.backbone
+    grid, prefix = network.patch_embed.grid_size, network.num_prefix_tokens
+    # lightly knows the positions of squares only
+    squares = len(grid) == 2
+    decoder = MaskedVisionTransformerDecoderTIMM(
+        network.patch_embed.num_patches,
+        options.decoder_dimension,
+        options.decoder_depth,
+        options.decoder_heads,
+        num_prefix_tokens=prefix,
+        initialize_weights=squares,
+    )
+    if not squares:
+        nn.init.normal_(decoder.mask_token, std=0.02)
+        decoder.pos_embed.data[0, prefix:] = _masking.positions(grid, width=options.decoder_dimension)
+    return decoder
 
 
 def learner(

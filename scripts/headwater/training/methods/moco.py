@@ -19,11 +19,11 @@ from headwater.core.records import Record
 from headwater.models.encoder import Encoder
 from headwater.models.tasks import Task
 from headwater.study.recipe import Training, Views
-from headwater.training.augment import as_float
 from headwater.training.checkpoint import print_once
 from headwater.training.loop import Learner
 from headwater.training.methods import _branches, _crops, _group_norm, _queues, _ranks
 
+DIMENSIONS = (2, 3)
 SMALLEST_BATCH = 2
 """A single image cannot be shuffled."""
 
@@ -67,8 +67,7 @@ class Moco(Learner):
 
     def views(self, images: Tensor, keys: Tensor) -> list[Tensor]:
         """Two augmented views of each image: for the query and for the key network."""
-        size, least = self.encoder.size, self.options.crop
-        return _crops.wide(as_float(images), keys, self.changes, least=least, size=size, count=2)
+        return _crops.wide(self.encoder, images, keys, self.changes, least=self.options.crop, count=2)
 
     def forward(self, views: list[Tensor], targets: Tensor) -> Tensor:
         """InfoNCE: mean cross-entropy of picking the image's own key among it and the queue (v1, equation 1)."""

@@ -16,10 +16,10 @@ from headwater.core.records import Record
 from headwater.models.encoder import Encoder
 from headwater.models.tasks import Task
 from headwater.study.recipe import Training, Views
-from headwater.training.augment import as_float
 from headwater.training.loop import Learner
 from headwater.training.methods import _branches, _crops
 
+DIMENSIONS = (2, 3)
 SMALLEST_BATCH = 2
 """A single image has no negatives."""
 
@@ -53,8 +53,7 @@ class Simclr(Learner):
 
     def views(self, images: Tensor, keys: Tensor) -> list[Tensor]:
         """Two augmented views of each image."""
-        size, least = self.encoder.size, self.options.crop
-        return _crops.wide(as_float(images), keys, self.changes, least=least, size=size, count=2)
+        return _crops.wide(self.encoder, images, keys, self.changes, least=self.options.crop, count=2)
 
     def forward(self, views: list[Tensor], targets: Tensor) -> Tensor:
         """NT-Xent: mean cross-entropy of picking each view's partner among the views of all ranks (equation 1)."""

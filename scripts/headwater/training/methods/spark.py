@@ -15,10 +15,11 @@ from headwater.models.encoder import Encoder
 from headwater.models.sparse import Shown, features
 from headwater.models.tasks import Task
 from headwater.study.recipe import Views
-from headwater.training.augment import DRAWS, as_float, augment, order
+from headwater.training import views
 from headwater.training.ddp import sum_over_ranks
 from headwater.training.loop import Learner
 from headwater.training.methods import _branches, _masking
+from headwater.training.views.draws import order
 
 BACKBONES = ("timm/resnet", "timm/convnext")
 CELL = 32
@@ -92,8 +93,9 @@ class Spark(Learner):
 
     def views(self, images: Tensor, keys: Tensor) -> list[Tensor]:
         """The augmented image, and a random order of its squares: the first are visible, the rest hidden."""
-        view = augment(as_float(images), keys, self.changes, size=self.encoder.size)
-        return [view, order(keys, DRAWS, self.side**2)]
+        kind = views.of(self.encoder)
+        view = kind.augment(kind.as_float(images), keys, self.changes, size=self.encoder.size)
+        return [view, order(keys, kind.DRAWS, self.side**2)]
 
     def forward(self, views: list[Tensor], targets: Tensor) -> Tensor:
         """Mean squared error of the hidden squares (section 3.3)."""

@@ -13,6 +13,8 @@ from headwater.study.target import UNNAMED
 from headwater.training import fitting
 from headwater.training.loop import Learner
 
+DIMENSIONS = (2, 3)
+
 
 class Options(Record):
     """Plain cross-entropy, as ImageNet networks are trained."""

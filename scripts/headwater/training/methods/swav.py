@@ -19,10 +19,10 @@ from headwater.core.records import Record
 from headwater.models.encoder import Encoder
 from headwater.models.tasks import Task
 from headwater.study.recipe import Training, Views
-from headwater.training.augment import as_float
 from headwater.training.loop import Learner
 from headwater.training.methods import _branches, _crops, _queues, _ranks
 
+DIMENSIONS = (2, 3)
 SMALLEST_BATCH = 2
 """A single image cannot be assigned to clusters of equal size."""
 
@@ -96,11 +96,11 @@ class Swav(Learner):
 
     def views(self, images: Tensor, keys: Tensor) -> list[Tensor]:
         """The large views, then the small ones."""
-        floats, options, side = as_float(images), self.options, self.encoder.size
-        large = {"shares": self.large_crop, "size": side, "count": options.large_views}
-        small = {"shares": options.small_crop, "size": self.encoder.sides(options.small_size * side)}
+        options, given = self.options, (self.encoder, images, keys, self.changes)
+        large = {"shares": self.large_crop, "count": options.large_views}
+        small = {"shares": options.small_crop, "side": options.small_size}
         small |= {"count": options.small_views, "first_view": options.large_views}
-        return [view for kind in (large, small) for view in _crops.pieces(floats, keys, self.changes, **kind)]
+        return [view for kind in (large, small) for view in _crops.pieces(*given, **kind)]
 
     def forward(self, views: list[Tensor], targets: Tensor) -> Tensor:
         """Swapped prediction: mean cross-entropy between a large view's assignment and its prediction by the others."""

@@ -1,8 +1,4 @@
-"""Augmentation: random crops, flips, rotations, brightness, blur and noise, reproducible for each image and epoch.
-
-An augmented view depends only on (seed, epoch, case): not on the batch, the rank, the device or earlier steps. So no
-random state needs saving, and a resumed training sees the same views as one that was never interrupted.
-"""
+"""Views of pictures: random crops, flips, rotations, brightness, blur and noise."""
 
 import math
 
@@ -12,85 +8,21 @@ from torch import Tensor
 
 from headwater.core.errors import UserError
 from headwater.study.ct_windows import AIR, Window
-from headwater.study.recipe import Views
+from headwater.study.idle_keys import changed
+from headwater.study.recipe import OF_VOLUMES, Views
+from headwater.training.views.draws import normal, uniform, uniforms
 
 DRAWS = 16
 """How many random numbers one call of `augment` may use, starting at its `first_draw`."""
 
-STEP, FIRST_FACTOR, SECOND_FACTOR = (
-    number - 2**64 if number >= 2**63 else number
-    for number in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
-)
-"""The constants of splitmix64 (Steele, Lea & Flood 2014, doi 10.1145/2660193.2660195).
-
-They are written as signed numbers because torch has no arithmetic on uint64; int64 wraps around to the same bits.
-"""
+WINDOW_DRAWS = 2
+"""How many random numbers one call of `window` uses."""
 
 SHAPES = (3 / 4, 4 / 3)
 """Aspect ratios (width / height) of the narrowest and widest crop (Szegedy et al. 2015, arXiv 1409.4842, section 6)."""
 
 BLUR = (0.1, 2.0)
 """Range of the Gaussian blur's standard deviation in pixels (SimCLR, arXiv 2002.05709, appendix A)."""
-
-
-def keys(*, seed: int, epochs: Tensor, cases: Tensor) -> Tensor:
-    """A 64-bit random key per sample (batch,), the seed of all its draws; epochs and cases are int64 (batch,)."""
-    start = _mixed(torch.full_like(cases, _signed(seed)) + STEP)
-    return _mixed(_mixed(start + epochs * STEP) + cases * STEP)
-
-
-def uniform(keys: Tensor, draw: int) -> Tensor:
-    """Draw number `draw` of each sample: float32 (batch,) in [0, 1), bit-identical on every device."""
-    return _uniforms(keys, draw, 1)[0]
-
-
-def _uniforms(keys: Tensor, first: int, count: int) -> list[Tensor]:
-    """`count` consecutive draws of each sample, as tensors (batch,)."""
-    # one large tensor instead of many small ones: on a GPU a kernel launch costs the same for either
-    counters = torch.arange(first + 1, first + count + 1, device=keys.device) * STEP
-    return list(_fraction(_mixed(keys[:, None] + counters), 40).unbind(dim=1))
-
-
-def normal(keys: Tensor, draw: int, shape: tuple[int, ...]) -> Tensor:
-    """Standard normal numbers (batch, *shape) of draw number `draw`, one per pixel (Box & Muller 1958)."""
-    bits = _stream(keys, draw, math.prod(shape))  # (batch, pixels)
-    # the fraction may be 0 but never 1, so the argument of log1p stays above -1 and the logarithm finite
-    radius = torch.sqrt(-2 * torch.log1p(-_fraction(bits, 40)))
-    return (radius * torch.cos(2 * math.pi * _fraction(bits, 8))).view(-1, *shape)
-
-
-def order(keys: Tensor, draw: int, count: int) -> Tensor:
-    """A random permutation of range(count) for each sample, int64 (batch, count), identical on every device."""
-    return _stream(keys, draw, count).argsort(dim=1, stable=True)
-
-
-def _stream(keys: Tensor, draw: int, count: int) -> Tensor:
-    """`count` random 64-bit numbers (batch, count) seeded by draw number `draw` of each sample."""
-
-    start = _mixed(_mixed(keys + _signed((draw + 1) * STEP)))
-    return _mixed(start[:, None] + torch.arange(count, device=keys.device) * STEP)
-
-
-def _mixed(bits: Tensor) -> Tensor:
-    """The output function of splitmix64: each result bit depends on all input bits; overflow is intended."""
-    bits = (bits ^ _shifted(bits, 30)) * FIRST_FACTOR
-    bits = (bits ^ _shifted(bits, 27)) * SECOND_FACTOR
-    return bits ^ _shifted(bits, 31)
-
-
-def _shifted(bits: Tensor, places: int) -> Tensor:
-    """Logical shift to the right, filling with zeros; torch's own shift of int64 repeats the sign bit."""
-    return (bits >> places) & ((1 << (64 - places)) - 1)
-
-
-def _fraction(bits: Tensor, places: int) -> Tensor:
-    """24 bits, starting at bit `places`, as a number in [0, 1); float32 holds 24 bits exactly."""
-    return (_shifted(bits, places) & (2**24 - 1)).to(torch.get_default_dtype()) / 2**24
-
-
-def _signed(number: int) -> int:
-    """The int64 with the same lowest 64 bits."""
-    return (number + 2**63) % 2**64 - 2**63
 
 
 def as_float(images: Tensor) -> Tensor:
@@ -120,9 +52,23 @@ def shown(images: Tensor, *, window: Window | None) -> Tensor:
 
 
 def check(views: Views, *, channels: int) -> None:
-    """Refuse to drop the colours of images that have none."""
+    """Refuse to drop the colours of images that have none, and changes of volumes only."""
     if views.grey and channels == 1:
         raise UserError("the images are grey, so views.grey has no effect", remedy="remove views.grey")
+    for key in changed(views, *OF_VOLUMES):
+        raise UserError(f"views.{key} changes volumes only, and these are pictures", remedy=f"remove views.{key}")
+
+
+def window(images: Tensor, keys: Tensor, *, share: float, draw: int) -> Tensor:
+    """A cut-out at a random place of each image (batch, channels, h, w), with the fraction `share` of its area."""
+    height, width = (max(1, round(side * share**0.5)) for side in images.shape[-2:])
+    top = (uniform(keys, draw) * (images.shape[-2] - height + 1)).long()
+    left = (uniform(keys, draw + 1) * (images.shape[-1] - width + 1)).long()
+    rows = top[:, None] + torch.arange(height, device=images.device)
+    columns = left[:, None] + torch.arange(width, device=images.device)
+    cases = torch.arange(len(images), device=images.device)
+    # each sample has its own rows and columns, so the indices broadcast to (batch, height, width)
+    return images.permute(0, 2, 3, 1)[cases[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
 def augment(images: Tensor, keys: Tensor, views: Views, *, size: int | None = None, first_draw: int = 0) -> Tensor:
@@ -130,7 +76,7 @@ def augment(images: Tensor, keys: Tensor, views: Views, *, size: int | None = No
 
     The images come back unchanged where `views` turns everything off and they have the size already.
     """
-    draws = _uniforms(keys, first_draw, DRAWS)
+    draws = uniforms(keys, first_draw, DRAWS)
     images = _placed(images, draws, views, size=size or images.shape[-1])
     if views.brightness or views.contrast or views.grey:
         images = _coloured(images, draws, views)

@@ -1,0 +1,199 @@
+"""Segmentation: where in a volume each structure lies, voxel by voxel; each voxel belongs to one of them or to none."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from monai.losses import DiceLoss
+from torch import Tensor, nn
+
+from headwater.data.store import Prepared
+from headwater.data.volumes import Volumes
+from headwater.models import outlines
+from headwater.models.decoder import Decoder
+from headwater.models.encoder import Encoder
+
+EVIDENCE = (
+    "target", "true_positive", "false_positive", "false_negative", "hausdorff95", "surface_dice", "reference_ml",
+    "predicted_ml",
+)  # fmt: skip
+KINDS = {"target": "binary"}
+SCORE = "dice"
+NEEDS = "is outlined"
+CLASSES = ("positive",)
+LEVELS = True
+WEIGHTED = False
+
+MEASURES = ("loss", *EVIDENCE[1:])
+"""What is measured of each case and structure: the loss of the whole case, and the evidence but the target."""
+
+UNKNOWN = 255
+"""What stands in a label map that is not known."""
+
+
+def form(targets: np.ndarray, *, partial: bool = False) -> str:
+    """Structures exclude each other, whichever of the archive's are asked for."""
+    return "exclusive"
+
+
+def targets(data: Prepared, rows: np.ndarray, *, labels: Sequence[str]) -> np.ndarray:
+    """Float32 (rows, labels): 1 where the reference shows the structure, 0 where not, NaN where there is none."""
+    return data.targets(rows, list(labels))
+
+
+def eligible(targets: np.ndarray) -> np.ndarray:
+    """For each structure, whether some reference shows it."""
+    return (targets == 1).any(axis=0)
+
+
+class _OfLevels(nn.Module):
+    """A new decoder on the encoder's levels, and a layer that tells the structures apart."""
+
+    TAKES = "levels"
+
+    def __init__(self, encoder: Encoder, *, labels: int, seed: int):
+        super().__init__()
+        self.decoder = Decoder(encoder.widths, encoder.strides, dimensions=encoder.dimensions, seed=seed)
+        self.last = _last(self.decoder.outline_width, labels, encoder.dimensions, seed=seed)
+
+    def forward(self, levels: Sequence[Tensor]) -> Tensor:
+        """Logits (batch, 1 + labels, *space) of the background and of each structure."""
+        return self.last(self.decoder(levels))
+
+
+class _OfOutlines(nn.Module):
+    """A layer that tells the structures apart, on what the backbone's own decoder gives."""
+
+    TAKES = "outlined"
+
+    def __init__(self, encoder: Encoder, *, labels: int, seed: int):
+        super().__init__()
+        self.last = _last(encoder.outline_width, labels, encoder.dimensions, seed=seed)
+
+    def forward(self, outlined: Tensor) -> Tensor:
+        """Logits (batch, 1 + labels, *space) of the background and of each structure."""
+        return self.last(outlined)
+
+
+def head(encoder: Encoder, *, labels: int, seed: int) -> nn.Module:
+    """The backbone's own decoder if it has one, else a plain U-Net's, and a last layer."""
+    kind = _OfLevels if encoder.outline_width is None else _OfOutlines
+    return kind(encoder, labels=labels, seed=seed)
+
+
+def probe(encoder: Encoder, *, labels: int, seed: int) -> nn.Module:
+    """A plain U-Net's decoder and a last layer, whatever the backbone has: what learns where the encoder is frozen."""
+    return _OfLevels(encoder, labels=labels, seed=seed)
+
+
+def _last(width: int, labels: int, dimensions: int, *, seed: int) -> nn.Module:
+    """A convolution of single positions to the background and the structures, with small weights and a bias of 0."""
+    layer = (nn.Conv2d if dimensions == 2 else nn.Conv3d)(width, 1 + labels, kernel_size=1)
+    drawn = torch.randn(layer.weight.shape, generator=torch.Generator().manual_seed(seed))
+    with torch.no_grad():
+        layer.weight.copy_(0.02 * drawn)
+        layer.bias.zero_()
+    return layer
+
+
+def label_weights(targets: np.ndarray, *, form: str, wanted: bool) -> Tensor:
+    """All 1: Dice weighs structures alike, however small they are."""
+    return torch.ones(targets.shape[1])
+
+
+def loss(outputs: Tensor, targets: Tensor, *, weights: Tensor, form: str) -> Tensor:
+    """The mean over the cases of Dice loss and cross-entropy (Isensee 2021, supplementary note 2).
+
+    `outputs` (batch, 1 + labels, *space), `targets` uint8 (batch, *space). Cases whose label map is unknown add
+    nothing, and the denominator is the number of cases, so that the mean over equal shares of a batch is its loss.
+    """
+    return _losses(outputs, targets).mean()
+
+
+def _losses(outputs: Tensor, targets: Tensor) -> Tensor:
+    """The loss of each case (batch,); 0 where its label map is unknown."""
+    logits, known = outputs.float(), (targets != UNKNOWN).flatten(1).all(dim=1)
+    classes = torch.where(targets == UNKNOWN, 0, targets).long()[:, None]
+    overlap = DiceLoss(include_background=False, to_onehot_y=True, softmax=True, reduction="none")(logits, classes)
+    entropy = F.cross_entropy(logits, classes[:, 0], reduction="none")
+    return torch.where(known, overlap.flatten(1).mean(dim=1) + entropy.flatten(1).mean(dim=1), 0.0)
+
+
+def measured(
+    logits: Tensor,
+    *,
+    volumes: Volumes,
+    row: int,
+    values: Sequence[int | None],
+    tolerance: float,
+    surfaces: bool,
+) -> tuple[Tensor, np.ndarray]:
+    """(MEASURES of a case, float64 (labels, measures); its predicted label map uint8, on the source's grid).
+
+    `logits` float32 (1 + labels, x, y, z) on the prepared grid; `values`: of each structure in the case's label maps,
+    None for one that they do not have. Without `surfaces` distances of borders are NaN.
+    """
+    drawn, reference = volumes.to_source(row, logits.numpy()).argmax(axis=0).astype(np.uint8), volumes.reference(row)
+    spacing = volumes.source_spacing(row)
+    wanted = np.zeros(256, np.uint8)
+    found = np.full((len(values), len(MEASURES)), np.nan)
+    for at, value in enumerate(values):
+        if value is not None:
+            wanted[value] = at + 1
+            one, other = drawn == at + 1, reference == value
+            outline = (outlines.measure if surfaces else _counted)(one, other, spacing=spacing, tolerance=tolerance)
+            found[at, 1:] = [getattr(outline, name) for name in MEASURES[1:]]
+    masked = torch.from_numpy(wanted[volumes.mask(row)])
+    found[:, 0] = _losses(logits[None], masked[None]).item() if logits.isfinite().all() else np.nan
+    return torch.from_numpy(found), drawn
+
+
+def _counted(
+    predicted: np.ndarray, reference: np.ndarray, *, spacing: np.ndarray, tolerance: float
+) -> outlines.Outline:
+    """Voxels and millilitres, without distances."""
+    both, of_drawn, of_real = (int(np.count_nonzero(mask)) for mask in (predicted & reference, predicted, reference))
+    millilitres = float(np.prod(spacing)) / outlines.CUBIC_MM
+    return outlines.Outline(
+        true_positive=both,
+        false_positive=of_drawn - both,
+        false_negative=of_real - both,
+        hausdorff95=np.nan,
+        surface_dice=np.nan,
+        reference_ml=of_real * millilitres,
+        predicted_ml=of_drawn * millilitres,
+    )
+
+
+def loss_of(outputs: Tensor, targets: Tensor) -> Tensor:
+    """The mean over the cases of their losses, of outputs as `measured` gives them; unknown cases add nothing."""
+    return torch.where(targets.isfinite().all(dim=1), outputs[:, 0, 0], 0.0).mean()
+
+
+def sound(outputs: Tensor) -> bool:
+    """Whether all logits were numbers, of outputs as `measured` gives them."""
+    return bool(outputs[..., 0].isfinite().all())
+
+
+def evidence(
+    outputs: Tensor, targets: np.ndarray, *, form: str, columns: Sequence[int] | None = None
+) -> dict[str, np.ndarray]:
+    """Voxels, millimetres and millilitres (cases, labels) on the source's grid; NaN where there is no reference."""
+    chosen = outputs.numpy() if columns is None else outputs.numpy()[:, list(columns)]
+    known = np.isfinite(targets)
+    return {"target": targets} | {
+        name: np.where(known, chosen[..., MEASURES.index(name)], np.nan) for name in EVIDENCE[1:]
+    }
+
+
+def validation_score(evidence: dict[str, np.ndarray]) -> float | None:
+    """The mean over the structures of their mean Dice over the cases whose reference shows them."""
+    shared = 2 * evidence["true_positive"]
+    either = shared + evidence["false_positive"] + evidence["false_negative"]
+    present = evidence["target"] == 1
+    each = [
+        float((shared[present[:, at], at] / either[present[:, at], at]).mean())
+        for at in np.flatnonzero(present.any(axis=0))
+    ]
+    return float(np.mean(each)) if each else None

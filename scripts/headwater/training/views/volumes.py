@@ -1,0 +1,246 @@
+"""Views of volumes: the random changes of pictures in three dimensions, for an image and its mask by one grid.
+
+Lengths are millimetres, so that a rotation is rigid where voxels are no cubes. Grey values have no fixed range, since
+z-scores have none: changes of brightness and contrast, and noise, are in units of the range that the patch itself has.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from headwater.core.errors import UserError
+from headwater.study.recipe import Views
+from headwater.training.views.draws import normal, uniform, uniforms
+from headwater.training.views.pictures import BLUR, SHAPES
+
+DRAWS = 32
+"""How many random numbers one call of `augment` may use, starting at its `first_draw`."""
+
+WINDOW_DRAWS = 3
+"""How many random numbers one call of `window` uses."""
+
+COARSEST = 0.5
+"""The smallest share of its voxels along each axis that a view of low resolution keeps (nnU-Net, supplement 4)."""
+
+UNKNOWN = 255
+"""What stands in all voxels of a label map that is not known."""
+
+AXES = "xyz"
+"""The axes of a volume in canonical orientation, which grow to the right, to the front and to the head."""
+
+Sides = Sequence[int]
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Parts of volumes or of masks, (batch, ..., x, y, z), and the millimetres between their voxels (batch, 3)."""
+
+    values: Tensor
+    spacing: Tensor
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def to(self, device: torch.device, *, non_blocking: bool = False) -> "Patches":
+        """The same on a device."""
+        return Patches(*(tensor.to(device, non_blocking=non_blocking) for tensor in (self.values, self.spacing)))
+
+
+def as_float(patches: Patches) -> Patches:
+    """Patches as the networks take them: they are read as float32, in the range in which they are shown."""
+    kind = torch.get_default_dtype()
+    if not patches.values.is_floating_point():
+        raise TypeError(f"volumes must be float (got {patches.values.dtype}); read them as they are shown")
+    return Patches(patches.values.to(kind), patches.spacing.to(kind))
+
+
+def check(views: Views, *, channels: int) -> None:
+    """Refuse to drop the colours of volumes, which have none."""
+    if views.grey:
+        raise UserError("volumes have no colours, so views.grey has no effect", remedy="remove views.grey")
+
+
+def augment(
+    patches: Patches, keys: Tensor, views: Views, *, size: int | Sides | None = None, first_draw: int = 0
+) -> Tensor:
+    """Changed views (batch, channels, *size) of float patches (batch, channels, x, y, z), determined by the keys.
+
+    They come back unchanged where `views` turns everything off and they have the size already.
+    """
+    draws, values = uniforms(keys, first_draw, DRAWS), patches.values
+    sides = _sides(size, values)
+    low, high = (extreme(values, dim=(1, 2, 3, 4), keepdim=True) for extreme in (torch.amin, torch.amax))
+    if (grid := _grid(draws, views, spacing=patches.spacing, before=values.shape[2:], sides=sides)) is not None:
+        values = _sampled(values, grid)
+    if views.brightness or views.contrast:
+        values = _exposed(values, draws, views, low=low)
+    if views.blur:
+        smallest, largest = BLUR
+        values = _blurred(values, torch.where(draws[15] < views.blur, smallest + (largest - smallest) * draws[16], 0.0))
+    if views.low_resolution:
+        values = _coarsened(values, shares=torch.where(draws[17] < views.low_resolution, _share(draws[18]), 1.0))
+    if views.noise:
+        noise = normal(keys, first_draw + 19, (1, *values.shape[2:]))
+        values = values + _each(views.noise * draws[20]) * (high - low) * noise
+    # no change leaves the range that the patch had
+    return values.clamp(low, high)
+
+
+def placed(
+    masks: Patches, keys: Tensor, views: Views, *, size: int | Sides | None = None, first_draw: int = 0
+) -> Tensor:
+    """Label maps uint8 (batch, x, y, z) on the grid on which `augment` shows the images of the same keys.
+
+    A voxel gets the label with the largest share of it by linear interpolation, as the image does: the nearest voxel's
+    would move borders by up to half a voxel, which is much of a cartilage. Maps of `UNKNOWN` stay unknown.
+    """
+    draws, labels = uniforms(keys, first_draw, DRAWS), masks.values[:, None]
+    spacing, sides = masks.spacing.to(torch.get_default_dtype()), _sides(size, labels)
+    grid = _grid(draws, views, spacing=spacing, before=labels.shape[2:], sides=sides)
+    if grid is None:
+        return masks.values
+    known = labels != UNKNOWN
+    labels = torch.where(known, labels, 0)
+    found = labels.new_zeros(len(labels), 1, *sides)
+    most = grid.new_zeros(found.shape)
+    for label in range(int(labels.max()) + 1):
+        share = _sampled((labels == label).to(grid.dtype), grid)
+        found, most = torch.where(share > most, label, found), share.maximum(most)
+    return torch.where(known[:, :, :1, :1, :1], found, UNKNOWN)[:, 0]
+
+
+def _sampled(values: Tensor, grid: Tensor) -> Tensor:
+    """Values at the places of a grid; beyond an edge they are reflected, as black corners would give a turn away."""
+    return F.grid_sample(values, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+
+
+def window(patches: Patches, keys: Tensor, *, share: float, draw: int) -> Patches:
+    """A cut-out at a random place of each patch (batch, channels, x, y, z), with the fraction `share` of its volume."""
+    values = patches.values
+    places = []
+    for axis, side in enumerate(values.shape[2:]):
+        kept = max(1, round(side * share ** (1 / 3)))
+        first = (uniform(keys, draw + axis) * (side - kept + 1)).long()
+        places.append(first[:, None] + torch.arange(kept, device=values.device))
+    x, y, z = places
+    cases = torch.arange(len(values), device=values.device)[:, None, None, None]
+    # each sample has its own places, so the indices broadcast to (batch, x, y, z)
+    cut = values.movedim(1, -1)[cases, x[:, :, None, None], y[:, None, :, None], z[:, None, None, :]]
+    return Patches(cut.movedim(-1, 1), patches.spacing)
+
+
+def _sides(size: int | Sides | None, values: Tensor) -> tuple[int, ...]:
+    """The sides of the views; those of the patches if none are asked for."""
+    if size is None:
+        return tuple(values.shape[2:])
+    return (size,) * 3 if isinstance(size, int) else tuple(size)
+
+
+def _grid(draws: list[Tensor], views: Views, *, spacing: Tensor, before: Sides, sides: Sides) -> Tensor | None:
+    """Where each voxel of the views lies in its patch, (batch, *sides, 3); None where nothing moves.
+
+    Crop, zoom, flips and rotation in one map, from view to patch coordinates, both from -1 to 1 along each axis.
+    """
+    still = views.crop in (None, 1) and not (views.flip or views.rotation or views.scaling)
+    if still and tuple(before) == tuple(sides):
+        return None
+    extents = _extents(draws, views)
+    shifts = [(2 * draws[3 + axis] - 1) * (1 - extent) for axis, extent in enumerate(extents)]
+    zoom = 1 + views.scaling * (2 * draws[9] - 1)
+    halves = [side * spacing[:, axis] for axis, side in enumerate(before)]
+    turned = _rotation([math.radians(views.rotation) * (2 * draws[6 + axis] - 1) for axis in range(3)])
+    mirrors = [
+        torch.where(draws[10 + axis] < views.flip, -1.0, 1.0) if name in views.flip_axes else 1.0
+        for axis, name in enumerate(AXES)
+    ]
+    along = [_centres(side, axis, like=spacing) for axis, side in enumerate(sides)]
+    # millimetres within the rotation, so that it is rigid; sums of three terms, because a matrix product may round
+    # differently in another batch
+    scaled = [_each(mirrors[axis] * extents[axis] * halves[axis] / zoom)[:, 0] * along[axis] for axis in range(3)]
+    coordinates = [
+        sum(_each(turned[row][axis] / halves[row])[:, 0] * scaled[axis] for axis in range(3)) + _each(shifts[row])[:, 0]
+        for row in range(3)
+    ]
+    # grid_sample names the last axis first
+    return torch.stack(coordinates[::-1], dim=-1)
+
+
+def _centres(side: int, axis: int, *, like: Tensor) -> Tensor:
+    """The centres of `side` voxels from -1 to 1, shaped to lie along one of three axes."""
+    centres = (2 * torch.arange(side, device=like.device, dtype=like.dtype) + 1) / side - 1
+    return centres.view([-1 if axis == other else 1 for other in range(3)])
+
+
+def _rotation(angles: list[Tensor]) -> list[list[Tensor]]:
+    """The matrix of turns about x, then y, then z, as rows of numbers (batch,)."""
+    (a, b, c), (sa, sb, sc) = ([of(angle) for angle in angles] for of in (torch.cos, torch.sin))
+    return [
+        [b * c, sa * sb * c - a * sc, a * sb * c + sa * sc],
+        [b * sc, sa * sb * sc + a * c, a * sb * sc - sa * c],
+        [-sb, sa * b, a * b],
+    ]
+
+
+def _extents(draws: list[Tensor], views: Views) -> list[Tensor]:
+    """Extents of each crop along x, y and z as fractions of the patch's."""
+    least = 1.0 if views.crop is None else views.crop
+    if least == 1:
+        return [torch.ones_like(draws[0])] * 3
+    volume = least + (1 - least) * draws[0]
+    narrowest, widest = (math.log(shape) for shape in SHAPES)
+    first, second = (torch.exp(narrowest + (widest - narrowest) * draws[at]) for at in (1, 2))
+    # a crop that would be longer than the patch keeps its volume and gives up its shape
+    across = (volume.pow(1 / 3) * first).clamp(max=1).maximum(volume)
+    face = volume / across
+    down = (face * second).sqrt().clamp(max=1).maximum(face)
+    return [across, down, (face / down).clamp(max=1)]
+
+
+def _exposed(values: Tensor, draws: list[Tensor], views: Views, *, low: Tensor) -> Tensor:
+    """Brightness above the darkest value, and contrast about the view's own mean."""
+    values = (values - low) * _each(1 + views.brightness * (2 * draws[13] - 1)) + low
+    mean = values.mean(dim=(1, 2, 3, 4), keepdim=True)
+    return (values - mean) * _each(1 + views.contrast * (2 * draws[14] - 1)) + mean
+
+
+def _blurred(values: Tensor, sigmas: Tensor) -> Tensor:
+    """Gaussian blur with a standard deviation per sample, in voxels; 0 leaves a sample unchanged."""
+    # three standard deviations of the strongest blur hold 99.7 % of its weight
+    reach = math.ceil(3 * BLUR[1])
+    offsets = torch.arange(-reach, reach + 1, device=values.device)
+    # at 1e-3 all weights but the middle one underflow to 0, so a sigma of 0 blurs nothing and divides by nothing
+    weights = torch.exp(-0.5 * (offsets / sigmas.clamp(min=1e-3)[:, None]) ** 2)
+    weights = weights / weights.sum(dim=1, keepdim=True)
+    for axis in (2, 3, 4):
+        # shifted sums, because a grouped convolution of volumes is many times slower on a CPU
+        padding = [reach * (4 - place // 2 == axis) for place in range(6)]
+        padded = F.pad(values, padding, mode="replicate")
+        side = values.shape[axis]
+        values = sum(_each(weights[:, at]) * padded.narrow(axis, at, side) for at in range(2 * reach + 1))
+    return values
+
+
+def _share(draw: Tensor) -> Tensor:
+    """The share of the voxels along each axis that a view of low resolution keeps."""
+    return COARSEST + (1 - COARSEST) * draw
+
+
+def _coarsened(values: Tensor, *, shares: Tensor) -> Tensor:
+    """Views taken to a share of their voxels along each axis and back; a share of 1 leaves a sample unchanged."""
+    sides = values.shape[2:]
+    seen = []
+    for value, share in zip(values[:, None], shares.tolist(), strict=True):
+        coarse = [max(1, round(side * share)) for side in sides]
+        if coarse != list(sides):
+            value = F.interpolate(F.interpolate(value, size=coarse, mode="nearest"), size=sides, mode="trilinear")
+        seen.append(value)
+    return torch.cat(seen)
+
+
+def _each(values: Tensor | float) -> Tensor:
+    """Values (batch,) reshaped to (batch, 1, 1, 1, 1), to broadcast over volumes."""
+    return values.view(-1, 1, 1, 1, 1)
