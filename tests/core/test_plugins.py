@@ -61,7 +61,7 @@ CONTRACTS: dict[str, dict[str, tuple[str, ...] | None]] = {
 }
 """What each plug-in of a family holds, and the parameters of its functions."""
 
-READERS = {2: {"read_pixels": None}, 3: {name: ("folder", "case", "options") for name in ("read_volume", "read_mask")}}
+READERS = {2: {"read_pixels": None}, 3: dict.fromkeys(("read_volume", "read_mask"), ("folder", "case", "options"))}
 """What an archive holds besides, by the dimensions of its images."""
 
 ENTRIES = [(family, name) for family in registry.FAMILIES for name in registry.names(family)]
