@@ -146,7 +146,9 @@ def encoder_given(wildcards, input):
 
 def prepared_by(rule):
     """Names of the archives that a rule prepares; those with `images_of` have no images of their own."""
-    return [archive.name for archive in GRID.archives if not archive.images_of and rule == PREPARED_BY[ndim_of(archive)]]
+    return [
+        archive.name for archive in GRID.archives if not archive.images_of and rule == PREPARED_BY[ndim_of(archive)]
+    ]
 
 
 def sources_of(kind):
