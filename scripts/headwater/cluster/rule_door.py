@@ -10,6 +10,7 @@ from typing import Any
 from headwater.cluster import product_lock
 from headwater.core import command_line, files
 from headwater.core.records import plain
+from headwater.study.archive import sized
 from headwater.study.paths import Paths
 from headwater.study.rules import rules
 
@@ -57,6 +58,8 @@ def _first_of_each_folder(products: list[Path]) -> list[Path]:
 
 def _settings(given: dict[str, Any]) -> dict[str, Any]:
     """What products depend on besides the files that are read."""
+    # a size of one number is recorded as that number, as the config says it
+    given = {name: sized(value) if name == "size" and value else value for name, value in given.items()}
     asked = {name: plain(value) for name, value in given.items() if name not in OF_THE_MACHINE}
     return {name: value for name, value in asked.items() if not _is_of_paths(value)}
 
