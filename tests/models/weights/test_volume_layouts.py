@@ -143,7 +143,9 @@ PUBLISHED = [
 ]
 
 
-@pytest.mark.parametrize(("layout", "backbone", "size", "publish"), PUBLISHED, ids=lambda value: getattr(value, "__name__", str(value)))
+@pytest.mark.parametrize(
+    ("layout", "backbone", "size", "publish"), PUBLISHED, ids=lambda value: getattr(value, "__name__", str(value))
+)
 def test_every_tensor_of_a_published_file_finds_its_place(tmp_path, layout, backbone, size, publish):
     published = network_of(backbone, size)
     content = publish(published)
