@@ -6,10 +6,12 @@ Both grids have their axes along (x, y, z), to the right, the front and the head
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy.sparse import csr_array
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 Sides = tuple[int, int, int]
 Lengths = tuple[float, float, float]
@@ -73,7 +75,7 @@ class Grids(NamedTuple):
         """Whether nothing is resampled."""
         return self.shape == self.kept and self.spacing == self.source_spacing
 
-    def _filters(self, *, to_source: bool, smooth: bool) -> list[csr_array]:
+    def _filters(self, *, to_source: bool, smooth: bool) -> list["csr_array"]:
         """For each axis the weights by which voxels of one grid give those of the other."""
         axes = zip(self.kept, self.source_spacing, self.shape, self.spacing, strict=True)
         pairs = [((many, step), (fewer, wider))[:: -1 if to_source else 1] for many, step, fewer, wider in axes]
@@ -132,7 +134,7 @@ def dice(labels: np.ndarray, reference: np.ndarray, *, structures: int) -> list[
 
 
 @lru_cache(maxsize=512)
-def _filter(old: int, new: int, *, step: float, smooth: bool) -> csr_array:
+def _filter(old: int, new: int, *, step: float, smooth: bool) -> "csr_array":
     """Weights float32 (new, old): linear interpolation, with `smooth` over as many old voxels as a new one covers."""
     width = max(1.0, step) if smooth else 1.0
     centres = np.clip((old - 1) / 2 + (np.arange(new) - (new - 1) / 2) * step, 0, old - 1)
@@ -141,10 +143,13 @@ def _filter(old: int, new: int, *, step: float, smooth: bool) -> csr_array:
     weights = np.maximum(0, 1 - abs(reached - centres[:, None]) / width) * ((reached >= 0) & (reached < old))
     weights /= weights.sum(axis=1, keepdims=True)
     row, column = np.repeat(np.arange(new), reached.shape[1]), np.clip(reached, 0, old - 1).astype(int).ravel()
+    # only where something is resampled, because trainings on pictures should not wait for it
+    from scipy.sparse import csr_array
+
     return csr_array((weights.ravel().astype(np.float32), (row, column)), shape=(new, old))
 
 
-def _along_axes(values: np.ndarray, filters: Sequence[csr_array]) -> np.ndarray:
+def _along_axes(values: np.ndarray, filters: Sequence["csr_array"]) -> np.ndarray:
     """Values float32 (x, y, z) resampled along each axis, that which shrinks most first."""
     order = sorted(range(3), key=lambda axis: filters[axis].shape[0] / filters[axis].shape[1])
     for axis in order:
@@ -154,7 +159,7 @@ def _along_axes(values: np.ndarray, filters: Sequence[csr_array]) -> np.ndarray:
     return np.ascontiguousarray(values)
 
 
-def _majority(labels: np.ndarray, filters: Sequence[csr_array]) -> np.ndarray:
+def _majority(labels: np.ndarray, filters: Sequence["csr_array"]) -> np.ndarray:
     """A label map uint8 (x, y, z) resampled: the label with the largest share, of equal ones the lowest."""
     most = _along_axes(labels == 0, filters)
     result = np.zeros(most.shape, np.uint8)

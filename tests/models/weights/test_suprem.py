@@ -170,7 +170,9 @@ def test_what_was_adopted_is_adopted_again_as_our_own(tmp_path):
 def test_another_network_s_checkpoint_fills_nothing_and_both_sides_are_named(tmp_path):
     path = saved(tmp_path / "x.pth", unet(), prefix="module.backbone.")
     with pytest.raises(
-        UserError, match=r"coverage 0 % \(0 of 81 tensors\).*has module\.backbone\.down_tr64.*network expects convInit"
+        UserError,
+        match=r"coverage 0 % \(0 of 81 tensors, encoder 0 %, decoder 0 %\).*"
+        r"has module\.backbone\.down_tr64.*network expects convInit",
     ):
         adopted(tmp_path, path, "monai/segresnet")
 
@@ -200,8 +202,13 @@ def test_slices_are_refused_by_a_network_for_volumes():
 
 
 def test_a_library_that_is_not_there_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "monai.networks.nets", None)
-    monkeypatch.delitem(sys.modules, "headwater.models.backbones.monai", raising=False)
+    # as if neither the library nor what is made of it had been imported
+    for name in [name for name in sys.modules if name.partition(".")[0] == "monai"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "monai", None)
+    for name in ("monai", "_segresnets", "_swin_unetrs", "_unets", "_resnets"):
+        monkeypatch.delitem(sys.modules, f"headwater.models.backbones.{name}", raising=False)
+        monkeypatch.delattr(backbones, name, raising=False)
     with pytest.raises(UserError, match=r"needs a library that is not installed: .*monai.*; run make setup"):
         backbones.build("monai/segresnet", size=16, mean=(0.0,), std=(1.0,), seed=0)
 
@@ -214,5 +221,8 @@ def test_by_hand_in_one_line(tmp_path):
     command = [sys.executable, str(SCRIPTS / "adopt.py"), "--source", json.dumps(source), *told]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "coverage 100 % (90 of 90 tensors)" in done.stdout and (tmp_path / "e.safetensors").is_file()
+    assert (
+        "coverage 100 % (90 of 90 tensors, encoder 100 %, decoder 100 %)" in done.stdout
+        and (tmp_path / "e.safetensors").is_file()
+    )
     assert not [line for line in done.stderr.splitlines() if "Warning" in line]

@@ -156,17 +156,17 @@ def test_a_pretraining_killed_between_two_saves_ends_with_the_same_bytes(tmp_pat
 
 
 @pytest.mark.slow
-def test_one_and_two_ranks_learn_alike_from_volumes(tmp_path):
+@pytest.mark.parametrize("name", volume_ranks_made.TRAININGS)
+def test_one_and_two_ranks_learn_alike_from_volumes(tmp_path, name):
     made = volume_ranks_made.archive(tmp_path / "made")
     library = os.pathsep.join(str(Path(path).parent) for path in (Path(headwater.__file__).parent, rounding.__file__))
     launch = [warm.python(), "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--"]
-    words = [rounding.__file__, volume_ranks_made.__file__, str(tmp_path / "two"), str(made.cases.parent)]
+    words = [rounding.__file__, volume_ranks_made.__file__, str(tmp_path / "two"), str(made.cases.parent), name]
     environment = {**os.environ, "PYTHONPATH": library, "OMP_NUM_THREADS": "1"}
     done = subprocess.run([*launch, *words], env=environment, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
-    for name, training in volume_ranks_made.TRAININGS.items():
-        with rounding.in_float64():
-            training(tmp_path / name, made)
-        one, two = volume_ranks_made.losses(tmp_path / name), volume_ranks_made.losses(tmp_path / "two" / name)
-        assert len(one) == 6
-        np.testing.assert_allclose(two, one, **rounding.NEAR)
+    with rounding.in_float64():
+        volume_ranks_made.TRAININGS[name](tmp_path / name, made)
+    one, two = volume_ranks_made.losses(tmp_path / name), volume_ranks_made.losses(tmp_path / "two" / name)
+    assert len(one) == 6
+    np.testing.assert_allclose(two, one, **rounding.NEAR)

@@ -65,10 +65,9 @@ def losses(folder: Path) -> list[float]:
 
 
 if __name__ == "__main__":
-    home, prepared = map(Path, sys.argv[1:])
+    home, prepared, name = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
     files = [prepared / name for name in ("cases.parquet", "images.npy", "masks.npy", "references.npy")]
     # each rank has its own copy of the library of networks
     with tempfile.TemporaryDirectory() as place, tiny_networks_made.there(Path(place)):
-        for name, training in TRAININGS.items():
-            (home / name).mkdir(parents=True, exist_ok=True)
-            training(home / name, volumes_made.Made(*files))
+        (home / name).mkdir(parents=True, exist_ok=True)
+        TRAININGS[name](home / name, volumes_made.Made(*files))
