@@ -66,7 +66,8 @@ def test_a_better_source_is_found_better_by_measures_of_either_direction(knees):
     for metric in ("dice", "surface_dice", "volume_error"):
         sign = 1 if registry.load("metrics", metric).BETTER == "higher" else -1
         assert sign * macro.loc[metric, "difference"] > 0 and macro.loc[metric, "superiority"] > 0.5, metric
-    assert macro.loc["dice", "p"] < 0.05
+    # misses at random cost Dice much of its power; what is made up differs clearly
+    assert macro.loc["hallucination", "p"] < 0.05
     for row in rows[rows["source"] == "suprem"].itertuples():
         lowest, highest = registry.load("metrics", row.metric).RANGE
         assert lowest <= row.value_low < row.value < row.value_high <= highest
