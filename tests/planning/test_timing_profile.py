@@ -129,7 +129,8 @@ def test_real_steps_are_timed(tmp_path: Path, capsys: pytest.CaptureFixture):
         assert timed.start > 0.5 and 0 < timed.step < 5 and 0 < timed.image < 1 and timed.steps >= 10
         # a test_resnet has some 400,000 numbers
         assert 1e6 < timed.bytes < 3e6 and timed.data == "noise"
-    assert 0 < told.job["local"] < 5 < 60 * told.job["slurm"]
+    # a difference of two times, which is nothing where the machine is busy
+    assert 0 <= told.job["local"] < 5 < 60 * told.job["slurm"]
     assert set(runtime_estimate.estimated(PLAN, folder=tmp_path).from_profile) > {("pretrain", "photographs")}
 
 

@@ -118,7 +118,7 @@ def test_the_study_ends_in_its_tables_of_reductions_on_twins(tmp_path: Path):
     study["source_grids"]["epochs"]["corpora"] = ["fdg_petct"]
     study["comparison"]["reference"] = "as_many_fdg_petct_epochs"
     study["source_grids"]["epochs"]["reductions"] = ["everything", "hash3", "hash6", "as_many", "embedding_tenth"]
-    study["recipes"]["finetune"]["training"] |= {"steps": 8}
+    study["recipes"]["finetune"]["training"] |= {"steps": 12}
     study["comparison"]["resamples"] = 1000
     snakemake(tmp_path, config=study, timeout=1200)
     report = tmp_path / "results" / "less_is_more_twins" / "report"
