@@ -64,5 +64,7 @@ def test_some_source_is_better_than_random(table):
 
 def test_the_signal_is_neither_absent_nor_trivial(table):
     fitted = table[table["source"] != "random_shuffled"]
-    assert fitted["value"].between(0.6, 0.98).all()
-    assert fitted["reference_value"].dropna().between(0.6, 0.98).all()
+    # a single label of a twin may be all but perfect, and by how much differs between processors; their mean may not
+    assert fitted["value"].between(0.6, 1, inclusive="left").all()
+    assert fitted.loc[fitted["label"] == "macro", "value"].between(0.6, 0.98).all()
+    assert fitted["reference_value"].dropna().between(0.6, 1, inclusive="left").all()
