@@ -8,13 +8,12 @@ import torch
 
 import volumes_made
 from headwater.core.errors import UserError
-from headwater.data.volumes import read_volumes
+from headwater.data.volumes import UNKNOWN, read_volumes
 from headwater.models.tasks import Task
 from headwater.study.intensity import Intensity
 from headwater.training.batches import training_batches
 from headwater.training.ddp import World
 from headwater.training.reading.volumes import masks_of
-from headwater.training.views.volumes import UNKNOWN
 
 PATCH = (12, 10, 18)
 TASK = Task(name="segmentation", labels=("back", "front"), form="exclusive")

@@ -32,6 +32,9 @@ USUAL = (0.5, 99.5)
 HELD = 2**28
 """Bytes read after which the pages of a memory map are given back, so that memory does not grow with the archive."""
 
+UNKNOWN = 255
+"""What stands in all voxels of a label map that is not known."""
+
 ANCHORS = 64
 """Voxels that are kept of each structure of a case, to place patches on."""
 

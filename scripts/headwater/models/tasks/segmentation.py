@@ -9,7 +9,7 @@ from monai.losses import DiceLoss
 from torch import Tensor, nn
 
 from headwater.data.store import Prepared
-from headwater.data.volumes import Volumes
+from headwater.data.volumes import UNKNOWN, Volumes
 from headwater.models import outlines
 from headwater.models.decoder import Decoder
 from headwater.models.encoder import Encoder
@@ -27,9 +27,6 @@ WEIGHTED = False
 
 MEASURES = ("loss", *EVIDENCE[1:])
 """What is measured of each case and structure: the loss of the whole case, and the evidence but the target."""
-
-UNKNOWN = 255
-"""What stands in a label map that is not known."""
 
 
 def form(targets: np.ndarray, *, partial: bool = False) -> str:

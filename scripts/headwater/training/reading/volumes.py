@@ -14,13 +14,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from headwater.core.errors import UserError, did_you_mean
-from headwater.data.volumes import Volumes
+from headwater.data.volumes import UNKNOWN, Volumes
 from headwater.models.task_network import Outputs
 from headwater.models.task_set import TaskSet, mapped
 from headwater.models.tasks import Task
 from headwater.training.reading.ahead import read_ahead, tensor
 from headwater.training.views.draws import uniforms
-from headwater.training.views.volumes import UNKNOWN, Patches
+from headwater.training.views.volumes import Patches
 
 FIRST_DRAW = 1_000_000
 """The first of the random numbers that place a patch; views use lower ones."""

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from headwater.core.errors import UserError
+from headwater.data.volumes import UNKNOWN
 from headwater.study.recipe import Views
 from headwater.training.views.draws import normal, uniform, uniforms
 from headwater.training.views.pictures import BLUR, SHAPES
@@ -25,9 +26,6 @@ WINDOW_DRAWS = 3
 
 COARSEST = 0.5
 """The smallest share of its voxels along each axis that a view of low resolution keeps (nnU-Net, supplement 4)."""
-
-UNKNOWN = 255
-"""What stands in all voxels of a label map that is not known."""
 
 AXES = "xyz"
 """The axes of a volume in canonical orientation, which grow to the right, to the front and to the head."""
