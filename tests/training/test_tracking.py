@@ -201,6 +201,14 @@ def test_an_offline_run_of_wandb_tells_the_curves_and_nothing_of_the_machine(tmp
     assert not [name for name in os.environ if name.startswith("WANDB_") and name.endswith("_DIR")]
 
 
+def test_each_run_of_a_process_writes_to_its_own_folder(tmp_path, home):
+    pytest.importorskip("wandb", reason="wandb is an extra")
+    for name in ("one", "other"):
+        with tracker(tmp_path / name, wandb="offline") as one:
+            one.log(10, {"training/loss": 0.5})
+        assert of_wandb(tmp_path / name)
+
+
 PATIENCE = 60.0
 """Seconds in which a file of W&B must have its end."""
 

@@ -88,6 +88,8 @@ def open(folder: Path, *, training: Tracked, tracking: Tracking) -> Dashboard:
         silent=True,
     )
     run = wandb.init(
+        # said here too: W&B reads the environment once in a process, and a former run may have been elsewhere
+        dir=os.environ["WANDB_DIR"],
         project=tracking.project,
         entity=tracking.entity,
         group=training.group,
