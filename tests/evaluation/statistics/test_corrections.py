@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import norm
+from statsmodels.stats.multitest import multipletests
 
 from headwater.evaluation.statistics.corrections import benjamini_hochberg, holm, max_t, whole_replicates
 
@@ -12,6 +13,12 @@ RESAMPLES = 20_000
 
 def drawn(tests, *, seed=0, resamples=RESAMPLES):
     return np.random.default_rng(seed).normal(size=(resamples, tests))
+
+
+@given(arrays(float, st.integers(1, 9), elements=st.sampled_from([0.0, 1.0]) | st.floats(0, 1)))
+def test_holm_and_benjamini_hochberg_are_those_of_statsmodels(p):
+    assert np.array_equal(holm(p), multipletests(p, method="holm")[1])
+    assert np.array_equal(benjamini_hochberg(p), multipletests(p, method="fdr_bh")[1])
 
 
 def test_max_t_of_independent_tests_is_as_strict_as_sidak_step_by_step():

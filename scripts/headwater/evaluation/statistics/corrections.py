@@ -1,18 +1,20 @@
 """Corrections: p-values adjusted for multiple testing."""
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy.stats import norm
-from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.multitest import fdrcorrection
 
 
 def holm(p: np.ndarray) -> np.ndarray:
     """Holm's adjusted p, which controls the family-wise error rate (Holm 1979)."""
-    return _adjusted(p, method="holm")
+    return _adjusted(p, correct=_holm)
 
 
 def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
     """Benjamini and Hochberg's adjusted p, which controls the false discovery rate (1995)."""
-    return _adjusted(p, method="fdr_bh")
+    return _adjusted(p, correct=lambda tested: fdrcorrection(tested)[1])
 
 
 def max_t(p: np.ndarray, replicates: np.ndarray) -> np.ndarray:
@@ -61,11 +63,19 @@ def _stepped_down(statistic: np.ndarray, null: np.ndarray) -> np.ndarray:
     return adjusted
 
 
-def _adjusted(p: np.ndarray, *, method: str) -> np.ndarray:
+def _holm(p: np.ndarray) -> np.ndarray:
+    """Holm's adjusted p of tests; statsmodels' own collects all garbage first, which takes half a second each time."""
+    order = np.argsort(p)
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)).clip(max=1)
+    return adjusted
+
+
+def _adjusted(p: np.ndarray, *, correct: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """Adjusted p in the order of `p`; a NaN is not a test: it stays NaN and does not count in the family."""
     p = np.asarray(p, dtype=float)
     adjusted = np.full(p.shape, np.nan)
     tested = ~np.isnan(p)
     if tested.any():
-        adjusted[tested] = multipletests(p[tested], method=method)[1]
+        adjusted[tested] = correct(p[tested])
     return adjusted
