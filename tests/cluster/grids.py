@@ -36,11 +36,14 @@ def config(*, steps: int = 150, pretraining: int = 40, **compute: object) -> dic
     return small
 
 
-def witnessed(folder: Path, *, pause: float = 0.0) -> dict[str, str]:
+def witnessed(
+    folder: Path, *, pause: float = 0.0, given: dict[str, str] | None = None, checkout: Path = ROOT
+) -> dict[str, str]:
     """The environment in which the trainings of a folder note their steps, and wait so many seconds after each."""
-    paths = [str(Path(__file__).parent / "witness"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    given = environment() if given is None else given
+    paths = [str(checkout / "tests" / "cluster" / "witness"), *filter(None, [given.get("PYTHONPATH")])]
     told = {"PYTHONPATH": os.pathsep.join(paths), "WITNESS": str(folder / "witness.csv"), "PAUSE": str(pause)}
-    return environment() | told
+    return given | told
 
 
 def rule_of(comment: str) -> str:

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from string import Template
-from typing import IO
+from typing import IO, TypeVar
 
 TEMPLATES = Path(__file__).parent / "configuration"
 ROOT = Path(tempfile.gettempdir()) / "headwater-slurm"
@@ -44,6 +44,8 @@ USER = "headwater-tests"
 HOSTS = Path("/etc/hosts")
 MARK = "headwater-test-cluster"
 """What is written outside ROOT bears this word, and is taken away by it."""
+T = TypeVar("T")
+"""What a wait brings."""
 
 
 def install() -> None:
@@ -428,13 +430,15 @@ def _cancel_all() -> None:
     until(lambda: not output("squeue", "-h"), "the end of all jobs")
 
 
-def until(reached: Callable[[], object], what: str, *, seconds: float = 30) -> None:
-    """Wait for a moment; TimeoutError if it does not come."""
+def until(reached: Callable[[], T], what: str, *, seconds: float = 30) -> T:
+    """Wait for a moment, and return what it has brought; TimeoutError if it does not come."""
     deadline = time.monotonic() + seconds
-    while not reached():
+    while not (brought := reached()):
         if time.monotonic() > deadline:
             raise TimeoutError(f"waited in vain for {what}; its log is in {ROOT / 'log'}")
-        time.sleep(0.1)
+        # to ask SLURM costs it and us more than the wait
+        time.sleep(0.5)
+    return brought
 
 
 def _succeeds(*command: str) -> bool:
