@@ -306,8 +306,9 @@ def test_a_pretraining_goes_on_from_each_of_them(tmp_path, monkeypatch, name):
     adopted(tmp_path, published, published.tensors())
     more = {"name": "more", "backbone": published.backbone, "start": "published", "corpus": "made"}
     still = {"steps": 1, "batch": 8, "lr": 1e-30, "weight_decay": 0}
+    method = {"name": "dino", "output_dimension": 64, "hidden_dimension": 32, "bottleneck_dimension": 16}
     pretrain(
-        source=Source(**more, method="dino", training=still),
+        source=Source(**more, method=method, training=still),
         size=published.size,
         cases=made.cases,
         images=made.images,
