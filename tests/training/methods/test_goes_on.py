@@ -30,7 +30,7 @@ def saved_step(folder):
 @pytest.mark.parametrize("method", METHODS)
 def test_killed_at_random_steps_it_ends_in_the_same_bytes(tmp_path, method, kills):
     chance = np.random.default_rng(zlib.crc32(method.encode()))
-    wanted = source(method, steps=STEPS, warmup_steps=3, save_minutes=0)
+    wanted = source(method, steps=STEPS, batch=8, warmup_steps=3, save_minutes=0)
     size = SIDE.get(method, 32)
     made = {name: str(path) for name, path in asdict(prepared_made.archive(tmp_path / "made", size=size)).items()}
     folders = [tmp_path / str(number) for number in range(kills)]
