@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 from headwater.core.command_line import door
 from headwater.core.errors import UserError
 from headwater.core.files import write_text
-from headwater.core.records import Choice, Record
+from headwater.core.records import Choice, Record, explained
 from headwater.study import config, source_matrix
 from headwater.study.archive import Archive, Dataset, Twin
 from headwater.study.comparison import Comparing
@@ -142,15 +142,16 @@ def keys() -> Iterator[str]:
         yield "| key | holds | default | meaning |"
         yield "|---|---|---|---|"
         # an entry's name is its key, not a key of its own
+        meanings = explained(record)
         for key in [key for key in record.model_fields if key not in config.UNWRITTEN]:
             field = record.model_fields[key]
             default = FILLED_IN.get((place, key)) or _default(field)
-            yield f"| `{key}` | {_kind(field)} | {default} | {_meaning(field)} |"
+            yield f"| `{key}` | {_kind(field)} | {default} | {_in_a_cell(meanings.get(key, ''))} |"
     yield ""
 
 
-def _meaning(field: FieldInfo) -> str:
-    return " ".join((field.description or "").split()).replace("|", "\\|")
+def _in_a_cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def _default(field: FieldInfo) -> str:

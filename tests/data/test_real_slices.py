@@ -51,7 +51,7 @@ def made(tmp_path_factory):
             series, number = re.fullmatch(r"(.+)\.mhd_(\d+)\.png", name).groups()
             table.writerow([f"slices/{name}", series, series, number])
     config = small_config()
-    config["archives"]["luna16"] = {"kind": "own_folder", "folder": "luna16", "size": 64}
+    config["archives"]["luna16"] = {"kind": "own_folder", "folder": "luna16", "size": 32}
     config["reductions"] = {"hash20": {"name": "hash", "distance": 20}}
     training = {"epochs": 2, "batch": 16, "lr": 1e-3}
     learned = {"method": {"name": "swav", "prototypes": 12, "small_views": 2}, "corpus": "luna16", "training": training}

@@ -120,6 +120,8 @@ def test_the_study_ends_in_its_tables_of_reductions_on_twins(tmp_path: Path):
     study["source_grids"]["epochs"]["reductions"] = ["everything", "hash3", "hash6", "as_many", "embedding_tenth"]
     study["recipes"]["finetune"]["training"] |= {"steps": 12}
     study["comparison"]["resamples"] = 1000
+    study["archives"]["fdg_petct"]["twin"]["cases"] = 200
+    study["source_grids"]["epochs"]["trainings"]["epochs"]["epochs"] = 2
     snakemake(tmp_path, config=study, timeout=1200)
     report = tmp_path / "results" / "less_is_more_twins" / "report"
     costs = pd.read_csv(report / "reductions.csv").set_index("source")

@@ -1,7 +1,10 @@
 """Records: frozen settings of a job that can be passed on a command line and are hashed by content."""
 
+import ast
 import hashlib
+import inspect
 import json
+from itertools import pairwise
 from pathlib import PurePath
 from typing import Any, Self
 
@@ -18,7 +21,7 @@ class Record(BaseModel):
     existing digest and repeats no finished job.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
     def as_json(self) -> str:
         """This record as one line of JSON, keys sorted, defaults left out."""
@@ -33,6 +36,21 @@ class Record(BaseModel):
     def digest(self) -> str:
         """Eight hex digits of SHA-256 over `as_json`."""
         return hashlib.sha256(self.as_json().encode()).hexdigest()[:8]
+
+
+def explained(record: type[Record]) -> dict[str, str]:
+    """What the docstring below each field of a record says, by field.
+
+    pydantic can read them where a record is defined, but that costs every process half a second.
+    """
+    said = {}
+    for form in reversed(record.__mro__):
+        if issubclass(form, Record):
+            [definition] = ast.parse(inspect.getsource(form)).body
+            for field, text in pairwise(definition.body):
+                if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
+                    said[field.target.id] = inspect.cleandoc(text.value.value)
+    return said
 
 
 def without_places(content: Any) -> Any:

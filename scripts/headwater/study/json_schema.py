@@ -1,7 +1,9 @@
 """The JSON schema of a config file as people write it, for editors and the workflow catalogue."""
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, get_args
 
+from headwater.core.records import Record, explained
 from headwater.study.config import UNWRITTEN, Config
 from headwater.study.ct_windows import SLICE, WINDOWS
 from headwater.study.intensity import ZSCORE
@@ -9,10 +11,25 @@ from headwater.study.intensity import ZSCORE
 PAIR = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
 
 
+def _records(record: type[Record]) -> Iterator[type[Record]]:
+    """A record, and all that its fields hold."""
+    yield record
+    kinds = [field.annotation for field in record.model_fields.values()]
+    while kinds:
+        kind = kinds.pop()
+        kinds += get_args(kind)
+        if isinstance(kind, type) and issubclass(kind, Record):
+            yield from _records(kind)
+
+
 def schema() -> dict[str, Any]:
     """The JSON schema of a config file as people write it, for editors and the workflow catalogue."""
     content = Config.model_json_schema()
     forms = content["$defs"]
+    for record in _records(Config):
+        properties = forms.get(record.__name__, content)["properties"]
+        for key, text in explained(record).items():
+            properties[key] = dict(sorted({**properties[key], "description": text}.items()))
     methods = forms["SourceGrid"]["properties"]["methods"]
     names = {"type": "array", "items": {"type": "string"}}
     forms["SourceGrid"]["properties"]["methods"] = {
