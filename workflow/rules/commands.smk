@@ -1,4 +1,32 @@
-# Parts of commands that differ between jobs: records quoted for the shell, and arguments that only some jobs have.
+# Commands: how they begin, records quoted for the shell, and arguments that only some jobs have.
+
+
+def door(verb):
+    """The beginning of a verb's command. Not a param, because a moved checkout would then repeat all jobs."""
+    return f"python {quote(SCRIPTS)}/{verb}.py "
+
+
+def training_door(verb, lease=""):
+    """The same for a verb that trains. The launch is a resource, not a param, because it changes no result."""
+    launch = f"python {quote(SCRIPTS)}/launch.py {{resources.launch}} {lease}"
+    return f"{launch} -- {quote(SCRIPTS)}/{verb}.py --device {CONFIG.compute.device} "
+
+
+def tracked():
+    """The tracking option of a training's command. Not a param, so that a change of it repeats no training."""
+    record = quote(CONFIG.tracking.as_json())
+    return f"--tracking {record} ".replace("{", "{{").replace("}", "}}")
+
+
+def dropped():
+    """The option for cases that the ledger drops from training. Not a param, so that other studies keep theirs."""
+    return "--dropped {input.dropped} " if GRID.leaks.resolve else ""
+
+
+@looked_at_once
+def encoder_given(wildcards, input):
+    """The argument for the initial weights."""
+    return f"--encoder {quote(input.encoder[0])}" if input.encoder else ""
 
 
 def reduced_with(wildcards, input):

@@ -108,40 +108,12 @@ def log_of(rule, suffix="log"):
     return logs if GRAPH.rules[rule].seeds else logs[0]
 
 
-def door(verb):
-    """The beginning of a verb's command. Not a param, because a moved checkout would then repeat all jobs."""
-    return f"python {quote(SCRIPTS)}/{verb}.py "
-
-
-def training_door(verb, lease=""):
-    """The same for a verb that trains. The launch is a resource, not a param, because it changes no result."""
-    launch = f"python {quote(SCRIPTS)}/launch.py {{resources.launch}} {lease}"
-    return f"{launch} -- {quote(SCRIPTS)}/{verb}.py --device {CONFIG.compute.device} "
-
-
-def tracked():
-    """The tracking option of a training's command. Not a param, so that a change of it repeats no training."""
-    record = quote(CONFIG.tracking.as_json())
-    return f"--tracking {record} ".replace("{", "{{").replace("}", "}}")
-
-
-def dropped():
-    """The option for cases that the ledger drops from training. Not a param, so that other studies keep theirs."""
-    return "--dropped {input.dropped} " if GRID.leaks.resolve else ""
-
-
 def each(asked_by_name, key, *, wildcard):
     """A resource of trainings: a constant if all request the same, which is planned faster, else a function."""
     values = {name: asked[key] for name, asked in asked_by_name.items()}
     if len(set(values.values())) == 1:
         return next(iter(values.values()))
     return lambda wildcards: values[getattr(wildcards, wildcard)]
-
-
-@looked_at_once
-def encoder_given(wildcards, input):
-    """The argument for the initial weights."""
-    return f"--encoder {quote(input.encoder[0])}" if input.encoder else ""
 
 
 def prepared_by(rule):
