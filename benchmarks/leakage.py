@@ -57,15 +57,16 @@ def hippocampi(root: Path) -> Images:
 
 
 def body_slices(root: Path) -> Images:
-    """Up to 25 slices of each CT of TotalSegmentator."""
+    """About 28 slices of each of three CT of TotalSegmentator, of which two are parts of one scan."""
     found = []
-    files = ["aorta_case/ct_cropped", "pulmonary_case/ct_cropped", "example_ct"]
-    for file in [root / "ct_totalsegmentator" / f"{name}.nii.gz" for name in files]:
+    patients = {"aorta_case/ct_cropped": "first", "pulmonary_case/ct_cropped": "first", "example_ct": "second"}
+    for name, patient in patients.items():
+        file = root / "ct_totalsegmentator" / f"{name}.nii.gz"
         if not file.is_file():
             return []
         volume = np.maximum(np.asarray(nibabel.load(file).dataobj, np.float32), -1024)
         planes = [volume[:, :, at].T[::-1] for at in range(0, volume.shape[2], max(1, volume.shape[2] // 25))]
-        found += [(str(file), as_shades(plane.astype(np.int16))) for plane in planes if np.ptp(plane) > 0]
+        found += [(patient, as_shades(plane.astype(np.int16))) for plane in planes if np.ptp(plane) > 0]
     return found
 
 
@@ -238,12 +239,17 @@ def words_of(images: list[np.ndarray]) -> np.ndarray:
     return perceptual_hash.of_ledger(np.array([perceptual_hash.every(np.ascontiguousarray(image)) for image in images]))
 
 
-def found(originals: np.ndarray, edited: np.ndarray) -> np.ndarray:
+def found(originals: np.ndarray, edited: np.ndarray, *, least: float = copies.SAME) -> np.ndarray:
     """Which of the edited images count as near-identical to their originals, bool (images,)."""
     hashes = np.bitwise_count(originals[:, :LEDGER] ^ edited[:, :LEDGER]).sum(axis=1) <= DISTANCE
-    pairs = copies.between(np.concatenate([originals, edited])[:, LEDGER:]).pairs
+    pairs = copies.between(np.concatenate([originals, edited])[:, LEDGER:], least=least).pairs
     own = pairs[pairs[:, 1] - pairs[:, 0] == len(originals), 0]
     return hashes | np.isin(np.arange(len(originals)), own)
+
+
+def spread(count: int, most: int) -> np.ndarray:
+    """At most so many positions from the first to the last of so many, int64: one patient's are side by side."""
+    return np.linspace(0, count - 1, min(count, most)).astype(np.int64)
 
 
 def false_alarms(images: Images) -> tuple[int, int]:
@@ -253,19 +259,91 @@ def false_alarms(images: Images) -> tuple[int, int]:
     # images with one hash are one row in the ledger
     rows = np.unique(words[:, :LEDGER], axis=0, return_index=True)[1]
     pairs = rows[copies.near(words[rows], distance=DISTANCE).pairs]
-    apart = patient[:, None] != patient
-    return int((patient[pairs[:, 0]] != patient[pairs[:, 1]]).sum()), int(apart.sum()) // 2
+    return int((patient[pairs[:, 0]] != patient[pairs[:, 1]]).sum()), _pairs_apart(patient)
 
 
-def detection(samples: dict[str, Images], *, images: int) -> pd.DataFrame:
-    """Per edit and sample, how many of so many images are found."""
+def _pairs_apart(patient: np.ndarray) -> int:
+    """How many pairs of images are of two patients."""
+    return int((patient[:, None] != patient).sum()) // 2
+
+
+def detection(samples: dict[str, Images], *, images: int, least: float = copies.SAME) -> pd.DataFrame:
+    """Per edit and sample, how many of so many images are found, with a limit of agreement."""
     table = pd.DataFrame(index=list(EDITS))
     for name, sample in samples.items():
-        chosen = [image for _, image in sample[:: max(1, len(sample) // images)]][:images]
+        chosen = [sample[at][1] for at in spread(len(sample), images)]
         originals = words_of(chosen)
-        counts = [found(originals, words_of([edit(image) for image in chosen])).sum() for edit in EDITS.values()]
-        table[name] = [f"{count} of {len(chosen)}" for count in counts]
+        edited = (words_of([edit(image) for image in chosen]) for edit in EDITS.values())
+        table[name] = [f"{found(originals, words, least=least).sum()} of {len(chosen)}" for words in edited]
     return table
+
+
+# the limit of agreement, chosen on some patients and judged on others
+
+
+ASKED = (
+    *("mirrored", "inverted", "inverted and mirrored", "padded by a quarter, black", "cropped by 4 %"),
+    *("rotated by 2 degrees", "CLAHE, clip limit 2", "gamma 0.6", "gamma 1.6"),
+)
+"""The edits by which a limit is chosen."""
+
+LIMITS = tuple(limit / 100 for limit in range(55, 100, 5))
+"""Limits of agreement from which one is chosen."""
+
+FOUND = 0.98
+"""Share of edited copies that a limit must find where it is chosen."""
+
+
+def halves(images: Images) -> tuple[Images, Images]:
+    """The images of every second patient, and those of the others."""
+    second = set(sorted({patient for patient, _ in images})[1::2])
+    return tuple([image for image in images if (image[0] in second) == here] for here in (False, True))
+
+
+def judged(images: Images, *, edited: int) -> pd.DataFrame:
+    """By limit: edited copies found, of how many, and pairs of two patients that count as copies, of how many."""
+    some = spread(len(images), edited)
+    every = [*images, *((images[at][0], EDITS[edit](images[at][1])) for edit in ASKED for at in some)]
+    patient = np.unique([name for name, _ in every], return_inverse=True)[1]
+    original = np.concatenate([np.arange(len(images)), np.tile(some, len(ASKED))])
+    words = words_of([image for _, image in every])[:, LEDGER:]
+    rows, pairs = [], _pairs_apart(patient)
+    for limit in LIMITS:
+        one, other = copies.between(words, least=limit).pairs.T
+        own = (one < len(images)) & (other >= len(images)) & (original[one] == original[other])
+        alarms = (patient[one] != patient[other]).sum()
+        counts = {"found": own.sum(), "of": len(every) - len(images), "alarms": alarms, "pairs": pairs}
+        rows.append({"limit": limit, **counts})
+    return pd.DataFrame(rows).set_index("limit")
+
+
+def held_out(samples: dict[str, Images], *, images: int) -> str:
+    """How limits that one half of the patients chose do on the other half, and the ledger's own beside, in words."""
+    parts = [dict(zip(samples, part, strict=True)) for part in zip(*map(halves, samples.values()), strict=True)]
+    judgements = [{name: judged(sample, edited=images) for name, sample in part.items()} for part in parts]
+    return "\n".join(
+        _on_others(parts[here], judgements[here], chosen_on=sum(judgements[1 - here].values()), images=images)
+        for here in (0, 1)
+    )
+
+
+def _on_others(
+    part: dict[str, Images], judgements: dict[str, pd.DataFrame], *, chosen_on: pd.DataFrame, images: int
+) -> str:
+    """How the limit that `chosen_on` allows does on the samples of the other half, in words."""
+    good = chosen_on.index[(chosen_on["alarms"] == 0) & (chosen_on["found"] >= FOUND * chosen_on["of"])]
+    if good.empty:
+        return f"no limit finds enough copies on half of the patients without a false alarm\n{chosen_on.to_string()}"
+    # the middle one is farthest from what must be found and from what must not
+    limit = good[(len(good) - 1) // 2]
+    allowed = f"half of the patients allow {', '.join(f'{one:g}' for one in good)}; on the other half at {limit:g}:"
+    lines = [allowed, detection(part, images=images, least=limit).to_string()]
+    for name, judgement in judgements.items():
+        for tried in sorted({limit, copies.SAME}):
+            row = judgement.loc[tried]
+            alarms = f"{row['alarms']} false alarms in {row['pairs']} pairs"
+            lines.append(f"{name}, {tried:g}: {row['found']} of {row['of']} found, {alarms}")
+    return "\n".join(lines)
 
 
 def drawn(sample: np.ndarray, count: int, *, seed: int = 0) -> np.ndarray:
@@ -311,6 +389,7 @@ def main() -> None:
         for name, sample in samples.items():
             alarms, pairs = false_alarms(sample)
             print(f"{name}: {alarms} false alarms in {pairs} pairs of different patients", flush=True)
+        print(held_out(samples, images=given.images // 2), flush=True)
     first = words_of([image for _, image in next(iter(samples.values()))])
     # compiled before anything is timed
     copies.near(first[:2], distance=DISTANCE)

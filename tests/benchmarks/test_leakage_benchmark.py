@@ -36,6 +36,31 @@ def test_an_image_and_its_copy_under_another_patient_are_an_alarm(leakage):
     assert leakage.false_alarms([*pictures, copy]) == (1, 6)
 
 
+def test_a_limit_is_chosen_on_half_of_the_patients_and_held_against_the_others(leakage, monkeypatch):
+    monkeypatch.setattr(leakage, "EDITS", {edit: leakage.EDITS[edit] for edit in ("mirrored", "gamma 1.6")})
+    monkeypatch.setattr(leakage, "ASKED", ("mirrored", "gamma 1.6"))
+    monkeypatch.setattr(leakage, "LIMITS", (0.7, 0.8, 0.9))
+    said = leakage.held_out({"synthetic": leakage.made(8)}, images=2)
+    assert said.count("half of the patients allow 0.7") == 2
+    # two edits of two of four images, eight pictures of which two patients have three each
+    assert said.count("synthetic, 0.8: 4 of 4 found, 0 false alarms in 22 pairs") == 2
+
+
+def test_where_a_patient_has_two_numbers_no_limit_is_without_a_false_alarm(leakage, monkeypatch):
+    monkeypatch.setattr(leakage, "ASKED", ("mirrored",))
+    pictures = leakage.made(3)
+    doubled = [*pictures, ("another number", pictures[0][1][::-1])]
+    judged = leakage.judged(doubled, edited=1)
+    assert (judged["found"] == 1).all() and (judged["alarms"] == 2).all()
+    assert leakage._on_others({}, {}, chosen_on=judged, images=1).startswith("no limit finds enough copies")
+
+
+def test_halves_share_no_patient(leakage):
+    images = [(patient, np.full((2, 2), shade, np.uint8)) for shade, patient in enumerate("cabbacd")]
+    first, second = leakage.halves(images)
+    assert "".join(name for name, _ in first) == "caac" and "".join(name for name, _ in second) == "bbd"
+
+
 def test_crops_and_clahe_do_what_they_say(leakage):
     image = leakage.made(1)[0][1]
     assert leakage.cropped(image, 0.1).shape == (144, 144)

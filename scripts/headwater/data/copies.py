@@ -78,8 +78,8 @@ def in_words(edits: int) -> str:
     return ", ".join(word for bit, word in enumerate(WORDS) if edits >> bit & 1)
 
 
-def between(drawn: np.ndarray) -> Copies:
-    """All copies among images, by their sketches uint64 (images, sketches.WORDS)."""
+def between(drawn: np.ndarray, *, least: float = SAME) -> Copies:
+    """All copies among images, by their sketches uint64 (images, sketches.WORDS); they agree by `least` or more."""
     views = drawn.reshape(len(drawn), sketches.VIEWS, sketches.LENGTH // 16)
     shown = (views != sketches.BLANK).any(axis=2)
     # without borders both sketches are the same
@@ -94,7 +94,7 @@ def between(drawn: np.ndarray) -> Copies:
         low, high = (np.sort(image[found[:, :2]], axis=1)).T
         found = found[np.lexsort((*found.T[::-1], high, low))]
         parts = [found[begin : begin + PIECE] for begin in range(0, len(found), PIECE)]
-        same = [np.zeros(0, bool), *threads.map(lambda part: _same(words, image, part), parts)]
+        same = [np.zeros(0, bool), *threads.map(lambda part: _same(words, image, part, least), parts)]
     return _pairs(image, found[np.concatenate(same)])
 
 
@@ -150,9 +150,9 @@ def _levels(numbers: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(numbers * FINER), -127, 127).astype(np.int8)
 
 
-def _same(words: np.ndarray, image: np.ndarray, found: np.ndarray) -> np.ndarray:
+def _same(words: np.ndarray, image: np.ndarray, found: np.ndarray, least: float) -> np.ndarray:
     """Which candidates are copies; of a pair only the first is marked."""
-    return _agreements(words, found, image, SAME, *_TABLES) >= SAME
+    return _agreements(words, found, image, least, *_TABLES) >= least
 
 
 def _narrowed(share: float, before: float) -> np.ndarray:
