@@ -4,8 +4,9 @@
 
 Real images are edited and searched for among the unedited ones; synthetic pictures take the place of samples that are
 not there. False alarms are pairs of images of different patients that count as near-identical. For the times, hashes
-and sketches are drawn with the mean and covariance of the sample's; `--sizes 100000 1000000` measures large archives.
-Times are those of the machine as it is; what the processors worked stands beside them.
+and sketches are drawn with the mean and covariance of the sample's; `--images 0 --sizes 100000 1000000` measures large
+archives alone. Times are those of the machine as it is; what the processors worked stands beside them. Memory is the
+peak of the program so far, drawing included: sizes should ascend. Every call begins anew.
 """
 
 import argparse

@@ -155,15 +155,20 @@ def test_the_search_finds_what_comparing_all_pairs_finds(seed: int, count: int):
     rows = center + draw.uniform(0, 1.5, (count, 1)) * draw.normal(size=(count, sketches.LENGTH))
     words = np.array([sketches.packed(row) for row in rows])
     full = sketches.unpacked(words)
-    found = candidates.search(full[:, candidates.NUMBERS.ravel()], *candidates.index(words))
+    low, image = full[:, candidates.NUMBERS.ravel()], np.arange(count) // 2
+    index = candidates.index(words, image)
+    found = candidates.search(low, image, index, most=candidates.MOST)
     expected = [
         (one, other, way)
         for one in range(count)
         for other in range(count)
         for way in range(candidates.WAYS)
-        if candidate(full[one, candidates.NUMBERS.ravel()], full[other, candidates.NUMBERS.ravel()], way=way)
+        if image[one] != image[other] and candidate(low[one], low[other], way=way)
     ]
-    assert sorted(map(tuple, found.tolist())) == expected
+    assert list(map(tuple, found.tolist())) == expected
+    # what is found lies in one band at least
+    assert candidates.search(low, image, index, most=-1) is None
+    assert found.size == 0 or candidates.search(low, image, index, most=0) is None
 
 
 def candidate(query: np.ndarray, other: np.ndarray, *, way: int) -> bool:
@@ -201,6 +206,21 @@ def test_candidates_resemble_each_other_as_the_edited_and_cropped_sketch_does(ed
         assert copies._resembling(words, found, least, *tables).tolist() == [kept]
 
 
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 99))
+def test_crops_of_many_sketches_are_those_of_each(seed: int):
+    full = np.random.default_rng(seed).choice(np.arange(-15, 16, 2, dtype=np.int8), (3, sketches.LENGTH))
+    full[:, 0] = 0
+    square = np.zeros((3, sketches.LENGTH))
+    square[:, sketches.ORDER] = full
+    square = square.reshape(3, sketches.SIDE, sketches.SIDE)
+    row, column = np.divmod(sketches.ORDER[candidates.NUMBERS.ravel()], sketches.SIDE)
+    for rows, _, crop, queries in list(copies._queries(full, np.arange(3)))[2:]:
+        cropped = (copies.NARROWED[0][crop] @ square @ copies.NARROWED[1][crop].T)[:, row, column]
+        assert np.array_equal(rows, np.arange(3))
+        assert np.array_equal(queries, np.clip(np.rint(cropped * copies.FINER), -127, 127))
+
+
 def test_the_result_depends_neither_on_the_order_of_images_nor_on_threads(monkeypatch):
     images = [picture(seed) for seed in range(6)] + [picture(2)[:, ::-1], 255 - picture(4)]
     words = drawn(*images)
@@ -209,6 +229,7 @@ def test_the_result_depends_neither_on_the_order_of_images_nor_on_threads(monkey
     assert {tuple(sorted((7 - a, 7 - b))) for a, b in turned.pairs.tolist()} == {(2, 6), (4, 7)}
     monkeypatch.setattr(copies, "PIECE", 3)
     monkeypatch.setattr(copies, "THREADS", 1)
+    monkeypatch.setattr(candidates, "MOST", 0)
     small = copies.between(words)
     assert np.array_equal(small.pairs, [[2, 6], [4, 7]]) and small.edits.tolist() == [MIRRORED, INVERTED]
 

@@ -20,7 +20,7 @@ from headwater.data.perceptual_hash import LEDGER
 THREADS = min(4, len(os.sched_getaffinity(0)))
 """Threads of the search, on the processors of the job; the result does not depend on their number."""
 
-PIECE = 4096
+PIECE = 2048
 """Sketches, and candidates, that a thread treats at a time."""
 
 MIRRORED, UPSIDE_DOWN, TURNED, INVERTED = 1, 2, 4, 8
@@ -65,7 +65,7 @@ def near(words: np.ndarray, *, distance: int) -> Copies:
     Words are those of `perceptual_hash.of_ledger`.
     """
     by_hash, _ = neighbours(np.ascontiguousarray(words[:, :LEDGER]), distance=distance)
-    by_sketch = between(np.ascontiguousarray(words[:, LEDGER:]))
+    by_sketch = between(words[:, LEDGER:])
     pairs = np.concatenate([by_hash, by_sketch.pairs])
     edits = np.concatenate([np.zeros(len(by_hash), np.int8), by_sketch.edits])
     # of a pair that both ways find, the first is kept: its hash says that it was neither flipped nor inverted
@@ -86,7 +86,7 @@ def between(drawn: np.ndarray, *, least: float = SAME) -> Copies:
     shown[:, 0] &= (views[:, 0] != views[:, 1]).any(axis=1)
     image, view = np.nonzero(shown)
     words = views[image, view]
-    index = candidates.index(words)
+    index = candidates.index(words, image)
     pieces = [slice(begin, begin + PIECE) for begin in range(0, len(words), PIECE)]
     with ThreadPoolExecutor(THREADS) as threads:
         searched = threads.map(lambda piece: _candidates(words, image, view > 0, index, piece), pieces)
@@ -120,13 +120,18 @@ def _candidates(
 ) -> np.ndarray:
     """(sketch, sketch, edits, crop) of the candidates of some sketches, int64 (candidates, 4)."""
     full, inner = sketches.unpacked(words[piece]), np.flatnonzero(inside[piece])
-    found = []
-    for rows, turned, crop, queries in _queries(full, inner):
-        query, sketch, way = candidates.search(queries, *index).T
-        other = image[rows[query] + piece.start] != image[sketch]
-        edits = turned | way & (MIRRORED | UPSIDE_DOWN) | INVERTED * (way // candidates.OPPOSITE)
-        found.append(np.stack([rows[query] + piece.start, sketch, edits, np.full(len(way), crop)], axis=1)[other])
-    every = np.concatenate(found)
+    asked = list(_queries(full, inner))
+    rows = np.concatenate([rows + piece.start for rows, *_ in asked])
+    turned, crop = (np.repeat([one[at] for one in asked], [len(one[0]) for one in asked]) for at in (1, 2))
+    most = candidates.MOST if len(full) > 1 else candidates.BANDS * len(rows) * len(words)
+    found = candidates.search(np.concatenate([one[3] for one in asked]), image[rows], index, most=most)
+    if found is None:
+        middle = piece.start + len(full) // 2
+        halves = slice(piece.start, middle), slice(middle, piece.start + len(full))
+        return np.concatenate([_candidates(words, image, inside, index, half) for half in halves])
+    query, sketch, way = found.T
+    edits = turned[query] | way & (MIRRORED | UPSIDE_DOWN) | INVERTED * (way // candidates.OPPOSITE)
+    every = np.stack([rows[query], sketch, edits, crop[query]], axis=1)
     # in this order each crop of a sketch is computed once
     every = every[np.lexsort((every[:, 2], every[:, 3], every[:, 0]))]
     return every[_resembling(words, every, WHOLLY, PLACES, SIGNS, sketches.ORDER, *NARROWED)]
@@ -136,18 +141,14 @@ def _queries(full: np.ndarray, inner: np.ndarray) -> Iterator[tuple[np.ndarray, 
     """(rows, TURNED or 0, number of the crop, low frequencies int8 (rows, numbers)): the sketches of edited images."""
     yield np.arange(len(full)), 0, 0, np.ascontiguousarray(full[:, _LOW])
     yield inner, TURNED, 0, full[inner][:, PLACES[TURNED][_LOW]]
-    square = np.zeros((len(inner), sketches.LENGTH))
-    square[:, sketches.ORDER] = full[inner]
-    square = square.reshape(-1, sketches.SIDE, sketches.SIDE)
-    down, right = (maps[:, : max(_LOW_ROW.max(), _LOW_COLUMN.max()) + 1] for maps in NARROWED)
+    # rows first, so that each step is one product of two matrices for all sketches together
+    square = np.zeros((sketches.SIDE, len(inner), sketches.SIDE))
+    square[sketches.ORDER // sketches.SIDE, :, sketches.ORDER % sketches.SIDE] = full[inner].T
+    down, right = (maps[:, :_LOWEST] for maps in NARROWED)
     for crop in range(1, len(CROPS)):
-        cropped = down[crop] @ (square @ right[crop].T)
-        yield inner, 0, crop, _levels(cropped[:, _LOW_ROW, _LOW_COLUMN])
-
-
-def _levels(numbers: np.ndarray) -> np.ndarray:
-    """Numbers of a cropped sketch as int8."""
-    return np.clip(np.rint(numbers * FINER), -127, 127).astype(np.int8)
+        narrow = square.reshape(-1, sketches.SIDE) @ right[crop].T
+        cropped = down[crop] @ narrow.reshape(sketches.SIDE, -1)
+        yield inner, 0, crop, _levels(cropped.reshape(_LOWEST, len(inner), _LOWEST), _LOW_ROW, _LOW_COLUMN)
 
 
 def _same(words: np.ndarray, image: np.ndarray, found: np.ndarray, least: float) -> np.ndarray:
@@ -190,6 +191,8 @@ _LOW = candidates.NUMBERS.ravel()
 _LOW_ROW, _LOW_COLUMN = np.divmod(sketches.ORDER[_LOW], sketches.SIDE)
 """Which numbers of a sketch candidates are found by, and their frequencies."""
 
+_LOWEST = max(_LOW_ROW.max(), _LOW_COLUMN.max()) + 1
+
 _STARTS = np.array(
     [[[1 - high, 0, high * (2 * above - 1)], [0, 1 - wide, wide * (2 * left - 1)]] for high, above, wide, left in CROPS]
 )
@@ -202,6 +205,17 @@ _TABLES = (
     alignment.waves(sketches.SIDE, alignment.GRID),
     alignment.waves(sketches.SIDE, alignment.POINTS),
 )
+
+
+@numba.njit(nogil=True, cache=True)
+def _levels(cropped, row, column):
+    """Some numbers of cropped sketches, (rows, sketches, columns), as int8 (sketches, numbers)."""
+    levels = np.empty((cropped.shape[1], len(row)), np.int8)
+    for sketch in range(len(levels)):
+        for place in range(len(row)):
+            number = np.rint(cropped[row[place], sketch, column[place]] * FINER)
+            levels[sketch, place] = np.int8(min(max(number, -127.0), 127.0))
+    return levels
 
 
 @numba.njit(nogil=True, cache=True)

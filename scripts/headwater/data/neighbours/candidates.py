@@ -41,6 +41,15 @@ ACROSS, DOWN, OPPOSITE = 1, 2, 4
 
 WAYS = 8
 
+BUCKETS = 2 ** (KEY - 1)
+"""Groups of sketches with the same or opposite signs in a band."""
+
+PARTS = 256
+"""Groups of buckets that are searched one after the other, each for all queries: it fits into a processor's cache."""
+
+MOST = 2**23
+"""Hits that are kept at a time, 64 MiB: of images that all resemble each other fewer are searched for at a time."""
+
 PIECE = 4096
 """Sketches that are unpacked at a time."""
 
@@ -68,146 +77,195 @@ TURNS = np.array(
 class Index(NamedTuple):
     """Sketches by the signs in each band."""
 
+    image: np.ndarray
+    """int64 (sketches,): what each shows."""
     low: np.ndarray
     """int8 (sketches, LOW): the frequencies by which candidates are found, class by class."""
-    lengths: np.ndarray
-    """float64 (sketches,): of these, as a vector."""
     order: np.ndarray
     """int32 (bands, sketches): the sketches sorted by their signs in a band."""
     signs: np.ndarray
-    """uint64 (bands, sketches, classes): their signs in that order; they are read one after the other."""
+    """uint64 (bands, classes, sketches): their signs in that order; they are read one after the other."""
     starts: np.ndarray
-    """int32 (bands, keys + 1): where in that order those with given signs begin."""
+    """int32 (bands, buckets + 1): where in that order those with given signs begin."""
 
 
-def index(words: np.ndarray) -> Index:
-    """The index of sketches by their words, uint64 (sketches, words), none of them blank."""
+def index(words: np.ndarray, image: np.ndarray) -> Index:
+    """The index of sketches by their words, uint64 (sketches, words), none of them blank, and the image of each."""
     low = np.empty((len(words), LOW), np.int8)
     for begin in range(0, len(words), PIECE):
         low[begin : begin + PIECE] = unpacked(words[begin : begin + PIECE])[:, NUMBERS.ravel()]
-    lengths = np.sqrt(np.einsum("ij,ij->i", low, low, dtype=np.float64))
-    bits = low.reshape(len(low), CLASSES, OF_CLASS) > 0
-    signs = np.packbits(bits, axis=2).view(">u8")[:, :, 0].astype(np.uint64)
-    order, starts = np.empty((BANDS, len(low)), np.int32), np.zeros((BANDS, 2 ** (KEY - 1) + 1), np.int32)
-    in_order = np.empty((BANDS, *signs.shape), np.uint64)
+    signs, order = _signs(low), np.empty((BANDS, len(low)), np.int32)
+    in_order = np.empty((BANDS, CLASSES, len(low)), np.uint64)
+    starts = np.zeros((BANDS, BUCKETS + 1), np.int32)
     for band in range(BANDS):
-        keys = bits[:, band // 2, band % 2 : 2 * KEY : 2] @ (1 << np.arange(KEY)[::-1])
-        keys = np.minimum(keys, 2**KEY - 1 - keys)
-        order[band] = np.argsort(keys, kind="stable")
-        in_order[band] = signs[order[band]]
-        starts[band, 1:] = np.cumsum(np.bincount(keys, minlength=2 ** (KEY - 1)))
-    return Index(low, lengths, order, in_order, starts)
+        buckets = _folded(_keys(low, band))
+        order[band] = np.argsort(buckets, kind="stable")
+        in_order[band] = signs[order[band]].T
+        starts[band, 1:] = np.cumsum(np.bincount(buckets, minlength=BUCKETS))
+    return Index(image, low, order, in_order, starts)
+
+
+def search(queries: np.ndarray, own: np.ndarray, among: Index, *, most: int) -> np.ndarray | None:
+    """(query, sketch, way) of all candidates that show another image than the query: int64 (candidates, 3), in order.
+
+    Queries are int8 (queries, LOW); `own` is the image of each. None if there are more than `most` hits to look at.
+    """
+    signs, hits = _signs(queries), [np.zeros(0, np.int64)]
+    for band in range(BANDS):
+        probes = _probes(_keys(queries, band), _flips(queries, band))
+        of_band = among.order[band], among.signs[band], among.starts[band]
+        hits.append(_hits(probes, signs, own, among.image, *of_band, most))
+        most -= len(hits[-1])
+        if most < 0:
+            return None
+    # most candidates share several bands
+    return _alike(np.unique(np.concatenate(hits)), queries, signs, among.low)
 
 
 @numba.njit(nogil=True, cache=True)
-def search(queries, low, lengths, order, signs, starts):
-    """(query, sketch, way) of all candidates, int64 (candidates, 3); queries int8 (queries, LOW), the rest an Index."""
-    found, count = np.empty((1024, 3), np.int64), 0
-    seen = np.full(len(low), -1, np.int32)
-    flips, own = np.zeros(2**UNSURE, np.int64), np.empty(CLASSES, np.uint64)
-    apart, products = np.empty(WAYS, np.int64), np.empty(CLASSES, np.int64)
-    for query in range(len(queries)):
-        row = queries[query]
+def _signs(low):
+    """The signs of each class as a word, uint64 (sketches, classes)."""
+    words = np.zeros((len(low), CLASSES), np.uint64)
+    for row in range(len(low)):
         for kind in range(CLASSES):
-            own[kind] = _signs(row, kind)
-        _multiply(row, row, products)
-        least = ALIKE * np.sqrt(np.float64(products.sum()))
-        for band in range(BANDS):
-            key = _key(row, band, flips)
-            for flip in flips:
-                bucket = key ^ flip
-                bucket = min(bucket, 2**KEY - 1 - bucket)
-                for position in range(starts[band, bucket], starts[band, bucket + 1]):
-                    if _fewest(own, signs[band, position], apart) > APART:
-                        continue
-                    sketch = order[band, position]
-                    if seen[sketch] == query:
-                        continue
-                    seen[sketch] = query
-                    _multiply(row, low[sketch], products)
-                    for way in range(WAYS):
-                        if apart[way] > APART or _turned(products, way) < least * lengths[sketch]:
-                            continue
-                        found = _with_room(found, count)
-                        found[count, 0], found[count, 1], found[count, 2] = query, sketch, way
-                        count += 1
+            word = np.uint64(0)
+            for place in range(OF_CLASS * kind, OF_CLASS * (kind + 1)):
+                word = word << np.uint64(1) | np.uint64(low[row, place] > 0)
+            words[row, kind] = word
+    return words
+
+
+@numba.njit(nogil=True, cache=True)
+def _keys(low, band):
+    """The signs of a band as a number, int64 (sketches,)."""
+    first, keys = _first(band), np.zeros(len(low), np.int64)
+    for row in range(len(low)):
+        for place in range(KEY):
+            keys[row] = 2 * keys[row] + (low[row, first + 2 * place] > 0)
+    return keys
+
+
+@numba.njit(nogil=True, cache=True)
+def _flips(low, band):
+    """What to turn in a key for each choice of its least sure signs, int64 (sketches, 2**UNSURE)."""
+    first, flips = _first(band), np.zeros((len(low), 2**UNSURE), np.int64)
+    sizes = np.empty(KEY, np.int32)
+    for row in range(len(low)):
+        for place in range(KEY):
+            sizes[place] = abs(np.int32(low[row, first + 2 * place])) * KEY + place
+        for unsure in range(UNSURE):
+            least = sizes.min() % KEY
+            sizes[least] = 1000 * KEY
+            for earlier in range(1 << unsure):
+                flips[row, earlier + (1 << unsure)] = flips[row, earlier] | 1 << (KEY - 1 - least)
+    return flips
+
+
+@numba.njit(nogil=True, cache=True)
+def _first(band):
+    """The first number of a band. A class has two bands, and each has every second of its numbers."""
+    return band // 2 * OF_CLASS + band % 2
+
+
+@numba.vectorize(nopython=True, cache=True)
+def _folded(key):
+    """The bucket of a band's signs as a number, which is also that of the opposite signs."""
+    return min(key, 2 * BUCKETS - 1 - key)
+
+
+@numba.njit(nogil=True, cache=True)
+def _probes(keys, flips):
+    """The buckets in which to look for each query, as BUCKETS * query + bucket: int64 (probes,), part by part."""
+    ends, size = np.zeros(PARTS + 1, np.int64), BUCKETS // PARTS
+    for query in range(len(keys)):
+        for flip in flips[query]:
+            ends[_folded(keys[query] ^ flip) // size + 1] += 1
+    ends, probes = np.cumsum(ends), np.empty(flips.size, np.int64)
+    for query in range(len(keys)):
+        for flip in flips[query]:
+            bucket = _folded(keys[query] ^ flip)
+            probes[ends[bucket // size]] = BUCKETS * query + bucket
+            ends[bucket // size] += 1
+    return probes
+
+
+@numba.njit(nogil=True, cache=True)
+def _hits(probes, signs, own, image, order, in_order, starts, most):
+    """Queries and sketches of other images that share a bucket and most signs, int64: sketches * query + sketch.
+
+    There are no more than `most` and one.
+    """
+    found, count = np.empty(1024, np.int64), 0
+    for probe in probes:
+        query, bucket = probe // BUCKETS, probe % BUCKETS
+        begin, end = np.int64(starts[bucket]), np.int64(starts[bucket + 1])
+        if _fewest(signs[query], in_order, begin, end) > APART:
+            continue
+        for place in range(begin, end):
+            if image[order[place]] == own[query] or _fewest(signs[query], in_order, place, place + 1) > APART:
+                continue
+            if count == len(found):
+                found = np.concatenate((found, np.empty_like(found)))
+            found[count] = len(order) * query + order[place]
+            count += 1
+            if count > most:
+                return found[:count]
     return found[:count]
 
 
 @numba.njit(nogil=True, cache=True)
-def _with_room(found, count):
-    """The array, twice as long if so many rows fill it."""
-    return np.concatenate((found, np.empty_like(found))) if count == len(found) else found
-
-
-@numba.njit(nogil=True, cache=True)
-def _signs(row, kind):
-    """The signs of a class as a word."""
-    word = np.uint64(0)
-    for place in range(OF_CLASS):
-        word |= np.uint64(row[kind * OF_CLASS + place] > 0) << np.uint64(OF_CLASS - 1 - place)
-    return word
-
-
-@numba.njit(nogil=True, cache=True)
-def _fewest(own, other, apart):
-    """The fewest signs that differ after any way; fills in how many differ after each, if those may be few enough."""
-    zero, one = np.int64(ones(own[0] ^ other[0])), np.int64(ones(own[1] ^ other[1]))
-    two, three = np.int64(ones(own[2] ^ other[2])), np.int64(ones(own[3] ^ other[3]))
-    least = min(zero, OF_CLASS - zero) + min(one, OF_CLASS - one)
-    least += min(two, OF_CLASS - two) + min(three, OF_CLASS - three)
-    if least > APART:
-        return least
-    least = CLASSES * OF_CLASS
-    for way in range(WAYS):
-        differing = OF_CLASS - zero if TURNS[way, 0] else zero
-        differing += OF_CLASS - one if TURNS[way, 1] else one
-        differing += OF_CLASS - two if TURNS[way, 2] else two
-        differing += OF_CLASS - three if TURNS[way, 3] else three
-        apart[way] = differing
-        least = min(least, differing)
+def _fewest(own, in_order, begin, end):
+    """The fewest signs that differ in one of some sketches, however classes are turned."""
+    zero, one, two, three = own[0], own[1], own[2], own[3]
+    least = np.int64(CLASSES * OF_CLASS)
+    # written out, so that a processor compares several sketches at a time
+    for place in range(begin, end):
+        a, b = np.int64(ones(zero ^ in_order[0, place])), np.int64(ones(one ^ in_order[1, place]))
+        c, d = np.int64(ones(two ^ in_order[2, place])), np.int64(ones(three ^ in_order[3, place]))
+        a, b, c, d = min(a, OF_CLASS - a), min(b, OF_CLASS - b), min(c, OF_CLASS - c), min(d, OF_CLASS - d)
+        least = min(least, a + b + c + d)
     return least
 
 
 @numba.njit(nogil=True, cache=True)
-def _multiply(row, other, products):
-    """Fills in the sum of products of either row's numbers, class by class."""
-    for kind in range(CLASSES):
-        total = np.int32(0)
-        for place in range(OF_CLASS * kind, OF_CLASS * (kind + 1)):
-            # in 32 bits, of which a processor multiplies several at a time
-            total = np.int32(total + np.int32(row[place]) * np.int32(other[place]))
-        products[kind] = total
+def _alike(hits, queries, signs, low):
+    """(query, sketch, way) of those that agree in enough signs and correlate, int64 (candidates, 3)."""
+    found, count = np.empty((1024, 3), np.int64), 0
+    apart, products = np.empty(CLASSES, np.int64), np.empty(CLASSES, np.int64)
+    for hit in hits:
+        query, sketch = hit // len(low), hit % len(low)
+        other = _signs(low[sketch : sketch + 1])[0]
+        least = ALIKE * np.sqrt(_square(queries[query]) * _square(low[sketch]))
+        for kind in range(CLASSES):
+            apart[kind] = np.int64(ones(signs[query, kind] ^ other[kind]))
+            products[kind] = _product(queries[query], low[sketch], kind)
+        for way in range(WAYS):
+            differing, total = 0, 0
+            for kind in range(CLASSES):
+                differing += OF_CLASS - apart[kind] if TURNS[way, kind] else apart[kind]
+                total += -products[kind] if TURNS[way, kind] else products[kind]
+            if differing > APART or total < least:
+                continue
+            if count == len(found):
+                found = np.concatenate((found, np.empty_like(found)))
+            found[count, 0], found[count, 1], found[count, 2] = query, sketch, way
+            count += 1
+    return found[:count]
 
 
 @numba.njit(nogil=True, cache=True)
-def _turned(products, way):
-    """The sum of products once the classes of a way are turned."""
+def _product(row, other, kind):
+    """The sum of products of the numbers of a class."""
     total = 0
-    for kind in range(CLASSES):
-        total += -products[kind] if TURNS[way, kind] else products[kind]
+    for place in range(OF_CLASS * kind, OF_CLASS * (kind + 1)):
+        total += np.int64(row[place]) * np.int64(other[place])
     return total
 
 
 @numba.njit(nogil=True, cache=True)
-def _key(row, band, flips):
-    """The signs of a band as a number; fills `flips` with what to turn for each choice of its least sure signs.
-
-    A class has two bands, and each has every second of its signs.
-    """
-    key, first = 0, band // 2 * OF_CLASS + band % 2
-    for place in range(KEY):
-        key = 2 * key + (row[first + 2 * place] > 0)
-    taken, width = 0, 1
-    for _ in range(UNSURE):
-        least, bit = 1000, 0
-        for place in range(KEY):
-            size = abs(np.int32(row[first + 2 * place]))
-            turned = 1 << (KEY - 1 - place)
-            if size < least and not taken & turned:
-                least, bit = size, turned
-        taken |= bit
-        for earlier in range(width):
-            flips[width + earlier] = flips[earlier] | bit
-        width *= 2
-    return key
+def _square(row):
+    """The sum of squares of all numbers, float64."""
+    total = 0.0
+    for kind in range(CLASSES):
+        total += _product(row, row, kind)
+    return total
