@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import volumes_made
 from headwater.core.errors import UserError
 from headwater.core.records import Choice
 from headwater.data.perceptual_hash import KINDS, LEDGER, WORDS
@@ -152,3 +153,15 @@ def test_the_same_inputs_give_the_same_bytes(prepared):
         reduce(reduction=Choice(name="hash"), **prepared)
         written.append((prepared["rows"].read_bytes(), prepared["manifest"].read_bytes()))
     assert written[0] == written[1]
+
+
+def test_volumes_are_reduced_by_rules_that_look_at_no_pixels(tmp_path):
+    made = volumes_made.archive(tmp_path, cases=10)
+    np.save(tmp_path / "hashes.npy", np.zeros((10, WORDS), np.uint64))
+    files = {"cases": made.cases, "images": made.images, "hashes": tmp_path / "hashes.npy"}
+    files |= {name: tmp_path / f"{name}.parquet" for name in ("rows", "manifest")}
+    reduce(reduction=Choice(name="everything"), **files)
+    training = CASES.read(made.cases).query("split == 'train'")["row"]
+    assert sorted(ROWS.read(files["rows"])["row"]) == sorted(training)
+    with pytest.raises(UserError, match="hash compares pictures, not volumes"):
+        reduce(reduction=Choice(name="hash", options={"distance": 3}), **files)

@@ -46,6 +46,22 @@ def told(content: dict[str, Any]) -> list[Any]:
     ]
 
 
+def test_networks_of_volumes_take_them_as_they_are_shown_unless_the_config_says_otherwise():
+    given = {"random": {"backbone": "monai/segresnet"}, "set": {"backbone": "monai/segresnet", "mean": [0.5]}}
+    sources = study_config.load(changed("sources", {**given, "ours": CONFIG["sources"]["ours"]})).sources
+    assert [(one.mean, one.std) for one in sources.values()] == [((0.0,), (1.0,)), ((0.5,), (1.0,)), ((0.0,), (1.0,))]
+
+
+def test_a_reduction_that_compares_pictures_is_refused_before_the_first_job():
+    reductions = {"alike": {"name": "hash", "distance": 3}, "tenth": {"name": "random", "share": 0.1}}
+    content = changed("reductions", reductions)
+    content["sources"]["ours"]["reduction"] = "tenth"
+    study_config.load(content)
+    content["sources"]["ours"]["reduction"] = "alike"
+    with pytest.raises(UserError, match="hash compares pictures or slices, but archives"):
+        study_config.load(content)
+
+
 def test_trainings_and_predictions_get_the_patch_in_which_volumes_are_seen():
     pretrain, finetune, predict = told(CONFIG)
     assert (list(pretrain["size"]), finetune["patch"], predict["patch"]) == ([32, 48, 32],) * 3

@@ -52,6 +52,8 @@ def reduced(
 ) -> dict[str, int]:
     """Write the kept rows and the manifest; return the numbers of images, of kept images and of volumes."""
     corpus, pixels = _corpus(cases, images=images, hashes=hashes, dropped=dropped)
+    if pixels is None and registry.constant("reductions", reduction.name, "OF_PICTURES", default=False):
+        raise UserError(f"{reduction.name} compares pictures, not volumes", file=cases, remedy="use another reduction")
     if like is not None:
         reduction = _as_many(reduction, like=like, corpus=corpus)
     options = registry.chosen("reductions", reduction)
@@ -69,10 +71,13 @@ def reduced(
     return {"images": len(corpus), "kept": len(positions), "volumes": volumes}
 
 
-def _corpus(cases: Path, *, images: Path, hashes: Path, dropped: Path | None) -> tuple[pd.DataFrame, store.Pixels]:
-    """The training images in the order of processing, with their volumes and hashes; and the pixels of all images."""
+def _corpus(
+    cases: Path, *, images: Path, hashes: Path, dropped: Path | None
+) -> tuple[pd.DataFrame, store.Pixels | None]:
+    """The training images in the order of processing, with their volumes and hashes; and the pixels of all pictures."""
     table = store.CASES.read(cases)
-    pixels = store.read_pixels(images, cases=table, table=cases)
+    of_volumes = tables.VOLUME_COLUMNS.keys() <= set(table.columns)
+    pixels = None if of_volumes else store.read_pixels(images, cases=table, table=cases)
     words = store.read_hashes(hashes, cases=table, table=cases)
     if words.shape[1] < SHORTEST:
         raise UserError(
@@ -87,8 +92,8 @@ def _corpus(cases: Path, *, images: Path, hashes: Path, dropped: Path | None) ->
 
 
 def _inputs(
-    corpus: pd.DataFrame, pixels: store.Pixels, *, options: Record, features: Path | None, cases: Path
-) -> tuple[pd.DataFrame, np.ndarray]:
+    corpus: pd.DataFrame, pixels: store.Pixels | None, *, options: Record, features: Path | None, cases: Path
+) -> tuple[pd.DataFrame, np.ndarray | None]:
     """The input of a reduction: the pixels; or features, with `row` replaced by the position among them."""
     source = getattr(options, "source", None)
     if (source is None) != (features is None):

@@ -139,7 +139,8 @@ def _filled_in(content: dict[str, Any]) -> dict[str, Any]:
         for name, entry in _dicts(filled.get(section)):
             filled[section][name] = crops.settled(_with_decay(entry))
     for name, source in _dicts(filled.get("sources")):
-        filled["sources"][name] = _drawn({"backbone": content.get("backbone", "timm/resnet50"), **source})
+        whole = {"backbone": content.get("backbone", "timm/resnet50"), **source}
+        filled["sources"][name] = _drawn(_normalised(whole))
     for name, dataset in _dicts(filled.get("datasets")):
         filled["datasets"][name] = {"archive": name, **dataset}
     archives = _dicts(filled.get("archives"))
@@ -177,6 +178,19 @@ def _drawn(source: dict[str, Any]) -> dict[str, Any]:
     if whole or source.get("start") or not zeroable(str(source["backbone"])):
         return source
     return {"initialisation": "full_residual", **source}
+
+
+def _normalised(source: dict[str, Any]) -> dict[str, Any]:
+    """A source whose network takes volumes as they are shown, unless its weights or it itself say otherwise.
+
+    The record's default is that of photographs, in three colours.
+    """
+    library = str(source["backbone"]).partition("/")[0]
+    known = library in registry.names("backbones")
+    of_volumes = known and registry.constant("backbones", library, "DIMENSIONS", default=2) == 3
+    if source.get("weights") or source.get("start") or not of_volumes:
+        return source
+    return {"mean": (0.0,), "std": (1.0,), **source}
 
 
 def _with_name(name: Any, entry: Any) -> Any:

@@ -97,7 +97,8 @@ class Source(Record):
     seed: int = Field(0, ge=0)
     """Seed of the pre-training; the seeds of the fine-tuning are the top-level `seeds`."""
     mean: tuple[float, ...] = Field((0.485, 0.456, 0.406), min_length=1, max_length=3)
-    """Input normalisation, per channel, in units of the full grey range; adopted weights bring their own."""
+    """Input normalisation, per channel, in units of the full grey range; adopted weights bring their own. Networks for
+    volumes take them as they are shown: 0 and, as std, 1."""
     std: tuple[float, ...] = Field((0.229, 0.224, 0.225), min_length=1, max_length=3)
     """Standard deviation per channel, with `mean`."""
     control: Literal["again", "shuffled"] | None = None

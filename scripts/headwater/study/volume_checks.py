@@ -25,6 +25,7 @@ def mistakes(config: "Config") -> Iterable[str]:
             yield from _of_volumes(name, archive) if ndim_of(archive) == 3 else _of_pictures(name, archive)
     for source in config.sources.values():
         yield from _other_dimensions(config, source)
+        yield from _of_corpus(config, source)
 
 
 def _of_pictures(name: str, archive: Archive) -> Iterable[str]:
@@ -62,3 +63,17 @@ def _other_dimensions(config: "Config", source: Source) -> Iterable[str]:
                 f"sources.{source.name}.backbone: {source.backbone} takes {KINDS[source.dimensions]}, but"
                 f" archives.{archive.name} holds {KINDS[ndim]}; choose a backbone for {KINDS[ndim]}"
             )
+
+
+def _of_corpus(config: "Config", source: Source) -> Iterable[str]:
+    """Reductions that compare pictures, of a corpus of volumes."""
+    corpus, reduction = config.archives.get(source.corpus or ""), config.reductions.get(source.reduction)
+    if not corpus or not reduction or corpus.kind.name not in registry.names("datasets") or ndim_of(corpus) != 3:
+        return
+    if reduction.name in registry.names("reductions") and registry.constant(
+        "reductions", reduction.name, "OF_PICTURES", default=False
+    ):
+        yield (
+            f"sources.{source.name}.reduction: {reduction.name} compares {KINDS[2]}, but archives.{corpus.name} holds"
+            f" {KINDS[3]}; use another reduction"
+        )

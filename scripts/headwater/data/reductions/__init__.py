@@ -10,7 +10,8 @@ columns `volume` (series, else examination, else patient) and, of the image as i
 `perceptual` and `average` (uint64; see perceptual_hash.py). `images` is the memory-mapped uint8, or int16 of Hounsfield
 units, (cases, channels, height, width) of the whole archive; the column `row` of `cases` points into it. Where an
 option means a "source" (see registry.MEANINGS), `images` are no pixels but what that source's encoder sees: features
-float16 (training images, width), into which `row` points likewise.
+float16 (training images, width), into which `row` points likewise. Of a corpus of volumes `images` is None; a plug-in
+that needs pixels or hashes says so by OF_PICTURES = True.
 """
 
 from dataclasses import dataclass

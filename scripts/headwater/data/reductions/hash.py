@@ -15,6 +15,8 @@ from headwater.core.records import Record
 from headwater.data.neighbours import leaders
 from headwater.data.reductions import Kept, _thinning, groups
 
+OF_PICTURES = True
+
 
 class Options(Record):
     """What the user may choose."""

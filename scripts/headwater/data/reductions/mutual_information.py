@@ -11,6 +11,8 @@ from headwater.core.records import Record
 from headwater.data.neighbours.similarity import mutual
 from headwater.data.reductions import Kept, _images
 
+OF_PICTURES = True
+
 
 class Options(Record):
     """What the user may choose."""

@@ -1,5 +1,6 @@
 """Segmentation: where in a volume each structure lies, voxel by voxel; each voxel belongs to one of them or to none."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from headwater.data.store import Prepared
 from headwater.data.volumes import UNKNOWN, Volumes
 from headwater.models import outlines
-from headwater.models.decoder import Decoder
+from headwater.models.decoder import SLOPE, Decoder
 from headwater.models.encoder import Encoder
 
 EVIDENCE = (
@@ -85,11 +86,15 @@ def probe(encoder: Encoder, *, labels: int, seed: int) -> nn.Module:
 
 
 def _last(width: int, labels: int, dimensions: int, *, seed: int) -> nn.Module:
-    """A convolution of single positions to the background and the structures, with small weights and a bias of 0."""
+    """A convolution of single positions to the background and the structures, with a bias of 0.
+
+    Weights are normal (He, fan in) as in nnU-Net. Small ones, as heads of classes have, let all structures begin alike:
+    the encoder then hears what sets them apart from the background long before what sets them apart from each other.
+    """
     layer = (nn.Conv2d if dimensions == 2 else nn.Conv3d)(width, 1 + labels, kernel_size=1)
     drawn = torch.randn(layer.weight.shape, generator=torch.Generator().manual_seed(seed))
     with torch.no_grad():
-        layer.weight.copy_(0.02 * drawn)
+        layer.weight.copy_(math.sqrt(2 / ((1 + SLOPE**2) * width)) * drawn)
         layer.bias.zero_()
     return layer
 
