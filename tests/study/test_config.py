@@ -562,6 +562,27 @@ def test_a_file_that_is_no_config_is_refused(tmp_path: Path, text: str, said: st
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("seeds: [0]\nseeds: [1]\n", "line 2: seeds stands in line 1 already; keep one of them"),
+        ("sources:\n  a: {}\n  b: {lr: 1}\n  a: {lr: 2}\n", "line 4: a stands in line 2 already"),
+        ("archives: &a [{size: 1,\n size: 2}]\n", "line 2: size stands in line 1 already"),
+        ("[" * 3000 + "]" * 3000, "nested too deeply"),
+    ],
+)
+def test_what_yaml_would_take_in_silence_is_refused(tmp_path: Path, text: str, said: str):
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(UserError, match=said):
+        study_config.read(tmp_path / "mine.yaml")
+
+
+def test_anchors_and_merges_repeat_no_key(tmp_path: Path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("a: &a {x: 1}\nb: &b {<<: *a, x: 2}\nc: &c [*a, *b, *c]\nd: {<<: *a, <<: *b}\n")
+    study_config.refuse_repeated_keys(file)
+
+
 def test_an_absent_config_is_refused(tmp_path: Path):
     with pytest.raises(UserError, match="there is no such config file"):
         study_config.read(tmp_path / "absent.yaml")

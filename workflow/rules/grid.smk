@@ -32,6 +32,8 @@ try:
     CONFIG = study_config.load(content, file=", ".join(map(str, workflow.configfiles)))
     # only in the Snakemake that was started: each job reads this file twice, and need not repeat the check
     if workflow.is_main_process:
+        for file in workflow.configfiles:
+            study_config.refuse_repeated_keys(Path(file))
         preflight.check(CONFIG)
 except UserError as error:
     print(f"headwater: {error.printed}", file=sys.stderr)

@@ -22,6 +22,37 @@ def test_rows_longer_than_the_header_do_not_shift(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("rows", "wanted"),
+    [
+        # a decimal comma in every row, in the first alone, and in another one; a cell that is not quoted
+        ("a,30,0,F\nb,31,5,M\n", "line 2 has 4 cells, but the header has 3; quote cells"),
+        ("a,30,0,F\nb,31,M\n", "line 2 has 4 cells"),
+        ("a,30,F\n\nb,31,5,M\n", "line 4 has 4 cells"),
+        ('a,"3\n0",F\nb,31,M, of 2\n', "line 4 has 4 cells"),
+        ("a,30,F\nb,3", "line 3, the last, is cut off: 2 of 3 cells; fetch it again"),
+    ],
+)
+def test_cells_that_would_shift_or_are_cut_off_are_refused(tmp_path, rows, wanted):
+    file = tmp_path / "x.csv"
+    for path, write in ((file, file.write_bytes), (tmp_path / "x.csv.gz", lambda text: packed(tmp_path, text))):
+        write(f"id,age,sex\n{rows}".encode())
+        for some in (None, 5):
+            with pytest.raises(UserError, match=wanted):
+                read_sheet(path, columns={"case": ("id",), "age": ("age",)}, rows=some)
+
+
+def packed(folder, text):
+    (folder / "x.csv.gz").write_bytes(gzip.compress(text))
+
+
+def test_empty_cells_may_be_left_out_at_the_end_of_a_row(tmp_path):
+    file = tmp_path / "x.csv"
+    file.write_text("id,age,sex\na,30\nb\nc,31,F\nd,32\n")
+    sheet = read_sheet(file, columns={"case": ("id",), "age": ("age",), "sex": ("sex",)})
+    assert sheet.to_numpy().tolist() == [["a", "30", ""], ["b", "", ""], ["c", "31", "F"], ["d", "32", ""]]
+
+
+@pytest.mark.parametrize(
     ("content", "wanted"),
     [
         (b"", "not a readable CSV"),

@@ -4,9 +4,10 @@ import codecs
 import csv
 import gzip
 import io
+import itertools
 import warnings
 import zlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +39,17 @@ def read_sheet(
     `columns` gives, for each name in the result, the spellings that the file may use. A file that is absent, not a CSV
     or without any spelling of a column is refused; a missing column of the `optional` names is empty. All other columns
     are left out. With `rows`, only so many of its first rows are read, and as many spread over the others; the index
-    counts rows from 0 in either case.
+    counts rows from 0 in either case. A row with more cells than the header is refused, as is a last row that is cut
+    off; other rows may lack cells at their end, which spreadsheets leave out if they are empty.
     """
     try:
+        form = _form(path)
+        _refuse_other_widths(path, form, rows=rows)
         with warnings.catch_warnings():
             # with index_col=False, rows that end in one comma more than the header are not shifted by a column
             warnings.simplefilter("ignore", pd.errors.ParserWarning)
             # as text and with keep_default_na=False, because an identifier may be 007 and a word may be NA or None
-            how = {"dtype": str, "keep_default_na": False, "index_col": False, **_form(path)}
+            how = {"dtype": str, "keep_default_na": False, "index_col": False, **form}
             sheet = pd.read_csv(path, nrows=rows, **how)
             if rows is not None and len(sheet) == rows:
                 sheet = pd.concat([sheet, _spread(path, after=rows, rows=rows, how=how)])
@@ -56,7 +60,7 @@ def read_sheet(
         encoding = f"is not UTF-8 text (byte 0x{error.object[error.start]:02x})"
         remedy = "save it as CSV UTF-8, or convert it: iconv -f WINDOWS-1252 -t UTF-8"
         raise UserError(encoding, file=path, remedy=remedy, nameless=encoding) from None
-    except (OSError, ValueError, EOFError, zlib.error) as error:
+    except (OSError, ValueError, EOFError, zlib.error, csv.Error) as error:
         stop_if_disk(error, file=path)
         no_sheet = "is not a readable CSV"
         raise UserError(f"{no_sheet}: {error}", file=path, remedy="fetch it again", nameless=no_sheet) from None
@@ -82,6 +86,34 @@ def read_sheet(
         raise UserError(no_row, file=path, remedy="it may be cut off; fetch it again", nameless=no_row)
     cells = {name: sheet[spellings[0]] if spellings else "" for name, spellings in present.items()}
     return pd.DataFrame(cells, index=sheet.index, dtype=str).fillna("").apply(lambda column: column.str.strip())
+
+
+def _refuse_other_widths(path: Path, form: Mapping[str, str], *, rows: int | None) -> None:
+    """Refuse a row whose cells cannot be those of the header's columns; of all rows, or of so many of the first.
+
+    A comma too many shifts all cells behind it, and pandas would drop the last one.
+    """
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rt", encoding=form["encoding"], newline="") as file:
+        ends = "\n"
+
+        def lines() -> Iterator[str]:
+            nonlocal ends
+            for line in file:
+                ends = line[-1:]
+                yield line
+
+        reader = csv.reader(lines(), delimiter=form["sep"])
+        filled = (row for row in reader if row)
+        header = row = next(filled, [])
+        for row in itertools.islice(filled, rows):
+            if any(map(str.strip, row[len(header) :])):
+                shifted = f"line {reader.line_num} has {len(row)} cells, but the header has {len(header)}"
+                remedy = "quote cells that hold the separator, or remove the cell too many"
+                raise UserError(shifted, file=path, remedy=remedy, nameless="has a row with more cells than the header")
+        if len(row) < len(header) and ends not in "\r\n":
+            cut = f"line {reader.line_num}, the last, is cut off: {len(row)} of {len(header)} cells"
+            raise UserError(cut, file=path, remedy="fetch it again", nameless="its last row is cut off")
 
 
 def _spread(path: Path, *, after: int, rows: int, how: Mapping[str, Any]) -> pd.DataFrame:
