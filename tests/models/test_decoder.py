@@ -8,6 +8,8 @@ from headwater.core.errors import UserError
 from headwater.models import backbones
 from headwater.models.decoder import Decoder
 
+pytestmark = pytest.mark.usefixtures("float64")
+
 PICTURES = [
     ("timm/test_resnet", 65, (2, 4, 8, 16, 32)),
     ("timm/test_convnext", 64, (4, 8, 16, 32)),

@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+import rounding
 from headwater.core import registry
 from headwater.models import backbones, published_weights, weight_coverage
 from headwater.models.checkpoint_files import WRAPPERS
@@ -18,6 +19,8 @@ from headwater.models.encoder import NO_WEIGHTS
 from headwater.models.weight_files import load_weights
 from headwater.models.weights import dino_3d
 from headwater.study.source import Source
+
+pytestmark = pytest.mark.usefixtures("float64")
 
 LAYOUTS = [
     name for name in registry.names("weights") if 3 in registry.constant("weights", name, "DIMENSIONS", default=())
@@ -216,7 +219,7 @@ def test_layer_scales_are_folded_where_the_network_has_none():
     volume = torch.rand(1, 1, 16, 16, 16)
     assert covered.share == 1
     with torch.no_grad():
-        torch.testing.assert_close(plain(volume), scaled(volume), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(plain(volume), scaled(volume), **rounding.NEAR)
 
 
 def test_a_decoder_that_is_missing_is_told_apart_from_the_encoder(tmp_path):
