@@ -64,7 +64,7 @@ def _stepped_down(statistic: np.ndarray, null: np.ndarray) -> np.ndarray:
 
 
 def _holm(p: np.ndarray) -> np.ndarray:
-    """Holm's adjusted p of tests; statsmodels' own collects all garbage first, which takes half a second each time."""
+    """Holm's adjusted p of tests; statsmodels' own collects all garbage first, which can take half a second."""
     order = np.argsort(p)
     adjusted = np.empty(len(p))
     adjusted[order] = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)).clip(max=1)
