@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from cyclopts import App
@@ -50,7 +51,9 @@ GROUPS = {
 
 HELP = """Where should my network's first weights come from? Plan a study, watch it and trace its numbers.
 
-Every command explains its arguments: headwater COMMAND --help. Studies themselves are run by snakemake."""
+Every command explains its arguments: headwater COMMAND --help. Studies themselves are run by snakemake.
+
+Commands that read a config take --set KEY=VALUE, such as --set sources.dino.training.lr=1e-3, in place of its value."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -61,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         del words[1]
     name = " ".join(_named(words))
     try:
-        with exit_on_user_error(name):
+        with exit_on_user_error(name), _overridden(words) as words:
             app = application(words)
             if not words or words == ["submit"]:
                 app.help_print(words, console=app.error_console)
@@ -72,6 +75,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # the reader of a pipe, such as `head`, has ended; without this Python would fail again when closing its output
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+
+
+@contextmanager
+def _overridden(words: list[str]) -> Iterator[list[str]]:
+    """The words without `--set KEY=VALUE`; within it, configs that are read have these values."""
+    if words[:1] not in (["plan"], ["status"], ["trace"], ["submit"]) or not any(map(_sets, words)):
+        yield words
+        return
+    # imported here because most commands set nothing, and --help shall load nothing
+    from headwater.study import overrides
+
+    others, assignments = overrides.taken_from(words)
+    with overrides.given(assignments):
+        yield others
+
+
+def _sets(word: str) -> bool:
+    """Whether a word sets a key of the config."""
+    return word.partition("=")[0] == "--set"
 
 
 def _named(words: list[str]) -> list[str]:

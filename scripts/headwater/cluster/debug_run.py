@@ -12,6 +12,7 @@ from headwater.cluster import run_lock, schedulers, waiting
 from headwater.cluster.schedulers import Absent
 from headwater.core.errors import UserError, did_you_mean, need_checkout
 from headwater.study import config as study_config
+from headwater.study import overrides
 from headwater.study.grid import Grid, Run
 from headwater.study.paths import Paths
 
@@ -77,6 +78,7 @@ def _planned(config: Path, paths: Paths, run: Run) -> list[str]:
     """The command by which the study would train a run, without the redirection into its log."""
     options = ["-n", "-p", "--nolock", "--force", "--allowed-rules", "finetune", "--"]
     command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--configfile", str(config)]
+    command += overrides.for_snakemake()
     process = subprocess.run([*command, *options, paths.model(run.path)], capture_output=True, text=True)
     printed = (process.stdout + process.stderr).splitlines()
     commands = [line.partition(": ")[2] for line in printed if line.startswith("Shell command: ")]

@@ -22,7 +22,7 @@ from headwater.cluster.supervisor import Controller, Orders, has_stale_lock, say
 from headwater.core import processes, text
 from headwater.core.errors import UserError, did_you_mean, need_checkout
 from headwater.study import config as study_config
-from headwater.study import paths
+from headwater.study import overrides, paths
 
 Words = Annotated[str, Parameter(allow_leading_hyphen=True)]
 """An argument that may itself hold options."""
@@ -268,6 +268,7 @@ def _scheduler_for(config: Path) -> Scheduler:
 def _orders(config: Path, *, profile: Path, look: float, minutes: float, restarts: int, more: str) -> Orders:
     """The orders of a controller of this folder; `minutes` of patience."""
     command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--configfile", str(config)]
+    command += overrides.for_snakemake()
     command += ["--profile", str(_profile(profile)), *shlex.split(more)]
     return Orders(folder=Path.cwd(), command=tuple(command), look=look, patience=60 * minutes, restarts=restarts)
 

@@ -11,7 +11,16 @@ from pydantic import Field
 from headwater.core import registry
 from headwater.core.errors import UserError, together
 from headwater.core.records import Choice, Record
-from headwater.study import checks, comparison_checks, crops, idle_keys, target_checks, text_checks, volume_checks
+from headwater.study import (
+    checks,
+    comparison_checks,
+    crops,
+    idle_keys,
+    overrides,
+    target_checks,
+    text_checks,
+    volume_checks,
+)
 from headwater.study import source_matrix as source_grids
 from headwater.study.archive import Archive, Dataset, seen_of
 from headwater.study.comparison import Comparing
@@ -141,7 +150,7 @@ def refuse_repeated_keys(path: Path) -> None:
 
 def load(content: dict[str, Any], *, file: Path | str = "config") -> Config:
     """The config in a dictionary as YAML or Snakemake gives it; one error lists all its mistakes."""
-    whole, places = source_grids.expanded(content)
+    whole, places = source_grids.expanded(overrides.applied(content, file=file))
     try:
         config = Config.model_validate(_filled_in(whole))
     except pydantic.ValidationError as error:
