@@ -15,7 +15,8 @@ from headwater.cluster import snakemake_state
 from headwater.planning import cost, runtime_estimate
 from headwater.planning.runtime_estimate import Estimate
 from headwater.study import config as study_config
-from headwater.study.job_graph import Job, jobs
+from headwater.study.job_graph import jobs
+from headwater.study.jobs import Job
 from records_made import record, written
 from workflow_made import small_config
 

@@ -13,7 +13,8 @@ import pytest
 from headwater.planning import status
 from headwater.planning.status import JobStatus
 from headwater.study import config as study_config
-from headwater.study.job_graph import Job, jobs
+from headwater.study.job_graph import jobs
+from headwater.study.jobs import Job
 from records_made import failed, lock, log, mark, record, started, written
 from workflow_made import ROOT, small_config, snakemake
 

@@ -76,6 +76,30 @@ rule cross:
         " --crossed {output.crossed} --threads {threads} > {log} 2>&1"
 
 
+rule overlay:
+    input:
+        needed("overlay"),
+    output:
+        **made("overlay"),
+    log:
+        log_of("overlay"),
+    conda:
+        ENVIRONMENT
+    resources:
+        comparing=1,
+    params:
+        comparison=lambda wildcards: quote(GRID.comparison(wildcards.dataset).as_json()),
+        records=lambda wildcards: " ".join(GRAPH.records(wildcards.dataset)),
+        dataset=lambda wildcards: quote(GRID.dataset(wildcards.dataset).as_json()),
+        images=images_of,
+        patch=lambda wildcards: patch_of(GRID.dataset(wildcards.dataset).archive),
+    shell:
+        door("overlay")
+        + "--comparison {params.comparison} --predictions {input.predictions} --records {params.records}"
+        " --dataset {params.dataset} --cases {input.cases} --images {params.images} {params.patch}"
+        " --page {output.page} > {log} 2>&1"
+
+
 TABLES = artefacts.table_files(GRID)
 
 

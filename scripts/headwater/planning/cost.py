@@ -10,7 +10,7 @@ from headwater.core.errors import UserError
 from headwater.planning import preflight
 from headwater.planning.runtime_estimate import Estimate, Kind, estimated, explained, kind_of
 from headwater.study import config as study_config
-from headwater.study.job_graph import Job
+from headwater.study.jobs import Job
 
 
 def cost(config: Path, *, trainings: int = 1, folder: Path = Path()) -> None:

@@ -12,7 +12,7 @@ from headwater.planning import cost, runtime_estimate, timing_profile
 from headwater.planning.runtime_estimate import Estimate
 from headwater.study import config as study_config
 from headwater.study.config import Config
-from headwater.study.job_graph import Job
+from headwater.study.jobs import Job
 
 TOLERANCE = 0.25
 """Relative error up to which an estimate counts as good."""

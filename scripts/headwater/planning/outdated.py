@@ -13,7 +13,8 @@ from headwater.core.progress import clock
 from headwater.core.text import many
 from headwater.planning.runtime_estimate import Estimate, kind_of
 from headwater.study import settings
-from headwater.study.job_graph import Job, JobGraph
+from headwater.study.job_graph import JobGraph
+from headwater.study.jobs import Job
 
 MOST_LINES = 10
 """Differences between settings that are listed."""

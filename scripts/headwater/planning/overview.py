@@ -19,7 +19,8 @@ from headwater.study import config as study_config
 from headwater.study import shared_labels
 from headwater.study.archive import Archive
 from headwater.study.config import Config
-from headwater.study.job_graph import Job, JobGraph
+from headwater.study.job_graph import JobGraph
+from headwater.study.jobs import Job
 from headwater.study.paths import Paths
 
 DEMO = Path("config/config.yaml")

@@ -12,7 +12,8 @@ from headwater.core.progress import clock
 from headwater.core.text import many
 from headwater.planning import timing_profile
 from headwater.study.config import Config
-from headwater.study.job_graph import Job, jobs
+from headwater.study.job_graph import jobs
+from headwater.study.jobs import Job
 from headwater.study.paths import Paths
 
 Kind = tuple[str, str]
@@ -24,7 +25,7 @@ SIDE_BY_SIDE = (1, 4, 16)
 
 GROUPED = {
     **{"predict": "predictions", "transport": "transports"},
-    **dict.fromkeys(("compare", "examine", "cross", "report"), "comparisons"),
+    **dict.fromkeys(("compare", "examine", "cross", "overlay", "report"), "comparisons"),
 }
 """Rules whose jobs may share a job of the scheduler, and the name of their group in the profile."""
 

@@ -22,7 +22,7 @@ from headwater.planning import runtime_estimate
 from headwater.planning.runtime_estimate import Estimate
 from headwater.study import config as study_config
 from headwater.study.config import Config
-from headwater.study.job_graph import Job
+from headwater.study.jobs import Job
 
 DEMO = Path("config/config.yaml")
 

@@ -26,7 +26,7 @@ from headwater.study.config import Config
 from headwater.study.ct_windows import Window
 from headwater.study.grid import Run
 from headwater.study.intensity import Intensity
-from headwater.study.job_graph import Job
+from headwater.study.jobs import Job
 from headwater.study.paths import Paths
 from headwater.study.recipe import Recipe, Training
 from headwater.study.source import Source

@@ -64,6 +64,14 @@ def as_svg(figure: Figure) -> str:
     return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"
 
 
+def as_png(figure: Figure) -> bytes:
+    """The figure as PNG: of photographs, which an SVG would hold as one."""
+    buffer = io.BytesIO()
+    with _any_letters():
+        figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+    return buffer.getvalue()
+
+
 @contextmanager
 def _any_letters() -> Iterator[None]:
     """No warning of letters that our fonts lack: an SVG is drawn by the fonts of its reader."""

@@ -27,7 +27,7 @@ def index(
         _with_artefacts(section, tables=tables, figures=figures, study=study)
         for section in page_sections.sections(study)
     ]
-    return _rendered(
+    return rendered(
         "index.html",
         extent=prose.extent(study.grid),
         warnings=[*prose.warnings(study.comparisons, grid=study.grid), *prose.dropped(study.dropped)],
@@ -38,7 +38,7 @@ def index(
 
 def one_table(table: PrintedTable) -> str:
     """A table as a page of its own."""
-    return _rendered(
+    return rendered(
         "one_table.html",
         title=table.title,
         table=_table(table),
@@ -89,7 +89,7 @@ def _figures(name: str, by_part: dict[str, str], *, section: Section, study: Stu
     return blocks
 
 
-def _rendered(template: str, **content: Any) -> str:
+def rendered(template: str, **content: Any) -> str:
     """A page from its template, with all text escaped."""
     pages = templates(TEMPLATES, trim_blocks=True, lstrip_blocks=True)
     style = markupsafe.Markup((TEMPLATES / "style.css").read_text())

@@ -115,8 +115,20 @@ def _dataset(dataset: Dataset, study: StudyResults) -> Section:
                 small="In each split: cases with the label / cases whose label is known, and the patients with the "
                 "label."
             ),
+            *_overlaid(dataset, study),
         ),
     )
+
+
+def _overlaid(dataset: Dataset, study: StudyResults) -> Iterator[Block]:
+    """Where the pictures of outlines are, if there are any."""
+    page = Path(study.paths.overlays(dataset.name))
+    if page.exists():
+        where = page.relative_to(study.paths.results)
+        yield Block(
+            small=f"Pictures of the cases in which sources outline most differently: {where}, below the folder of "
+            "results. They show patients, and are not part of this report."
+        )
 
 
 def _compared(rows: pd.DataFrame, study: StudyResults) -> PrintedTable:

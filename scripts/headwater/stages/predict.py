@@ -45,7 +45,7 @@ def predict(
                 )
             origin = prediction.origin(fitted, data)
             for split, product in (("validation", validation_product), ("test", test_product)):
-                keep = outline_files.writer(data, product.parent) if write_outlines and split == "test" else None
+                keep = outline_files.writer(data, product) if write_outlines and split == "test" else None
                 table = prediction.at_home(fitted, data, split=split, cases=cases, world=world, keep=keep)
                 if world.first:
                     written.write(table, product, origin=origin)

@@ -118,7 +118,7 @@ class Dataset(Record):
     """Millimetres within which two borders of a structure agree, for surface Dice."""
     write_outlines: bool = Field(False, exclude=True)
     """Whether the structures that networks outline in the test split are written as NIfTI files, on the grids of the
-    sources, beside the predictions."""
+    sources, beside the predictions; `private/overlays` then shows the cases in which sources differ most."""
     seen: Window | Intensity | None = None
     """How Hounsfield units or volumes are shown; filled in from the archive's `window` or `intensity`."""
 

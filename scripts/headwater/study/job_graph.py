@@ -5,8 +5,7 @@ depend, so that thousands of runs share one cached result.
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from functools import cache, cached_property, partial
 from itertools import chain
 from typing import Any, Literal
@@ -15,58 +14,13 @@ from headwater.study import shared_labels
 from headwater.study.archive import Archive, ndim_of, seen_of
 from headwater.study.config import Config
 from headwater.study.grid import Grid, Run
+from headwater.study.jobs import Job, by_seed, in_order, of_runs, place
 from headwater.study.paths import Paths
-from headwater.study.rules import NAMES, PREPARED_BY, TABLES, flat, job_logs, rules
+from headwater.study.rules import NAMES, PREPARED_BY, TABLES, flat, rules
 from headwater.study.source import Source
 
 Inputs = dict[str, str | list[str]]
 """The input files of a job, by their names in its command."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """One job of the workflow, identified by its first product; jobs of one kind are assumed to take equally long."""
-
-    rule: str
-    product: str
-    wildcards: tuple[str, ...] = ()
-    """The values of its wildcards, in the order of the rule's first output."""
-    kind: str = ""
-    needs: tuple[str, ...] = ()
-    """The first products of the jobs that it depends on."""
-    ranks: int = 0
-    """Processes of a training job, each with a GPU where there is one; 0 for all other jobs."""
-    runs: tuple[Run, ...] = ()
-    """The run of a fine-tuning; for `predict` and `transport` those of all seeds."""
-    source: Source | None = None
-    """The source of a pre-training."""
-
-    @property
-    def run(self) -> Run | None:
-        """The first of its runs."""
-        return self.runs[0] if self.runs else None
-
-    @property
-    def log(self) -> str:
-        """Its log file, below the folder in which Snakemake was started."""
-        seeds = tuple(run.seed for run in self.runs) if len(self.wildcards) == 3 else ()
-        return job_logs(self.rule, self.wildcards, seeds=seeds)[0]
-
-    @property
-    def lease(self) -> str:
-        """The key of a training in the record of leases; empty for all other jobs."""
-        record = self.run if self.rule == "finetune" else self.source
-        return record.digest if record else ""
-
-    @property
-    def comment(self) -> str:
-        """The comment that Snakemake gives its job on a cluster."""
-        return f"rule_{self.rule}" + (f"_wildcards_{'_'.join(self.wildcards)}" if self.wildcards else "")
-
-    @property
-    def title(self) -> str:
-        """Its name for people."""
-        return f"{self.rule} {'/'.join(self.wildcards)}".rstrip()
 
 
 class JobGraph:
@@ -188,6 +142,13 @@ class JobGraph:
         examined = self.examine(dataset)
         return {name: examined[name] for name in ("predictions", "elsewhere", "labels", "labels_elsewhere")}
 
+    def overlay(self, dataset: str) -> Inputs:
+        """The predictions of all runs, beside which the outlines lie, and the cases."""
+        return {
+            "predictions": self.compare(dataset)["predictions"],
+            "cases": self.paths.cases(self.grid.dataset(dataset).archive),
+        }
+
     def report(self) -> Inputs:
         """All tables of all comparisons, and those of the archives."""
         paths, datasets = self.paths, list(self.config.datasets)
@@ -207,9 +168,15 @@ class JobGraph:
             **({"dropped": self.rules["ledger"].outputs["dropped"]} if self.grid.leaks.resolve else {}),
             "crossed": [paths.compared(name, "crossed") for name in datasets if self.exchanged("guests", name)],
             "manifests": [paths.manifest(*corpus) for corpus in corpora],
+            **({"overlays": overlays} if (overlays := list(map(paths.overlays, self.overlaid))) else {}),
         }
 
     # shared by several rules and by commands
+
+    @property
+    def overlaid(self) -> list[str]:
+        """The datasets whose outlines are shown beside each other: those whose outlines are written."""
+        return [dataset.name for dataset in self.grid.datasets if dataset.write_outlines]
 
     @cached_property
     def archives_used(self) -> list[str]:
@@ -276,7 +243,7 @@ class JobGraph:
         for rule, _, named, _ in listed:
             products = [template.format_map(named) for template in self.rules[rule].products]
             maker.update(dict.fromkeys(products, products[0]))
-        yield from _in_order(
+        yield from in_order(
             [
                 Job(
                     rule=rule,
@@ -306,19 +273,21 @@ class JobGraph:
         yield from self._of_archives()
         yield from self._of_sources()
         for dataset in self.grid.datasets:
-            for runs in _by_seed(self.grid.runs(dataset.name)):
+            for runs in by_seed(self.grid.runs(dataset.name)):
                 ranks = self.config.compute.of(runs[0].recipe.compute).ranks
                 for run in runs:
-                    yield "finetune", (*_place(run), str(run.seed)), _of_runs((run,), ranks=ranks)
+                    yield "finetune", (*place(run), str(run.seed)), of_runs((run,), ranks=ranks)
                 # a prediction is short: one process for all seeds
-                yield "predict", _place(runs[0]), _of_runs(runs, ranks=1)
+                yield "predict", place(runs[0]), of_runs(runs, ranks=1)
         for dataset in self.grid.datasets if self.config.comparison.external else ():
-            for runs in _by_seed(shared_labels.runs(self.grid, dataset.name)):
-                yield "transport", _place(runs[0]), _of_runs(runs, ranks=1)
+            for runs in by_seed(shared_labels.runs(self.grid, dataset.name)):
+                yield "transport", place(runs[0]), of_runs(runs, ranks=1)
         for dataset in self.config.datasets:
             for rule in TABLES:
                 if rule != "cross" or self.exchanged("guests", dataset):
                     yield rule, (dataset,), {"kind": dataset}
+            if dataset in self.overlaid:
+                yield "overlay", (dataset,), {"kind": dataset}
         yield "report", (), {}
 
     def _of_archives(self) -> Iterator[tuple[str, tuple[str, ...], dict[str, Any]]]:
@@ -355,39 +324,3 @@ def jobs(config: Config) -> Iterator[Job]:
 def _exchanges(grid: Grid, way: Literal["abroad", "guests"], dataset: str) -> Any:
     """The datasets on which a dataset's networks are also tested (`abroad`), or whose networks are tested on it."""
     return getattr(shared_labels, way)(grid, dataset)
-
-
-def _by_seed(runs: Iterable[Run]) -> list[tuple[Run, ...]]:
-    """The runs grouped by cell: those of one group differ in their seed only."""
-    cells: dict[tuple[str, ...], list[Run]] = {}
-    for run in runs:
-        cells.setdefault(_place(run), []).append(run)
-    return [tuple(cell) for cell in cells.values()]
-
-
-def _place(run: Run) -> tuple[str, str, str]:
-    """The wildcards of a run besides its seed."""
-    return run.dataset.name, run.source.name, run.recipe.name
-
-
-def _of_runs(runs: tuple[Run, ...], *, ranks: int) -> dict[str, Any]:
-    """The fields of a job of runs besides its rule and wildcards."""
-    first = runs[0]
-    kind = f"{first.dataset.name}, {first.recipe.name}, {first.source.backbone}"
-    return {"kind": kind, "runs": runs, "ranks": ranks}
-
-
-def _in_order(listed: list[Job]) -> Iterator[Job]:
-    """The jobs in the given order, but each after those that it depends on (a depth-first topological sort)."""
-    by_product, done = {job.product: job for job in listed}, set()
-
-    def with_needs(job: Job) -> Iterator[Job]:
-        for need in job.needs:
-            if need not in done:
-                yield from with_needs(by_product[need])
-        if job.product not in done:
-            done.add(job.product)
-            yield job
-
-    for job in listed:
-        yield from with_needs(job)

@@ -5,12 +5,16 @@ Names may be Snakemake wildcards: `Paths("results").cases("{archive}")` is the t
 
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 LOGS = "logs"
 """The folder of all logs, below the folder in which Snakemake is started."""
 
 PRIVATE = "private"
 """The folder, below a study's results, of files that name cases and patients; none is in the report."""
+
+FIT = "fit.json"
+"""The record of how a run's model was fitted."""
 
 PREDICTIONS, VALIDATION, ELSEWHERE = "predictions.parquet", "validation.parquet", "elsewhere.parquet"
 """A run's predictions on the test cases, on the validation cases, and on other datasets' test cases."""
@@ -118,7 +122,7 @@ class Paths:
 
     def fit(self, path: str) -> str:
         """The record of how the model was fitted."""
-        return f"{self.run(path)}/fit.json"
+        return f"{self.run(path)}/{FIT}"
 
     def predictions(self, path: str) -> str:
         """The predictions on the test cases."""
@@ -157,6 +161,10 @@ class Paths:
     def compared(self, dataset: str, table: str = "") -> str:
         """A table of a dataset's comparison; the comparisons themselves, or `curves`, `values`, `calibration`, ..."""
         return f"{self.results}/comparisons/{dataset}{f'.{table}' if table else ''}.parquet"
+
+    def overlays(self, dataset: str) -> str:
+        """The page of the cases that sources outline most differently, which shows patients."""
+        return f"{self.results}/{PRIVATE}/overlays/{dataset}.html"
 
     def report(self) -> str:
         """The folder of the report."""
@@ -201,6 +209,12 @@ def controller_logs() -> Path:
 def history(encoder: str) -> str:
     """The folder of a pre-training's curves, beside its encoder."""
     return encoder.removesuffix(".safetensors")
+
+
+def outlines_of(predictions: Path, *, target: str, case: str) -> Path:
+    """The label map that a network predicts of a case, beside its predictions; targets with a name have a folder."""
+    # a case may be named by a path
+    return predictions.with_name("outlines") / target / f"{quote(case, safe='')}.nii.gz"
 
 
 def seconds_of_training(folder: Path) -> Path:

@@ -70,6 +70,7 @@ def rules(paths: Paths, *, seeds: tuple[int, ...], resolved: Iterable[str] = ())
         **_rules_of_data(paths, resolved=resolved),
         **_rules_of_training(paths, seeds=seeds),
         **{rule: Rule(wildcards=("dataset",), outputs=outputs) for rule, outputs in tables.items()},
+        "overlay": Rule(wildcards=("dataset",), outputs={"page": paths.overlays("{dataset}")}),
         "report": Rule(outputs={"page": paths.page()}),
     }
 

@@ -83,6 +83,11 @@ def _examine(graph: JobGraph, *, dataset: str) -> Settings:
     return settings(graph, dataset=dataset)
 
 
+def _overlay(graph: JobGraph, *, dataset: str) -> Settings:
+    told = graph.grid.dataset(dataset)
+    return {**_compare(graph, dataset=dataset), "dataset": told, **_patch(graph, told.archive)}
+
+
 SETTINGS = {
     "twin": _twin,
     "prepare": _prepare,
@@ -99,6 +104,7 @@ SETTINGS = {
     "compare": _compare,
     "examine": _examine,
     "cross": _cross,
+    "overlay": _overlay,
     "report": lambda graph: {"grid": graph.grid},
 }
 """The settings of each rule's jobs, given their wildcards; values may be records."""

@@ -1,24 +1,21 @@
 """Outline files: the structures that a network outlines, as NIfTI files on the grids of the sources."""
 
 from pathlib import Path
-from urllib.parse import quote
 
 import numpy as np
 
 from headwater.core import files
 from headwater.data import store
 from headwater.data.io.nifti_writing import write_volume
+from headwater.study.paths import outlines_of
 from headwater.training.reading.volumes import Keep
-
-FOLDER = "outlines"
-"""The folder of the files, beside the predictions; targets with a name have one of their own in it."""
 
 TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """From millimetres that grow to the left and back, as volumes have them, to NIfTI's, to the right and front."""
 
 
-def writer(data: store.Prepared, folder: Path) -> Keep:
-    """What writes each predicted label map: 1 is the first label of the target, 2 the second, and so on.
+def writer(data: store.Prepared, predictions: Path) -> Keep:
+    """What writes each predicted label map, beside the predictions: 1 is the first label of the target, 2 the second.
 
     Axes are those of the source turned to RAS, so voxels lie where they were. No file holds anything but the map and
     its place; its name is the case's.
@@ -26,8 +23,7 @@ def writer(data: store.Prepared, folder: Path) -> Keep:
     names = data.cases["case"].to_numpy()
 
     def write(row: int, target: str, drawn: np.ndarray) -> None:
-        # a case may be named by a path
-        path = folder / FOLDER / target / f"{quote(names[row], safe='')}.nii.gz"
+        path = outlines_of(predictions, target=target, case=names[row])
         path.parent.mkdir(parents=True, exist_ok=True)
         with files.whole(path) as temporary:
             write_volume(drawn, temporary, affine=TO_RAS @ data.images.affine(row))
