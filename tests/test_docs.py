@@ -253,6 +253,12 @@ def test_links_lead_somewhere(page):
             assert anchor in map(slug, headings), f"{page.name} links to {target}#{anchor}"
 
 
+def test_tests_that_pages_name_are_there():
+    named = {(page.name, name) for page in PAGES for name in re.findall(r"`(test_\w+)`", page.read_text())}
+    there = {name for file in ROOT.glob("tests/**/*.py") for name in re.findall(r"def (test_\w+)", file.read_text())}
+    assert len(named) > 30 and not {pair for pair in named if pair[1] not in there}
+
+
 @pytest.mark.parametrize("page", LINKED, ids=lambda page: str(page.relative_to(ROOT)))
 def test_files_of_the_library_are_where_pages_say(page):
     for path in re.findall(r"`((?:scripts|tests|benchmarks|workflow)/[\w./]+)`", page.read_text()):
