@@ -9,11 +9,13 @@ import signal
 import subprocess
 import sys
 import traceback
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
 
 import headwater
+import tiny_networks_made
 import warm
 from headwater.stages import pretrain
 from headwater.study.source import Source
@@ -39,15 +41,21 @@ def trainings(requests: list[dict]) -> list[int]:
     return [int(line) for line in done.stdout.split()]
 
 
-def train(folder: str, *, source: str, made: dict[str, str], size: int, at: int | None = None, place: str = "") -> None:
-    """Pre-train with all files below `folder`; kill the process in step `at` (from 1), at the place."""
+def train(
+    folder: str, *, source: str, made: dict[str, str], size: int | list[int], at: int | None = None, place: str = ""
+) -> None:
+    """Pre-train with all files below `folder`; kill the process in step `at` (from 1), at the place.
+
+    Of volumes `size` is their patch, and the tiny networks are there.
+    """
     loop.LOG_EVERY = STEPS_BETWEEN_SAVES
     if at is not None:
         doom(at=at, place=place)
     files = {name: Path(path) for name, path in made.items()}
     here = Path(folder)
     products = {"encoder": here / "e.safetensors", "history": here / "history", "progress": here / "progress.pt"}
-    pretrain.pretrain(source=Source.from_json(source), size=size, **files, **products)
+    with nullcontext() if isinstance(size, int) else tiny_networks_made.there(here / "tiny"):
+        pretrain.pretrain(source=Source.from_json(source), size=size, **files, **products)
 
 
 def doom(*, at: int, place: str) -> None:

@@ -21,9 +21,9 @@ VIEWS = {"flip": 0.5, "flip_axes": ("x", "y"), "rotation": 20, "scaling": 0.2, "
 TRAINING = {"steps": 6, "batch": 4, "lr": 0.02, "validations": 2, "save_minutes": 0, "optimiser": "sgd"}
 
 
-def archive(folder: Path) -> volumes_made.Made:
+def archive(folder: Path, *, sides: tuple[int, int, int] = (10, 12, 8)) -> volumes_made.Made:
     """Volumes, and the rows of the training split as a corpus."""
-    made = volumes_made.archive(folder, cases=20, sides=(10, 12, 8))
+    made = volumes_made.archive(folder, cases=20, sides=sides)
     cases = CASES.read(made.cases)
     ROWS.write(cases.loc[cases["split"] == "train", ["row", "case"]], folder / "rows.parquet")
     return made
