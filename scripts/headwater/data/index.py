@@ -7,7 +7,18 @@ import pandas as pd
 
 from headwater.core import registry
 from headwater.core.errors import UserError, did_you_mean
-from headwater.data.tables import NUMBER, SLICE_COLUMNS, SPLITS, TARGET, TEXT, WHOLE, Table, labels_of
+from headwater.data.tables import (
+    NUMBER,
+    NUMBERS,
+    SLICE_COLUMNS,
+    SPLITS,
+    TARGET,
+    TEXT,
+    WHOLE,
+    Table,
+    labels_of,
+    numbers_of,
+)
 from headwater.study.archive import Archive
 
 CATALOGUE = Table(
@@ -119,6 +130,15 @@ def label_counts(cases: pd.DataFrame) -> pd.DataFrame:
                 }
             )
     return LABELS.check(LABELS.frame(rows))
+
+
+def every_count(cases: pd.DataFrame) -> pd.DataFrame:
+    """The counts of labels, and of numbers, as positive where they are known."""
+    known = pd.DataFrame({TARGET + name: cases[NUMBERS + name].notna().astype(float) for name in numbers_of(cases)})
+    of_numbers = label_counts(pd.concat([cases[["patient", "split"]], known], axis=1))
+    of_numbers["unknown"] += of_numbers["negatives"]
+    of_numbers[["negatives", "negative_patients"]] = 0
+    return LABELS.check(pd.concat([label_counts(cases), of_numbers], ignore_index=True))
 
 
 def one_class_notes(counts: pd.DataFrame, *, files: Mapping[str, Path]) -> list[str]:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from headwater.core.errors import UserError
-from headwater.data.tables import TARGET
+from headwater.data.tables import NUMBERS, TARGET
 from headwater.study.archive import Archive
 
 
@@ -26,7 +26,8 @@ def refuse_more(
 def relabelled(prepared: pd.DataFrame, catalogue: pd.DataFrame) -> pd.DataFrame:
     """The prepared cases with the catalogue's targets; cases that it does not list have no split and no targets."""
     listed = catalogue.set_index("case").reindex(prepared["case"]).reset_index()
-    targets = [column for column in catalogue if column.startswith(TARGET)]
-    unchanged = prepared[[column for column in prepared if not column.startswith(TARGET)]]
+    told = (TARGET, NUMBERS)
+    targets = [column for column in catalogue if column.startswith(told)]
+    unchanged = prepared[[column for column in prepared if not column.startswith(told)]]
     split = np.where(prepared["case"].isin(catalogue["case"]), prepared["split"], "")
     return pd.concat([unchanged.assign(split=split), listed[targets]], axis=1)

@@ -157,6 +157,15 @@ class Prepared:
         """The labels that the cases have targets for."""
         return tables.labels_of(self.cases)
 
+    @property
+    def numbers(self) -> list[str]:
+        """The names of the numbers that are known of cases."""
+        return tables.numbers_of(self.cases)
+
+    def values(self, rows: np.ndarray, numbers: list[str]) -> np.ndarray:
+        """Numbers float32 (rows, numbers), NaN unknown."""
+        return self.cases[[tables.NUMBERS + name for name in numbers]].to_numpy(dtype=np.float32)[rows]
+
     def rows(self, split: str) -> np.ndarray:
         """The rows of one split, in order."""
         return np.flatnonzero(self.cases["split"].to_numpy() == split)

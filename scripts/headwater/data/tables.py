@@ -19,6 +19,9 @@ from headwater.study.target import MEAN
 TARGET = "target:"
 """Prefix of the columns that hold a label's value: 1 present, 0 absent, NaN unknown."""
 
+NUMBERS = "number:"
+"""Prefix of the columns that hold a number of each case, such as an age; NaN unknown."""
+
 MACRO = MEAN
 """What stands for a label where a number is the mean over labels."""
 
@@ -59,6 +62,11 @@ def labels_of(frame: pd.DataFrame) -> list[str]:
     return [column.removeprefix(TARGET) for column in frame.columns if column.startswith(TARGET)]
 
 
+def numbers_of(frame: pd.DataFrame) -> list[str]:
+    """The names of the numbers that a table of cases has, in order."""
+    return [column.removeprefix(NUMBERS) for column in frame.columns if column.startswith(NUMBERS)]
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Table:
     """What a table that passes between rules must hold; declared beside the code that makes it."""
@@ -71,7 +79,7 @@ class Table:
     optional: dict[str, str] = field(default_factory=dict)
     """Columns that the table may have besides its own."""
     with_targets: bool = False
-    """Whether it has a target column per label besides its own."""
+    """Whether it has a target column per label, and a column per number, besides its own."""
 
     def frame(self, rows: Iterable[dict[str, Any]] | pd.DataFrame) -> pd.DataFrame:
         """Rows as a frame that has this table's columns even where there are no rows."""
@@ -85,7 +93,8 @@ class Table:
         """The frame with the known columns in order, in the right kinds, with unique keys; else a `UserError`."""
         optional = {name: kind for name, kind in self.optional.items() if name in frame.columns}
         columns = self.columns | optional
-        targets = [column for column in frame.columns if column.startswith(TARGET)] if self.with_targets else []
+        targets = [column for column in frame.columns if column.startswith((TARGET, NUMBERS))]
+        targets = targets if self.with_targets else []
         self._refuse_other_columns(frame, allowed=[*columns, *targets], required=list(columns), file=file)
         checked = pd.DataFrame({name: _column(frame[name], kind, file) for name, kind in columns.items()})
         if targets:

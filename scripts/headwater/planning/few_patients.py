@@ -27,6 +27,9 @@ def notes(config: Config, counts: Mapping[str, pd.DataFrame]) -> Iterable[str]:
                 "labels, or enlarge the test split"
             )
         choosing = table[(table["split"] == "validation") & table["label"].isin(labels)]
+        if choosing.empty:
+            # labels that the archive does not have, which others report
+            continue
         patients = int((choosing["positive_patients"] + choosing["negative_patients"]).max())
         if patients < FEW_TO_CHOOSE:
             yield (

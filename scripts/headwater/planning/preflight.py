@@ -15,6 +15,7 @@ from headwater.study.archive import Archive
 from headwater.study.config import Config
 from headwater.study.paths import Paths
 from headwater.study.source import Source
+from headwater.study.target import of_numbers
 from headwater.study.text_checks import unfit_labels
 from headwater.training import methods
 
@@ -133,9 +134,12 @@ def _labels(config: Config) -> Iterable[str]:
             yield from (f"archives.{dataset.archive}: {why}, {choose}" for why in unfit_labels(labels or ()))
         for target, asked in dataset.asked.items():
             place = f"datasets.{name}.targets.{target}" if target else f"datasets.{name}"
-            for label in asked.labels if labels is not None else ():
-                if label not in labels:
-                    yield f"{place}.labels: {dataset.archive} has no {label!r}; {did_you_mean(label, labels)}"
+            known = _numbers_of(config.archives[dataset.archive]) if of_numbers(asked.task) else labels
+            for label in asked.labels if known is not None else ():
+                if label not in known:
+                    yield f"{place}.labels: {dataset.archive} has no {label!r}; {did_you_mean(label, known)}"
+            if known is not None and not known and of_numbers(asked.task):
+                yield f"{place}.task: {dataset.archive} has no numbers; use another task"
 
 
 def _probes(config: Config) -> Iterable[str]:
@@ -150,6 +154,12 @@ def _probes(config: Config) -> Iterable[str]:
         for label in source.probe.labels if labels else ():
             if label not in labels:
                 yield f"sources.{name}.probe.labels: {archive} has no {label!r}; {did_you_mean(label, labels)}"
+
+
+def _numbers_of(archive: Archive) -> tuple[str, ...]:
+    """The names of the numbers that an archive has of its cases."""
+    plugin = registry.load("datasets", archive.kind.name)
+    return plugin.numbers(registry.chosen("datasets", archive.kind)) if hasattr(plugin, "numbers") else ()
 
 
 def _labels_of(archive: Archive) -> tuple[str, ...] | None:

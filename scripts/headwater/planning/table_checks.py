@@ -104,7 +104,7 @@ def _counted(archive: Archive) -> pd.DataFrame | None:
     counts = index.label_counts(cases)
     index.refuse_unusable_labels(counts, archive=archive.name, files=files)
     _refuse_absent(archive, listed["file"], total=len(listed))
-    return counts
+    return index.every_count(cases)
 
 
 def _check_beginning(archive: Archive, plugin: ModuleType, options: Record) -> None:

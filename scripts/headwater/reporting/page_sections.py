@@ -148,7 +148,8 @@ def _label_counts(counts: pd.DataFrame, rows: pd.DataFrame, dataset: Dataset) ->
     tested = rows.groupby("label")["tested"].any()
     by_label = {label: part.set_index("split") for label, part in counts.groupby("label", sort=False)}
     lines = []
-    for label in dataset.listed or by_label:
+    compared = set(rows["label"])
+    for label in dataset.listed or [label for label in by_label if label in compared]:
         splits = by_label[label] if label in by_label else pd.DataFrame()
         line = {split.capitalize(): _cases_with_label(splits, split) for split in SPLITS}
         part = "tested" if tested.get(label, False) else notes.get(label, "not compared").split("; ")[0]

@@ -7,7 +7,7 @@ import pandas as pd
 
 from headwater.core.errors import UserError
 from headwater.data import dropping
-from headwater.data.index import LABELS, label_counts
+from headwater.data.index import LABELS, every_count
 from headwater.data.leakage import LEDGER
 from headwater.data.store import CASES, REJECTS
 from headwater.data.tables import MACRO, OF_SUBSET, Table
@@ -109,7 +109,7 @@ class StudyResults:
         """The counts of cases and patients with each label in each split, for every dataset's archive."""
         archives = dict.fromkeys(dataset.archive for dataset in self.grid.datasets)
         if self.grid.leaks.resolve:
-            return {name: label_counts(self.cases[name]) for name in archives}
+            return {name: every_count(self.cases[name]) for name in archives}
         return {name: _read(LABELS, Path(self.paths.labels(name)), by="prepare") for name in archives}
 
     @cached_property

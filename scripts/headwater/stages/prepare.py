@@ -11,7 +11,7 @@ from headwater.core.characters import visible
 from headwater.core.files import whole, write_json
 from headwater.core.fingerprints import sha256
 from headwater.data import index, preparation
-from headwater.data.index import LABELS, label_counts, one_class_notes, refuse_unusable_labels
+from headwater.data.index import LABELS, every_count, label_counts, one_class_notes, refuse_unusable_labels
 from headwater.data.splits import account, origin, refuse_empty_split
 from headwater.data.store import CASES
 from headwater.study.archive import Archive
@@ -42,7 +42,7 @@ def prepare(
     with whole(hashes) as temporary:
         np.save(temporary, words)
     CASES.write(prepared, cases, origin={"hashes": sha256(hashes)})
-    LABELS.write(counts, labels)
+    LABELS.write(every_count(prepared), labels)
     made = origin(listed, validation=archive.validation, test=archive.test, seed=archive.split_seed)
     write_json(account(prepared, made=made), split)
     for note in one_class_notes(counts, files=files):

@@ -13,7 +13,7 @@ from headwater.core.characters import visible
 from headwater.core.files import whole, write_json
 from headwater.core.fingerprints import sha256
 from headwater.data import index, preparation, volume_preparation
-from headwater.data.index import LABELS, label_counts, one_class_notes, refuse_unusable_labels
+from headwater.data.index import LABELS, every_count, label_counts, one_class_notes, refuse_unusable_labels
 from headwater.data.splits import account, origin, refuse_empty_split
 from headwater.data.store import CASES
 from headwater.data.volume_preparation import CEILINGS, Files
@@ -55,7 +55,7 @@ def prepare_volumes(
     with whole(hashes) as temporary:
         np.save(temporary, words)
     CASES.write(prepared, cases, origin={"hashes": sha256(hashes), "structures": json.dumps(work.structures)})
-    LABELS.write(counts, labels)
+    LABELS.write(every_count(prepared), labels)
     CEILINGS.write(table := volume_preparation.ceilings(reached), ceilings)
     made = origin(listed, validation=archive.validation, test=archive.test, seed=archive.split_seed)
     write_json(account(prepared, made=made), split)

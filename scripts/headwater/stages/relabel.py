@@ -4,7 +4,7 @@ from pathlib import Path
 
 from headwater.core.files import write_json
 from headwater.data import index, relabelling
-from headwater.data.index import LABELS, label_counts, one_class_notes, refuse_unusable_labels
+from headwater.data.index import LABELS, every_count, label_counts, one_class_notes, refuse_unusable_labels
 from headwater.data.splits import account, refuse_empty_split
 from headwater.data.store import CASES, REJECTS
 from headwater.data.tables import read_origin
@@ -27,7 +27,7 @@ def relabel(
     refuse_unusable_labels(counts, archive=archive.name, files=files)
     CASES.write(relabelled, cases, origin=read_origin(first))
     REJECTS.write(rejected[rejected["case"].isin(catalogue["case"])], rejects)
-    LABELS.write(counts, labels)
+    LABELS.write(every_count(relabelled), labels)
     write_json(account(relabelled, made={"made": f"as of {archive.images_of}"}), split)
     for note in one_class_notes(counts, files=files):
         print(f"{archive.name}: {note}", flush=True)

@@ -57,6 +57,11 @@ def outlines(task: str) -> bool:
     return registry.constant("tasks", task, "LEVELS", default=False)
 
 
+def of_numbers(task: str) -> bool:
+    """Whether a task is about numbers of cases, not about labels that they bear."""
+    return registry.constant("tasks", task, "OF_NUMBERS", default=False)
+
+
 def measured_on(metric: str) -> tuple[str, ...]:
     """Which cases a metric is about, where these are not all whose target is known: "positive" or "negative" ones."""
     return registry.constant("metrics", metric, "CLASSES", default=())

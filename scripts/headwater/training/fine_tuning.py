@@ -21,7 +21,7 @@ from headwater.models.task_set import TaskSet, mapped
 from headwater.models.tasks import Task
 from headwater.models.weight_files import load_weights, save_weights
 from headwater.study.grid import Run
-from headwater.study.target import Target
+from headwater.study.target import Target, of_numbers
 from headwater.training import loop, schedule, scoring, views
 from headwater.training.ddp import World
 from headwater.training.fitting import Fitting, mean
@@ -99,11 +99,13 @@ def _dropped(tasks: TaskSet, data: store.Prepared, *, file: Path) -> dict[str, i
 
 def _tasks(run: Run, data: store.Prepared, *, file: Path) -> TaskSet:
     """What the run is asked; refuses labels that the cases do not have."""
-    for label in run.dataset.listed:
-        if label not in data.labels:
-            raise UserError(f"has no label {label!r}", file=file, remedy=did_you_mean(label, data.labels))
-    if not data.labels:
-        raise UserError("has no labels", file=file, remedy="fit to another archive")
+    for target in run.dataset.asked.values():
+        known, word = _known(target, data)
+        for label in target.labels:
+            if label not in known:
+                raise UserError(f"has no {word} {label!r}", file=file, remedy=did_you_mean(label, known))
+        if not known:
+            raise UserError(f"has no {word}s", file=file, remedy="fit to another archive")
     return TaskSet(tasks={name: _task(target, data, alone=not name) for name, target in run.dataset.asked.items()})
 
 
@@ -112,11 +114,17 @@ def _task(target: Target, data: store.Prepared, *, alone: bool) -> Task:
 
     A dataset's only target may ask for some of the archive's classes; several share the labels out between them.
     """
-    task = Task(name=target.task, labels=target.labels or tuple(data.labels), form="")
-    judged = data.labels if alone else list(task.labels)
+    known, _ = _known(target, data)
+    task = Task(name=target.task, labels=target.labels or tuple(known), form="")
+    judged = known if alone else list(task.labels)
     learned = np.flatnonzero(data.cases["split"].isin(["train", "validation"]))
     values = task.plugin.targets(data, learned, labels=judged)
     return replace(task, form=task.plugin.form(values, partial=set(task.labels) != set(judged)))
+
+
+def _known(target: Target, data: store.Prepared) -> tuple[list[str], str]:
+    """(what the cases have of what a target may be about, one word for it)."""
+    return (data.numbers, "number") if of_numbers(target.task) else (data.labels, "label")
 
 
 def _targets(tasks: TaskSet, data: store.Prepared, rows: np.ndarray) -> Any:
@@ -134,7 +142,13 @@ def _silent(tasks: TaskSet, targets: Any) -> tuple[str, ...]:
 
 def _lost(tasks: TaskSet, whole: Any, part: Any) -> dict[str, str]:
     """Labels that a part of the targets can no longer teach although the whole could, and what they lack."""
-    by_target = tasks.each(lambda task, whole, part: subsample.lost(whole, part, labels=list(task.labels)), whole, part)
+    by_target = tasks.each(
+        lambda task, whole, part: (
+            {} if of_numbers(task.name) else subsample.lost(whole, part, labels=list(task.labels))
+        ),
+        whole,
+        part,
+    )
     return {label: lacking for lost in by_target.values() for label, lacking in lost.items()}
 
 

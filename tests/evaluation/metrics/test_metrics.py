@@ -140,7 +140,7 @@ def test_dice_refuses_a_structure_without_a_voxel():
         dice.per_case(*np.array([[1.0, 0], [0, 0], [3, 0], [0, 0]]))
 
 
-OF_OUTLINES = [name for name in registry.names("metrics") if target_of.measured_on(name)]
+OF_OUTLINES = [name for name in registry.names("metrics") if target_of.fits(name, "segmentation")]
 
 
 @st.composite
@@ -206,6 +206,10 @@ EVIDENCE = {
     ("target", "reference_ml", "predicted_ml"): (
         ([1.0, 1, 1, 0], [3.0, 3, 3, 0], [3.0, 3, 2, 9]),
         ([1.0, 1, 1, 0], [3.0, 3, 3, 0], [9.0, 0, 3, 0]),
+    ),
+    ("target", "value", "predicted"): (
+        ([1.0, 1, 1, 1], [60.0, 70, 80, 90], [61.0, 69, 80, 90]),
+        ([1.0, 1, 1, 1], [60.0, 70, 80, 90], [90.0, 80, 70, 60]),
     ),
     ("target", "false_positive"): (([0.0, 0, 0, 1], [0.0, 0, 1, 9]), ([0.0, 0, 0, 1], [1.0, 9, 1, 0])),
     ("target", "predicted_ml"): (([0.0, 0, 0, 1], [0.0, 0, 1, 9]), ([0.0, 0, 0, 1], [1.0, 9, 1, 0])),

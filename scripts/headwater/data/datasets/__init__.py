@@ -5,7 +5,8 @@ A plug-in holds
     Options (optional): a record of what the user may choose, such as whose labels count
     read_cases(folder, options) -> DataFrame   a "catalogue" table (see data/index.py): one row per image that the
                                                archive lists, split "" if the archive has no official one, and a
-                                               target:<label> column per label; of slices also their `series` and
+                                               target:<label> column per label, and a number:<name> column per
+                                               number; of slices also their `series` and
                                                `position` along its normal; refuses a broken label file
     read_pixels(folder, case) -> ndarray       uint8 (height, width) or (height, width, 3) of one catalogue row, given
                                                as a mapping: case["file"]; for an archive of CT, whose card names a
@@ -36,6 +37,7 @@ A plug-in holds
                                                same images (`images_of`) may differ; by default none
     SPLIT_FILES (optional): dict[str, str]     the file, below the folder, that defines each official split
     OFFICIAL (optional): tuple[str, ...]       of validation and test what the archive always has an official split for
+    numbers(options) -> tuple[str, ...]        (optional) the names of its numbers, if it has any
     labels(folder, options), card(options)     (optional) the labels, and the card, if they depend on options
     read_person(folder, case) -> dict          (optional) sex, age and view if only the image's header states them;
                                                called while the pixels are read

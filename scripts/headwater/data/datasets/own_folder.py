@@ -17,7 +17,7 @@ from headwater.data.io.ages import in_years
 from headwater.data.io.folders import as_on_disk
 from headwater.data.io.raster import FORMATS, read_picture
 from headwater.data.io.sheets import first_there, line_of, read_header, read_sheet, refuse_empty, refuse_twice
-from headwater.data.tables import TARGET
+from headwater.data.tables import NUMBERS, TARGET
 
 CARD = Card(
     title="A folder of one's own",
@@ -45,7 +45,7 @@ SPLITS = {"train": "train", "validation": "validation", "val": "validation", "va
 SEXES = {"f": "F", "female": "F", "w": "F", "m": "M", "male": "M"}
 VALUES = {"": np.nan, "0": 0.0, "0.0": 0.0, "1": 1.0, "1.0": 1.0}
 
-LABEL_OPTIONS = ("table", "file", "labels", "classes", "title", "licence", "modality")
+LABEL_OPTIONS = ("table", "file", "labels", "classes", "numbers", "title", "licence", "modality")
 """Options that change labels only, neither images nor splits."""
 
 PIXEL_OPTIONS = ("bits",)
@@ -66,6 +66,8 @@ class Options(Record):
     name is not that of an option."""
     classes: str = ""
     """A column with the one class of each image, instead of a column per label; `labels` may then list the classes."""
+    numbers: tuple[str, ...] = ()
+    """Columns with a number, such as an age or a score, or nothing (unknown): what the task `regression` learns."""
     split: str = "split"
     """train, validation or test; if empty in all lines, splits are drawn by patient."""
     study: str = "study"
@@ -112,8 +114,13 @@ def labels(folder: Path, options: Options) -> tuple[str, ...]:
     if options.classes:
         sheet = read_sheet(table, columns={"class": (options.classes,)})
         return tuple(sorted(set(sheet["class"]) - {""}))
-    taken = {*_named(options, table).values(), *PLACES}
+    taken = {*_named(options, table).values(), *PLACES, *options.numbers}
     return tuple(column for column in read_header(table) if column not in taken)
+
+
+def numbers(options: Options) -> tuple[str, ...]:
+    """The numbers by the options."""
+    return options.numbers
 
 
 def label_files(folder: Path, options: Options) -> list[Path]:
@@ -140,6 +147,7 @@ def read_sample(folder: Path, options: Options, *, rows: int | None) -> pd.DataF
     label_columns = [options.classes] if options.classes else list(known)
     # `=` keeps a label apart from a column of PLACES that has the same name
     columns = {place: (column,) for place, column in named.items()} | {f"={name}": (name,) for name in label_columns}
+    columns |= {f"#{name}": (name,) for name in options.numbers}
     sheet = read_sheet(table, columns=columns, rows=rows)
     if options.classes:
         known = known or tuple(sorted(set(sheet[f"={options.classes}"]) - {""}))
@@ -162,11 +170,13 @@ def read_sample(folder: Path, options: Options, *, rows: int | None) -> pd.DataF
         lambda: _numbers(cells["position"], heights, column=options.position, table=table) if "series" in named else 0,
         lambda: _targets(sheet, known, options=options, table=table),
     )
+    told = all_of(*(partial(_number, sheet[f"#{name}"], column=name, table=table) for name in options.numbers))
     patient = cells["patient"].where(cells["patient"] != "", listed)
     placed = {"series": cells["series"], "position": height} if "series" in named else {}
     catalogue = cells.drop(columns=["series", "position"])
     catalogue = catalogue.assign(case=listed, patient=patient, split=split, sex=sex, age=age, **placed)
-    return pd.concat([catalogue, targets], axis=1)
+    columns_of_numbers = {NUMBERS + name: each for name, each in zip(options.numbers, told, strict=True)}
+    return pd.concat([catalogue, targets, pd.DataFrame(columns_of_numbers, index=catalogue.index)], axis=1)
 
 
 def read_pixels(folder: Path, case: Mapping[str, Any], *, bits: int | Literal["guessed"] = "guessed") -> np.ndarray:
@@ -238,6 +248,12 @@ def _numbers(cells: pd.Series, numbers: pd.Series, *, column: str, table: Path) 
         remedy = "use a plausible number, or nothing"
         raise _bad_cell(table, line_of(cells, invalid), column, repr(cells[invalid].iloc[0]), remedy=remedy)
     return numbers.astype(float)
+
+
+def _number(cells: pd.Series, *, column: str, table: Path) -> pd.Series:
+    """The numbers of a column, float32."""
+    read = pd.to_numeric(cells, errors="coerce")
+    return _numbers(cells, read.where(np.isfinite(read)), column=column, table=table).astype("float32")
 
 
 def _targets(sheet: pd.DataFrame, known: tuple[str, ...], *, options: Options, table: Path) -> pd.DataFrame:

@@ -14,6 +14,7 @@ A plug-in holds
     LEVELS: bool (optional)                  whether it outlines structures: its head gets the encoder's maps of
                                              features, and answers are measured case by case; else False, see below
     WEIGHTED: bool (optional)                whether `label_weights` can weigh labels; else True
+    OF_NUMBERS: bool (optional)              whether its labels are names of numbers of the cases; else False
     LOG_ODDS: bool (optional)                whether its evidence has a `score` that is log-odds, which `examine` can
                                              calibrate and set thresholds in; else False
     form(targets, *, partial) -> str         in which of its forms the task is put, judged from all training and
