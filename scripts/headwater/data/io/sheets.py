@@ -9,10 +9,15 @@ import numpy as np
 import pandas as pd
 
 from headwater.core.errors import UserError, did_you_mean, stop_if_disk
+from headwater.data.io.identifiers import flaws_of_patients, unseen
 from headwater.data.io.rows import UNREADABLE, Form, Row, form_of, is_compressed, readable, refuse_swallowed, rows_of
 
 FIRST = 2
 """The line of the first row in a plain file, behind that of the header; lines are counted from 1."""
+
+PATIENT = "patient"
+SEEN = ("study", "series", "site", "view")
+"""Names of columns whose cells are compared with each other: of patients, and of what a character would divide."""
 
 _NO_ROW = Row(1, [], ())
 
@@ -35,7 +40,8 @@ def read_sheet(
     are left out. With `rows`, only so many of its first rows are read, and as many spread over the others; the index
     is in either case what `line_of` needs, which counts from 0 in a file without blank lines. A row with more cells
     than the header is refused, as is a last row that is cut off; other rows may lack cells at their end, which
-    spreadsheets leave out if they are empty. Quotes that swallow rows are refused, and line breaks in wanted cells.
+    spreadsheets leave out if they are empty. Quotes that swallow rows are refused, and line breaks in wanted cells; so
+    are unclear names of a column `patient`, and what is not visible in one of `SEEN`.
     """
     with readable(path):
         form = form_of(path)
@@ -62,7 +68,22 @@ def read_sheet(
         no_row = "has a header but no rows"
         raise UserError(no_row, file=path, remedy="it may be cut off; fetch it again", nameless=no_row)
     texts = {name: [cell.strip() for cell in column[:filled]] or "" for name, column in cells.items()}
-    return pd.DataFrame(texts, index=lines[:filled], dtype=str)
+    sheet = pd.DataFrame(texts, index=lines[:filled], dtype=str)
+    _refuse_unclear(sheet, path=path)
+    return sheet
+
+
+def _refuse_unclear(sheet: pd.DataFrame, *, path: Path) -> None:
+    """Refuse names in a sheet that look like others, and patients that are no one or one in two forms."""
+    found = [(name, unseen(sheet[name].unique(), what=name)) for name in SEEN if name in sheet]
+    if PATIENT in sheet:
+        found.append((PATIENT, flaws_of_patients(sheet[PATIENT].unique())))
+    for name, flaws in found:
+        for flaw in flaws:
+            which = sheet[name].isin(flaw.names).to_numpy()
+            line, many = line_of(sheet, which), f"({int(which.sum())} such lines)"
+            nameless = f"line {line}: {flaw.nameless} {many}"
+            raise UserError(f"line {line}: {flaw.what} {many}", file=path, remedy=flaw.remedy, nameless=nameless)
 
 
 def _places(
