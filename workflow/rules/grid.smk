@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 from headwater.cluster import config_copy, session
 from headwater.core.errors import UserError
 from headwater.planning import outdated, preflight
-from headwater.study import config as study_config, lineage, paths
+from headwater.study import config as study_config, config_text, lineage, paths
 from headwater.study.archive import ndim_of
 from headwater.study.compute import Processes
 from headwater.study.job_graph import JobGraph
@@ -33,7 +33,7 @@ try:
     # only in the Snakemake that was started: each job reads this file twice, and need not repeat the check
     if workflow.is_main_process:
         for file in workflow.configfiles:
-            study_config.refuse_repeated_keys(Path(file))
+            config_text.refuse_ambiguous(Path(file))
         preflight.check(CONFIG)
 except UserError as error:
     print(f"headwater: {error.printed}", file=sys.stderr)
