@@ -1,6 +1,7 @@
 """A config is checked as a whole: one line reports all mistakes, each with its remedy."""
 
 import copy
+import errno
 import itertools
 import math
 from pathlib import Path
@@ -616,6 +617,24 @@ def test_a_file_that_is_no_config_is_refused(tmp_path: Path, text: str, said: st
     assert str(refusal.value).startswith(f"{file}: ")
     assert said in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("kind", ["UTF-16", "no text", "folder", "loop", "forbidden"])
+def test_a_path_without_a_readable_text_is_refused(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch):
+    file = tmp_path / "mine.yaml"
+    wanted = "the config is not UTF-8 text: .*; save it as UTF-8"
+    if kind in ("UTF-16", "no text"):
+        file.write_bytes("seeds: [0]".encode("utf-16") if kind == "UTF-16" else bytes(range(256)))
+    else:
+        wanted = "the config cannot be read: .*; give the path of a file that you may read"
+        file.symlink_to(file.name) if kind == "loop" else file.mkdir()
+    if kind == "forbidden":
+        # root may read all files
+        refusal = PermissionError(errno.EACCES, "Permission denied")
+        monkeypatch.setattr(Path, "read_text", lambda self, **options: (_ for _ in ()).throw(refusal))
+    with pytest.raises(UserError, match=wanted) as refused:
+        study_config.read(file)
+    assert str(refused.value).startswith(f"{file}: ") and "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,10 @@ gc.set_threshold(200_000, 100, 100)
 # jobs use the Python that runs Snakemake, whether or not an environment is activated
 os.environ |= {"PATH": os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()])}
 
-sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
-
 from headwater.cluster import config_copy, session
 from headwater.core.errors import UserError
 from headwater.planning import outdated, preflight
-from headwater.study import config as study_config, config_text, lineage, paths
+from headwater.study import config as study_config, lineage, paths
 from headwater.study.archive import ndim_of
 from headwater.study.compute import Processes
 from headwater.study.job_graph import JobGraph

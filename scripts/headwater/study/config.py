@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pydantic
-import yaml
 from pydantic import Field
 
 from headwater.core import registry
-from headwater.core.errors import UserError, together
+from headwater.core.errors import together
 from headwater.core.records import Choice, Record
 from headwater.study import (
     checks,
@@ -110,20 +109,7 @@ class Config(Record):
 
 def read(path: Path) -> Config:
     """The config in a YAML file."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(
-            "there is no such config file", file=path, remedy="give the path of your study's config"
-        ) from None
-    except RecursionError:
-        raise UserError("the config is nested too deeply", file=path, remedy="correct the YAML") from None
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UserError(f"the config cannot be read: {error}", file=path, remedy="correct the YAML") from None
-    config_text.refuse_ambiguous(path)
-    if not isinstance(content, dict):
-        raise UserError("the config has no `key: value` lines", file=path, remedy="see config/README.md")
-    return load(content, file=path)
+    return load(config_text.read(path), file=path)
 
 
 def load(content: dict[str, Any], *, file: Path | str = "config") -> Config:

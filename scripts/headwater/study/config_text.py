@@ -1,8 +1,9 @@
-"""The text of a config file: what YAML takes in silence for something else than a reader does."""
+"""The text of a config file, and what YAML takes in silence for something else than a reader does."""
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -10,6 +11,29 @@ from headwater.core.errors import UserError
 
 # ten times as fast as the loader without libyaml
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The content of a YAML file, which must have keys; all else is refused."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(
+            "there is no such config file", file=path, remedy="give the path of your study's config"
+        ) from None
+    except RecursionError:
+        raise UserError("the config is nested too deeply", file=path, remedy="correct the YAML") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"the config is not UTF-8 text: {error}", file=path, remedy="save it as UTF-8") from None
+    except OSError as error:
+        what, remedy = f"the config cannot be read: {error.strerror}", "give the path of a file that you may read"
+        raise UserError(what, file=path, remedy=remedy) from None
+    except (ValueError, yaml.YAMLError) as error:
+        raise UserError(f"the config cannot be read: {error}", file=path, remedy="correct the YAML") from None
+    refuse_ambiguous(path)
+    if not isinstance(content, dict):
+        raise UserError("the config has no `key: value` lines", file=path, remedy="see config/README.md")
+    return content
 
 
 def refuse_ambiguous(path: Path) -> None:
