@@ -108,6 +108,8 @@ STRAY = {
     "closed at the end of a cell": ('a,"30,F,\nb,31,M,\nc,32",F,\nd,33,M,\n', "lines 2 to 4 are"),
     "in a column that is not wanted": ('a,30,F,"x\nb,31,M,y\nc,32,F,z"\nd,33,M,\n', "lines 2 to 4 are"),
     "in neighbouring rows": ('a,30,F,"x\nb,31,M,"y\nc,32,F,z\n', "lines 2 to 3 are"),
+    "closed behind a later column": ('a,"30,F,\nb,31,M,\nc,32,F"\nd,33,M,\n', "lines 2 to 4 are"),
+    "closed behind a later column of the next row": ('a,30,"F,\nb,31,M,"\nd,33,M,\n', "lines 2 to 3 are"),
     "behind a blank line": ('\n\na,30,F,"x\nb,31,M,y"\nc,32,F,z\n', "lines 4 to 5 are"),
     "never closed": ('a,30,F,\nb,"31,M,\nc,32,F,\n', 'line 3 begins a row with a quote (") that nothing closes'),
     "never closed in the last line": ('a,30,F,\nb,"31,M,\n', "line 3 begins a row with a quote"),
@@ -149,6 +151,13 @@ def test_reports_of_several_lines_beside_the_wanted_columns_are_no_fault(tmp_pat
     assert list(sheet["case"]) == ["a", "b"]
     # the second begins behind all lines of the first
     assert line_of(sheet, np.array([False, True])) == 3 + REPORTS[report].count("\n")
+
+
+def test_two_reports_in_one_row_are_no_fault(tmp_path):
+    file = tmp_path / "x.csv"
+    # the second line has the separators of a row, but closes a cell and begins another
+    file.write_text('id,findings,sex,impression\na,"Heart\nlungs","F","no mass\nclear"\nb,,M,\n')
+    assert list(read_sheet(file, columns={"case": ("id",)})["case"]) == ["a", "b"]
 
 
 def test_lines_are_those_of_the_file(tmp_path):

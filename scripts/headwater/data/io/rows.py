@@ -4,6 +4,7 @@ import codecs
 import csv
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ GZIP, ZIP, OLE = b"\x1f\x8b", b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 
 WORKBOOKS = {b"xl/": "an Excel file", b"opendocument.spreadsheet": "an OpenDocument spreadsheet"}
 """What only these hold among their first bytes, which name the first files of a ZIP archive."""
+
+LINE_BREAK = re.compile(r"\r\n|\r|\n")
 
 UNREADABLE = (OSError, ValueError, EOFError, zlib.error, csv.Error)
 """What is raised for a file that is no CSV."""
@@ -155,14 +158,12 @@ def _open_quote(path: Path, line: int) -> UserError:
 
 
 def refuse_swallowed(row: Row, *, width: int, form: Form, path: Path) -> None:
-    """Refuse a row of several lines that are rows themselves, or a quote is closed within a cell.
+    """Refuse a row of several lines if a cell of it holds what looks like rows, or a quote is closed within a cell.
 
     A stray quote at the start of a cell turns all that follows into one cell, up to the next quote. The lines of
     reports differ: they do not have the separators of `width` cells each, or have spaces after them.
     """
-    first, *others = [_cells_alone(line, separator=form.separator) == width for line in row.lines]
-    inner = others[:-1]
-    if not (first and others[-1]) and not (width > 2 and 0 < len(inner) <= 2 * sum(inner)):
+    if not any(_holds_rows(row, place, width=width, separator=form.separator) for place in range(len(row.cells))):
         try:
             list(csv.reader(row.lines, delimiter=form.separator, strict=True))
             return
@@ -173,6 +174,15 @@ def refuse_swallowed(row: Row, *, width: int, form: Form, path: Path) -> None:
     raise UserError(what, file=path, remedy="remove the quote, or double those within a cell", nameless=what)
 
 
-def _cells_alone(line: str, *, separator: str) -> int:
-    """The cells of a line by its separators alone; 0 if a space follows one of them, as in prose."""
-    return 0 if f"{separator} " in line else line.count(separator) + 1
+def _holds_rows(row: Row, place: int, *, width: int, separator: str) -> bool:
+    """Whether a cell begins with the rest of one row and ends with the beginning of another, or holds whole ones."""
+    # -1 for prose, in which a space follows a separator
+    first, *others = (
+        -1 if f"{separator} " in line else line.count(separator) for line in LINE_BREAK.split(row.cells[place])
+    )
+    if not others:
+        return False
+    *inner, last = others
+    behind = len(row.cells) - 1 - place
+    rest = (first, last) == (width - 1 - place, width - 1 - behind)
+    return rest or (width > 2 and 0 < len(inner) <= 2 * inner.count(width - 1))

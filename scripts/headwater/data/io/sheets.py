@@ -53,12 +53,12 @@ def read_sheet(
         cells, lines, filled = {name: [] for name in places}, [], 0
         wanted = [(cells[name].append, place) for name, place in places.items() if place is not None]
         for row in _chosen(path, form, listed, rows=rows):
-            if len(row.cells) != len(header):
-                _refuse_other_width(row, header, path=path)
-                row.cells.extend([""] * (len(header) - len(row.cells)))
             if len(row.lines) > 1:
                 refuse_swallowed(row, width=len(header), form=form, path=path)
                 _refuse_line_breaks(row, places, path=path)
+            if len(row.cells) != len(header):
+                _refuse_other_width(row, header, path=path)
+                row.cells.extend([""] * (len(header) - len(row.cells)))
             for append, place in wanted:
                 append(row.cells[place])
             lines.append(row.line - FIRST)
@@ -119,7 +119,8 @@ def _refuse_other_width(row: Row, header: list[str], *, path: Path) -> None:
 def _refuse_line_breaks(row: Row, places: Mapping[str, int | None], *, path: Path) -> None:
     """Refuse a wanted cell that goes on in another line: it is two cells, or its quotes are wrong."""
     for name, place in places.items():
-        if place is not None and len(row.cells[place].strip().splitlines()) > 1:
+        # a row may lack its last cells
+        if place is not None and len("".join(row.cells[place : place + 1]).strip().splitlines()) > 1:
             what = f"line {row.line}: the cell of {name!r} goes on in another line"
             raise UserError(what, file=path, remedy="remove the line break, or a stray quote", nameless=what)
 
