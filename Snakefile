@@ -7,13 +7,25 @@
 # The rules follow the data: archives -> prepare -> reduce -> pretrain | adopt -> finetune -> predict -> compare and
 # examine -> report.
 
+import sys
+from pathlib import Path
+
 from snakemake.utils import min_version
 
 min_version("9.8")
 
+sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
+
+from headwater.core.errors import exit_on_user_error
+from headwater.study import config_text
+
 # a config given on the command line replaces the demo's; the two are not merged. A job on a cluster is given the copy
 # of the config by which it was planned
 if not workflow.configfiles and "copy_of_config" not in config:
+
+    # Snakemake ends in a traceback where it cannot read one; what is given by --configfile it has read before
+    with exit_on_user_error(""):
+        config_text.read(Path("config/config.yaml"))
 
     configfile: "config/config.yaml"
 

@@ -343,7 +343,7 @@ def test_options_of_an_entry_come_before_those_of_its_family(family: Path):
 
 def test_chosen_options_are_checked_all_at_once(family: Path):
     (family / "kappa.py").write_text("class Options(Record):\n    bins: int = Field(10, ge=1)\n    name: str = ''\n")
-    assert registry.chosen("metrics", Choice(name="kappa", options={"bins": "20"})).bins == 20
+    assert registry.chosen("metrics", Choice(name="kappa", options={"bins": 20.0})).bins == 20
     with pytest.raises(UserError) as refusal:
         registry.chosen("metrics", Choice(name="kappa", options={"bins": 0, "bin": 3}))
     assert "kappa.bins: Input should be greater than or equal to 1 (got 0)" in str(refusal.value)

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 import deadly_specimen
-from archives_made import SAMPLES, picture
+from archives_made import SAMPLES, edit, picture
 from headwater.core import registry
 from headwater.core.command_line import door
 from headwater.core.errors import UserError
@@ -379,6 +379,8 @@ def test_an_impossible_age(clean, of_clean, copy, archive):
     told = "ages below 0, above 110 or no number: 1, first in line 4"
     assert new == {("warning", f"{Path(TABLES[archive]).name}: {told}")}
     assert "412" not in as_text(integrity._page(found, listed=False))
+    edit(folder / TABLES[archive], old="\n", new="\n\n")
+    assert told.replace("line 4", "line 5") in "".join(what for _, what in findings(examined(archive, folder)))
 
 
 def test_an_impossible_age_in_a_header(clean, of_clean, copy):

@@ -1,6 +1,9 @@
 """A config is checked as a whole: one line reports all mistakes, each with its remedy."""
 
 import copy
+import errno
+import itertools
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ from headwater.core import registry
 from headwater.core.errors import UserError
 from headwater.core.records import Choice
 from headwater.study import config as study_config
-from headwater.study import job_graph
+from headwater.study import config_text, job_graph
 from headwater.study.json_schema import schema
 from headwater.study.recipe import Training
 
@@ -96,6 +99,60 @@ def test_loading_changes_nothing_in_what_is_loaded():
 def test_a_number_that_yaml_takes_for_text_is_a_number():
     assert GOOD["sources"]["ours"]["training"]["lr"] == "1e-4"
     assert study_config.load(GOOD).sources["ours"].training.lr == 1e-4
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (True, "must be a number, not a word (got true)"),
+        ("8", "must be a number, not text (got '8'); write it without quotes"),
+        ("08", "must be a number, not text (got '08'); write it without quotes or zeros before it"),
+        ("1e3", "is a power of ten, which YAML takes for text; write it out (got 1e3)"),
+        (10**23 - 1, "must be at most 2^63 - 1 (got 1e+23)"),
+        (10**400, "must be finite"),
+        (math.inf, "must be finite"),
+    ],
+)
+@pytest.mark.parametrize("place", ["sources.ours.training.batch", "comparison.seed", "seeds", "archives.readers.size"])
+def test_what_is_no_whole_number_is_not_converted_to_one(place: str, value: Any, said: str):
+    assert said in told((place, [value] if place == "seeds" else value))
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (True, "must be a number, not a word (got true)"),
+        ("0.1", "must be a number, not text (got '0.1'); write it without quotes"),
+        (math.inf, "finite number"),
+        (math.nan, "finite number"),
+        ("inf", "must be a number, not text"),
+        ("1e999", "finite number"),
+        (10**400, "must be finite"),
+    ],
+)
+@pytest.mark.parametrize(
+    "place", ["sources.ours.training.lr", "comparison.margin", "recipes.finetune.training.save_minutes", "random.mean"]
+)
+def test_what_is_no_number_is_not_converted_to_one(place: str, value: Any, said: str):
+    change = ("sources.random.mean", [value] * 3) if place == "random.mean" else (place, value)
+    assert said in told(change)
+
+
+@pytest.mark.parametrize("plugin", ["methods/byol", "reductions/ssim", "reductions/hash"])
+def test_options_of_plugins_are_as_strict(plugin: str):
+    family, name = plugin.split("/")
+    fields = registry.options(family, name).model_fields
+    numbers = [key for key, field in fields.items() if field.annotation in (int, float)]
+    assert numbers
+    for key, value in itertools.product(numbers, (True, "1", math.inf)):
+        with pytest.raises(UserError, match=rf"{name}\.{key}: .*(must be|should be)"):
+            registry.chosen(family, Choice(name=name, options={key: value}))
+
+
+def test_sides_of_images_have_a_limit():
+    assert "archives.readers.size.int: Input should be less than or equal to 8192" in told(
+        ("archives.readers.size", 10_000)
+    )
 
 
 def test_all_mistakes_are_told_at_once():
@@ -562,6 +619,24 @@ def test_a_file_that_is_no_config_is_refused(tmp_path: Path, text: str, said: st
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.parametrize("kind", ["UTF-16", "no text", "folder", "loop", "forbidden"])
+def test_a_path_without_a_readable_text_is_refused(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch):
+    file = tmp_path / "mine.yaml"
+    wanted = "the config is not UTF-8 text: .*; save it as UTF-8"
+    if kind in ("UTF-16", "no text"):
+        file.write_bytes("seeds: [0]".encode("utf-16") if kind == "UTF-16" else bytes(range(256)))
+    else:
+        wanted = "the config cannot be read: .*; give the path of a file that you may read"
+        file.symlink_to(file.name) if kind == "loop" else file.mkdir()
+    if kind == "forbidden":
+        # root may read all files
+        refusal = PermissionError(errno.EACCES, "Permission denied")
+        monkeypatch.setattr(Path, "read_text", lambda self, **options: (_ for _ in ()).throw(refusal))
+    with pytest.raises(UserError, match=wanted) as refused:
+        study_config.read(file)
+    assert str(refused.value).startswith(f"{file}: ") and "\n" not in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -569,6 +644,13 @@ def test_a_file_that_is_no_config_is_refused(tmp_path: Path, text: str, said: st
         ("sources:\n  a: {}\n  b: {lr: 1}\n  a: {lr: 2}\n", "line 4: a stands in line 2 already"),
         ("archives: &a [{size: 1,\n size: 2}]\n", "line 2: size stands in line 1 already"),
         ("[" * 3000 + "]" * 3000, "nested too deeply"),
+        ("x:\n  seed: 010\n", "line 2: YAML takes 010 for 8, an octal number; write 8, or 10 if that is meant"),
+        ("x: [0, -0_10]\n", "line 1: YAML takes -0_10 for -8, an octal number; write -8, or -10 if that is meant"),
+        ("x: 1:30\n", 'line 1: YAML takes 1:30 for 90, counted in sixties; write 90, or "1:30" if that is meant'),
+        ("x: {y: 1:30.5}\n", "line 1: YAML takes 1:30.5 for 90.5, counted in sixties"),
+        ("x: 1\n010: 1\n", "line 2: YAML takes 010 for 8"),
+        ("x: 2001-99-99\n", "the config cannot be read: month must be in 1..12; correct the YAML"),
+        (f"x: {'9' * 5000}\n", "the config cannot be read: Exceeds the limit"),
     ],
 )
 def test_what_yaml_would_take_in_silence_is_refused(tmp_path: Path, text: str, said: str):
@@ -577,10 +659,16 @@ def test_what_yaml_would_take_in_silence_is_refused(tmp_path: Path, text: str, s
         study_config.read(tmp_path / "mine.yaml")
 
 
+def test_numbers_that_are_what_they_look_like_are_taken(tmp_path: Path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("[0, 07, 00.5, 0.10, 1_000, 0x10, 08, 1e-3, '010', '1:30', 1:x, 12:30 h, 01.5]\n")
+    config_text.refuse_ambiguous(file)
+
+
 def test_anchors_and_merges_repeat_no_key(tmp_path: Path):
     file = tmp_path / "mine.yaml"
     file.write_text("a: &a {x: 1}\nb: &b {<<: *a, x: 2}\nc: &c [*a, *b, *c]\nd: {<<: *a, <<: *b}\n")
-    study_config.refuse_repeated_keys(file)
+    config_text.refuse_ambiguous(file)
 
 
 def test_an_absent_config_is_refused(tmp_path: Path):

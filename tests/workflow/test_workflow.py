@@ -2,11 +2,12 @@
 
 import copy
 import shutil
+import subprocess
 
 import pytest
 import yaml
 
-from workflow_made import ROOT, planned, small_config, snakemake
+from workflow_made import ROOT, command, environment, planned, small_config, snakemake
 
 RULES = ("twin", "prepare", "ledger", "reduce", "pretrain", "finetune", "predict", "compare", "examine", "report")
 
@@ -77,6 +78,19 @@ def test_a_mistake_is_told_before_anything_runs(tmp_path, change, said):
     assert process.stderr.count("headwater:") == 1 and said in process.stderr.partition("headwater:")[2]
     assert "Traceback" not in process.stderr + process.stdout
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("kind", ["UTF-16", "loop"])
+def test_a_config_of_the_workflow_that_cannot_be_read_is_told_in_one_line(tmp_path, kind):
+    file = tmp_path / "config" / "config.yaml"
+    file.parent.mkdir()
+    file.write_bytes("seeds: [0]".encode("utf-16")) if kind == "UTF-16" else file.symlink_to(file.name)
+    words = command(tmp_path, "-n")
+    at = words.index("--configfile")
+    process = subprocess.run(words[:at] + words[at + 2 :], env=environment(), capture_output=True, text=True)
+    assert process.returncode == 2
+    assert process.stderr.count("headwater: config/config.yaml: the config ") == 1
+    assert 'File "' not in process.stderr + process.stdout
 
 
 @pytest.mark.slow

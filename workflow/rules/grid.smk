@@ -16,8 +16,6 @@ gc.set_threshold(200_000, 100, 100)
 # jobs use the Python that runs Snakemake, whether or not an environment is activated
 os.environ |= {"PATH": os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()])}
 
-sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
-
 from headwater.cluster import config_copy, session
 from headwater.core.errors import UserError
 from headwater.planning import outdated, preflight
@@ -33,7 +31,7 @@ try:
     # only in the Snakemake that was started: each job reads this file twice, and need not repeat the check
     if workflow.is_main_process:
         for file in workflow.configfiles:
-            study_config.refuse_repeated_keys(Path(file))
+            config_text.refuse_ambiguous(Path(file))
         preflight.check(CONFIG)
 except UserError as error:
     print(f"headwater: {error.printed}", file=sys.stderr)

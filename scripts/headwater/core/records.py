@@ -4,24 +4,95 @@ import ast
 import hashlib
 import inspect
 import json
+import math
+import re
+import sys
 from itertools import pairwise
 from pathlib import PurePath
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, model_validator
+from pydantic_core import CoreSchema
 
 PLACES = ("folder", "table")
 """Keys of records whose values are folders and tables on this machine."""
+
+POWER = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
+"""A number such as 1e-3, which YAML 1.1 takes for text: to it 1.0e-3 is one."""
+
+HIGHEST = 2**63 - 1
+"""The highest whole number that NumPy and torch hold, and so the highest seed."""
+
+
+def _whole(value: Any) -> Any:
+    """A value for a whole number, unless it is a word or text, or nothing could count so far."""
+    if isinstance(value, str) and POWER.fullmatch(value):
+        raise ValueError(f"is a power of ten, which YAML takes for text; write it out (got {value})")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"must be finite (got {value})")
+    checked = _number(value)
+    if isinstance(checked, int) and abs(checked) > HIGHEST:
+        raise ValueError(f"must be at most 2^63 - 1 (got {checked:.3g})")
+    return checked
+
+
+def _number(value: Any) -> Any:
+    """A value for a number, unless it is a word, or text that would be converted."""
+    if isinstance(value, bool):
+        raise ValueError(f"must be a number, not a word (got {str(value).lower()})")
+    if isinstance(value, str) and not POWER.fullmatch(value) and _converts(value):
+        raise ValueError(f"must be a number, not text (got {value!r}); write it without quotes or zeros before it")
+    if isinstance(value, int) and value.bit_length() >= sys.float_info.max_exp:
+        raise ValueError(f"must be finite (got a number of {value.bit_length()} bits)")
+    return value
+
+
+def _converts(text: str) -> bool:
+    """Whether a text would become a number; any other is refused by pydantic."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+CHECKS = {"int": _whole, "float": _number}
+
+
+def _strict(schema: Any) -> Any:
+    """A schema of pydantic in which each number is looked at before it is converted."""
+    if isinstance(schema, list):
+        return [_strict(part) for part in schema]
+    if not isinstance(schema, dict) or schema.get("type") == "function-before":
+        return schema
+    kind = schema.get("type")
+    if kind in CHECKS:
+        return {"type": "function-before", "function": {"type": "no-info", "function": CHECKS[kind]}, "schema": schema}
+    # keys of a mapping are text in JSON
+    inner = {name: _strict(part) for name, part in schema.items() if name not in ("metadata", "default", "keys_schema")}
+    if kind == "union":
+        # else a mistake's place would have the name of the function
+        inner["choices"] = [
+            (new, old["type"]) if isinstance(old, dict) and old["type"] in (*CHECKS, "tuple") else new
+            for old, new in zip(schema["choices"], inner["choices"], strict=True)
+        ]
+    return {**schema, **inner}
 
 
 class Record(BaseModel):
     """A frozen model with keyword-only fields; unknown fields are refused.
 
     Fields at their default are left out of `as_json` and so of `digest`: adding a field with a default changes no
-    existing digest and repeats no finished job.
+    existing digest and repeats no finished job. Numbers are finite, whole ones below 2^63, and neither words nor text
+    are taken for them.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """The schema of pydantic, which refuses for numbers what it would convert in silence."""
+        return _strict(handler(source))
 
     def as_json(self) -> str:
         """This record as one line of JSON, keys sorted, defaults left out."""

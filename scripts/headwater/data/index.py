@@ -7,6 +7,7 @@ import pandas as pd
 
 from headwater.core import registry
 from headwater.core.errors import UserError, did_you_mean
+from headwater.data.io.identifiers import flaws_of_patients
 from headwater.data.tables import (
     NUMBER,
     NUMBERS,
@@ -68,7 +69,16 @@ def read(archive: Archive) -> pd.DataFrame:
     """The catalogue of an archive under its own options, restricted to its projections."""
     plugin, options = registry.load("datasets", archive.kind.name), registry.chosen("datasets", archive.kind)
     listed = CATALOGUE.check(plugin.read_cases(Path(archive.folder), options), file=archive.folder or archive.name)
+    _refuse_unclear(listed["patient"], archive=archive)
     return _projected(listed, archive=archive) if archive.projections else listed
+
+
+def _refuse_unclear(patients: pd.Series, *, archive: Archive) -> None:
+    """Refuse patients that are no one, or one in two forms, wherever their names come from."""
+    for flaw in flaws_of_patients(patients.unique()):
+        many = f"({int(patients.isin(flaw.names).sum())} such images)"
+        thing, nameless = f"archives.{archive.name}: {flaw.what} {many}", f"{flaw.nameless} {many}"
+        raise UserError(thing, file=archive.folder, remedy=flaw.remedy, nameless=nameless)
 
 
 def _projected(listed: pd.DataFrame, *, archive: Archive) -> pd.DataFrame:

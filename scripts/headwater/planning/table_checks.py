@@ -18,6 +18,7 @@ from headwater.core import registry
 from headwater.core.errors import UserError
 from headwater.core.records import Record
 from headwater.data import index, preparation
+from headwater.data.io.rows import opened
 from headwater.data.io.sheets import read_sheet
 from headwater.study.archive import Archive, ndim_of
 from headwater.study.paths import Paths
@@ -125,7 +126,7 @@ def _check_beginning(archive: Archive, plugin: ModuleType, options: Record) -> N
 
 def _lines(table: Path) -> int:
     """Its line ends: at least as many as a table has rows, as one ends the header and the last may be missing."""
-    with table.open("rb") as file:
+    with opened(table) as file:
         return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(2**24), b""))
 
 

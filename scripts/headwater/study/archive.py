@@ -14,7 +14,10 @@ from headwater.study.ct_windows import Window
 from headwater.study.intensity import Intensity
 from headwater.study.target import Target
 
-Side = Annotated[int, Field(ge=8)]
+LARGEST_SIDE = 8192
+"""Pixels along one axis: a detector of 43 cm has 4,300 of 0.1 mm."""
+
+Side = Annotated[int, Field(ge=8, le=LARGEST_SIDE)]
 """Pixels or voxels along one axis."""
 
 Millimetres = Annotated[float, Field(gt=0)]
@@ -32,7 +35,7 @@ class Twin(Record):
     """Which synthetic patients to draw."""
     first_patient: int = Field(1, ge=1)
     """Number of the first patient, so that two twins of one archive can have disjoint patients."""
-    size: int = Field(96, ge=32)
+    size: int = Field(96, ge=32, le=LARGEST_SIDE)
     """Width and height of the images in pixels."""
 
 

@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pydantic
-import yaml
 from pydantic import Field
 
 from headwater.core import registry
-from headwater.core.errors import UserError, together
+from headwater.core.errors import together
 from headwater.core.records import Choice, Record
 from headwater.study import (
     checks,
     comparison_checks,
+    config_text,
     crops,
     idle_keys,
     overrides,
@@ -110,42 +110,7 @@ class Config(Record):
 
 def read(path: Path) -> Config:
     """The config in a YAML file."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(
-            "there is no such config file", file=path, remedy="give the path of your study's config"
-        ) from None
-    except RecursionError:
-        raise UserError("the config is nested too deeply", file=path, remedy="correct the YAML") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"the config cannot be read: {error}", file=path, remedy="correct the YAML") from None
-    refuse_repeated_keys(path)
-    if not isinstance(content, dict):
-        raise UserError("the config has no `key: value` lines", file=path, remedy="see config/README.md")
-    return load(content, file=path)
-
-
-def refuse_repeated_keys(path: Path) -> None:
-    """Refuse a readable YAML file in which a key stands twice in one place: YAML would take the last one alone."""
-    # ten times as fast as the loader without libyaml
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    todo, seen = [yaml.compose(path.read_text(encoding="utf-8"), Loader=loader)], set()
-    for node in todo:
-        # an anchor may be used again, even inside itself
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
-        if isinstance(node, yaml.SequenceNode):
-            todo += node.value
-        elif isinstance(node, yaml.MappingNode):
-            todo += [value for _, value in node.value]
-            lines: dict[str, int] = {}
-            for key in (key for key, _ in node.value if key.value != "<<"):
-                line = key.start_mark.line + 1
-                if lines.setdefault(str(key.value), line) != line:
-                    twice = f"line {line}: {key.value} stands in line {lines[str(key.value)]} already"
-                    raise UserError(twice, file=path, remedy="keep one of them")
+    return load(config_text.read(path), file=path)
 
 
 def load(content: dict[str, Any], *, file: Path | str = "config") -> Config:

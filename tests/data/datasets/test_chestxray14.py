@@ -108,6 +108,8 @@ def test_a_folder_without_images_is_refused(folder):
         (TABLE, "Finding Labels", "Findings", ["no column 'Finding Labels'", "did you mean 'Findings'?"]),
         (TABLE, "Patient Gender", "Geschlecht", ["no column 'Patient Gender' or 'Patient Sex'"]),
         (TABLE, ",Mass,", ",Massive,", ["line 4", "unknown finding 'Massive'", "did you mean 'Mass'?"]),
+        # lines are those of the file, blank ones among them
+        (TABLE, "00000002_001.png,Mass,", "\n\n00000002_001.png,Massive,", ["line 7", "unknown finding 'Massive'"]),
         (TABLE, ",Mass,", ",Pleural Thickening,", ["did you mean 'Pleural_Thickening'?"]),
         (TABLE, ",Mass,", ",,", ["line 4 has no findings"]),
         (TABLE, "00000002_001", "00000002_000", ["00000002_000.png is listed more than once"]),

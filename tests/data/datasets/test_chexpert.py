@@ -140,6 +140,12 @@ def test_the_folder_above_is_told_from_the_right_one(folder):
         ("train.csv", "AP,0.0", "AP,2.0", "line 2 says '2.0' for 'No Finding'; 1.0, 0.0, -1.0 or nothing at all"),
         ("train.csv", "CheXpert-v1.0/train/patient00001/study1/view1_frontal.jpg", "", "line 2 has no path"),
         ("train.csv", "patient00001/study1/view1", "patient1", "line 2 has the path 'CheXpert-v1.0/train/patient1_"),
+        (
+            "train.csv",
+            "CheXpert-v1.0/train/patient00001/study1/view1",
+            "\nCheXpert-v1.0/train/patient1",
+            "line 3 has the",
+        ),
         ("train.csv", "view2_lateral", "view1_frontal", "view1_frontal.jpg is listed more than once (1 in all)"),
     ],
 )

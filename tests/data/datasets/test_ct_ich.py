@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from archives_made import edit
 from headwater.core.errors import UserError
 from headwater.core.records import Record
 from headwater.data.datasets import ct_ich
@@ -162,6 +163,10 @@ def test_a_broken_reading_is_refused(folder, change, complaint):
         table.loc[0, name] = value
     rewrite(folder, table)
     with pytest.raises(UserError, match=complaint):
+        cases_of(folder)
+    # lines are those of the file, blank ones among them
+    edit(folder / READINGS, old="\n", new="\n\n")
+    with pytest.raises(UserError, match=complaint.replace("line 2", "line 3")):
         cases_of(folder)
 
 

@@ -115,6 +115,9 @@ BROKEN = [
     ("four.dcm", "four.bmp", r"line 5, column 'file': 'four.bmp' has no suffix of an image; use one of \.png, "),
     ("four.dcm", "", "line 5 has no file"),
     ("three.tif,8", "three.tif,", "line 4 has no patient"),
+    # lines are those of the file, blank ones among them
+    ("three.tif,8", "\nthree.tif,", "line 5 has no patient"),
+    ("a/one.png,7", "\n\n/etc/one.png,7", "line 4, column 'file': '/etc/one.png' is outside of"),
     ("three.tif", "four.dcm", r"four.dcm is listed more than once"),
     (",val,", ",dev,", "line 4, column 'split': 'dev'; use 'test', 'train', 'val', 'valid', 'validation'"),
     (",val,", ",,", "line 4 has no split"),

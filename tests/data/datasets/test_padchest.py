@@ -86,6 +86,8 @@ def test_no_term_counts_for_a_label_that_is_not_there():
 def test_what_is_no_list_of_words_is_refused_and_never_run(tmp_path, listed):
     folder = make_padchest(tmp_path / "archive", ["['normal']", listed])
     assert f"{PADCHEST}: line 3 has no list of findings but {listed!r}" in refusal_of(folder)
+    edit(folder / PADCHEST, old="\n", new="\n\n")
+    assert f"{PADCHEST}: line 4 has no list of findings" in refusal_of(folder)
 
 
 def test_only_the_cases_of_physicians(folder):

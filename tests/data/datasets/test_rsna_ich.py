@@ -5,6 +5,7 @@ import pandas as pd
 import pydicom
 import pytest
 
+from archives_made import edit
 from headwater.core.errors import UserError
 from headwater.core.records import Record
 from headwater.data.datasets import rsna_ich
@@ -100,6 +101,9 @@ def test_a_label_that_nobody_knows_is_refused(folder):
     table.loc[1, "ID"] = "ID_000000000_subdual"
     rewrite(folder, table)
     with pytest.raises(UserError, match="line 3 names the unknown label 'subdual'; did you mean 'subdural'"):
+        cases_of(folder)
+    edit(folder / TABLE, old="\n", new="\n\n")
+    with pytest.raises(UserError, match="line 4 names the unknown label 'subdual'"):
         cases_of(folder)
     rewrite(folder, table_of(folder).rename(columns={"Label": "Target"}))
     with pytest.raises(UserError, match="has no column 'Label'"):

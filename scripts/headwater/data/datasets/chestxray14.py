@@ -13,7 +13,7 @@ from headwater.data.datasets import Card
 from headwater.data.io.ages import in_years
 from headwater.data.io.folders import composed, pictures_below
 from headwater.data.io.raster import read_picture
-from headwater.data.io.sheets import first_there, read_lines, read_sheet, refuse_empty, refuse_twice
+from headwater.data.io.sheets import first_there, line_of, read_lines, read_sheet, refuse_empty, refuse_twice
 from headwater.data.tables import TARGET
 
 CARD = Card(
@@ -114,8 +114,7 @@ def _targets(findings: pd.Series, *, table: Path) -> dict[str, pd.Series]:
     for finding in listed.columns:
         if finding not in allowed:
             lines = listed[finding].to_numpy()
-            # line 1 is the header, and rows count from 0
-            thing = f"line {int(lines.argmax()) + 2} names an unknown finding"
+            thing = f"line {line_of(findings, lines)} names an unknown finding"
             nameless, remedy = f"{thing} ({lines.sum()} such lines)", did_you_mean(finding, allowed)
             raise UserError(f"{thing} {finding!r}", file=table, remedy=remedy, nameless=nameless)
     return {TARGET + label: listed.get(label, pd.Series(0, listed.index)).astype("float32") for label in CARD.labels}

@@ -17,7 +17,7 @@ from headwater.core.records import Record
 from headwater.data.datasets import Card, _mentions
 from headwater.data.io.ages import in_years
 from headwater.data.io.raster import read_picture
-from headwater.data.io.sheets import first_there, read_sheet, refuse_empty, refuse_twice
+from headwater.data.io.sheets import first_there, line_of, read_sheet, refuse_empty, refuse_twice
 
 CARD = Card(
     title="CheXpert 1.0",
@@ -140,10 +140,10 @@ def _places(paths: pd.Series, *, table: Path) -> pd.DataFrame:
     place = paths.str.extract(PLACE)
     invalid = place["file"].isna().to_numpy()
     if invalid.any():
-        line = int(invalid.argmax())
+        line = line_of(paths, invalid)
         remedy = "paths must end like train/patientNNNNN/studyN/viewN_frontal.jpg"
-        nameless = f"line {line + 2} has a path of another form ({int(invalid.sum())} such lines)"
-        thing = f"line {line + 2} has the path {paths.iloc[line]!r}"
+        nameless = f"line {line} has a path of another form ({int(invalid.sum())} such lines)"
+        thing = f"line {line} has the path {paths[invalid].iloc[0]!r}"
         raise UserError(thing, file=table, remedy=remedy, nameless=nameless)
     lateral = place["file"].str.contains("_lateral")
     return place.assign(view=np.where(lateral, "Lateral", "Frontal"))

@@ -12,7 +12,15 @@ from headwater.core.records import Record
 from headwater.data.datasets import Card, _volumes
 from headwater.data.io.ages import in_years
 from headwater.data.io.folders import entries
-from headwater.data.io.sheets import first_there, read_header, read_sheet, refuse_empty, refuse_other, refuse_twice
+from headwater.data.io.sheets import (
+    first_there,
+    line_of,
+    read_header,
+    read_sheet,
+    refuse_empty,
+    refuse_other,
+    refuse_twice,
+)
 from headwater.data.io.slices import Slice, counted_from_feet, nifti_places
 from headwater.data.tables import TARGET
 
@@ -153,7 +161,7 @@ def _whole(cells: pd.Series, *, file: Path, what: str) -> pd.Series:
     numbers = cells.str.removesuffix(".0").str.lstrip("0")
     invalid = ~numbers.str.fullmatch(r"\d+")
     if invalid.any():
-        thing = f"line {int(invalid.to_numpy().argmax()) + 2}: {what} must be a whole number >= 1"
+        thing = f"line {line_of(cells, invalid.to_numpy())}: {what} must be a whole number >= 1"
         raise UserError(thing, file=file, remedy="fetch it again", nameless=thing)
     return numbers
 

@@ -135,7 +135,8 @@ def read_cases(folder: Path, options: Options) -> pd.DataFrame:
     if not any((folder / name).is_file() for name in catalogue["file"]):
         (table,) = label_files(folder, options)
         thing = f"{catalogue['file'].iloc[0]!r} does not exist, nor does any of the {len(catalogue)} images"
-        raise _bad_cell(table, 2, options.file, thing, remedy=f"give paths below {folder}")
+        first = line_of(catalogue, np.array([True]))
+        raise _bad_cell(table, first, options.file, thing, remedy=f"give paths below {folder}")
     return catalogue
 
 

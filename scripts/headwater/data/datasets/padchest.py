@@ -18,7 +18,7 @@ from headwater.data.datasets import Card
 from headwater.data.io.ages import in_years
 from headwater.data.io.folders import composed, pictures_below
 from headwater.data.io.raster import read_picture
-from headwater.data.io.sheets import first_there, read_sheet, refuse_empty, refuse_twice
+from headwater.data.io.sheets import first_there, line_of, read_sheet, refuse_empty, refuse_twice
 from headwater.data.tables import TARGET
 
 CARD = Card(
@@ -202,12 +202,12 @@ def _targets(findings: pd.Series, *, table: Path) -> pd.DataFrame:
     lists = {text: _terms(text) for text in findings.unique()}
     invalid = findings.map(lambda text: lists[text] is None).to_numpy()
     if invalid.any():
-        line = int(invalid.argmax())
+        line = line_of(findings, invalid)
         raise UserError(
-            f"line {line + 2} has no list of findings but {findings.iloc[line][:60]!r}",
+            f"line {line} has no list of findings but {findings[invalid].iloc[0][:60]!r}",
             file=table,
             remedy="it may be cut off; fetch it again",
-            nameless=f"line {line + 2} has no list of findings ({int(invalid.sum())} such lines)",
+            nameless=f"line {line} has no list of findings ({int(invalid.sum())} such lines)",
         )
     values = pd.DataFrame.from_dict({text: _values(terms) for text, terms in lists.items()}, orient="index")
     targets = values.loc[findings].set_axis([TARGET + label for label in CARD.labels], axis=1)

@@ -16,7 +16,7 @@ from headwater.core.progress import bar
 from headwater.core.records import Record
 from headwater.data.datasets import Card
 from headwater.data.io.folders import in_one_folder
-from headwater.data.io.sheets import first_there, read_sheet, refuse_empty, refuse_other
+from headwater.data.io.sheets import first_there, line_of, read_sheet, refuse_empty, refuse_other
 from headwater.data.tables import TARGET
 
 CARD = Card(
@@ -124,7 +124,7 @@ def _refuse_other_labels(rows: pd.DataFrame, *, file: Path) -> None:
     """Refuse rows whose identifier ends in an unknown label."""
     unknown = ~rows["label"].isin(CARD.labels).to_numpy()
     if unknown.any():
-        line, word = int(unknown.argmax()) + 2, rows["label"][unknown].iloc[0]
+        line, word = line_of(rows, unknown), rows["label"][unknown].iloc[0]
         nameless = f"line {line} names an unknown label ({int(unknown.sum())} such lines)"
         remedy = did_you_mean(word, CARD.labels)
         raise UserError(f"line {line} names the unknown label {word!r}", file=file, remedy=remedy, nameless=nameless)

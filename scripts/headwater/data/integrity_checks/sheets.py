@@ -10,7 +10,7 @@ import pandas as pd
 from headwater.core.records import Record
 from headwater.data.integrity_checks.findings import Examination, Finding, share
 from headwater.data.io.ages import OLDEST, in_years
-from headwater.data.io.sheets import read_header, read_sheet
+from headwater.data.io.sheets import FIRST, line_of, read_header, read_sheet
 
 UNCERTAIN = ("-1", "-1.0")
 
@@ -63,9 +63,9 @@ def _ages(sheet: pd.DataFrame, *, file: Path) -> Iterator[Finding]:
         age = next(years) - next(years)
         strange |= age.notna() & ~age.between(0, OLDEST)
     if count := int(strange.sum()):
-        first = int(strange.to_numpy().argmax()) + 2
+        first = line_of(sheet, strange.to_numpy())
         what = f"{file.name}: ages below 0, above {OLDEST} or no number: {count:,}, first in line {first}"
-        lines = tuple(f"{file.name} line {line + 2}" for line in strange.to_numpy().nonzero()[0])
+        lines = tuple(f"{file.name} line {line + FIRST}" for line in sheet.index[strange])
         remedy = "they count as unknown; mend them if ages matter to you"
         yield Finding(severity="warning", what=what, count=count, remedy=remedy, names=lines)
 

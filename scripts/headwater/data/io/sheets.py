@@ -1,26 +1,25 @@
 """Reads the tables and lists of publishers: every cell as text, every column by its name."""
 
-import codecs
 import csv
-import gzip
-import io
 import itertools
-import warnings
-import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from headwater.core.errors import UserError, did_you_mean, stop_if_disk
+from headwater.data.io.identifiers import flaws_of_patients, unseen
+from headwater.data.io.rows import UNREADABLE, Form, Row, form_of, is_compressed, readable, refuse_swallowed, rows_of
 
-SEPARATORS = (",", ";", "\t", "|")
-"""What may divide columns; of several that divide a first line equally, the first."""
+FIRST = 2
+"""The line of the first row in a plain file, behind that of the header; lines are counted from 1."""
 
-BEGINNING = 2**16
-"""Bytes in which the first line of a CSV file must end."""
+PATIENT = "patient"
+SEEN = ("study", "series", "site", "view")
+"""Names of columns whose cells are compared with each other: of patients, and of what a character would divide."""
+
+_NO_ROW = Row(1, [], ())
 
 
 def first_there(folder: Path, *, names: Sequence[str], remedy: str) -> Path:
@@ -34,140 +33,137 @@ def first_there(folder: Path, *, names: Sequence[str], remedy: str) -> Path:
 def read_sheet(
     path: Path, *, columns: Mapping[str, tuple[str, ...]], optional: Collection[str] = (), rows: int | None = None
 ) -> pd.DataFrame:
-    """The wanted columns of a CSV file, compressed (.gz) or not, as text, empty cells as "".
+    """The wanted columns of a CSV file, compressed or not, as text, empty cells as "".
 
     `columns` gives, for each name in the result, the spellings that the file may use. A file that is absent, not a CSV
     or without any spelling of a column is refused; a missing column of the `optional` names is empty. All other columns
     are left out. With `rows`, only so many of its first rows are read, and as many spread over the others; the index
-    counts rows from 0 in either case. A row with more cells than the header is refused, as is a last row that is cut
-    off; other rows may lack cells at their end, which spreadsheets leave out if they are empty.
+    is in either case what `line_of` needs, which counts from 0 in a file without blank lines. A row with more cells
+    than the header is refused, as is a last row that is cut off; other rows may lack cells at their end, which
+    spreadsheets leave out if they are empty. Quotes that swallow rows are refused, and line breaks in wanted cells; so
+    are unclear names of a column `patient`, and what is not visible in one of `SEEN`.
     """
-    try:
-        form = _form(path)
-        _refuse_other_widths(path, form, rows=rows)
-        with warnings.catch_warnings():
-            # with index_col=False, rows that end in one comma more than the header are not shifted by a column
-            warnings.simplefilter("ignore", pd.errors.ParserWarning)
-            # as text and with keep_default_na=False, because an identifier may be 007 and a word may be NA or None
-            how = {"dtype": str, "keep_default_na": False, "index_col": False, **form}
-            sheet = pd.read_csv(path, nrows=rows, **how)
-            if rows is not None and len(sheet) == rows:
-                sheet = pd.concat([sheet, _spread(path, after=rows, rows=rows, how=how)])
-    except FileNotFoundError:
-        remedy = "give the folder as the archive lays it out"
-        raise UserError("is not there", file=path, remedy=remedy, nameless="is not there") from None
-    except UnicodeDecodeError as error:
-        encoding = f"is not UTF-8 text (byte 0x{error.object[error.start]:02x})"
-        remedy = "save it as CSV UTF-8, or convert it: iconv -f WINDOWS-1252 -t UTF-8"
-        raise UserError(encoding, file=path, remedy=remedy, nameless=encoding) from None
-    except (OSError, ValueError, EOFError, zlib.error, csv.Error) as error:
-        stop_if_disk(error, file=path)
-        no_sheet = "is not a readable CSV"
-        raise UserError(f"{no_sheet}: {error}", file=path, remedy="fetch it again", nameless=no_sheet) from None
-    sheet.columns = sheet.columns.str.strip()
-    present = {name: [spelling for spelling in spellings if spelling in sheet] for name, spellings in columns.items()}
+    with readable(path):
+        form = form_of(path)
+        listed = rows_of(path, form)
+        header = [name.strip() for name in next(listed, _NO_ROW).cells]
+        if not header:
+            raise ValueError("it is empty")
+        places = _places(header, columns=columns, optional=optional, path=path)
+        cells, lines, filled = {name: [] for name in places}, [], 0
+        wanted = [(cells[name].append, place) for name, place in places.items() if place is not None]
+        for row in _chosen(path, form, listed, rows=rows):
+            if len(row.lines) > 1:
+                refuse_swallowed(row, width=len(header), form=form, path=path)
+                _refuse_line_breaks(row, places, path=path)
+            if len(row.cells) != len(header):
+                _refuse_other_width(row, header, path=path)
+                row.cells.extend([""] * (len(header) - len(row.cells)))
+            for append, place in wanted:
+                append(row.cells[place])
+            lines.append(row.line - FIRST)
+            # spreadsheets write rows of separators alone behind the last one
+            filled = len(lines) if any(row.cells) else filled
+    if not filled:
+        no_row = "has a header but no rows"
+        raise UserError(no_row, file=path, remedy="it may be cut off; fetch it again", nameless=no_row)
+    texts = {name: [cell.strip() for cell in column[:filled]] or "" for name, column in cells.items()}
+    sheet = pd.DataFrame(texts, index=lines[:filled], dtype=str)
+    _refuse_unclear(sheet, path=path)
+    return sheet
+
+
+def _refuse_unclear(sheet: pd.DataFrame, *, path: Path) -> None:
+    """Refuse names in a sheet that look like others, and patients that are no one or one in two forms."""
+    found = [(name, unseen(sheet[name].unique(), what=name)) for name in SEEN if name in sheet]
+    if PATIENT in sheet:
+        found.append((PATIENT, flaws_of_patients(sheet[PATIENT].unique())))
+    for name, flaws in found:
+        for flaw in flaws:
+            which = sheet[name].isin(flaw.names).to_numpy()
+            line, many = line_of(sheet, which), f"({int(which.sum())} such lines)"
+            nameless = f"line {line}: {flaw.nameless} {many}"
+            raise UserError(f"line {line}: {flaw.what} {many}", file=path, remedy=flaw.remedy, nameless=nameless)
+
+
+def _places(
+    header: list[str], *, columns: Mapping[str, tuple[str, ...]], optional: Collection[str], path: Path
+) -> dict[str, int | None]:
+    """The place in the header of each name's column; None for an optional one that is not there."""
+    present = {name: [spelling for spelling in spellings if spelling in header] for name, spellings in columns.items()}
     absent = [spellings for name, spellings in columns.items() if not present[name] and name not in optional]
     if absent:
         wanted = " or ".join(repr(spelling) for spelling in absent[0])
         # without any expected column, the first line may be a case, whose cells must not be shown
         has_header = any(present.values())
-        remedy = (
-            did_you_mean(absent[0][0], sheet.columns) if has_header else "its first line is not the expected header"
-        )
+        remedy = did_you_mean(absent[0][0], header) if has_header else "its first line is not the expected header"
         raise UserError(f"has no column {wanted}", file=path, remedy=remedy, nameless=f"has no column {wanted}")
-    header = read_header(path)
     for spelling in (spellings[0] for spellings in present.values() if spellings):
         if header.count(spelling) > 1:
             twice = f"has {header.count(spelling)} columns {spelling!r}"
             raise UserError(twice, file=path, remedy="rename or remove one of them", nameless=twice)
-    sheet = _without_empty_end(sheet)
-    if sheet.empty:
-        no_row = "has a header but no rows"
-        raise UserError(no_row, file=path, remedy="it may be cut off; fetch it again", nameless=no_row)
-    cells = {name: sheet[spellings[0]] if spellings else "" for name, spellings in present.items()}
-    return pd.DataFrame(cells, index=sheet.index, dtype=str).fillna("").apply(lambda column: column.str.strip())
+    return {name: header.index(spellings[0]) if spellings else None for name, spellings in present.items()}
 
 
-def _refuse_other_widths(path: Path, form: Mapping[str, str], *, rows: int | None) -> None:
-    """Refuse a row whose cells cannot be those of the header's columns; of all rows, or of so many of the first.
-
-    A comma too many shifts all cells behind it, and pandas would drop the last one.
-    """
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding=form["encoding"], newline="") as file:
-        ends = "\n"
-
-        def lines() -> Iterator[str]:
-            nonlocal ends
-            for line in file:
-                ends = line[-1:]
-                yield line
-
-        reader = csv.reader(lines(), delimiter=form["sep"])
-        filled = (row for row in reader if row)
-        header = row = next(filled, [])
-        for row in itertools.islice(filled, rows):
-            if any(map(str.strip, row[len(header) :])):
-                shifted = f"line {reader.line_num} has {len(row)} cells, but the header has {len(header)}"
-                remedy = "quote cells that hold the separator, or remove the cell too many"
-                raise UserError(shifted, file=path, remedy=remedy, nameless="has a row with more cells than the header")
-        if len(row) < len(header) and ends not in "\r\n":
-            cut = f"line {reader.line_num}, the last, is cut off: {len(row)} of {len(header)} cells"
-            raise UserError(cut, file=path, remedy="fetch it again", nameless="its last row is cut off")
+def _refuse_other_width(row: Row, header: list[str], *, path: Path) -> None:
+    """Refuse a row whose cells cannot be those of the header's columns: a comma too many shifts all behind it."""
+    if any(map(str.strip, row.cells[len(header) :])):
+        shifted = f"line {row.line} has {len(row.cells)} cells, but the header has {len(header)}"
+        remedy = "quote cells that hold the separator, or remove the cell too many"
+        raise UserError(shifted, file=path, remedy=remedy, nameless="has a row with more cells than the header")
+    if len(row.cells) < len(header) and row.lines[-1][-1:] not in "\r\n":
+        cut = f"line {row.line}, the last, is cut off: {len(row.cells)} of {len(header)} cells"
+        raise UserError(cut, file=path, remedy="fetch it again", nameless="its last row is cut off")
 
 
-def _spread(path: Path, *, after: int, rows: int, how: Mapping[str, Any]) -> pd.DataFrame:
-    """Rows of a CSV file at even distances behind the first ones, without a pass of the parser over the whole file.
+def _refuse_line_breaks(row: Row, places: Mapping[str, int | None], *, path: Path) -> None:
+    """Refuse a wanted cell that goes on in another line: it is two cells, or its quotes are wrong."""
+    for name, place in places.items():
+        # a row may lack its last cells
+        if place is not None and len("".join(row.cells[place : place + 1]).strip().splitlines()) > 1:
+            what = f"line {row.line}: the cell of {name!r} goes on in another line"
+            raise UserError(what, file=path, remedy="remove the line break, or a stray quote", nameless=what)
+
+
+def _chosen(path: Path, form: Form, listed: Iterator[Row], *, rows: int | None) -> Iterator[Row]:
+    """All rows, or so many of the first and as many spread over the others."""
+    yield from itertools.islice(listed, rows)
+    if rows is not None:
+        yield from _spread(path, form, after=rows, rows=rows)
+
+
+def _spread(path: Path, form: Form, *, after: int, rows: int) -> Iterator[Row]:
+    """Rows of a CSV file at even distances behind the first ones, without dividing the whole file.
 
     None of a file in which a line might not be a row: a compressed one, or one with quotes or two-byte letters.
     """
-    if path.suffix == ".gz" or how["encoding"] == "utf-16":
-        return pd.DataFrame()
+    if is_compressed(path) or form.encoding == "utf-16":
+        return
     content = path.read_bytes()
     if b'"' in content or b"\r" in content.replace(b"\r\n", b""):
-        return pd.DataFrame()
-    lines = [line for line in content.splitlines() if line.strip()]
-    spread = {round(place) for place in np.linspace(after + 1, len(lines) - 1, rows)}
-    places = sorted(spread & set(range(after + 1, len(lines))))
-    chosen = b"\n".join([lines[0], *(lines[place] for place in places)])
-    return pd.read_csv(io.BytesIO(chosen), **how).set_axis([place - 1 for place in places], axis="index")
+        return
+    lines = content.splitlines(keepends=True)
+    filled = [number for number, line in enumerate(lines) if line.strip()]
+    spread = {round(place) for place in np.linspace(after + 1, len(filled) - 1, rows)}
+    chosen = [filled[place] for place in sorted(spread & set(range(after + 1, len(filled))))]
+    texts = [lines[number].decode(form.encoding) for number in chosen]
+    cells = csv.reader(texts, delimiter=form.separator)
+    yield from (Row(number + 1, row, [text]) for number, row, text in zip(chosen, cells, texts, strict=True))
 
 
 def read_header(path: Path) -> list[str]:
     """The column names of a CSV file as written, without empty ones; none if it cannot be read."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", pd.errors.ParserWarning)
-        try:
-            # header=None, because pandas would rename repeated and empty names
-            first = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False, **_form(path))
-            return [name.strip() for name in first.iloc[0] if name.strip()]
-        except (OSError, ValueError, EOFError, zlib.error):
-            # read_sheet refuses the same file with the reason
-            return []
-
-
-def _form(path: Path) -> dict[str, str]:
-    """The separator and encoding of a CSV file: commas unless another separator divides its first line into more."""
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rb") as file:
-        beginning = file.read(BEGINNING)
-    # utf-8-sig, because spreadsheets begin a CSV with a byte order mark
-    encoding = "utf-16" if beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
-    first = beginning.decode(encoding, errors="replace").lstrip().splitlines()[:1]
-    columns = {separator: len(next(csv.reader(first, delimiter=separator), [])) for separator in SEPARATORS}
-    return {"sep": max(SEPARATORS, key=columns.get), "encoding": encoding}
-
-
-def _without_empty_end(sheet: pd.DataFrame) -> pd.DataFrame:
-    """The sheet without the rows of separators alone that spreadsheets write behind the last one."""
-    filled = (sheet.fillna("") != "").any(axis=1).to_numpy().nonzero()[0]
-    return sheet.iloc[: filled[-1] + 1 if len(filled) else 0]
+    try:
+        first = next(rows_of(path, form_of(path)), _NO_ROW)
+    except (UserError, *UNREADABLE):
+        # read_sheet refuses the same file with the reason
+        return []
+    return [name.strip() for name in first.cells if name.strip()]
 
 
 def line_of(sheet: pd.DataFrame | pd.Series, which: np.ndarray) -> int:
     """The line in its file of the first row of a sheet for which `which` (rows,) is true."""
-    # one for the header, one because lines are counted from 1
-    return int(sheet.index[int(which.argmax())]) + 2
+    return int(sheet.index[int(which.argmax())]) + FIRST
 
 
 def refuse_empty(sheet: pd.DataFrame, *, columns: list[str], file: Path) -> None:
