@@ -13,6 +13,8 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from headwater.core.errors import UserError, stop_if_disk
+from headwater.data.io import jpeg_scans
+from headwater.data.io.limits import MOST_BYTES
 from headwater.data.io.windows import is_blank
 
 BROKEN = (
@@ -26,6 +28,9 @@ USUAL = ("PNG", "JPEG")
 FORMATS = dict.fromkeys((".png", ".jpg", ".jpeg"), USUAL) | dict.fromkeys((".tif", ".tiff"), ("TIFF",))
 FORMATS[".pgm"] = ("PPM",)
 """The formats that a picture may have, by its suffix: JPEG files named .png are common."""
+
+JPEGS = ("JPEG", "MPO")
+"""What Pillow calls a JPEG, and one that other pictures follow in the file, as cameras write them."""
 
 BITS = (8, 10, 12, 14, 16)
 """Bits that detectors and exports use, lowest first."""
@@ -80,6 +85,9 @@ def _opened(path: Path, formats: Sequence[str]) -> Iterator[Image.Image]:
             # from a stream and not by name: Pillow maps a named TIFF into memory, and then scrambles a turned one
             with path.open("rb") as file, Image.open(file, formats=formats) as picture:
                 _refuse_form(picture)
+                if picture.format in JPEGS:
+                    file.seek(0)
+                    jpeg_scans.load(picture, file.read(MOST_BYTES))
                 yield picture
     except FileNotFoundError:
         remedy = "fetch it, or take it off the list"
