@@ -12,7 +12,7 @@ from pydantic import Field
 from headwater.core.errors import UserError, did_you_mean, stop_if_disk
 from headwater.core.records import Record
 from headwater.data.datasets import Card
-from headwater.data.io.folders import entries
+from headwater.data.io.folders import entries, refuse_special
 from headwater.data.io.nifti import read_nifti
 from headwater.data.io.volumes import Volume
 from headwater.data.tables import TARGET
@@ -117,7 +117,7 @@ def read_cases(folder: Path, options: Options) -> pd.DataFrame:
 def read_volume(folder: Path, case: Mapping[str, Any], options: Options) -> Volume:
     """One volume, or the chosen channel of one of several."""
     file = folder / case["file"]
-    if not file.is_file() and _mask(folder, case, options).is_file():
+    if not file.exists() and _mask(folder, case, options).exists():
         _refuse_lone(case, "has a mask but no image")
     return read_nifti(file, number=_channel(folder, options.channel))
 
@@ -125,7 +125,7 @@ def read_volume(folder: Path, case: Mapping[str, Any], options: Options) -> Volu
 def read_mask(folder: Path, case: Mapping[str, Any], options: Options) -> Volume | None:
     """Its mask, in which structures are numbered from 1 in their order; None where it may lack one and does."""
     file = _mask(folder, case, options)
-    if not file.is_file() and (folder / case["file"]).is_file():
+    if not file.exists() and (folder / case["file"]).exists():
         if options.unlabelled == "kept":
             return None
         _refuse_lone(case, "has an image but no mask")
@@ -182,6 +182,7 @@ def _channel(folder: Path, channel: str) -> int | None:
 def _task(folder: Path) -> Task:
     """The content of dataset.json, checked."""
     file = folder / FILE
+    refuse_special(file)
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         values = {int(value): str(name) for value, name in content["labels"].items()}

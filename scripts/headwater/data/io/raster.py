@@ -14,6 +14,7 @@ from PIL import ExifTags, Image
 
 from headwater.core.errors import UserError, stop_if_disk
 from headwater.data.io import jpeg_scans, picture_data
+from headwater.data.io.folders import refuse_special
 from headwater.data.io.limits import MOST_BYTES
 from headwater.data.io.windows import is_blank
 
@@ -83,6 +84,7 @@ def bits_of(path: Path, *, formats: Sequence[str] = USUAL) -> int:
 @contextmanager
 def _opened(path: Path, formats: Sequence[str]) -> Iterator[Image.Image]:
     """An open picture; turns whatever Pillow raises on a broken one into a UserError that names the file."""
+    refuse_special(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from headwater.core.errors import UserError, did_you_mean, stop_if_disk
+from headwater.data.io.folders import refuse_special
 
 SEPARATORS = (",", ";", "\t", "|")
 """What may divide columns; of several that divide a first line equally, the first."""
@@ -25,6 +26,8 @@ BEGINNING = 2**16
 
 def first_there(folder: Path, *, names: Sequence[str], remedy: str) -> Path:
     """The first existing file among several possible names in the folder; refused if there is none."""
+    for name in names:
+        refuse_special(folder / name)
     present = [folder / name for name in names if (folder / name).is_file()]
     if not present:
         raise UserError("is not there", file=folder / names[0], remedy=remedy, nameless="is not there")
@@ -148,6 +151,7 @@ def read_header(path: Path) -> list[str]:
 
 def _form(path: Path) -> dict[str, str]:
     """The separator and encoding of a CSV file: commas unless another separator divides its first line into more."""
+    refuse_special(path)
     opener = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rb") as file:
         beginning = file.read(BEGINNING)
@@ -205,6 +209,7 @@ def refuse_twice(sheet: pd.DataFrame, *, columns: list[str], file: Path) -> None
 
 def read_lines(path: Path) -> list[str]:
     """The lines of a text file that are not blank; a repeated line is refused."""
+    refuse_special(path)
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except FileNotFoundError:
