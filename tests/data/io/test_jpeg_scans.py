@@ -4,11 +4,14 @@ import io
 
 import numpy as np
 import pytest
+from dicom_made import pack
 from PIL import Image
+from pydicom.uid import JPEGBaseline8Bit
 
-from archives_made import picture
+from archives_made import picture, write_dicom
 from headwater.core.errors import UserError
 from headwater.data.io import jpeg_scans
+from headwater.data.io.dicom import read_radiograph
 from headwater.data.io.raster import read_picture
 
 END = b"\xff\xd9"
@@ -123,3 +126,16 @@ def test_the_end_of_a_picture_with_very_many_restarts_is_checked(tmp_path, monke
     path.write_bytes(content[:-40].rstrip(b"\xff") + END)
     with pytest.raises(UserError, match="a scan has less data than its blocks need"):
         read_picture(path)
+
+
+def test_damage_within_a_frame_of_dicom_is_refused(tmp_path):
+    def stored(content):
+        path = write_dicom(tmp_path / "x.dcm", picture(3, shape=(152, 168)))
+        return pack(path, syntax=JPEGBaseline8Bit, streams=[content])
+
+    content = encoded("grey")
+    whole = read_radiograph(stored(content)).astype(int)
+    assert np.abs(whole - np.asarray(Image.open(io.BytesIO(content)))).max() <= 1
+    for damage in DAMAGES.values():
+        with pytest.raises(UserError, match=r"x\.dcm: .*; fetch it again"):
+            read_radiograph(stored(damage(content)))

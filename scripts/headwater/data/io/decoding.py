@@ -29,12 +29,13 @@ from pydicom.uid import (
     HTJ2KLosslessRPCL,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
+    JPEGBaseline8Bit,
     JPEGExtended12Bit,
 )
 
 from headwater.core import guarded_process
 from headwater.core.errors import UserError, stop_if_disk
-from headwater.data.io import codestreams, limits
+from headwater.data.io import codestreams, jpeg_scans, limits
 from headwater.data.io.elements import pixels_of
 from headwater.data.io.syntaxes import refuse_unknown
 
@@ -58,6 +59,9 @@ BROKEN = (
 
 HIGH_THROUGHPUT = (HTJ2K, HTJ2KLossless, HTJ2KLosslessRPCL)
 """Transfer syntaxes of High-Throughput JPEG 2000, which pydicom decodes with few of its plug-ins."""
+
+JPEGS = (JPEGBaseline8Bit, JPEGExtended12Bit)
+"""Transfer syntaxes of JPEG as pictures have it, whose decoders paint grey what is missing."""
 
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 """Deflated Explicit VR Little Endian."""
@@ -279,6 +283,9 @@ def _decoded_here(dataset: pydicom.Dataset, path: Path) -> np.ndarray:
     by_pydicom = _has_decoder(dataset)
     with guarded_process.limited(path, limits=limits.of_decoder(path), remedy=CONVERT):
         if by_pydicom:
+            if syntax in JPEGS:
+                for stream in generate_frames(dataset.PixelData, number_of_frames=dataset.NumberOfFrames):
+                    jpeg_scans.check(stream)
             return pixel_array(dataset, allow_excess_frames=False)
         if syntax in HIGH_THROUGHPUT:
             # part 15 of JPEG 2000, which the OpenJPEG in Pillow decodes like part 1; pydicom goes by the header

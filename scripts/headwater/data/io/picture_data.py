@@ -4,12 +4,10 @@ PNG: ISO/IEC 15948, 5.3 (chunks), 10.1 (one zlib stream in all IDAT chunks). TIF
 Technical Note 2.
 """
 
-import io
 import math
 import struct
 import zlib
 
-from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
@@ -85,6 +83,4 @@ def check_tiff(picture: TiffImageFile, stream: bytes) -> None:
             raise ValueError("a strip or tile is cut off")
     for part in parts if compression == JPEG else ():
         # tables and scan make one JPEG without the end of the first and the start of the second
-        whole = tags.get(JPEG_TABLES, START).removesuffix(END) + part.removeprefix(START)
-        with Image.open(io.BytesIO(whole), formats=("JPEG",)) as opened:
-            jpeg_scans.load(opened, whole)
+        jpeg_scans.check(tags.get(JPEG_TABLES, START).removesuffix(END) + part.removeprefix(START))
