@@ -4,8 +4,10 @@ A header is trusted only after the size that it states was compared with the num
 size that each compressed frame states itself.
 """
 
+import os
 import re
 import struct
+import tempfile
 import textwrap
 import warnings
 import zlib
@@ -74,6 +76,12 @@ LONG = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"
 
 CONVERT = "fetch it again, or convert it to Explicit VR Little Endian"
 """What to do about a file that its decoder fails on."""
+
+DAMAGED = re.compile(rb"(Corrupt JPEG data: (?:(\d+) extraneous bytes)?[^\n]*)")
+"""What libjpeg prints about a JPEG whose data do not fit its pixels."""
+
+MOST_EXTRA = 16
+"""Bytes too much that are no damage: some encoders end the data with a few that nothing needs."""
 
 ITEM = b"\xfe\xff\x00\xe0"
 """Item tag (FFFE,E000), with which encapsulated pixel data begin."""
@@ -281,7 +289,7 @@ def _decoded_here(dataset: pydicom.Dataset, path: Path) -> np.ndarray:
     """Values of a compressed file, decoded in this process under limits."""
     syntax = dataset.file_meta.TransferSyntaxUID
     by_pydicom = _has_decoder(dataset)
-    with guarded_process.limited(path, limits=limits.of_decoder(path), remedy=CONVERT):
+    with guarded_process.limited(path, limits=limits.of_decoder(path), remedy=CONVERT), _heard():
         if by_pydicom:
             if syntax in JPEGS:
                 for stream in generate_frames(dataset.PixelData, number_of_frames=dataset.NumberOfFrames):
@@ -294,6 +302,24 @@ def _decoded_here(dataset: pydicom.Dataset, path: Path) -> np.ndarray:
             as_part_1.file_meta.TransferSyntaxUID = JPEG2000Lossless
             return pixel_array(as_part_1, decoding_plugin="pillow", allow_excess_frames=False)
         return _decoded_by_gdcm(path, syntax=syntax.name)
+
+
+@contextmanager
+def _heard() -> Iterator[None]:
+    """Turn what GDCM's libjpeg prints about a damaged JPEG into ValueError: it tells nobody else, and goes on."""
+    with tempfile.TemporaryFile() as said:
+        before = os.dup(2)
+        # the descriptor itself, because C code does not write to sys.stderr
+        os.dup2(said.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
+        said.seek(0)
+        for words, extra in DAMAGED.findall(said.read(limits.PIECE)):
+            if not extra or int(extra) > MOST_EXTRA:
+                raise ValueError(words.decode())
 
 
 def _decoded_by_gdcm(path: Path, *, syntax: str) -> np.ndarray:
