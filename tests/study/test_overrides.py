@@ -73,6 +73,8 @@ def test_a_section_that_the_file_leaves_out_can_be_set():
         ("sources.dino.training.lr=-1", "sources.dino.training.lr"),
         ("seeds", "set: 'seeds' is no assignment; write KEY=VALUE"),
         ("seeds=[0", "set: seeds: '[0' is no YAML"),
+        ("seeds=[010]", "set: seeds: line 1: YAML takes 010 for 8"),
+        ("recipes.finetune.training={steps: 1, steps: 2}", "steps stands in line 1 already"),
         ("seedz=[0]", "did you mean 'seeds'?"),
     ],
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from headwater.data.tables import is_mean, read_column
+from headwater.data.tables import is_mean
 from headwater.study.grid import Grid
 from headwater.study.paths import Paths
 
@@ -44,6 +44,8 @@ def _read(cases: Path) -> dict[str, float]:
     file = cases.with_name("ceilings.parquet")
     if not file.is_file():
         return {}
-    structure, split, dice = (read_column(file, column) for column in ("structure", "split", "dice_mean"))
-    inside = split == "test"
-    return dict(zip(structure[inside], dice[inside].astype(float), strict=True))
+    # slow to import, and pictures have no ceilings
+    from headwater.data.volume_preparation import CEILINGS
+
+    table = CEILINGS.read(file)
+    return table[table["split"] == "test"].set_index("structure")["dice_mean"].to_dict()

@@ -38,11 +38,16 @@ def read(path: Path) -> dict[str, Any]:
 
 def refuse_ambiguous(path: Path) -> None:
     """Refuse a readable YAML file in which a key stands twice in one place, or a number is not what it looks like."""
-    for node in _nodes(yaml.compose(path.read_text(encoding="utf-8"), Loader=LOADER)):
+    refuse_ambiguous_text(path.read_text(encoding="utf-8"), file=path)
+
+
+def refuse_ambiguous_text(text: str, *, file: Path | str) -> None:
+    """Refuse the same in readable text of YAML."""
+    for node in _nodes(yaml.compose(text, Loader=LOADER)):
         if isinstance(node, yaml.MappingNode):
-            _refuse_twice(node, path)
+            _refuse_twice(node, file)
         elif isinstance(node, yaml.ScalarNode):
-            _refuse_other_base(node, path)
+            _refuse_other_base(node, file)
 
 
 def _nodes(root: yaml.Node | None) -> Iterator[yaml.Node]:
@@ -60,17 +65,17 @@ def _nodes(root: yaml.Node | None) -> Iterator[yaml.Node]:
             todo += [part for entry in node.value for part in entry]
 
 
-def _refuse_twice(node: yaml.MappingNode, path: Path) -> None:
+def _refuse_twice(node: yaml.MappingNode, file: Path | str) -> None:
     """Refuse a key that stands twice: YAML would take the last one alone."""
     lines: dict[str, int] = {}
     for key in (key for key, _ in node.value if key.value != "<<"):
         line = key.start_mark.line + 1
         if lines.setdefault(str(key.value), line) != line:
             twice = f"line {line}: {key.value} stands in line {lines[str(key.value)]} already"
-            raise UserError(twice, file=path, remedy="keep one of them")
+            raise UserError(twice, file=file, remedy="keep one of them")
 
 
-def _refuse_other_base(node: yaml.ScalarNode, path: Path) -> None:
+def _refuse_other_base(node: yaml.ScalarNode, file: Path | str) -> None:
     """Refuse a number that YAML 1.1 takes for another than a reader does: 010 is 8 to it, and 1:30 is 90."""
     if node.tag not in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float"):
         return
@@ -80,4 +85,4 @@ def _refuse_other_base(node: yaml.ScalarNode, path: Path) -> None:
         taken = yaml.load(node.value, Loader=LOADER)
         why, other = ("an octal number", int(written)) if octal else ("counted in sixties", f'"{written}"')
         what = f"line {node.start_mark.line + 1}: YAML takes {node.value} for {taken}, {why}"
-        raise UserError(what, file=path, remedy=f"write {taken}, or {other} if that is meant")
+        raise UserError(what, file=file, remedy=f"write {taken}, or {other} if that is meant")

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from headwater.core.errors import UserError, did_you_mean
+from headwater.study import config_text
 
 KEY, OPTION = "set", "--set"
 """The key under which Snakemake hands them on, and the option of `headwater`."""
@@ -78,9 +79,11 @@ def applied(content: dict[str, Any], *, file: Path | str) -> dict[str, Any]:
 def _read(value: str, *, path: str, file: Path | str) -> Any:
     """A value as it would be read in the file."""
     try:
-        return yaml.safe_load(value)
-    except yaml.YAMLError:
+        read = yaml.safe_load(value)
+    except (ValueError, RecursionError, yaml.YAMLError):
         raise UserError(f"{KEY}: {path}: {value!r} is no YAML", file=file, remedy="write it as in the file") from None
+    config_text.refuse_ambiguous_text(value, file=f"{file}: {KEY}: {path}")
+    return read
 
 
 def _replaced(entries: Any, path: str, value: Any, *, done: str, file: Path | str) -> dict[str, Any]:

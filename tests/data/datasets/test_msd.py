@@ -139,3 +139,123 @@ def test_a_broken_description_is_refused(tmp_path, content):
 def test_an_empty_folder_is_refused(tmp_path):
     with pytest.raises(UserError, match="has no volumes; unpack the task there"):
         read_cases(described(tmp_path), Options())
+
+
+def written(folder: Path, **files: int) -> None:
+    """Volumes, or masks, of one value each, by their path without .nii."""
+    for name, value in files.items():
+        write_volume(np.full((2, 2, 2), value, np.uint8), folder / f"{name.replace('__', '/')}.nii", affine=np.eye(4))
+
+
+def masked(folder: Path, options: Options) -> dict[str, tuple[int, int]]:
+    """The value of the volume and of the mask of each case."""
+    cases = read_cases(folder, options).to_dict("records")
+    read = ((case["case"], read_volume(folder, case, options), read_mask(folder, case, options)) for case in cases)
+    return {name: (int(volume.voxels.max()), int(mask.voxels.max())) for name, volume, mask in read}
+
+
+def pair(image: str, mask: str) -> dict[str, str]:
+    return {"image": f"./imagesTr/{image}.nii", "label": f"./labelsTr/{mask}.nii"}
+
+
+STRUCTURES = {"0": "background", "1": "one", "2": "two"}
+
+
+class TestPairs:
+    @pytest.mark.parametrize("options", [Options(), Options(structures=("one", "two"))])
+    def test_the_mask_is_the_one_that_the_description_gives(self, tmp_path, options):
+        described(tmp_path, labels=STRUCTURES, training=[pair("a", "b"), pair("b", "a"), pair("c", "c_mask")])
+        written(tmp_path, imagesTr__a=10, imagesTr__b=20, imagesTr__c=30)
+        written(tmp_path, labelsTr__a=1, labelsTr__b=2, labelsTr__c_mask=0)
+        assert masked(tmp_path, options) == {"a": (10, 2), "b": (20, 1), "c": (30, 0)}
+
+    def test_what_it_does_not_list_goes_by_its_name(self, tmp_path):
+        described(tmp_path, labels=STRUCTURES, training=[{"image": "a.nii"}])
+        written(tmp_path, imagesTr__a=10, imagesTr__b=20, labelsTr__a=1, labelsTr__b=2)
+        assert masked(tmp_path, Options()) == {"a": (10, 1), "b": (20, 2)}
+
+    def test_a_mask_that_belongs_to_no_volume_is_a_case_of_its_own(self, tmp_path):
+        described(tmp_path, training=[pair("a", "a_mask")])
+        written(tmp_path, imagesTr__a=10, labelsTr__a_mask=1, labelsTr__d=1)
+        assert list(read_cases(tmp_path, Options())["case"]) == ["a", "d"]
+        with pytest.raises(UserError, match="d has a mask but no image"):
+            read_volume(tmp_path, {"case": "d", "file": "imagesTr/d.nii"}, Options())
+
+    @pytest.mark.parametrize(
+        ("training", "what"),
+        [
+            ([pair("a", "a"), pair("a", "b")], "lists a volume more than once: 'a.nii'"),
+            ([pair("a", "a"), pair("b", "a")], "gives several volumes one mask: 'a.nii'"),
+        ],
+    )
+    def test_contradictions_are_refused(self, tmp_path, training, what):
+        with pytest.raises(UserError, match=rf"dataset\.json: {what}; correct it there"):
+            read_cases(described(tmp_path, training=training), Options())
+
+
+class TestLabels:
+    def test_nnu_net_gives_values_by_name(self, tmp_path):
+        described(tmp_path, labels={"background": 0, "Posterior": 2, "Anterior": 1})
+        assert structures(tmp_path, Options()) == ("Anterior", "Posterior")
+
+    @pytest.mark.parametrize(
+        ("labels_", "what"),
+        [
+            ('{"0": "background", "1": "one", "01": "two"}', "gives two structures one value: '1'"),
+            ('{"0": "background", "1": "one", "1": "two"}', "has a name twice in one object: '1'"),
+            ('{"background": 0, "one": 1, "two": 1}', "gives two structures one value: '1'"),
+            ('{"0": "background", "1": "one", "2": "one"}', "gives two structures the name 'one'"),
+            ('{"background": 0, "whole": [1, 2], "core": 2}', "has regions of several values, or voxels to be ignored"),
+            ('{"background": 0, "one": 1, "ignore": 2}', "has regions of several values, or voxels to be ignored"),
+            ('{"background": 0, "one": 1.5}', "does not describe a task"),
+            ("[" * 100_000 + "]" * 100_000, "does not describe a task .*: RecursionError"),
+        ],
+    )
+    def test_what_makes_no_sense_is_refused_in_one_line(self, tmp_path, labels_, what):
+        described(tmp_path)
+        (tmp_path / "dataset.json").write_text(f'{{"labels": {labels_}, "modality": {{"0": "MRI"}}, "training": []}}')
+        with pytest.raises(UserError, match=rf"dataset\.json: {what}") as refused:
+            structures(tmp_path, Options())
+        assert "\n" not in str(refused.value)
+        assert len(str(refused.value)) < 400
+
+    def test_an_option_that_names_two_structures_alike_is_refused(self, tmp_path):
+        with pytest.raises(UserError, match="structures: gives two structures the name 'one'; give each a name"):
+            structures(tmp_path, Options(structures=("one", "two", "one")))
+
+
+class TestAFilePerChannel:
+    """nnU-Net's raw data sets: no list of cases, and the channel's number in each volume's name."""
+
+    NEW = {"labels": {"background": 0, "one": 1, "two": 2}, "numTraining": 2, "file_ending": ".nii"}
+
+    def folder(self, tmp_path: Path, **channels: str) -> Path:
+        described(tmp_path)
+        (tmp_path / "dataset.json").write_text(json.dumps({**self.NEW, "channel_names": channels}))
+        return tmp_path
+
+    def test_of_one_channel(self, tmp_path):
+        folder = self.folder(tmp_path, **{"0": "T2"})
+        written(folder, imagesTr__a_0000=10, imagesTr__b_0000=20, labelsTr__a=1, labelsTr__b=2)
+        assert masked(folder, Options()) == {"a": (10, 1), "b": (20, 2)}
+
+    @pytest.mark.parametrize(("channel", "value"), [("T2", 10), ("ADC", 11), ("1", 11)])
+    def test_of_several_channels_one_is_chosen(self, tmp_path, channel, value):
+        folder = self.folder(tmp_path, **{"0": "T2", "1": "ADC"})
+        written(folder, imagesTr__a_0000=10, imagesTr__a_0001=11, labelsTr__a=1, labelsTr__lone=2)
+        cases = read_cases(folder, Options(channel=channel)).to_dict("records")
+        assert [case["case"] for case in cases] == ["a", "lone"]
+        assert read_volume(folder, cases[0], Options(channel=channel)).voxels.max() == value
+        assert read_mask(folder, cases[0], Options(channel=channel)).voxels.max() == 1
+        with pytest.raises(UserError, match="lone has a mask but no image"):
+            read_volume(folder, cases[1], Options(channel=channel))
+        with pytest.raises(
+            UserError, match="have 2 channels, each in a file of its own; name one by the option `channel`"
+        ):
+            read_cases(folder, Options())
+
+    def test_files_that_are_listed_elsewhere_are_refused(self, tmp_path):
+        folder = self.folder(tmp_path, **{"0": "T2"})
+        (folder / "dataset.json").write_text(json.dumps({**self.NEW, "channel_names": {"0": "T2"}, "dataset": {}}))
+        with pytest.raises(UserError, match="lists its files by `dataset`, which is not read; name them case_0000"):
+            read_cases(folder, Options())

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from headwater.core.errors import UserError, stop_if_disk
+from headwater.data.io.folders import refuse_special
 
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 """NumPy's readers of an array header, by the version of the format."""
@@ -25,6 +26,7 @@ class Stack:
     """An array of an archive that is read forwards, so that each picture is decompressed once and none is kept."""
 
     def __init__(self, path: Path, member: str):
+        refuse_special(path)
         self.file = zipfile.ZipFile(path)
         self.stream = self.file.open(f"{member}.npy")
         version = np.lib.format.read_magic(self.stream)

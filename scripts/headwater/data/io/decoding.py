@@ -4,8 +4,10 @@ A header is trusted only after the size that it states was compared with the num
 size that each compressed frame states itself.
 """
 
+import os
 import re
 import struct
+import tempfile
 import textwrap
 import warnings
 import zlib
@@ -29,12 +31,13 @@ from pydicom.uid import (
     HTJ2KLosslessRPCL,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
+    JPEGBaseline8Bit,
     JPEGExtended12Bit,
 )
 
 from headwater.core import guarded_process
 from headwater.core.errors import UserError, stop_if_disk
-from headwater.data.io import codestreams, limits
+from headwater.data.io import codestreams, jpeg_scans, limits
 from headwater.data.io.elements import pixels_of
 from headwater.data.io.syntaxes import refuse_unknown
 
@@ -59,6 +62,9 @@ BROKEN = (
 HIGH_THROUGHPUT = (HTJ2K, HTJ2KLossless, HTJ2KLosslessRPCL)
 """Transfer syntaxes of High-Throughput JPEG 2000, which pydicom decodes with few of its plug-ins."""
 
+JPEGS = (JPEGBaseline8Bit, JPEGExtended12Bit)
+"""Transfer syntaxes of JPEG as pictures have it, whose decoders paint grey what is missing."""
+
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 """Deflated Explicit VR Little Endian."""
 
@@ -70,6 +76,12 @@ LONG = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"
 
 CONVERT = "fetch it again, or convert it to Explicit VR Little Endian"
 """What to do about a file that its decoder fails on."""
+
+DAMAGED = re.compile(rb"(Corrupt JPEG data: (?:(\d+) extraneous bytes)?[^\n]*)")
+"""What libjpeg prints about a JPEG whose data do not fit its pixels."""
+
+MOST_EXTRA = 16
+"""Bytes too much that are no damage: some encoders end the data with a few that nothing needs."""
 
 ITEM = b"\xfe\xff\x00\xe0"
 """Item tag (FFFE,E000), with which encapsulated pixel data begin."""
@@ -277,8 +289,11 @@ def _decoded_here(dataset: pydicom.Dataset, path: Path) -> np.ndarray:
     """Values of a compressed file, decoded in this process under limits."""
     syntax = dataset.file_meta.TransferSyntaxUID
     by_pydicom = _has_decoder(dataset)
-    with guarded_process.limited(path, limits=limits.of_decoder(path), remedy=CONVERT):
+    with guarded_process.limited(path, limits=limits.of_decoder(path), remedy=CONVERT), _heard():
         if by_pydicom:
+            if syntax in JPEGS:
+                for stream in generate_frames(dataset.PixelData, number_of_frames=dataset.NumberOfFrames):
+                    jpeg_scans.check(stream)
             return pixel_array(dataset, allow_excess_frames=False)
         if syntax in HIGH_THROUGHPUT:
             # part 15 of JPEG 2000, which the OpenJPEG in Pillow decodes like part 1; pydicom goes by the header
@@ -287,6 +302,24 @@ def _decoded_here(dataset: pydicom.Dataset, path: Path) -> np.ndarray:
             as_part_1.file_meta.TransferSyntaxUID = JPEG2000Lossless
             return pixel_array(as_part_1, decoding_plugin="pillow", allow_excess_frames=False)
         return _decoded_by_gdcm(path, syntax=syntax.name)
+
+
+@contextmanager
+def _heard() -> Iterator[None]:
+    """Turn what GDCM's libjpeg prints about a damaged JPEG into ValueError: it tells nobody else, and goes on."""
+    with tempfile.TemporaryFile() as said:
+        before = os.dup(2)
+        # the descriptor itself, because C code does not write to sys.stderr
+        os.dup2(said.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
+        said.seek(0)
+        for words, extra in DAMAGED.findall(said.read(limits.PIECE)):
+            if not extra or int(extra) > MOST_EXTRA:
+                raise ValueError(words.decode())
 
 
 def _decoded_by_gdcm(path: Path, *, syntax: str) -> np.ndarray:

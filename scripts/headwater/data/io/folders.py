@@ -4,6 +4,7 @@ Preparation and the doctor walk folders by the same function, so that one never 
 """
 
 import os
+import stat
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator
 from functools import cache
@@ -23,6 +24,23 @@ def files_below(folder: Path) -> Iterator[Path]:
         walked.add(here)
         below.sort()
         yield from (Path(place, file) for file in sorted(files))
+
+
+def is_special(path: Path) -> bool:
+    """Whether a path leads to a pipe, a socket or a device, from which reading may never begin or never end."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        # absent or not to be read, as whoever opens it will be told
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def refuse_special(path: Path) -> None:
+    """Refuse what `is_special` before it is opened."""
+    if is_special(path):
+        what = "is a pipe, a socket or a device, not a file"
+        raise UserError(what, file=path, remedy="put the file there, or take it off the list", nameless=what)
 
 
 def entries(folder: Path) -> list[Path]:

@@ -8,6 +8,7 @@ from PIL import Image
 
 from headwater.core.errors import UserError
 from headwater.data.io import raster
+from headwater.data.io.folders import is_special
 from headwater.data.io.nifti import read_header
 
 MODES = {
@@ -40,6 +41,8 @@ class Form(NamedTuple):
 
 def form_of(path: Path) -> Form:
     """The form of an image file."""
+    if is_special(path):
+        return Form()
     try:
         # reads the header only: Pillow decodes pixels when they are asked for
         with Image.open(path, formats=ALL) as picture:

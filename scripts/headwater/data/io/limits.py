@@ -5,6 +5,7 @@ from typing import BinaryIO
 
 from headwater.core.errors import UserError
 from headwater.core.guarded_process import Limits
+from headwater.data.io.folders import refuse_special
 
 MOST_BYTES = 2**30
 """Largest file in bytes, and largest content of a compressed one."""
@@ -37,7 +38,8 @@ def of_decoder(path: Path) -> Limits:
 
 
 def whole_file(path: Path) -> bytes:
-    """The content of a file; refused if it is too large."""
+    """The content of a file; refused if it is too large, or no file."""
+    refuse_special(path)
     if path.stat().st_size > MOST_BYTES:
         raise UserError(f"is larger than {MOST_BYTES >> 20} MiB", file=path, remedy="split it", nameless="is too large")
     return path.read_bytes()

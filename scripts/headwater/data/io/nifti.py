@@ -19,6 +19,7 @@ from nibabel.freesurfer.mghformat import MGHHeader
 from nibabel.spatialimages import HeaderDataError
 
 from headwater.core.errors import UserError, stop_if_disk
+from headwater.data.io.folders import refuse_special
 from headwater.data.io.limits import MOST_BYTES, MOST_VOXELS, PIECE, exactly
 from headwater.data.io.volumes import Volume
 
@@ -264,6 +265,7 @@ def _fill(voxels: np.ndarray, path: Path, *, fill: float | None) -> None:
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
     """A file as a stream of bytes, decompressed if it is gzip, whatever its name."""
+    refuse_special(path)
     with path.open("rb") as file:
         is_gzip = file.read(2) == b"\x1f\x8b"
         file.seek(0)

@@ -7,12 +7,15 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
 from PIL import ExifTags, Image
 
 from headwater.core.errors import UserError, stop_if_disk
+from headwater.data.io import jpeg_scans, picture_data
+from headwater.data.io.folders import refuse_special
+from headwater.data.io.limits import MOST_BYTES
 from headwater.data.io.windows import is_blank
 
 BROKEN = (
@@ -26,6 +29,14 @@ USUAL = ("PNG", "JPEG")
 FORMATS = dict.fromkeys((".png", ".jpg", ".jpeg"), USUAL) | dict.fromkeys((".tif", ".tiff"), ("TIFF",))
 FORMATS[".pgm"] = ("PPM",)
 """The formats that a picture may have, by its suffix: JPEG files named .png are common."""
+
+GUARDS = {
+    "JPEG": jpeg_scans.load,
+    "MPO": jpeg_scans.load,
+    "PNG": picture_data.guard_png,
+    "TIFF": picture_data.check_tiff,
+}
+"""What refuses a damaged picture that Pillow reads, by its format; MPO is a JPEG that others follow in its file."""
 
 BITS = (8, 10, 12, 14, 16)
 """Bits that detectors and exports use, lowest first."""
@@ -73,13 +84,16 @@ def bits_of(path: Path, *, formats: Sequence[str] = USUAL) -> int:
 @contextmanager
 def _opened(path: Path, formats: Sequence[str]) -> Iterator[Image.Image]:
     """An open picture; turns whatever Pillow raises on a broken one into a UserError that names the file."""
+    refuse_special(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             # from a stream and not by name: Pillow maps a named TIFF into memory, and then scrambles a turned one
             with path.open("rb") as file, Image.open(file, formats=formats) as picture:
-                _refuse_form(picture)
+                _refuse_form(picture, path)
+                if picture.format in GUARDS:
+                    GUARDS[picture.format](picture, _content(file))
                 yield picture
     except FileNotFoundError:
         remedy = "fetch it, or take it off the list"
@@ -94,8 +108,20 @@ def _opened(path: Path, formats: Sequence[str]) -> Iterator[Image.Image]:
         raise UserError(f"{broken}: {reason}", file=path, remedy="fetch it again", nameless=broken) from None
 
 
-def _refuse_form(picture: Image.Image) -> None:
-    """Refuse a TIFF of several pages, or of values that no grey level follows from."""
+def _content(file: BinaryIO) -> bytes:
+    """All bytes of an open file, which stays where it is read."""
+    place = file.tell()
+    file.seek(0)
+    content = file.read(MOST_BYTES)
+    file.seek(place)
+    return content
+
+
+def _refuse_form(picture: Image.Image, path: Path) -> None:
+    """Refuse a TIFF of several pages, or values that no grey level follows from."""
+    if picture.format == "PPM" and picture.mode == "F":
+        what = "is a PFM, which holds floating-point values, not a PGM"
+        raise UserError(what, file=path, remedy="save it as grey with 8 or 16 bits", nameless=what)
     if picture.format == "TIFF" and (picture.mode in ("F", "I") or picture.n_frames > 1):
         raise ValueError(f"{picture.n_frames} pages of mode {picture.mode}, not one of 8 or 16 bits")
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from headwater.core.errors import UserError, stop_if_disk
+from headwater.data.io.folders import refuse_special
 
 SEPARATORS = (",", ";", "\t", "|")
 """What may divide columns; of several that divide a first line equally, the first."""
@@ -68,6 +69,7 @@ def readable(path: Path) -> Iterator[None]:
 
 def is_compressed(path: Path) -> bool:
     """Whether a file is compressed by gzip, or is called so."""
+    refuse_special(path)
     with path.open("rb") as file:
         return path.suffix == ".gz" or file.read(len(GZIP)) == GZIP
 

@@ -17,7 +17,7 @@ from headwater.core.errors import DiskError, UserError
 from headwater.data.io.decoding import frames_of, opened, refusing
 from headwater.data.io.diffusion import weighting
 from headwater.data.io.elements import MOSAIC, is_mosaic, pixels_of
-from headwater.data.io.folders import files_below
+from headwater.data.io.folders import files_below, is_special
 from headwater.data.io.frames import IMAGE
 from headwater.data.io.limits import MOST_FRAMES
 from headwater.data.io.modality import rescales
@@ -157,7 +157,7 @@ def sort_folder(folder: Path) -> Sorted:
     """The series of all files below a folder, and what was set aside; refused if there is no such folder."""
     if not folder.is_dir():
         raise UserError("is not a folder", file=folder, remedy="name the folder that holds the DICOM files")
-    return sort_files(sorted(path for path in files_below(folder) if path.is_file()))
+    return sort_files(sorted(path for path in files_below(folder) if path.is_file() or is_special(path)))
 
 
 def sort_files(files: Iterable[Path]) -> Sorted:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from headwater.core.errors import UserError, did_you_mean, stop_if_disk
+from headwater.data.io.folders import refuse_special
 from headwater.data.io.identifiers import flaws_of_patients, unseen
 from headwater.data.io.rows import UNREADABLE, Form, Row, form_of, is_compressed, readable, refuse_swallowed, rows_of
 
@@ -24,6 +25,8 @@ _NO_ROW = Row(1, [], ())
 
 def first_there(folder: Path, *, names: Sequence[str], remedy: str) -> Path:
     """The first existing file among several possible names in the folder; refused if there is none."""
+    for name in names:
+        refuse_special(folder / name)
     present = [folder / name for name in names if (folder / name).is_file()]
     if not present:
         raise UserError("is not there", file=folder / names[0], remedy=remedy, nameless="is not there")
@@ -201,6 +204,7 @@ def refuse_twice(sheet: pd.DataFrame, *, columns: list[str], file: Path) -> None
 
 def read_lines(path: Path) -> list[str]:
     """The lines of a text file that are not blank; a repeated line is refused."""
+    refuse_special(path)
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except FileNotFoundError:

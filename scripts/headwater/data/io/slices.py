@@ -17,6 +17,7 @@ from pydicom.tag import BaseTag, Tag
 from headwater.core.errors import DiskError, UserError
 from headwater.data.io.decoding import DEFLATED, opened, refusing
 from headwater.data.io.elements import PIXELS
+from headwater.data.io.folders import refuse_special
 from headwater.data.io.frames import IMAGE
 from headwater.data.io.nifti import outline, read_nifti
 from headwater.data.io.series import Series, SetAside, Sorted, sort_files
@@ -156,6 +157,7 @@ def nifti_slices(path: Path) -> Iterator[Slice]:
 def read_words(path: Path, names: Sequence[str]) -> dict[str, str]:
     """Elements of a DICOM header as text, empty where absent; reads only the beginning of the file if that suffices."""
     with refusing(path, what=IMAGE):
+        refuse_special(path)
         with path.open("rb") as file:
             head = file.read(HEAD)
         try:
