@@ -67,11 +67,11 @@ def _nodes(root: yaml.Node | None) -> Iterator[yaml.Node]:
 
 def _refuse_twice(node: yaml.MappingNode, file: Path | str) -> None:
     """Refuse a key that stands twice: YAML would take the last one alone."""
-    lines: dict[str, int] = {}
+    first: dict[str, yaml.Node] = {}
     for key in (key for key, _ in node.value if key.value != "<<"):
-        line = key.start_mark.line + 1
-        if lines.setdefault(str(key.value), line) != line:
-            twice = f"line {line}: {key.value} stands in line {lines[str(key.value)]} already"
+        if (before := first.setdefault(str(key.value), key)) is not key:
+            lines = [at.start_mark.line + 1 for at in (key, before)]
+            twice = f"line {lines[0]}: {key.value} stands in line {lines[1]} already"
             raise UserError(twice, file=file, remedy="keep one of them")
 
 
