@@ -20,9 +20,10 @@ from headwater.data.io.volumes import refuse_other_grid
 from headwater.data.store import CASES, REJECTS
 from headwater.data.tables import TARGET, labels_of
 from headwater.data.twins import oai as twins
-from headwater.planning import table_checks
+from headwater.planning import preflight, table_checks
 from headwater.stages.ledger import ledger
 from headwater.stages.prepare_volumes import prepare_volumes
+from headwater.study import config as study_config
 from headwater.study.archive import Archive
 from headwater.study.leaks import Leaks, Learned, Overlaps
 
@@ -299,6 +300,24 @@ def test_the_card_is_that_of_the_options():
     assert labels(Path(), Options(labels=())) == ()
 
 
+def test_labels_and_structures_that_the_options_ask_for_can_be_named_in_a_study(small):
+    kind = {"name": "oai", "labels": ["sex"], "masks": MASKS, "structures": list(twins.STRUCTURES)}
+    training = {"steps": 2, "batch": 2}
+    content = {
+        "seeds": [0],
+        "backbone": "monai/segresnet",
+        "archives": {"knees": {"kind": kind, "folder": str(small), "size": 16}},
+        "sources": {"random": {}, "again": {"backbone": "monai/segresnet_ds_small"}},
+        "datasets": {"knees": {"labels": ["Female", "Patellar cartilage"]}},
+        "recipes": {"finetune": {"training": training}},
+        "comparison": {"reference": "random"},
+    }
+    assert preflight.mistakes(study_config.load(content)) == []
+    content["datasets"]["knees"]["labels"] = ["Female", "KL 2"]
+    (said,) = preflight.mistakes(study_config.load(content))
+    assert said.startswith("datasets.knees.labels: knees has no 'KL 2'; ")
+
+
 # images and masks ----------------------------------------------------------------------------------------------------
 
 
@@ -495,27 +514,34 @@ TESTED = "9000005"
 """A participant at three visits."""
 
 
-def part_of(prepared: Path, folder: Path, *, split: str, keep, change=None, numbering="oai") -> Learned:
-    """Some prepared cases, all of one split, as an archive of their own; gives what the ledger is told of it."""
+def part_of(prepared: Path, place: Path, *, split: str, keep, change=None) -> None:
+    """Some prepared cases, all of one split, as an archive of their own."""
     cases = CASES.read(prepared / "cases.parquet")
     chosen = cases[keep(cases)]
     words = np.load(prepared / "hashes.npy")[chosen["row"].to_numpy()]
     frame = chosen.reset_index(drop=True).assign(split=split, row=range(len(chosen)))
     if change:
         frame, words = change(frame, words)
-    (folder / split).mkdir()
-    CASES.write(frame, folder / split / "cases.parquet")
-    np.save(folder / split / "hashes.npy", words)
-    return Learned(archive=split, splits=(split,), numbering=numbering)
+    place.mkdir()
+    CASES.write(frame, place / "cases.parquet")
+    np.save(place / "hashes.npy", words)
 
 
-def told_by_the_ledger(folder: Path, *parts: Learned) -> None:
-    """Write the ledger of two parts."""
+def learned(*, numbering: str = "oai") -> Overlaps:
+    """What the ledger is told of a corpus and a tested archive."""
+    parts = (
+        Learned(archive="corpus", splits=("train",), numbering=numbering),
+        Learned(archive="tested", splits=("test",), numbering="oai"),
+    )
+    return Overlaps(leaks=Leaks(), archives=parts)
+
+
+def write_ledger(folder: Path, overlaps: Overlaps) -> None:
+    """The ledger of the archives below a folder."""
     files = {
-        kind: [folder / part.archive / f"{kind}.{end}" for part in parts]
+        kind: [folder / part.archive / f"{kind}.{end}" for part in overlaps.archives]
         for kind, end in (("cases", "parquet"), ("hashes", "npy"))
     }
-    overlaps = Overlaps(leaks=Leaks(), archives=parts)
     ledger(overlaps=overlaps, ledger=folder / "ledger.parquet", readable=folder / "ledger.csv", **files)
 
 
@@ -552,28 +578,46 @@ LEAKS = {
 @pytest.mark.parametrize("name", LEAKS)
 def test_the_ledger_stops_a_grid_that_learns_from_a_participant_who_is_tested(prepared, rescaled, tmp_path, name):
     side, visit, change, numbering, kinds = LEAKS[name]
-    learned = part_of(
-        prepared,
-        tmp_path,
-        split="train",
-        keep=lambda cases: cases.apply(is_knee, axis=1, args=(side, visit)),
-        change=rescaled if change == "rescaled" else change,
-        numbering=numbering,
-    )
-    tested = part_of(
-        prepared, tmp_path, split="test", keep=lambda cases: cases.apply(is_knee, axis=1, args=("RIGHT", "00m"))
-    )
-    with pytest.raises(UserError, match="train train and test test share"):
-        told_by_the_ledger(tmp_path, learned, tested)
+    change = rescaled if change == "rescaled" else change
+    keep = {
+        "corpus": lambda cases: cases.apply(is_knee, axis=1, args=(side, visit)),
+        "tested": lambda cases: cases.apply(is_knee, axis=1, args=("RIGHT", "00m")),
+    }
+    part_of(prepared, tmp_path / "corpus", split="train", keep=keep["corpus"], change=change)
+    part_of(prepared, tmp_path / "tested", split="test", keep=keep["tested"])
+    with pytest.raises(UserError, match="corpus train and tested test share"):
+        write_ledger(tmp_path, learned(numbering=numbering))
     found = pd.read_csv(tmp_path / "private" / "leaks.csv", dtype=str)
     assert set(found["kind"]) == kinds and not (tmp_path / "ledger.parquet").exists()
 
 
 def test_knees_of_different_participants_are_no_leak(prepared, tmp_path):
-    learned = part_of(prepared, tmp_path, split="train", keep=lambda cases: cases["patient"] != TESTED)
-    tested = part_of(prepared, tmp_path, split="test", keep=lambda cases: cases["patient"] == TESTED)
-    told_by_the_ledger(tmp_path, learned, tested)
+    part_of(prepared, tmp_path / "corpus", split="train", keep=lambda cases: cases["patient"] != TESTED)
+    part_of(prepared, tmp_path / "tested", split="test", keep=lambda cases: cases["patient"] == TESTED)
+    write_ledger(tmp_path, learned())
     assert (tmp_path / "ledger.parquet").is_file()
+
+
+def test_two_archives_of_a_config_share_the_participants_whatever_their_options(prepared, tmp_path):
+    kinds = {"corpus": {"visits": [0], "labels": []}, "tested": {"visits": [12], "labels": ["sex"]}}
+    archives = {name: {"kind": {"name": "oai", **kind}, "folder": name, "size": 16} for name, kind in kinds.items()}
+    training = {"steps": 2, "batch": 2}
+    config = {
+        "seeds": [0],
+        "backbone": "monai/segresnet",
+        "archives": archives,
+        "sources": {"random": {}, "simclr": {"method": "simclr", "corpus": "corpus", "training": training}},
+        "datasets": {"tested": {"labels": ["Female"]}},
+        "recipes": {"finetune": {"training": training}},
+        "comparison": {"reference": "random"},
+    }
+    overlaps = study_config.load(config).grid().overlaps
+    for name, split, visit in (("corpus", "train", "00m"), ("tested", "test", "12m")):
+        part_of(prepared, tmp_path / name, split=split, keep=lambda cases, at=visit: cases["study"].str.endswith(at))
+    with pytest.raises(
+        UserError, match="corpus train and tested test share patients: 4 cases of 2 patients and 4 cases"
+    ):
+        write_ledger(tmp_path, overlaps)
 
 
 # the twin and the doctor ---------------------------------------------------------------------------------------------
