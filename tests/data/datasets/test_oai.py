@@ -226,6 +226,13 @@ def test_a_series_that_is_listed_twice_is_one_case(tmp_path):
     assert one(archive(tmp_path, *rows))["file"] == SERIES
 
 
+def test_a_series_without_a_barcode_is_named_by_its_folder(tmp_path):
+    plain = ROW.replace("016610000001", "")
+    rows = plain, plain.replace("/", "\\").replace("00001,", "00002,", 1)
+    cases = read_cases(archive(tmp_path, *rows), Options())
+    assert cases["case"].str[-9:].tolist() == ["_10000001", "_10000002"]
+
+
 def test_series_and_visits_are_chosen(tmp_path):
     rows = [
         f"{visit}.E.1/9000001/20050101/1000000{place},9000001,20050101,01661000000{place},OAI,{series}"

@@ -206,9 +206,9 @@ def visit_in(path: str) -> int | None:
 def _barcodes(sheet: pd.DataFrame) -> pd.Series:
     """The barcode of each series, or where it is empty the name of its folder."""
     barcodes = codes(sheet["barcode"])
-    return barcodes.str.zfill(DIGITS).mask(
-        barcodes == "", sheet["folder"].str.strip("/\\").str.extract(r"([^/\\]*)$")[0]
-    )
+    empty = barcodes == ""
+    named = sheet.loc[empty, "folder"].str.strip("/\\").str.split(r"[/\\]", regex=True).str[-1]
+    return barcodes.str.zfill(DIGITS).mask(empty, named.reindex(barcodes.index))
 
 
 def _beginning(paths: pd.Series, months: pd.Series, *, file: Path, folder: Path) -> tuple[str, bool]:

@@ -218,18 +218,23 @@ def _listed(folder: Path) -> pd.DataFrame:
 
 def _chosen(listed: pd.DataFrame, *, folder: Path, options: Options) -> pd.DataFrame:
     """The series that the options ask for, with their side; a kind or a visit of which there is none is refused."""
-    named = listed["series"].str.extract(r"^(.*)_(RIGHT|LEFT)$")
+    # there are half a million rows, but few names
+    named = {series: series.rpartition("_") for series in listed["series"].unique()}
+    knees = {series: (kind, side.lower()) for series, (kind, _, side) in named.items() if side in ("RIGHT", "LEFT")}
+    kinds = listed["series"].map({series: kind for series, (kind, _) in knees.items()})
     for name in options.series:
-        if not (named[0] == name.upper()).any():
-            kinds = sorted(set(named[0].dropna()))
-            raise UserError(f"lists no series {name!r}", file=folder, remedy=did_you_mean(name, kinds))
-    of_kind = named[0].isin([name.upper() for name in options.series])
+        if not (kinds == name.upper()).any():
+            raise UserError(
+                f"lists no series {name!r}", file=folder, remedy=did_you_mean(name, sorted(kinds.dropna().unique()))
+            )
+    of_kind = kinds.isin([name.upper() for name in options.series])
     months = set(listed.loc[of_kind, "months"])
     if absent := [visit for visit in options.visits if visit not in months]:
         remedy = f"visits are {', '.join(map(str, sorted(months)))}"
         raise UserError(f"lists no series of the visit at {absent[0]} months", file=folder, remedy=remedy)
     wanted = of_kind & listed["months"].isin(options.visits or months)
-    return listed.assign(side=named[1].str.lower())[wanted].reset_index(drop=True)
+    sides = {series: side for series, (_, side) in knees.items()}
+    return listed[wanted].assign(side=lambda chosen: chosen["series"].map(sides)).reset_index(drop=True)
 
 
 def _names(listed: pd.DataFrame) -> pd.Series:
