@@ -120,8 +120,9 @@ def examine(archive: str, folder: Path, *, options: Record, sample: int = 200, w
     there = examination.tried(lambda: image_files(folder), otherwise="images on the disk") if is_inside else None
     if catalogue is not None:
         listing = _listing(plugin, folder, options, catalogue)
-        there = there and without_beside(there, listing, beside=getattr(plugin, "BESIDE", ()))
-        there = there and as_listed(there, listing, folder=folder)
+        if there is not None:
+            there = without_beside(there, listing, beside=getattr(plugin, "BESIDE", ()))
+            there = as_listed(there, listing, folder=folder)
         expected = {"cases": stamp["cases"]} if stamp and isinstance(stamp.get("cases"), int) else plugin.CARD.expected
         # whether a mask has a structure is known when volumes are prepared
         unknown = [TARGET + name for name in structures_of(plugin, folder, options)]

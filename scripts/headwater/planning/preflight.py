@@ -11,7 +11,7 @@ from headwater.core import registry
 from headwater.core.errors import UserError, did_you_mean, together
 from headwater.models import backbones
 from headwater.study import shared_labels
-from headwater.study.archive import Archive
+from headwater.study.archive import Archive, ndim_of
 from headwater.study.config import Config
 from headwater.study.paths import Paths
 from headwater.study.source import Source
@@ -165,8 +165,9 @@ def _numbers_of(archive: Archive) -> tuple[str, ...]:
 def _labels_of(archive: Archive) -> tuple[str, ...] | None:
     """The labels of an archive; none if they depend on a missing or invalid table, which `_archives` reports."""
     kind = archive.kind.name
-    # most cards list them literally, and reading those spares the import of pandas
-    if literal := registry.constant("datasets", kind, "CARD.labels", default=None):
+    # most cards of pictures list them literally, and reading those spares the import of pandas; structures of volumes
+    # depend on their masks
+    if (literal := registry.constant("datasets", kind, "CARD.labels", default=None)) and ndim_of(archive) == 2:
         return literal
     plugin = registry.load("datasets", kind)
     if not hasattr(plugin, "labels"):

@@ -33,7 +33,7 @@ def candidates(catalogue: pd.DataFrame | None, there: set[str] | None) -> list[d
     if catalogue is None:
         return [{"case": Path(file).stem, "file": file, "split": ""} for file in sorted(there or ())]
     rows = catalogue if there is None else catalogue[catalogue["file"].isin(there)]
-    return rows[["case", "file", "split"]].to_dict("records")
+    return rows[["case", "patient", "study", "file", "split"]].to_dict("records")
 
 
 def problems(specimens: list[Specimen], *, files: list[str]) -> Iterator[Finding]:
