@@ -145,6 +145,8 @@ CHANGES = {
     "archives.twin.size": Change(f"{A}.twin.size", 64),
     "reductions": Change("reductions.few.share", 0.4),
     "sources.backbone": Change(f"{S}.backbone", "timm/resnet18"),
+    # tests/study/test_volume_checks.py tries it where it has an effect
+    "sources.slices": Change("sources.published.slices", "axial", refused="slices: all that it sees are pictures"),
     "sources.weights": Change(f"{S}.weights", {"layout": "timm"}, refused="weights and method exclude each other"),
     "sources.weights.layout": Change("sources.published.weights.layout", "torchvision"),
     "sources.weights.path": Change("sources.published.weights.path", "other.safetensors"),

@@ -182,7 +182,7 @@ def _methods(config: Config) -> Iterable[str]:
     for name, source in config.sources.items():
         if backbones_exist and source.method:
             try:
-                size = config.archives[source.corpus].size
+                size = config.grid().size_of(source.corpus, source=name)
                 methods.check(source.method.name, backbone=source.backbone, size=size)
             except UserError as refusal:
                 yield f"sources.{name}.method: {refusal}"
@@ -221,16 +221,21 @@ def _single_images(config: Config) -> Iterable[str]:
         for source in config.sources.values()
         if source.method
     ]
+    grid = config.grid()
     lines = {
         f"{place}.training.batch: a batch of 1 image of {config.archives[archive].size} pixels leaves BatchNorm layers "
         f"of {source.backbone} one value per channel, which has no variance; raise batch to 2 or more"
         for place, training, archive, source in trainings
         if training.batch == 1
         and backbones.family(source.backbone) == "timm/resnet"
-        and config.archives[archive].size <= PIXELS_OF_LAST_MAP
+        and _longest(grid.size_of(archive, source=source.name)) <= PIXELS_OF_LAST_MAP
         and not source.backbone.endswith("_gn")
     }
     return sorted(lines)
+
+
+def _longest(size: int | tuple[int, ...]) -> int:
+    return size if isinstance(size, int) else max(size)
 
 
 def _option(source: Source, meaning: str) -> int:

@@ -1,6 +1,7 @@
 """The grid of a study: every source fitted to every dataset by every recipe, once per seed."""
 
 import hashlib
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -132,13 +133,14 @@ class Grid(Record):
     def size_of_encoder(self, source: str) -> int | tuple[int, ...]:
         """The image size that a source's network is built for: its corpus's, or the largest of the datasets'."""
         if corpus := self.source(source).corpus:
-            return self.size_of(corpus)
-        return max(self.size_of(dataset.archive) for dataset in self.datasets)
+            return self.size_of(corpus, source=source)
+        sizes = [self.size_of(dataset.archive, source=source) for dataset in self.datasets]
+        return max(sizes, key=lambda size: size**2 if isinstance(size, int) else math.prod(size))
 
-    def size_of(self, archive: str) -> int | tuple[int, int, int]:
-        """The pixels of pictures across, or the patch of volumes."""
+    def size_of(self, archive: str, *, source: str) -> int | tuple[int, int, int]:
+        """The pixels of pictures across, or of volumes the patch that a source's networks see."""
         record = self.archive(archive)
-        return record.size if ndim_of(record) == 2 else record.patch
+        return record.size if ndim_of(record) == 2 else self.source(source).shown(record.patch)
 
     def learned_by(self, source: Source) -> set[str]:
         """The archives on which a source was pre-trained here, including those of the sources that it starts from."""
