@@ -209,12 +209,12 @@ def _batches(config: Config, source: Source) -> Iterable[str]:
 
 def _single_images(config: Config) -> Iterable[str]:
     """Batches of one image that leave BatchNorm one value per channel: a ResNet's last maps have a pixel for 32."""
-    fitted = [(dataset.archive, recipe) for dataset in config.datasets.values() for recipe in config.recipes.values()]
     trainings = [
-        (f"recipes.{recipe.name}", recipe.training, archive, source)
-        for archive, recipe in fitted
+        (f"recipes.{recipe.name}", recipe.training, dataset.archive, source)
+        for dataset in config.datasets.values()
+        for recipe in config.recipes.values()
         for source in config.sources.values()
-        if recipe.kind == "finetune"
+        if recipe.kind == "finetune" and dataset.takes(source.name)
     ]
     trainings += [
         (f"sources.{source.name}", source.training, source.corpus, source)

@@ -77,9 +77,11 @@ def differences(grid: Grid) -> list[Difference]:
 
 
 def _archives_of(name: str, sources: Iterable[Source], datasets: Iterable[Any]) -> set[str]:
-    """The archives whose volumes a source's weights meet: those of all datasets, and corpora that go on from them."""
-    corpora = {archive for source in sources if source.start == name for archive in source.archives}
-    return corpora | {dataset.archive for dataset in datasets}
+    """The archives whose volumes a source's weights meet: of datasets, and of corpora that go on from them."""
+    further = [source for source in sources if source.start == name]
+    fitted = {name, *(source.name for source in further)}
+    corpora = {archive for source in further for archive in source.archives}
+    return corpora | {dataset.archive for dataset in datasets if any(map(dataset.takes, fitted))}
 
 
 def _of(source: Source, archives: Iterable[Archive]) -> Iterator[Difference]:

@@ -71,7 +71,7 @@ def _other_dimensions(config: "Config", source: Source) -> Iterable[str]:
 
 def seen_by(config: "Config", source: Source) -> list[Archive]:
     """The archives whose images a source's networks see, each once."""
-    fitted = [dataset.archive for dataset in config.datasets.values()]
+    fitted = [dataset.archive for dataset in config.datasets.values() if dataset.takes(source.name)]
     names = dict.fromkeys([*source.archives, *fitted])
     return [config.archives[name] for name in names if name in config.archives]
 
