@@ -1,8 +1,11 @@
 """Networks for pictures on slices of volumes: trained and asked slice by slice, measured as whole volumes."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import volumes_made
 from headwater.core import files as core_files
@@ -10,10 +13,13 @@ from headwater.core.errors import UserError
 from headwater.data import prepared
 from headwater.evaluation.predictions import PREDICTIONS, with_evidence
 from headwater.models import backbones
+from headwater.models.encoder import restore, size_in
 from headwater.models.slices import as_pictures, as_volumes
 from headwater.models.task_network import TaskNetwork
 from headwater.models.task_set import TaskSet
 from headwater.models.tasks import Task
+from headwater.models.weight_files import load_weights
+from headwater.stages.adopt import adopt
 from headwater.stages.finetune import finetune
 from headwater.stages.predict import predict
 from headwater.study.ct_windows import Window
@@ -115,7 +121,7 @@ def test_an_oracle_of_each_slice_is_right_about_the_whole_volume(tmp_path, plane
 
 
 def test_structures_are_learned_from_slices_and_measured_as_volumes(tmp_path, made):
-    run = a_run(training={"steps": 60}, foreground=0.5)
+    run = a_run(training={"steps": 40, "validations": 1}, foreground=0.5)
     fit = fitted(tmp_path, run, made)
     assert fit["selected_by"] == "dice" and fit["score"] > 0.4
     table = predicted(tmp_path, run, made)
@@ -154,6 +160,26 @@ def test_cases_are_told_by_the_mean_over_their_slices(tmp_path, made):
         pictures = [padded[0, :, :, at].T.flip(0, 1).expand(1, 3, -1, -1) for at in range(padded.shape[-1])]
         expected = torch.cat([encoder.backbone(picture) for picture in pictures]).mean(dim=0, keepdim=True)
     torch.testing.assert_close(score, expected)
+
+
+def test_published_weights_of_pictures_keep_their_normalisation_and_fit_slices_that_are_no_squares(tmp_path):
+    given = backbones.build("timm/test_vit", size=160, mean=(0.5,), std=(0.5,), seed=1)
+    save_file(given.tensors(), tmp_path / "published.safetensors")
+    source = Source(
+        name="web", backbone="timm/test_vit", slices="sagittal",
+        weights={"layout": "timm", "path": str(tmp_path / "published.safetensors")},
+    )  # fmt: skip
+    adopt(source=source, size=[1, 32, 48], encoder=tmp_path / "web.safetensors", coverage=tmp_path / "coverage.json")
+    tensors, metadata = load_weights(tmp_path / "web.safetensors")
+    size = size_in(metadata)
+    assert size == (1, 32, 48) and len(json.loads(metadata["mean"])) == 3
+    encoder, _ = restore(tensors, metadata, name="timm/test_vit", size=size, file="web")
+    # the sides along y and z are columns and rows: 3 x 2 patches
+    assert encoder.frame == (48, 32) and encoder.backbone.patch_embed.grid_size == (3, 2)
+    values = torch.rand(2, 1, 1, 32, 48)
+    mean, std = (torch.tensor(json.loads(metadata[name]))[:, None, None] for name in ("mean", "std"))
+    picture = (values[:, 0, 0].mT.flip(1, 2)[:, None] - mean) / std
+    torch.testing.assert_close(encoder.eval()(values), encoder.backbone(picture))
 
 
 def test_volumes_whole_are_refused_by_networks_for_pictures():
