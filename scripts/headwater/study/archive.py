@@ -110,6 +110,8 @@ class Dataset(Record):
     name: str
     archive: str
     """The archive's name under `archives`."""
+    sources: tuple[str, ...] = ()
+    """Which sources are fitted to it and compared on it, with their controls; empty means all."""
     labels: tuple[str, ...] = ()
     """Which labels, in the order of the tables; empty means all that the archive has."""
     task: str = "classification"
@@ -124,6 +126,10 @@ class Dataset(Record):
     sources, beside the predictions; `private/overlays` then shows the cases in which sources differ most."""
     seen: Window | Intensity | None = None
     """How Hounsfield units or volumes are shown; filled in from the archive's `window` or `intensity`."""
+
+    def takes(self, source: str) -> bool:
+        """Whether a source of that name, which is no control, is fitted to it."""
+        return not self.sources or source in self.sources
 
     @property
     def asked(self) -> dict[str, Target]:

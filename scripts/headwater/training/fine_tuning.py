@@ -265,7 +265,7 @@ def fit(
         world=world,
         progress=progress,
         # what must be the same for a stopped fine-tuning to go on
-        identity=" ".join([run.digest, material.cases, origin.get("sha256", RANDOM), *_list_of(material)]),
+        identity=" ".join([run.digest, material.cases, origin.get("sha256", RANDOM), *_beside(learner, material)]),
         tracker=tracker,
         validate=partial(validate, material=material, run=run, world=world),
         select=(f"validation/{run.recipe.select}", "min" if run.recipe.select == "loss" else "max"),
@@ -282,9 +282,11 @@ def _learned(material: Material, *, foreground: float) -> Any:
     return tasks.together(tasks.each(learned, material.targets["train"]))
 
 
-def _list_of(material: Material) -> list[str]:
-    """The fingerprint of the list of dropped cases, if there is one."""
-    return [str(material.dropped["list"])] if material.dropped else []
+def _beside(learner: Fitting, material: Material) -> list[str]:
+    """The fingerprint of the list of dropped cases if there is one, and of volumes the patch."""
+    size = learner.encoder.size
+    dropped = [str(material.dropped["list"])] if material.dropped else []
+    return dropped if isinstance(size, int) else [*dropped, str(size)]
 
 
 def validate(learner: Fitting, *, material: Material, run: Run, world: World) -> dict[str, float]:
