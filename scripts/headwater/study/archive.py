@@ -1,7 +1,7 @@
 """An archive of images as its publisher lays it out, and a dataset made of it."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -151,6 +151,10 @@ class Dataset(Record):
         """The target that each label belongs to, where there are several; else nothing."""
         several = self.targets if len(self.targets) > 1 else {}
         return {label: name for name, asked in several.items() for label in asked.labels}
+
+    def fitting(self, metrics: Iterable[str]) -> tuple[str, ...]:
+        """Those of the metrics that can be computed for some of its labels."""
+        return tuple(metric for metric in metrics if any(target.fits(metric, task) for task in self.tasks))
 
     def task_of(self, label: str) -> str:
         """The task by which a label is told."""

@@ -131,8 +131,9 @@ def _floors(config: "Config") -> Iterable[tuple[int, str]]:
 
 def _tests(config: "Config") -> int:
     """The number of tests in the confirmatory family; controls are not in it."""
-    pairs = 0
+    tests = 0
     for name, dataset in config.datasets.items():
         sources = sum(dataset.takes(source) for source in config.sources)
-        pairs += sources - 1 if config.comparison.reference_on(name) else sources * (sources - 1) // 2
-    return pairs * len(config.recipes) * len(config.comparison.metrics)
+        pairs = sources - 1 if config.comparison.reference_on(name) else sources * (sources - 1) // 2
+        tests += pairs * len(dataset.fitting(config.comparison.metrics))
+    return tests * len(config.recipes)

@@ -197,7 +197,8 @@ class Grid(Record):
         subsets = {name: {dataset: of[dataset]} for name, of in self.further_macros.items() if dataset in of}
         return Comparison(
             # external validation changes no comparison on the own test split, so switching it on repeats none
-            **{**self.comparing.model_dump(exclude={"external", "reference"}), "subsets": subsets},
+            **{**self.comparing.model_dump(exclude={"external", "reference", "metrics"}), "subsets": subsets},
+            metrics=asked.fitting(self.comparing.metrics),
             reference=self.comparing.reference_on(dataset),
             dataset=dataset,
             task=asked.task,

@@ -85,7 +85,7 @@ def _examine(graph: JobGraph, *, dataset: str) -> Settings:
 
 def _overlay(graph: JobGraph, *, dataset: str) -> Settings:
     told = graph.grid.dataset(dataset)
-    return {**_compare(graph, dataset=dataset), "dataset": told, **_patch(graph, told.archive)}
+    return {**_compare(graph, dataset=dataset), "dataset": told, "patch": list(graph.grid.archive(told.archive).patch)}
 
 
 SETTINGS = {

@@ -63,7 +63,7 @@ def _bad_selection(config: "Config") -> Iterable[str]:
     """Recipes that select steps by a score that no task of a dataset computes."""
     known = set(registry.names("tasks"))
     for tasks in sorted({tuple(sorted(known & set(dataset.tasks))) for dataset in config.datasets.values()}):
-        scores = ("loss", *(registry.constant("tasks", task, "SCORE", default="") for task in tasks))
+        scores = ("loss", targets.SCORE, *(registry.constant("tasks", task, "SCORE", default="") for task in tasks))
         for name, recipe in config.recipes.items():
             if tasks and recipe.select not in scores:
                 remedy = did_you_mean(recipe.select, scores)
@@ -91,11 +91,16 @@ def _outlines(config: "Config") -> Iterable[str]:
 
 
 def _misfitting_metrics(config: "Config") -> Iterable[str]:
-    """Metrics that can be computed for no label of a dataset, or that take log-odds for probabilities."""
+    """Metrics that fit no dataset, datasets that no metric fits, and metrics that take log-odds for probabilities."""
     known = set(registry.names("tasks"))
-    for metric in [name for name in config.comparison.metrics if name in registry.names("metrics")]:
-        for dataset in config.datasets.values():
-            if known.issuperset(dataset.tasks):
+    metrics = [name for name in config.comparison.metrics if name in registry.names("metrics")]
+    datasets = [dataset for dataset in config.datasets.values() if known.issuperset(dataset.tasks)]
+    fitting = {dataset.name: dataset.fitting(metrics) for dataset in datasets}
+    for metric in metrics:
+        for dataset in datasets:
+            # a study may ask for labels in one dataset and for outlines in another, each with metrics of its own
+            alone = not fitting[dataset.name] or not any(metric in of for of in fitting.values())
+            if metric in fitting[dataset.name] or alone:
                 yield from (f"comparison.metrics: {metric} {reason}" for reason in _misfit(metric, dataset))
 
 
