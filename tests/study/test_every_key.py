@@ -195,6 +195,7 @@ CHANGES = {
     "controls.shuffled": Change("controls.shuffled", ["random"]),
     "datasets.archive": Change("datasets.scans.archive", "again", {"datasets.scans": {}}),
     "datasets.sources": Change(f"{D}.sources", ["random", "photographs"]),
+    "datasets.recipes": Change(f"{D}.recipes", ["no"], refused="there is no 'no'"),
     "datasets.labels": Change(f"{D}.labels", ["Cardiomegaly", "Mass"]),
     "datasets.task": Change(f"{D}.task", "nothing", refused="there is no 'nothing'"),
     "datasets.tolerance": Change(f"{D}.tolerance", 2.0, refused="tolerance: no task of it outlines anything"),

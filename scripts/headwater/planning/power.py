@@ -222,7 +222,7 @@ def _detectable(
 def _tests(plan: Config) -> int:
     """The number of tests in the confirmatory family: the macro of each pair, dataset, recipe and metric."""
     each = [plan.grid().comparison(dataset) for dataset in plan.datasets]
-    return sum(len(one.pairs) * len(one.metrics) for one in each) * len(plan.recipes)
+    return sum(len(one.pairs) * len(one.metrics) * len(one.recipes) for one in each)
 
 
 # output

@@ -225,7 +225,7 @@ def _single_images(config: Config) -> Iterable[str]:
         for dataset in config.datasets.values()
         for recipe in config.recipes.values()
         for source in config.sources.values()
-        if recipe.kind == "finetune" and dataset.takes(source.name)
+        if recipe.kind == "finetune" and dataset.takes(source.name) and dataset.follows(recipe.name)
     ]
     trainings += [
         (f"sources.{source.name}", source.training, source.corpus, source)

@@ -112,6 +112,8 @@ class Dataset(Record):
     """The archive's name under `archives`."""
     sources: tuple[str, ...] = ()
     """Which sources are fitted to it and compared on it, with their controls; empty means all."""
+    recipes: tuple[str, ...] = ()
+    """By which recipes they are fitted; empty means all."""
     labels: tuple[str, ...] = ()
     """Which labels, in the order of the tables; empty means all that the archive has."""
     task: str = "classification"
@@ -126,6 +128,10 @@ class Dataset(Record):
     sources, beside the predictions; `private/overlays` then shows the cases in which sources differ most."""
     seen: Window | Intensity | None = None
     """How Hounsfield units or volumes are shown; filled in from the archive's `window` or `intensity`."""
+
+    def follows(self, recipe: str) -> bool:
+        """Whether networks are fitted to it by the recipe of that name."""
+        return not self.recipes or recipe in self.recipes
 
     def takes(self, source: str) -> bool:
         """Whether a source of that name, which is no control, is fitted to it."""

@@ -32,6 +32,7 @@ def mistakes(config: "Config") -> Iterable[str]:
         _bad_size_references,
         _bad_encoder_references,
         _unneeded_sources,
+        _bad_recipes,
         _bad_excuses,
         _unknown_origins,
         _undeclared_overlaps,
@@ -241,6 +242,20 @@ def _unneeded_sources(config: "Config") -> Iterable[str]:
         needed = {name for source in config.sources for name in grid.before(source)}
         for name in [name for name in idle if name not in needed]:
             yield f"sources.{name}: fitted to no dataset; add it to datasets.NAME.sources, or remove it"
+
+
+def _bad_recipes(config: "Config") -> Iterable[str]:
+    """Recipes of datasets that are undefined or listed twice, and recipes by which nothing is fitted."""
+    for name, dataset in config.datasets.items():
+        for recipe in dict.fromkeys(dataset.recipes):
+            yield from missing(f"datasets.{name}.recipes", recipe, config.recipes)
+        if len(set(dataset.recipes)) < len(dataset.recipes):
+            yield f"datasets.{name}.recipes: a recipe is listed twice; remove one"
+        if dataset.recipes and config.comparison.external:
+            yield f"datasets.{name}.recipes: comparison.external uses all recipes on all datasets; remove one of them"
+    for recipe in config.recipes:
+        if not any(dataset.follows(recipe) for dataset in config.datasets.values()):
+            yield f"recipes.{recipe}: nothing is fitted by it; add it to datasets.NAME.recipes, or remove it"
 
 
 def _cycle(grid: Grid, path: list[str]) -> list[str]:

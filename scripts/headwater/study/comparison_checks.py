@@ -135,5 +135,6 @@ def _tests(config: "Config") -> int:
     for name, dataset in config.datasets.items():
         sources = sum(dataset.takes(source) for source in config.sources)
         pairs = sources - 1 if config.comparison.reference_on(name) else sources * (sources - 1) // 2
-        tests += pairs * len(dataset.fitting(config.comparison.metrics))
-    return tests * len(config.recipes)
+        recipes = sum(map(dataset.follows, config.recipes))
+        tests += pairs * len(dataset.fitting(config.comparison.metrics)) * recipes
+    return tests

@@ -159,8 +159,8 @@ class Grid(Record):
     def run(self, dataset: str, source: str, recipe: str, seed: int | str) -> Run:
         """The run of these names and this seed."""
         return Run(
-            # which other sources are fitted beside it changes no run
-            dataset=self.dataset(dataset).model_copy(update={"sources": ()}),
+            # which other sources are fitted beside it, and by which other recipes, changes no run
+            dataset=self.dataset(dataset).model_copy(update={"sources": (), "recipes": ()}),
             source=self.source(source),
             recipe=_named(self.recipes, recipe),
             seed=int(seed),
@@ -171,9 +171,14 @@ class Grid(Record):
         record = self.dataset(dataset)
         return tuple(source for source in self.sources if record.takes(source.original.name))
 
+    def recipes_of(self, dataset: str) -> tuple[Recipe, ...]:
+        """The recipes by which networks are fitted to a dataset."""
+        record = self.dataset(dataset)
+        return tuple(recipe for recipe in self.recipes if record.follows(recipe.name))
+
     def runs(self, dataset: str) -> Iterator[Run]:
         """All runs of one dataset, ordered by recipe, source and seed."""
-        for recipe in self.recipes:
+        for recipe in self.recipes_of(dataset):
             for source in self.fitted_to(dataset):
                 for seed in self.seeds:
                     yield self.run(dataset, source.name, recipe.name, seed)
@@ -204,7 +209,7 @@ class Grid(Record):
             task=asked.task,
             targets=asked.targets,
             sources=tuple(source.name for source in sources),
-            recipes=tuple(recipe.name for recipe in self.recipes),
+            recipes=tuple(recipe.name for recipe in self.recipes_of(dataset)),
             seeds=self.seeds,
             again={source.name: source.of for source in sources if source.control == "again"},
             shuffled=tuple(source.name for source in sources if source.control == "shuffled"),
