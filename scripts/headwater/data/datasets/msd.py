@@ -19,6 +19,7 @@ from pydantic import Field
 from headwater.core.errors import UserError, did_you_mean, stop_if_disk
 from headwater.core.records import Record
 from headwater.data.datasets import Card
+from headwater.data.datasets._masks import BACKGROUND, numbered
 from headwater.data.io.folders import entries, refuse_special
 from headwater.data.io.nifti import read_nifti
 from headwater.data.io.volumes import Volume
@@ -45,8 +46,6 @@ ENDINGS = (".nii.gz", ".nii")
 
 BESIDE = ("labels*/*", "imagesTs/*")
 """Masks, and the volumes of the challenge's test set, whose masks are not published."""
-
-BACKGROUND = 0
 
 CHANNEL = re.compile(r"_\d{4}(?=\.nii)")
 """The number of a channel at the end of a file's name."""
@@ -156,21 +155,7 @@ def read_mask(folder: Path, case: Mapping[str, Any], options: Options) -> Volume
         _refuse_lone(case, "has an image but no mask")
     mask = read_nifti(file)
     values = range(1, len(options.structures) + 1) if options.structures else list(_task(folder).structures)
-    return mask._replace(voxels=_numbered(mask.voxels, tuple(values), file=file))
-
-
-def _numbered(voxels: np.ndarray, values: tuple[int, ...], *, file: Path) -> np.ndarray:
-    """A mask in which the values of structures are replaced by 1, 2, 3, ...: uint8."""
-    numbered = np.zeros(voxels.shape, np.uint8)
-    known = voxels == BACKGROUND
-    for number, value in enumerate(values, start=1):
-        here = voxels == value
-        numbered[here], known = number, known | here
-    if not known.all():
-        value, what = voxels[~known].flat[0], "has values that stand for no structure"
-        remedy = f"values are 0 and {', '.join(map(str, values))}"
-        raise UserError(f"{what}, such as {value:g}", file=file, remedy=remedy, nameless=what)
-    return numbered
+    return mask._replace(voxels=numbered(mask.voxels, tuple(values), file=file))
 
 
 def _refuse_lone(case: Mapping[str, Any], what: str) -> None:
