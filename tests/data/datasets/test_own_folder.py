@@ -90,6 +90,33 @@ def test_one_column_may_name_the_class(folder):
         cases_of(folder, classes="kind", labels=["knee", "hip"])
 
 
+def test_a_class_that_nobody_knows_is_unknown(folder):
+    (folder / "cases.csv").write_text("file,patient,kind\na/one.png,1,wrist\na/two.JPG,2,\nthree.tif,3,knee\n")
+    for chosen in ({}, {"labels": ["knee", "wrist"]}):
+        read = cases_of(folder, classes="kind", **chosen)[[TARGET + "knee", TARGET + "wrist"]].to_numpy()
+        np.testing.assert_array_equal(read, [[0, 1], [np.nan, np.nan], [1, 0]])
+
+
+def test_several_columns_may_name_classes_beside_columns_of_labels(folder):
+    lines = ["file,patient,kind,sort,Cast", "a/one.png,1,wrist,b,1", "a/two.JPG,2,,a,", "three.tif,3,knee,a,0"]
+    (folder / "cases.csv").write_text("\n".join(lines))
+    options = {"classes": {"part": "kind", "grade": "sort"}, "labels": ["Cast"]}
+    names = ("Cast", "part=knee", "part=wrist", "grade=a", "grade=b")
+    assert labels(folder, Options(**options)) == names
+    read = cases_of(folder, **options)[[TARGET + name for name in names]].to_numpy()
+    nobody = np.nan
+    np.testing.assert_array_equal(read, [[1, 0, 1, 0, 1], [nobody, nobody, nobody, 1, 0], [0, 1, 0, 1, 0]])
+    assert labels(folder, Options(classes=options["classes"])) == names[1:]
+    with pytest.raises(UserError, match="gives two labels the name 'a=b=c'"):
+        (folder / "cases.csv").write_text("file,patient,x,y\na/one.png,1,b=c,c\n")
+        labels(folder, Options(classes={"a": "x", "a=b": "y"}))
+
+
+def test_a_path_from_the_root_on_may_lie_below_the_folder(folder):
+    (folder / "cases.csv").write_text(ROWS.replace("a/one.png", f"{folder}/a/one.png"))
+    assert cases_of(folder)["case"][0] == "a/one.png"
+
+
 def test_pixels_are_those_of_the_files(folder):
     read = [read_pixels(folder, case) for case in cases_of(folder).to_dict("records")]
     assert [pixels.dtype for pixels in read] == [np.uint8] * 4
