@@ -7,7 +7,7 @@ from PIL import Image
 
 from archives_made import SAMPLES, write_dicom
 from headwater.core.errors import UserError
-from headwater.data import cards
+from headwater.data import cards, integrity
 from headwater.data.datasets.own_folder import Options, card, labels, read_cases, read_pixels
 from headwater.data.index import CATALOGUE
 from headwater.data.leakage import LEDGER
@@ -78,6 +78,12 @@ def test_nobody_may_know_the_patients(folder):
     mine = Archive(name="mine", kind={"name": "own_folder", "patient": "", "title": "Ulm, 2019", "modality": "CT"})
     told = cards.card(mine)
     assert (told.title, told.modality, told.patients, told.hosted_logging) == ("Ulm, 2019", "CT", False, False)
+
+
+def test_the_doctor_judges_a_folder_by_its_own_card(folder):
+    options = Options(patient="", labels=["Cast"], title="Ulm, 2019")
+    found = integrity.examine("own_folder", folder, options=options, workers=0)
+    assert found.title == "Ulm, 2019" and any("does not tell of patients" in line for line in found.seen)
 
 
 def test_one_column_may_name_the_class(folder):

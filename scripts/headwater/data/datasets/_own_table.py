@@ -105,6 +105,8 @@ def labels(table: Path, options: Columns, layout: Layout) -> tuple[str, ...]:
     single, groups = _single(table, options, layout), _groups(options)
     if not groups or (options.labels and "" in groups):
         return single or options.labels
+    header = read_header(table)
+    all_of(*(partial(_refuse_absent, name, header, place="classes", table=table) for name in groups.values()))
     found = read_sheet(table, columns={f"={column}": (column,) for column in groups.values()})
     every = (*single, *(name for name, _, _ in _classes(found, options)))
     if twice := [name for name in every if every.count(name) > 1]:

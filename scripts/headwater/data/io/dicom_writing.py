@@ -1,13 +1,14 @@
-"""Writes a radiograph, or a slice of a CT, as a DICOM file, for the synthetic archives."""
+"""Writes a radiograph, or a slice of CT or MR, as a DICOM file, for the synthetic archives."""
 
 import hashlib
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pydicom
 from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
+from pydicom.uid import CTImageStorage, DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, MRImageStorage
 
 
 def write_radiograph(
@@ -61,19 +62,64 @@ def write_slice(
     """
     file = _header(path, kind=CTImageStorage, image=identifier("image", f"{series} {position}"))
     file.Modality, file.ImageType, file.InstanceNumber = "CT", ["ORIGINAL", "PRIMARY", "AXIAL"], number
-    file.ImagePositionPatient = [f"{value:.6g}" for value in position]
-    file.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-    file.PixelSpacing = [f"{value:.6g}" for value in spacing]
-    file.PhotometricInterpretation = "MONOCHROME2"
+    _place(file, position=position, orientation=(1, 0, 0, 0, 1, 0), spacing=spacing)
     file.RescaleIntercept, file.RescaleSlope, file.RescaleType = -1024, 1, "HU"
-    for name, value in elements.items():
-        setattr(file, name, value)
     # CT scanners store values from 0 on, with an intercept of -1024 for air
     _fill(file, hounsfield + np.int16(1024), bits_stored=16)
+    _write(file, path, PatientID=patient, StudyInstanceUID=study, SeriesInstanceUID=series, **elements)
+
+
+def write_mr_series(
+    stored: np.ndarray,
+    paths: Sequence[Path],
+    *,
+    patient: str,
+    study: str,
+    series: str,
+    positions: np.ndarray,
+    orientation: Sequence[float],
+    spacing: tuple[float, float],
+    **elements: str,
+) -> None:
+    """A series of MR in any plane, uint16 (slices, rows, columns) of 12 bits, uncompressed and without a rescale.
+
+    A file for each slice. `positions` (slices, 3) of their first pixels and `spacing` of rows and columns in
+    millimetres; `orientation`: the unit vectors along rows and columns, as in ImageOrientationPatient. `elements`:
+    further ones by name. The same arguments give the same bytes.
+    """
+    file = _header(paths[0], kind=MRImageStorage, image="")
+    file.Modality, file.ImageType = "MR", ["ORIGINAL", "PRIMARY", "M", "ND"]
+    elements |= {"PatientID": patient, "StudyInstanceUID": study, "SeriesInstanceUID": series}
+    # one header for all slices, as making it is a good part of the time
+    for number, (pixels, path, position) in enumerate(zip(stored, paths, positions, strict=True), start=1):
+        image = identifier("image", f"{series} {number}")
+        file.SOPInstanceUID = file.file_meta.MediaStorageSOPInstanceUID = image
+        file.InstanceNumber = number
+        if number == 1:
+            _place(file, position=position, orientation=orientation, spacing=spacing)
+            _fill(file, pixels, bits_stored=12)
+        file.ImagePositionPatient = [f"{value:.6g}" for value in position]
+        file.PixelData = pixels.astype("<u2").tobytes()
+        _write(file, path, **elements if number == 1 else {})
+
+
+def _place(
+    file: FileDataset, *, position: Sequence[float], orientation: Sequence[float], spacing: tuple[float, float]
+) -> None:
+    """Put the place of a slice in the patient into a file."""
+    file.ImagePositionPatient = [f"{value:.6g}" for value in position]
+    file.ImageOrientationPatient = [f"{value:.6g}" for value in orientation]
+    file.PixelSpacing = [f"{value:.6g}" for value in spacing]
+    file.PhotometricInterpretation = "MONOCHROME2"
+
+
+def _write(file: FileDataset, path: Path, **elements: str) -> None:
+    """Write a file with further elements."""
     with warnings.catch_warnings():
         # published archives use identifiers that DICOM does not allow, and so do their twins
         warnings.simplefilter("ignore", UserWarning)
-        file.PatientID, file.StudyInstanceUID, file.SeriesInstanceUID = patient, study, series
+        for name, value in elements.items():
+            setattr(file, name, value)
         pydicom.dcmwrite(path, file, enforce_file_format=True)
 
 
