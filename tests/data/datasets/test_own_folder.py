@@ -121,6 +121,8 @@ def test_several_columns_may_name_classes_beside_columns_of_labels(folder):
 def test_a_path_from_the_root_on_may_lie_below_the_folder(folder):
     (folder / "cases.csv").write_text(ROWS.replace("a/one.png", f"{folder}/a/one.png"))
     assert cases_of(folder)["case"][0] == "a/one.png"
+    (folder / "link").symlink_to(folder)
+    assert cases_of(folder / "link")["case"][0] == "a/one.png"
 
 
 def test_pixels_are_those_of_the_files(folder):

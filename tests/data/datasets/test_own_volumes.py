@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from dicom_made import write_enhanced
+from nibabel.freesurfer.mghformat import MGHImage
 
 from headwater.core.errors import UserError
 from headwater.core.page import as_text
@@ -294,7 +296,8 @@ def test_the_plan_takes_the_published_table_and_says_that_nobody_knows_the_patie
     (folder / "cases.csv").write_text(FOLDS.replace("two,0", "too,0").replace("four.nii", "fore.nii"))
     (said,) = preflight.mistakes(study(folder, classes=classes, test_folds=[19]))
     assert "at least 2 of 4 listed images are not there" in said
-    assert Options(patient="").model_fields_set == {"patient"} and card(Options(patient="MRN")).patients
+    assert card(Options(patient="MRN")).patients
+    assert chosen.archives["knees"].numbering == f"own_volumes in {folder}"
 
 
 BROKEN = [
@@ -378,6 +381,20 @@ def test_a_folder_that_is_not_one_whole_series_is_refused_by_name(tmp_path):
     (tmp_path / "empty").mkdir()
     assert "empty: holds 0 series, not one" in said("empty") and "gone: is not there; fetch it" in said("gone")
     assert "hounsfield" in said("both/a", hounsfield=True)
+
+
+def test_volumes_come_in_other_forms_and_under_any_name(tmp_path):
+    as_series(values(1), tmp_path / "scan.nii")
+    MGHImage(values(2).astype("f4"), np.diag([*SPACING, 1.0])).to_filename(tmp_path / "scan.mgz")
+    frames = np.stack([100 * number + np.arange(30, dtype=np.uint16).reshape(5, 6) for number in range(4)])
+    write_enhanced(tmp_path / "frames", frames, heights=[0, 2, 4, 6], slopes=[1] * 4)
+    (tmp_path / "cases.csv").write_text("file\nscan.nii\nscan.mgz\nframes\n")
+    options = {"scan.nii": Options(), "scan.mgz": Options(), "frames": Options(hounsfield=True)}
+    read = {file: read_volume(tmp_path, {"file": file}, options[file]).turned("RAS").voxels for file in options}
+    np.testing.assert_array_equal(read["scan.nii"], values(1))
+    np.testing.assert_array_equal(read["scan.mgz"], values(2))
+    # from RAS to slices whose rows grow to the back and columns to the left
+    np.testing.assert_array_equal(read["frames"][::-1, ::-1].T, frames - 1024.0)
 
 
 def test_hounsfield_units_must_be_called_so(tmp_path):

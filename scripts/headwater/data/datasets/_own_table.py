@@ -142,7 +142,8 @@ def with_files(found: Read, folder: Path, *, place: str) -> Read:
     """
     paths = found.cells[place]
     # a path that is written from the root on may well lie below the folder
-    paths = paths.str.removeprefix(f"{folder.absolute()}/")
+    for home in dict.fromkeys((folder.absolute(), folder.resolve())):
+        paths = paths.str.removeprefix(f"{home}/")
     # only of these, as it takes seconds for all paths of a large table
     odd = paths.str.contains(ODD_PATH)
     paths = paths.mask(odd, paths.loc[odd].map(lambda name: Path(name).as_posix()))

@@ -153,7 +153,8 @@ def read_sample(folder: Path, options: Options, *, rows: int | None) -> pd.DataF
 def read_volume(folder: Path, case: Mapping[str, Any], options: Options) -> Volume:
     """One volume in the orientation of its file or series."""
     place = folder / case["file"]
-    if place.name.lower().endswith(ENDINGS):
+    # a folder may have any name
+    if place.name.lower().endswith(ENDINGS) and not place.is_dir():
         return read_nifti(place)
     volume = _series(place)
     if (volume.unit == "HU") != options.hounsfield:
