@@ -148,8 +148,7 @@ def _specimens(
     """The specimens of a sample of an archive, and what describes them."""
     plugin, where = registry.load("datasets", archive), {"archive": archive, "folder": folder, "workers": workers}
     if plugin.CARD.ndim == 3:
-        # as a config would have them: what is set is told apart from a default
-        chosen = options.model_dump(exclude_unset=True)
+        chosen = options.model_dump()
         return (volume_sample.examined(rows, options=chosen, **where) if rows else []), volume_sample.descriptions
     how = pixel_options(plugin, options)
     return (image_sample.examined(rows, how=how, **where) if rows else []), descriptions
