@@ -69,16 +69,18 @@ class Study:
 def study(folder: Path, *, strengths: dict[str, float], twin: bool = True, seeds=(0, 1), **comparing) -> Study:
     """A study on two datasets, the second without patients, with a planted strength for each source.
 
-    A source called `NAME_again` or `NAME_shuffled` is a control if `controls` holds it; `targets` stand by dataset.
+    A source called `NAME_again` or `NAME_shuffled` is a control if `controls` holds it; `targets` and `fitted`, the
+    sources of a dataset, stand by dataset.
     """
     grid = _grid(tuple(strengths), twin=twin, seeds=seeds, comparing=comparing)
     products = {product: [] for product in (*PRODUCTS, *EXAMINED)}
     for dataset, shares, images in (("chest", PATIENT_DATA, 2), ("vindr", CASE_DATA, 1)):
         cases = cohort(patients=80, images=images, labels=shares)
+        planted = {name: strengths[name] for name in grid.comparison(dataset).sources}
         files = [
             file
             for recipe in grid.recipes
-            for file in written(folder, cases, strengths=strengths, seeds=seeds, dataset=dataset, recipe=recipe.name)
+            for file in written(folder, cases, strengths=planted, seeds=seeds, dataset=dataset, recipe=recipe.name)
         ]
         for product, suffix in (PRODUCTS | EXAMINED).items():
             products[product].append(folder / "comparisons" / f"{dataset}{suffix}")
@@ -89,7 +91,7 @@ def study(folder: Path, *, strengths: dict[str, float], twin: bool = True, seeds
             labels=folder / "archives" / f"{dataset}_archive" / "labels.parquet",
             **{product: products[product][-1] for product in PRODUCTS},
         )
-        _examine(folder, grid.comparison(dataset), cases, files, strengths, products)
+        _examine(folder, grid.comparison(dataset), cases, files, planted, products)
     _write_rejects(folder / "archives" / "photographs", 0)
     _write_ledger(folder / "ledger.parquet", grid)
     return Study(grid=grid, results=folder)
@@ -163,7 +165,7 @@ def changed(grid: Grid, **comparing) -> Grid:
 def _grid(sources: tuple[str, ...], *, twin: bool, seeds: tuple[int, ...], comparing: dict) -> Grid:
     training = Training(steps=100)
     backbone = "timm/resnet50"
-    controls, targets = comparing.pop("controls", ()), comparing.pop("targets", {})
+    controls, targets, fitted = (comparing.pop(*given) for given in (("controls", ()), ("targets", {}), ("fitted", {})))
     made = [Source(name=sources[0], backbone=backbone)]
     for position, name in enumerate(source for source in sources[1:] if source not in controls):
         if position % 2:
@@ -182,7 +184,8 @@ def _grid(sources: tuple[str, ...], *, twin: bool, seeds: tuple[int, ...], compa
         reductions={"everything": Choice(name="everything")},
         sources=(*made, *(_control(name, made) for name in controls)),
         datasets=tuple(
-            Dataset(name=name, archive=f"{name}_archive", targets=targets.get(name, {})) for name in ("chest", "vindr")
+            Dataset(name=name, archive=f"{name}_archive", targets=targets.get(name, {}), sources=fitted.get(name, ()))
+            for name in ("chest", "vindr")
         ),
         recipes=tuple(Recipe(name=name, training=training) for name in recipes),
         seeds=seeds,

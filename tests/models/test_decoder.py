@@ -19,6 +19,7 @@ VOLUMES = [
     ("genesis/unet", (8, 8, 16), (1, 2, 4, 8)),
     ("monai/segresnet", (16, 8, 24), (1, 2, 4, 8)),
     ("monai/segresnet_ds_small", (8, 8, 16), (1, 2, 4)),
+    ("monai/segresnet_small", (8, 8, 16), (1, 2, 4)),
     ("monai/unet_small", (16, 8, 24), (2, 4, 4)),
     ("monai/dynunet_small", (16, 8, 24), (1, 2, 4)),
     ("nnunet/resenc_test", (16, 8, 24), (1, 2, 4)),

@@ -124,6 +124,16 @@ def test_a_case_may_be_kept_without_a_mask(place, tmp_path):
     assert np.isnan(data.targets(np.array([row]), data.labels)).all() and not data.images.mask(row).any()
 
 
+@pytest.mark.parametrize(("spacing", "times"), [("native", 1), ("median", 2)])
+def test_a_volume_without_a_mask_is_read_once_unless_spacings_are_compared(
+    place, tmp_path, monkeypatch, spacing, times
+):
+    read, whole = [], dataset.read_volume
+    monkeypatch.setattr(dataset, "read_volume", lambda *given: read.append(given[1]["case"]) or whole(*given))
+    prepare(tmp_path, place, options={"unlabelled": "kept"}, spacing=spacing)
+    assert read.count("organ_003") == times and read.count("organ_001") == 1
+
+
 def test_the_median_spacing_is_that_of_the_training_split(tmp_path):
     place = tmp_path / "organ"
     twins.make(place, cases=12, seed=2, size=32)

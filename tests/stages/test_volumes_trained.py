@@ -61,10 +61,10 @@ def a_run(*, network="net", task="segmentation", labels=("back", "front"), train
     )  # fmt: skip
 
 
-def fitted(folder, run, made):
+def fitted(folder, run, made, *, patch=PATCH):
     """(tensors of the model, fit.json) of a run."""
     products = {"model": folder / "model.safetensors", "fit": folder / "fit.json", "progress": folder / "progress.pt"}
-    finetune(run=run, cases=made.cases, images=made.images, patch=PATCH, **products)
+    finetune(run=run, cases=made.cases, images=made.images, patch=patch, **products)
     return weight_files.load_weights(products["model"])[0], core_files.read_json(products["fit"])
 
 
@@ -136,6 +136,17 @@ def test_a_training_killed_between_two_saves_ends_with_the_same_bytes(tmp_path, 
     for name in ("model.safetensors", "metrics.csv"):
         assert (tmp_path / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert whole.keys() == weight_files.load_weights(tmp_path / "model.safetensors")[0].keys()
+
+
+def test_a_training_that_was_stopped_does_not_go_on_with_another_patch(tmp_path, made, monkeypatch):
+    run = a_run(training={"save_minutes": 0, "steps": 4})
+    fitted(tmp_path / "whole", run, made)
+    with monkeypatch.context() as patch:
+        patch.setattr(fitting.Fitting, "after_step", lambda self, *, step, steps: 1 / (step - 2))
+        with pytest.raises(ZeroDivisionError):
+            fitted(tmp_path, run, made, patch=[6, 8, 6])
+    fitted(tmp_path, run, made)
+    assert (tmp_path / "metrics.csv").read_bytes() == (tmp_path / "whole" / "metrics.csv").read_bytes()
 
 
 def test_outlines_and_labels_of_cases_are_told_side_by_side(tmp_path, made):

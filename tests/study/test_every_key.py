@@ -145,6 +145,8 @@ CHANGES = {
     "archives.twin.size": Change(f"{A}.twin.size", 64),
     "reductions": Change("reductions.few.share", 0.4),
     "sources.backbone": Change(f"{S}.backbone", "timm/resnet18"),
+    # tests/study/test_volume_checks.py tries it where it has an effect
+    "sources.slices": Change("sources.published.slices", "axial", refused="slices: all that it sees are pictures"),
     "sources.weights": Change(f"{S}.weights", {"layout": "timm"}, refused="weights and method exclude each other"),
     "sources.weights.layout": Change("sources.published.weights.layout", "torchvision"),
     "sources.weights.path": Change("sources.published.weights.path", "other.safetensors"),
@@ -192,6 +194,8 @@ CHANGES = {
     "controls.again": Change("controls.again", ["random"]),
     "controls.shuffled": Change("controls.shuffled", ["random"]),
     "datasets.archive": Change("datasets.scans.archive", "again", {"datasets.scans": {}}),
+    "datasets.sources": Change(f"{D}.sources", ["random", "photographs"]),
+    "datasets.recipes": Change(f"{D}.recipes", ["no"], refused="there is no 'no'"),
     "datasets.labels": Change(f"{D}.labels", ["Cardiomegaly", "Mass"]),
     "datasets.task": Change(f"{D}.task", "nothing", refused="there is no 'nothing'"),
     "datasets.tolerance": Change(f"{D}.tolerance", 2.0, refused="tolerance: no task of it outlines anything"),

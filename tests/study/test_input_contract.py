@@ -3,7 +3,7 @@
 import pytest
 
 from headwater.study import input_contract
-from headwater.study.archive import Archive
+from headwater.study.archive import Archive, Dataset
 from headwater.study.source import Source
 
 AS_SUPREM = {"size": 96, "spacing": [1.5, 1.5, 1.5], "window": {"centre": 37.5, "width": 425}}
@@ -15,11 +15,7 @@ class Study:
     def __init__(self, archives, *sources):
         self.archives = {archive.name: archive for archive in archives}
         self.sources = {source.name: source for source in sources}
-        self.datasets = {"organs": Organs}
-
-
-class Organs:
-    archive = "ct"
+        self.datasets = {"organs": Dataset(name="organs", archive="ct")}
 
 
 def ct(**other):
@@ -119,7 +115,7 @@ def test_pictures_have_no_such_contract():
 def test_every_difference_that_is_excused_is_a_footnote():
     class Grid:
         archives = (ct(spacing="native"),)
-        datasets = (Organs,)
+        datasets = (Dataset(name="organs", archive="ct"),)
         sources = (adopted(otherwise=["spacing"]), adopted(otherwise=["spacing"]).as_control("again"))
 
     from headwater.reporting import footnotes

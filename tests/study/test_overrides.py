@@ -75,6 +75,8 @@ def test_a_section_that_the_file_leaves_out_can_be_set():
         ("seeds=[0", "set: seeds: '[0' is no YAML"),
         ("seeds=[010]", "set: seeds: line 1: YAML takes 010 for 8"),
         ("recipes.finetune.training={steps: 1, steps: 2}", "steps stands in line 1 already"),
+        ("sources.dino.=1", "set: 'sources.dino.=1' is no assignment"),
+        ("seeds=[0]\nresults=x", "is no assignment"),
         ("seedz=[0]", "did you mean 'seeds'?"),
     ],
 )
@@ -99,6 +101,22 @@ def test_what_one_command_hands_to_another_is_what_it_was_given(tmp_path: Path):
     assert option == "--config"
     there = study_config.load({**content(), **parse_config([word])})
     assert there.grid().digest == here.grid().digest != study_config.read(file).grid().digest
+
+
+@pytest.mark.parametrize(
+    "assignments",
+    [["archives.vindr.folder=/w; seeds=[5]"], ["archives.vindr.folder=/ä ; results=other", "seeds=[1]"], ["seeds=[2]"]],
+)
+def test_a_command_and_the_snakemake_that_it_starts_read_alike(tmp_path: Path, assignments: list[str]):
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump(content(), sort_keys=False))
+    with overrides.given(assignments):
+        (_, word), here = overrides.for_snakemake(), study_config.read(file)
+    assert study_config.load({**content(), **parse_config([word])}) == here
+
+
+def test_an_option_behind_a_missing_assignment_is_kept():
+    assert overrides.taken_from(["plan", "--set", "--config", "x"]) == (["plan", "--config", "x"], [""])
 
 
 @pytest.mark.parametrize("words", [["--set", "seeds=[0]"], ["--set=seeds=[0]"]])

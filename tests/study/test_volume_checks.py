@@ -4,6 +4,7 @@ import pytest
 
 from headwater.core.errors import UserError
 from headwater.study import config as study_config
+from headwater.study import settings
 from headwater.study.archive import Archive, Dataset, seen_of
 from headwater.study.ct_windows import Window
 from headwater.study.intensity import Intensity
@@ -13,11 +14,11 @@ from headwater.study.source import Source
 MSD = {"kind": "msd", "folder": "organ", "size": 48}
 
 
-def study(*, archive=MSD, backbone="monai/segresnet") -> dict:
+def study(*, archive=MSD, backbone="monai/segresnet", **two) -> dict:
     return {
         "seeds": [0],
         "archives": {"organ": archive},
-        "sources": {"one": {"backbone": backbone}, "two": {"backbone": backbone}},
+        "sources": {"one": {"backbone": backbone}, "two": {"backbone": backbone, **two}},
         "datasets": {"organ": None},
         "recipes": {"finetune": {"training": {"epochs": 2, "batch": 8}}},
         "comparison": {"reference": "one"},
@@ -66,10 +67,76 @@ def test_keys_that_do_not_fit_are_refused(archive, said):
 
 
 def test_networks_and_images_have_the_same_dimensions():
-    assert "sources.one.backbone: timm/resnet18 takes pictures or slices, but archives.organ holds volumes" in told(
-        backbone="timm/resnet18"
-    )
+    remedy = "set sources.one.slices: axial, coronal or sagittal, or choose a backbone for volumes"
+    said = told(backbone="timm/resnet18")
+    assert "sources.one.backbone: timm/resnet18 takes pictures or slices, but archives.organ holds volumes" in said
+    assert remedy in said
     assert "monai/segresnet takes volumes, but datasets hold slices" in told(archive=PICTURES)
+
+
+LEARNED = {"method": "simclr", "corpus": "organ", "training": {"steps": 2, "batch": 8}}
+FLAT = {"backbone": "timm/resnet18", "slices": "coronal"}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"slices": "axial"}, "sources.two.slices: monai/segresnet takes volumes, not their slices; remove it"),
+        (
+            {"archive": PICTURES, "backbone": "timm/resnet18", "slices": "axial"},
+            "sources.two.slices: all that it sees are pictures or slices; remove it",
+        ),
+        ({**FLAT, "backbone": "monai/segresnet"}, "sources.two.slices: monai/segresnet takes volumes"),
+        (
+            {"two": {**FLAT, **LEARNED, "views": {"flip": 0.5, "flip_axes": ["y"]}}},
+            "sources.two.views.flip_axes: coronal slices have no extent along y; name another axis",
+        ),
+        (
+            {"two": {**FLAT, "weights": {"layout": "timm"}}},
+            "sources.two.weights: intensity z-scores of organ, but values from 0 to 1 in the training of its weights;"
+            " set archives.organ.intensity: {percentiles: [0.5, 99.5]}, or set sources.two.weights.fed_otherwise",
+        ),
+    ],
+)
+def test_slices_that_do_not_fit_are_refused(given, said):
+    two = given.pop("two", {})
+    content = study(**given)
+    content["sources"]["two"] |= two
+    with pytest.raises(UserError) as refused:
+        study_config.load(content)
+    assert said in str(refused.value)
+
+
+def test_a_probe_is_of_the_kind_of_its_corpus():
+    content = study()
+    content["archives"]["pictures"] = {**PICTURES, "size": 48}
+    content["sources"]["two"] |= {**FLAT, **LEARNED, "probe": {"archive": "pictures"}}
+    with pytest.raises(UserError, match=r"probe\.archive: holds pictures or slices, but the corpus volumes; name an"):
+        study_config.load(content)
+
+
+def test_one_dataset_is_seen_whole_by_one_source_and_in_slices_by_another():
+    content = study(archive={**MSD, "size": [64, 48, 32]})
+    content["sources"]["two"] |= FLAT
+    content["sources"]["three"] = {**FLAT, **LEARNED, "slices": "sagittal"}
+    config = study_config.load(content)
+    graph, grid = JobGraph(config), config.grid()
+    seen = {
+        source: settings.of(
+            graph, "finetune", {"dataset": "organ", "source": source, "recipe": "finetune", "seed": "0"}
+        )
+        for source in config.sources
+    }
+    assert {source: told["patch"] for source, told in seen.items()} == {
+        "one": [64, 48, 32], "two": [64, 1, 32], "three": [1, 48, 32],
+    }  # fmt: skip
+    assert grid.size_of_encoder("three") == (1, 48, 32)
+    # as networks of volumes do, they take values as they are shown; what is compared is one archive, prepared once
+    assert config.sources["two"].mean == (0.0,) and config.sources["two"].std == (1.0,)
+    assert [job.rule for job in graph.jobs()].count("prepare_volumes") == 1
+    assert grid.comparison("organ").pairs == [("two", "one"), ("three", "one")]
+    # a source without the key keeps its digest
+    assert "slices" not in config.sources["one"].as_json() and seen["two"]["run"]["source"]["slices"] == "coronal"
 
 
 @pytest.mark.parametrize(

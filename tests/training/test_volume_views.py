@@ -72,6 +72,71 @@ def test_a_view_has_the_same_bytes_in_any_batch(size, seed, **changes):
         assert torch.equal(augment(alone, chance[one : one + 1], views, size=size)[0], together[one])
 
 
+PLANES = {"axial": (28, 24, 1), "coronal": (28, 1, 24), "sagittal": (1, 28, 24)}
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    plane=st.sampled_from(sorted(PLANES)), crop=st.one_of(st.none(), st.floats(0.4, 1)), rotation=st.floats(0, 60),
+    scaling=st.floats(0, 0.3), flip=st.floats(0, 1), thin=st.floats(0.5, 2), seed=st.integers(0, 2**32),
+)  # fmt: skip
+def test_the_mask_of_a_view_of_a_slice_is_the_view_of_its_mask(plane, thin, seed, **changes):
+    sides = PLANES[plane]
+    inside = sum((at / radius) ** 2 for at, radius in zip(places(sides), (11, 9, 8), strict=True)) < 1
+    views, chance = Views(flip_axes=("x", "y", "z"), **changes), some_keys(4, seed=seed)
+    image = patches(inside.float().expand(4, 1, *sides), (1.0, thin, thin))
+    mask = Patches(inside.to(torch.uint8).expand(4, *sides), image.spacing)
+    seen, moved = augment(image, chance, views)[:, 0] > 0.5, placed(mask, chance, views)
+    assert seen.shape == moved.shape == (4, *sides)
+    for one, other in zip(seen, moved == 1, strict=True):
+        # a border of about 60 voxels around 250, where linear interpolation ties at 0.5
+        assert 2 * (one & other).sum() >= 0.96 * (one.sum() + other.sum())
+
+
+@rounding.in_float64()
+@pytest.mark.parametrize("plane", PLANES)
+def test_a_slice_is_changed_in_its_plane_only(plane):
+    sides = PLANES[plane]
+    depth, count = sides.index(1), 200
+    first, second = (axis for axis in range(3) if axis != depth)
+    spacing = torch.ones(3)
+    spacing[second], spacing[depth] = 2.0, 5.0
+    at = places(sides)
+    # a soft ball 6 mm from the middle: turns keep its distance, and nothing of it leaves the slice
+    ball = torch.exp(-(((at[first] - 6) ** 2 + (2 * at[second]) ** 2) / 8))
+    seen = augment(patches(ball.expand(count, 1, *sides), spacing.tolist()), some_keys(count), Views(rotation=30))[:, 0]
+    mass = seen.sum(dim=(1, 2, 3))
+    along, down = ((seen * at[axis] * spacing[axis]).sum(dim=(1, 2, 3)) / mass for axis in (first, second))
+    assert ((along**2 + down**2).sqrt() - 6).abs().max() < 0.2 and down.abs().max() > 2.5
+    torch.testing.assert_close(mass, ball.sum().expand(count), rtol=0.02, atol=0)
+
+    # a share of the area, and no flip across
+    def extent(axis, **changes):
+        ramp = at[axis] / sides[axis] * 2
+        view = augment(patches(ramp.expand(count, 1, *sides)), some_keys(count), Views(**changes))
+        return (view.amax(dim=(1, 2, 3, 4)) - view.amin(dim=(1, 2, 3, 4))) / (2 - 2 / sides[axis])
+
+    area = extent(first, crop=0.2) * extent(second, crop=0.2)
+    assert 0.2 <= area.min() < 0.25 and 0.9 < area.max() <= 1 + 1e-9
+    given = patches(torch.rand(3, 1, *sides))
+    across = augment(given, some_keys(3), Views(flip=1, flip_axes=("xyz"[depth],)))
+    torch.testing.assert_close(across, given.values, **rounding.NEAR)
+
+
+def test_blur_and_low_resolution_smooth_a_slice_and_leave_a_constant_alone():
+    sides = PLANES["sagittal"]
+    for changes in ({"blur": 1}, {"low_resolution": 1}):
+        same = augment(patches(torch.full((4, 1, *sides), 0.3)), some_keys(4), Views(**changes))
+        assert same.shape == (4, 1, *sides) and torch.allclose(same, torch.tensor(0.3))
+        noise = some_patches(40, sides=sides)
+        assert augment(noise, some_keys(40), Views(**changes)).std(dim=(1, 2, 3, 4)).min() < 0.65
+
+
+def test_a_window_of_a_slice_is_that_share_of_its_area():
+    given = patches(torch.arange(2 * 8 * 8).float().view(2, 1, 8, 1, 8))
+    assert volumes.window(given, torch.tensor([3, 4]), share=1 / 4, draw=0).values.shape == (2, 1, 4, 1, 4)
+
+
 def test_nothing_asked_nothing_changed():
     given = some_patches()
     assert torch.equal(augment(given, some_keys(4), Views()), given.values)

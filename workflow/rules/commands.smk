@@ -35,9 +35,9 @@ def reduced_with(wildcards, input):
     return " ".join(f"{flag} {quote(files[0])}" for flag, files in inputs.items() if files)
 
 
-def patch_of(archive):
-    """The argument for the patch in which volumes are seen; nothing for pictures."""
-    size = GRID.size_of(archive)
+def patch_of(archive, source):
+    """The argument for the patch in which a source's networks see volumes; nothing for pictures."""
+    size = GRID.size_of(archive, source=source)
     return "" if isinstance(size, int) else f" --patch {words(size)}"
 
 
@@ -73,14 +73,14 @@ def run_at(dataset, source, recipe, seed):
 def run_of(wildcards):
     """The run record of a job, quoted for the shell."""
     run = run_at(wildcards.dataset, wildcards.source, wildcards.recipe, wildcards.seed)[0]
-    return run + patch_of(GRID.dataset(wildcards.dataset).archive)
+    return run + patch_of(GRID.dataset(wildcards.dataset).archive, wildcards.source)
 
 
 @looked_at_once
 def runs_of(wildcards):
     """The run records of a job for all seeds, quoted for the shell."""
     runs = [run_at(wildcards.dataset, wildcards.source, wildcards.recipe, seed)[0] for seed in GRID.seeds]
-    return " ".join(runs) + patch_of(GRID.dataset(wildcards.dataset).archive)
+    return " ".join(runs) + patch_of(GRID.dataset(wildcards.dataset).archive, wildcards.source)
 
 
 @looked_at_once

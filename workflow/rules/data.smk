@@ -101,7 +101,8 @@ rule embed:
         launch=ASKED_TO_PREDICT["launch"],
     params:
         source=lambda wildcards: (
-            quote(GRAPH.looking_at(wildcards.archive, wildcards.source).as_json()) + patch_of(wildcards.archive)
+            quote(GRAPH.looking_at(wildcards.archive, wildcards.source).as_json())
+            + patch_of(wildcards.archive, wildcards.source)
         ),
         encoder=encoder_given,
     shell:

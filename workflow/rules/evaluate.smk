@@ -92,11 +92,11 @@ rule overlay:
         records=lambda wildcards: " ".join(GRAPH.records(wildcards.dataset)),
         dataset=lambda wildcards: quote(GRID.dataset(wildcards.dataset).as_json()),
         images=images_of,
-        patch=lambda wildcards: patch_of(GRID.dataset(wildcards.dataset).archive),
+        patch=lambda wildcards: words(GRID.archive(GRID.dataset(wildcards.dataset).archive).patch),
     shell:
         door("overlay")
         + "--comparison {params.comparison} --predictions {input.predictions} --records {params.records}"
-        " --dataset {params.dataset} --cases {input.cases} --images {params.images} {params.patch}"
+        " --dataset {params.dataset} --cases {input.cases} --images {params.images} --patch {params.patch}"
         " --page {output.page} > {log} 2>&1"
 
 

@@ -82,13 +82,16 @@ class Work(NamedTuple):
     hounsfield: bool
     spacing: Lengths | None = None
     """of the prepared grid; None: each case's own"""
+    median: bool = False
+    """whether it will be the median of all, for which images without a mask have to be looked into"""
 
 
 def work_of(archive: Archive) -> Work:
     """How an archive is prepared; the spacing is not known yet."""
     plugin, options = registry.load("datasets", archive.kind.name), registry.chosen("datasets", archive.kind)
     outlined = structures_of(plugin, Path(archive.folder), options) if hasattr(plugin, "read_mask") else ()
-    return Work(archive.kind, archive.folder, outlined, hounsfield=window_of(archive) is not None)
+    how = {"hounsfield": window_of(archive) is not None, "median": archive.spacing == "median"}
+    return Work(archive.kind, archive.folder, outlined, **how)
 
 
 def census(listed: pd.DataFrame, *, work: Work, archive: Archive, workers: int) -> list[Census]:
@@ -226,7 +229,9 @@ def _counted(case: Mapping[str, Any], *, work: Work) -> Census:
     try:
         mask = plugin.read_mask(Path(work.folder), case, options) if work.structures else None
         if mask is None:
-            return Census([], plugin.read_volume(Path(work.folder), case, options).turned(ORIENTATION).spacing)
+            # reading a volume takes long, and without a median nothing of it is asked for yet
+            image = plugin.read_volume(Path(work.folder), case, options) if work.median else None
+            return Census([], image and image.turned(ORIENTATION).spacing)
         present = np.bincount(mask.voxels.ravel(), minlength=len(work.structures) + 1)[1:] > 0
         return Census(present.astype(float).tolist(), mask.turned(ORIENTATION).spacing)
     except DiskError:

@@ -10,20 +10,22 @@ from torch import Tensor, nn
 
 from headwater.core import registry
 from headwater.core.errors import UserError
+from headwater.models import slices
 from headwater.models.orientation import OURS, turned, turned_back
 
 NO_WEIGHTS = ("num_batches_tracked", "relative_position_index")
 """Suffixes of buffers that are not weights (counters and index tables), so a checkpoint need not have them."""
 
 Size = int | tuple[int, ...]
-"""Side length of square images or cubes, or one per axis."""
+"""Side length of square images or cubes, or one per axis; of a slice of a volume one of them is 1."""
 
 
 class Encoder(nn.Module):
     """A backbone with its input normalisation; `width` features per image, and for many backbones maps of features.
 
     Side lengths must be a multiple of `multiple`; None means that only `size` fits. Images have 2 or 3 `dimensions`
-    and `colours` channels. Volumes are turned to the `orientation` of the backbone's weights, and maps turned back.
+    and `colours` channels. Volumes are turned to the `orientation` of the backbone's weights, and maps turned back. A
+    backbone for pictures whose `size` has three sides is given slices, as volumes that are one voxel wide at `depth`.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Encoder(nn.Module):
         self.multiple = multiple
         self.normalisation = (tuple(mean), tuple(std))
         self.dimensions = dimensions
+        self.depth = slices.depth_of(size, dimensions=dimensions)
         self.colours = colours
         self.orientation = orientation
         # not persistent: a weights file has them in its metadata, so that its tensors are those of the backbone alone
@@ -55,7 +58,7 @@ class Encoder(nn.Module):
         self.width = backbone.pyramid[-1][0] if hasattr(backbone, "pyramid") else self._measured_width()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Features (batch, width) of float images in [0, 1]: (batch, colours, height, width) or (..., x, y, z)."""
+        """Features (batch, width) of float images: (batch, colours, height, width) in [0, 1] or (..., x, y, z)."""
         return self.backbone(self.normalised(images))
 
     def levels(self, images: Tensor) -> list[Tensor]:
@@ -95,8 +98,14 @@ class Encoder(nn.Module):
 
     @property
     def space(self) -> tuple[int, ...]:
-        """Side lengths of the images, axis by axis."""
+        """Side lengths of the images, axis by axis; a slice has three, one of them 1."""
         return self.size if isinstance(self.size, tuple) else (self.size,) * self.dimensions
+
+    @property
+    def frame(self) -> tuple[int, ...]:
+        """Side lengths of what the backbone gets, axis by axis: of a slice its rows and columns."""
+        sides = slices.sides_of(self.size, depth=self.depth)
+        return sides if isinstance(sides, tuple) else (sides,) * self.dimensions
 
     @property
     def _pyramid(self) -> Sequence[tuple[int, int]]:
@@ -110,12 +119,13 @@ class Encoder(nn.Module):
 
     def normalised(self, images: Tensor) -> Tensor:
         """Images normalised, and volumes turned, as the weights expect; refuses slices for volumes, and the reverse."""
-        if images.ndim != self.dimensions + 2:
+        if images.ndim != len(self.space) + 2:
             raise UserError(
-                f"{self.name} takes images of {self.dimensions} dimensions, not {images.ndim - 2}",
+                f"{self.name} takes images of {len(self.space)} dimensions, not {images.ndim - 2}",
                 remedy="choose another backbone",
             )
-        sides = [1] * self.dimensions
+        images, sides = slices.as_pictures(images, depth=self.depth), [1] * self.dimensions
+        # a slice has one channel, which all colours share
         return turned((images - self.mean.view(1, -1, *sides)) / self.std.view(1, -1, *sides), self.orientation)
 
     def twin(self) -> "Encoder":
@@ -226,11 +236,13 @@ def draw(
     library, _, model = name.partition("/")
     try:
         module = registry.load("backbones", library)
+        dimensions = getattr(module, "DIMENSIONS", 2)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             create = module.create_zero_residual if zero_residual else module.create
-            backbone, multiple = create(model, size=size)
-        images = {"dimensions": getattr(module, "DIMENSIONS", 2), "colours": getattr(module, "COLOURS", 3)}
+            depth = slices.depth_of(size, dimensions=dimensions)
+            backbone, multiple = create(model, size=slices.sides_of(size, depth=depth))
+        images = {"dimensions": dimensions, "colours": getattr(module, "COLOURS", 3)}
         normalised = {"mean": mean, "std": std, "orientation": orientation}
         return Encoder(backbone, name=name, size=size, multiple=multiple, **normalised, **images)
     except ImportError as error:

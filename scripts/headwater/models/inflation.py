@@ -12,10 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from headwater.models.slices import as_volumes
 from headwater.models.timm_library import timm
-
-DEPTH = {"axial": -1, "coronal": -2, "sagittal": -3}
-"""The axis of a volume (x, y, z) along which the slices of each plane lie."""
+from headwater.study.source import DEPTH
 
 SHIFTED = {"conv1.weight": "bn1.running_mean", "patch_embed.proj.weight": "patch_embed.proj.bias"}
 """What takes up a constant added to the output of a first layer, with its sign: a norm's mean, or the layer's bias."""
@@ -23,12 +22,7 @@ SHIFTED = {"conv1.weight": "bn1.running_mean", "patch_embed.proj.weight": "patch
 
 @dataclass(frozen=True, kw_only=True)
 class Inflation:
-    """How a network of slices becomes one of volumes: the plane of the slices, and both normalisations of the input.
-
-    Slices lie as radiologists look at them: axial ones from below, coronal ones from the front, sagittal ones from the
-    left. So rows grow to posterior or inferior and columns to left or posterior, against the axes of a volume, which
-    grow to right, anterior and superior.
-    """
+    """How a network of slices becomes one of volumes: the plane of the slices, and both normalisations of the input."""
 
     plane: str
     slices: tuple[tuple[float, ...], tuple[float, ...]]
@@ -61,7 +55,7 @@ class Inflation:
 
     def _turned(self, slices: Tensor, *, extent: int) -> Tensor:
         """(..., rows, columns) as (..., x, y, z), the same throughout the depth."""
-        upright = slices.flip(-1, -2).transpose(-1, -2).unsqueeze(DEPTH[self.plane])
+        upright = as_volumes(slices, depth=DEPTH[self.plane])
         return upright.repeat_interleave(extent, dim=DEPTH[self.plane])
 
     def _in_grey(self, kernel: Tensor, key: str, found: dict[str, Tensor]) -> Tensor:

@@ -92,7 +92,10 @@ def _size(plan: Config) -> str:
     counts = (len(grid.datasets), len(grid.sources), len(grid.recipes), len(grid.seeds))
     datasets, sources, recipes, seeds = map(text.many, counts, ("dataset", "source", "recipe", "seed"))
     size = f"{datasets} x {sources} ({text.many(controls, 'control')} among them) x {recipes} x {seeds}"
-    return f"{size} = {text.many(math.prod(counts), 'run')}, in {plan.results}"
+    runs = sum(1 for dataset in grid.datasets for _ in grid.runs(dataset.name))
+    # not all sources are fitted to all datasets
+    told = f"{size} = {text.many(runs, 'run')}" if runs == math.prod(counts) else f"{text.many(runs, 'run')} of {size}"
+    return f"{told}, in {plan.results}"
 
 
 def by_rule(runtimes: Estimate) -> pd.DataFrame:

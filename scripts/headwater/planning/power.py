@@ -221,8 +221,8 @@ def _detectable(
 
 def _tests(plan: Config) -> int:
     """The number of tests in the confirmatory family: the macro of each pair, dataset, recipe and metric."""
-    pairs = sum(len(plan.grid().comparison(dataset).pairs) for dataset in plan.datasets)
-    return pairs * len(plan.recipes) * len(plan.comparison.metrics)
+    each = [plan.grid().comparison(dataset) for dataset in plan.datasets]
+    return sum(len(one.pairs) * len(one.metrics) * len(one.recipes) for one in each)
 
 
 # output

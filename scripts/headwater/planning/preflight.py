@@ -11,7 +11,7 @@ from headwater.core import registry
 from headwater.core.errors import UserError, did_you_mean, together
 from headwater.models import backbones
 from headwater.study import shared_labels
-from headwater.study.archive import Archive
+from headwater.study.archive import Archive, ndim_of
 from headwater.study.config import Config
 from headwater.study.paths import Paths
 from headwater.study.source import Source
@@ -168,8 +168,9 @@ def _numbers_of(archive: Archive) -> tuple[str, ...]:
 def _labels_of(archive: Archive) -> tuple[str, ...] | None:
     """The labels of an archive; none if they depend on a missing or invalid table, which `_archives` reports."""
     kind = archive.kind.name
-    # most cards list them literally, and reading those spares the import of pandas
-    if literal := registry.constant("datasets", kind, "CARD.labels", default=None):
+    # most cards of pictures list them literally, and reading those spares the import of pandas; structures of volumes
+    # depend on their masks
+    if (literal := registry.constant("datasets", kind, "CARD.labels", default=None)) and ndim_of(archive) == 2:
         return literal
     plugin = registry.load("datasets", kind)
     if not hasattr(plugin, "labels"):
@@ -195,7 +196,7 @@ def _methods(config: Config) -> Iterable[str]:
     for name, source in config.sources.items():
         if backbones_exist and source.method:
             try:
-                size = config.archives[source.corpus].size
+                size = config.grid().size_of(source.corpus, source=name)
                 methods.check(source.method.name, backbone=source.backbone, size=size)
             except UserError as refusal:
                 yield f"sources.{name}.method: {refusal}"
@@ -222,28 +223,33 @@ def _batches(config: Config, source: Source) -> Iterable[str]:
 
 def _single_images(config: Config) -> Iterable[str]:
     """Batches of one image that leave BatchNorm one value per channel: a ResNet's last maps have a pixel for 32."""
-    fitted = [(dataset.archive, recipe) for dataset in config.datasets.values() for recipe in config.recipes.values()]
     trainings = [
-        (f"recipes.{recipe.name}", recipe.training, archive, source)
-        for archive, recipe in fitted
+        (f"recipes.{recipe.name}", recipe.training, dataset.archive, source)
+        for dataset in config.datasets.values()
+        for recipe in config.recipes.values()
         for source in config.sources.values()
-        if recipe.kind == "finetune"
+        if recipe.kind == "finetune" and dataset.takes(source.name) and dataset.follows(recipe.name)
     ]
     trainings += [
         (f"sources.{source.name}", source.training, source.corpus, source)
         for source in config.sources.values()
         if source.method
     ]
+    grid = config.grid()
     lines = {
         f"{place}.training.batch: a batch of 1 image of {config.archives[archive].size} pixels leaves BatchNorm layers "
         f"of {source.backbone} one value per channel, which has no variance; raise batch to 2 or more"
         for place, training, archive, source in trainings
         if training.batch == 1
         and backbones.family(source.backbone) == "timm/resnet"
-        and config.archives[archive].size <= PIXELS_OF_LAST_MAP
+        and _longest(grid.size_of(archive, source=source.name)) <= PIXELS_OF_LAST_MAP
         and not source.backbone.endswith("_gn")
     }
     return sorted(lines)
+
+
+def _longest(size: int | tuple[int, ...]) -> int:
+    return size if isinstance(size, int) else max(size)
 
 
 def _option(source: Source, meaning: str) -> int:

@@ -180,7 +180,7 @@ def _sources(grid: Grid) -> PrintedTable:
     """How each source got its weights."""
     lines = [
         {
-            "Source": source.name + (" (reference)" if source.name == grid.comparing.reference else ""),
+            "Source": source.name + (" (reference)" if source.name in grid.comparing.references else ""),
             "Weights": prose.way(source),
             "Backbone": source.backbone,
             "Corpus": prose.corpus(source, grid),

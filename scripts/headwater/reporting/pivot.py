@@ -14,6 +14,12 @@ from headwater.reporting.printed_table import PrintedTable, plain
 from headwater.reporting.provenance import ProvenanceIndex
 from headwater.study.grid import Grid
 
+NOT_FITTED = "not fitted"
+"""What stands in a cell of a source that a dataset does not ask for (`datasets.NAME.sources`)."""
+
+NOT_COMPARED = "not compared"
+"""What stands in a cell of two sources of which neither is the dataset's reference."""
+
 PLACE = ["dataset", "metric", "recipe", "label"]
 """The columns that identify a line."""
 
@@ -27,7 +33,7 @@ def table(
     """
     lines = [list(part.itertuples()) for _, part in rows.groupby(PLACE, sort=False)]
     sources = [source.name for source in grid.sources if not source.control]
-    pairs = grid.comparison(grid.datasets[0].name).pairs
+    pairs = list(dict.fromkeys(pair for dataset in grid.datasets for pair in grid.comparison(dataset.name).pairs))
     shown = pd.DataFrame([_shown(line, sources, pairs, grid) for line in lines]).drop(
         columns=[*without, *formatting.single(grid)]
     )
@@ -63,10 +69,11 @@ def _shown(line: list[Any], sources: list[str], pairs: list[tuple[str, str]], gr
         "Label": formatting.label_of(first) + formatting.dataset_of(first).removeprefix(first.dataset),
     }
     published, digits = grid.comparing.method == "published", formatting.digits(first.metric)
+    fitted = {row.source for row in line}
     for source in sources:
         values = value_of(line, source)
         numbers = [values[key] for key in ("value", "value_se", "value_low", "value_high")]
-        cells[source] = formatting.with_error(*numbers, digits=digits)
+        cells[source] = formatting.with_error(*numbers, digits=digits) if source in fitted else NOT_FITTED
         if published:
             spread = formatting.mean_and_sd(values["published_value"], values["published_sd"], digits=digits)
             cells[f"{source}, published way"] = spread
@@ -74,10 +81,10 @@ def _shown(line: list[Any], sources: list[str], pairs: list[tuple[str, str]], gr
         cells["Ceiling"] = text.plain(first.ceiling, digits=digits)
     tests = {(row.source, row.reference): row for row in line}
     for pair in pairs:
-        row = tests[pair]
-        cells[_p_of(*pair)] = formatting.adjusted(row) + (" *" if row.significant else "")
+        row, none = tests.get(pair), NOT_COMPARED if fitted.issuperset(pair) else NOT_FITTED
+        cells[_p_of(*pair)] = formatting.adjusted(row) + (" *" if row.significant else "") if row else none
         if published:
-            cells[f"{_p_of(*pair)}, published way"] = formatting.published_p(row.published_p)
+            cells[f"{_p_of(*pair)}, published way"] = formatting.published_p(row.published_p) if row else none
     return cells
 
 
@@ -86,9 +93,12 @@ VALUE = ("value", "value_se", "value_low", "value_high", "published_value", "pub
 
 
 def value_of(line: list[Any], source: str) -> dict[str, float]:
-    """The numbers of a source, from the rows of one line, in which each source is first of a pair or alone."""
-    row = next(row for row in line if row.source == source)
-    return {name: getattr(row, name) for name in VALUE}
+    """The numbers of a source, from the rows of one line, in which each source is first of a pair or alone.
+
+    They are NaN of a source that is not fitted to the line's dataset.
+    """
+    row = next((row for row in line if row.source == source), None)
+    return {name: getattr(row, name, np.nan) for name in VALUE}
 
 
 PAIR = (
@@ -127,15 +137,21 @@ FEWEST_RANKED = 3, 2
 
 
 def ranked(rows: pd.DataFrame, *, grid: Grid) -> pd.DataFrame:
-    """Each source's macro on each test set, for metrics and recipes with enough sources and test sets to rank."""
+    """Each source's macro on each test set, for metrics and recipes with enough sources and test sets to rank.
+
+    Ranks are among all sources, so test sets that only some are fitted to have none.
+    """
     sources = [source.name for source in grid.sources if not source.control]
-    lines = [list(part.itertuples()) for _, part in rows[rows["label"] == MACRO].groupby(PLACE, sort=False)]
+    whole = [dataset.name for dataset in grid.datasets if len(grid.fitted_to(dataset.name)) == len(grid.sources)]
+    macros = rows[(rows["label"] == MACRO) & rows["dataset"].isin(whole)]
+    lines = [list(part.itertuples()) for _, part in macros.groupby(PLACE, sort=False)]
     values = pd.DataFrame(
         [
             {**{name: getattr(line[0], name) for name in PLACE}, "source": source, **value_of(line, source)}
             for line in lines
             for source in sources
-        ]
+        ],
+        columns=[*PLACE, "source", *VALUE],
     )
     values = values[values["value"].notna()]
     of_panel = values.groupby(["metric", "recipe"])

@@ -25,8 +25,11 @@ FEW_SEEDS = 5
 def extent(grid: Grid) -> str:
     """The size of the grid."""
     sizes = {"source": grid.sources, "dataset": grid.datasets, "recipe": grid.recipes, "seed": grid.seeds}
-    runs = math.prod(len(part) for part in sizes.values())
-    return " × ".join(many(len(part), noun) for noun, part in sizes.items()) + f" = {many(runs, 'run')}"
+    parts = " × ".join(many(len(part), noun) for noun, part in sizes.items())
+    runs = sum(1 for dataset in grid.datasets for _ in grid.runs(dataset.name))
+    # not all sources are fitted to all datasets
+    whole = runs == math.prod(len(part) for part in sizes.values())
+    return f"{parts} = {many(runs, 'run')}" if whole else f"{many(runs, 'run')} of {parts}"
 
 
 def warnings(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
@@ -134,7 +137,7 @@ def _at_home(rows: pd.DataFrame, grid: Grid) -> list[str]:
         f"{source.name} was pre-trained on training images of {dataset.name}: its numbers there do not show what its "
         "weights are worth on other data."
         for dataset in grid.datasets
-        for source in grid.sources
+        for source in grid.fitted_to(dataset.name)
         if dataset.name in set(rows["dataset"]) and not source.control
         if grid.images_of(dataset.archive) in grid.learned_by(source)
     ]

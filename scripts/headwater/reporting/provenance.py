@@ -80,9 +80,13 @@ def of_comparisons(rows: pd.DataFrame, index: ProvenanceIndex) -> pd.DataFrame:
 
 def of_lines(lines: pd.DataFrame, index: ProvenanceIndex, *, grid: Grid) -> pd.DataFrame:
     """The lines of a pivot table with a column that names the predictions of all sources without controls."""
-    sources = [source.name for source in grid.sources if not source.control]
-    places = zip(lines["dataset"], lines["recipe"], strict=True)
-    return lines.assign(provenance=[index.name((*place, source, AT_HOME) for source in sources) for place in places])
+    places = list(zip(lines["dataset"], lines["recipe"], strict=True))
+    sources = {
+        dataset: [source.name for source in grid.fitted_to(dataset) if not source.control] for dataset, _ in places
+    }
+    return lines.assign(
+        provenance=[index.name((*place, source, AT_HOME) for source in sources[place[0]]) for place in places]
+    )
 
 
 def of_networks(rows: pd.DataFrame, index: ProvenanceIndex) -> pd.DataFrame:

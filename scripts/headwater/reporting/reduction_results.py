@@ -129,9 +129,10 @@ def measured(rows: pd.DataFrame, costs: pd.DataFrame, *, grid: Grid) -> PrintedT
 def _line(row: Any, grid: Grid) -> dict[str, str]:
     """One printed row."""
     reference, digits = grid.comparing.reference, formatting.digits(row.metric)
+    one = reference if isinstance(reference, str) else "the reference"
     apart = (getattr(row, name) for name in PAIR[:4])
     versus = {
-        f"Difference from {reference}": formatting.with_error(*apart, sign="+", digits=digits),
+        f"Difference from {one}": formatting.with_error(*apart, sign="+", digits=digits),
         "Adjusted p": row.printed_p,
     }
     return {
@@ -154,8 +155,8 @@ def _measured(rows: pd.DataFrame, kept: pd.DataFrame, grid: Grid) -> Iterator[di
     datasets = {dataset.name: dataset for dataset in grid.datasets}
     for (dataset, metric, recipe, _), part in rows[rows["label"] == MACRO].groupby(pivot.PLACE, sort=False):
         line = list(part.itertuples())
-        pairs = {row.source: row for row in line if row.reference == grid.comparing.reference}
-        for source in (source for source in grid.sources if not source.control):
+        pairs = {row.source: row for row in line if row.reference == grid.comparing.reference_on(dataset)}
+        for source in (source for source in grid.fitted_to(dataset) if not source.control):
             value, pair = pivot.value_of(line, source.name), pairs.get(source.name)
             published = less_is_more.auroc(source, datasets[dataset], grid) if metric == "auroc" else None
             yield {

@@ -1,7 +1,7 @@
 """An archive of images as its publisher lays it out, and a dataset made of it."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -110,6 +110,10 @@ class Dataset(Record):
     name: str
     archive: str
     """The archive's name under `archives`."""
+    sources: tuple[str, ...] = ()
+    """Which sources are fitted to it and compared on it, with their controls; empty means all."""
+    recipes: tuple[str, ...] = ()
+    """By which recipes they are fitted; empty means all."""
     labels: tuple[str, ...] = ()
     """Which labels, in the order of the tables; empty means all that the archive has."""
     task: str = "classification"
@@ -124,6 +128,14 @@ class Dataset(Record):
     sources, beside the predictions; `private/overlays` then shows the cases in which sources differ most."""
     seen: Window | Intensity | None = None
     """How Hounsfield units or volumes are shown; filled in from the archive's `window` or `intensity`."""
+
+    def follows(self, recipe: str) -> bool:
+        """Whether networks are fitted to it by the recipe of that name."""
+        return not self.recipes or recipe in self.recipes
+
+    def takes(self, source: str) -> bool:
+        """Whether a source of that name, which is no control, is fitted to it."""
+        return not self.sources or source in self.sources
 
     @property
     def asked(self) -> dict[str, Target]:
@@ -145,6 +157,10 @@ class Dataset(Record):
         """The target that each label belongs to, where there are several; else nothing."""
         several = self.targets if len(self.targets) > 1 else {}
         return {label: name for name, asked in several.items() for label in asked.labels}
+
+    def fitting(self, metrics: Iterable[str]) -> tuple[str, ...]:
+        """Those of the metrics that can be computed for some of its labels."""
+        return tuple(metric for metric in metrics if any(target.fits(metric, task) for task in self.tasks))
 
     def task_of(self, label: str) -> str:
         """The task by which a label is told."""

@@ -31,6 +31,8 @@ def mistakes(config: "Config") -> Iterable[str]:
         _bad_probes,
         _bad_size_references,
         _bad_encoder_references,
+        _unneeded_sources,
+        _bad_recipes,
         _bad_excuses,
         _unknown_origins,
         _undeclared_overlaps,
@@ -71,7 +73,8 @@ def _unknown_plugins(config: "Config") -> Iterable[str]:
 def _other_dimensions(config: "Config", source: Source) -> Iterable[str]:
     """A backbone for volumes where datasets hold pictures, and weights whose dimensions are not the backbone's."""
     by_hand = "remove the source; scripts/adopt.py converts weights for volumes by hand (config/README.md)"
-    used = [*source.archives, *(dataset.archive for dataset in config.datasets.values())]
+    fitted = (dataset.archive for dataset in config.datasets.values() if dataset.takes(source.name))
+    used = [*source.archives, *fitted]
     pictures = any(ndim_of(config.archives[name]) == 2 for name in used if name in config.archives)
     if source.dimensions != 2 and pictures:
         yield f"sources.{source.name}.backbone: {source.backbone} takes volumes, but datasets hold slices; {by_hand}"
@@ -229,6 +232,30 @@ def _bad_encoder_references(config: "Config") -> Iterable[str]:
         if cycle and not reported & set(cycle):
             reported |= set(cycle)
             yield f"reductions: {' -> '.join(cycle)} is a cycle of encoders that need each other; remove one reference"
+
+
+def _unneeded_sources(config: "Config") -> Iterable[str]:
+    """Sources that are fitted to no dataset, and that no other source needs."""
+    idle = [name for name in config.sources if not any(dataset.takes(name) for dataset in config.datasets.values())]
+    if idle and not _has_undefined_names(config):
+        grid = config.grid()
+        needed = {name for source in config.sources for name in grid.before(source)}
+        for name in [name for name in idle if name not in needed]:
+            yield f"sources.{name}: fitted to no dataset; add it to datasets.NAME.sources, or remove it"
+
+
+def _bad_recipes(config: "Config") -> Iterable[str]:
+    """Recipes of datasets that are undefined or listed twice, and recipes by which nothing is fitted."""
+    for name, dataset in config.datasets.items():
+        for recipe in dict.fromkeys(dataset.recipes):
+            yield from missing(f"datasets.{name}.recipes", recipe, config.recipes)
+        if len(set(dataset.recipes)) < len(dataset.recipes):
+            yield f"datasets.{name}.recipes: a recipe is listed twice; remove one"
+        if dataset.recipes and config.comparison.external:
+            yield f"datasets.{name}.recipes: comparison.external uses all recipes on all datasets; remove one of them"
+    for recipe in config.recipes:
+        if not any(dataset.follows(recipe) for dataset in config.datasets.values()):
+            yield f"recipes.{recipe}: nothing is fitted by it; add it to datasets.NAME.recipes, or remove it"
 
 
 def _cycle(grid: Grid, path: list[str]) -> list[str]:

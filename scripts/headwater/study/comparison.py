@@ -16,8 +16,9 @@ FEW_POSITIVE = 20
 class Comparing(Record):
     """How sources are compared, declared before any result is seen."""
 
-    reference: str | None = None
-    """The source that all others are compared with; none compares all pairs."""
+    reference: str | dict[str, str] | None = None
+    """The source that all others are compared with; none compares all pairs. Where datasets have `sources` of their
+    own, one for each: `{organs: random, chest: photographs}`; on a dataset that is left out all pairs are compared."""
     metrics: tuple[str, ...] = Field(("auroc",), min_length=1)
     """What is measured (files in metrics/); each adds to the family of tests."""
     method: Literal["obuchowski_rockette", "delong", "percentile", "published"] = "obuchowski_rockette"
@@ -44,10 +45,21 @@ class Comparing(Record):
     subsets: dict[str, dict[str, tuple[str, ...]]] = {}
     """Further macros, exploratory: by a name of your choice, for each dataset the labels to average over."""
 
+    def reference_on(self, dataset: str) -> str | None:
+        """The source that all others are compared with on a dataset; none compares all pairs."""
+        return self.reference.get(dataset) if isinstance(self.reference, dict) else self.reference
+
+    @property
+    def references(self) -> set[str]:
+        """The references of all datasets."""
+        return {*self.reference.values()} if isinstance(self.reference, dict) else {self.reference} - {None}
+
 
 class Comparison(Comparing):
     """Which runs on one dataset are compared."""
 
+    reference: str | None = None
+    """The source that all others are compared with; none compares all pairs."""
     dataset: str
     sources: tuple[str, ...]
     recipes: tuple[str, ...]

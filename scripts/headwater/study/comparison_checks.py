@@ -16,7 +16,8 @@ def mistakes(config: "Config") -> Iterable[str]:
     """One line for each mistake in the comparison of a config."""
     checks = (
         _no_chance_level,
-        _bad_comparison,
+        _bad_reference,
+        _bad_sources,
         _bad_subsets,
         _bad_method,
         _too_few_resamples,
@@ -32,16 +33,43 @@ def _no_chance_level(config: "Config") -> Iterable[str]:
         yield f"controls.shuffled: no chance level is defined for {', '.join(metrics)}; add auroc to comparison.metrics"
 
 
-def _bad_comparison(config: "Config") -> Iterable[str]:
-    """Fewer than two sources, or a reference that is undefined or a control."""
-    reference = config.comparison.reference
+def _bad_reference(config: "Config") -> Iterable[str]:
+    """A reference that is undefined, a control, or not fitted to a dataset that it is the reference of."""
+    comparison, place = config.comparison, "comparison.reference"
+    for reference in sorted(comparison.references):
+        yield from _undefined(config, place, reference)
+    for name in comparison.reference if isinstance(comparison.reference, dict) else ():
+        yield from missing(place, name, config.datasets)
+    for name, dataset in config.datasets.items():
+        reference = comparison.reference_on(name)
+        if reference in config.sources and not dataset.takes(reference):
+            own = f"give each dataset its own: {{{name}: {dataset.sources[0]}, ...}}"
+            yield f"{place}: {reference} is not among datasets.{name}.sources; add it there, or {own}"
+
+
+def _undefined(config: "Config", place: str, source: str) -> Iterable[str]:
+    """A name that no source has, or a control."""
     controls = {f"{name}_{control}": name for control, names in config.controls for name in names}
-    if reference in controls and reference not in config.sources:
-        yield f"comparison.reference: {reference} is a control; name {controls[reference]}"
-    elif reference is not None:
-        yield from missing("comparison.reference", reference, config.sources)
+    if source in controls and source not in config.sources:
+        yield f"{place}: {source} is a control; name {controls[source]}"
+    else:
+        yield from missing(place, source, config.sources)
+
+
+def _bad_sources(config: "Config") -> Iterable[str]:
+    """Fewer than two sources, and sources of datasets that are undefined."""
     if len(config.sources) < 2:
         yield "sources: a comparison needs at least two sources (got 1)"
+    for name, dataset in config.datasets.items():
+        place = f"datasets.{name}.sources"
+        for source in dict.fromkeys(dataset.sources):
+            yield from _undefined(config, place, source)
+        if len(set(dataset.sources)) < len(dataset.sources):
+            yield f"{place}: a source is listed twice; remove one"
+        elif len(dataset.sources) == 1:
+            yield f"{place}: a comparison needs at least two sources (got 1)"
+        if dataset.sources and config.comparison.external:
+            yield f"{place}: comparison.external compares all sources on all datasets; remove one of them"
 
 
 def _bad_subsets(config: "Config") -> Iterable[str]:
@@ -103,6 +131,10 @@ def _floors(config: "Config") -> Iterable[tuple[int, str]]:
 
 def _tests(config: "Config") -> int:
     """The number of tests in the confirmatory family; controls are not in it."""
-    sources = len(config.sources)
-    pairs = sources - 1 if config.comparison.reference else sources * (sources - 1) // 2
-    return pairs * len(config.datasets) * len(config.recipes) * len(config.comparison.metrics)
+    tests = 0
+    for name, dataset in config.datasets.items():
+        sources = sum(dataset.takes(source) for source in config.sources)
+        pairs = sources - 1 if config.comparison.reference_on(name) else sources * (sources - 1) // 2
+        recipes = sum(map(dataset.follows, config.recipes))
+        tests += pairs * len(dataset.fitting(config.comparison.metrics)) * recipes
+    return tests

@@ -180,14 +180,14 @@ def _drawn(source: dict[str, Any]) -> dict[str, Any]:
 
 
 def _normalised(source: dict[str, Any]) -> dict[str, Any]:
-    """A source whose network takes volumes as they are shown, unless its weights or it itself say otherwise.
+    """A source whose network takes volumes, or their slices, as they are shown, unless its weights or it say otherwise.
 
     The record's default is that of photographs, in three colours.
     """
     library = str(source["backbone"]).partition("/")[0]
     known = library in registry.names("backbones")
     of_volumes = known and registry.constant("backbones", library, "DIMENSIONS", default=2) == 3
-    if source.get("weights") or source.get("start") or not of_volumes:
+    if source.get("weights") or source.get("start") or not (of_volumes or source.get("slices")):
         return source
     return {"mean": (0.0,), "std": (1.0,), **source}
 

@@ -1,6 +1,7 @@
-"""The grid of a study: every source fitted to every dataset by every recipe, once per seed."""
+"""The grid of a study: sources fitted to datasets by every recipe, once per seed."""
 
 import hashlib
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -132,13 +133,19 @@ class Grid(Record):
     def size_of_encoder(self, source: str) -> int | tuple[int, ...]:
         """The image size that a source's network is built for: its corpus's, or the largest of the datasets'."""
         if corpus := self.source(source).corpus:
-            return self.size_of(corpus)
-        return max(self.size_of(dataset.archive) for dataset in self.datasets)
+            return self.size_of(corpus, source=source)
+        original = self.source(source).original.name
+        fitted = [dataset.archive for dataset in self.datasets if dataset.takes(original)]
+        # what only others start from, or look at a corpus with, sees what those see
+        used = fitted or [corpus for corpus, looking in self.looked_at if looking == source]
+        sizes = [self.size_of(archive, source=source) for archive in used]
+        sizes = sizes or [self.size_of_encoder(further.name) for further in self.sources if further.start == source]
+        return max(sizes, key=lambda size: size**2 if isinstance(size, int) else math.prod(size))
 
-    def size_of(self, archive: str) -> int | tuple[int, int, int]:
-        """The pixels of pictures across, or the patch of volumes."""
+    def size_of(self, archive: str, *, source: str) -> int | tuple[int, int, int]:
+        """The pixels of pictures across, or of volumes the patch that a source's networks see."""
         record = self.archive(archive)
-        return record.size if ndim_of(record) == 2 else record.patch
+        return record.size if ndim_of(record) == 2 else self.source(source).shown(record.patch)
 
     def learned_by(self, source: Source) -> set[str]:
         """The archives on which a source was pre-trained here, including those of the sources that it starts from."""
@@ -152,16 +159,27 @@ class Grid(Record):
     def run(self, dataset: str, source: str, recipe: str, seed: int | str) -> Run:
         """The run of these names and this seed."""
         return Run(
-            dataset=self.dataset(dataset),
+            # which other sources are fitted beside it, and by which other recipes, changes no run
+            dataset=self.dataset(dataset).model_copy(update={"sources": (), "recipes": ()}),
             source=self.source(source),
             recipe=_named(self.recipes, recipe),
             seed=int(seed),
         )
 
+    def fitted_to(self, dataset: str) -> tuple[Source, ...]:
+        """The sources that are fitted to a dataset, controls among them."""
+        record = self.dataset(dataset)
+        return tuple(source for source in self.sources if record.takes(source.original.name))
+
+    def recipes_of(self, dataset: str) -> tuple[Recipe, ...]:
+        """The recipes by which networks are fitted to a dataset."""
+        record = self.dataset(dataset)
+        return tuple(recipe for recipe in self.recipes if record.follows(recipe.name))
+
     def runs(self, dataset: str) -> Iterator[Run]:
         """All runs of one dataset, ordered by recipe, source and seed."""
-        for recipe in self.recipes:
-            for source in self.sources:
+        for recipe in self.recipes_of(dataset):
+            for source in self.fitted_to(dataset):
                 for seed in self.seeds:
                     yield self.run(dataset, source.name, recipe.name, seed)
 
@@ -180,19 +198,21 @@ class Grid(Record):
 
     def comparison(self, dataset: str) -> Comparison:
         """What is compared on one dataset."""
-        asked = self.dataset(dataset)
+        asked, sources = self.dataset(dataset), self.fitted_to(dataset)
         subsets = {name: {dataset: of[dataset]} for name, of in self.further_macros.items() if dataset in of}
         return Comparison(
             # external validation changes no comparison on the own test split, so switching it on repeats none
-            **{**self.comparing.model_dump(exclude={"external"}), "subsets": subsets},
+            **{**self.comparing.model_dump(exclude={"external", "reference", "metrics"}), "subsets": subsets},
+            metrics=asked.fitting(self.comparing.metrics),
+            reference=self.comparing.reference_on(dataset),
             dataset=dataset,
             task=asked.task,
             targets=asked.targets,
-            sources=tuple(source.name for source in self.sources),
-            recipes=tuple(recipe.name for recipe in self.recipes),
+            sources=tuple(source.name for source in sources),
+            recipes=tuple(recipe.name for recipe in self.recipes_of(dataset)),
             seeds=self.seeds,
-            again={source.name: source.of for source in self.sources if source.control == "again"},
-            shuffled=tuple(source.name for source in self.sources if source.control == "shuffled"),
+            again={source.name: source.of for source in sources if source.control == "again"},
+            shuffled=tuple(source.name for source in sources if source.control == "shuffled"),
         )
 
 

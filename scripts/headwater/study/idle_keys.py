@@ -12,7 +12,7 @@ from headwater.core.records import Record
 from headwater.study import crops, target
 from headwater.study.archive import ndim_of, window_of
 from headwater.study.recipe import OF_VOLUMES, Training, Views
-from headwater.study.source import Source
+from headwater.study.source import DEPTH, Source
 
 if TYPE_CHECKING:
     from headwater.study.config import Config
@@ -33,6 +33,7 @@ def mistakes(config: "Config") -> Iterable[str]:
         _drawn_seeds,
         _grey_views,
         _views_of_volumes,
+        _flips_across_slices,
         _official_splits,
         _without_borders,
         _without_service,
@@ -131,6 +132,18 @@ def _of_views(place: str, views: Views, *, dimensions: set[int]) -> Iterable[str
         yield f"{place}.flip_axes: nothing is flipped; remove it, or set flip"
     if views.grey and dimensions == {3}:
         yield f"{place}.grey: volumes have no colours; remove it"
+
+
+def _flips_across_slices(config: "Config") -> Iterable[str]:
+    """Flips of slices along the one axis that they have no extent in; volumes may be flipped beside them."""
+    places = [(f"sources.{name}", source.views, {source.slices}) for name, source in config.sources.items()]
+    every = {source.slices for source in config.sources.values()}
+    places += [(f"recipes.{name}", recipe.views, every) for name, recipe in config.recipes.items()]
+    for place, views, planes in places:
+        across = {"xyz"[DEPTH[plane]] for plane in planes if plane}
+        if views.flip and len(planes) == 1 and across == set(views.flip_axes):
+            [plane], [axis] = planes, across
+            yield f"{place}.views.flip_axes: {plane} slices have no extent along {axis}; name another axis"
 
 
 def _official_splits(config: "Config") -> Iterable[str]:

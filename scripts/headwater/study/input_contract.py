@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 CHANNELS = 1
 
+UNIT = "unit"
+"""Values from 0 to 1, however they came about."""
+
 UNEVEN = 0.01
 """Millimetres by which distances between voxels may differ: files round them."""
 
@@ -74,9 +77,11 @@ def differences(grid: Grid) -> list[Difference]:
 
 
 def _archives_of(name: str, sources: Iterable[Source], datasets: Iterable[Any]) -> set[str]:
-    """The archives whose volumes a source's weights meet: those of all datasets, and corpora that go on from them."""
-    corpora = {archive for source in sources if source.start == name for archive in source.archives}
-    return corpora | {dataset.archive for dataset in datasets}
+    """The archives whose volumes a source's weights meet: of datasets, and of corpora that go on from them."""
+    further = [source for source in sources if source.start == name]
+    fitted = {name, *(source.name for source in further)}
+    corpora = {archive for source in further for archive in source.archives}
+    return corpora | {dataset.archive for dataset in datasets if any(map(dataset.takes, fitted))}
 
 
 def _of(source: Source, archives: Iterable[Archive]) -> Iterator[Difference]:
@@ -89,7 +94,9 @@ def _of(source: Source, archives: Iterable[Archive]) -> Iterator[Difference]:
         if ndim_of(archive) != 3:
             continue
         for kind, check in checks.items():
-            trained = registry.constant("weights", source.weights.layout.name, kind.upper(), default=None)
+            # networks for pictures were trained on values from 0 to 1, which their normalisation is about
+            usual = UNIT if source.slices and kind == "intensity" else None
+            trained = registry.constant("weights", source.weights.layout.name, kind.upper(), default=usual)
             told = None if trained is None else check(trained, archive)
             if told:
                 named = dict(zip(("trained", "fed", "remedy"), told, strict=True))
@@ -119,6 +126,8 @@ def _channels(trained: int, archive: Archive) -> tuple[str, str, str] | None:
 
 def _intensity(trained: str | tuple[str, float, float], archive: Archive) -> tuple[str, str, str] | None:
     """How values are shown: a window in Hounsfield units, z-scores, or from one percentile to another."""
+    if trained == UNIT:
+        return _unit(archive)
     kind, *ends = (trained,) if isinstance(trained, str) else trained
     seen = seen_of(archive)
     fed_kind, *fed_ends = _shown(seen)
@@ -132,6 +141,17 @@ def _intensity(trained: str | tuple[str, float, float], archive: Archive) -> tup
         told = kind if kind == "zscore" else f"{{percentiles: [{ends[0]:g}, {ends[1]:g}]}}"
         remedy = f"set archives.{archive.name}.intensity: {told}"
     return _told(kind, ends), _told(fed_kind, fed_ends), remedy
+
+
+def _unit(archive: Archive) -> tuple[str, str, str] | None:
+    """Z-scores where networks take values from 0 to 1: their own mean would be subtracted once more."""
+    if _shown(seen_of(archive)) != ("zscore",):
+        return None
+    return (
+        "values from 0 to 1",
+        _told("zscore", []),
+        f"set archives.{archive.name}.intensity: {{percentiles: [0.5, 99.5]}}",
+    )
 
 
 def _shown(seen: Window | Intensity | None) -> tuple:

@@ -75,7 +75,7 @@ def overlaps(grid: Grid) -> Overlaps:
 
 def _of_source(source: Source, grid: Grid) -> Iterator[Declared]:
     """The pairs of a source's training data with the test splits of the grid."""
-    for tested in _tested(grid):
+    for tested in _tested(grid, source):
         if shared := of_weights(source) & of_archive(tested):
             yield Declared(learned=source.name, test=f"{tested.name} test", origins=tuple(sorted(shared)))
         if source.corpus:
@@ -89,10 +89,21 @@ def _of_datasets(grid: Grid) -> Iterator[Declared]:
             yield from _of_training(fitted, tested)
 
 
-def _tested(grid: Grid) -> list[Archive]:
-    """The archives whose images are tested on, each once."""
-    names = dict.fromkeys(grid.images_of(dataset.archive) for dataset in grid.datasets)
+def _tested(grid: Grid, source: Source | None = None) -> list[Archive]:
+    """The archives whose images are tested on, each once; with a source those on which what it has seen may count."""
+    reached = [dataset for dataset in grid.datasets if source is None or _reaches(source.name, dataset.name, grid)]
+    names = dict.fromkeys(grid.images_of(dataset.archive) for dataset in reached)
     return [grid.archive(name) for name in names]
+
+
+def _reaches(source: str, dataset: str, grid: Grid) -> bool:
+    """Whether a source, or one whose encoder depends on it, is fitted to a dataset."""
+    fitted = {one.name for one in grid.fitted_to(dataset)}
+    depending, found = {source}, {source}
+    while found and not fitted & depending:
+        found = {one.name for one in grid.sources if found.intersection(grid.before(one.name))} - depending
+        depending = depending | found
+    return bool(fitted & depending)
 
 
 def _of_training(learned: Archive, tested: Archive) -> Iterator[Declared]:

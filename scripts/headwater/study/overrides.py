@@ -51,7 +51,10 @@ def taken_from(words: Sequence[str]) -> tuple[list[str], list[str]]:
         elif equals:
             assignments.append(value)
         else:
-            assignments.append(next(each, ""))
+            # a missing assignment must not swallow the next option
+            following = next(each, "")
+            assignments.append("" if following.startswith("-") else following)
+            others += [following] if following.startswith("-") else []
     return others, assignments
 
 
@@ -68,11 +71,14 @@ def applied(content: dict[str, Any], *, file: Path | str) -> dict[str, Any]:
     if not isinstance(text, str):
         remedy = """put quotes around names and no space behind colons, as in KEY={"name":"mae"}"""
         raise UserError(f"{KEY}: must be text (got {text!r})", file=file, remedy=remedy)
-    for assignment in (*filter(None, BETWEEN.split(text)), *_given.get()):
+    # split alike wherever it is given, as a command hands its own on to Snakemake in one text
+    given = [*filter(None, [text.strip()]), *map(str.strip, _given.get())]
+    for assignment in BETWEEN.split("; ".join(given)) if given else ():
         path, equals, value = assignment.partition("=")
-        if not equals or not path.strip():
+        path = path.strip()
+        if not equals or not all(path.split(".")) or "\n" in assignment:
             raise UserError(f"{KEY}: {assignment!r} is no assignment", file=file, remedy=EXAMPLE)
-        content = _replaced(content, path.strip(), _read(value, path=path, file=file), done="", file=file)
+        content = _replaced(content, path, _read(value, path=path, file=file), done="", file=file)
     return content
 
 

@@ -119,7 +119,8 @@ class Recipe(Record):
     nested in larger ones, and keep every label as long as there are patients with it."""
     select: str = "auroc"
     """Criterion that selects the step to keep on the validation split: the lowest `loss`, or the highest score of the
-    dataset's task, which for classification is the macro `auroc`."""
+    dataset's task, which for classification is the macro `auroc`, for outlines `dice`, for numbers `r_squared`. `score`
+    stands for whichever the dataset's tasks have, of several targets for their mean."""
     frozen_steps: int | None = Field(None, ge=1)
     """First optimiser steps in which only the head and the BatchNorm layers are trained; then all is."""
     frozen_epochs: float | None = Field(None, gt=0)

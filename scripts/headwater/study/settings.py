@@ -34,7 +34,7 @@ def _prepare(graph: JobGraph, *, archive: str) -> Settings:
 
 
 def _embed(graph: JobGraph, *, archive: str, source: str) -> Settings:
-    return {"source": graph.looking_at(archive, source), **_patch(graph, archive)}
+    return {"source": graph.looking_at(archive, source), **_patch(graph, archive, source)}
 
 
 def _reduce(graph: JobGraph, *, archive: str, reduction: str) -> Settings:
@@ -45,22 +45,22 @@ def _encode(graph: JobGraph, *, source: str) -> Settings:
     return {"source": graph.grid.source(source), "size": graph.grid.size_of_encoder(source)}
 
 
-def _patch(graph: JobGraph, archive: str) -> Settings:
-    """The patch in which volumes are seen; nothing for pictures."""
-    size = graph.grid.size_of(archive)
+def _patch(graph: JobGraph, archive: str, source: str) -> Settings:
+    """The patch in which a source's networks see volumes; nothing for pictures."""
+    size = graph.grid.size_of(archive, source=source)
     return {} if isinstance(size, int) else {"patch": list(size)}
 
 
 def _finetune(graph: JobGraph, *, dataset: str, source: str, recipe: str, seed: str) -> Settings:
     archive = graph.grid.dataset(dataset).archive
-    return {"run": graph.grid.run(dataset, source, recipe, seed), **_patch(graph, archive)}
+    return {"run": graph.grid.run(dataset, source, recipe, seed), **_patch(graph, archive, source)}
 
 
 def _predict(graph: JobGraph, *, dataset: str, source: str, recipe: str) -> Settings:
     told = graph.grid.dataset(dataset)
     wanted = {"write_outlines": True} if told.write_outlines else {}
     runs = [graph.grid.run(dataset, source, recipe, seed) for seed in graph.grid.seeds]
-    return {"runs": runs, **_patch(graph, told.archive), **wanted}
+    return {"runs": runs, **_patch(graph, told.archive, source), **wanted}
 
 
 def _transport(graph: JobGraph, *, dataset: str, source: str, recipe: str) -> Settings:
@@ -85,7 +85,7 @@ def _examine(graph: JobGraph, *, dataset: str) -> Settings:
 
 def _overlay(graph: JobGraph, *, dataset: str) -> Settings:
     told = graph.grid.dataset(dataset)
-    return {**_compare(graph, dataset=dataset), "dataset": told, **_patch(graph, told.archive)}
+    return {**_compare(graph, dataset=dataset), "dataset": told, "patch": list(graph.grid.archive(told.archive).patch)}
 
 
 SETTINGS = {

@@ -12,6 +12,11 @@ from headwater.study.ct_windows import Window
 from headwater.study.intensity import Intensity
 from headwater.study.recipe import Training, Views
 
+Plane = Literal["axial", "coronal", "sagittal"]
+
+DEPTH = {"axial": -1, "coronal": -2, "sagittal": -3}
+"""The axis of a volume (x, y, z) along which the slices of each plane follow each other."""
+
 
 class Weights(Record):
     """Published or local weights: a file in the key layout of a plug-in in weights/."""
@@ -22,7 +27,7 @@ class Weights(Record):
     """The weights file; empty downloads it from timm's hub."""
     coverage: float = Field(1.0, ge=0, le=1)
     """Smallest share of the network's parameters that must be loaded."""
-    inflate: Literal["axial", "coronal", "sagittal"] | None = None
+    inflate: Plane | None = None
     """The plane of the slices whose network the file holds, to make of it one of volumes by repeating its kernels along
     the depth (inflation, arXiv 1705.07750); none for networks of the backbone's own kind."""
     fed_otherwise: tuple[Literal["spacing", "intensity", "patch", "channels"], ...] = Field((), exclude=True)
@@ -71,6 +76,9 @@ class Source(Record):
     name: str
     backbone: str
     """Library and model, such as `timm/resnet50`."""
+    slices: Plane | None = None
+    """The plane of the slices in which a backbone for pictures sees volumes: `axial`, `coronal` or `sagittal`. Of the
+    archive's `size` it takes the two sides in that plane."""
     weights: Weights | None = None
     """Adopt these weights instead of pre-training here."""
     method: Choice | None = None
@@ -98,7 +106,7 @@ class Source(Record):
     """Seed of the pre-training; the seeds of the fine-tuning are the top-level `seeds`."""
     mean: tuple[float, ...] = Field((0.485, 0.456, 0.406), min_length=1, max_length=3)
     """Input normalisation, per channel, in units of the full grey range; adopted weights bring their own. Networks for
-    volumes take them as they are shown: 0 and, as std, 1."""
+    volumes or `slices` of them take them as they are shown: 0 and, as std, 1."""
     std: tuple[float, ...] = Field((0.229, 0.224, 0.225), min_length=1, max_length=3)
     """Standard deviation per channel, with `mean`."""
     control: Literal["again", "shuffled"] | None = None
@@ -118,6 +126,11 @@ class Source(Record):
     def as_control(self, control: Literal["again", "shuffled"]) -> "Source":
         """A control of this source, under a name of its own."""
         return self.model_copy(update={"name": f"{self.name}_{control}", "control": control, "of": self.name})
+
+    def shown(self, patch: tuple[int, int, int]) -> tuple[int, int, int]:
+        """The sides of what its networks see of a patch of volumes: all of it, or one slice."""
+        across = None if self.slices is None else DEPTH[self.slices]
+        return tuple(1 if axis == across else side for axis, side in enumerate(patch, start=-3))
 
     @property
     def dimensions(self) -> int:

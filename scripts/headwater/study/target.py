@@ -12,6 +12,10 @@ UNNAMED = ""
 """What stands for the name of a dataset's target where it has only one."""
 
 
+SCORE = "score"
+"""What selects steps by the score that a dataset's tasks have, whatever it is called."""
+
+
 class Target(Record):
     """One of several things that networks are asked about each image: a task, and the labels that it is about."""
 

@@ -62,10 +62,11 @@ def _bad_names(config: "Config") -> Iterable[str]:
 def _bad_selection(config: "Config") -> Iterable[str]:
     """Recipes that select steps by a score that no task of a dataset computes."""
     known = set(registry.names("tasks"))
-    for tasks in sorted({tuple(sorted(known & set(dataset.tasks))) for dataset in config.datasets.values()}):
-        scores = ("loss", *(registry.constant("tasks", task, "SCORE", default="") for task in tasks))
-        for name, recipe in config.recipes.items():
-            if tasks and recipe.select not in scores:
+    for name, recipe in config.recipes.items():
+        asked = [known & set(dataset.tasks) for dataset in config.datasets.values() if dataset.follows(name)]
+        for tasks in sorted({tuple(sorted(of)) for of in asked if of}):
+            scores = ("loss", targets.SCORE, *(registry.constant("tasks", task, "SCORE", default="") for task in tasks))
+            if recipe.select not in scores:
                 remedy = did_you_mean(recipe.select, scores)
                 yield f"recipes.{name}.select: the task {' and '.join(tasks)} has no score {recipe.select!r}; {remedy}"
 
@@ -82,20 +83,26 @@ def _outlines(config: "Config") -> Iterable[str]:
         if outlining[name] and dataset.archive in config.archives and ndim_of(config.archives[dataset.archive]) == 2:
             yield f"datasets.{name}.task: {outlining[name][0]} needs volumes with masks; use the task classification"
     for name, recipe in config.recipes.items() if config.datasets else ():
-        if changed(recipe, "foreground") and not any(outlining.values()):
+        fitted = [of for of, dataset in config.datasets.items() if dataset.follows(name)]
+        if changed(recipe, "foreground") and not any(outlining[of] for of in fitted):
             yield f"recipes.{name}.foreground: no task outlines structures; remove it"
-        if recipe.class_weights and all(len(outlining[of]) == len(tasks[of]) for of in tasks):
+        if recipe.class_weights and fitted and all(len(outlining[of]) == len(tasks[of]) for of in fitted):
             yield f"recipes.{name}.class_weights: structures are not weighted, as Dice counts each alike; remove it"
     if config.controls.shuffled and any(outlining.values()):
         yield "controls.shuffled: an outline of another case fits no image; remove it, controls.again is the check here"
 
 
 def _misfitting_metrics(config: "Config") -> Iterable[str]:
-    """Metrics that can be computed for no label of a dataset, or that take log-odds for probabilities."""
+    """Metrics that fit no dataset, datasets that no metric fits, and metrics that take log-odds for probabilities."""
     known = set(registry.names("tasks"))
-    for metric in [name for name in config.comparison.metrics if name in registry.names("metrics")]:
-        for dataset in config.datasets.values():
-            if known.issuperset(dataset.tasks):
+    metrics = [name for name in config.comparison.metrics if name in registry.names("metrics")]
+    datasets = [dataset for dataset in config.datasets.values() if known.issuperset(dataset.tasks)]
+    fitting = {dataset.name: dataset.fitting(metrics) for dataset in datasets}
+    for metric in metrics:
+        for dataset in datasets:
+            # a study may ask for labels in one dataset and for outlines in another, each with metrics of its own
+            alone = not fitting[dataset.name] or not any(metric in of for of in fitting.values())
+            if metric in fitting[dataset.name] or alone:
                 yield from (f"comparison.metrics: {metric} {reason}" for reason in _misfit(metric, dataset))
 
 

@@ -26,6 +26,7 @@ def mistakes(config: "Config") -> Iterable[str]:
     for source in config.sources.values():
         yield from _other_dimensions(config, source)
         yield from _of_corpus(config, source)
+        yield from _of_probe(config, source)
 
 
 def _of_pictures(name: str, archive: Archive) -> Iterable[str]:
@@ -52,17 +53,27 @@ def _of_volumes(name: str, archive: Archive) -> Iterable[str]:
 
 
 def _other_dimensions(config: "Config", source: Source) -> Iterable[str]:
-    """Networks for pictures that are given volumes, or the reverse."""
+    """Networks for pictures that are given volumes whole, and slices of volumes that no network is given."""
     if source.backbone.partition("/")[0] not in registry.names("backbones"):
         return
-    used = [dataset.archive for dataset in config.datasets.values()]
-    used = dict.fromkeys([*source.archives, *used])
-    for archive in (config.archives[name] for name in used if name in config.archives):
-        if (ndim := ndim_of(archive)) == 3 and source.dimensions != ndim:
-            yield (
-                f"sources.{source.name}.backbone: {source.backbone} takes {KINDS[source.dimensions]}, but"
-                f" archives.{archive.name} holds {KINDS[ndim]}; choose a backbone for {KINDS[ndim]}"
-            )
+    place, used = f"sources.{source.name}", seen_by(config, source)
+    volumes = [archive for archive in used if ndim_of(archive) == 3]
+    if source.slices and source.dimensions == 3:
+        yield f"{place}.slices: {source.backbone} takes {KINDS[3]}, not their slices; remove it"
+    elif source.slices and used and not volumes:
+        yield f"{place}.slices: all that it sees are {KINDS[2]}; remove it"
+    for archive in volumes if source.dimensions == 2 and not source.slices else ():
+        yield (
+            f"{place}.backbone: {source.backbone} takes {KINDS[2]}, but archives.{archive.name} holds {KINDS[3]};"
+            f" set {place}.slices: axial, coronal or sagittal, or choose a backbone for {KINDS[3]}"
+        )
+
+
+def seen_by(config: "Config", source: Source) -> list[Archive]:
+    """The archives whose images a source's networks see, each once."""
+    fitted = [dataset.archive for dataset in config.datasets.values() if dataset.takes(source.name)]
+    names = dict.fromkeys([*source.archives, *fitted])
+    return [config.archives[name] for name in names if name in config.archives]
 
 
 def _of_corpus(config: "Config", source: Source) -> Iterable[str]:
@@ -77,3 +88,11 @@ def _of_corpus(config: "Config", source: Source) -> Iterable[str]:
             f"sources.{source.name}.reduction: {reduction.name} compares {KINDS[2]}, but archives.{corpus.name} holds"
             f" {KINDS[3]}; use another reduction"
         )
+
+
+def _of_probe(config: "Config", source: Source) -> Iterable[str]:
+    """Probes on pictures of networks that learn from volumes, and the reverse."""
+    read = [config.archives[name] for name in source.archives if name in config.archives]
+    if len({ndim_of(archive) for archive in read}) > 1:
+        corpus, probe = (KINDS[ndim_of(archive)] for archive in read)
+        yield f"sources.{source.name}.probe.archive: holds {probe}, but the corpus {corpus}; name another archive"

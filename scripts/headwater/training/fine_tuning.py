@@ -21,7 +21,7 @@ from headwater.models.task_set import TaskSet, mapped
 from headwater.models.tasks import Task
 from headwater.models.weight_files import load_weights, save_weights
 from headwater.study.grid import Run
-from headwater.study.target import Target, of_numbers
+from headwater.study.target import SCORE, Target, of_numbers
 from headwater.training import loop, schedule, scoring, views
 from headwater.training.ddp import World
 from headwater.training.fitting import Fitting, mean
@@ -173,7 +173,7 @@ def _check(run: Run, tasks: TaskSet, targets: dict[str, Any], *, file: Path) -> 
             file=file,
             remedy="raise the archive's validation share, or choose other labels",
         )
-    choosing = {name: task for name, task in tasks.tasks.items() if run.recipe.select == task.plugin.SCORE}
+    choosing = {name: task for name, task in tasks.tasks.items() if run.recipe.select in (task.plugin.SCORE, SCORE)}
     if choosing and not any(eligible["validation"][name] for name in choosing):
         plugin = next(iter(choosing.values())).plugin
         raise UserError(
@@ -265,7 +265,7 @@ def fit(
         world=world,
         progress=progress,
         # what must be the same for a stopped fine-tuning to go on
-        identity=" ".join([run.digest, material.cases, origin.get("sha256", RANDOM), *_list_of(material)]),
+        identity=" ".join([run.digest, material.cases, origin.get("sha256", RANDOM), *_beside(learner, material)]),
         tracker=tracker,
         validate=partial(validate, material=material, run=run, world=world),
         select=(f"validation/{run.recipe.select}", "min" if run.recipe.select == "loss" else "max"),
@@ -282,9 +282,11 @@ def _learned(material: Material, *, foreground: float) -> Any:
     return tasks.together(tasks.each(learned, material.targets["train"]))
 
 
-def _list_of(material: Material) -> list[str]:
-    """The fingerprint of the list of dropped cases, if there is one."""
-    return [str(material.dropped["list"])] if material.dropped else []
+def _beside(learner: Fitting, material: Material) -> list[str]:
+    """The fingerprint of the list of dropped cases if there is one, and of volumes the patch."""
+    size = learner.encoder.size
+    dropped = [str(material.dropped["list"])] if material.dropped else []
+    return dropped if isinstance(size, int) else [*dropped, str(size)]
 
 
 def validate(learner: Fitting, *, material: Material, run: Run, world: World) -> dict[str, float]:
@@ -304,6 +306,8 @@ def validate(learner: Fitting, *, material: Material, run: Run, world: World) ->
     losses = learner.losses_of_cases(outputs, mapped(torch.from_numpy, targets))
     known = {name: score for name, score in tasks.each(_score, outputs, targets).items() if score is not None}
     measured = {"validation/loss": float(mean(losses)), **_mean_scores(tasks, known)}
+    if run.recipe.select == SCORE and known:
+        measured[f"validation/{SCORE}"] = float(np.mean(list(known.values())))
     if tasks.named:
         measured |= {f"validation/{name}/loss": float(loss) for name, loss in losses.items()}
         measured |= {f"validation/{name}/{tasks.tasks[name].plugin.SCORE}": score for name, score in known.items()}

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("float64")
 
 def network(size):
     """What a method asks of its encoder to make views."""
-    return SimpleNamespace(dimensions=2, size=size, multiple=1, sides=round)
+    return SimpleNamespace(space=(size, size), size=size, multiple=1, sides=round)
 
 
 def test_a_window_is_a_cut_of_its_image():

@@ -98,6 +98,43 @@ def test_a_method_learns_from_volumes_and_all_of_it_is_in_its_state(method):
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
 
 
+@pytest.mark.parametrize(
+    ("method", "backbone", "sides"),
+    [
+        ("dino", "timm/test_resnet", (1, 16, 12)),
+        ("dino", "timm/test_vit", (32, 1, 48)),
+        ("mae", "timm/test_vit", (32, 48, 1)),
+        ("spark", "timm/resnet18", (96, 64, 1)),
+        ("simclr", "timm/test_resnet", (16, 12, 1)),
+    ],
+)
+def test_a_method_learns_from_slices_of_volumes(method, backbone, sides):
+    methods.check(method, backbone=backbone, size=sides)
+    chosen = registry.options("methods", method)(**SMALL.get(method, {"decoder_dimension": 32}))
+    module = registry.load("methods", method).learner(
+        backbones.build(backbone, size=sides, mean=(0.0,), std=(1.0,), seed=0),
+        options=chosen,
+        views=Views(flip=0.5, rotation=20, scaling=0.2, noise=0.05),
+        size=sides,
+        labels=2,
+        task=Task(name="classification", labels=("a", "b"), form="multilabel"),
+        targets=np.eye(2, dtype=np.float32)[[0, 1, 0, 1]],
+        steps=10,
+    )
+    before = {key: tensor.clone() for key, tensor in module.encoder.tensors().items()}
+    module.mode(True)
+    views = module.views(patches(cases=4, sides=sides), chance(0, cases=4))
+    assert views[0].shape == (4, 1, *sides)
+    # small views are of one slice, too
+    assert all(view.shape[2 + sides.index(1)] == 1 for view in views if view.ndim == 5)
+    value = module(views, None)
+    assert value.isfinite()
+    value.backward()
+    torch.optim.SGD([p for p in module.parameters() if p.requires_grad], lr=0.1).step()
+    module.after_step(step=0, steps=10)
+    assert any(not torch.equal(tensor, before[key]) for key, tensor in module.encoder.tensors().items())
+
+
 @pytest.mark.parametrize("method", ["dino", "swav"])
 def test_small_views_of_volumes_are_small_along_each_axis(method):
     shapes = {tuple(view.shape[2:]) for view in learner(method).views(patches(), chance(0))}

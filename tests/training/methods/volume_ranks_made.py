@@ -2,6 +2,7 @@
 
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import tiny_networks_made
@@ -17,6 +18,7 @@ from headwater.study.source import Source
 PATCH = [8, 8, 6]
 SEEN = Intensity(zscore=True)
 NETWORK = {"backbone": "tiny/net", "mean": (0.0,), "std": (1.0,)}
+VOLUMES = Source(name="random", **NETWORK)
 VIEWS = {"flip": 0.5, "flip_axes": ("x", "y"), "rotation": 20, "scaling": 0.2, "noise": 0.05}
 TRAINING = {"steps": 6, "batch": 4, "lr": 0.02, "validations": 2, "save_minutes": 0, "optimiser": "sgd"}
 
@@ -29,16 +31,22 @@ def archive(folder: Path, *, sides: tuple[int, int, int] = (10, 12, 8)) -> volum
     return made
 
 
-def outlining(folder: Path, made: volumes_made.Made) -> None:
+def outlining(folder: Path, made: volumes_made.Made, *, source: Source = VOLUMES, patch: Sequence[int] = PATCH) -> None:
     """Fit a network to outline structures, with all products in the folder."""
     run = Run(
         dataset={"name": "made", "archive": "made", "seen": SEEN, "task": "segmentation", "labels": ("back", "front")},
-        source=Source(name="random", **NETWORK),
+        source=source,
         recipe={"name": "full", "training": TRAINING, "select": "dice", "views": VIEWS},
         seed=0,
     )
     products = {"model": folder / "model.safetensors", "fit": folder / "fit.json", "progress": folder / "progress.pt"}
-    finetune(run=run, cases=made.cases, images=made.images, patch=PATCH, **products)
+    finetune(run=run, cases=made.cases, images=made.images, patch=list(patch), **products)
+
+
+def slices(folder: Path, made: volumes_made.Made) -> None:
+    """The same by a network for pictures, slice by slice."""
+    flat = Source(name="random", backbone="timm/test_resnet", slices="sagittal", mean=(0.0,), std=(1.0,))
+    outlining(folder, made, source=flat, patch=[1, 10, 6])
 
 
 def pretraining(folder: Path, made: volumes_made.Made, *, method: str = "simclr", **options: object) -> None:
@@ -55,7 +63,7 @@ def pretraining(folder: Path, made: volumes_made.Made, *, method: str = "simclr"
     )  # fmt: skip
 
 
-TRAININGS = {"outlining": outlining, "pretraining": pretraining}
+TRAININGS = {"outlining": outlining, "slices": slices, "pretraining": pretraining}
 
 
 def losses(folder: Path) -> list[float]:

@@ -11,27 +11,32 @@ CT_FM = {"filters": 32, "blocks": (1, 2, 2, 4, 4)}
 """Channels of the finest level and blocks at each of the network that CT-FM pre-trains."""
 
 
+SUPREM = {"filters": 16, "blocks": (1, 2, 2, 4)}
+"""The same of the network that SuPreM uses, with 4.70 million parameters."""
+
+SMALL = {"filters": 8, "blocks": (1, 1, 1)}
+"""The same of a network for processors without an accelerator."""
+
+
 class _SegResNet(SegResNet):
-    """SegResNet with 4.70 million parameters, as SuPreM uses it; features of its deepest level."""
+    """SegResNet; features of its deepest level."""
 
-    multiple = 8
-    pyramid = ((16, 1), (32, 2), (64, 4), (128, 8))
-    outline_width = 16
-
-    def __init__(self) -> None:
-        super().__init__(init_filters=16, blocks_down=(1, 2, 2, 4), blocks_up=(1, 1, 1))
+    def __init__(self, *, filters: int, blocks: Sequence[int]) -> None:
+        super().__init__(init_filters=filters, blocks_down=tuple(blocks), blocks_up=(1,) * (len(blocks) - 1))
         self.conv_final[2] = nn.Identity()
+        self.pyramid = tuple((filters * 2**depth, 2**depth) for depth in range(len(blocks)))
+        self.multiple, self.outline_width = 2 ** (len(blocks) - 1), filters
 
     def forward(self, volumes: Tensor) -> Tensor:
-        """Features (batch, 128) of (batch, 1, x, y, z)."""
+        """Features (batch, channels of the deepest level) of (batch, 1, x, y, z)."""
         return _volumes.pooled(self.levels(volumes)[-1])
 
     def levels(self, volumes: Tensor) -> list[Tensor]:
-        """The outputs of the encoder's four levels, the finest first; each but the first halves the sides."""
+        """The outputs of the encoder's levels, the finest first; each but the first halves the sides."""
         return self.encode(volumes)[1]
 
     def outlined(self, levels: Sequence[Tensor]) -> Tensor:
-        """The decoder's output, the input of its last layer: (batch, 16, x, y, z)."""
+        """The decoder's output, the input of its last layer: (batch, filters, x, y, z)."""
         return self.decode(levels[-1], list(reversed(levels)))
 
 
@@ -65,7 +70,9 @@ class _SegResNetDS(SegResNetDS):
 
 
 def segresnet(kind: str) -> nn.Module:
-    """A SegResNet by the rest of its name: plain, `ds`, or `ds_small` for processors without an accelerator."""
-    if not kind:
-        return _SegResNet()
-    return _SegResNetDS(filters=8, blocks=(1, 1, 1)) if kind == "ds_small" else _SegResNetDS(**CT_FM)
+    """A SegResNet by the rest of its name: SuPreM's, or CT-FM's (`ds`), and with `small` a few levels of either."""
+    first, _, rest = kind.partition("_")
+    of_supervision = first == "ds"
+    published = CT_FM if of_supervision else SUPREM
+    chosen = SMALL if "small" in (first, rest) else published
+    return (_SegResNetDS if of_supervision else _SegResNet)(**chosen)

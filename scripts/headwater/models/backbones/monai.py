@@ -17,6 +17,7 @@ MODELS = (
     "segresnet",
     "segresnet_ds",
     "segresnet_ds_small",
+    "segresnet_small",
     "swin_unetr",
     "swin_unetr_12",
     "swin_unetr_v2",

@@ -40,7 +40,7 @@ INITIALISATIONS = {
 """The distribution of most first weights, by how models' names begin; other networks start as timm draws them."""
 
 
-def create(model: str, *, size: int) -> tuple[nn.Module, int | None]:
+def create(model: str, *, size: int | tuple[int, int]) -> tuple[nn.Module, int | None]:
     """A timm model with random weights that returns pooled features, and the number that sides must be a multiple of.
 
     Vision transformers are built for `size`, and accept other multiples of their patch size if timm supports it. timm
@@ -52,7 +52,7 @@ def create(model: str, *, size: int) -> tuple[nn.Module, int | None]:
     return network, multiple
 
 
-def create_zero_residual(model: str, *, size: int) -> tuple[nn.Module, int | None]:
+def create_zero_residual(model: str, *, size: int | tuple[int, int]) -> tuple[nn.Module, int | None]:
     """The same, with each residual branch at zero, so that it starts as the identity."""
     network, multiple = _created(model, size=size)
     for module in network.modules():
@@ -71,7 +71,7 @@ def _open(network: nn.Module) -> None:
             nn.init.ones_(scale)
 
 
-def _created(model: str, *, size: int) -> tuple[nn.Module, int | None]:
+def _created(model: str, *, size: int | tuple[int, int]) -> tuple[nn.Module, int | None]:
     """A network as timm draws it."""
     _check_tag(model)
     accepted = _arguments(model)
@@ -84,8 +84,9 @@ def _created(model: str, *, size: int) -> tuple[nn.Module, int | None]:
     if not flexible:
         return network, None if arguments else _multiple(network)
     patch = network.patch_embed.patch_size[0]
-    if size % patch:
-        nearest = max(1, round(size / patch)) * patch
+    sides = (size,) if isinstance(size, int) else size
+    if any(side % patch for side in sides):
+        nearest = " x ".join(str(max(1, round(side / patch)) * patch) for side in sides)
         raise UserError(
             f"image size for timm/{model} must be a multiple of its patch of {patch} pixels (got {size})",
             remedy=f"use size {nearest}",

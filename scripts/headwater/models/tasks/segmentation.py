@@ -14,6 +14,7 @@ from headwater.data.volumes import UNKNOWN, Volumes
 from headwater.models import outlines
 from headwater.models.decoder import SLOPE, Decoder
 from headwater.models.encoder import Encoder
+from headwater.models.slices import as_volumes
 
 EVIDENCE = (
     "target", "true_positive", "false_positive", "false_negative", "hausdorff95", "surface_dice", "reference_ml",
@@ -52,12 +53,13 @@ class _OfLevels(nn.Module):
 
     def __init__(self, encoder: Encoder, *, labels: int, seed: int):
         super().__init__()
+        self.depth, self.space = encoder.depth, encoder.frame
         self.decoder = Decoder(encoder.widths, encoder.strides, dimensions=encoder.dimensions, seed=seed)
         self.last = _last(self.decoder.outline_width, labels, encoder.dimensions, seed=seed)
 
     def forward(self, levels: Sequence[Tensor]) -> Tensor:
         """Logits (batch, 1 + labels, *space) of the background and of each structure."""
-        return self.last(self.decoder(levels))
+        return as_volumes(self.last(self.decoder(levels, space=self.space)), depth=self.depth)
 
 
 class _OfOutlines(nn.Module):
@@ -67,11 +69,12 @@ class _OfOutlines(nn.Module):
 
     def __init__(self, encoder: Encoder, *, labels: int, seed: int):
         super().__init__()
+        self.depth = encoder.depth
         self.last = _last(encoder.outline_width, labels, encoder.dimensions, seed=seed)
 
     def forward(self, outlined: Tensor) -> Tensor:
         """Logits (batch, 1 + labels, *space) of the background and of each structure."""
-        return self.last(outlined)
+        return as_volumes(self.last(outlined), depth=self.depth)
 
 
 def head(encoder: Encoder, *, labels: int, seed: int) -> nn.Module:

@@ -15,7 +15,7 @@ def of_pairs(pairs: pd.DataFrame, *, by: str, grid: Grid) -> str:
         return ""
     titles = formatting.headings(grid)
     group = {"dataset": formatting.dataset_of, "label": formatting.label_of}[by]
-    one = grid.comparing.reference
+    one = grid.comparing.reference if isinstance(grid.comparing.reference, str) else None
     marks = pd.DataFrame(
         {
             "panel": [titles[row.metric] + behind(row.recipe, grid) for row in pairs.itertuples()],

@@ -41,7 +41,7 @@ def drawn(values: pd.DataFrame, *, colours: dict[str, str], grid: Grid) -> str:
         for recipe in grid.recipes
         if not (part := values[(values["metric"] == metric) & (values["recipe"] == recipe.name)]).empty
     ]
-    sources = [source.name for source in grid.sources]
+    sources = [source.name for source in grid.sources if source.name in set(values["source"])]
     titles = formatting.headings(grid)
     with mpl.rc_context(LOOK | {"svg.hashsalt": "seeds"}):
         figure = Figure(figsize=((1.2 + 0.65 * len(sources)) * len(panels), 3.6), layout="constrained")

@@ -34,7 +34,9 @@ def check(method: str, *, backbone: str, size: int | tuple[int, ...]) -> None:
             remedy=f"choose another backbone, or one of {', '.join(others)}",
         )
     cell = registry.constant("methods", method, "CELL", default=1)
-    if any(side % cell or side < 2 * cell for side in ((size,) if isinstance(size, int) else size)):
+    # across a slice, which is one voxel wide, nothing is masked
+    sides = (size,) if isinstance(size, int) else [side for side in size if side != 1]
+    if any(side % cell or side < 2 * cell for side in sides):
         raise UserError(
             f"{method} masks squares of {cell} pixels, so the image size must be a multiple of {cell}, at least"
             f" {2 * cell} (got {size})",
@@ -44,7 +46,9 @@ def check(method: str, *, backbone: str, size: int | tuple[int, ...]) -> None:
 
 def _nearest(size: int | tuple[int, ...], cell: int) -> int | list[int]:
     """The size nearest to another that cells fill."""
-    sides = [max(2, round(side / cell)) * cell for side in ((size,) if isinstance(size, int) else size)]
+    sides = [
+        1 if side == 1 else max(2, round(side / cell)) * cell for side in ((size,) if isinstance(size, int) else size)
+    ]
     return sides[0] if isinstance(size, int) else sides
 
 

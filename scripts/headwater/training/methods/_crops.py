@@ -54,7 +54,10 @@ def smaller(encoder: Encoder, *, side: float) -> int | tuple[int, ...]:
     """The size nearest to a share of the encoder's sides that it takes."""
     if isinstance(encoder.size, int):
         return encoder.sides(side * encoder.size)
-    return encoder.size if encoder.multiple is None else tuple(encoder.sides(side * whole) for whole in encoder.size)
+    if encoder.multiple is None:
+        return encoder.size
+    # across a slice there is nothing to cut
+    return tuple(1 if whole == 1 else encoder.sides(side * whole) for whole in encoder.size)
 
 
 def check_shares(shares: tuple[float, float], *, option: str) -> None:

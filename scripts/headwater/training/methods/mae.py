@@ -39,6 +39,15 @@ class Options(Record):
     """Whether the target is each patch standardised by its own mean and standard deviation."""
 
 
+class _Masked(MaskedVisionTransformerTIMM):
+    """lightly's masked transformer, on images of the size that the network was built for."""
+
+    def add_pos_embed(self, x: Tensor) -> Tensor:
+        """Tokens with their positions; lightly would take any grid for a square."""
+        without = self.vit.num_prefix_tokens if self.vit.no_embed_class else 0
+        return self.vit.pos_drop(torch.cat([x[:, :without], x[:, without:] + self.vit.pos_embed], dim=1))
+
+
 class MaskedAutoencoder(Learner):
     """An encoder of the visible patches and a decoder that reconstructs the hidden ones; the encoder is kept."""
 
@@ -80,9 +89,7 @@ class MaskedAutoencoder(Learner):
         """The encoder's output for the tokens of each image with these indices (batch, visible)."""
         # a new wrapper at each step: as an attribute it would put every weight a second time into the checkpoint
         # "skip", because lightly would otherwise initialise the encoder anew
-        masked = MaskedVisionTransformerTIMM(
-            self.encoder.backbone, weight_initialization="skip", pos_embed_initialization="skip"
-        )
+        masked = _Masked(self.encoder.backbone, weight_initialization="skip", pos_embed_initialization="skip")
         return masked.encode(self.encoder.normalised(images), idx_keep=visible)
 
     def _places(self, shuffled: Tensor) -> tuple[Tensor, Tensor]:
@@ -105,7 +112,7 @@ def _decoder(encoder: Encoder, *, options: Options) -> MaskedVisionTransformerDe
     network = encoder.backbone
     grid, prefix = network.patch_embed.grid_size, network.num_prefix_tokens
     # lightly knows the positions of squares only
-    squares = len(grid) == 2
+    squares = len(grid) == 2 and grid[0] == grid[1]
     decoder = MaskedVisionTransformerDecoderTIMM(
         network.patch_embed.num_patches,
         options.decoder_dimension,

@@ -4,6 +4,8 @@ Tian et al. 2023, arXiv 2301.03580. Hidden pixels never reach the encoder (see m
 reconstructs them from the encoder's features at four scales.
 """
 
+import math
+
 import numpy as np
 import torch
 from lightly.models import utils as tokens
@@ -85,8 +87,9 @@ class Spark(Learner):
     def __init__(self, encoder: Encoder, *, options: Options, changes: Views):
         super().__init__()
         self.encoder, self.options, self.changes = encoder, options, changes
-        self.side = encoder.size // CELL
-        self.seen = _masking.visible_count(self.side**2, mask=options.mask)
+        self.grid = tuple(side // CELL for side in encoder.frame)
+        self.squares = math.prod(self.grid)
+        self.seen = _masking.visible_count(self.squares, mask=options.mask)
         widths = [scale.shape[1] for scale in _test_features(encoder)]
         with _branches.fixed_seed():
             self.decoder = Decoder(widths[::-1], width=options.decoder_dimension)
@@ -95,21 +98,21 @@ class Spark(Learner):
         """The augmented image, and a random order of its squares: the first are visible, the rest hidden."""
         kind = views.of(self.encoder)
         view = kind.augment(kind.as_float(images), keys, self.changes, size=self.encoder.size)
-        return [view, order(keys, kind.DRAWS, self.side**2)]
+        return [view, order(keys, kind.DRAWS, self.squares)]
 
     def forward(self, views: list[Tensor], targets: Tensor) -> Tensor:
         """Mean squared error of the hidden squares (section 3.3)."""
         images, hidden = self.encoder.normalised(views[0]), views[1][:, self.seen :]
         shown = self.shown(views[1])
         reconstructed = self.decoder(features(self.encoder.backbone, images, shown)[::-1], shown)
-        predicted = tokens.get_at_index(tokens.patchify(reconstructed, CELL), hidden)
+        predicted = tokens.get_at_index(_masking.parts(reconstructed, side=CELL), hidden)
         return _masking.squared_error(predicted, images, hidden=hidden, side=CELL, normalise=self.options.normalise)
 
     def shown(self, shuffled: Tensor) -> Shown:
         """The mask of visible squares, from their order."""
         # summed over ranks, because BatchNorm's statistics are over the visible positions of the whole batch
         cells = torch.zeros_like(shuffled, dtype=torch.bool).scatter(1, shuffled[:, : self.seen], True)
-        return Shown(cells=cells.view(-1, self.side, self.side), total=sum_over_ranks)
+        return Shown(cells=cells.view(-1, *self.grid), total=sum_over_ranks)
 
 
 def _test_features(encoder: Encoder) -> list[Tensor]:

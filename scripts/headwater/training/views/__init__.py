@@ -20,11 +20,11 @@ KINDS = {2: pictures, 3: volumes}
 
 
 class Sized(Protocol):
-    """What takes images of so many dimensions, such as an encoder."""
+    """What takes images of these sides, such as an encoder."""
 
-    dimensions: int
+    space: tuple[int, ...]
 
 
 def of(network: Sized) -> ModuleType:
-    """The views of the images that a network takes."""
-    return KINDS[network.dimensions]
+    """The views of the images that a network is given: of slices of volumes those of volumes, one voxel wide."""
+    return KINDS[len(network.space)]

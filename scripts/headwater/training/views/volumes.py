@@ -119,9 +119,10 @@ def _sampled(values: Tensor, grid: Tensor) -> Tensor:
 def window(patches: Patches, keys: Tensor, *, share: float, draw: int) -> Patches:
     """A cut-out at a random place of each patch (batch, channels, x, y, z), with the fraction `share` of its volume."""
     values = patches.values
+    axes = sum(side > 1 for side in values.shape[2:])
     places = []
     for axis, side in enumerate(values.shape[2:]):
-        kept = max(1, round(side * share ** (1 / 3)))
+        kept = max(1, round(side * share ** (1 / axes)))
         first = (uniform(keys, draw + axis) * (side - kept + 1)).long()
         places.append(first[:, None] + torch.arange(kept, device=values.device))
     x, y, z = places
@@ -142,15 +143,17 @@ def _grid(draws: list[Tensor], views: Views, *, spacing: Tensor, before: Sides, 
     """Where each voxel of the views lies in its patch, (batch, *sides, 3); None where nothing moves.
 
     Crop, zoom, flips and rotation in one map, from view to patch coordinates, both from -1 to 1 along each axis.
+    Nothing moves across a slice, which is one voxel wide: it is cropped and turned in its plane.
     """
     still = views.crop in (None, 1) and not (views.flip or views.rotation or views.scaling)
     if still and tuple(before) == tuple(sides):
         return None
-    extents = _extents(draws, views)
+    extents = _extents(draws, views, before=before)
     shifts = [(2 * draws[3 + axis] - 1) * (1 - extent) for axis, extent in enumerate(extents)]
     zoom = 1 + views.scaling * (2 * draws[9] - 1)
     halves = [side * spacing[:, axis] for axis, side in enumerate(before)]
-    turned = _rotation([math.radians(views.rotation) * (2 * draws[6 + axis] - 1) for axis in range(3)])
+    most = [0.0 if 1 in (*before[:axis], *before[axis + 1 :]) else math.radians(views.rotation) for axis in range(3)]
+    turned = _rotation([angle * (2 * draws[6 + axis] - 1) for axis, angle in enumerate(most)])
     mirrors = [
         torch.where(draws[10 + axis] < views.flip, -1.0, 1.0) if name in views.flip_axes else 1.0
         for axis, name in enumerate(AXES)
@@ -183,19 +186,22 @@ def _rotation(angles: list[Tensor]) -> list[list[Tensor]]:
     ]
 
 
-def _extents(draws: list[Tensor], views: Views) -> list[Tensor]:
-    """Extents of each crop along x, y and z as fractions of the patch's."""
-    least = 1.0 if views.crop is None else views.crop
+def _extents(draws: list[Tensor], views: Views, *, before: Sides) -> list[Tensor]:
+    """Extents of each crop along x, y and z as fractions of the patch's; all of it across a slice."""
+    least, whole = 1.0 if views.crop is None else views.crop, torch.ones_like(draws[0])
     if least == 1:
-        return [torch.ones_like(draws[0])] * 3
+        return [whole] * 3
     volume = least + (1 - least) * draws[0]
     narrowest, widest = (math.log(shape) for shape in SHAPES)
     first, second = (torch.exp(narrowest + (widest - narrowest) * draws[at]) for at in (1, 2))
     # a crop that would be longer than the patch keeps its volume and gives up its shape
-    across = (volume.pow(1 / 3) * first).clamp(max=1).maximum(volume)
+    across = whole if 1 in before else (volume.pow(1 / 3) * first).clamp(max=1).maximum(volume)
     face = volume / across
     down = (face * second).sqrt().clamp(max=1).maximum(face)
-    return [across, down, (face / down).clamp(max=1)]
+    extents = [across, down, (face / down).clamp(max=1)]
+    # `across` is that of the axis that is one voxel wide, if there is one
+    order = sorted(range(3), key=lambda axis: before[axis] != 1)
+    return [extents[order.index(axis)] for axis in range(3)]
 
 
 def _exposed(values: Tensor, draws: list[Tensor], views: Views, *, low: Tensor) -> Tensor:
@@ -213,7 +219,7 @@ def _blurred(values: Tensor, sigmas: Tensor) -> Tensor:
     # at 1e-3 all weights but the middle one underflow to 0, so a sigma of 0 blurs nothing and divides by nothing
     weights = torch.exp(-0.5 * (offsets / sigmas.clamp(min=1e-3)[:, None]) ** 2)
     weights = weights / weights.sum(dim=1, keepdim=True)
-    for axis in (2, 3, 4):
+    for axis in (axis for axis in (2, 3, 4) if values.shape[axis] > 1):
         # shifted sums, because a grouped convolution of volumes is many times slower on a CPU
         padding = [reach * (4 - place // 2 == axis) for place in range(6)]
         padded = F.pad(values, padding, mode="replicate")
