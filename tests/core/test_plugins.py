@@ -20,6 +20,7 @@ from headwater.core.records import Choice, Record
 from headwater.data import perceptual_hash, tables
 from headwater.data.datasets import Card
 from headwater.data.index import CATALOGUE
+from headwater.data.twins import own_volumes
 from headwater.study.ct_windows import WINDOWS
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -61,8 +62,11 @@ CONTRACTS: dict[str, dict[str, tuple[str, ...] | None]] = {
 }
 """What each plug-in of a family holds, and the parameters of its functions."""
 
-READERS = {2: {"read_pixels": None}, 3: dict.fromkeys(("read_volume", "read_mask"), ("folder", "case", "options"))}
+READERS = {2: {"read_pixels": None}, 3: {"read_volume": ("folder", "case", "options")}}
 """What an archive holds besides, by the dimensions of its images."""
+
+OPTIONAL = {"read_mask": ("folder", "case", "options")}
+"""What an archive may hold."""
 
 ENTRIES = [(family, name) for family in registry.FAMILIES for name in registry.names(family)]
 DATASETS, TWINS, REDUCTIONS, METRICS = (
@@ -91,8 +95,8 @@ def filled_in(family: str, name: str) -> Record:
     return form(**{key: {int: 3, float: 0.5, str: "a"}[kind] for key, kind in required.items()} | EITHER.get(name, {}))
 
 
-EITHER = {"random": {"share": 0.5}}
-"""Options one of which must be said."""
+EITHER = {"random": {"share": 0.5}, "own_volumes": own_volumes.OPTIONS}
+"""Options one of which must be said, and those without which a table of one's own says nothing."""
 
 
 def test_the_families_are_the_folders_and_each_has_a_contract():
@@ -111,6 +115,8 @@ def test_an_entry_holds_what_its_family_asks(family: str, name: str):
         assert wanted in holds, f"{family}/{name}.py has no {wanted}"
         if parameters is not None:
             assert holds[wanted] == parameters
+    for wanted, parameters in OPTIONAL.items() if family == "datasets" else ():
+        assert holds.get(wanted, parameters) == parameters
 
 
 @pytest.mark.parametrize(("family", "name"), ENTRIES)
@@ -168,11 +174,13 @@ def test_a_twin_is_read_as_its_archive(tmp_path: Path, name: str):
     assert len(cases) == 24
     told = dataset.labels(tmp_path / "twin", filled_in("datasets", name)) if hasattr(dataset, "labels") else ()
     if dataset.CARD.ndim == 3:
-        # what a mask outlines is known once it is read
-        mask = dataset.read_mask(tmp_path / "twin", cases.iloc[0], filled_in("datasets", name))
-        assert set(np.unique(mask.voxels)) <= set(range(len(told) + 1))
         volume = dataset.read_volume(tmp_path / "twin", cases.iloc[0], filled_in("datasets", name))
-        assert volume.voxels.shape == mask.voxels.shape and volume.voxels.ndim == 3
+        assert volume.voxels.ndim == 3
+        if hasattr(dataset, "read_mask"):
+            # what a mask outlines is known once it is read
+            mask = dataset.read_mask(tmp_path / "twin", cases.iloc[0], filled_in("datasets", name))
+            assert set(np.unique(mask.voxels)) <= set(range(len(told) + 1))
+            assert volume.turned().voxels.shape == mask.turned().voxels.shape
         return
     assert set(tables.labels_of(cases)) == set(dataset.CARD.labels or told)
     pixels = dataset.read_pixels(tmp_path / "twin", cases.iloc[0])

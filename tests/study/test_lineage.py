@@ -9,6 +9,7 @@ from headwater.data.leakage import LEDGER
 from headwater.reporting import prose
 from headwater.stages.ledger import ledger
 from headwater.study import config, lineage
+from headwater.study.archive import Archive
 from headwater.study.leaks import Declared
 from test_ledger import archive
 
@@ -90,6 +91,19 @@ def test_archives_of_one_kind_are_left_to_the_ledger():
     ours = {"method": "supervised", "corpus": "more", "training": {"steps": 2}}
     archives = {**content()["archives"], "more": {"kind": {"name": "organsmnist", "pixels": 64}, "folder": "/data"}}
     assert declared(archives=archives, sources={"random": {}, "ours": ours}) == ()
+
+
+def test_an_option_may_say_what_an_archive_was_made_from():
+    def origins(**changes):
+        return lineage.of_archive(Archive(name="cubes", folder="/data", **changes))
+
+    assert "lits" in origins(kind="medmnist3d")
+    nodules = origins(kind={"name": "medmnist3d", "flag": "nodule"})
+    assert "lidc" in nodules and "lits" not in nodules
+    assert origins(kind={"name": "medmnist3d", "flag": "synapse"}) == {"medmnist3d"}
+    assert origins(kind="medmnist3d", twin={"cases": 8}) == set()
+    for flags in registry.constant("datasets", "medmnist3d", "MADE_FROM", default={}).values():
+        assert {name for names in flags.values() for name in names} <= lineage.origins(())
 
 
 def test_folders_of_ones_own_are_of_one_numbering_only_if_they_say_so():

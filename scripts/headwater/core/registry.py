@@ -75,22 +75,35 @@ def options(family: str, name: str) -> type[Record]:
     """The `Options` record of an entry, or else of its family, or else an empty one.
 
     It is read from the source without importing the file, so `Options` may use `Record`, `Field`, `Literal` and
-    built-in types only.
+    built-in types only, and extend a record of a private file of its family, from which it is imported.
     """
     check(family, name)
     for file in (folder(family) / f"{name}.py", folder(family) / "__init__.py"):
-        for node in ast.parse(file.read_text()).body:
-            if isinstance(node, ast.ClassDef) and node.name == "Options":
-                scope = {
-                    "Record": Record,
-                    "Field": pydantic.Field,
-                    "Literal": typing.Literal,
-                    "__name__": f"{family}.{name}",
-                }
-                # runs only the class definition, without the file's imports
-                exec(compile(ast.Module([node], []), file, "exec"), scope)
-                return scope["Options"]
+        if found := _defined(file, "Options", place=f"{family}.{name}"):
+            return found
     return type("Options", (Record,), {})
+
+
+def _defined(file: Path, name: str, *, place: str) -> type[Record] | None:
+    """A record of a file, whose class definition alone is run, without the file's imports; None if it has none."""
+    content = ast.parse(file.read_text()).body
+    found = next((node for node in content if isinstance(node, ast.ClassDef) and node.name == name), None)
+    if found is None:
+        return None
+    scope = {"Record": Record, "Field": pydantic.Field, "Literal": typing.Literal, "__name__": place}
+    for base in found.bases:
+        word = ast.unparse(base)
+        if word not in scope:
+            scope[word] = _defined(file.parent / f"{_whence(word, content)}.py", word, place=place)
+    exec(compile(ast.Module([found], []), file, "exec"), scope)
+    return scope[name]
+
+
+def _whence(word: str, content: list[ast.stmt]) -> str:
+    """The last part of the module from which a file imports a word."""
+    imports = (node for node in content if isinstance(node, ast.ImportFrom))
+    (module,) = (node.module for node in imports if any(alias.name == word for alias in node.names))
+    return module.rpartition(".")[2]
 
 
 def option(family: str, name: str, *, means: str) -> str | None:

@@ -105,13 +105,15 @@ def examine(archive: str, folder: Path, *, options: Record, sample: int = 200, w
     plugin = registry.load("datasets", archive)
     if not folder.is_dir():
         raise UserError("there is no such folder", file=folder, remedy="name the folder of the archive")
-    examination = Examination(title=plugin.CARD.title)
+    card = plugin.card(options) if hasattr(plugin, "card") else plugin.CARD
+    examination = Examination(title=card.title)
     stamp = examination.tried(lambda: _stamp(folder, archive), otherwise="what the twin was made from")
     examination.findings += _of_twin(stamp, archive=archive)
     files = examination.tried(
         lambda: plugin.label_files(folder, options), otherwise="cells of the tables, " + BY_CATALOGUE
     )
     examination.findings += _of_another(archive, folder) if files is None and stamp is None else []
+    examination.findings += _of_options(plugin, options)
     catalogue = None
     if files is not None:
         check_sheets(examination, plugin, folder, options)
@@ -121,13 +123,14 @@ def examine(archive: str, folder: Path, *, options: Record, sample: int = 200, w
     if catalogue is not None:
         listing = _listing(plugin, folder, options, catalogue)
         if there is not None:
+            there -= plugin.beside(folder, options) if hasattr(plugin, "beside") else set()
             there = without_beside(there, listing, beside=getattr(plugin, "BESIDE", ()))
             there = as_listed(there, listing, folder=folder)
-        expected = {"cases": stamp["cases"]} if stamp and isinstance(stamp.get("cases"), int) else plugin.CARD.expected
+        expected = {"cases": stamp["cases"]} if stamp and isinstance(stamp.get("cases"), int) else card.expected
         # whether a mask has a structure is known when volumes are prepared
         unknown = [TARGET + name for name in structures_of(plugin, folder, options)]
         catalogue = catalogue.drop(columns=unknown, errors="ignore")
-        check_catalogue(examination, catalogue, listing, there, expected=expected, twin=bool(stamp), card=plugin.CARD)
+        check_catalogue(examination, catalogue, listing, there, expected=expected, twin=bool(stamp), card=card)
     pool = candidates(catalogue, there)
     rows = [pool[position] for position in image_sample.spread(len(pool), sample=sample)] if pool else []
     how, sampled = pixel_options(plugin, options), [row["file"] for row in rows]
@@ -178,6 +181,13 @@ def _of_twin(stamp: dict | None, *, archive: str) -> Iterator[Finding]:
     else:
         what, remedy = "this is a synthetic twin of another archive", "name the archive that its stamp names"
         yield Finding(severity="error", what=what, count=1, remedy=remedy)
+
+
+def _of_options(plugin: ModuleType, options: Record) -> Iterator[Finding]:
+    """A warning for each thing that may surprise in the choice of options."""
+    for note in plugin.notes(options) if hasattr(plugin, "notes") else ():
+        what, _, remedy = note.rpartition("; ")
+        yield Finding(severity="warning", what=what, count=1, remedy=remedy)
 
 
 def _of_another(archive: str, folder: Path) -> Iterator[Finding]:

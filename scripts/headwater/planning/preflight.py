@@ -89,6 +89,9 @@ def _archives(config: Config, outcome: Preflight) -> Iterable[str]:
             except UserError as refusal:
                 yield f"archives.{name}: {refusal}"
                 continue
+            plugin, options = registry.load("datasets", archive.kind.name), registry.chosen("datasets", archive.kind)
+            told = plugin.notes(options) if hasattr(plugin, "notes") else ()
+            outcome.notes += [f"archives.{name}: {note}" for note in told]
         ready.append(archive)
     yield from _tables(config, ready, outcome)
 

@@ -144,11 +144,13 @@ def _refuse_absent(archive: Archive, files: pd.Series, *, total: int) -> None:
 
 
 def _absent(archive: Archive, files: pd.Series, *, most: int) -> Iterator[str]:
-    """Those that are no files, of so many at even distances; the same file is looked up once."""
+    """Those that are not there, of so many at even distances; the same file is looked up once."""
     chosen = files.iloc[:: max(1, -(-len(files) // most))]
     there: dict[str, bool] = {}
     for name in chosen:
         if name not in there:
-            there[name] = (Path(archive.folder) / name).is_file()
+            place = Path(archive.folder) / name
+            # a volume may be a folder of slices
+            there[name] = place.exists() if ndim_of(archive) == 3 else place.is_file()
         if not there[name]:
             yield name

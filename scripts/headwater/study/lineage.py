@@ -39,7 +39,16 @@ def origins(archives: Iterable[Archive]) -> set[str]:
 def of_archive(archive: Archive) -> set[str]:
     """The origins of an archive's images, itself included; of a twin only those that the config states."""
     # own folders are all of one kind, so its name is no origin: their numbering tells which belong together
-    return _all({*archive.made_from} | (set() if archive.twin else {archive.numbering}))
+    return _all({*archive.made_from} | (set() if archive.twin else {archive.numbering, *_by_options(archive)}))
+
+
+def _by_options(archive: Archive) -> set[str]:
+    """What the archive was made from by a choice of its options, as its plug-in says in MADE_FROM."""
+    kind = archive.kind
+    known = kind.name in registry.names("datasets")
+    by_option = registry.constant("datasets", kind.name, "MADE_FROM", default={}) if known else {}
+    chosen = registry.chosen("datasets", kind) if by_option else None
+    return {origin for name, origins in by_option.items() for origin in origins.get(getattr(chosen, name), ())}
 
 
 def of_weights(source: Source) -> set[str]:

@@ -60,7 +60,7 @@ def test_cut_outs_in_colour_are_read(tmp_path):
         ({"val_labels": np.zeros((3, 1), np.uint8)}, "has 11 images and 3 labels in validation"),
         (
             {"test_labels": np.full((12, 1), 11, np.uint8)},
-            r"names no organ in row 0 \(12 such rows\); organs are numbers from 0 to 10",
+            r"names no class in row 0 \(12 such rows\); classes are numbers from 0 to 10",
         ),
         ({"train_images": np.zeros((13, 28, 28))}, r"is float64 \(13, 28, 28\), not uint8"),
         ({"train_images": np.zeros((13, 28), np.uint8)}, r"is uint8 \(13, 28\), not uint8 \(images, height, width\)"),

@@ -7,7 +7,7 @@ from PIL import Image
 
 from archives_made import SAMPLES, write_dicom
 from headwater.core.errors import UserError
-from headwater.data import cards
+from headwater.data import cards, integrity
 from headwater.data.datasets.own_folder import Options, card, labels, read_cases, read_pixels
 from headwater.data.index import CATALOGUE
 from headwater.data.leakage import LEDGER
@@ -80,6 +80,12 @@ def test_nobody_may_know_the_patients(folder):
     assert (told.title, told.modality, told.patients, told.hosted_logging) == ("Ulm, 2019", "CT", False, False)
 
 
+def test_the_doctor_judges_a_folder_by_its_own_card(folder):
+    options = Options(patient="", labels=["Cast"], title="Ulm, 2019")
+    found = integrity.examine("own_folder", folder, options=options, workers=0)
+    assert found.title == "Ulm, 2019" and any("does not tell of patients" in line for line in found.seen)
+
+
 def test_one_column_may_name_the_class(folder):
     (folder / "cases.csv").write_text("file,patient,kind\na/one.png,1,wrist\na/two.JPG,2,knee\nthree.tif,3,knee\n")
     cases = cases_of(folder, classes="kind")
@@ -88,6 +94,35 @@ def test_one_column_may_name_the_class(folder):
     assert cases_of(folder, classes="kind", labels=["wrist", "knee", "hip"])[TARGET + "hip"].sum() == 0
     with pytest.raises(UserError, match=r"line 2, column 'kind': 'wrist'; use knee, hip"):
         cases_of(folder, classes="kind", labels=["knee", "hip"])
+
+
+def test_a_class_that_nobody_knows_is_unknown(folder):
+    (folder / "cases.csv").write_text("file,patient,kind\na/one.png,1,wrist\na/two.JPG,2,\nthree.tif,3,knee\n")
+    for chosen in ({}, {"labels": ["knee", "wrist"]}):
+        read = cases_of(folder, classes="kind", **chosen)[[TARGET + "knee", TARGET + "wrist"]].to_numpy()
+        np.testing.assert_array_equal(read, [[0, 1], [np.nan, np.nan], [1, 0]])
+
+
+def test_several_columns_may_name_classes_beside_columns_of_labels(folder):
+    lines = ["file,patient,kind,sort,Cast", "a/one.png,1,wrist,b,1", "a/two.JPG,2,,a,", "three.tif,3,knee,a,0"]
+    (folder / "cases.csv").write_text("\n".join(lines))
+    options = {"classes": {"part": "kind", "grade": "sort"}, "labels": ["Cast"]}
+    names = ("Cast", "part=knee", "part=wrist", "grade=a", "grade=b")
+    assert labels(folder, Options(**options)) == names
+    read = cases_of(folder, **options)[[TARGET + name for name in names]].to_numpy()
+    nobody = np.nan
+    np.testing.assert_array_equal(read, [[1, 0, 1, 0, 1], [nobody, nobody, nobody, 1, 0], [0, 1, 0, 1, 0]])
+    assert labels(folder, Options(classes=options["classes"])) == names[1:]
+    with pytest.raises(UserError, match="gives two labels the name 'a=b=c'"):
+        (folder / "cases.csv").write_text("file,patient,x,y\na/one.png,1,b=c,c\n")
+        labels(folder, Options(classes={"a": "x", "a=b": "y"}))
+
+
+def test_a_path_from_the_root_on_may_lie_below_the_folder(folder):
+    (folder / "cases.csv").write_text(ROWS.replace("a/one.png", f"{folder}/a/one.png"))
+    assert cases_of(folder)["case"][0] == "a/one.png"
+    (folder / "link").symlink_to(folder)
+    assert cases_of(folder / "link")["case"][0] == "a/one.png"
 
 
 def test_pixels_are_those_of_the_files(folder):

@@ -16,7 +16,7 @@ A plug-in holds
                                                slices in anatomical order; `read_pixels` reads any single one
     read_volume(folder, case, options) -> Volume   of an archive of volumes, whose card has `ndim=3`, in place of
                                                `read_pixels`: one catalogue row as an io.volumes.Volume, in any
-                                               orientation; refuses a broken file
+                                               orientation; its `file` may be a folder; refuses a broken file
     read_mask(folder, case, options) -> Volume | None   (optional) its label map, uint8 on the grid of its image in any
                                                orientation: 0 for the background, then `structures` in their order;
                                                None where nothing is known, so that the case is kept with unknown
@@ -36,8 +36,12 @@ A plug-in holds
     LABEL_OPTIONS (optional): tuple[str, ...]  options that change labels only, in which a second reading of the
                                                same images (`images_of`) may differ; by default none
     SPLIT_FILES (optional): dict[str, str]     the file, below the folder, that defines each official split
+    MADE_FROM (optional): dict                 origins of the images beside the card's, by an option and its value
     OFFICIAL (optional): tuple[str, ...]       of validation and test what the archive always has an official split for
     numbers(options) -> tuple[str, ...]        (optional) the names of its numbers, if it has any
+    notes(options) -> tuple[str, ...]          (optional) what may surprise in a choice of options, each with its
+                                               remedy behind the last semicolon; told by the plan and by `doctor`
+    beside(folder, options) -> set[str]        (optional) image files that are no cases, by the tables: their masks
     labels(folder, options), card(options)     (optional) the labels, and the card, if they depend on options
     read_person(folder, case) -> dict          (optional) sex, age and view if only the image's header states them;
                                                called while the pixels are read

@@ -7,13 +7,11 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from headwater.core.errors import UserError
 from headwater.core.records import Record
-from headwater.data.datasets import Card
-from headwater.data.io.arrays import read_one, read_whole, shape_of
+from headwater.data.datasets import Card, _medmnist
+from headwater.data.datasets._medmnist import PARTS as PARTS
 from headwater.data.io.raster import grey_if_equal
 from headwater.data.io.sheets import first_there
-from headwater.data.tables import TARGET
 
 CARD = Card(
     title="OrganSMNIST (MedMNIST v2)",
@@ -45,8 +43,6 @@ CARD = Card(
 )
 
 OFFICIAL = ("validation", "test")
-PARTS = {"train": "train", "val": "validation", "test": "test"}
-"""Names of splits in the arrays, and ours."""
 
 
 class Options(Record):
@@ -70,34 +66,10 @@ def file_of(pixels: int) -> str:
 def read_cases(folder: Path, options: Options) -> pd.DataFrame:
     """The catalogue: one row per image, split by split in the order of the arrays; each image counts as a patient."""
     (file,) = label_files(folder, options)
-    parts = [_of_split(file, part, split=split) for part, split in PARTS.items()]
-    return pd.concat(parts, ignore_index=True).assign(study="", site="", sex="", age=np.nan, view="")
+    organs = dict(enumerate(CARD.labels))
+    return _medmnist.cases(file, organs, fits=lambda shape: len(shape) == 3 or shape[3:] == (3,), of="height, width")
 
 
 def read_pixels(folder: Path, case: Mapping[str, Any]) -> np.ndarray:
     """One crop: uint8 (height, width)."""
-    part, _, number = case["case"].rpartition("-")
-    if part not in PARTS or not number.isdecimal():
-        raise UserError(f"{case['case']!r} is not an image of an array", remedy="prepare the archive again")
-    return grey_if_equal(np.atleast_3d(read_one(folder / case["file"], f"{part}_images", position=int(number))))
-
-
-def _of_split(file: Path, part: str, *, split: str) -> pd.DataFrame:
-    """The cases of one split, each with one organ; refuses arrays that do not fit each other."""
-    shape, kind = shape_of(file, f"{part}_images")
-    if kind != np.uint8 or len(shape) not in (3, 4) or shape[3:] not in ((), (3,)):
-        what = f"array '{part}_images' is {kind} {shape}, not uint8 (images, height, width)"
-        raise UserError(what, file=file, remedy="fetch it again", nameless=what)
-    organs = read_whole(file, f"{part}_labels").reshape(-1)
-    if len(organs) != shape[0]:
-        what = f"has {shape[0]} images and {len(organs)} labels in {split}"
-        raise UserError(what, file=file, remedy="fetch it again", nameless=what)
-    invalid = ~np.isin(organs, np.arange(len(CARD.labels)))
-    if invalid.any():
-        what = f"'{part}_labels' names no organ in row {int(invalid.argmax())} ({int(invalid.sum())} such rows)"
-        remedy = f"organs are numbers from 0 to {len(CARD.labels) - 1}; fetch it again"
-        raise UserError(what, file=file, remedy=remedy, nameless=what)
-    names = pd.Series([f"{part}-{number:05d}" for number in range(len(organs))], dtype=str)
-    cases = pd.DataFrame({"case": names, "patient": names, "file": file.name, "split": split})
-    targets = {TARGET + label: (organs == number).astype("float32") for number, label in enumerate(CARD.labels)}
-    return pd.concat([cases, pd.DataFrame(targets)], axis=1)
+    return grey_if_equal(np.atleast_3d(_medmnist.image(folder, case)))

@@ -22,7 +22,15 @@ def image_files(folder: Path) -> set[str]:
 
 
 def as_listed(there: set[str], listing: pd.DataFrame, *, folder: Path) -> set[str]:
-    """The image files that are there by the paths that the tables use: a folder that is linked to has two."""
+    """The image files that are there by the paths that the tables use: a folder that is linked to has two.
+
+    A listed folder is the volume whose slices lie in it.
+    """
+    folders = {file for file in set(listing["file"]) if (folder / file).is_dir()}
+    slices = (
+        {file for file in there if any(str(place) in folders for place in Path(file).parents)} if folders else set()
+    )
+    there = (there - slices) | folders
     other = {file for file in set(listing["file"]) - there if (folder / file).is_file()}
     same = {os.path.realpath(folder / file) for file in other}
     return other | {file for file in there if not same or os.path.realpath(folder / file) not in same}
