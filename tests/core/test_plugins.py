@@ -176,9 +176,9 @@ def test_a_twin_is_read_as_its_archive(tmp_path: Path, name: str):
     if dataset.CARD.ndim == 3:
         volume = dataset.read_volume(tmp_path / "twin", cases.iloc[0], filled_in("datasets", name))
         assert volume.voxels.ndim == 3
-        if hasattr(dataset, "read_mask"):
-            # what a mask outlines is known once it is read
-            mask = dataset.read_mask(tmp_path / "twin", cases.iloc[0], filled_in("datasets", name))
+        reader = getattr(dataset, "read_mask", lambda *_: None)
+        # what a mask outlines is known once it is read; some archives have masks by their options only
+        if (mask := reader(tmp_path / "twin", cases.iloc[0], filled_in("datasets", name))) is not None:
             assert set(np.unique(mask.voxels)) <= set(range(len(told) + 1))
             assert volume.turned().voxels.shape == mask.turned().voxels.shape
         return
