@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 import yaml
 
-import outlines_made
 from headwater import cli
 from headwater.data import tables
 from headwater.data.index import LABELS, label_counts
@@ -164,13 +163,42 @@ def test_all_labels_where_the_config_names_none(tmp_path: Path):
     assert set(table["label"]) == {"macro", *SHARES}
 
 
-def test_labels_of_a_task_without_scores_are_left_out(tmp_path: Path):
-    made(tmp_path)
+def test_structures_are_planned_by_dice_beside_findings(tmp_path: Path, capsys: pytest.CaptureFixture):
+    cases = made(tmp_path)
     first, *others = SHARES
-    targets = {"outline": {"task": "outlines", "labels": [first]}, "findings": {"labels": others}}
-    with outlines_made.there(tmp_path / "plugins"):
-        table = planned(tmp_path, file=config(tmp_path, datasets={"made": {"targets": targets}}))
-    assert set(table["label"]) == {"macro", *others}
+    targets = {"outline": {"task": "segmentation", "labels": [first]}, "findings": {"labels": others}}
+    volumes = {"archives": {"made": {"kind": "msd", "folder": "data/none", "size": 16}}}
+    sources = {f"source{number}": {"backbone": "monai/segresnet"} for number in range(2)}
+    metrics = {"reference": "source0", "metrics": ["auroc", "dice"]}
+    study = {**volumes, "sources": sources, "comparison": metrics, "datasets": {"made": {"targets": targets}}}
+    file = config(tmp_path)
+    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | study))
+    table = planned(tmp_path, file=file, case_spread=0.1, seeds=[5])
+    labels = {metric: set(of_metric["label"]) for metric, of_metric in table.groupby("metric")}
+    assert labels == {"AUROC": {"macro", *others}, "Dice": {"macro", first}}
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.count("Smallest difference in AUROC") == said.count("Smallest difference in Dice") == 1
+    assert "Over cases the Dice has a standard deviation of 0.1 " in said
+    # only the cases that have the structure, and their patients
+    of_dice = table[(table["label"] == first) & (table["seed_spread"] == 0.006)].squeeze(axis=0)
+    test = cases[(cases["split"] == "test") & (cases[tables.TARGET + first] == 1)]
+    assert (of_dice["cases"], of_dice["positive_patients"]) == (len(test), test["patient"].nunique())
+    half = planned(tmp_path, file=file, case_spread=0.05, seeds=[5])
+    halved = half[(half["label"] == first) & (half["seed_spread"] == 0.006)].squeeze(axis=0)
+    assert halved["standard_error"] < of_dice["standard_error"] < 2 * halved["standard_error"]
+
+
+def test_numbers_are_left_out_in_so_many_words(tmp_path: Path, capsys: pytest.CaptureFixture):
+    made(tmp_path)
+    targets = {"age": {"task": "regression", "labels": ["age"]}, "findings": {"labels": list(SHARES)}}
+    table = planned(tmp_path, file=config(tmp_path, datasets={"made": {"targets": targets}}), seeds=[3])
+    assert set(table["label"]) == {"macro", *SHARES}
+    assert "made: its numbers are left out" in capsys.readouterr().out
+    alone = {"recipes": {"finetune": {"training": {"steps": 10}, "select": "loss"}}}
+    alone["comparison"] = {"reference": "source0", "metrics": ["r_squared"]}
+    power(config=config(tmp_path, datasets={"made": {"task": "regression", "labels": ["age"]}}, **alone))
+    said = capsys.readouterr().out
+    assert "made: its numbers are left out" in said and "Smallest difference" not in said
 
 
 def test_a_finding_that_nobody_learns_is_left_out(tmp_path: Path):
@@ -187,6 +215,7 @@ def test_a_finding_that_nobody_learns_is_left_out(tmp_path: Path):
         (["--seeds", "0"], "--seeds must be >= 1 (got 0)"),
         (["--auroc", "0.4"], "headwater plan power: power.auroc: Input should be greater than 0.5 (got 0.4)"),
         (["--correlation", "0.9"], "headwater plan power: power: seed_correlation must be >= correlation"),
+        (["--case-spread", "0.6"], "headwater plan power: power.case_spread: Input should be less than 0.5 (got 0.6)"),
         (["--seed-spread", "0.02", "2"], "--seed-spread must be from 0 to below 0.5 (got 2)"),
         (["--config", "absent.yaml"], "absent.yaml: there is no such config file"),
         (["--sedes", "3"], "unknown option --sedes; did you mean '--seeds'?"),

@@ -115,13 +115,19 @@ def body(values: np.ndarray, *, spacing: Lengths, hounsfield: bool) -> tuple[Sid
 def grids(values: np.ndarray, *, spacing: Lengths, wanted: Lengths | None, hounsfield: bool) -> Grids:
     """The grids of a volume (x, y, z): the kept box, and the prepared grid of the wanted spacing, or of its own."""
     crop, kept = body(values, spacing=spacing, hounsfield=hounsfield)
+    shape, new = resampled(kept, spacing=spacing, wanted=wanted)
+    return Grids(values.shape, spacing, crop, kept, shape, new)
+
+
+def resampled(kept: Sides, *, spacing: Lengths, wanted: Lengths | None) -> tuple[Sides, Lengths]:
+    """(sides, spacing) of the prepared grid that covers a box of voxels: the wanted spacing, or their own."""
     pairs = zip(spacing, wanted or spacing, strict=True)
     new = tuple(own if abs(own / asked - 1) < ROUNDING else asked for own, asked in pairs)
     shape = tuple(
         many if length == own else max(1, round(many * own / length))
         for many, own, length in zip(kept, spacing, new, strict=True)
     )
-    return Grids(values.shape, spacing, crop, kept, shape, new)
+    return shape, new
 
 
 def dice(labels: np.ndarray, reference: np.ndarray, *, structures: int) -> list[float]:

@@ -57,9 +57,16 @@ def by_kind(runtimes: Estimate) -> pd.DataFrame:
                 "Seconds each": number(runtimes.each.get(kind), "{:.1f}") + origin,
                 "Process-hours": number(None if hours is None else hours * len(members), "{:.3f}"),
                 "Remaining": number(None if hours is None else hours * (len(members) - finished), "{:.3f}"),
+                **_memory(kind, runtimes),
             }
         )
     return pd.DataFrame(rows)
+
+
+def _memory(kind: Kind, runtimes: Estimate) -> dict[str, str]:
+    """The column of the memory that a job needs on a GPU, if any was measured on one."""
+    most = runtimes.memory.get(kind)
+    return {"GPU GB": number(None if most is None else most / 1e9, "{:.2f}")} if runtimes.memory else {}
 
 
 def number(value: float | None, form: str) -> str:

@@ -12,16 +12,18 @@ import pandas as pd
 from headwater.core import registry, text
 from headwater.core.errors import UserError
 from headwater.data import cards
-from headwater.planning import cost, outdated, preflight, runtime_estimate, timing_profile
+from headwater.planning import cost, outdated, preflight, runtime_estimate, timing_profile, volume_sizes
 from headwater.planning.runtime_estimate import Estimate
 from headwater.planning.timing_profile import TimingProfile
+from headwater.planning.volume_sizes import VolumeSizes
 from headwater.study import config as study_config
 from headwater.study import shared_labels
-from headwater.study.archive import Archive
+from headwater.study.archive import Archive, ndim_of
 from headwater.study.config import Config
 from headwater.study.job_graph import JobGraph
 from headwater.study.jobs import Job
 from headwater.study.paths import Paths
+from headwater.study.rules import PREPARED_BY
 
 DEMO = Path("config/config.yaml")
 
@@ -31,6 +33,9 @@ SIDE_BY_SIDE = (1, 2, 4, 8, 16, 32)
 """Numbers of parallel trainings for which the page shows the duration, besides the number asked for."""
 
 CARD = ("title", "licence", "where")
+
+MASKED = ("images", "masks", "references")
+"""The prepared files of volumes; pictures have the first one only."""
 
 PROGRESS = 3
 """Size of a checkpoint in units of the weights: the weights and two moments of the optimiser (Adam) for each."""
@@ -143,7 +148,7 @@ def wall_times(runtimes: Estimate, *, trainings: int) -> pd.DataFrame:
 def disk(plan: Config, runtimes: Estimate, *, trainings: int, folder: Path) -> list[DiskUse]:
     """The disk use of the finished study, and of the checkpoints while it runs."""
     profile = timing_profile.read(plan, folder=folder)
-    uses = [_images(archive, plan=plan, folder=folder) for archive in _archives_used(runtimes, plan)]
+    uses = [use for archive in _archives_used(runtimes, plan) for use in _images(archive, plan=plan, folder=folder)]
     jobs_of: dict[tuple[str, str], list[Job]] = {}
     for job in runtimes.jobs:
         if job.rule in ("finetune", "pretrain", "adopt"):
@@ -170,22 +175,50 @@ def disk(plan: Config, runtimes: Estimate, *, trainings: int, folder: Path) -> l
 def _archives_used(runtimes: Estimate, plan: Config) -> Iterator[Archive]:
     """The archives that are prepared; those with `images_of` have no images of their own."""
     for job in runtimes.jobs:
-        if job.rule == "prepare":
+        if job.rule in PREPARED_BY.values():
             yield plan.archives[job.wildcards[0]]
 
 
-def _images(archive: Archive, *, plan: Config, folder: Path) -> DiskUse:
-    """An archive's prepared images: their file if it exists, else estimated from the expected number of cases."""
-    file = folder / Paths(plan.results).images(archive.name)
-    what = f"images of {archive.name}"
-    if file.is_file():
-        return DiskUse(what=what, bytes=file.stat().st_size, how="prepared")
-    cases = timing_profile.counts(archive, plan=plan, folder=folder)
+def _images(archive: Archive, *, plan: Config, folder: Path) -> Iterator[DiskUse]:
+    """An archive's prepared images, and of volumes its masks: their files, else estimated from the number of cases."""
+    paths = Paths(plan.results)
+    names = MASKED if ndim_of(archive) == 3 else MASKED[:1]
+    products = {name: folder / getattr(paths, name)(archive.name) for name in names}
+    if all(file.is_file() for file in products.values()):
+        for name, file in products.items():
+            yield DiskUse(what=f"{name} of {archive.name}", bytes=file.stat().st_size, how="prepared")
+    elif ndim_of(archive) == 3:
+        yield from _volumes(archive, plan=plan, folder=folder)
+    else:
+        yield _pictures(archive, plan=plan, folder=folder)
+
+
+def _pictures(archive: Archive, *, plan: Config, folder: Path) -> DiskUse:
+    """The expected size of images that are not prepared yet."""
+    what, cases = f"images of {archive.name}", timing_profile.counts(archive, plan=plan, folder=folder)
     if cases is None:
         return DiskUse(what=what, bytes=None, how="number of cases unknown until it is prepared")
     channels, pixel_bytes = timing_profile.channels(archive), timing_profile.pixel_bytes(archive)
     how = f"{cases.all:,} cases x {channels} x {archive.size} x {archive.size}; expected, not counted"
     return DiskUse(what=what, bytes=cases.all * channels * pixel_bytes * archive.size**2, how=how)
+
+
+def _volumes(archive: Archive, *, plan: Config, folder: Path) -> Iterator[DiskUse]:
+    """The expected sizes of the files of volumes that are not prepared yet: 16 bits a voxel, and 8 of masks."""
+    sizes = volume_sizes.of(archive, plan=plan, folder=folder)
+    voxels = dict.fromkeys(MASKED) if sizes is None else _voxels(sizes)
+    for name, each in voxels.items():
+        what, width = f"{name} of {archive.name}", 2 if name == "images" else 1
+        if each is None:
+            yield DiskUse(what=what, bytes=None, how="unknown until it is prepared: no header of it can be read")
+        else:
+            how = f"{sizes.cases:,} cases x {each:,.0f} voxels; {sizes.how}"
+            yield DiskUse(what=what, bytes=sizes.cases * each * width, how=how)
+
+
+def _voxels(sizes: VolumeSizes) -> dict[str, float]:
+    """The mean number of voxels of a case in each file."""
+    return dict(zip(MASKED, (sizes.voxels, sizes.voxels, sizes.source_voxels), strict=True))
 
 
 def _weights(jobs: list[Job], *, plan: Config, profile: TimingProfile | None, folder: Path) -> tuple[float | None, str]:

@@ -1,7 +1,8 @@
 """Power: the smallest difference that a study can detect with its test patients and seeds, before any training."""
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,9 @@ from headwater.evaluation import eligibility, predictions
 from headwater.evaluation.eligibility import Label
 from headwater.evaluation.predictions import Predictions
 from headwater.evaluation.statistics import power as planned
-from headwater.evaluation.statistics.power import Assumed, Together
+from headwater.evaluation.statistics.power import Assumed, AssumedDice, Together
 from headwater.study import config as study_config
+from headwater.study import target as target_of
 from headwater.study.archive import Dataset
 from headwater.study.comparison import Comparison
 from headwater.study.config import Config
@@ -30,7 +32,12 @@ SEEDS = (3, 5, 10)
 """Numbers of seeds per source that are shown besides the config's own."""
 
 SEED_SPREADS = (0.006, 0.02)
-"""Standard deviations of the AUROC over trainings of one source: a small and a large one."""
+"""Standard deviations of AUROC or Dice over trainings of one source: a small and a large one."""
+
+METRICS = {"AUROC": ("score", ""), "Dice": ("true_positive", "dice")}
+"""What is planned for: which column of evidence its labels have, and the metric by which their cases are chosen."""
+
+LEFT_OUT = "its numbers are left out, as nothing tells before the first training how far networks will be off."
 
 
 def power(
@@ -38,52 +45,67 @@ def power(
     *,
     seeds: list[int] | None = None,
     auroc: float = Assumed().auroc,
-    correlation: float = Assumed().correlation,
-    seed_correlation: float = Assumed().seed_correlation,
-    patient_share: float = Assumed().patient_share,
+    dice: float = AssumedDice().dice,
+    case_spread: float = AssumedDice().case_spread,
+    correlation: float | None = None,
+    seed_correlation: float | None = None,
+    patient_share: float | None = None,
     seed_spread: list[float] | None = None,
     power: float = Assumed().power,
     csv: Path | None = None,
 ) -> None:
-    """Show the smallest difference in AUROC that the test patients and seeds can detect, per label and for the macro.
+    """Show the smallest difference in AUROC, or in Dice, that the test patients and seeds can detect.
 
-    Needs the config and the prepared cases, but no training.
+    It is told per label or structure, and for the macro. Needs the config and the prepared cases, but no training.
 
     Args:
         config: Config file of the study.
         seeds: Numbers of seeds per source, such as 3 5 10; by default the config's, 3, 5 and 10.
         auroc: Assumed AUROC of both sources, above 0.5.
-        correlation: Assumed correlation of the scores that the networks of two sources give to a case.
-        seed_correlation: The same for two seeds of one source.
-        patient_share: Share of a score's variance that is common to all cases and labels of a patient.
-        seed_spread: Standard deviations of the AUROC over trainings of one source; by default 0.006 and 0.02.
+        dice: Assumed mean Dice of both sources.
+        case_spread: Assumed standard deviation of the Dice over cases; the default is that of the hippocampus.
+        correlation: Assumed correlation of what two sources' networks give for a case; 0.6 of scores, 0.7 of Dice.
+        seed_correlation: The same for two seeds of one source; by default 0.8 of scores, 0.85 of Dice.
+        patient_share: Share of the variance common to a patient's cases and labels; 0.5 of scores, 0.6 of Dice.
+        seed_spread: Standard deviations of AUROC or Dice over trainings of one source; by default 0.006 and 0.02.
         power: Probability with which the difference is to be detected.
         csv: File to which the numbers are written with all digits.
     """
     plan = study_config.read(config)
-    try:
-        assumed = Assumed(
-            auroc=auroc,
-            correlation=correlation,
-            seed_correlation=seed_correlation,
-            patient_share=patient_share,
-            power=power,
-        )
-    except pydantic.ValidationError as error:
-        raise UserError("; ".join(registry.mistakes(error, Assumed, prefix="power"))) from None
+    given = {"correlation": correlation, "seed_correlation": seed_correlation, "patient_share": patient_share}
+    given = {name: value for name, value in given.items() if value is not None} | {"power": power}
+    assumed = {
+        "AUROC": _assumed(Assumed, {**given, "auroc": auroc}),
+        "Dice": _assumed(AssumedDice, {**given, "dice": dice, "case_spread": case_spread}),
+    }
     trainings = [(number, spread) for number in _numbers(seeds, plan) for spread in _spreads(seed_spread)]
     # all datasets are read first: one that is not prepared is reported before the long computation
-    test_cases = {dataset: _test_cases(plan.datasets[dataset], plan, config=config) for dataset in plan.datasets}
-    rows = []
-    for dataset, (run, parts) in bar(test_cases.items(), total=len(test_cases), what="power"):
-        rows += _of_dataset(run, parts, plan.grid().comparison(dataset), plan, trainings=trainings, assumed=assumed)
-    table = pd.DataFrame(rows)
+    parts = [
+        part for dataset in plan.datasets.values() for part in _measured(dataset, plan, assumed=assumed, config=config)
+    ]
+    rows = [
+        {"dataset": part.comparison.dataset, "metric": part.metric, **row}
+        for part in bar(parts, total=len(parts), what="power")
+        for row in _of_part(part, plan, trainings=trainings)
+    ]
     if csv is not None:
-        files.write_text(as_csv(table), csv)
-    for dataset, rows_of_dataset in table.groupby("dataset", sort=False):
-        print(_heading(dataset, test_cases[dataset][0], plan, assumed=assumed))
-        print(text.as_text(_readable(rows_of_dataset)), end="\n\n")
-    print(_explained(plan, trainings=trainings, assumed=assumed))
+        files.write_text(as_csv(pd.DataFrame(rows)), csv)
+    for part in parts:
+        of_part = [row for row in rows if (row["dataset"], row["metric"]) == (part.comparison.dataset, part.metric)]
+        print(_heading(part, plan))
+        print(text.as_text(_readable(pd.DataFrame(of_part))), end="\n\n")
+    for dataset in plan.datasets.values():
+        if any(map(target_of.of_numbers, dataset.tasks)):
+            print(f"{dataset.name}: {LEFT_OUT}\n")
+    print(_explained(plan, trainings=trainings, parts=parts))
+
+
+def _assumed(kind: type[Assumed | AssumedDice], given: dict[str, float]) -> Assumed | AssumedDice:
+    """The assumptions about a metric; refuses those that cannot be."""
+    try:
+        return kind(**given)
+    except pydantic.ValidationError as error:
+        raise UserError("; ".join(registry.mistakes(error, kind, prefix="power"))) from None
 
 
 def _numbers(seeds: list[int] | None, plan: Config) -> list[int]:
@@ -106,8 +128,28 @@ def _spreads(spreads: list[float] | None) -> list[float]:
 # the test cases
 
 
-def _test_cases(dataset: Dataset, plan: Config, *, config: Path) -> tuple[Predictions, list[Label]]:
-    """The dataset's test cases as predictions without scores, of the labels that get one, and which are tested."""
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """The labels of a dataset's test cases that one metric measures."""
+
+    metric: str
+    """AUROC or Dice."""
+    run: Predictions
+    """The test cases as predictions without scores."""
+    labels: list[Label]
+    comparison: Comparison
+    assumed: Assumed | AssumedDice
+
+    @property
+    def outlined(self) -> bool:
+        """Whether only the cases that have a structure are measured."""
+        return self.metric == "Dice"
+
+
+def _measured(
+    dataset: Dataset, plan: Config, *, assumed: Mapping[str, Assumed | AssumedDice], config: Path
+) -> list[Part]:
+    """A dataset's test cases by the metric that measures their labels, and which of these are tested."""
     paths = Paths(plan.results)
     file, label_file = Path(paths.cases(dataset.archive)), Path(paths.labels(dataset.archive))
     for product in (file, label_file):
@@ -116,21 +158,27 @@ def _test_cases(dataset: Dataset, plan: Config, *, config: Path) -> tuple[Predic
             remedy = f"run snakemake {product} --configfile {config}"
             raise UserError(f"dataset {dataset.name} is not prepared", file=product, remedy=remedy)
     comparison = plan.grid().comparison(dataset.name)
-    run = _without_scores(CASES.read(file), dataset, file=file)
-    run = predictions.narrowed(run, comparison.giving("score", run.labels))
-    untaught = eligibility.untaught(LABELS.read(label_file), run.labels, comparison=comparison, file=label_file)
-    return run, [eligibility.of(run, at, comparison=comparison, untaught=untaught) for at in range(len(run.labels))]
+    run, parts = _without_scores(CASES.read(file), dataset, file=file), []
+    for metric, (column, name) in METRICS.items():
+        if not (labels := comparison.giving(column, run.labels)):
+            continue
+        narrowed = predictions.narrowed(run, labels)
+        untaught = eligibility.untaught(LABELS.read(label_file), labels, comparison=comparison, file=label_file)
+        how = {"comparison": comparison, "untaught": untaught, "metric": name}
+        tested = [eligibility.of(narrowed, at, **how) for at in range(len(labels))]
+        parts.append(Part(metric=metric, run=narrowed, labels=tested, comparison=comparison, assumed=assumed[metric]))
+    return parts
 
 
 def _without_scores(cases: pd.DataFrame, dataset: Dataset, *, file: Path) -> Predictions:
-    """The test cases and labels of a dataset as predictions whose scores are all 0."""
+    """The test cases and labels of a dataset, without its numbers, as predictions whose evidence is all 0."""
     labels = tables.labels_of(cases)
-    for label in dataset.listed:
+    names = [label for label in dataset.listed or labels if not target_of.of_numbers(dataset.task_of(label))]
+    for label in names:
         if label not in labels:
             thing = f"there is no label {label!r} (datasets.{dataset.name})"
             raise UserError(thing, file=file, remedy=did_you_mean(label, labels))
     test = cases[cases["split"] == "test"]
-    names = dataset.listed or tuple(labels)
     target = test[[tables.TARGET + label for label in names]].to_numpy(float).T
     return Predictions(
         file=file,
@@ -155,26 +203,17 @@ def _counts(run: Predictions) -> tuple[np.ndarray, np.ndarray]:
 # detectable differences
 
 
-def _of_dataset(
-    run: Predictions,
-    parts: list[Label],
-    comparison: Comparison,
-    plan: Config,
-    *,
-    trainings: list[tuple[int, float]],
-    assumed: Assumed,
-) -> Iterator[dict]:
+def _of_part(part: Part, plan: Config, *, trainings: list[tuple[int, float]]) -> Iterator[dict]:
     """One row per label, number of tests, number of seeds and seed spread.
 
     The macro comes first, as a single test and as the first step of the correction over the whole family.
     """
-    positives, negatives = _counts(run)
-    tested = [at for at, label in enumerate(parts) if label.tested]
-    lines = [(eligibility.macro(run, parts), tested, tests) for tests in sorted({1, _tests(plan)})]
-    lines += [(label, [at], 1) for at, label in enumerate(parts)]
+    positives, negatives = _counts(part.run)
+    tested = [at for at, label in enumerate(part.labels) if label.tested]
+    lines = [(eligibility.macro(part.run, part.labels), tested, tests) for tests in sorted({1, _tests(plan)})]
+    lines += [(label, [at], 1) for at, label in enumerate(part.labels)]
     for label, at, tests in lines:
         facts = {
-            "dataset": comparison.dataset,
             "label": label.name,
             "positive_patients": label.positive_patients,
             "negative_patients": label.negative_patients,
@@ -182,21 +221,18 @@ def _of_dataset(
             "tests": tests,
             "note": label.note,
         }
-        weights = planned.together(positives[at], negatives[at]) if label.tested else None
+        weights = None
+        if label.tested and part.outlined:
+            weights = planned.together_of_means(positives[at])
+        elif label.tested:
+            weights = planned.together(positives[at], negatives[at])
         for seeds, spread in trainings:
-            shown = _detectable(weights, label, comparison, tests, seeds=seeds, spread=spread, assumed=assumed)
+            shown = _detectable(weights, label, part, level=part.comparison.level / tests, seeds=seeds, spread=spread)
             yield facts | {"seeds": seeds, "seed_spread": spread} | shown
 
 
 def _detectable(
-    weights: Together | None,
-    label: Label,
-    comparison: Comparison,
-    tests: int,
-    *,
-    seeds: int,
-    spread: float,
-    assumed: Assumed,
+    weights: Together | None, label: Label, part: Part, *, level: float, seeds: int, spread: float
 ) -> dict[str, float]:
     """The expected standard error and degrees of freedom, and the detectable difference; NaN for untested labels."""
     if weights is None:
@@ -205,17 +241,17 @@ def _detectable(
         weights,
         seeds=seeds,
         seed_spread=spread,
-        paired=comparison.pairing == "paired",
-        assumed=assumed,
+        paired=part.comparison.pairing == "paired",
+        assumed=part.assumed,
         patients=label.smaller_class,
         most=label.most_degrees_of_freedom,
     )
-    least = planned.least_detectable(expected, level=comparison.level / tests, power=assumed.power)
+    least = planned.least_detectable(expected, level=level, power=part.assumed.power)
     return {
         "standard_error": expected.estimate.standard_error,
         "degrees_of_freedom": expected.estimate.degrees_of_freedom,
-        # an AUROC above 1 does not exist
-        "least_detectable": least if least <= 1 - assumed.auroc else np.inf,
+        # an AUROC or a Dice above 1 does not exist
+        "least_detectable": least if least <= 1 - part.assumed.level else np.inf,
     }
 
 
@@ -228,12 +264,12 @@ def _tests(plan: Config) -> int:
 # output
 
 
-def _heading(dataset: str, run: Predictions, plan: Config, *, assumed: Assumed) -> str:
-    """The heading of a dataset's table."""
-    patients, level = len(set(run.patients)), plan.comparison.level
+def _heading(part: Part, plan: Config) -> str:
+    """The heading of the table of a dataset and a metric."""
+    patients, level = len(set(part.run.patients)), plan.comparison.level
     return (
-        f"{dataset}: {len(run.cases)} test cases of {patients} patients. Smallest difference in AUROC detected"
-        f" at p < {level:g} with probability {assumed.power:g}\n"
+        f"{part.comparison.dataset}: {len(part.run.cases)} test cases of {patients} patients. Smallest difference in"
+        f" {part.metric} detected at p < {level:g} with probability {part.assumed.power:g}\n"
     )
 
 
@@ -264,21 +300,35 @@ def _cell(least: pd.Series) -> str:
     return " / ".join(words) if len(set(words)) > 1 else words[0]
 
 
-def _explained(plan: Config, *, trainings: list[tuple[int, float]], assumed: Assumed) -> str:
+def _explained(plan: Config, *, trainings: list[tuple[int, float]], parts: list[Part]) -> str:
     """The assumptions, in sentences."""
     spreads = " / ".join(f"{spread:g}" for spread in sorted({spread for _, spread in trainings}))
-    sentences = [
-        f"Assumptions: AUROC {assumed.auroc:g}; standard deviation over trainings of one source {spreads}.",
-        f"Scores of a case correlate by {assumed.correlation:g} between sources, {assumed.seed_correlation:g} between",
-        f"seeds. {100 * assumed.patient_share:g} % of a score's variance is common to all cases and labels of a",
-        "patient, the rest is specific to the label. A better training is better on all labels.",
-    ]
+    sentences = []
+    for metric, assumed in {part.metric: part.assumed for part in parts}.items():
+        alike = (
+            f"by {assumed.correlation:g} between sources, {assumed.seed_correlation:g} between seeds."
+            f" {100 * assumed.patient_share:g} % of"
+        )
+        shared = "is common to all cases and labels of a patient, the rest is specific to the label."
+        sentences.append(
+            f"Assumptions: {metric} {assumed.level:g}; standard deviation over trainings of one source {spreads}."
+        )
+        if isinstance(assumed, AssumedDice):
+            sentences.append(
+                f"Over cases the Dice has a standard deviation of {assumed.case_spread:g} (the default is that of a"
+                " U-Net on the Decathlon's hippocampus; where a structure is missed in some cases, it is several times"
+                f" that). The Dice of a case correlate {alike} the variance {shared}"
+            )
+        else:
+            sentences.append(f"Scores of a case correlate {alike} a score's variance {shared}")
+    if parts:
+        sentences.append("A better training is better on all labels.")
     if plan.comparison.pairing == "paired":
         sentences.append("Pairing is assumed to bring no gain.")
     if any(seeds == 1 for seeds, _ in trainings):
         sentences.append("With one seed, two trained networks are compared, not two sources (no training noise).")
     sentences.append(
-        f"{text.NONE}: not tested, or only an AUROC above 1 would be a detectable difference."
-        " Once there are results, set --auroc, --correlation and --seed-spread to what they show."
+        f"{text.NONE}: not tested, or only a value above 1 would be a detectable difference. Once there are results,"
+        " set --auroc or --dice and --case-spread, --correlation and --seed-spread to what they show."
     )
     return textwrap.fill(" ".join(sentences), width=120)

@@ -3,25 +3,29 @@
 import shutil
 import tempfile
 import time
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
-from headwater.core import files, registry
-from headwater.data import store
-from headwater.models import backbones
-from headwater.models.task_network import TaskNetwork
-from headwater.models.task_set import TaskSet
-from headwater.models.tasks import OF_A_CORPUS, Task
+from headwater.core.files import write_json
+from headwater.data import prepared
+from headwater.data.volumes import Volumes
+from headwater.models import outlines
+from headwater.models.encoder import Encoder
+from headwater.models.task_set import TaskSet, mapped
+from headwater.planning import noise
 from headwater.planning.timing_profile import Rehearsal
-from headwater.study import target as target_of
+from headwater.study.archive import Dataset
+from headwater.study.grid import Run
 from headwater.study.recipe import Training
-from headwater.study.target import UNNAMED, Target
 from headwater.study.tracking import Tracking
-from headwater.training import ddp, fitting, loop, scoring
+from headwater.training import ddp, fine_tuning, loop, pretraining, scoring
+from headwater.training.reading.volumes import Asked, Masks, value_of
 from headwater.training.tracking import Trackers
 
 MOST_READINGS = 100
@@ -30,7 +34,10 @@ STEPS_BETWEEN_READINGS = 5
 """Steps between two readings of the clock, each of which makes the CPU wait for the GPU."""
 FEWEST_READINGS = 3
 MOST_SCORED_BATCHES = 8
-"""Largest number of batches that are scored to time an image, after one that warms up."""
+"""Largest number of batches, or of volumes, that are scored to time one, after one that warms up."""
+
+TOLERANCE = 1.0
+"""Millimetres within which borders agree; which number it is changes no time."""
 
 
 class Enough(Exception):
@@ -51,43 +58,85 @@ def rehearse(
 
     --seconds  shortest time for which steps are timed; scoring takes at most as long again
     """
-    with ddp.world(device=device, threads=threads) as world:
-        data = store.read(cases, images=images, seen=rehearsal.seen) if cases and images else None
-        pixels, rows, targets = _material(rehearsal, data)
-        tasks, targets = _dealt(rehearsal, targets)
-        learner = _learner(rehearsal, tasks=tasks, targets=targets)
+    with tempfile.TemporaryDirectory(prefix="rehearsal-") as place, ddp.world(device=device, threads=threads) as world:
+        real = bool(cases and images)
+        files = (cases, images) if real else noise.written(rehearsal, Path(place), count=4 * _batch(rehearsal))
+        part = (_pretraining if rehearsal.recipe is None else _fine_tuning)(rehearsal, *files)
         began = time.monotonic()
-        readings = _time_steps(learner, rehearsal, (pixels, rows, targets), seconds=seconds, world=world)
-        network = learner.encoder if rehearsal.recipe is None else learner.network
-        seconds_per_image, scored = _time_scoring(network, rehearsal, pixels, rows, seconds=seconds, world=world)
+        on_gpu = world.device.type == "cuda"
+        if on_gpu:
+            torch.cuda.reset_peak_memory_stats(world.device)
+        readings = _time_steps(part, rehearsal, seconds=seconds, world=world)
+        seconds_per_case, scored = _time_scoring(part, rehearsal, seconds=seconds, world=world)
         # the first reading only starts the clock: the steps before it load data and compile kernels
         steps = (len(readings) - 1) * STEPS_BETWEEN_READINGS
         timings = {
             "step": (readings[-1] - readings[0]) / steps,
-            "image": seconds_per_image,
-            "bytes": sum(tensor.numel() * tensor.element_size() for tensor in learner.encoder.tensors().values()),
+            "image": seconds_per_case,
+            "bytes": sum(tensor.numel() * tensor.element_size() for tensor in part.encoder.tensors().values()),
             "steps": steps,
-            "images": scored,
-            "data": "noise" if data is None else "prepared",
+            "images": len(scored),
+            "data": "prepared" if real else "noise",
+            "windows": _windows(part, rehearsal, scored),
+            "borders": _time_borders(part, scored, seconds=seconds),
+            "memory": torch.cuda.max_memory_allocated(world.device) if on_gpu else None,
             "busy": time.monotonic() - began,
-            "device": torch.cuda.get_device_name(world.device) if world.device.type == "cuda" else "cpu",
+            "device": torch.cuda.get_device_name(world.device) if on_gpu else "cpu",
         }
-        files.write_json(timings, measured)
+        write_json(timings, measured)
 
 
-def _material(rehearsal: Rehearsal, data: store.Prepared | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(images, rows, targets) of the study's training split, or noise of the same size."""
-    if data is not None:
-        rows = data.rows("train")
-        return data.images, rows, data.targets(rows, data.labels[: rehearsal.labels])
-    random = np.random.default_rng(0)
-    count = 4 * _batch(rehearsal)
-    shape = (count, rehearsal.channels, rehearsal.size, rehearsal.size)
-    return (
-        random.integers(0, 256, shape, dtype=np.uint8),
-        np.arange(count),
-        random.integers(0, 2, (count, rehearsal.labels)).astype(np.float32),
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What is timed: a learner and what it learns from, as the training would put them together."""
+
+    learner: loop.Learner
+    encoder: Encoder
+    network: nn.Module
+    """What is scored."""
+    images: Any
+    rows: np.ndarray
+    targets: Any
+    tasks: TaskSet | None = None
+    """What is measured of whole volumes."""
+
+
+def _fine_tuning(rehearsal: Rehearsal, cases: Path, images: Path) -> Part:
+    """A fine-tuning of all training cases; the loss chooses the step, for which a few cases of noise are enough."""
+    recipe = {"training": _training(rehearsal), "fraction": 1.0, "select": "loss"}
+    asked = {"task": rehearsal.task, "labels": rehearsal.listed, "targets": rehearsal.targets}
+    run = Run(
+        dataset=Dataset(name="any", archive="any", seen=rehearsal.seen, **asked),
+        source=rehearsal.source,
+        recipe=rehearsal.recipe.model_copy(update=recipe),
+        seed=0,
     )
+    data = prepared.read(cases, images=images, seen=rehearsal.seen, patch=_patch(rehearsal))
+    material = fine_tuning.material_of(run, data, file=cases)
+    encoder, _ = fine_tuning.first_weights(run, size=data.size, encoder=None)
+    learner = fine_tuning.learner_of(run, encoder=encoder, material=material)
+    return Part(
+        **{"learner": learner, "encoder": encoder, "network": learner.network, "images": data.images},
+        rows=material.training,
+        targets=fine_tuning.learned(material, foreground=run.recipe.foreground),
+        tasks=material.tasks,
+    )
+
+
+def _pretraining(rehearsal: Rehearsal, cases: Path, images: Path) -> Part:
+    """A pre-training on all training cases, from random weights."""
+    source = rehearsal.source.model_copy(update={"start": None, "training": _training(rehearsal)})
+    corpus = pretraining.corpus_of(cases, images, size=rehearsal.size, seen=rehearsal.seen)
+    rows = corpus.rows("train")
+    encoder = pretraining.first_weights(source, size=corpus.size, start=None)
+    learner = pretraining.learner_of(source, corpus, rows, encoder=encoder)
+    targets = corpus.targets(rows, corpus.labels)
+    return Part(learner=learner, encoder=encoder, network=encoder, images=corpus.images, rows=rows, targets=targets)
+
+
+def _patch(rehearsal: Rehearsal) -> tuple[int, ...] | None:
+    """The sides of what is seen of volumes; none of pictures."""
+    return None if isinstance(rehearsal.size, int) else rehearsal.size
 
 
 def _training(rehearsal: Rehearsal) -> Training:
@@ -107,70 +156,22 @@ def _batch(rehearsal: Rehearsal) -> int:
     return max(1, training.batch // rehearsal.ranks)
 
 
-def _dealt(rehearsal: Rehearsal, targets: np.ndarray) -> tuple[TaskSet, Any]:
-    """(what networks are asked, what is to be learned): columns of targets (rows, labels), dealt out in their order."""
-    task = OF_A_CORPUS if rehearsal.recipe is None else rehearsal.task
-    labels = tuple(str(position) for position in range(targets.shape[1]))
-    asked = target_of.asked(rehearsal.targets, task=task, labels=labels)
-    ends = np.cumsum([len(target.labels) for target in asked.values()])
-    parts = dict(zip(asked, np.split(targets, ends[:-1], axis=1), strict=True))
-    tasks = TaskSet(tasks={name: _task(target, parts[name]) for name, target in asked.items()})
-    return tasks, tasks.together(parts)
-
-
-def _task(target: Target, values: np.ndarray) -> Task:
-    plugin = registry.load("tasks", target.task)
-    return Task(name=target.task, labels=target.labels, form=plugin.form(values))
-
-
-def _learner(rehearsal: Rehearsal, *, tasks: TaskSet, targets: Any) -> loop.Learner:
-    """The learner that the study would train, with random weights."""
-    source = rehearsal.source
-    encoder = backbones.build(source.backbone, size=rehearsal.size, mean=source.mean, std=source.std, seed=0)
-    if rehearsal.recipe is None:
-        return registry.load("methods", source.method.name).learner(
-            encoder,
-            options=registry.chosen("methods", source.method),
-            views=source.views,
-            size=rehearsal.size,
-            labels=rehearsal.labels,
-            task=tasks.tasks[UNNAMED],
-            targets=targets,
-            steps=MOST_READINGS * STEPS_BETWEEN_READINGS,
-        )
-    weights = tasks.each(
-        lambda task, values: task.plugin.label_weights(values, form=task.form, wanted=rehearsal.recipe.class_weights),
-        targets,
-    )
-    return fitting.Fitting(
-        TaskNetwork(encoder, tasks=tasks, seeds=dict.fromkeys(tasks.tasks, 0)),
-        views=rehearsal.recipe.views,
-        label_weights=tasks.together(weights),
-        frozen=rehearsal.recipe.kind == "linear_probe",
-    )
-
-
-def _time_steps(
-    learner: loop.Learner,
-    rehearsal: Rehearsal,
-    material: tuple[np.ndarray, np.ndarray, Any],
-    *,
-    seconds: float,
-    world: ddp.World,
-) -> list[float]:
+def _time_steps(part: Part, rehearsal: Rehearsal, *, seconds: float, world: ddp.World) -> list[float]:
     """Readings of the clock, the first of them after the steps of the warm-up."""
     readings: list[float] = []
     folder = Path(tempfile.mkdtemp(prefix="rehearsal-"))
     identity = {"record": rehearsal, "group": "", "name": "", "job": "rehearse", "tracking": Tracking()}
-    images, rows, targets = material
+    training = _training(rehearsal)
+    # a batch may be larger than the few volumes of noise
+    places = np.resize(np.arange(len(part.rows)), max(len(part.rows), training.batch))
     try:
         with Trackers(folder, **identity, world=world) as tracker:
             loop.fit(
-                learner,
-                images=images,
-                rows=rows,
-                targets=targets,
-                training=_training(rehearsal),
+                part.learner,
+                images=part.images,
+                rows=part.rows[places],
+                targets=mapped(partial(_repeated, places=places), part.targets),
+                training=training,
                 seed=0,
                 world=world,
                 progress=folder / "progress.pt",
@@ -185,6 +186,11 @@ def _time_steps(
     return readings
 
 
+def _repeated(targets: np.ndarray | Masks, *, places: np.ndarray) -> np.ndarray | Masks:
+    """The targets of rows that occur more than once."""
+    return replace(targets, known=targets.known[places]) if isinstance(targets, Masks) else targets[places]
+
+
 def _read_clock(learner: loop.Learner, *, readings: list[float], seconds: float) -> dict[str, float]:
     """Read the clock in place of a validation, and end the training after enough seconds."""
     readings.append(time.monotonic())
@@ -193,23 +199,54 @@ def _read_clock(learner: loop.Learner, *, readings: list[float], seconds: float)
     return {}
 
 
-def _time_scoring(
-    network: torch.nn.Module,
-    rehearsal: Rehearsal,
-    images: np.ndarray,
-    rows: np.ndarray,
-    *,
-    seconds: float,
-    world: ddp.World,
-) -> tuple[float, int]:
-    """(seconds per scored image, number of scored images)."""
-    training = _training(rehearsal)
-    score = partial(
-        scoring.score, network, images=images, batch=training.batch, world=world, precision=training.precision
-    )
-    # the first batch warms up, and is not timed
-    score(rows=rows[: training.batch])
-    began, scored = time.monotonic(), 0
-    while scored == 0 or (time.monotonic() - began < seconds and scored < MOST_SCORED_BATCHES * training.batch):
-        scored += len(score(rows=np.resize(rows, 2 * training.batch)))
-    return (time.monotonic() - began) / scored, scored
+def _time_scoring(part: Part, rehearsal: Rehearsal, *, seconds: float, world: ddp.World) -> tuple[float, np.ndarray]:
+    """(seconds per scored image or volume, the rows that were scored), as a validation scores them."""
+    training, volumes = _training(rehearsal), _patch(rehearsal) is not None
+    # a volume of its own is as much work as a batch of pictures
+    pace, asked = (1, part.tasks and Asked(tasks=part.tasks, surfaces=False)) if volumes else (training.batch, None)
+    how = {"images": part.images, "batch": training.batch, "world": world, "precision": training.precision}
+    score = partial(scoring.score, part.network, **how, asked=asked)
+    # the first batch warms up, and is not timed; the largest volume shows how much memory is needed
+    score(rows=_largest(part)[:pace])
+    began, scored = time.monotonic(), part.rows[:0]
+    while not len(scored) or (time.monotonic() - began < seconds and len(scored) < MOST_SCORED_BATCHES * pace):
+        rows = part.rows[np.arange(len(scored), len(scored) + 2 * pace) % len(part.rows)]
+        score(rows=rows)
+        scored = np.append(scored, rows)
+    return (time.monotonic() - began) / len(scored), scored
+
+
+def _largest(part: Part) -> np.ndarray:
+    """The rows that are trained on, of volumes the largest one first."""
+    if not isinstance(part.images, Volumes):
+        return part.rows
+    return part.rows[np.argsort([-int(part.images.sides(row).prod()) for row in part.rows.tolist()], kind="stable")]
+
+
+def _windows(part: Part, rehearsal: Rehearsal, rows: np.ndarray) -> float:
+    """The mean number of windows in which the volumes of these rows are scored; 0 of pictures."""
+    if not isinstance(part.images, Volumes):
+        return 0.0
+    return float(np.mean([rehearsal.scored_in(part.images.sides(row).tolist()) for row in rows.tolist()]))
+
+
+def _time_borders(part: Part, rows: np.ndarray, *, seconds: float) -> float:
+    """Further seconds per case that distances between borders take in a prediction, of outlines a voxel too far.
+
+    An untrained network draws borders everywhere, which would take many times as long as a trained network's.
+    """
+    if part.tasks is None or not any(task.outlines for task in part.tasks.tasks.values()):
+        return 0.0
+    labels = [label for task in part.tasks.tasks.values() if task.outlines for label in task.labels]
+    values = [value_of(part.images, label) for label in labels]
+    spent, done = 0.0, 0
+    for row in rows.tolist():
+        reference, spacing = part.images.reference(row), part.images.source_spacing(row)
+        began = time.monotonic()
+        for value in values:
+            real = reference == value
+            outlines.measure(np.roll(real, 1, axis=0), real, spacing=spacing, tolerance=TOLERANCE)
+        spent, done = spent + time.monotonic() - began, done + 1
+        if spent >= seconds:
+            break
+    return spent / done

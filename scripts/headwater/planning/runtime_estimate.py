@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
 
@@ -10,11 +10,13 @@ from headwater.cluster import run_lock, schedulers, snakemake_state
 from headwater.cluster.schedulers import COMPLETED
 from headwater.core.progress import clock
 from headwater.core.text import many
-from headwater.planning import timing_profile
+from headwater.planning import timing_profile, volume_sizes
+from headwater.study.archive import ndim_of
 from headwater.study.config import Config
 from headwater.study.job_graph import jobs
 from headwater.study.jobs import Job
 from headwater.study.paths import Paths
+from headwater.study.rules import PREPARED_BY
 
 Kind = tuple[str, str]
 """(rule, `Job.kind`): jobs of one kind are assumed to take equally long."""
@@ -41,6 +43,10 @@ class Estimate:
     """Estimated seconds of one job of a kind."""
     from_profile: set[Kind]
     """The kinds that are estimated from the timing profile, as no job of them has finished."""
+    memory: dict[Kind, int] = field(default_factory=dict)
+    """Most bytes of a GPU that a job of a kind needs, by the timing profile; empty if it was measured without one."""
+    volumes: dict[str, str] = field(default_factory=dict)
+    """Of each archive of volumes: how many there are, how large, and in how many windows each is scored."""
 
     def takes(self, job: Job) -> float:
         """Estimated seconds of a job; 0 if its kind has no estimate."""
@@ -68,7 +74,57 @@ def estimated(plan: Config, *, folder: Path) -> Estimate:
     each = means(listed, finished)
     unknown = [job for job in listed if kind_of(job) not in each]
     from_profile = _from_profile(unknown, plan=plan, folder=folder)
-    return Estimate(jobs=listed, finished=finished, each=each | from_profile, from_profile=set(from_profile))
+    return Estimate(
+        jobs=listed,
+        finished=finished,
+        each=each | from_profile,
+        from_profile=set(from_profile),
+        memory=_memory(listed, plan=plan, folder=folder),
+        volumes=_volumes(listed, plan=plan, folder=folder),
+    )
+
+
+def _memory(listed: list[Job], *, plan: Config, folder: Path) -> dict[Kind, int]:
+    """Bytes of a GPU by kind of job, from the timing profile."""
+    profile = timing_profile.read(plan, folder=folder)
+    needed = {}
+    for job in {kind_of(job): job for job in listed if profile and job.ranks}.values():
+        rehearsal = timing_profile.rehearsal_of(job, plan)
+        timed = profile.trainings.get(rehearsal.key) if rehearsal else None
+        if timed and timed.memory is not None:
+            needed[kind_of(job)] = timed.memory
+    return needed
+
+
+def _volumes(listed: list[Job], *, plan: Config, folder: Path) -> dict[str, str]:
+    """What is known of the volumes of each archive, in words."""
+    told = {}
+    for archive, job in _readers(listed, plan).items():
+        sizes = volume_sizes.of(plan.archives[archive], plan=plan, folder=folder)
+        if sizes:
+            told[archive] = f"{sizes.cases:,} volumes of {sizes.voxels:,.0f} voxels on average ({sizes.how})"
+            if job.run:
+                rehearsal = timing_profile.rehearsal_of(job, plan)
+                windows = mean(map(rehearsal.scored_in, sizes.prepared))
+                told[archive] += f", each scored in {windows:.1f} windows of {' x '.join(map(str, rehearsal.size))}"
+    return told
+
+
+def _readers(listed: list[Job], plan: Config) -> dict[str, Job]:
+    """A job that reads each archive of volumes: one that scores them if there is any."""
+    readers: dict[str, Job] = {}
+    for job in listed:
+        archive = archive_of(job)
+        if archive and ndim_of(plan.archives[archive]) == 3 and (job.run or archive not in readers):
+            readers[archive] = job
+    return readers
+
+
+def archive_of(job: Job) -> str:
+    """The archive that a training or prediction reads, or that a job prepares; empty for all other jobs."""
+    if job.rule in PREPARED_BY.values():
+        return job.wildcards[0]
+    return job.run.dataset.archive if job.run else (job.source.corpus or "") if job.source else ""
 
 
 def _from_profile(unknown: list[Job], *, plan: Config, folder: Path) -> dict[Kind, float]:
@@ -166,6 +222,10 @@ def explained(estimate: Estimate, *, trainings: int) -> str:
             f"are GPUs). The longest chain takes {chain_seconds / 3600:.3f} hours. With {parallel} the whole study"
         )
         words.append(f"takes at least {hours:.3f} hours; {wall(left, takes, trainings=trainings) / 3600:.3f} remain.")
+    if estimate.memory:
+        (rule, kind), most = max(estimate.memory.items(), key=lambda pair: pair[1])
+        words.append(f"A GPU needs {most / 1e9:.2f} GB of memory or more, for {rule} of {kind}.")
+    words += [f"{archive}: {told}." for archive, told in estimate.volumes.items()]
     if estimate.from_profile:
         words.append("Seconds marked c come from the timing profile, all others from finished jobs.")
     if unknown:
@@ -185,6 +245,8 @@ def price(estimate: Estimate, products: set[str]) -> str:
         walls = [f"{clock(wall(priced, estimate.takes, trainings=number))} at {number}" for number in SIDE_BY_SIDE]
         words.append(f"{estimate.process_hours(priced):.3f} process-hours (GPU-hours if there are GPUs);")
         words.append(f"at least {', '.join(walls)} parallel trainings, {clock(chain_seconds)} for the longest chain.")
+    shown = dict.fromkeys(map(archive_of, priced))
+    words += [f"{archive}: {told}." for archive, told in estimate.volumes.items() if archive in shown]
     if unknown:
         words.append(
             f"{many(unknown, 'job')} of unknown duration not included: finish one of each kind, or measure it by"

@@ -10,7 +10,7 @@ from pathlib import Path
 from headwater.core import files as core_files
 from headwater.core.errors import UserError, need_checkout
 from headwater.core.progress import bar
-from headwater.planning import preflight, timing_profile
+from headwater.planning import preflight, timing_profile, volume_sizes
 from headwater.planning.timing_profile import Rehearsal, Timed, TimingProfile
 from headwater.study import config as study_config
 from headwater.study.config import Config
@@ -48,8 +48,17 @@ def calibrate(config: Path, *, folder: Path = Path(), seconds: float = 15.0) -> 
     file = timing_profile.file_of(plan, folder=folder)
     core_files.write_json(TimingProfile(device=device, job=overhead, trainings=trainings).model_dump(), file)
     for key, timed in trainings.items():
-        print(f"{key}: {timed.start:.1f} s to start, {timed.step:.4f} s/step, {timed.image:.5f} s/image, {timed.data}")
+        print(f"{key}: {_told(timed)}")
     print(f"overhead per job: {overhead['local']:.2f} s locally, {overhead['slurm']:.1f} s on a cluster\n{file}")
+
+
+def _told(timed: Timed) -> str:
+    """The timings of a kind of training in words."""
+    case = f"volume in {timed.windows:.1f} windows" if timed.windows else "image"
+    words = f"{timed.start:.1f} s to start, {timed.step:.4f} s/step, {timed.image:.5f} s/{case}"
+    words += f" and {timed.borders:.5f} s for its borders" if timed.borders else ""
+    words += f", {timed.memory / 1e9:.2f} GB of the GPU" if timed.memory is not None else ""
+    return f"{words}, {timed.data}"
 
 
 def _rehearsals(plan: Config) -> list[tuple[str, Rehearsal]]:
@@ -69,7 +78,11 @@ def _timed(
     """The timings that a training process wrote, with the seconds of its start."""
     graph = JobGraph(plan)
     cases, images = folder / graph.paths.cases(archive), folder / graph.images(archive)
-    data = ["--cases", cases, "--images", images] if cases.is_file() and images.is_file() else []
+    ready = cases.is_file() and images.is_file()
+    data = ["--cases", cases, "--images", images] if ready else []
+    if not ready and (sizes := volume_sizes.of(plan.archives[archive], plan=plan, folder=folder)):
+        known = {"sides": sizes.sources, "spacings": sizes.spacings, "wanted": sizes.wanted}
+        rehearsal = rehearsal.model_copy(update=known)
     measured = place / "measured.json"
     command = [
         sys.executable,

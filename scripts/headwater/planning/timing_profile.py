@@ -2,26 +2,32 @@
 
 The file is JSON: `device`, `job` (Snakemake's overhead per job in seconds: `local`, and `slurm` for the two Snakemakes
 that a job on a cluster starts), and `trainings` by key, each with `start` (seconds to start a training process), `step`
-(seconds per optimiser step), `image` (seconds per scored image), `bytes` (of the encoder), `steps` and `images` (how
-many were timed) and `data` (`prepared` images, or `noise` of their size).
+(seconds per optimiser step), `image` (seconds per scored image or volume), `bytes` (of the encoder), `steps` and
+`images` (how many were timed) and `data` (`prepared` images, or `noise` of their size). Of volumes there are also
+`windows` (the mean number in which one was scored) and `borders` (further seconds for the distances between borders of
+structures, which predictions measure), and of a GPU `memory` (the most bytes that were allocated at once).
 """
 
 import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Literal
 
 import pydantic
 from pydantic import Field
 
-from headwater.core import registry
 from headwater.core.errors import UserError
 from headwater.core.records import Record
-from headwater.data.datasets import Card
+from headwater.data import cards
+from headwater.planning import volume_sizes
+from headwater.planning.volume_sizes import Lengths, Sides
 from headwater.study import shared_labels
-from headwater.study.archive import Archive, seen_of
+from headwater.study import target as target_of
+from headwater.study.archive import Archive, ndim_of, seen_of, usual_window
 from headwater.study.config import Config
 from headwater.study.ct_windows import Window
 from headwater.study.grid import Run
@@ -43,6 +49,9 @@ class Timed(Record):
     steps: int = Field(ge=1)
     images: int = Field(ge=1)
     data: Literal["prepared", "noise"]
+    windows: float = Field(0, ge=0)
+    borders: float = Field(0, ge=0)
+    memory: int | None = Field(None, ge=0)
 
 
 class TimingProfile(Record):
@@ -58,17 +67,26 @@ class Rehearsal(Record):
 
     source: Source
     recipe: Recipe | None = None
-    size: int
+    size: int | Sides
+    """Width and height of images in pixels, of volumes the sides of the patch in voxels."""
     channels: int
     labels: int
     task: str = "classification"
     """Of a recipe: the task that is fitted, where that is one only."""
+    listed: tuple[str, ...] = ()
+    """The labels that it is fitted to, where the config names them."""
     targets: dict[str, Target] = {}
     """Of a recipe: what is fitted side by side."""
     seen: Window | Intensity | None = None
-    """The window of images in Hounsfield units."""
+    """How images in Hounsfield units, or volumes, are shown."""
     ranks: int = 1
     """Processes of the training; a rehearsal times one of them, with its share of the batch."""
+    sides: tuple[Sides, ...] = ()
+    """Of volumes that are not prepared yet: the sides of some in voxels, on the grids of their sources."""
+    spacings: tuple[Lengths, ...] = ()
+    """Millimetres between the voxels of these."""
+    wanted: Lengths | None = None
+    """Millimetres between their voxels when they are prepared; None where each keeps its own."""
 
     @property
     def key(self) -> str:
@@ -83,7 +101,18 @@ class Rehearsal(Record):
             reset = {"name": "", "corpus": "", "reduction": "everything", "start": None, "seed": 0, "seen": None}
             reset |= {"training": _any_length(self.source.training)}
             kind = f"{self.source.method.name} {self.source.model_copy(update=reset).digest}"
-        return f"{kind} {self.source.backbone} {self.size} px {self.ranks} ranks"
+        size = f"{self.size} px" if isinstance(self.size, int) else f"{' x '.join(map(str, self.size))} voxels"
+        return f"{kind} {self.source.backbone} {size} {self.ranks} ranks"
+
+    @property
+    def asked(self) -> dict[str, Target]:
+        """Of a recipe: what networks are asked, by the name of the target."""
+        return target_of.asked(self.targets, task=self.task, labels=self.listed)
+
+    def scored_in(self, sides: Sequence[int]) -> int:
+        """The windows in which a volume of these sides in voxels is scored."""
+        outlining = [target_of.outlines(asked.task) for asked in self.asked.values()] if self.recipe else [False]
+        return volume_sizes.scored_in(sides, self.size, outlined=any(outlining), pooled=not all(outlining))
 
 
 def _any_length(training: Training) -> Training:
@@ -116,36 +145,36 @@ def read(plan: Config, *, folder: Path) -> TimingProfile | None:
 def rehearsal_of(job: Job, plan: Config) -> Rehearsal | None:
     """The rehearsal for a training or prediction job, which is timed with its training; none for other jobs."""
     if job.run:
-        ranks = plan.compute.of(job.run.recipe.compute).ranks
-        archive = plan.archives[job.run.dataset.archive]
-        labels = len(job.run.dataset.listed or _card(archive).labels) or 1
-        measures = {"size": archive.size, "channels": channels(archive), "labels": labels, "ranks": ranks}
-        measures |= {"seen": seen_of(archive)}
+        dataset, ranks = job.run.dataset, plan.compute.of(job.run.recipe.compute).ranks
+        archive = plan.archives[dataset.archive]
         # the origin of its initial weights does not change a network's speed
-        any_source = Source(name="any", backbone=job.run.source.backbone)
-        measures |= {"task": job.run.dataset.task, "targets": job.run.dataset.targets}
-        return Rehearsal(source=any_source, recipe=job.run.recipe, **measures)
+        source = Source(**{key: getattr(job.run.source, key) for key in ("backbone", "mean", "std")}, name="any")
+        measures = _measures(archive, listed=dataset.listed) | {"task": dataset.task, "targets": dataset.targets}
+        return Rehearsal(source=source, recipe=job.run.recipe, ranks=ranks, **measures)
     if job.rule != "pretrain":
         return None
     source = plan.sources[job.wildcards[0]]
-    archive = plan.archives[source.corpus]
-    labels, ranks = len(_card(archive).labels) or 1, plan.compute.of(source.compute).ranks
-    measures = {"size": archive.size, "channels": channels(archive), "labels": labels, "ranks": ranks}
-    return Rehearsal(source=source, seen=seen_of(archive), **measures)
+    ranks = plan.compute.of(source.compute).ranks
+    return Rehearsal(source=source, ranks=ranks, **_measures(plan.archives[source.corpus]))
 
 
-def _card(archive: Archive) -> Card:
-    return registry.load("datasets", archive.kind.name).CARD
+def _measures(archive: Archive, *, listed: tuple[str, ...] = ()) -> dict[str, Any]:
+    """What a rehearsal must know of an archive."""
+    size = archive.patch if ndim_of(archive) == 3 else archive.size
+    labels = len(listed or cards.card(archive).labels) or 1
+    shown = {"channels": channels(archive), "seen": seen_of(archive)}
+    return {"size": size, "labels": labels, "listed": listed, **shown}
 
 
 def channels(archive: Archive) -> int:
-    """Channels of an archive's prepared images: 1 for radiographs and Hounsfield units, else 3."""
-    return 1 if _card(archive).modality == "radiograph" or _card(archive).window else 3
+    """Channels of an archive's prepared images: 1 for radiographs, Hounsfield units and volumes, else 3."""
+    grey = cards.card(archive).modality == "radiograph" or usual_window(archive) or ndim_of(archive) == 3
+    return 1 if grey else 3
 
 
 def pixel_bytes(archive: Archive) -> int:
     """Bytes per pixel and channel of an archive's prepared images: 2 for Hounsfield units, else 1."""
-    return 2 if _card(archive).window else 1
+    return 2 if usual_window(archive) else 1
 
 
 # numbers of images
@@ -167,13 +196,15 @@ class Counts:
 
 
 def counts(archive: Archive, *, plan: Config, folder: Path) -> Counts | None:
-    """The number of cases of an archive: prepared, else expected of a twin or by its card; none if unknown."""
+    """The number of cases of an archive: prepared, else of a twin, by its card or as listed; none if unknown."""
     prepared = folder / Paths(plan.results).cases(archive.name)
     if prepared.is_file():
         split = Counter(_column(prepared, "split"))
         return Counts(train=split["train"], validation=split["validation"], test=split["test"], counted=True)
-    expected = _card(archive).expected
+    expected = cards.card(archive).expected
     cases = archive.twin.cases if archive.twin else expected.get("cases")
+    if not cases and (sizes := volume_sizes.of(archive, plan=plan, folder=folder)):
+        cases = sizes.cases
     if not cases:
         return None
     test = expected.get("test", round(archive.test * cases)) if not archive.twin else round(archive.test * cases)
@@ -205,19 +236,30 @@ def job_seconds(job: Job, *, plan: Config, profile: TimingProfile, folder: Path)
     cases = counts(plan.archives[job.run.dataset.archive], plan=plan, folder=folder)
     if cases is None:
         return None
+    of_a_case = partial(_scoring, rehearsal=rehearsal, timed=timed, plan=plan, folder=folder)
+    archive = plan.archives[job.run.dataset.archive]
     # one prediction job serves the networks of all seeds
     if job.rule == "predict":
-        return overhead + len(job.runs) * (cases.test + cases.validation) * timed.image
+        return overhead + len(job.runs) * (cases.test + cases.validation) * of_a_case(archive, borders=True)
     if job.rule == "transport":
-        others = [counts(archive, plan=plan, folder=folder) for archive in _elsewhere(job.run, plan)]
-        if None in others:
+        others = [(other, counts(other, plan=plan, folder=folder)) for other in _elsewhere(job.run, plan)]
+        if any(many is None for _, many in others):
             return None
-        return overhead + len(job.runs) * sum(archive.test for archive in others) * timed.image
+        return overhead + len(job.runs) * sum(many.test * of_a_case(other, borders=True) for other, many in others)
     training = job.run.recipe.training
     steps = _steps(training, cases=round(cases.train * job.run.recipe.fraction))
     # the processes share the validation cases among them
     validated = min(training.validations, steps) * cases.validation / rehearsal.ranks
-    return overhead + steps * timed.step + validated * timed.image
+    return overhead + steps * timed.step + validated * of_a_case(archive, borders=False)
+
+
+def _scoring(
+    archive: Archive, *, borders: bool, rehearsal: Rehearsal, timed: Timed, plan: Config, folder: Path
+) -> float:
+    """Seconds in which a case of an archive is scored: of volumes the more the more windows they take."""
+    seconds = timed.image + borders * timed.borders
+    sizes = volume_sizes.of(archive, plan=plan, folder=folder) if timed.windows else None
+    return seconds if sizes is None else seconds * fmean(map(rehearsal.scored_in, sizes.prepared)) / timed.windows
 
 
 def _elsewhere(run: Run, plan: Config) -> list[Archive]:

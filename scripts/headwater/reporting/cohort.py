@@ -108,7 +108,7 @@ def _notes(dataset: Dataset, grid: Grid) -> Iterator[str]:
     if card.note:
         yield card.note
     if not card.patients:
-        yield "the archive does not tell which images belong to one patient"
+        yield f"the archive does not tell which {prose.thing([grid.archive(dataset.archive)])}s belong to one patient"
 
 
 # the numbers

@@ -17,7 +17,7 @@ from headwater.study.grid import Grid
 
 INTERVALS = (
     "±: standard error of the mean over seeds. It and the interval generalise to other patients and to other trainings "
-    "(seeds as readers, all images of a patient drawn together). Nothing in this table is tested, and no star or claim "
+    "(seeds as readers, all cases of a patient drawn together). Nothing in this table is tested, and no star or claim "
     "rests on it."
 )
 

@@ -8,7 +8,7 @@ from headwater.core import text
 from headwater.core.text import many
 from headwater.evaluation.multiplicity import CONFIRMATORY, CONTROL, EXPLORATORY
 from headwater.evaluation.statistics.readers import FEWEST_PAIRED
-from headwater.reporting import footnotes, verdict
+from headwater.reporting import footnotes, prose, verdict
 from headwater.study.comparison import FEW_POSITIVE
 from headwater.study.grid import Grid
 
@@ -17,8 +17,9 @@ def notes(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
     """All sentences on the methods of a study."""
     fewest, few = grid.comparing.fewest_positive, FEW_POSITIVE
     return [
-        f"{grid.comparing.resamples} bootstrap replicates draw patients with replacement, all images of a patient "
-        "together. All sources, seeds, labels and metrics of a dataset share one draw: every difference is paired.",
+        f"{grid.comparing.resamples} bootstrap replicates draw patients with replacement, all "
+        f"{prose.thing(grid.archives)}s of a patient together. All sources, seeds, labels and metrics of a dataset "
+        "share one draw: every difference is paired.",
         *_method(grid),
         _seeds(grid),
         "One pre-training per source: its noise is not in the intervals.",
@@ -49,7 +50,10 @@ def _method(grid: Grid) -> list[str]:
             "(Davison and Hinkley 1997, section 4.2). The ± is the standard error with seeds as readers."
         ]
     if grid.comparing.method == "delong":
-        return ["One training per source is compared by DeLong's method, with the images of a patient as a cluster."]
+        return [
+            "One training per source is compared by DeLong's method, with the "
+            f"{prose.thing(grid.archives)}s of a patient as a cluster."
+        ]
     if one_seed:
         return ["p and intervals come from the difference over its standard error, that of the resampled patients."]
     return [

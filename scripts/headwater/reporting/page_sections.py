@@ -13,7 +13,7 @@ from headwater.reporting import footnotes, formatting, methods, prose, verdict
 from headwater.reporting.printed_table import PrintedTable, plain
 from headwater.reporting.results import StudyResults
 from headwater.study import paths
-from headwater.study.archive import Dataset
+from headwater.study.archive import Archive, Dataset
 from headwater.study.grid import Grid
 
 
@@ -184,7 +184,7 @@ def _sources(grid: Grid) -> PrintedTable:
             "Weights": prose.way(source),
             "Backbone": source.backbone,
             "Corpus": prose.corpus(source, grid),
-            "Length": prose.length(source),
+            "Length": prose.length(source, grid),
         }
         for source in grid.sources
     ]
@@ -193,13 +193,13 @@ def _sources(grid: Grid) -> PrintedTable:
 
 
 def _archives(study: StudyResults) -> PrintedTable:
-    """Each archive with its licence, its citation and its number of unreadable images."""
+    """Each archive with its licence, its citation and its number of unreadable cases."""
     lines = [
         {
             "Archive": archive.name,
             "What it is": prose.about(archive),
             "Licence": cards.card(archive).licence,
-            "Note": f"{cards.card(archive).citation} {_unreadable(archive.name, study.rejects)}".strip(),
+            "Note": f"{cards.card(archive).citation} {_unreadable(archive, study.rejects)}".strip(),
         }
         for archive in study.grid.archives
     ]
@@ -207,9 +207,11 @@ def _archives(study: StudyResults) -> PrintedTable:
     return _words(shown, words=tuple(shown))
 
 
-def _unreadable(archive: str, rejects: dict[str, pd.DataFrame]) -> str:
-    """The number of unreadable images, for archives that the study uses."""
-    return f"Unreadable images: {prose.unreadable(rejects[archive])}." if archive in rejects else ""
+def _unreadable(archive: Archive, rejects: dict[str, pd.DataFrame]) -> str:
+    """The number of unreadable images or volumes, for archives that the study uses."""
+    if archive.name not in rejects:
+        return ""
+    return f"Unreadable {prose.thing([archive])}s: {prose.unreadable(rejects[archive.name])}."
 
 
 def _apart(study: StudyResults) -> Iterator[Block]:

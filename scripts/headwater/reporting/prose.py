@@ -1,6 +1,7 @@
 """Prose: sentences about a study's size, its warnings, its sources and archives."""
 
 import math
+from collections.abc import Iterable
 
 import pandas as pd
 
@@ -13,10 +14,13 @@ from headwater.data.leakage import SHARED
 from headwater.data.tables import CHANCE
 from headwater.evaluation import multiplicity
 from headwater.reporting import formatting
-from headwater.study.archive import Archive
+from headwater.study.archive import Archive, ndim_of
 from headwater.study.grid import Grid
 from headwater.study.leaks import Excuse
 from headwater.study.source import Source
+
+SPACINGS = {"native": "at each volume's own spacing", "median": "at the median spacing of the training split"}
+"""The words for spacings that are no numbers."""
 
 FEW_SEEDS = 5
 """With fewer seeds, the tables warn that training noise is poorly estimated."""
@@ -99,10 +103,11 @@ def apart(ledger: pd.DataFrame, *, grid: Grid) -> str:
     """The result of the ledger, in sentences."""
     leaks = ledger[ledger["must_be_apart"] & (ledger["cases"] > 0)]
     parts = many(ledger["part"].nunique(), "split")
+    cases = thing(grid.archives) + "s"
     compared = (
         f"The ledger compares {parts} of all datasets and corpora with each other: patients, examinations, identical "
-        f"images, and images whose perceptual hashes differ in at most {grid.leaks.distance} of 256 bits; patients and "
-        "examinations as far as the archives identify them. "
+        f"{cases}, and {cases} whose perceptual hashes differ in at most {grid.leaks.distance} of 256 bits; patients "
+        "and examinations as far as the archives identify them. "
     )
     if grid.leaks.edited_copies:
         compared += (
@@ -124,8 +129,9 @@ def _of_data(rows: pd.DataFrame, grid: Grid) -> list[str]:
     used |= {archive for source in grid.sources for archive in source.archives}
     twins = [archive.name for archive in grid.archives if archive.twin and archive.name in used]
     return synthetic(twins) + [
-        f"{dataset.name}: each case counts as a patient, because the archive does not say which images belong to the "
-        "same patient. If some do, the intervals are too narrow."
+        f"{dataset.name}: each case counts as a patient, because the archive does not say which "
+        f"{thing([grid.archive(dataset.archive)])}s belong to the same patient. If some do, the intervals are too "
+        "narrow."
         for dataset in datasets
         if not card(grid.archive(dataset.archive)).patients
     ]
@@ -134,8 +140,8 @@ def _of_data(rows: pd.DataFrame, grid: Grid) -> list[str]:
 def _at_home(rows: pd.DataFrame, grid: Grid) -> list[str]:
     """Warnings of sources that were pre-trained on the training images of a dataset that they are fitted to."""
     return [
-        f"{source.name} was pre-trained on training images of {dataset.name}: its numbers there do not show what its "
-        "weights are worth on other data."
+        f"{source.name} was pre-trained on training {thing([grid.archive(dataset.archive)])}s of {dataset.name}: its "
+        "numbers there do not show what its weights are worth on other data."
         for dataset in grid.datasets
         for source in grid.fitted_to(dataset.name)
         if dataset.name in set(rows["dataset"]) and not source.control
@@ -161,10 +167,30 @@ def _of_seeds(grid: Grid) -> list[str]:
     ]
 
 
+def thing(archives: Iterable[Archive]) -> str:
+    """What the cases of archives are called: an image, a volume, or a case where there are both."""
+    kinds = {ndim_of(archive) for archive in archives}
+    return "case" if len(kinds) > 1 else "volume" if 3 in kinds else "image"
+
+
 def about(archive: Archive) -> str:
-    """The title, modality and image size of an archive."""
+    """The title and modality of an archive, and the size of what networks see of it."""
     made = "synthetic twin of " if archive.twin else ""
-    return f"{made}{card(archive).title}, {card(archive).modality}, {archive.size} × {archive.size} pixels"
+    return f"{made}{card(archive).title}, {card(archive).modality}, {extent_of(archive)}"
+
+
+def extent_of(archive: Archive) -> str:
+    """The size of images in pixels, or of the patches of volumes in voxels and how far apart these are."""
+    if ndim_of(archive) == 2:
+        return f"{archive.size} × {archive.size} pixels"
+    spacing = archive.spacing
+    millimetres = "" if isinstance(spacing, str) else _by(f"{length:g}" for length in spacing)
+    apart = f"of {millimetres} mm" if millimetres else SPACINGS[spacing]
+    return f"patches of {_by(map(str, archive.patch))} voxels {apart}"
+
+
+def _by(lengths: Iterable[str]) -> str:
+    return " × ".join(lengths)
 
 
 def way(source: Source) -> str:
@@ -195,17 +221,19 @@ def _with_options(choice: Choice) -> str:
     return choice.name + (f" ({options})" if options else "")
 
 
-def length(source: Source) -> str:
+def length(source: Source, grid: Grid) -> str:
     """The length of a source's pre-training."""
     if not source.training:
         return text.NONE
     training = source.training
     long = many(training.steps, "step") if training.steps else f"{training.epochs:g} epochs"
-    return f"{long} of {many(training.batch, 'image')}, seed {source.seed}"
+    seen = "patch" if ndim_of(grid.archive(source.corpus)) == 3 else "image"
+    batch = f"{training.batch} patches" if seen == "patch" and training.batch > 1 else many(training.batch, seen)
+    return f"{long} of {batch}, seed {source.seed}"
 
 
 def unreadable(rejects: pd.DataFrame) -> str:
-    """The number of unreadable images, and the most frequent kinds of reasons."""
+    """The number of unreadable cases, and the most frequent kinds of reasons."""
     if rejects.empty:
         return "none"
     counts = store.kinds(rejects).rename("kind").to_frame().groupby("kind").size().reset_index(name="count")

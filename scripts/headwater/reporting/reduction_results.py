@@ -209,7 +209,7 @@ def notes(costs: pd.DataFrame, *, grid: Grid) -> list[str]:
     ]
     if any(source.training and source.training.epochs for source in grid.sources):
         sentences.append(
-            "At equal epochs a smaller corpus means fewer steps: a difference may come from the images or the steps."
+            "At equal epochs a smaller corpus means fewer steps: a difference may come from the cases or the steps."
         )
     if costs[["study_reduction_hours", "study_pretraining_hours"]].notna().any(axis=None):
         sentences.append(

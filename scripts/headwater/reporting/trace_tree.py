@@ -187,7 +187,7 @@ def _learned(report: Report, source: Source, metadata: dict[str, Any]) -> Iterat
         loaded = _loaded(metadata.get("coverage", {}))
         yield Node(f"adopted: {card}{loaded}", [_checkpoint(report, source, origin)])
         return
-    kept = f", {origin['kept']} images" if "kept" in origin else ""
+    kept = f", {origin['kept']} {prose.thing([report.grid.archive(source.corpus)])}s" if "kept" in origin else ""
     cases = Path(report.paths.cases(source.corpus))
     rows = Path(report.paths.rows(source.corpus, source.reduction))
     parts = [

@@ -259,7 +259,7 @@ def fit(
         learner,
         images=material.images,
         rows=material.training,
-        targets=_learned(material, foreground=run.recipe.foreground),
+        targets=learned(material, foreground=run.recipe.foreground),
         training=run.recipe.training,
         seed=run.stream,
         world=world,
@@ -272,14 +272,14 @@ def fit(
     )
 
 
-def _learned(material: Material, *, foreground: float) -> Any:
+def learned(material: Material, *, foreground: float) -> Any:
     """What is to be learned of the training rows: targets (rows, labels), or their label maps, by target if several."""
     images, tasks = material.images, material.tasks
 
-    def learned(task: Task, targets: np.ndarray) -> np.ndarray | Masks:
+    def of_task(task: Task, targets: np.ndarray) -> np.ndarray | Masks:
         return masks_of(images, task, targets, foreground=foreground) if task.outlines else targets
 
-    return tasks.together(tasks.each(learned, material.targets["train"]))
+    return tasks.together(tasks.each(of_task, material.targets["train"]))
 
 
 def _beside(learner: Fitting, material: Material) -> list[str]:

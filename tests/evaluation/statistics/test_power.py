@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy import stats
 
+import segmented_made
 from headwater.evaluation.statistics import delong, power, readers
-from headwater.evaluation.statistics.power import Assumed, Expected
+from headwater.evaluation.statistics.power import Assumed, AssumedDice, Expected
 
 PLAIN = Assumed(patient_share=0.0)
 
@@ -246,3 +247,75 @@ def test_a_difference_of_that_size_is_found_as_often_as_promised(seeds: int, pai
 def test_what_cannot_be_assumed(wrong: dict):
     with pytest.raises(ValidationError):
         Assumed(**wrong)
+
+
+# Dice, on cases of another kind than the formula assumes: Beta-distributed, and 0 where a structure is missed
+
+
+def _means(draw: np.random.Generator, *, participants: int, levels: tuple[float, float], seeds: int) -> np.ndarray:
+    """The Dice of every case by two sources of so many seeds each: (2 S, cases), two knees a participant."""
+    made = segmented_made.knees(draw, participants=participants)
+    factors = segmented_made.trainings(draw, seeds=seeds, sources=2, spread=0.1, paired=False)
+    pairs = zip(levels, factors, strict=True)
+    return np.concatenate([segmented_made.dice(draw, made, level=at, factors=each)[:, 0] for at, each in pairs])
+
+
+SEED_SPREAD = 0.1 * (1 - segmented_made.expected(1.0, missed=0.0)) * (1 - 0.05)
+"""What a training's factor makes of the mean Dice: the structures that are missed do not change with it."""
+
+
+def _as_generated() -> AssumedDice:
+    """What should have been assumed of that generator, from very many cases."""
+    draw = np.random.default_rng(0)
+    made = segmented_made.knees(draw, participants=40_000)
+    one, other = (segmented_made.dice(draw, made, level=1.0, factors=np.ones(2))[:, 0] for _ in range(2))
+    first, second = one[0].reshape(-1, 2).T
+    return AssumedDice(
+        dice=one.mean(),
+        case_spread=one.std(),
+        correlation=np.corrcoef(one[0], other[0])[0, 1],
+        seed_correlation=np.corrcoef(*one)[0, 1],
+        patient_share=np.corrcoef(first, second)[0, 1],
+    )
+
+
+def test_the_variance_of_a_difference_in_dice_is_that_of_cases_drawn_again_and_again():
+    draw, seeds, participants = np.random.default_rng(1), 3, 60
+    weights = power.together_of_means(np.full((1, participants), 2))
+    planned = power.expected(weights, seeds=seeds, seed_spread=SEED_SPREAD, paired=False, assumed=_as_generated())
+    drawn = [_means(draw, participants=participants, levels=(1.0, 1.0), seeds=seeds).mean(axis=1) for _ in range(2000)]
+    found = np.var([each[:seeds].mean() - each[seeds:].mean() for each in drawn])
+    # the standard error of a variance of 2,000 numbers is 3 %
+    assert found == pytest.approx(planned.estimate.variance, rel=0.1)
+
+
+def test_a_difference_in_dice_of_that_size_is_found_as_often_as_promised():
+    draw, seeds, participants, studies = np.random.default_rng(2), 3, 60, 500
+    weights = power.together_of_means(np.full((1, participants), 2))
+    how = {"seeds": seeds, "seed_spread": SEED_SPREAD, "paired": False, "patients": participants}
+    planned = power.expected(weights, assumed=_as_generated(), **how)
+    least = power.least_detectable(planned, level=0.05, power=0.8)
+    # by how much a level of 1 must change for that difference in what is expected
+    change = least / (segmented_made.expected(0.0, missed=0.05) - segmented_made.expected(1.0, missed=0.05))
+    rejected = 0
+    for _ in range(studies):
+        dice = _means(draw, participants=participants, levels=(1 - change / 2, 1 + change / 2), seeds=seeds)
+        of_patients = (dice - dice.mean(axis=1, keepdims=True)).reshape(2 * seeds, -1, 2).sum(axis=2) / dice.shape[1]
+        matrix = participants / (participants - 1) * of_patients @ of_patients.T
+        means = dice.mean(axis=1)
+        rejected += readers.of_difference(
+            means[:seeds], means[seeds:], matrix, paired=False, patients=participants
+        ).p() < 0.05  # fmt: skip
+    # the standard error of a share of 500 is 1.8 %
+    assert rejected / studies == pytest.approx(0.8, abs=0.06)
+
+
+def test_structures_of_one_patient_count_for_less_the_more_they_are_alike():
+    cases = np.array([[1, 2, 1, 0], [1, 1, 0, 3]])
+    weights = power.together_of_means(cases)
+    each = cases / cases.sum(axis=1, keepdims=True) / 2
+    assert weights.same == pytest.approx((each / cases.sum(axis=1, keepdims=True) / 2).sum())
+    for share in (0.0, 1.0):
+        found = power.covariance(weights, 1.0, assumed=AssumedDice(case_spread=0.1, patient_share=share))
+        wanted = (each.sum(axis=0) ** 2).sum() if share else weights.same
+        assert found == pytest.approx(0.01 * wanted)

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from headwater.core.errors import UserError, did_you_mean
+from headwater.data.sliding import OVERLAP
 from headwater.data.volumes import UNKNOWN, Volumes
 from headwater.models.task_network import Outputs
 from headwater.models.task_set import TaskSet, mapped
@@ -24,9 +25,6 @@ from headwater.training.views.volumes import Patches
 
 FIRST_DRAW = 1_000_000
 """The first of the random numbers that place a patch; views use lower ones."""
-
-OVERLAP = 0.5
-"""Overlap of the windows in which structures are outlined (nnU-Net: Isensee 2021, supplementary note 2)."""
 
 
 @dataclass(frozen=True, kw_only=True)
