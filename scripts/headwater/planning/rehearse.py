@@ -114,6 +114,10 @@ def _dealt(rehearsal: Rehearsal, targets: np.ndarray) -> tuple[TaskSet, Any]:
     asked = target_of.asked(rehearsal.targets, task=task, labels=labels)
     ends = np.cumsum([len(target.labels) for target in asked.values()])
     parts = dict(zip(asked, np.split(targets, ends[:-1], axis=1), strict=True))
+    for name, target in asked.items():
+        if target_of.fewest(target.task):
+            # of grades each case has one, whatever the labels at hand are
+            parts[name] = np.eye(len(target.labels), dtype=np.float32)[np.arange(len(targets)) % len(target.labels)]
     tasks = TaskSet(tasks={name: _task(target, parts[name]) for name, target in asked.items()})
     return tasks, tasks.together(parts)
 
