@@ -242,7 +242,12 @@ def test_grades_are_judged_among_themselves(study):
 
 @pytest.mark.parametrize(
     ("cell", "said"),
-    [("old", "line 3, column 'shade': 'old'; use a plausible number"), ("inf", "line 3, column 'shade': 'inf'")],
+    [
+        ("old", "line 3, column 'shade': 'old'; use a plausible number"),
+        ("inf", "line 3, column 'shade': 'inf'"),
+        ("1e39", "line 3, column 'shade': '1e39'; use a plausible number"),
+        ("-4e38", "line 3, column 'shade': '-4e38'; use a plausible number"),
+    ],
 )
 def test_what_is_no_number_is_refused_with_its_line(tmp_path, cell, said):
     rows = table(tmp_path, cases=8)
@@ -252,6 +257,31 @@ def test_what_is_no_number_is_refused_with_its_line(tmp_path, cell, said):
         registry.load("datasets", "own_folder").read_cases(
             tmp_path, registry.chosen("datasets", archive(tmp_path).kind)
         )
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "others"),
+    [
+        ("16777216", "16777217", "5"),
+        # seconds since 1970, of which two thirds would be lost
+        ("1764500000.5", "1764500001.25", "1764500300"),
+        ("1000000.001", "1000000.002", "1000000.5"),
+    ],
+)
+def test_numbers_that_are_not_told_apart_are_refused(tmp_path, lower, upper, others):
+    rows = table(tmp_path, cases=8).astype({"shade": str})
+    rows["shade"] = [upper, *[others] * 6, lower]
+    rows.to_csv(tmp_path / "cases.csv", index=False)
+    options = registry.chosen("datasets", archive(tmp_path).kind)
+    with pytest.raises(UserError, match=f"line 2, column 'shade': '{upper}' is not told apart from '{lower}' in"):
+        registry.load("datasets", "own_folder").read_cases(tmp_path, options)
+    # what only differs in digits that were computed is taken as it comes
+    rows["shade"] = ["0.12345678901", "0.12345678902", *["0.9"] * 5, "0"]
+    rows.to_csv(tmp_path / "cases.csv", index=False)
+    read = registry.load("datasets", "own_folder").read_cases(tmp_path, options)
+    assert read["number:shade"].dtype == "float32" and read["number:shade"].nunique() == 3
+    rows.assign(shade="").to_csv(tmp_path / "cases.csv", index=False)
+    assert registry.load("datasets", "own_folder").read_cases(tmp_path, options)["number:shade"].isna().all()
 
 
 def test_a_misspelt_number_is_told_in_the_plan(tmp_path):

@@ -45,6 +45,9 @@ SPLITS = {"train": "train", "validation": "validation", "val": "validation", "va
 SEXES = {"f": "F", "female": "F", "w": "F", "m": "M", "male": "M"}
 VALUES = {"": np.nan, "0": 0.0, "0.0": 0.0, "1": 1.0, "1.0": 1.0}
 
+NEGLIGIBLE = 1e-6
+"""Difference of two numbers, as a share of their column's range, that may be lost when they are stored."""
+
 LABEL_OPTIONS = ("table", "file", "labels", "classes", "numbers", "title", "licence", "modality")
 """Options that change labels only, neither images nor splits."""
 
@@ -67,7 +70,8 @@ class Options(Record):
     classes: str = ""
     """A column with the one class of each image, instead of a column per label; `labels` may then list the classes."""
     numbers: tuple[str, ...] = ()
-    """Columns with a number, such as an age or a score, or nothing (unknown): what the task `regression` learns."""
+    """Columns with a number, such as an age or a score, or nothing (unknown): what the task `regression` learns.
+    They are kept in single precision, about seven digits; whole numbers that it does not tell apart are refused."""
     split: str = "split"
     """train, validation or test; if empty in all lines, splits are drawn by patient."""
     study: str = "study"
@@ -252,9 +256,24 @@ def _numbers(cells: pd.Series, numbers: pd.Series, *, column: str, table: Path) 
 
 
 def _number(cells: pd.Series, *, column: str, table: Path) -> pd.Series:
-    """The numbers of a column, float32."""
-    read = pd.to_numeric(cells, errors="coerce")
-    return _numbers(cells, read.where(np.isfinite(read)), column=column, table=table).astype("float32")
+    """The numbers of a column, float32; refuses those that are too large for it, or that it does not tell apart."""
+    read = pd.to_numeric(cells, errors="coerce").astype(float)
+    with np.errstate(over="ignore"):
+        kept = read.astype("float32")
+    told = _numbers(cells, read.where(np.isfinite(kept)), column=column, table=table)
+    rising = told.dropna().sort_values(kind="stable")
+    gap, whole = rising.diff(), rising % 1 == 0
+    alike = (gap > 0) & (kept[rising.index].diff() == 0)
+    # digits that were only computed, such as those of a ratio, may go
+    lost = alike & (whole & whole.shift(fill_value=False) | (gap > NEGLIGIBLE * (rising.max() - rising.min())))
+    if lost.any():
+        at = rising.index.get_loc(lost.idxmax())
+        lower, upper = cells[rising.index[at - 1]], cells[rising.index[at]]
+        line = line_of(cells, cells.index == rising.index[at])
+        remedy = "subtract the same number from all, or give them in another unit"
+        thing = f"{upper!r} is not told apart from {lower!r} in single precision"
+        raise _bad_cell(table, line, column, thing, remedy=remedy)
+    return kept
 
 
 def _targets(sheet: pd.DataFrame, known: tuple[str, ...], *, options: Options, table: Path) -> pd.DataFrame:
