@@ -42,7 +42,7 @@ CONTRACTS: dict[str, dict[str, tuple[str, ...] | None]] = {
         "KINDS": None,
         "SCORE": None,
         "NEEDS": None,
-        "form": ("targets", "partial"),
+        "form": ("targets", "labels", "partial"),
         "targets": ("data", "rows", "labels"),
         "eligible": ("targets",),
         "head": ("encoder", "labels", "seed"),

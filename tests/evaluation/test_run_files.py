@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from headwater.core.errors import UserError
-from headwater.evaluation import run_files
+from headwater.evaluation import predictions, run_files
 from headwater.evaluation.predictions import PREDICTIONS
-from predictions_made import cohort, scored
+from predictions_made import cohort, comparison, scored
 
 
 @pytest.fixture
@@ -47,3 +47,13 @@ def test_each_file_needs_a_record(files: list[Path]):
 def test_predictions_from_before_records_were_kept_are_read(files: list[Path]):
     PREDICTIONS.write(PREDICTIONS.read(files[1]), files[1])
     run_files.refuse_other_records(files, ["00000000", "00000009"])
+
+
+@pytest.mark.parametrize(("asked", "given"), [("test", "validation"), ("validation", "test")])
+def test_predictions_of_another_split_are_refused(files: list[Path], asked: str, given: str):
+    plan = comparison(sources=("dino",), metrics=("auroc",))
+    predictions.read_all(plan, files, split=asked)
+    for file, split in zip(files, (asked, given), strict=True):
+        PREDICTIONS.write(PREDICTIONS.read(file), file, origin={predictions.PART: split})
+    with pytest.raises(UserError, match=rf"seed1/predictions\.parquet: is of the {given} split, not of {asked}; give"):
+        predictions.read_all(plan, files, split=asked)

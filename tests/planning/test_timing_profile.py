@@ -87,14 +87,14 @@ def test_names_and_lengths_make_no_other_kind_of_training():
     assert keys["longer"] == keys["finetune"] != keys["probe"]
 
 
-def test_targets_side_by_side_are_timed_together(tmp_path: Path):
+@pytest.mark.parametrize("task", ["classification", "ordinal"])
+def test_targets_side_by_side_are_timed_together(tmp_path: Path, task: str):
     content = small_config()
-    content["datasets"] = {
-        "chestxray14": {"targets": {"a": {"labels": ["Mass", "Edema"]}, "b": {"labels": ["Hernia"]}}}
-    }
+    asked = {"a": {"task": task, "labels": ["Mass", "Edema", "Nodule"]}}
+    content["datasets"] = {"chestxray14": {"targets": asked | {"b": {"labels": ["Hernia"]}}}}
     plan = study_config.load(content)
     rehearsal = next(timing_profile.rehearsal_of(job, plan) for job in jobs(plan) if job.title == FIT)
-    assert rehearsal.labels == 3 and list(rehearsal.targets) == ["a", "b"]
+    assert rehearsal.labels == 4 and list(rehearsal.targets) == ["a", "b"]
     assert rehearsal.key != timing_profile.rehearsal_of(JOBS[FIT], PLAN).key
     rehearse(rehearsal=rehearsal, measured=tmp_path / "measured.json", seconds=0.01, device="cpu")
     assert files.read_json(tmp_path / "measured.json")["step"] > 0

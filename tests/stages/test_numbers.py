@@ -1,5 +1,7 @@
 """Numbers and grades of cases, from an own table to comparisons."""
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,9 @@ import rounding
 from headwater.core import registry
 from headwater.core.errors import UserError
 from headwater.core.files import read_json
+from headwater.data import store
 from headwater.data.index import LABELS
+from headwater.data.store import CASES
 from headwater.evaluation import pairwise
 from headwater.evaluation.predictions import PREDICTIONS, with_evidence
 from headwater.models.tasks import regression
@@ -27,7 +31,8 @@ from headwater.study.archive import Archive
 from headwater.study.comparison import Comparison
 from headwater.study.grid import Run
 from headwater.study.source import Source
-from headwater.study.target import evidence
+from headwater.study.target import Target, evidence
+from headwater.training import fine_tuning
 
 GRADES = ("none", "some", "much")
 TARGETS = {
@@ -174,15 +179,75 @@ def test_a_number_that_never_varies_has_no_r_squared():
 
 
 def test_numbers_that_cannot_be_learned_are_refused():
-    with pytest.raises(UserError, match="known of no case"):
-        regression.form(np.full((4, 1), np.nan, np.float32))
-    with pytest.raises(UserError, match="the same in all cases"):
-        regression.form(np.full((4, 1), 3, np.float32))
+    varied = np.arange(4, dtype=np.float32)
+    for constant, said in ((np.nan, "known of no case"), (3, "the same in all cases")):
+        values = np.column_stack([varied, np.full(4, constant, np.float32)])
+        with pytest.raises(UserError, match=f"^number 'score' is {said} to learn from"):
+            regression.form(values, labels=["shade", "score"])
+
+
+def learned(study, folder: Path, cases: pd.DataFrame, **asked) -> str:
+    """What is said when an archive's target is to be learned of these cases, with their file, which is left out."""
+    file, data = folder / "cases.parquet", store.read(study["files"]["cases"], images=study["files"]["images"])
+    run = Run(
+        dataset={"name": "own", "archive": "own", **asked},
+        source=Source(name="random", backbone="timm/test_resnet"),
+        recipe={"name": "full", "training": {"steps": 1, "batch": 4}, "select": "loss"},
+        seed=0,
+    )
+    CASES.write(cases, file)
+    with pytest.raises(UserError) as refusal:
+        fine_tuning.material_of(run, replace(data, cases=cases), file=file)
+    assert str(refusal.value).startswith(f"{file}: ")
+    return str(refusal.value).removeprefix(f"{file}: ")
+
+
+def test_what_cannot_be_learned_is_refused_with_its_file(study, tmp_path):
+    cases = CASES.read(study["files"]["cases"])
+    said = partial(learned, study, tmp_path)
+    number = {"task": "regression", "labels": ("shade",)}
+    assert said(cases.assign(**{"number:shade": np.float32(3)}), **number).startswith("number 'shade' is the same")
+    # one test case knows it, from which nothing is learned
+    alone = cases["case"] == cases.loc[cases["split"] == "test", "case"].iloc[0]
+    unknown = cases.assign(**{"number:shade": np.where(alone, np.float32(3), np.float32(np.nan))})
+    assert said(unknown, **number).startswith("number 'shade' is known of no case")
+
+
+@pytest.mark.parametrize("among", ["alone", "beside"])
+def test_cases_whose_grade_is_not_listed_are_refused(study, tmp_path, among):
+    cases = CASES.read(study["files"]["cases"])
+    # a fourth grade, which a few of those to learn from have, and which is not asked for
+    worst = (cases["target:much"] == 1) & (cases["split"] != "test") & (np.cumsum(cases["target:much"]) < 6)
+    assert worst.any()
+    cases = cases.assign(**{"target:much": cases["target:much"] * ~worst, "target:worst": worst.astype("float32")})
+    target = {"task": "ordinal", "labels": GRADES}
+    asked = target if among == "alone" else {"targets": {"grade": target}}
+    assert learned(study, tmp_path, cases, **asked).startswith(f"{worst.sum()} cases have no grade or several; list")
+
+
+@pytest.mark.parametrize("labels", [(), GRADES[:1], GRADES[:2]])
+def test_grades_that_have_no_order_are_refused(study, tmp_path, labels):
+    cases = CASES.read(study["files"]["cases"])
+    said = learned(study, tmp_path, cases, task="ordinal", labels=labels)
+    assert said.startswith(f"the task ordinal needs 3 labels or more, in their order (got {len(labels)}); list")
+
+
+def test_grades_are_judged_among_themselves(study):
+    """An archive may have other labels beside its grades, of which a case may bear any."""
+    data = store.read(study["files"]["cases"], images=study["files"]["images"])
+    beside = data.cases.assign(**{"target:other": (data.cases["row"] % 2).astype("float32")})
+    target = Target(task="ordinal", labels=GRADES)
+    assert fine_tuning._task(target, replace(data, cases=beside), alone=True).form == "ordered"
 
 
 @pytest.mark.parametrize(
     ("cell", "said"),
-    [("old", "line 3, column 'shade': 'old'; use a plausible number"), ("inf", "line 3, column 'shade': 'inf'")],
+    [
+        ("old", "line 3, column 'shade': 'old'; use a plausible number"),
+        ("inf", "line 3, column 'shade': 'inf'"),
+        ("1e39", "line 3, column 'shade': '1e39'; use a plausible number"),
+        ("-4e38", "line 3, column 'shade': '-4e38'; use a plausible number"),
+    ],
 )
 def test_what_is_no_number_is_refused_with_its_line(tmp_path, cell, said):
     rows = table(tmp_path, cases=8)
@@ -192,6 +257,31 @@ def test_what_is_no_number_is_refused_with_its_line(tmp_path, cell, said):
         registry.load("datasets", "own_folder").read_cases(
             tmp_path, registry.chosen("datasets", archive(tmp_path).kind)
         )
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "others"),
+    [
+        ("16777216", "16777217", "5"),
+        # seconds since 1970, of which two thirds would be lost
+        ("1764500000.5", "1764500001.25", "1764500300"),
+        ("1000000.001", "1000000.002", "1000000.5"),
+    ],
+)
+def test_numbers_that_are_not_told_apart_are_refused(tmp_path, lower, upper, others):
+    rows = table(tmp_path, cases=8).astype({"shade": str})
+    rows["shade"] = [upper, *[others] * 6, lower]
+    rows.to_csv(tmp_path / "cases.csv", index=False)
+    options = registry.chosen("datasets", archive(tmp_path).kind)
+    with pytest.raises(UserError, match=f"line 2, column 'shade': '{upper}' is not told apart from '{lower}' in"):
+        registry.load("datasets", "own_folder").read_cases(tmp_path, options)
+    # what only differs in digits that were computed is taken as it comes
+    rows["shade"] = ["0.12345678901", "0.12345678902", *["0.9"] * 5, "0"]
+    rows.to_csv(tmp_path / "cases.csv", index=False)
+    read = registry.load("datasets", "own_folder").read_cases(tmp_path, options)
+    assert read["number:shade"].dtype == "float32" and read["number:shade"].nunique() == 3
+    rows.assign(shade="").to_csv(tmp_path / "cases.csv", index=False)
+    assert registry.load("datasets", "own_folder").read_cases(tmp_path, options)["number:shade"].isna().all()
 
 
 def test_a_misspelt_number_is_told_in_the_plan(tmp_path):

@@ -1,10 +1,12 @@
 """Overlays: the cases in which two sources differ most, on a page that is not part of the report."""
 
 import base64
+import gzip
 import io
 import re
 
 import matplotlib.image
+import nibabel
 import numpy as np
 import pytest
 
@@ -128,6 +130,63 @@ def test_an_outline_that_is_gone_is_named(study, tmp_path):
         for file in files:
             file.unlink()
         with pytest.raises(UserError, match=r"outlines/.*\.nii\.gz: is not there; delete .*predictions.parquet"):
+            overlay(**study, page=tmp_path / "page.html")
+        assert not (tmp_path / "page.html").exists()
+    finally:
+        for file, content in kept.items():
+            file.write_bytes(content)
+
+
+def shifted(image):
+    moved = image.affine.copy()
+    moved[:3, 3] += 100
+    return nibabel.Nifti1Image(image.dataobj[...], moved)
+
+
+def with_affine(by):
+    return lambda image: nibabel.Nifti1Image(image.dataobj[...], np.diag([*by, 1.0]) @ image.affine)
+
+
+def with_values(change, kind=np.int16):
+    """The same outline with other values."""
+    return lambda image: nibabel.Nifti1Image(change(image.dataobj[...].astype(kind)).astype(kind), image.affine)
+
+
+def one_voxel(values):
+    values = values.copy()
+    values[0, 0, 0] = (values[0, 0, 0] + 1) % 2
+    return values
+
+
+FAULTS = {
+    "shifted": (shifted, "is displaced by 173.2 mm"),
+    "mirrored": (with_affine([-1, 1, 1]), "is displaced by|otherwise than its predictions say"),
+    "scaled": (with_affine([2, 2, 2]), "is displaced by"),
+    "cut": (lambda image: image.slicer[1:], "has .* voxels, its image"),
+    "wraps": (with_values(lambda values: values + 256), "holds 25[678], but its structures are 1 to 2"),
+    "negative": (with_values(lambda values: values - 1), "holds -1, but"),
+    "fraction": (with_values(lambda values: values + 0.6, np.float32), r"holds \d\.6, but"),
+    "third": (with_values(lambda values: values * 0 + 3), "holds 3, but its structures are 1 to 2"),
+    "empty": (with_values(lambda values: values * 0), "outlines '.*' otherwise than its predictions say"),
+    "a voxel": (with_values(one_voxel), "outlines '.*' otherwise than its predictions say"),
+    "turned": (with_values(lambda values: values[::-1]), "outlines '.*' otherwise than its predictions say"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_an_outline_that_predict_did_not_write_is_named(study, tmp_path, fault):
+    change, said = FAULTS[fault]
+    data = prepared.read(study["cases"], images=study["images"], seen=SEEN, patch=PATCH)
+    # those of the first seed are drawn
+    tables = [table for table in study["predictions"] if "seed0" in str(table)]
+    files = [
+        outlines_of(table, target="", case=data.cases["case"][row]) for table in tables for row in data.rows("test")
+    ]
+    kept = {file: file.read_bytes() for file in files}
+    try:
+        for file in files:
+            nibabel.save(change(nibabel.Nifti1Image.from_bytes(gzip.decompress(kept[file]))), file)
+        with pytest.raises(UserError, match=rf"outlines/.*\.nii\.gz: ({said}).*; delete .*predictions.parquet, and"):
             overlay(**study, page=tmp_path / "page.html")
         assert not (tmp_path / "page.html").exists()
     finally:

@@ -3,8 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
-from archives_made import make_chestxray14
+from archives_made import make_chestxray14, picture
 from declared_tables import declared_tables
 from headwater.core.errors import UserError
 from headwater.core.files import read_json
@@ -137,3 +138,79 @@ def test_another_reading_of_fewer_cases_has_other_splits(tmp_path):
     first, second = (read_json(tmp_path / name / "split.json") for name in ("first", "second"))
     assert first["digest"] != second["digest"]
     assert sum(part["cases"] for part in second["splits"].values()) == 18
+
+
+def own_table(folder):
+    """Twelve pictures of six patients in a folder, and the table of them."""
+    (folder / "pictures").mkdir(parents=True, exist_ok=True)
+    names = [f"pictures/{number:02d}.png" for number in range(12)]
+    for number, name in enumerate(names):
+        Image.fromarray(picture(number)).save(folder / name)
+    table = pd.DataFrame({"file": names, "patient": [f"p{number // 2}" for number in range(12)]})
+    table["split"] = np.repeat(["train", "validation", "test"], 4)
+    return table.assign(sign=[number % 2 for number in range(12)])
+
+
+def own_reading(folder, table, *, name="first.csv", **options):
+    table.to_csv(folder / name, index=False)
+    return {"name": "own_folder", "table": name, "labels": ("sign",), **options}
+
+
+CONTRADICTIONS = {
+    "patients": (
+        lambda table: table.assign(patient=table["patient"].iloc[::-1].values),
+        "12 cases have another patient",
+    ),
+    "a patient": (
+        lambda table: table.assign(patient=["p9", "p9", *table["patient"].iloc[2:]]),
+        "2 cases have another p",
+    ),
+    "splits": (
+        lambda table: table.assign(split=table["split"].replace({"train": "test", "test": "train"})),
+        "8 cases have another split",
+    ),
+    "validation": (
+        lambda table: table.assign(split=np.repeat(["train", "test"], [4, 8])),
+        "4 cases have another split",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", CONTRADICTIONS)
+def test_a_reading_that_contradicts_the_first_is_refused(tmp_path, kind):
+    change, said = CONTRADICTIONS[kind]
+    folder, table = tmp_path / "archive", own_table(tmp_path / "archive")
+    first = first_reading(folder, tmp_path, kind=own_reading(folder, table))
+    with pytest.raises(UserError, match=rf"second\.csv: archives\.second: {said}.* than in archives\.first, such as"):
+        second_reading(first, tmp_path, kind=own_reading(folder, change(table), name="second.csv"))
+    assert not (tmp_path / "second").exists()
+
+
+AGREEING = {
+    "no split": (lambda table: table.drop(columns="split"), {}),
+    "no validation": (lambda table: table.assign(split=table["split"].replace("validation", "train")), {}),
+    "no patient": (lambda table: table.drop(columns="patient"), {"patient": ""}),
+    "other rows": (lambda table: table.iloc[[11, 3, 5, 1, 0, 8, 4]], {}),
+}
+
+
+@pytest.mark.parametrize("kind", AGREEING)
+def test_a_reading_that_says_less_than_the_first_is_taken(tmp_path, kind):
+    change, options = AGREEING[kind]
+    folder, table = tmp_path / "archive", own_table(tmp_path / "archive")
+    first = first_reading(folder, tmp_path, kind=own_reading(folder, table))
+    less = change(table)
+    cases = second_reading(first, tmp_path, kind=own_reading(folder, less, name="second.csv", **options))["cases"]
+    assert cases["patient"].tolist() == table["patient"].tolist()
+    inside = cases[cases["case"].isin(less["file"])]
+    assert inside["split"].tolist() == table.loc[table["file"].isin(less["file"]), "split"].tolist()
+
+
+def test_a_reading_that_leaves_a_split_empty_is_named(tmp_path):
+    folder, table = tmp_path / "archive", own_table(tmp_path / "archive")
+    first = first_reading(folder, tmp_path, kind=own_reading(folder, table))
+    untaught = own_reading(folder, table[table["split"] != "train"], name="second.csv")
+    with pytest.raises(
+        UserError, match=r"second\.csv: no case is left for the train split of 8 cases, 4 patients; add"
+    ):
+        second_reading(first, tmp_path, kind=untaught)

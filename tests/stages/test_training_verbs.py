@@ -160,12 +160,24 @@ def test_each_product_tells_what_it_came_from(tmp_path, made):
     assert (metadata["encoder"], metadata["split"]) == (hash_of(encoder), split)
     assert (fit["model"], fit["split"], fit["encoder"]["sha256"]) == (hash_of(model), split, hash_of(encoder))
     assert fit["cases"] == hash_of(made.cases)
-    told = tables.read_origin(tmp_path / "predictions.parquet")
-    assert told == {"record": run.digest, "model": hash_of(model), "encoder": hash_of(encoder), "split": split}
+    for part, product in (("test", "predictions"), ("validation", "validation")):
+        told = tables.read_origin(tmp_path / f"{product}.parquet")
+        made_from = {"record": run.digest, "model": hash_of(model), "encoder": hash_of(encoder), "split": split}
+        assert told == {**made_from, "part": part}
 
 
 def hash_of(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def test_cases_that_lost_a_label_are_not_tested(tmp_path, made):
+    run = a_run(random_source())
+    fitted(tmp_path, run, made)
+    label, cases = prepared_made.LABELS[0], tmp_path / "cases.parquet"
+    CASES.write(CASES.read(made.cases).drop(columns=tables.TARGET + label), cases)
+    with pytest.raises(UserError, match=rf"cases\.parquet: has no label '{label}'; "):
+        predicted(tmp_path, run, replace(made, cases=cases))
+    assert not (tmp_path / "predictions.parquet").exists()
 
 
 def test_a_model_of_other_splits_is_not_tested(tmp_path, made):

@@ -102,6 +102,15 @@ def test_the_schema_takes_targets():
             {"targets": {"sex": {"task": "classificaton", "labels": ["male"]}}},
             "datasets.covid_ct.targets.sex.task: there is no 'classificaton'; did you mean 'classification'?",
         ),
+        ({"task": "ordinal"}, "datasets.covid_ct.labels: the task ordinal needs 3 or more, in their order (got 0)"),
+        (
+            {"task": "ordinal", "labels": ["CT_COVID", "male"]},
+            "datasets.covid_ct.labels: the task ordinal needs 3 or more, in their order (got 2); list them all, from",
+        ),
+        (
+            {"targets": {"sex": {"task": "ordinal", "labels": ["male"]}}},
+            "datasets.covid_ct.targets.sex.labels: the task ordinal needs 3 or more, in their order (got 1)",
+        ),
         ({"targets": {"s x": {"labels": ["male"]}}}, "targets.s x: use letters, digits, _ and - in names"),
         ({"targets": {False: {"labels": ["male"]}}}, "a name must be text (got False); put it in quotes"),
     ],

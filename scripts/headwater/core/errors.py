@@ -45,7 +45,7 @@ class UserError(Exception):
     """The mistakes one by one, if it tells more than one."""
 
     def __init__(self, thing: str, *, file: Path | str | None = None, remedy: str = "", nameless: str = ""):
-        self.file, self.remedy, self.nameless = file, remedy, nameless
+        self.thing, self.file, self.remedy, self.nameless = thing, file, remedy, nameless
         parts = [f"{file}: {thing}" if file else thing]
         if remedy:
             parts.append(remedy)
@@ -108,6 +108,17 @@ def all_of(*checks: Callable[[], Result]) -> list[Result]:
         mistakes = [mistake for refusal in refusals for mistake in refusal.mistakes]
         raise together(mistakes, nameless="; ".join(nameless) if all(nameless) else "")
     return results
+
+
+@contextmanager
+def about(file: Path | str) -> Iterator[None]:
+    """Let a refusal that names no file name this one, which what is refused was read from."""
+    try:
+        yield
+    except UserError as refusal:
+        if refusal.file or refusal.several:
+            raise
+        raise UserError(refusal.thing, file=file, remedy=refusal.remedy, nameless=refusal.nameless) from None
 
 
 @contextmanager

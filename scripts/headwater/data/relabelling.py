@@ -23,6 +23,30 @@ def refuse_more(
         )
 
 
+def refuse_contradiction(catalogue: pd.DataFrame, *, prepared: pd.DataFrame, archive: Archive, file: Path) -> None:
+    """Refuse a reading by which an image is another patient's, or in another official split, than by the first.
+
+    A case that the reading knows no patient of bears its own name instead, and one without an official split none. A
+    split that the reading does not have at all was drawn from its training cases.
+    """
+    both = catalogue.merge(prepared[["case", "patient", "split"]], on="case", suffixes=("", "_first"))
+    told, first = both["split"], both["split_first"]
+    drawn = (told == "train") & ~first.isin(set(catalogue["split"]))
+    other = {
+        "patient": (both["patient"] != both["patient_first"]) & (both["patient"] != both["case"]),
+        "split": (told != "") & (told != first) & ~drawn,
+    }
+    for what, which in other.items():
+        if which.any():
+            nameless, example = f"{which.sum()} cases have another {what} than", both.loc[which, "case"].iloc[0]
+            raise UserError(
+                f"archives.{archive.name}: {nameless} in archives.{archive.images_of}, such as {example}",
+                file=file,
+                remedy=f"let both readings say the same, or prepare archives.{archive.name} by itself: no images_of",
+                nameless=f"{nameless} in the first reading",
+            )
+
+
 def relabelled(prepared: pd.DataFrame, catalogue: pd.DataFrame) -> pd.DataFrame:
     """The prepared cases with the catalogue's targets; cases that it does not list have no split and no targets."""
     listed = catalogue.set_index("case").reindex(prepared["case"]).reset_index()

@@ -10,7 +10,7 @@ import pandas as pd
 
 from headwater.core import registry
 from headwater.core.errors import UserError
-from headwater.data.tables import MACRO, NUMBER, TEXT, WHOLE, Table, column_names
+from headwater.data.tables import MACRO, NUMBER, TEXT, WHOLE, Table, column_names, read_origin
 from headwater.study import target as targets
 from headwater.study.comparison import Comparison
 from headwater.study.shared_labels import Exchange
@@ -34,6 +34,9 @@ PREDICTIONS = Table(
 
 Its last columns are evidence, here that of a classification: see `with_evidence`.
 """
+
+PART = "part"
+"""The entry of a file of predictions that names the split that they are of."""
 
 ELSEWHERE = Table(
     name="elsewhere",
@@ -93,9 +96,11 @@ class Predictions:
         return {name: self.evidence[name][at, cases] for name in names}
 
 
-def read_all(comparison: Comparison, files: list[Path]) -> dict[tuple[str, str, int], Predictions]:
-    """The predictions of each declared run, in alphabetical order, all about the same cases."""
-    return _all(comparison, files, partial(_read, comparison=comparison))
+def read_all(
+    comparison: Comparison, files: list[Path], *, split: str = "test"
+) -> dict[tuple[str, str, int], Predictions]:
+    """The predictions of each declared run for a split, in alphabetical order, all about the same cases."""
+    return _all(comparison, files, partial(_read, comparison=comparison, split=split))
 
 
 def read_elsewhere(
@@ -157,10 +162,12 @@ def _spelt(run: tuple[str, str, int]) -> str:
     return f"{source}/{recipe}/seed{seed}"
 
 
-def _read(file: Path, *, comparison: Comparison) -> Predictions:
-    """One run's predictions as arrays."""
+def _read(file: Path, *, comparison: Comparison, split: str) -> Predictions:
+    """One run's predictions for a split as arrays; files of earlier versions do not say which split they are of."""
     dataset = comparison.dataset
     frame = _holding(PREDICTIONS, file, names=comparison.evidence).read(file)
+    if (part := read_origin(file).get(PART, split)) != split:
+        raise UserError(f"is of the {part} split, not of {split}", file=file, remedy=f"give the {split} predictions")
     _of_one_run(frame, file)
     if frame["dataset"][0] != dataset:
         raise UserError(

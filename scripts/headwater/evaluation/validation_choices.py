@@ -135,7 +135,7 @@ def read_guests(
     tested_by, validated_by = (external.by_dataset(files, fitted_to) for files in (tested, validated))
     for other, labels in zip(fitted_to.others, counts, strict=True):
         there = external.there(plain, other)
-        on_validation = predictions.read_all(there, validated_by[other.dataset])
+        on_validation = predictions.read_all(there, validated_by[other.dataset], split="validation")
         on_validation = {
             run: predictions.narrowed(part, there.calibrated(part.labels)) for run, part in on_validation.items()
         }

@@ -46,7 +46,8 @@ def examine(
         run_files.refuse_other_records(files, digests)
     for files in (elsewhere, validation_elsewhere):
         run_files.refuse_other_records(files or [], records_elsewhere)
-    tested, validated = (predictions_of.read_all(comparison, files) for files in (predictions, validation))
+    tested = predictions_of.read_all(comparison, predictions)
+    validated = predictions_of.read_all(comparison, validation, split="validation")
     first = next(iter(tested.values()))
     untaught = eligibility.untaught(LABELS.read(labels), first.labels, comparison=comparison, file=labels)
     at_home = validation_choices.at_home(tested, validated, comparison=comparison, untaught=untaught)

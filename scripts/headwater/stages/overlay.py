@@ -10,6 +10,7 @@ from headwater.core import files, registry
 from headwater.core.errors import UserError
 from headwater.data import prepared
 from headwater.data.io.nifti import read_nifti
+from headwater.data.io.volumes import Volume, refuse_other_grid
 from headwater.data.volumes import PreparedVolumes
 from headwater.evaluation import predictions as predictions_of
 from headwater.evaluation import run_files
@@ -22,6 +23,14 @@ from headwater.study.target import outlines
 
 BY = "dice"
 """The metric by whose differences cases are chosen."""
+
+
+COUNTED = {
+    "true_positive": lambda drawn, reference: np.count_nonzero(drawn & reference),
+    "false_positive": lambda drawn, reference: np.count_nonzero(drawn & ~reference),
+    "false_negative": lambda drawn, reference: np.count_nonzero(~drawn & reference),
+}
+"""The numbers of voxels that predictions hold of an outline, by which it is known again."""
 
 
 class Outlined(NamedTuple):
@@ -87,7 +96,8 @@ def _shown(
         at = int(np.flatnonzero(first.cases == case.case)[0])
         row = int(np.flatnonzero(data.cases["case"].to_numpy() == case.case)[0])
         reference = _numbered(data, row, outlined.structures)
-        drawn = (_drawn(run, outlined.target, case.case, like=reference) for run in (first, second))
+        grid = Volume(reference, data.images.affine(row), "")
+        drawn = [_drawn(run, outlined, case.case, reference=grid) for run in (first, second)]
         overlay = overlays.Overlay(
             data.images.to_source(row, data.images.image(row))[0],
             reference,
@@ -122,13 +132,24 @@ def _numbered(data: PreparedVolumes, row: int, structures: list[str]) -> np.ndar
     return values[data.images.reference(row)]
 
 
-def _drawn(run: Predictions, target: str, case: str, *, like: np.ndarray) -> np.ndarray:
-    """What a run outlines in a case, uint8 (x, y, z) on the grid of the source."""
-    file = outlines_of(run.file, target=target, case=case)
+def _drawn(run: Predictions, outlined: Outlined, case: str, *, reference: Volume) -> np.ndarray:
+    """What a run outlines in a case, uint8 (x, y, z) on the grid of the source; refuses what predict did not write."""
+    file = outlines_of(run.file, target=outlined.target, case=case)
+    remedy = f"delete {run.file}, and predict writes both again"
     if not file.is_file():
-        raise UserError("is not there", file=file, remedy=f"delete {run.file}, and predict writes both again")
-    voxels = read_nifti(file).turned("RAS").voxels.astype(np.uint8)
-    if voxels.shape != like.shape:
-        thing = f"has {voxels.shape} voxels, but its case has {like.shape}"
-        raise UserError(thing, file=file, remedy=f"delete {run.file}, and predict writes both again")
+        raise UserError("is not there", file=file, remedy=remedy)
+    drawn = read_nifti(file).turned("RAS")
+    refuse_other_grid(drawn, image=reference, file=file, remedy=remedy)
+    strange = ~np.isin(drawn.voxels, np.arange(len(outlined.structures) + 1))
+    if strange.any():
+        what = f"holds {drawn.voxels[strange][0]:g}, but its structures are 1 to {len(outlined.structures)}"
+        raise UserError(what, file=file, remedy=remedy)
+    voxels, at = drawn.voxels.astype(np.uint8), int(np.flatnonzero(run.cases == case)[0])
+    for number, structure in enumerate(outlined.structures, start=1):
+        one, other = voxels == number, reference.voxels == number
+        told = run.of(COUNTED, int(np.flatnonzero(run.labels == structure)[0]), np.array([at]))
+        found = {name: count(one, other) for name, count in COUNTED.items()}
+        # of a structure that the reference does not have predictions count nothing
+        if any(np.isfinite(told[name][0]) and told[name][0] != found[name] for name in COUNTED):
+            raise UserError(f"outlines {structure!r} otherwise than its predictions say", file=file, remedy=remedy)
     return voxels

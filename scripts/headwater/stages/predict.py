@@ -4,7 +4,7 @@ from pathlib import Path
 
 from headwater.core.errors import UserError
 from headwater.data import prepared
-from headwater.evaluation.predictions import PREDICTIONS, with_evidence
+from headwater.evaluation.predictions import PART, PREDICTIONS, with_evidence
 from headwater.study.grid import Run
 from headwater.study.target import evidence
 from headwater.training import checkpoint, ddp, outline_files, prediction
@@ -48,6 +48,6 @@ def predict(
                 keep = outline_files.writer(data, product) if write_outlines and split == "test" else None
                 table = prediction.at_home(fitted, data, split=split, cases=cases, world=world, keep=keep)
                 if world.first:
-                    written.write(table, product, origin=origin)
+                    written.write(table, product, origin={**origin, PART: split})
             if world.first and saved is not None:
                 checkpoint.forget(saved / f"{fitted.run.digest}.pt")

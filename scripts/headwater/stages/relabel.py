@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from headwater.core.errors import about
 from headwater.core.files import write_json
 from headwater.data import index, relabelling
 from headwater.data.index import LABELS, every_count, label_counts, one_class_notes, refuse_unusable_labels
@@ -16,13 +17,17 @@ def relabel(
 ) -> None:
     """Write an archive's cases, counts of labels and splits from those of the archive whose images it uses.
 
-    A case that the other policy leaves out keeps its row but is in no split, so that rows still match the images.
+    A case that the other policy leaves out keeps its row but is in no split, so that rows still match the images. A
+    reading that names other patients or official splits is refused.
     """
     prepared, files = CASES.read(first), index.split_files(archive)
     catalogue, rejected = index.read(archive), REJECTS.read(first_rejects)
     relabelling.refuse_more(catalogue, prepared=prepared, rejected=rejected, archive=archive, file=first)
+    table = files.get("train", Path(archive.folder))
+    relabelling.refuse_contradiction(catalogue, prepared=prepared, archive=archive, file=table)
     relabelled = relabelling.relabelled(prepared, catalogue)
-    refuse_empty_split(relabelled)
+    with about(table):
+        refuse_empty_split(relabelled[relabelled["split"] != ""])
     counts = label_counts(relabelled)
     refuse_unusable_labels(counts, archive=archive.name, files=files)
     CASES.write(relabelled, cases, origin=read_origin(first))

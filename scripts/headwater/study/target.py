@@ -66,6 +66,11 @@ def of_numbers(task: str) -> bool:
     return registry.constant("tasks", task, "OF_NUMBERS", default=False)
 
 
+def fewest(task: str) -> int:
+    """How many labels a target must at least list for a task that learns from their order; 0 for any other task."""
+    return registry.constant("tasks", task, "FEWEST", default=0)
+
+
 def measured_on(metric: str) -> tuple[str, ...]:
     """Which cases a metric is about, where these are not all whose target is known: "positive" or "negative" ones."""
     return registry.constant("metrics", metric, "CLASSES", default=())

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def mistakes(config: "Config") -> Iterable[str]:
     """A line for each thing that is wrong with what networks are asked."""
-    checks = (_unknown_tasks, _bad_targets, _bad_names, _bad_selection, _misfitting_metrics, _outlines)
+    checks = (_unknown_tasks, _bad_targets, _unordered, _bad_names, _bad_selection, _misfitting_metrics, _outlines)
     return (line for check in checks for line in check(config))
 
 
@@ -41,6 +41,21 @@ def _bad_targets(config: "Config") -> Iterable[str]:
         for label, count in Counter(dataset.listed).items():
             if count > 1:
                 yield f"datasets.{name}.{_holding(dataset, label)}: a label is listed twice; remove one"
+
+
+def _unordered(config: "Config") -> Iterable[str]:
+    """Targets that learn from the order of their labels, and list none or too few."""
+    known = registry.names("tasks")
+    for name, dataset in config.datasets.items():
+        for target, asked in dataset.asked.items():
+            place = f"datasets.{name}.targets.{target}" if target else f"datasets.{name}"
+            least = targets.fewest(asked.task) if asked.task in known and (asked.labels or not target) else 0
+            if len(asked.labels) < least:
+                yield (
+                    f"{place}.labels: the task {asked.task} needs {least} or more, in their order (got "
+                    f"{len(asked.labels)}); list them all, from the lowest to the highest, or use the task "
+                    "classification"
+                )
 
 
 def _holding(dataset: Dataset, label: str) -> str:

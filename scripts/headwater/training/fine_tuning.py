@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from headwater import __version__
-from headwater.core.errors import UserError, did_you_mean
+from headwater.core.errors import UserError, about, did_you_mean
 from headwater.core.fingerprints import RANDOM, sha256
 from headwater.data import dropping, splits, store, subsample
 from headwater.models import backbones
@@ -21,7 +21,7 @@ from headwater.models.task_set import TaskSet, mapped
 from headwater.models.tasks import Task
 from headwater.models.weight_files import load_weights, save_weights
 from headwater.study.grid import Run
-from headwater.study.target import SCORE, Target, of_numbers
+from headwater.study.target import SCORE, Target, fewest, of_numbers
 from headwater.training import loop, schedule, scoring, views
 from headwater.training.ddp import World
 from headwater.training.fitting import Fitting, mean
@@ -106,20 +106,25 @@ def _tasks(run: Run, data: store.Prepared, *, file: Path) -> TaskSet:
                 raise UserError(f"has no {word} {label!r}", file=file, remedy=did_you_mean(label, known))
         if not known:
             raise UserError(f"has no {word}s", file=file, remedy="fit to another archive")
-    return TaskSet(tasks={name: _task(target, data, alone=not name) for name, target in run.dataset.asked.items()})
+    with about(file):
+        return TaskSet(tasks={name: _task(target, data, alone=not name) for name, target in run.dataset.asked.items()})
 
 
 def _task(target: Target, data: store.Prepared, *, alone: bool) -> Task:
     """A target's task in the form in which the cases put it: all labels if it names none.
 
     A dataset's only target may ask for some of the archive's classes; several share the labels out between them.
+    Grades are judged among themselves, as an archive may have other labels beside them.
     """
     known, _ = _known(target, data)
+    if len(target.labels) < (least := fewest(target.task)):
+        what = f"the task {target.task} needs {least} labels or more, in their order (got {len(target.labels)})"
+        raise UserError(what, remedy="list them all as the dataset's labels, or use the task classification")
     task = Task(name=target.task, labels=target.labels or tuple(known), form="")
-    judged = known if alone else list(task.labels)
+    judged = known if alone and not least else list(task.labels)
     learned = np.flatnonzero(data.cases["split"].isin(["train", "validation"]))
     values = task.plugin.targets(data, learned, labels=judged)
-    return replace(task, form=task.plugin.form(values, partial=set(task.labels) != set(judged)))
+    return replace(task, form=task.plugin.form(values, labels=judged, partial=set(task.labels) != set(judged)))
 
 
 def _known(target: Target, data: store.Prepared) -> tuple[list[str], str]:

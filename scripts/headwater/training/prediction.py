@@ -41,6 +41,7 @@ def at_home(
     keep: Keep | None = None,
 ) -> pd.DataFrame:
     """The predictions for a split of the archive that the network was fitted to, in the order of the cases."""
+    _refuse_absent(fitted.labels, [*data.labels, *data.numbers], file=cases)
     rows = _rows(data, split, file=cases)
     same = [(label, label) for label in fitted.labels]
     evidence = _evidence(fitted, data, rows, labels=same, world=world, keep=keep)
@@ -53,9 +54,7 @@ def elsewhere(
     """The predictions for the test cases of another archive, for the labels that both have."""
     labels, asked = (list(names) for names in zip(*exchange.labels, strict=True))
     for names, available, file in ((asked, fitted.labels, fitted.file), (labels, data.labels, cases)):
-        for name in names:
-            if name not in available:
-                raise UserError(f"has no label {name!r}", file=file, remedy=did_you_mean(name, available))
+        _refuse_absent(names, available, file=file)
     rows = _rows(data, "test", file=cases)
     evidence = _evidence(fitted, data, rows, labels=list(exchange.labels), world=world)
     table = _table(fitted.run, data, rows, {"label": labels, "asked": asked}, evidence)
@@ -70,6 +69,13 @@ def origin(fitted: Predictor, data: store.Prepared) -> dict[str, str]:
             "was fitted to other splits of these cases", file=fitted.file, remedy="delete it and run finetune again"
         )
     return {**fitted.origin, "split": split}
+
+
+def _refuse_absent(names: list[str], available: list[str], *, file: Path) -> None:
+    """Refuse a file that lacks a label."""
+    for name in names:
+        if name not in available:
+            raise UserError(f"has no label {name!r}", file=file, remedy=did_you_mean(name, available))
 
 
 def _rows(data: store.Prepared, split: str, *, file: Path) -> np.ndarray:

@@ -34,6 +34,10 @@ def refusal_of(path):
     return line
 
 
+FIFTEEN = "files/wrong_vr__pydicom__badVR.dcm"
+"""Has fifteen frames, but "1A" for their number: other readers take the first for all."""
+
+
 def zoo():
     return pd.read_csv(ZOO / "TRUTH.csv", dtype=str).fillna("").to_dict("records") if ZOO.is_dir() else []
 
@@ -42,7 +46,7 @@ def zoo():
 @pytest.mark.parametrize("truth", zoo(), ids=lambda truth: truth["file"].removeprefix("files/"))
 def test_the_zoo(truth):
     path = ZOO / truth["file"]
-    if truth["expected"] != "decode":
+    if truth["expected"] != "decode" or truth["file"] == FIFTEEN:
         refusal_of(path)
         return
     syntax = str(dcmread(path, force=True).file_meta.get("TransferSyntaxUID", ""))

@@ -87,6 +87,8 @@ def test_the_loss_of_a_batch_is_the_mean_over_its_shares_and_unknown_cases_add_n
 def test_grades_that_are_none_are_refused():
     with pytest.raises(UserError, match="2 grades have no order to learn; use the task classification"):
         ordinal.form(one_hot([0, 1])[:, :2])
+    with pytest.raises(UserError, match="only some of the grades are asked for; list all grades"):
+        ordinal.form(one_hot([0, 1, 2]), partial=True)
     several = one_hot([0, 1, 2])
     several[0, 3] = 1
     with pytest.raises(UserError, match="1 cases have no grade or several; list all grades"):

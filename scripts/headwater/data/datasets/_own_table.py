@@ -25,6 +25,8 @@ ODD_PATH = r"//|/$|(?:^|/)\.(?:/|$)"
 
 SPLITS = {"train": "train", "validation": "validation", "val": "validation", "valid": "validation", "test": "test"}
 SEXES = {"f": "F", "female": "F", "w": "F", "m": "M", "male": "M"}
+NEGLIGIBLE = 1e-6
+"""Difference of two numbers, as a share of their column's range, that may be lost when they are stored."""
 VALUES = {"": np.nan, "0": 0.0, "0.0": 0.0, "1": 1.0, "1.0": 1.0}
 
 
@@ -41,7 +43,8 @@ class Columns(Record):
     list the classes. Several such columns by names of your choice, as in {cohort: V00COHORT, sex: gender}: their labels
     are `cohort=Progression`, `sex=F` and so on, and `labels` names columns of 1 and 0 beside them."""
     numbers: tuple[str, ...] = ()
-    """Columns with a number, such as an age or a score, or nothing (unknown): what the task `regression` learns."""
+    """Columns with a number, such as an age or a score, or nothing (unknown): what the task `regression` learns. They
+    are kept in single precision, about seven digits; whole numbers that it does not tell apart are refused."""
     split: str = "split"
     """train, validation or test; if empty in all lines, splits are drawn by patient."""
     study: str = "study"
@@ -284,9 +287,24 @@ def numbers(cells: pd.Series, values: pd.Series, *, column: str, table: Path) ->
 
 
 def _number(cells: pd.Series, *, column: str, table: Path) -> pd.Series:
-    """The numbers of a column, float32."""
-    values = pd.to_numeric(cells, errors="coerce")
-    return numbers(cells, values.where(np.isfinite(values)), column=column, table=table).astype("float32")
+    """The numbers of a column, float32; refuses those that are too large for it, or that it does not tell apart."""
+    read = pd.to_numeric(cells, errors="coerce").astype(float)
+    with np.errstate(over="ignore"):
+        kept = read.astype("float32")
+    told = numbers(cells, read.where(np.isfinite(kept)), column=column, table=table)
+    rising = told.dropna().sort_values(kind="stable")
+    gap, whole = rising.diff(), rising % 1 == 0
+    alike = (gap > 0) & (kept[rising.index].diff() == 0)
+    # digits that were only computed, such as those of a ratio, may go
+    lost = alike & (whole & whole.shift(fill_value=False) | (gap > NEGLIGIBLE * (rising.max() - rising.min())))
+    if lost.any():
+        at = rising.index.get_loc(lost.idxmax())
+        lower, upper = cells[rising.index[at - 1]], cells[rising.index[at]]
+        line = line_of(cells, cells.index == rising.index[at])
+        remedy = "subtract the same number from all, or give them in another unit"
+        thing = f"{upper!r} is not told apart from {lower!r} in single precision"
+        raise bad_cell(table, line, column, thing, remedy=remedy)
+    return kept
 
 
 def bad_cell(table: Path, line: int, column: str, thing: str, *, remedy: str) -> UserError:

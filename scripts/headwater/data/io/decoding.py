@@ -213,6 +213,20 @@ def _refuse_wrong_size(dataset: pydicom.Dataset, path: Path, *, shape: tuple[int
         size = f"{shape[1]} x {shape[2]} pixels" + (f" in {shape[0]} frames" if shape[0] > 1 else "")
         what = f"is cut off: {size} need {needed} bytes, it has {present}"
         raise UserError(what, file=path, remedy="fetch it again", nameless="is cut off")
+    _refuse_surplus(dataset, path, needed=needed, line=min(shape[1:]) * samples * allocated // 8)
+
+
+def _refuse_surplus(dataset: pydicom.Dataset, path: Path, *, needed: int, line: int) -> None:
+    """Refuse more bytes than a header states, unless they are padding: of one value, and no more than a line has."""
+    surplus = dataset[pixels_of(dataset)].value[needed:]
+    is_padding = len(surplus) < 2 or (len(set(surplus)) == 1 and len(surplus) <= line)
+    # what the header calls YBR_FULL_422 may have all of its chrominance
+    if is_padding or dataset.get("PhotometricInterpretation") == "YBR_FULL_422":
+        return
+    extra = "has more pixel data than its header states"
+    what = f"{extra}: {needed} bytes are needed, it has {needed + len(surplus)}"
+    remedy = "mend Rows, Columns or NumberOfFrames, or fetch it again"
+    raise UserError(what, file=path, remedy=remedy, nameless=extra)
 
 
 def _refuse_other_streams(dataset: pydicom.Dataset, path: Path, *, shape: tuple[int, int, int]) -> None:

@@ -51,6 +51,11 @@ def refuse_without_picture(dataset: pydicom.Dataset, path: Path) -> None:
         if dataset.get(name) in (None, ""):
             what = f"has no {name}, which says {unknown}"
             raise UserError(what, file=path, remedy=ADD, nameless=what)
+    high, highest = dataset.get("HighBit"), (dataset.get("BitsStored") or 0) - 1
+    # any other was retired, and decoders go by the lowest bits (DICOM PS3.5 8.1.1)
+    if pixels == "PixelData" and high not in (None, "", highest):
+        what = f"has HighBit {high}, but of {highest + 1} bits stored the highest is {highest}"
+        raise UserError(what, file=path, remedy="mend the element that is wrong, or export it again", nameless=what)
 
 
 def is_mosaic(dataset: pydicom.Dataset) -> bool:

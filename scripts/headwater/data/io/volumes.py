@@ -70,12 +70,13 @@ class Volume(NamedTuple):
         return Volume(np.flip(swapped.voxels, flips), affine, self.unit)
 
 
-def refuse_other_grid(mask: Volume, *, image: Volume, file: Path) -> None:
+def refuse_other_grid(
+    mask: Volume, *, image: Volume, file: Path, remedy: str = "resample it to the grid of its image"
+) -> None:
     """Refuse a mask on another grid than its image; they may differ in orientation."""
     mask, image = mask.turned(), image.turned()
     if mask.voxels.shape != image.voxels.shape:
         shapes = f"has {_shape(mask)} voxels, its image {_shape(image)}"
-        remedy = "resample it to the grid of its image"
         raise UserError(shapes, file=file, remedy=remedy, nameless="is on another grid")
     corners = np.array([[0, 0, 0, 1], [*mask.voxels.shape, 1]]).T
     # the largest distance between corresponding voxels is at a corner, because both affines are linear
@@ -85,7 +86,7 @@ def refuse_other_grid(mask: Volume, *, image: Volume, file: Path) -> None:
         raise UserError(
             f"is displaced by {distance:.1f} mm from its image",
             file=file,
-            remedy="resample it to the grid of its image",
+            remedy=remedy,
             nameless="is on another grid",
         )
 

@@ -17,8 +17,11 @@ A plug-in holds
     OF_NUMBERS: bool (optional)              whether its labels are names of numbers of the cases; else False
     LOG_ODDS: bool (optional)                whether its evidence has a `score` that is log-odds, which `examine` can
                                              calibrate and set thresholds in; else False
-    form(targets, *, partial) -> str         in which of its forms the task is put, judged from all training and
-                                             validation targets; `partial`: only some of the archive's labels are asked
+    FEWEST: int (optional)                   how many labels a target must at least list, in an order that tells; its
+                                             form is then judged on these alone; else 0: without any it has all
+    form(targets, *, labels, partial) -> str in which of its forms the task is put, judged from all training and
+                                             validation targets; `labels`: what refusals call the columns; `partial`:
+                                             only some of the archive's labels are asked
     targets(data, rows, *, labels) -> array  what is to be learned of `rows` of prepared data: float32
                                              (rows, labels) or, of masks, (rows, labels, *space); NaN where unknown
     eligible(targets) -> array               bool (labels,): which labels these targets can teach, and can score

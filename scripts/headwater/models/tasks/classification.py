@@ -20,7 +20,7 @@ LOG_ODDS = True
 Form = Literal["multilabel", "multiclass"]
 
 
-def form(targets: np.ndarray, *, partial: bool = False) -> Form:
+def form(targets: np.ndarray, *, labels: Sequence[str] = (), partial: bool = False) -> Form:
     """Whether labels (cases, labels) stand side by side, or each case bears exactly one of several.
 
     One of several is what holds for every case without an exception; anything else is answered label by label. Some of

@@ -21,15 +21,21 @@ KINDS = {"score": "finite", "target": "binary"}
 SCORE = "auroc"
 NEEDS = "has both classes"
 LOG_ODDS = True
+FEWEST = 3
 
 SMALLEST = 1e-4
 """Smallest distance between two thresholds."""
 
 
-def form(targets: np.ndarray, *, partial: bool = False) -> str:
-    """Ordered grades, one for each case (cases, labels) of which all is known; in the order of the labels."""
-    if targets.shape[1] < 3:
+def form(targets: np.ndarray, *, labels: Sequence[str] = (), partial: bool = False) -> str:
+    """Ordered grades, one for each case (cases, labels) of which all is known; in the order of the labels.
+
+    Refuses fewer than three grades, some of an archive's, and cases without a grade or with several.
+    """
+    if targets.shape[1] < FEWEST:
         raise UserError(f"{targets.shape[1]} grades have no order to learn", remedy="use the task classification")
+    if partial:
+        raise UserError("only some of the grades are asked for", remedy="list all grades as labels")
     known = targets[np.isfinite(targets).all(axis=1)]
     wrong = np.flatnonzero((known == 1).sum(axis=1) != 1)
     if len(wrong):

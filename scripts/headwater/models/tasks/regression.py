@@ -21,18 +21,23 @@ OF_NUMBERS = True
 WEIGHTED = False
 
 
-def form(targets: np.ndarray, *, partial: bool = False) -> str:
+def form(targets: np.ndarray, *, labels: Sequence[str] = (), partial: bool = False) -> str:
     """Mean and standard deviation of each number over the cases to learn from (JSON): networks learn what is left.
 
     A number that is the same in all cases, or known of none, is refused.
     """
     known = np.isfinite(targets)
-    if not known.any(axis=0).all():
-        raise UserError("a number is known of no case to learn from", remedy="choose other numbers")
+    _refuse(~known.any(axis=0), "is known of no case to learn from", labels=labels)
     mean, spread = np.nanmean(targets, axis=0, dtype=float), np.nanstd(targets, axis=0, dtype=float)
-    if not (spread > 0).all():
-        raise UserError("a number is the same in all cases to learn from", remedy="choose other numbers")
+    _refuse(spread == 0, "is the same in all cases to learn from", labels=labels)
     return json.dumps({"mean": mean.tolist(), "sd": spread.tolist()})
+
+
+def _refuse(which: np.ndarray, what: str, *, labels: Sequence[str]) -> None:
+    """Refuse the first of the numbers of which something holds (numbers,)."""
+    if which.any():
+        name = f"number {labels[which.argmax()]!r}" if labels else "a number"
+        raise UserError(f"{name} {what}", remedy="choose other numbers")
 
 
 def _scale(form: str) -> tuple[np.ndarray, np.ndarray]:

@@ -31,7 +31,7 @@ MEASURES = ("loss", *EVIDENCE[1:])
 """What is measured of each case and structure: the loss of the whole case, and the evidence but the target."""
 
 
-def form(targets: np.ndarray, *, partial: bool = False) -> str:
+def form(targets: np.ndarray, *, labels: Sequence[str] = (), partial: bool = False) -> str:
     """Structures exclude each other, whichever of the archive's are asked for."""
     return "exclusive"
 
