@@ -97,9 +97,11 @@ class PublishedWeights:
 
     def too_little(self, report: Path) -> UserError:
         """The error for a coverage below the minimum; `report` is the file that lists every tensor."""
-        minimum = f"{100 * self.source.weights.coverage:g} %"
+        minimum = self.source.weights.coverage
+        # nothing is too little even where nothing is demanded
+        short = f"is below {100 * minimum:g} %" if minimum else "loads nothing"
         return UserError(
-            f"coverage {self.coverage.summary()} is below {minimum}{self._names()}",
+            f"coverage {self.coverage.summary()} {short}{self._names()}",
             file=self.name,
             remedy=self._remedy(report),
         )
