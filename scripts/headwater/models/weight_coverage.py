@@ -151,9 +151,9 @@ def match(
     names = _renamed(checkpoint, layout, prefix, coverage, file=file)
     replaced = getattr(layout, "ARRANGED", {})
     placed = [key for key, name in names.items() if name in expected or _reason(name, replaced)]
+    _refuse_zeroed([checkpoint[key] for key in placed], file=file)
     for key in placed:
         _refuse_unusable(checkpoint[key], key, name=names[key], place=expected.get(names[key]), file=file)
-    _refuse_zeroed([checkpoint[key] for key in placed], file=file)
     arrange = getattr(layout, "arrange", lambda tensors, _: tensors)
     arranged = arrange({names[key]: checkpoint[key] for key in names}, expected.keys())
     _account(names, arranged, layout, coverage)
@@ -263,6 +263,7 @@ def _refuse_zeroed(tensors: Iterable[Tensor], *, file: str) -> None:
     A few may be meant: mask tokens that were never trained, and the last layers of branches.
     """
     weights = [tensor for tensor in tensors if tensor.ndim > 1 and tensor.is_floating_point() and not tensor.is_meta]
+    weights = [tensor for tensor in weights if tensor.layout == torch.strided and not tensor.is_quantized]
     zeroed = [tensor for tensor in weights if not tensor.to(torch.float32).any()]
     if 2 * len(zeroed) > len(weights):
         raise UserError(
