@@ -68,6 +68,7 @@ VALUES = {
     "infinite": (_with(lambda values: values / 0), "NaN or infinite"),
     "infinite in float32": (_with(lambda values: values.double() * 1e300), "NaN or infinite in float32"),
     "negative variance": (_with(lambda values: -values, "bn1.running_var"), "running variance"),
+    "variance of zeros": (_with(torch.zeros_like, "bn1.running_var"), "running variance and holds zeros only"),
     "NaN in a running mean": (_with(lambda values: values * torch.nan, "bn1.running_mean"), "NaN or infinite"),
     "sparse": (_with(lambda values: values.to_sparse()), "sparse"),
 }
@@ -108,6 +109,125 @@ def test_two_tensors_for_one_place_are_refused(tmp_path: Path, network: Tensors)
 def test_shapes_without_values_are_refused(tmp_path: Path, network: Tensors):
     torch.save({key: values.to("meta") for key, values in network.items()}, tmp_path / "x.pth")
     _refused(tmp_path / "x.pth", tmp_path, because="has a shape and no values")
+
+
+WRITERS = {
+    "torch": lambda tensors, path: torch.save(tensors, path),
+    "safetensors": save_file,
+    "npz": lambda tensors, path: path.write_bytes(_npz(tensors)),
+}
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_weights_that_are_mostly_zero_are_refused_and_single_ones_are_not(tmp_path: Path, network: Tensors, kind: str):
+    weights = [key for key, values in network.items() if values.ndim > 1]
+    half = len(weights) // 2
+
+    def write(zeroed: list[str]) -> Path:
+        changed = {key: torch.zeros_like(values) if key in zeroed else values for key, values in network.items()}
+        WRITERS[kind](changed, tmp_path / "x")
+        return tmp_path / "x"
+
+    told = f"{len(weights)} of {len(weights)} tensors of weights hold zeros only; download it again"
+    _refused(write(list(network)), tmp_path, because=told)
+    _refused(write(weights[: half + 1]), tmp_path, because="hold zeros only; download it again")
+    _adopt(write(weights[:half]), tmp_path)
+
+
+def test_a_file_whose_end_was_never_downloaded_is_refused(tmp_path: Path):
+    sizes = {"a.weight": 64, "b.weight": 80, "c.bias": 40}
+    tensors = {name: torch.rand(size, size) + 1 for name, size in sizes.items()}
+    whole = _safetensors(tensors, tmp_path)
+    begin = len(whole) - sum(4 * values.numel() for values in tensors.values())
+    for at in (begin + 5, len(whole) - 4 * 40**2 - 4 * 80**2 + 4, len(whole) - 4096):
+        (tmp_path / "x").write_bytes(whole[:at] + bytes(len(whole) - at))
+        _refused(tmp_path / "x", tmp_path, because="holds only zeros from the middle of tensor ")
+    # a last layer may be zero as a whole, and a few last weights by chance
+    for zeroed in (torch.zeros(40, 40), torch.cat([torch.ones(1600 - 1023), torch.zeros(1023)])):
+        _safetensors({**tensors, "c.bias": zeroed}, tmp_path)
+        assert torch.equal(checkpoint_files.read(tmp_path / "whole.safetensors")[0]["c.bias"], zeroed)
+
+
+# two tensors of one name, or two networks
+
+
+def _with_two(kind: str, tensors: Tensors, path: Path) -> None:
+    """A file in which a name stands twice, the second time with other numbers, as libraries read it."""
+    if kind == "safetensors":
+        save_file(tensors, path)
+        whole = path.read_bytes()
+        (length,) = struct.unpack("<Q", whole[:8])
+        header = whole[8 : 8 + length].decode().rstrip()
+        first, second = (json.dumps(json.loads(header)[name]) for name in ("a.weight", "b.weight"))
+        twice = f'{header[:-1]}, "b.weight": {first}, "a.weight": {second}}}'.encode()
+        path.write_bytes(struct.pack("<Q", len(twice)) + twice + whole[8 + length :])
+        return
+    WRITERS[kind](tensors, path)
+    with zipfile.ZipFile(path, "a") as archive:
+        name = next(name for name in archive.namelist() if name.endswith(("data/1", "b.weight.npy")))
+        archive.writestr(name, archive.read(name)[:-4] + bytes(4))
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize(
+    ("kind", "name"), [("torch", "x/data/1"), ("safetensors", "a.weight"), ("npz", "b.weight.npy")]
+)
+def test_two_tensors_of_one_name_are_refused_by_it(tmp_path: Path, kind: str, name: str):
+    _with_two(kind, {"a.weight": torch.rand(3, 3), "b.weight": torch.rand(3, 3)}, tmp_path / "x")
+    _refused(tmp_path / "x", tmp_path, because=f"holds {name} twice")
+
+
+def test_a_network_beside_another_is_refused_until_one_is_chosen(tmp_path: Path, network: Tensors):
+    torch.save({**network, "state_dict": network}, tmp_path / "x.pth")
+    _refused(tmp_path / "x.pth", tmp_path, because="holds several networks: state_dict, and conv1.0.weight")
+    _adopt(tmp_path / "x.pth", tmp_path, wrapper="state_dict")
+    # what a training keeps beside its network is none
+    torch.save({"state_dict": network, "queue": torch.rand(4, 9), "steps": torch.tensor(3)}, tmp_path / "x.pth")
+    _adopt(tmp_path / "x.pth", tmp_path)
+
+
+def _moments() -> dict:
+    return {"optimizer": {"state": {0: {"exp_avg": torch.zeros(4)}}}, "epoch": 3}
+
+
+@pytest.mark.parametrize(
+    ("content", "wrapper", "said"),
+    [
+        ({}, "", "holds nothing; ask its publisher for a file with the weights of the network"),
+        (_moments(), "", "holds no tensors by name, but optimizer, epoch; ask its publisher"),
+        ({"model": {}}, "", "holds no tensors by name, but model; ask its publisher"),
+        (
+            {"a.weight": torch.ones(3)},
+            "model",
+            "has no entry 'model'; leave wrapper out, as its tensors lie at the top",
+        ),
+        (_moments() | {"mine": {"a.weight": torch.ones(3)}}, "", "but optimizer, epoch, mine; set wrapper: mine"),
+        (
+            _moments() | {"mine": {"a.weight": torch.ones(3)}},
+            "mime",
+            "no entry 'mime'; set wrapper: did you mean 'mine'",
+        ),
+    ],
+)
+def test_where_no_tensors_lie_it_is_told_where_they_do(tmp_path: Path, content: dict, wrapper: str, said: str):
+    torch.save(content, tmp_path / "x.pth")
+    with pytest.raises(UserError) as refusal:
+        checkpoint_files.read(tmp_path / "x.pth", wrapper=wrapper)
+    assert said in str(refusal.value)
+
+
+def test_a_folder_and_a_file_without_tensors_are_called_so(tmp_path: Path):
+    _refused(tmp_path, tmp_path, because="is a folder; set weights.path to the file of weights in it")
+    save_file({}, tmp_path / "x.safetensors")
+    _refused(tmp_path / "x.safetensors", tmp_path, because="x.safetensors: holds no tensors; download it again")
+
+
+def test_nothing_loaded_is_not_called_less_than_nothing(tmp_path: Path):
+    torch.save({"x": torch.ones(3)}, tmp_path / "x.pth")
+    weights = {"layout": "timm", "path": str(tmp_path / "x.pth"), "coverage": 0}
+    source = Source(name="published", backbone="timm/test_resnet", weights=weights)
+    with pytest.raises(UserError, match=r"tensors\) loads nothing: the file has x"):
+        adopt(source=source, size=32, encoder=tmp_path / "e.safetensors", coverage=tmp_path / "c.json")
 
 
 # files that are something else
@@ -226,6 +346,42 @@ def test_a_file_that_was_cut_off_anywhere_is_refused(tmp_path: Path, kind: str):
     for length in sorted({*range(1, 40), *range(40, len(whole), max(1, len(whole) // 60))}):
         (tmp_path / "x").write_bytes(whole[:length])
         _refused(tmp_path / "x", tmp_path, because="")
+
+
+def test_every_changed_bit_of_the_numbers_is_noticed_in_a_torch_archive(tmp_path: Path):
+    tensors = {"a.weight": torch.rand(2, 3)}
+    torch.save(tensors, tmp_path / "x.pth")
+    whole, numbers = (tmp_path / "x.pth").read_bytes(), tensors["a.weight"].numpy().tobytes()
+    assert whole.count(numbers) == 1
+    for bit in range(8 * len(numbers)):
+        changed = bytearray(whole)
+        changed[whole.index(numbers) + bit // 8] ^= 1 << bit % 8
+        (tmp_path / "x.pth").write_bytes(changed)
+        with pytest.raises(UserError, match=r"x\.pth: is corrupt or truncated: x/data/0 does not have its checksum"):
+            checkpoint_files.read(tmp_path / "x.pth")
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("kind", ["f4", "f8", "f2"])
+def test_arrays_of_either_byte_order_are_read(tmp_path: Path, kind: str, order: str):
+    np.savez(tmp_path / "x.npz", a=np.arange(3).astype(order + kind))
+    assert checkpoint_files.read(tmp_path / "x.npz")[0]["a"].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("values", "what"),
+    [
+        (np.array([None, 1]), "Python objects"),
+        (np.array(["a"]), "<U1 values"),
+        (np.zeros(2, dtype=[("a", "<f4")]), "[('a', '<f4')] values"),
+        (np.array(["2020-01-01"], dtype="M8[D]"), "datetime64[D] values"),
+    ],
+    ids=["objects", "text", "records", "dates"],
+)
+def test_arrays_that_are_no_numbers_are_called_what_they_are(tmp_path: Path, values: np.ndarray, what: str):
+    np.savez(tmp_path / "x.npz", a=values)
+    said = _refused(tmp_path / "x.npz", tmp_path, because=f"array a.npy holds {what}, not numbers that PyTorch has")
+    assert "download" not in said
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")

@@ -34,6 +34,7 @@ def test_all_that_is_wanting_is_told_at_once(tmp_path):
         config["datasets"]["chestxray14"]["labels"] = ["Efusion"]
         config["backbone"] = "timm/resnet5O"
         config["sources"]["own"] = {"weights": {"layout": "timm", "path": "no/weights.pth"}}
+        config["sources"]["folder"] = {"weights": {"layout": "timm", "path": str(tmp_path)}}
 
     said = told(change)
     assert "twin: there is no such folder; correct archives.chestxray14.folder" in said
@@ -41,6 +42,7 @@ def test_all_that_is_wanting_is_told_at_once(tmp_path):
     assert "has no 'Efusion'; did you mean 'Effusion'?" in said
     assert "timm has no 'resnet5O'; did you mean 'resnet50'?" in said
     assert "no/weights.pth: there is no such file; correct sources.own.weights.path" in said
+    assert f"{tmp_path}: is a folder; correct sources.folder.weights.path" in said
     assert "\n" not in said
 
 

@@ -16,6 +16,7 @@ from headwater.core.command_line import door
 from headwater.data.index import LABELS, label_counts
 from headwater.data.leakage import LEDGER
 from headwater.data.store import CASES, REJECTS
+from headwater.models.weight_files import load_weights, save_weights
 from headwater.reporting.trace import whence
 from headwater.stages.adopt import adopt
 from headwater.stages.compare import compare
@@ -279,6 +280,63 @@ def test_an_old_report_is_refused_with_the_remedy(study, capsys):
     (study / "report" / "provenance.json").unlink()
     code, said = asked(capsys, *OF_ONWARDS)
     assert code == 2 and "run snakemake again" in said
+
+
+@pytest.mark.parametrize(
+    "asking", [OF_ONWARDS, ("results/report/numbers", "chest.auroc.finetune.macro.published.value")]
+)
+def test_runs_that_the_record_lacks_are_missed_wherever_it_was_cut_off(study, capsys, asking):
+    file = study / "report" / "provenance.csv"
+    whole, told = file.read_bytes(), asked(capsys, *asking)
+    ends = [at + 1 for at, byte in enumerate(whole) if byte == ord("\n")]
+    refused = []
+    for kept in (0, 20, *ends[:: len(ends) // 3], ends[-2] + 30):
+        file.write_bytes(whole[:kept])
+        code, said = asked(capsys, *asking)
+        refused.append(code)
+        # what was cut off may be of other numbers
+        assert (code, said) == told or (code == 2 and "provenance.csv: " in said and said.count("\n") == 1), said
+    assert told[0] == 0 and refused[:3] == [2, 2, 2]
+    file.write_bytes(whole[: ends[0]])
+    assert "lacks runs of" in (said := asked(capsys, *asking)[1])
+    assert said.endswith("delete the folder of the report and run snakemake again\n")
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("report/provenance.json", None),
+        ("report/provenance.json", {"cases": 3}),
+        ("report/provenance.json", {"tables": []}),
+        ("report/provenance.json", {"grid": "x"}),
+        ("report/numbers.json", None),
+        ("report/numbers.json", []),
+        ("runs/chest/published/finetune/seed0/fit.json", None),
+        ("runs/chest/published/finetune/seed0/fit.json", 3),
+        ("runs/chest/published/finetune/seed0/fit.json", {"encoder": 3}),
+        ("runs/chest/published/finetune/seed0/fit.json", {"score": "high"}),
+    ],
+)
+def test_odd_records_are_refused_with_what_to_do(study, capsys, file, content):
+    whole = (study / file).read_text()
+    changed = json.loads(whole) | content if isinstance(content, dict) else content
+    (study / file).write_text(whole[: len(whole) // 2] if content is None else json.dumps(changed))
+    code, said = asked(capsys, "results/report/numbers", "chest.auroc.finetune.macro.published.value")
+    assert code == 2 and f"results/{file}: " in said and said.count("\n") == 1, said
+    assert re.search(
+        r"; (delete .* (makes it again|run snakemake again)|run snakemake again: another version .*)$", said
+    )
+
+
+@pytest.mark.parametrize(
+    "told", [{"coverage": "3"}, {"origin": "[1]"}, {"coverage": '{"share": "x"}', "origin": '{"file": 3}'}]
+)
+def test_odd_metadata_of_an_encoder_are_a_change_of_its_file(study, capsys, told):
+    file = study / "encoders" / "published.safetensors"
+    tensors, metadata = load_weights(file)
+    save_weights(tensors, file, metadata | told)
+    code, said = asked(capsys, SIGNIFICANCE, "macro", "published")
+    assert code == 1 and "CHANGED SINCE: results/encoders/published.safetensors" in said
 
 
 def test_products_from_before_are_told_as_not_recorded(study, capsys):

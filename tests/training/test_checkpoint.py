@@ -86,6 +86,12 @@ def test_broken_progress_is_refused_and_nothing_in_it_is_run(tmp_path):
             checkpoint.load(file, identity="x")
 
 
+def test_a_folder_in_the_place_of_progress_is_called_so(tmp_path):
+    (tmp_path / "p.pt").mkdir()
+    with pytest.raises(UserError, match=r"p\.pt: is a folder in the place of the training's checkpoint; move it away"):
+        checkpoint.load(tmp_path / "p.pt", identity="x")
+
+
 def test_no_changed_bit_of_a_checkpoint_is_resumed_from(tmp_path):
     """torch reads a tensor with a changed bit without a word; found by many flips in `make soak`."""
     file, chance = tmp_path / "p.pt", np.random.default_rng(0)

@@ -13,6 +13,8 @@ from typing import Any
 
 from headwater.core.errors import UserError
 
+MADE_AGAIN = "delete it and run the rule that makes it again"
+
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
@@ -51,17 +53,17 @@ def write_json(content: Any, path: Path) -> None:
     write_text(json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n", path)
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, *, remedy: str = "") -> Any:
     """The content of a JSON file."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"cannot be read: {error}", file=path) from None
+        raise UserError(f"cannot be read: {error}", file=path, remedy=remedy) from None
 
 
 def read_record(path: Path) -> dict[str, Any]:
     """The content of a JSON file that holds names and their values."""
-    content = read_json(path)
+    content = read_json(path, remedy=MADE_AGAIN)
     if not isinstance(content, dict):
-        raise UserError("holds no names and values", file=path, remedy="delete it and run the rule that makes it again")
+        raise UserError("holds no names and values", file=path, remedy=MADE_AGAIN)
     return content

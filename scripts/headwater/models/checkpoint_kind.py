@@ -7,7 +7,8 @@ import pickletools
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, NoReturn
@@ -35,6 +36,11 @@ WHOLE_NUMBERS = ("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4"
 
 PICKLES = 64 * 2**20
 """Bytes at the beginning of a legacy file that are looked through."""
+
+TOLD_AGAIN = "download it again, or ask its publisher"
+
+READABLE = "?bBhHiIlLqQefdFD"
+"""The kinds of numbers that numpy and torch both have, as numpy's characters."""
 
 BROKEN = (
     *(ArithmeticError, AssertionError, AttributeError, EOFError, ImportError, LookupError, MemoryError, OSError),
@@ -119,6 +125,7 @@ def _of_zip(path: Path) -> Kind:
         members = archive.infolist()
         _refuse_encrypted_or_swollen(members, path)
         names = [member.filename for member in members]
+        refuse_twice(names, path)
         pickles = [name for name in names if name.endswith("data.pkl")]
         if pickles:
             _refuse_program(names, path)
@@ -126,10 +133,24 @@ def _of_zip(path: Path) -> Kind:
             return "torch"
         if names and all(name.endswith(".npy") for name in names):
             for member in members:
-                _refuse_large_array(archive, member, path)
+                _refuse_unreadable_array(archive, member, path)
             return "npz"
     shown = ", ".join(names[:2]) or "nothing"
     raise UserError(f"is a zip archive of {shown}, not a checkpoint", file=path, remedy="unpack it and name the file")
+
+
+def refuse_twice(names: Iterable[str], path: Path) -> None:
+    """Refuse a file with two tensors of one name: which of them was meant, nobody can tell."""
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise UserError(f"holds {twice[0]} twice", file=path, remedy=TOLD_AGAIN)
+
+
+def refuse_changed(path: Path) -> None:
+    """Compare the members of a zip archive with their checksums, which torch writes but does not read."""
+    with zipfile.ZipFile(path) as archive:
+        if (changed := archive.testzip()) is not None:
+            raise zipfile.BadZipFile(f"{changed} does not have its checksum")
 
 
 def _refuse_program(names: list[str], path: Path) -> None:
@@ -151,22 +172,32 @@ def _refuse_encrypted_or_swollen(members: list[zipfile.ZipInfo], path: Path) -> 
         raise UserError(
             f"would unpack to {unpacked:,} bytes from {packed:,}: no weights do that",
             file=path,
-            remedy="download it again, or ask its publisher",
+            remedy=TOLD_AGAIN,
         )
 
 
-def _refuse_large_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> None:
-    """Refuse an array whose header promises more bytes than follow it; numpy allocates what the header says."""
+def _refuse_unreadable_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> None:
+    """Refuse an array of anything but numbers, or whose header promises more bytes than follow it.
+
+    numpy allocates what the header says.
+    """
     with archive.open(member) as file:
         version = np.lib.format.read_magic(file)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, kind = read(file)
+    if kind.char not in READABLE:
+        what = "Python objects" if kind.hasobject else f"{kind} values"
+        raise UserError(
+            f"array {member.filename} holds {what}, not numbers that PyTorch has",
+            file=path,
+            remedy="save the weights as float32 arrays: numpy.savez",
+        )
     claimed = math.prod(shape) * kind.itemsize
     if claimed > member.file_size:
         raise UserError(
             f"array {member.filename} claims {claimed:,} bytes, and the file holds {member.file_size:,}",
             file=path,
-            remedy="download it again, or ask its publisher",
+            remedy=TOLD_AGAIN,
         )
 
 
@@ -193,7 +224,7 @@ def _refuse_large_storages(pickles: bytes, path: Path) -> None:
                     raise UserError(
                         f"a tensor claims {last:,} numbers, and the whole file has {size:,} bytes",
                         file=path,
-                        remedy="download it again, or ask its publisher",
+                        remedy=TOLD_AGAIN,
                     )
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 from collections.abc import Mapping, Sequence
 from types import ModuleType
 
@@ -12,6 +13,8 @@ from headwater.core import registry
 from headwater.core.errors import UserError
 from headwater.models import slices
 from headwater.models.orientation import OURS, turned, turned_back
+from headwater.models.orientation import of as orientation_of
+from headwater.models.weight_files import MADE_AGAIN
 
 NO_WEIGHTS = ("num_batches_tracked", "relative_position_index")
 """Suffixes of buffers that are not weights (counters and index tables), so a checkpoint need not have them."""
@@ -166,7 +169,7 @@ class Encoder(nn.Module):
             raise UserError(
                 f"not the weights of {self.name}: {len(missing)} tensors missing, {len(unknown)} unknown ({listed})",
                 file=file,
-                remedy="delete it and run its rule again",
+                remedy=MADE_AGAIN,
             )
         for key, own in expected.items():
             if loaded[key].shape != own.shape:
@@ -175,7 +178,7 @@ class Encoder(nn.Module):
                     raise UserError(
                         f"{key} is {_shape(loaded[key])}, but {_shape(own)} in {self.name}",
                         file=file,
-                        remedy="delete it and run its rule again",
+                        remedy=MADE_AGAIN,
                     )
                 loaded[key] = resampled
                 interpolated.append(key)
@@ -261,10 +264,11 @@ def restore(
         raise UserError(
             f"holds a {metadata.get('backbone', 'network without a name')}, not a {name}",
             file=file,
-            remedy="delete it and run its rule again",
+            remedy=MADE_AGAIN,
         )
     mean, std = normalisation(metadata, file=file)
-    encoder = draw(name, size=size, mean=mean, std=std, seed=0, orientation=metadata.get("orientation", OURS))
+    turned_to = orientation_of(metadata, file=file, remedy=MADE_AGAIN)
+    encoder = draw(name, size=size, mean=mean, std=std, seed=0, orientation=turned_to)
     return encoder, encoder.fill(tensors, file=file)
 
 
@@ -273,7 +277,7 @@ def refuse_other_source(metadata: Mapping[str, str], source: str, *, file: objec
     named = json.loads(metadata.get("source", "{}")).get("name", source)
     if named != source:
         thing = f"is the encoder of source {named!r}, not of {source!r}"
-        raise UserError(thing, file=file, remedy="delete it and run its rule again")
+        raise UserError(thing, file=file, remedy=MADE_AGAIN)
 
 
 def size_in(metadata: Mapping[str, str]) -> Size:
@@ -282,16 +286,22 @@ def size_in(metadata: Mapping[str, str]) -> Size:
     return tuple(size) if isinstance(size, list) else size
 
 
-def normalisation(metadata: Mapping[str, str], *, file: object) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def normalisation(
+    metadata: Mapping[str, str], *, file: object, remedy: str = MADE_AGAIN
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """(mean, std) of the input normalisation in the metadata of a weights file by headwater."""
     try:
-        return tuple(json.loads(metadata["mean"])), tuple(json.loads(metadata["std"]))
-    except (KeyError, ValueError):
+        mean, std = (tuple(json.loads(metadata[name])) for name in ("mean", "std"))
+        usable = mean and std and all(map(math.isfinite, mean + std)) and min(std) > 0
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
+        usable = False
+    if not usable:
         raise UserError(
-            "has no mean and std of the input normalisation in its metadata",
+            "has no mean and std of the input normalisation in its metadata, or none that are finite and a std above 0",
             file=file,
-            remedy="delete it and run its rule again",
-        ) from None
+            remedy=remedy,
+        )
+    return mean, std
 
 
 def count(tensors: Mapping[str, Tensor]) -> int:

@@ -3,12 +3,24 @@
 Letters say what an array's axes grow to: right or left, anterior or posterior, superior or inferior.
 """
 
+from collections.abc import Mapping
+
 from torch import Tensor
+
+from headwater.core.errors import UserError
 
 OURS = "RAS"
 """The axes of prepared volumes: x, y and z."""
 
 AXES = {"R": 0, "L": 0, "A": 1, "P": 1, "S": 2, "I": 2}
+
+
+def of(metadata: Mapping[str, str], *, file: object, remedy: str) -> str:
+    """The orientation in the metadata of a weights file by headwater; ours if they name none."""
+    named = metadata.get("orientation", OURS)
+    if sorted(AXES.get(letter, -1) for letter in named) != [0, 1, 2]:
+        raise UserError(f"names no orientation of three axes, but {named!r}", file=file, remedy=remedy)
+    return named
 
 
 def turned(volumes: Tensor, orientation: str) -> Tensor:

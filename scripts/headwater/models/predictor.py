@@ -10,10 +10,10 @@ from headwater.core.errors import UserError
 from headwater.core.fingerprints import NOT_RECORDED, sha256
 from headwater.models import task_set
 from headwater.models.encoder import Size, draw, normalisation, size_in
-from headwater.models.orientation import OURS
+from headwater.models.orientation import of as orientation_of
 from headwater.models.task_network import Outputs, TaskNetwork
 from headwater.models.task_set import TaskSet
-from headwater.models.weight_files import load_weights
+from headwater.models.weight_files import MADE_AGAIN, load_weights
 from headwater.study.grid import Run
 
 
@@ -70,7 +70,8 @@ def read(run: Run, model: Path) -> Predictor:
     mean, std = normalisation(metadata, file=model)
     size = size_in(metadata)
     tasks = task_set.read(metadata, unnamed=run.dataset.task)
-    orientation, probe = metadata.get("orientation", OURS), run.recipe.kind == "linear_probe"
+    orientation = orientation_of(metadata, file=model, remedy=MADE_AGAIN)
+    probe = run.recipe.kind == "linear_probe"
     encoder = draw(run.source.backbone, size=size, mean=mean, std=std, seed=0, orientation=orientation)
     network = TaskNetwork(encoder, tasks=tasks, seeds=dict.fromkeys(tasks.tasks, 0), probe=probe)
     different = network.state_dict().keys() ^ tensors.keys()

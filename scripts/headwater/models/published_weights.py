@@ -97,9 +97,11 @@ class PublishedWeights:
 
     def too_little(self, report: Path) -> UserError:
         """The error for a coverage below the minimum; `report` is the file that lists every tensor."""
-        minimum = f"{100 * self.source.weights.coverage:g} %"
+        minimum = self.source.weights.coverage
+        # nothing is too little even where nothing is demanded
+        short = f"is below {100 * minimum:g} %" if minimum else "loads nothing"
         return UserError(
-            f"coverage {self.coverage.summary()} is below {minimum}{self._names()}",
+            f"coverage {self.coverage.summary()} {short}{self._names()}",
             file=self.name,
             remedy=self._remedy(report),
         )
@@ -197,10 +199,15 @@ def read(source: Source, *, size: Size) -> PublishedWeights:
 
 def _tensors(source: Source) -> tuple[dict[str, Tensor], dict[str, str]]:
     """(tensors, metadata) of the source's checkpoint file, or from its library's hub if no path is set."""
-    if source.weights.path:
-        wrapper = registry.chosen("weights", source.weights.layout).wrapper
-        return checkpoint_files.read(Path(source.weights.path), wrapper=wrapper)
     layout = registry.load("weights", source.weights.layout.name)
+    if source.weights.path:
+        file, options = Path(source.weights.path), registry.chosen("weights", source.weights.layout)
+        tensors, metadata = checkpoint_files.read(file, wrapper=options.wrapper)
+        if hasattr(layout, "check"):
+            # weights that are inflated, or whose patches are resampled, are those of another network
+            other = source.weights.inflate or options.patch == "resample"
+            layout.check(file, metadata, options=options, backbone="" if other else source.backbone)
+        return tensors, metadata
     # of a network of volumes that is to be inflated, the library has nothing
     if not hasattr(layout, "download") or source.weights.inflate:
         raise UserError(

@@ -1,7 +1,7 @@
 """Coverage: which tensors of a network were loaded from a checkpoint, and what happened to all others."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -144,13 +144,16 @@ def match(
     `resample` brings position embeddings to the network's grid if the layout does not, and returns None for any other
     tensor; `resample_patch` likewise brings patch embeddings to the network's patch size, with a footnote. `inflate`
     makes the tensors of a network of slices those of a network of volumes. `decoder`: how the names of one begin.
-    A tensor whose values cannot be weights raises a `UserError`: integers, NaN, infinite, or a negative variance.
+    Values that cannot be weights raise a `UserError`: integers, NaN, infinite, a variance that is negative or zero
+    throughout, and more than half of all tensors of weights zero.
     """
     coverage = Coverage(tensors={}, expected=dict(expected), decoder=decoder)
     names = _renamed(checkpoint, layout, prefix, coverage, file=file)
-    for key, name in names.items():
-        if name in expected or _reason(name, getattr(layout, "ARRANGED", {})):
-            _refuse_unusable(checkpoint[key], key, name=name, place=expected.get(name), file=file)
+    replaced = getattr(layout, "ARRANGED", {})
+    placed = [key for key, name in names.items() if name in expected or _reason(name, replaced)]
+    _refuse_zeroed([checkpoint[key] for key in placed], file=file)
+    for key in placed:
+        _refuse_unusable(checkpoint[key], key, name=names[key], place=expected.get(names[key]), file=file)
     arrange = getattr(layout, "arrange", lambda tensors, _: tensors)
     arranged = arrange({names[key]: checkpoint[key] for key in names}, expected.keys())
     _account(names, arranged, layout, coverage)
@@ -249,7 +252,25 @@ def _unusable(tensor: Tensor, *, name: str) -> str:
         return f"holds {bad:,} of {values.numel():,} values that are NaN or infinite in float32"
     if name.endswith("running_var") and lowest < 0:
         return "is a running variance and holds negative values"
+    if name.endswith("running_var") and highest == 0:
+        return "is a running variance and holds zeros only"
     return ""
+
+
+def _refuse_zeroed(tensors: Iterable[Tensor], *, file: str) -> None:
+    """Refuse tensors of weights most of which are zero, as in a download that reserved its space and broke off.
+
+    A few may be meant: mask tokens that were never trained, and the last layers of branches.
+    """
+    weights = [tensor for tensor in tensors if tensor.ndim > 1 and tensor.is_floating_point() and not tensor.is_meta]
+    weights = [tensor for tensor in weights if tensor.layout == torch.strided and not tensor.is_quantized]
+    zeroed = [tensor for tensor in weights if not tensor.to(torch.float32).any()]
+    if 2 * len(zeroed) > len(weights):
+        raise UserError(
+            f"{len(zeroed)} of {len(weights)} tensors of weights hold zeros only",
+            file=file,
+            remedy="download it again, and compare its checksum",
+        )
 
 
 def _interpolate(key: str, tensor: Tensor, fitting: Tensor, coverage: Coverage) -> None:

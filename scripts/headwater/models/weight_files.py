@@ -46,12 +46,23 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise UserError(
             f"weights file is missing, corrupt or truncated ({error})", file=path, remedy=MADE_AGAIN
         ) from None
+    _refuse_other_digest(header, numbers, path, remedy=MADE_AGAIN)
+    return tensors, metadata
+
+
+def refuse_changed(path: Path, *, remedy: str) -> None:
+    """Refuse a safetensors file that has changed since headwater wrote it."""
+    _refuse_other_digest(*_parts(path.read_bytes()), path, remedy=remedy)
+
+
+def _refuse_other_digest(header: dict[str, Any], numbers: memoryview, path: Path, *, remedy: str) -> None:
+    """Compare a file with the digest in its header, which is taken out."""
+    metadata = header.get("__metadata__") or {}
     recorded = metadata.pop(CONTENT, None)
     # a changed bit may have hit the entry's name
     renamed = recorded is None and any(DIGEST.fullmatch(value) for value in metadata.values())
     if renamed or (recorded is not None and recorded != _digest(header, numbers)):
-        raise UserError("has changed since headwater wrote it", file=path, remedy=MADE_AGAIN)
-    return tensors, metadata
+        raise UserError("has changed since headwater wrote it", file=path, remedy=remedy)
 
 
 def _parts(content: bytes) -> tuple[dict[str, Any], memoryview]:

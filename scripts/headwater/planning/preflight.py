@@ -259,13 +259,14 @@ def _option(source: Source, meaning: str) -> int:
 
 
 def _weights(config: Config) -> Iterable[str]:
-    """Weights files that are missing, or are no checkpoint by their first bytes."""
+    """Weights files that are missing or folders, or are no checkpoint by their first bytes."""
     for name, source in config.sources.items():
         if not source.weights or not source.weights.path:
             continue
         file = Path(source.weights.path)
         if not file.is_file():
-            yield f"{source.weights.path}: there is no such file; correct sources.{name}.weights.path"
+            what = "is a folder" if file.is_dir() else "there is no such file"
+            yield f"{source.weights.path}: {what}; correct sources.{name}.weights.path"
             continue
         # not at the top: it needs numpy
         from headwater.models import checkpoint_kind

@@ -32,6 +32,11 @@ def read(files: list[Path]) -> "ProvenanceIndex":
     return ProvenanceIndex(whole)
 
 
+def name_of(predictions: Iterable[str]) -> str:
+    """The name of a set of files, by their SHA-256."""
+    return hashlib.sha256("\n".join(sorted(predictions)).encode()).hexdigest()[:LENGTH]
+
+
 class ProvenanceIndex:
     """Names for sets of files, derived from their SHA-256, and the files of each name."""
 
@@ -44,7 +49,7 @@ class ProvenanceIndex:
     def name(self, places: Iterable[Place]) -> str:
         """The name of all seeds' files at some places, which depends on their content only."""
         files = self.files.iloc[sorted(set().union(*(self.at[place] for place in places)))]
-        name = hashlib.sha256("\n".join(sorted(files["predictions"])).encode()).hexdigest()[:LENGTH]
+        name = name_of(files["predictions"])
         self.sets[name] = files
         return name
 

@@ -79,7 +79,7 @@ def find(report: Report, file: Path, words: list[str]) -> Number:
         title=f"{file}, row {at + 1}",
         lines=[_place(row), *_figures(row)],
         dataset=row["dataset"],
-        runs=report.sets[report.sets["provenance"] == row["provenance"]],
+        runs=report.runs_of(row["provenance"]),
         product=artefacts.products().get(file.stem, ""),
     )
 
@@ -145,10 +145,19 @@ def _by_name(report: Report, file: Path, name: str) -> Number:
     # the longest prefix first, since that of a label is also one of its sources and pairs
     for prefix, row, sources in sorted(_prefixes(report), key=lambda named: -len(named[0])):
         if name.startswith(f"{prefix}."):
-            runs = report.sets[report.sets[["dataset", "recipe"]].eq([row["dataset"], row["recipe"]]).all(axis=1)]
-            runs = runs[runs["source"].isin(sources) & (runs["file"] == AT_HOME)].drop_duplicates("run")
+            runs = _runs_of(report, row, sources)
             return Number(title=f"{file}, {name}", lines=[f"{numbers[name]!r}"], dataset=row["dataset"], runs=runs)
     raise UserError(f"{name} is a count over the whole study, not from single runs", file=file)
+
+
+def _runs_of(report: Report, row: dict[str, Any], sources: list[str]) -> pd.DataFrame:
+    """The runs of sources, all seeds, by which a row's label was compared."""
+    rows = read_table(report.folder / "significance.csv")
+    rows = rows[
+        rows[["dataset", "recipe"]].eq([row["dataset"], row["recipe"]]).all(axis=1) & rows["source"].isin(sources)
+    ]
+    runs = pd.concat([report.runs_of(name) for name in rows["provenance"].unique()])
+    return runs[runs["source"].isin(sources) & (runs["file"] == AT_HOME)].drop_duplicates("run")
 
 
 def _prefixes(report: Report) -> Iterator[tuple[str, dict[str, Any], list[str]]]:

@@ -12,6 +12,8 @@ from headwater.core import files as core_files
 from headwater.core.destinations import from_csv
 from headwater.core.errors import UserError
 from headwater.core.fingerprints import NOT_RECORDED, sha256, short
+from headwater.evaluation.run_files import RUN_FILES
+from headwater.reporting import provenance
 from headwater.study.grid import Grid
 from headwater.study.paths import Paths
 
@@ -27,7 +29,12 @@ WORDS = (
 )
 """Columns of the tables that hold words, whatever these look like."""
 
+KINDS = {"cases": dict, "comparisons": dict, "tables": dict}
+"""What those keys hold that are looked into."""
+
 AGAIN = "run snakemake again: another version made this report"
+
+ANEW = "delete the folder of the report and run snakemake again"
 
 
 @dataclass
@@ -50,9 +57,11 @@ class Report:
         file = self.folder / "provenance.json"
         if not file.exists():
             raise UserError("there is no such file", file=file, remedy=AGAIN)
-        record = core_files.read_json(file)
+        record = core_files.read_json(file, remedy=ANEW)
         if not isinstance(record, dict) or not record.keys() >= REQUIRED:
             raise UserError(f"lacks one of {', '.join(sorted(REQUIRED))}", file=file, remedy=AGAIN)
+        if odd := [name for name, kind in KINDS.items() if not isinstance(record[name], kind)]:
+            raise UserError(f"{odd[0]} holds no names and values", file=file, remedy=ANEW)
         return record
 
     @cached_property
@@ -68,7 +77,22 @@ class Report:
     @cached_property
     def sets(self) -> pd.DataFrame:
         """provenance.csv: the runs of each name."""
-        return read_table(self.folder / "provenance.csv")
+        file = self.folder / "provenance.csv"
+        runs = read_table(file)
+        if lacking := {"provenance", *RUN_FILES.columns} - set(runs):
+            raise UserError(f"lacks the column {min(lacking)}", file=file, remedy=ANEW)
+        return runs
+
+    def runs_of(self, name: str) -> pd.DataFrame:
+        """The runs of a name, which is made from the fingerprints of all of them."""
+        runs = self.sets[self.sets["provenance"] == name]
+        if provenance.name_of(map(str, runs["predictions"])) != name:
+            raise UserError(
+                f"lacks runs of {name}, or has others: it was cut off or changed",
+                file=self.folder / "provenance.csv",
+                remedy=ANEW,
+            )
+        return runs
 
     def compared(self, file: Path, recorded: str) -> str:
         """A file's current fingerprint, and whether it is the recorded one."""

@@ -21,6 +21,9 @@ from headwater.reporting.trace_report import AS_RECORDED, CHANGED, GONE, Report
 from headwater.study import config as study_config
 from headwater.study.source import Source
 
+FIT_KINDS = {"encoder": dict, "score": int | float}
+"""What entries of fit.json hold that are looked into; any may be null."""
+
 
 @dataclass
 class Node:
@@ -148,6 +151,9 @@ def _fit(report: Report, file: Path, run: Any) -> list[Node]:
         report.checked[file] = GONE
         return [Node(f"fit: {file}: {GONE}")]
     fit = core_files.read_record(file)
+    odd = [name for name, kind in FIT_KINDS.items() if not isinstance(fit.get(name), kind | None)]
+    if odd:
+        raise UserError(f"{odd[0]} is not as finetune writes it", file=file, remedy=core_files.MADE_AGAIN)
     archive = report.grid.dataset(run.dataset).archive
     recorded = {"model": run.model, "split": run.split, "cases": report.record["cases"].get(archive, NOT_RECORDED)}
     # products of earlier versions may lack a fingerprint, which then cannot be compared
@@ -155,7 +161,7 @@ def _fit(report: Report, file: Path, run: Any) -> list[Node]:
     other = [name for name in comparable if comparable[name] != recorded[name]]
     report.checked[file] = agrees = CHANGED if other else AS_RECORDED if comparable else NOT_RECORDED
     score = "" if fit.get("score") is None else f" {fit['score']:.4f}"
-    drawn = fit.get("encoder", {}).get("drawn_under")
+    drawn = (fit.get("encoder") or {}).get("drawn_under")
     first = f"; first weights drawn under {drawn}" if drawn is not None else ""
     kept = f"step {fit.get('kept_step')} of {fit.get('steps')} kept by validation {fit.get('selected_by')}{score}"
     return [Node(f"fit: {file}: {agrees}: {kept}{first}")]
@@ -174,9 +180,11 @@ def _metadata(file: Path) -> dict[str, Any]:
     try:
         with safe_open(file, framework="numpy") as opened:
             metadata = opened.metadata() or {}
-        return {name: json.loads(metadata[name]) for name in ("origin", "coverage") if name in metadata}
-    except (OSError, ValueError, SafetensorError):
+        told = {name: json.loads(metadata[name]) for name in ("origin", "coverage") if name in metadata}
+    except (OSError, ValueError, RecursionError, SafetensorError):
         return {}
+    # the line of the file itself reports the change
+    return {name: entries for name, entries in told.items() if isinstance(entries, dict)}
 
 
 def _learned(report: Report, source: Source, metadata: dict[str, Any]) -> Iterator[Node]:
@@ -212,9 +220,13 @@ def _learned(report: Report, source: Source, metadata: dict[str, Any]) -> Iterat
 
 def _loaded(coverage: dict[str, Any]) -> str:
     """How much of a network was loaded, of its encoder and its decoder apart, and whether it was inflated."""
-    if "share" not in coverage:
+    if not isinstance(coverage.get("share"), float | int):
         return ""
-    apart = ", ".join(f"{part} {_percent(coverage[part])}" for part in ("encoder", "decoder") if part in coverage)
+    apart = ", ".join(
+        f"{part} {_percent(coverage[part])}"
+        for part in ("encoder", "decoder")
+        if isinstance(coverage.get(part), float | int)
+    )
     inflated = f"; inflated from {coverage['inflated']} slices" if "inflated" in coverage else ""
     return f"; {_percent(coverage['share'])} of the network loaded{f' ({apart})' if apart else ''}{inflated}"
 
@@ -243,5 +255,5 @@ def _checkpoint(report: Report, source: Source, origin: dict[str, Any]) -> Node:
     if not source.weights.path:
         return Node("checkpoint: fetched by its library, which keeps no file for us")
     # provenance.json tells the file's name only; the encoder's own file, which is not shared, tells where it lies
-    file = Path(origin.get("file", source.weights.path))
+    file = Path(str(origin.get("file", source.weights.path)))
     return Node(report.line("checkpoint", file, origin.get("sha256", NOT_RECORDED)))

@@ -47,6 +47,8 @@ def load(progress: Path, *, identity: str) -> dict[str, Any] | None:
 
     A checkpoint of another identity (other settings or data) is ignored with a message.
     """
+    if progress.is_dir():
+        raise UserError("is a folder in the place of the training's checkpoint", file=progress, remedy="move it away")
     if not progress.exists():
         return None
     try:

@@ -11,6 +11,8 @@ A plug-in defines
     resample(key, tensor, shape) -> Tensor|None (optional)   a position embedding interpolated as the publisher's code
                                                     does; None: as the backbone's library does
     download(backbone) -> tensors (optional)    the weights from the library's own hub
+    check(file, metadata, options=..., backbone=...) (optional)   refuses a damaged or unfit file by what its metadata
+                                                say; the backbone is empty where it need not be the file's
     SIGNS: tuple of patterns (optional)         patterns that all match only in files of this layout
     DIMENSIONS: tuple of ints (optional)        of its networks' images: (2,) for slices (the default), (3,) for volumes
     ENCODER_ONLY: bool (optional)               whether its files need not hold a decoder: the coverage asked for is the
