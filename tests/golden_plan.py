@@ -37,7 +37,7 @@ LABEL_FILES = {
         "mimic-cxr-2.1.0-test-set-labeled.csv",
     ),
     "msd": ("imagesTr/hippocampus_001.nii.gz", "labelsTr/hippocampus_001.nii.gz"),
-    "oai": ("contents.0E1.csv", "Enrollees.txt"),
+    "oai": ("contents.0E1.csv", "Enrollees.txt", "kxr_sq_bu00.txt"),
     "organsmnist": ("organsmnist.npz", "organsmnist_224.npz"),
     "padchest": ("PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv",),
     "rsna_ich": ("stage_2_train.csv",),

@@ -24,7 +24,7 @@ NEEDS = "is outlined"
 SIDE = 4
 
 
-def form(targets, *, partial=False):
+def form(targets, *, labels=(), partial=False):
     """One form only."""
     return "outline"
 

@@ -215,7 +215,7 @@ def test_labels_that_cannot_be_shown_end_the_plan_in_a_line_each(tmp_path):
     hidden, reserved = mistakes.strip().splitlines()
     assert "U+202E" in hidden and "'macro' is reserved" in reserved
     (tmp_path / "latin.yaml").write_bytes(yaml.safe_dump({"x": "é"}, allow_unicode=True).encode("latin-1"))
-    with pytest.raises(UserError, match=r"latin\.yaml: the config cannot be read"):
+    with pytest.raises(UserError, match=r"latin\.yaml: the config is not UTF-8 text"):
         study_config.read(tmp_path / "latin.yaml")
 
 
