@@ -33,7 +33,7 @@ def test_windows_have_names_and_the_nearest_is_told():
 
 @pytest.mark.parametrize("width", [0, -5, float("nan")])
 def test_a_window_that_shows_nothing_is_refused(width):
-    with pytest.raises(ValueError, match="width must be > 0|finite number"):
+    with pytest.raises(ValueError, match=r"width must be > 0|finite number"):
         Window(centre=0, width=width)
 
 
