@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from headwater.core.errors import UserError
 from headwater.data.store import Prepared
 from headwater.models.encoder import Encoder
+from headwater.models.tasks import classification
 
 EVIDENCE = ("target", "value", "predicted")
 KINDS = {"target": "binary", "predicted": "finite"}
@@ -60,12 +61,7 @@ def eligible(targets: np.ndarray) -> np.ndarray:
 
 def head(encoder: Encoder, *, labels: int, seed: int) -> nn.Linear:
     """A linear layer from features (batch, width) to numbers (batch, labels) in standard deviations from the mean."""
-    layer = nn.Linear(encoder.width, labels)
-    drawn = torch.randn(labels, encoder.width, generator=torch.Generator().manual_seed(seed))
-    with torch.no_grad():
-        layer.weight.copy_(0.02 * drawn)
-        layer.bias.zero_()
-    return layer
+    return classification.head(encoder, labels=labels, seed=seed)
 
 
 def label_weights(targets: np.ndarray, *, form: str, wanted: bool) -> Tensor:
