@@ -45,9 +45,10 @@ def test_a_report_says_who_was_not_asked(tmp_path, made, monkeypatch):
 
 
 def test_figures_show_what_was_fitted(made):
-    figures = drawn(made.read_in(), "seeds", "ranks", "forest_macro")
-    assert ">random<" in figures["seeds_chest"] and ">random<" not in figures["seeds_vindr"]
-    assert ">image_net<" in figures["seeds_vindr"]
+    figures = drawn(made.read_in())
+    for name in ("seeds", "roc", "reliability"):
+        assert ">random<" in figures[f"{name}_chest"] and ">random<" not in figures[f"{name}_vindr"]
+        assert ">image_net<" in figures[f"{name}_vindr"]
     # ranks are among all sources, which only one test set has
     assert "ranks" not in figures and "forest_macro" in figures
 

@@ -79,6 +79,8 @@ def _panel(ax: mpl.axes.Axes, points: pd.DataFrame, *, colours: dict[str, str]) 
     ax.locator_params(nbins=4)
     for position, (source, colour) in enumerate(colours.items()):
         curve = points[points["source"] == source].sort_values("bin")
+        if curve.empty:
+            continue
         dashes = DASHES[position // len(COLOURS) % len(DASHES)]
         ax.vlines(curve["predicted"], curve["low"], curve["high"], color=colour, linewidth=0.7, alpha=0.4)
         ax.plot(

@@ -42,7 +42,7 @@ def panels_of(rows: pd.DataFrame, curves: pd.DataFrame, *, grid: Grid) -> list[t
     panels = []
     labels = [label for label in rows["label"].unique() if label in set(curves["label"])]
     tested = [label for label in labels if rows.loc[rows["label"] == label, "tested"].any()]
-    for recipe in grid.recipes:
+    for recipe in (recipe for recipe in grid.recipes if recipe.name in set(curves["recipe"])):
         title = behind(recipe.name, grid)
         if len(tested) > 1:
             panels.append((MACRO + title, recipe.name, tested))
@@ -72,11 +72,14 @@ def drawn(curves: pd.DataFrame, *, panels: list[tuple[str, str, list[str]]], col
 
 
 def _roc_panel(ax: mpl.axes.Axes, curves: pd.DataFrame, *, colours: dict[str, str]) -> None:
-    """One mean curve per source over the line of chance."""
+    """One mean curve over the line of chance for each source that has any."""
     ax.plot([0, 1], [0, 1], color=RULE, linewidth=0.8)
     ax.set(xlim=(0, 1), ylim=(0, 1.005), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1), aspect="equal")
     for position, (source, colour) in enumerate(colours.items()):
-        false, true = mean_curve(curves[curves["source"] == source])
+        of_source = curves[curves["source"] == source]
+        if of_source.empty:
+            continue
+        false, true = mean_curve(of_source)
         dashes = DASHES[position // len(COLOURS) % len(DASHES)]
         ax.plot(false, true, color=colour, linewidth=1.3, linestyle=dashes, label=source)
 
