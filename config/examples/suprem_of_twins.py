@@ -51,7 +51,7 @@ def trained(folder: Path) -> Path:
         dataset={"name": "knees", "archive": "knees", **asked},
         source=Source(name="random", backbone="monai/segresnet_small", mean=(0.0,), std=(1.0,)),
         recipe={"name": "full", "select": "dice", "training": training},
-        seed=0,
+        seed=101,  # not one of the study: two heads that begin alike would help one seed more than the others
     )
     products = {"model": folder / "model.safetensors", "fit": folder / "fit.json", "progress": folder / "progress.pt"}
     finetune(run=run, cases=tables["cases"], images=arrays["images"], patch=PATCH, **products)
