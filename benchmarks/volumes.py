@@ -1,6 +1,7 @@
 """How long volumes take, beside the libraries that do the same work, in one run and in turns; and whether they teach.
 
     python benchmarks/volumes.py [--parts outlines] [--masks 100] [--side 192]
+    python benchmarks/volumes.py --parts patches views windows [--gigabytes 20] [--repeats 30]
     python benchmarks/volumes.py --parts hippocampus --train /data/hippocampus [--steps 1500]
 
 `outlines`: Dice, HD95 and surface Dice of so many pairs of masks, beside MONAI's three functions called one by one; two
@@ -8,17 +9,27 @@ kinds, an organ and a cartilage a few voxels thin, each a little beside its refe
 Times are those of the machine as it is, on one thread, so believe the ratios: taken pair by pair, and told as the
 median with the range of its middle nine tenths.
 
+`patches`: an image and its mask of 96^3 voxels from the memory map of knees (160 x 384 x 384), as training reads them,
+beside the same from a file a case, read whole, and from chunks that are compressed by blosc2 as nnU-Net does it (where
+blosc2 is installed); and how much memory is resident after patches have been read all over a map of so many gigabytes.
+
+`views`: a turned, zoomed and shifted image and mask of 96^3 voxels, beside MONAI's RandAffined on the same patch.
+
+`windows`: a whole volume through a small U-Net by overlapping windows, beside MONAI's sliding window called by itself.
+
 `hippocampus`: the Decathlon's hippocampus (Task04; folders `images` and `labels`), from its files to the Dice of a
 small U-Net on the fifth of the cases that nothing was learned from, and the CPU seconds of training and scoring.
 """
 
 import argparse
+import importlib.util
 import os
 import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -31,18 +42,27 @@ import torch
 from scipy import ndimage
 
 from headwater.core.progress import bar
-from headwater.data.store import CASES
+from headwater.data.sliding import OVERLAP
+from headwater.data.store import CASES, digest
 from headwater.data.volume_preparation import CEILINGS
+from headwater.data.volumes import Volumes
 from headwater.evaluation.predictions import PREDICTIONS, with_evidence
-from headwater.models import outlines
+from headwater.models import backbones, outlines
+from headwater.models.task_network import TaskNetwork
+from headwater.models.task_set import TaskSet
+from headwater.models.tasks import Task
 from headwater.stages.finetune import finetune
 from headwater.stages.predict import predict
 from headwater.stages.prepare_volumes import prepare_volumes
 from headwater.study.archive import Archive
 from headwater.study.grid import Run
 from headwater.study.intensity import Intensity
+from headwater.study.recipe import Views
 from headwater.study.source import Source
 from headwater.study.target import evidence
+from headwater.training.reading import volumes as volume_reading
+from headwater.training.reading.volumes import Asked
+from headwater.training.views.volumes import Patches, augment, placed
 
 SPACING, TOLERANCE = (0.7, 0.365, 0.365), 1.0
 """Those of knees: mm."""
@@ -112,6 +132,208 @@ def of_outlines(asked: argparse.Namespace) -> Iterator[dict[str, str]]:
         }
 
 
+SIDE = 96
+"""Of a patch, in voxels."""
+
+KNEE = (160, 384, 384)
+"""Voxels of a knee of the OAI, sagittal slices first."""
+
+CHUNKS = {"image": ((1, 96, 128, 128), (1, 32, 32, 32)), "mask": ((1, 144, 144, 144), (1, 64, 64, 32))}
+"""Chunks and blocks of nnU-Net 2.8.1 for such files and patches of 96^3 (comp_blosc2_params in nnunet_dataset.py)."""
+
+
+def knees(folder: Path, *, count: int) -> Volumes:
+    """Prepared volumes of so many knees: smooth noise and two structures, of which each knee is shifted otherwise."""
+    draw = np.random.default_rng(0)
+    coarse = draw.standard_normal([side // 16 for side in KNEE]).astype(np.float32)
+    image = (500 + 200 * ndimage.zoom(coarse, 16, order=1) + draw.normal(0, 20, KNEE)).astype(np.int16)
+    both = {"images": image, "masks": (image > 650).astype(np.uint8) + (image > 750)}
+    digests: dict[str, list[str]] = {}
+    for name, values in both.items():
+        flat = np.lib.format.open_memmap(
+            folder / f"{name}.npy", mode="w+", dtype=values.dtype, shape=(count * values.size,)
+        )
+        kept = []
+        for number, place in enumerate(flat.reshape(count, *KNEE)):
+            place[:] = np.roll(values, number, axis=0)
+            kept.append(digest(place))
+        flat.flush()
+        digests[name] = kept
+    sides = {"x": KNEE[0], "y": KNEE[1], "z": KNEE[2]}
+    columns = {f"{what}_{axis}": side for what in ("shape", "source_shape") for axis, side in sides.items()}
+    columns |= {f"spacing_{axis}": side for axis, side in zip("xyz", SPACING, strict=True)}
+    columns |= {"slope": 1.0, "intercept": 0.0, "mean": 500.0, "std": 200.0, "low": 0.0, "high": 1000.0}
+    offsets = np.arange(count) * image.size
+    table = pd.DataFrame({"offset": offsets, "reference_offset": offsets}).assign(
+        **columns, pixels=digests["images"], outline=digests["masks"], reference=digests["masks"]
+    )
+    files = {"images": folder / "images.npy", **dict.fromkeys(("masks", "references"), folder / "masks.npy")}
+    seen, structures = Intensity(zscore=True), ("bone", "cartilage")
+    return Volumes(table, **files, structures=structures, seen=seen, patch=(SIDE,) * 3)
+
+
+def of_patches(asked: argparse.Namespace) -> Iterator[dict[str, str]]:
+    """A row for each peer, and one of memory."""
+    one = 2 * int(np.prod(KNEE))
+    count = max(4, round(asked.gigabytes * 1e9 / one))
+    with tempfile.TemporaryDirectory() as folder:
+        volumes = knees(Path(folder), count=count)
+        draw = np.random.default_rng(1)
+        cuts = [
+            (int(draw.integers(min(count, 8))), tuple(int(draw.integers(side - SIDE + 1)) for side in KNEE))
+            for _ in range(asked.repeats)
+        ]
+        peers = {"a file a case, read whole": _by_whole_files(volumes, Path(folder))}
+        if importlib.util.find_spec("blosc2"):
+            peers["blosc2"] = _by_chunks(volumes, Path(folder))
+        # the first read of a case compares it with its digest, which is once a training
+        for row in {row for row, _ in cuts}:
+            volumes.mask(row), volumes.image(row)
+        for name, peer in peers.items():
+            taken = [[_seconds(way, row, at) for way in (partial(_ours, volumes), peer)] for row, at in cuts]
+            asked_for = {"blosc2": "15"}.get(name, "35")
+            yield _row(f"a patch of {SIDE}³ and its mask from {KNEE}", taken, peer=name, asked=asked_for)
+        most = before = _resident()
+        for row in bar(range(count), total=count, what="patches all over the map"):
+            _ours(volumes, row, tuple(int(draw.integers(side - SIDE + 1)) for side in KNEE))
+            most = max(most, _resident())
+        yield {
+            "what": f"memory: patches all over {count} knees, {count * one / 1e9:.1f} GB and half as much of masks",
+            "asked": "under 1 GB",
+            "note": f"{most / 1e9:.2f} GB resident at most, {before / 1e9:.2f} before",
+        }
+
+
+def _ours(volumes: Volumes, row: int, at: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Image and mask of a patch as training reads them."""
+    return volumes.image(row, at, volumes.patch), volumes.mask(row, at, volumes.patch)
+
+
+def _by_whole_files(volumes: Volumes, folder: Path) -> Callable:
+    """The way to a patch by a file for each case, uncompressed, which is read whole."""
+    for row in range(min(8, len(volumes))):
+        np.save(folder / f"image{row}.npy", volumes.image(row))
+        np.save(folder / f"mask{row}.npy", volumes.mask(row))
+
+    def cut(row: int, at: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+        box = tuple(slice(first, first + SIDE) for first in at)
+        whole = np.load(folder / f"image{row}.npy"), np.load(folder / f"mask{row}.npy")
+        return np.ascontiguousarray(whole[0][(0, *box)]), np.ascontiguousarray(whole[1][box])
+
+    return cut
+
+
+def _by_chunks(volumes: Volumes, folder: Path) -> Callable:
+    """The way to a patch by compressed chunks, as nnU-Net 2.8.1 writes them and reads them, mapped."""
+    import blosc2
+
+    for row in range(min(8, len(volumes))):
+        held = {"image": volumes.image(row), "mask": volumes.mask(row)[None].view(np.int8)}
+        for name, values in held.items():
+            chunks, blocks = CHUNKS[name]
+            kept = [
+                blosc2.asarray(
+                    np.ascontiguousarray(values),
+                    chunks=chunks,
+                    blocks=blocks,
+                    cparams={"codec": blosc2.Codec.LZ4HC, "clevel": 5, "filters": [way]},
+                )
+                for way in (blosc2.Filter.NOFILTER, blosc2.Filter.SHUFFLE)
+            ]
+            min(kept, key=lambda array: array.schunk.cbytes).save(str(folder / f"{name}{row}.b2nd"))
+
+    def cut(row: int, at: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+        box = (slice(None), *(slice(first, first + SIDE) for first in at))
+        opened = [
+            blosc2.open(urlpath=str(folder / f"{name}{row}.b2nd"), mode="r", dparams={"nthreads": 1}, mmap_mode="r")
+            for name in ("image", "mask")
+        ]
+        return opened[0][box], opened[1][box]
+
+    return cut
+
+
+def _resident() -> int:
+    """Bytes of this process in memory, mapped files included."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS"))
+    return 1024 * int(line.split()[1])
+
+
+def _seconds(way: Callable, *given: object) -> float:
+    """How long it takes, by the clock."""
+    since = time.perf_counter()
+    way(*given)
+    return time.perf_counter() - since
+
+
+def _row(what: str, taken: list[list[float]], *, peer: str, asked: str) -> dict[str, str]:
+    """A row of seconds taken by turns, ours and the peer's (repeats, 2)."""
+    ours, theirs = np.array(taken).T
+    low, middle, high = np.quantile(theirs / ours, [0.05, 0.5, 0.95])
+    return {
+        "what": what,
+        "ours, s": f"{np.median(ours):.4f} (median)",
+        "peer, s": f"{peer} {np.median(theirs):.4f}",
+        "peer / ours": f"{middle:.2f} [{low:.2f}, {high:.2f}]",
+        "asked": asked,
+    }
+
+
+def of_views(asked: argparse.Namespace) -> Iterator[dict[str, str]]:
+    """One row: image and mask, turned about three axes, zoomed and shifted."""
+    from monai.transforms import RandAffined
+
+    image = torch.from_numpy(np.random.default_rng(0).random((1, 1, *(SIDE,) * 3), np.float32))
+    mask = (image[:, 0] > 0.5).to(torch.uint8) + (image[:, 0] > 0.9)
+    spacing, views = torch.ones(1, 3), Views(rotation=15, scaling=0.2, crop=0.7)
+    theirs = RandAffined(
+        keys=["image", "mask"],
+        prob=1.0,
+        rotate_range=[np.deg2rad(15)] * 3,
+        scale_range=[0.2] * 3,
+        translate_range=[10] * 3,
+        mode=["bilinear", "nearest"],
+        padding_mode="reflection",
+    )
+    keys = torch.arange(asked.repeats + 1)
+
+    def ours(number: int) -> None:
+        key = keys[number : number + 1]
+        augment(Patches(image, spacing), key, views)
+        placed(Patches(mask, spacing), key, views)
+
+    def by_monai(number: int) -> None:
+        theirs({"image": image[0], "mask": mask.float()})
+
+    for way in (ours, by_monai):
+        way(asked.repeats)
+    taken = [[_seconds(way, number) for way in (ours, by_monai)] for number in range(asked.repeats)]
+    yield _row(f"views of {SIDE}³ and of its mask (three labels)", taken, peer="MONAI RandAffined", asked="1")
+
+
+def of_windows(asked: argparse.Namespace) -> Iterator[dict[str, str]]:
+    """One row: a case from the memory map to what is measured of its outlines, beside MONAI's windows and an argmax."""
+    from monai.inferers import sliding_window_inference
+
+    with tempfile.TemporaryDirectory() as folder:
+        volumes = knees(Path(folder), count=1)
+        encoder = backbones.build("monai/dynunet_small", size=volumes.patch, mean=(0.0,), std=(1.0,), seed=0)
+        tasks = TaskSet.of(Task(name="segmentation", labels=volumes.structures, form="exclusive"))
+        network = TaskNetwork(encoder, tasks=tasks, seeds={"": 0}).eval()
+        reading = {"rows": np.array([0]), "batch": 2, "device": torch.device("cpu")}
+
+        def ours() -> None:
+            list(volume_reading.said(network, volumes, asked=Asked(tasks=tasks, surfaces=False), **reading))
+
+        def by_monai() -> None:
+            values = torch.from_numpy(volumes.image(0))[None]
+            sliding_window_inference(values, volumes.patch, 2, network, overlap=OVERLAP, mode="gaussian").argmax(dim=1)
+
+        with torch.no_grad():
+            taken = [[_seconds(way) for way in (ours, by_monai)] for _ in range(max(2, asked.repeats // 10))]
+    yield _row(f"windows over {KNEE}, outlines counted", taken, peer="MONAI's windows and argmax", asked="1 / 1.1")
+
+
 STRUCTURES, PATCH = ("anterior", "posterior"), [32, 40, 32]
 """Of the hippocampus; a patch shows most of a volume, so that it tells front from back."""
 
@@ -176,7 +398,13 @@ def learned(run: Run, files: dict[str, Path], *, folder: Path) -> dict[str, np.n
     return {label: of_one["dice"].to_numpy() for label, of_one in table.groupby("label")}
 
 
-PARTS = {"outlines": of_outlines, "hippocampus": of_hippocampus}
+PARTS = {
+    "outlines": of_outlines,
+    "patches": of_patches,
+    "views": of_views,
+    "windows": of_windows,
+    "hippocampus": of_hippocampus,
+}
 
 
 def main() -> None:
@@ -185,6 +413,8 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=["outlines"])
     parser.add_argument("--masks", type=int, default=100)
     parser.add_argument("--side", type=int, default=192)
+    parser.add_argument("--gigabytes", type=float, default=2, help="how large the memory map of images is")
+    parser.add_argument("--repeats", type=int, default=30, help="how often patches, views and windows are timed")
     parser.add_argument("--train", type=Path, help="the folder of Task04 of the Decathlon")
     parser.add_argument("--steps", type=int, default=1500)
     asked = parser.parse_args()
