@@ -17,7 +17,7 @@ from headwater.study.grid import Grid
 
 STRENGTHS = {"random": 0.3, "dino": 1.2}
 FOLDS = Folds(folds=3)
-COMPARED = {name: suffix for name, suffix in report_made.PRODUCTS.items()}
+COMPARED = report_made.PRODUCTS
 
 
 def in_folds(grid: Grid, *names: str) -> Grid:
@@ -71,9 +71,10 @@ def test_tables_name_the_design_and_count_its_seeds(mixed):
     assert family["p_adjusted"].min() == pytest.approx(2 * family["p"].min())
     first = pd.read_csv(mixed / "characteristics.csv")
     assert set(first.loc[first["dataset"] == "chest", "split"]) == {"all"}
-    assert "chest: all patients in 3 folds, each tested by networks of the others" in (
-        mixed / "characteristics.md"
-    ).read_text()
+    assert (
+        "chest: all patients in 3 folds, each tested by networks of the others"
+        in (mixed / "characteristics.md").read_text()
+    )
 
 
 def test_what_folds_do_not_have_is_left_out_by_name(made, mixed):
