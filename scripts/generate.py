@@ -21,6 +21,7 @@ from headwater.study.archive import Archive, Dataset, Twin
 from headwater.study.comparison import Comparing
 from headwater.study.compute import Compute, Processes
 from headwater.study.ct_windows import Window
+from headwater.study.folds import Folds
 from headwater.study.intensity import Intensity
 from headwater.study.json_schema import schema
 from headwater.study.leaks import Excuse, Leaks
@@ -58,6 +59,7 @@ SECTIONS: dict[str, type[Record]] = {
     "controls": Controls,
     "datasets.NAME": Dataset,
     "datasets.NAME.targets.NAME": Target,
+    "datasets.NAME.splits": Folds,
     "recipes.NAME": Recipe,
     "training": Training,
     "views": Views,

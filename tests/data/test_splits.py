@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headwater.core.errors import UserError
-from headwater.data.splits import account, digests, origin, with_splits
+from headwater.data.splits import account, by_fold, digests, in_fold, origin, with_splits
 from headwater.data.tables import SPLITS
+from headwater.study.folds import Fold, Folds
 
 
 def catalogue(patients, splits=None, targets=None):
@@ -144,3 +145,58 @@ def test_splits_are_official_where_each_is():
     listed = catalogue([f"patient{number}" for number in range(9)], splits=["train", "validation", "test"] * 3)
     made = origin(listed, validation=0.1, test=0.2, seed=0)["made"]
     assert made == {name: {"made": "official"} for name in ("train", "validation", "test")}
+
+
+# folds
+
+
+@settings(deadline=None, max_examples=15)
+@given(
+    patients=patient_lists, folds=st.integers(2, 8), seed=st.integers(0, 99), order=st.randoms(use_true_random=False)
+)
+def test_each_patient_is_in_one_fold_and_in_one_split_of_each(patients, folds, seed, order):
+    cases, dealing = catalogue(patients, splits=["train"] * len(patients)), Folds(folds=folds, seed=seed)
+    dealt = by_fold(cases, dealing)
+    assert set(dealt["split"]) == set(dealing.names)
+    assert (dealt.groupby("patient")["split"].agg(set).map(len) == 1).all()
+    sizes = dealt.groupby("split")["patient"].nunique()
+    assert sizes.max() - sizes.min() <= 1
+    shuffled = cases.sample(frac=1, random_state=order.randrange(2**32))
+    pd.testing.assert_series_equal(by_fold(shuffled, dealing)["split"].sort_index(), dealt["split"])
+    for number in range(folds):
+        of_fold = in_fold(cases, Fold(folds=dealing, number=number))
+        assert (of_fold.groupby("patient")["split"].agg(set).map(len) == 1).all() and set(of_fold["split"]) == set(
+            SPLITS
+        )
+        assert (of_fold["split"] == "test").equals(dealt["split"] == f"fold{number}")
+
+
+@settings(deadline=None, max_examples=20)
+@given(many=st.integers(40, 300), folds=st.integers(2, 8), seed=st.integers(0, 9))
+def test_folds_are_stratified_by_the_rarest_label(many, folds, seed):
+    cases = catalogue([f"patient{number}" for number in range(many)], splits=["train"] * many)
+    dealt = by_fold(cases, Folds(folds=folds, seed=seed))
+    for rarest in (dealt["target:Hernia"] == 1, (dealt["target:Hernia"] == 0) & (dealt["target:Mass"] == 1)):
+        counts = dealt[rarest]["split"].value_counts().reindex(dealt["split"].unique(), fill_value=0)
+        assert counts.max() - counts.min() <= 1
+
+
+def test_a_fold_is_dealt_from_all_splits_but_not_from_what_is_in_none():
+    many = 60
+    cases = catalogue([f"patient{number}" for number in range(many)], splits=["train", "validation", "test", ""] * 15)
+    other = Folds(folds=5, validation=0.25)
+    of_fold = in_fold(cases, Fold(folds=other, number=1))
+    assert of_fold["split"].value_counts().to_dict() == {"train": 27, "": 15, "test": 9, "validation": 9}
+    assert (of_fold["split"] == "").equals(cases["split"] == "")
+    reseeded = by_fold(cases, Folds(folds=5, seed=1))["split"]
+    assert not reseeded.equals(by_fold(cases, other)["split"])
+    # without a fold the splits are those of the archive
+    assert in_fold(cases, None) is cases
+
+
+def test_more_folds_than_patients_are_refused():
+    cases = catalogue(["one", "one", "two"], splits=["train"] * 3)
+    with pytest.raises(UserError, match=r"3 folds need as many patients or more \(got 2 patients\); set fewer folds"):
+        by_fold(cases, Folds(folds=3))
+    with pytest.raises(UserError, match="no case is left for the train split of 3 cases, 2 patients; add patients"):
+        in_fold(cases, Fold(folds=Folds(folds=2), number=0))

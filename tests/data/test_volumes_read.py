@@ -6,8 +6,11 @@ import pytest
 import volumes_made
 from headwater.core.errors import UserError
 from headwater.data import volumes
+from headwater.data.splits import in_fold
 from headwater.data.store import CASES
+from headwater.data.tables import SPLITS
 from headwater.study.ct_windows import Window
+from headwater.study.folds import Fold, Folds
 from headwater.study.intensity import Intensity
 
 ZSCORE = Intensity(zscore=True)
@@ -27,6 +30,15 @@ def test_volumes_stand_in_the_place_of_images(made):
     assert data.images.shape == (10, 1, 8, 8, 8) and len(data.images) == 10 and data.size == (8, 8, 8)
     assert data.labels == ["front", "back"] and data.images.structures == ("front", "back")
     assert data.targets(data.rows("train"), ["back"]).all()
+
+
+def test_the_test_split_of_volumes_may_be_a_fold(made):
+    fold = Fold(folds=Folds(folds=2, validation=0.4), number=1)
+    cases, data = in_fold(CASES.read(made.cases), fold), read(made, fold=fold)
+    for split in SPLITS:
+        assert data.rows(split).tolist() == np.flatnonzero(cases["split"] == split).tolist()
+    patients = cases.groupby("split")["patient"].nunique()
+    assert patients["test"] == 2 and patients.sum() == 5
 
 
 def test_a_case_has_its_voxels_mean_and_spread(made):

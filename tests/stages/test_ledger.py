@@ -14,11 +14,13 @@ from headwater.core.errors import UserError
 from headwater.data import perceptual_hash
 from headwater.data.dropping import DROPPED
 from headwater.data.leakage import LEDGER, leaks
+from headwater.data.splits import by_fold
 from headwater.data.store import CASES
 from headwater.stages.ledger import ledger
 from headwater.stages.prepare import prepare
 from headwater.study.archive import Archive
-from headwater.study.leaks import Excuse, Leaks, Learned, Overlaps
+from headwater.study.folds import Folds
+from headwater.study.leaks import Declared, Excuse, Leaks, Learned, Overlaps
 
 SAMPLE = SAMPLES / "chestxray14_64px"
 SPLITS = ("train", "validation", "test")
@@ -491,3 +493,29 @@ def test_a_real_patient_in_two_parts_is_named(tmp_path):
     leak = told.loc[("patients", "nih test", "again train")]
     assert leak["patients"] == 1 and leak["cases"] == leak["other_cases"] == len(own)
     assert leak["example"] in own and leak["other_example"] in own
+
+
+def test_the_folds_of_an_archive_must_be_apart_from_each_other_and_from_what_is_learned(tmp_path):
+    folds = Folds(folds=3)
+    whole = archive(tmp_path / "own", seed=1)
+    fold = by_fold(whole, folds)["split"]
+    parts = (Learned(archive="own", splits=folds.names, numbering="own", folds=folds),)
+    assert not shared(written(tmp_path, Overlaps(leaks=Leaks(), archives=parts)))
+    # one image stands under two patients of different folds, whichever splits of the archive they are in
+    first, last = fold.index[fold == "fold0"][0], fold.index[fold == "fold2"][0]
+    whole.loc[last, "pixels"] = whole.loc[first, "pixels"]
+    CASES.write(whole, tmp_path / "own" / "cases.parquet")
+    with pytest.raises(UserError, match="own fold0 and own fold2 share identical images: 1 case of 1 patient and 1"):
+        written(tmp_path, Overlaps(leaks=Leaks(), archives=parts))
+    excuse = Excuse(kind="identical", between=("own fold2", "own fold0"), reason="looked at by hand")
+    found = written(tmp_path, Overlaps(leaks=Leaks(excused=(excuse,)), archives=parts))
+    assert shared(found) == {("identical", "own fold0", "own fold2"): (1, 1)}
+    # a corpus that shares a patient with any fold
+    archive(tmp_path / "corpus", seed=2)
+    corpus = Learned(archive="corpus", splits=("train",), numbering="own")
+    with pytest.raises(UserError, match="corpus train and own fold0 share patients"):
+        written(tmp_path, Overlaps(leaks=Leaks(excused=(excuse,)), archives=(corpus, *parts)))
+    declared = Declared(learned="weights", test="own test", origins=("lits",))
+    kept = Overlaps(leaks=Leaks(excused=(excuse,)), archives=parts, declared=(declared,))
+    with pytest.raises(UserError, match="own test and weights share the scans that they stem from: 30 cases of 10"):
+        written(tmp_path, kept)

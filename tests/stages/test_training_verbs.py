@@ -16,7 +16,7 @@ from headwater.core import files as core_files
 from headwater.core.errors import UserError
 from headwater.data import store, tables
 from headwater.data.reduction import ROWS
-from headwater.data.splits import digests
+from headwater.data.splits import digests, in_fold
 from headwater.data.store import CASES
 from headwater.evaluation.predictions import PREDICTIONS
 from headwater.models import weight_files
@@ -24,6 +24,7 @@ from headwater.models.encoder import restore
 from headwater.stages.finetune import finetune
 from headwater.stages.predict import predict
 from headwater.stages.pretrain import pretrain
+from headwater.study.folds import Folds
 from headwater.study.grid import Run
 from headwater.study.source import Source
 from headwater.training.fine_tuning import share_of
@@ -301,6 +302,30 @@ def test_test_cases_are_never_read_while_fitting(tmp_path):
     prepared_made.replace_images(made, images)
     again, _ = fitted(tmp_path, a_run(random_source()), made)
     assert all(torch.equal(tensor, again[key]) for key, tensor in first.items())
+
+
+def test_a_fold_is_tested_by_a_network_that_never_read_it(tmp_path):
+    made = prepared_made.archive(tmp_path)
+    whole = a_run(random_source())
+    dataset = whole.dataset.model_copy(update={"splits": Folds(folds=3)}).in_fold(1)
+    run = whole.model_copy(update={"dataset": dataset})
+    first, record = fitted(tmp_path, run, made)
+    dealt = in_fold(CASES.read(made.cases), dataset.fold)
+    tested = predicted(tmp_path, run, made)
+    validated = PREDICTIONS.read(tmp_path / "validation.parquet")
+    assert set(tested["case"]) == set(dealt.loc[dealt["split"] == "test", "case"])
+    assert set(validated["case"]) == set(dealt.loc[dealt["split"] == "validation", "case"])
+    assert set(tested["dataset"]) == {"made.fold1"} and record["split"] == digests(dealt)["all"]
+    images = np.load(made.images)
+    images[np.flatnonzero(dealt["split"] == "test")] = 255
+    prepared_made.replace_images(made, images)
+    again, _ = fitted(tmp_path, run, made)
+    assert all(torch.equal(tensor, again[key]) for key, tensor in first.items())
+    # and other cases do teach it
+    images[np.flatnonzero(dealt["split"] == "train")] = 255
+    prepared_made.replace_images(made, images)
+    other, _ = fitted(tmp_path, run, made)
+    assert not all(torch.equal(tensor, other[key]) for key, tensor in first.items())
 
 
 def test_smaller_shares_lie_within_larger_ones(tmp_path):

@@ -110,6 +110,7 @@ class Change:
 A, D, R, S = "archives.chestxray14", "datasets.chestxray14", "recipes.finetune", "sources.contrastive"
 CT = {"kind": "ct_ich", "folder": "more"}
 OWN = {"kind": "own_folder", "folder": "own"}
+IN_FOLDS = {"archives.own": OWN, "datasets.own": {"splits": {"folds": 3}}}
 VOLUMES = {"archives.volumes": {"kind": {"name": "msd", "structures": ["organ"]}, "folder": "volumes", "size": 32}}
 CHANGES = {
     "results": Change("results", "elsewhere"),
@@ -198,6 +199,10 @@ CHANGES = {
     "datasets.recipes": Change(f"{D}.recipes", ["no"], refused="there is no 'no'"),
     "datasets.labels": Change(f"{D}.labels", ["Cardiomegaly", "Mass"]),
     "datasets.task": Change(f"{D}.task", "nothing", refused="there is no 'nothing'"),
+    "datasets.splits": Change("datasets.own.splits", {"folds": 3}, IN_FOLDS | {"datasets.own": {}}),
+    "datasets.splits.folds": Change("datasets.own.splits.folds", 4, IN_FOLDS),
+    "datasets.splits.validation": Change("datasets.own.splits.validation", 0.2, IN_FOLDS),
+    "datasets.splits.seed": Change("datasets.own.splits.seed", 1, IN_FOLDS),
     "datasets.tolerance": Change(f"{D}.tolerance", 2.0, refused="tolerance: no task of it outlines anything"),
     "datasets.targets": Change("datasets.second.targets", {"organ": {"labels": ["Cardiomegaly"]}}),
     "datasets.targets.task": Change(

@@ -63,7 +63,7 @@ wildcard_constraints:
     archive=one_of(CONFIG.archives),
     reduction=one_of(GRID.reductions),
     source=one_of(source.name for source in GRID.sources),
-    dataset=one_of(CONFIG.datasets),
+    dataset=one_of(dict.fromkeys(part.name for dataset in GRID.datasets for part in (dataset, *dataset.parts))),
     recipe=one_of(CONFIG.recipes),
     seed=r"\d+",
 

@@ -10,10 +10,19 @@ import pandas as pd
 
 from headwater.core import registry
 from headwater.core.text import many
-from headwater.data import dropping, examinations, leaking_pairs, opposite_labels, perceptual_hash, store, tables
+from headwater.data import (
+    dropping,
+    examinations,
+    leaking_pairs,
+    opposite_labels,
+    perceptual_hash,
+    splits,
+    store,
+    tables,
+)
 from headwater.data.shared_units import NEAR, Alike, Units, alike, equal, matching, near
 from headwater.data.tables import FLAG, TARGET, TEXT, WHOLE
-from headwater.study.leaks import Excuse, Overlaps
+from headwater.study.leaks import Excuse, Overlaps, is_leak, is_tested_side
 
 LEDGER = tables.Table(
     name="ledger",
@@ -150,6 +159,7 @@ def _all_cases(
     for learned in overlaps.archives:
         table = store.CASES.read(cases[learned.archive])
         of_archive = store.read_hashes(hashes[learned.archive], cases=table, table=cases[learned.archive])
+        table = splits.by_fold(table, learned.folds) if learned.folds else table
         used = table["split"].isin(learned.splits).to_numpy()
         named = table.assign(
             part=(learned.archive + " " + table["split"]).map(parts),
@@ -188,7 +198,7 @@ def _rows(frame: pd.DataFrame, kinds: list[Units], *, overlaps: Overlaps) -> Ite
             # several cases of one patient within a part are no overlap, but repeated images are
             if part != other or units.kind in ("identical", NEAR):
                 key = {"kind": units.kind, "part": parts[part], "other": parts[other]}
-                leak = _is_leak(parts[part], parts[other])
+                leak = is_leak(parts[part], parts[other])
                 yield {
                     **key,
                     **_shared(frame, units, part, other),
@@ -221,7 +231,7 @@ def _refuse_emptied(
 
 def _learned_cases(row: dict) -> int:
     """The number of cases of a leak on the side that is learned from."""
-    return row["other_cases"] if row["part"].endswith(" test") else row["cases"]
+    return row["other_cases"] if is_tested_side(row["part"], row["other"]) else row["cases"]
 
 
 def _opposite(counts: pd.DataFrame, *, parts: list[str]) -> Iterator[dict]:
@@ -240,6 +250,8 @@ def _opposite(counts: pd.DataFrame, *, parts: list[str]) -> Iterator[dict]:
 def _declared(frame: pd.DataFrame, *, overlaps: Overlaps) -> Iterator[dict]:
     """One row for each test split with an origin that training data have too; no file shows the shared patients."""
     parts = {name: frame[frame["part"] == number] for number, name in enumerate(overlaps.parts)}
+    # of an archive in folds every case is tested
+    parts |= {f"{one.archive} test": frame[frame["archive"] == one.archive] for one in overlaps.archives if one.folds}
     for overlap in overlaps.declared:
         key = {"kind": "declared", "part": overlap.test, "other": overlap.learned}
         yield {
@@ -253,11 +265,6 @@ def _declared(frame: pd.DataFrame, *, overlaps: Overlaps) -> Iterator[dict]:
             "must_be_apart": True,
             "excuse": _excuse(key, overlaps.leaks.excused),
         }
-
-
-def _is_leak(part: str, other: str) -> bool:
-    """Whether an overlap of two parts is a leak: exactly one of them is a test split."""
-    return part.endswith(" test") != other.endswith(" test")
 
 
 def _excuse(key: dict[str, str], excused: tuple[Excuse, ...]) -> str:

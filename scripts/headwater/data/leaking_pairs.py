@@ -7,7 +7,7 @@ import pandas as pd
 
 from headwater.data import dropping
 from headwater.data.shared_units import NEAR, Alike, Units, matching
-from headwater.study.leaks import Overlaps
+from headwater.study.leaks import Overlaps, is_tested_side
 
 COLUMNS = ("kind", "part", "case", "patient", "other", "other_case", "other_patient", "edit", "handling")
 """Of the file for people; `other` is the other part, `edit` says how a near-identical image differs, if it was mirrored
@@ -69,7 +69,7 @@ def _of_leak(units: Units, part_of: np.ndarray, *, leak: dict[str, Any], overlap
     partners = units.partners(here, there)
     rest = np.setdiff1d(there, partners)
     ends = np.concatenate([here, units.partners(rest, here)]), np.concatenate([partners, rest])
-    tested = leak["part"].endswith(" test")
+    tested = is_tested_side(leak["part"], leak["other"])
     return pd.DataFrame(
         {
             **{name: leak[name] for name in ("kind", "part", "other")},

@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 
 from headwater.core.errors import UserError
+from headwater.core.text import many
 from headwater.data.tables import SPLITS, TARGET, labels_of
+from headwater.study.folds import Fold, Folds
 
 
 def with_splits(
@@ -77,6 +79,38 @@ def refuse_empty_split(catalogue: pd.DataFrame) -> None:
             )
 
 
+def by_fold(cases: pd.DataFrame, folds: Folds) -> pd.DataFrame:
+    """The cases of all splits with their fold as split, "fold0" and so on, whichever split they were in.
+
+    The patients are dealt in turns in an order by their rarest label, so that folds differ by at most one patient with
+    each rarest label, and by at most one patient in all. It depends on the seed, not on the order of rows.
+    """
+    inside = cases["split"].isin(SPLITS)
+    order = _order(cases[inside], key=f"{folds.seed}/folds")
+    if len(order) < folds.folds:
+        what = f"{folds.folds} folds need as many patients or more (got {many(len(order), 'patient')})"
+        raise UserError(what, remedy="set fewer folds")
+    names = {patient: folds.names[place % folds.folds] for place, patient in enumerate(order)}
+    return cases.assign(split=cases["split"].mask(inside, cases["patient"].map(names)))
+
+
+def in_fold(cases: pd.DataFrame, fold: Fold | None) -> pd.DataFrame:
+    """The cases with a fold as their test split; of the other folds a share of the patients is for validation.
+
+    Without a fold the cases as they are.
+    """
+    if fold is None:
+        return cases
+    dealt, tested = by_fold(cases, fold.folds), fold.folds.names[fold.number]
+    others = dealt["split"].isin(set(fold.folds.names) - {tested})
+    key = f"{fold.folds.seed}/{tested}/validation"
+    chosen = others & dealt["patient"].isin(_drawn(dealt[others], share=fold.folds.validation, key=key))
+    split = dealt["split"].mask(others, "train").mask(chosen, "validation").replace(tested, "test")
+    assigned = dealt.assign(split=split)
+    refuse_empty_split(assigned)
+    return assigned
+
+
 ALL = "all"
 """The key for all splits together."""
 
@@ -122,15 +156,20 @@ def origin(listed: pd.DataFrame, *, validation: float, test: float, seed: int) -
 
 def _drawn(cases: pd.DataFrame, *, share: float, key: str) -> list[str]:
     """That share of the patients, at least one, stratified by their rarest label."""
-    rarest = _rarest_label(cases)
-    # within a stratum patients are shuffled by a hash of their names, which does not depend on the order of rows
-    order = sorted(rarest.index, key=lambda patient: (rarest[patient], _number(f"{key}/{patient}")))
+    order = _order(cases, key=key)
     # systematic sampling with a random start takes every 1/share-th patient of this order: stratified k-fold splitters
     # only make shares of 1/k, and shuffling group splitters do not stratify
     start = _number(key) / 2**64
     steps = np.floor(np.arange(len(order) + 1) * share + start)
     drawn = [patient for patient, is_drawn in zip(order, np.diff(steps) > 0, strict=True) if is_drawn]
     return drawn or order[:1]
+
+
+def _order(cases: pd.DataFrame, *, key: str) -> list[str]:
+    """The patients by their rarest label, those of one label in an order that the key gives."""
+    rarest = _rarest_label(cases)
+    # within a stratum patients are shuffled by a hash of their names, which does not depend on the order of rows
+    return sorted(rarest.index, key=lambda patient: (rarest[patient], _number(f"{key}/{patient}")))
 
 
 def _rarest_label(cases: pd.DataFrame) -> pd.Series:

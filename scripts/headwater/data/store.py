@@ -9,13 +9,14 @@ from zipfile import BadZipFile
 import numpy as np
 import pandas as pd
 
-from headwater.core.errors import UNNAMED, UserError, check_memory
+from headwater.core.errors import UNNAMED, UserError, about, check_memory
 from headwater.core.files import read_record
 from headwater.core.fingerprints import NOT_RECORDED, sha256
 from headwater.core.progress import bar
-from headwater.data import dropping, tables
+from headwater.data import dropping, splits, tables
 from headwater.data.tables import NUMBER, TEXT, WHOLE
 from headwater.study.ct_windows import Window
+from headwater.study.folds import Fold
 
 CASES = tables.Table(
     name="cases",
@@ -176,17 +177,26 @@ class Prepared:
         return self.cases[columns].to_numpy(dtype=np.float32)[rows]
 
 
-def read(cases: Path, *, images: Path, seen: Window | None = None, dropped: Path | None = None) -> Prepared:
+def read(
+    cases: Path, *, images: Path, seen: Window | None = None, dropped: Path | None = None, fold: Fold | None = None
+) -> Prepared:
     """Cases and images, Hounsfield units with their window; refuses files that do not belong together.
 
-    Cases that the file `dropped` lists are in no split.
+    Cases that the file `dropped` lists are in no split. A `fold` is the test split in place of the archive's own.
     """
-    table = dropping.without(CASES.read(cases), dropped, file=cases)
+    table = read_cases(cases, dropped=dropped, fold=fold)
     pixels = read_pixels(images, cases=table, table=cases)
     if (pixels.dtype == np.int16) != (seen is not None):
         content = "grey values, not Hounsfield units" if seen else "Hounsfield units, but no window is given"
         raise UserError(f"holds {content}", file=images, remedy="prepare it with the config that it is used with")
     return Prepared(cases=table, images=pixels if seen is None else Scans(values=pixels, window=seen))
+
+
+def read_cases(path: Path, *, dropped: Path | None, fold: Fold | None) -> pd.DataFrame:
+    """The table of cases without those that are dropped from training, in the splits of a fold if one is given."""
+    table = dropping.without(CASES.read(path), dropped, file=path)
+    with about(path):
+        return splits.in_fold(table, fold)
 
 
 def read_pixels(path: Path, *, cases: pd.DataFrame, table: Path) -> Pixels:

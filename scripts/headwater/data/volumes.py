@@ -15,10 +15,11 @@ import numpy as np
 import pandas as pd
 
 from headwater.core.errors import UserError, check_memory
-from headwater.data import dropping, tables
+from headwater.data import tables
 from headwater.data.geometry import Grids
-from headwater.data.store import BROKEN, CASES, Prepared, digest
+from headwater.data.store import BROKEN, Prepared, digest, read_cases
 from headwater.study.ct_windows import Window
+from headwater.study.folds import Fold
 from headwater.study.intensity import Intensity
 
 AXES = ("x", "y", "z")
@@ -262,12 +263,13 @@ def read_volumes(
     seen: Window | Intensity,
     patch: tuple[int, int, int],
     dropped: Path | None = None,
+    fold: Fold | None = None,
 ) -> PreparedVolumes:
     """Cases and volumes as networks see them; refuses files that do not belong together.
 
-    Cases that the file `dropped` lists are in no split.
+    Cases that the file `dropped` lists are in no split. A `fold` is the test split in place of the archive's own.
     """
-    table = dropping.without(CASES.read(cases), dropped, file=cases)
+    table = read_cases(cases, dropped=dropped, fold=fold)
     lacking = [column for column in tables.VOLUME_COLUMNS if column not in table]
     if lacking:
         raise UserError("is a table of pictures, not of volumes", file=cases, remedy="run prepare_volumes")

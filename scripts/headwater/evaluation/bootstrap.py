@@ -14,6 +14,7 @@ from headwater.evaluation.eligibility import Label
 from headwater.evaluation.predictions import Predictions
 from headwater.evaluation.statistics import delong, readers, replication
 from headwater.evaluation.statistics.ranked import LANES, ranked
+from headwater.evaluation.statistics.readers import Estimate
 from headwater.study import target
 from headwater.study.comparison import Comparison
 
@@ -48,6 +49,26 @@ class Statistic:
     """(runs, resamples): with patients resampled; NaN where undefined."""
     covariance: np.ndarray
     """(runs, runs): covariance of the observed values over samples of patients."""
+
+    def of_source(self, at: slice) -> Estimate:
+        """The value of a source, whose runs stand at these places."""
+        covariance, patients = self.covariance[at, at], self.label.smaller_class
+        return self._cautious(readers.of_source(self.observed[at], covariance, patients=patients))
+
+    def of_difference(self, at: slice, other: slice, *, paired: bool) -> Estimate:
+        """The difference of a source from another."""
+        both = np.r_[at, other]
+        estimate = readers.of_difference(
+            self.observed[at],
+            self.observed[other],
+            self.covariance[np.ix_(both, both)],
+            paired=paired,
+            patients=self.label.smaller_class,
+        )
+        return self._cautious(estimate)
+
+    def _cautious(self, estimate: Estimate) -> Estimate:
+        return estimate.cautious(self.label.most_degrees_of_freedom)
 
 
 def statistics(runs: Runs, labels: list[Label], *, comparison: Comparison, threads: int) -> Iterator[Statistic]:

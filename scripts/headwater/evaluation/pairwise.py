@@ -108,7 +108,7 @@ def facts(statistic: Statistic, *, comparison: Comparison) -> dict:
         "positive_patients": label.positive_patients,
         "negative_patients": label.negative_patients,
         "seeds": len(comparison.seeds),
-        "resamples": comparison.resamples,
+        "resamples": 0 if comparison.splits else comparison.resamples,
         "few": label.few,
     }
 
@@ -136,7 +136,10 @@ def _row(statistic: Statistic, source: str, reference: str, *, comparison: Compa
         **_difference_columns(difference, replicates, statistic.metric, comparison),
     }
     one_seed = "one seed: training noise is not in it" if _one_seed(comparison) and label.measured else ""
-    notes = [label.note, one_seed, without_width(numbers, source=source, reference=reference)]
+    over_folds = f"corrected t over {comparison.splits.folds} folds" if comparison.splits and label.measured else ""
+    again = "fold" if comparison.splits else "resample"
+    without = without_width(numbers, source=source, reference=reference, again=again)
+    notes = [label.note, one_seed, over_folds, without]
     return {
         "source": source,
         "reference": reference,
@@ -167,14 +170,17 @@ def apart(statistic: Statistic, source: str, reference: str, *, comparison: Comp
     return {**_difference_columns(difference, replicates, statistic.metric, comparison), "p": tests["p"]}
 
 
-def without_width(numbers: dict[str, float], *, source: str, reference: str) -> str:
-    """The note on intervals whose ends are equal: of a value or its reference's, or of the difference alone."""
+def without_width(numbers: dict[str, float], *, source: str, reference: str, again: str = "resample") -> str:
+    """The note on intervals whose ends are equal: of a value or its reference's, or of the difference alone.
+
+    `again` is what a number would vary over.
+    """
     places = {"value": source, "reference": reference if reference != CHANCE else ""}
     equal = [name for prefix, name in places.items() if name and numbers[f"{prefix}_low"] == numbers[f"{prefix}_high"]]
     if equal:
-        return f"interval without width: {' and '.join(equal)} the same in every resample, which is no certainty"
+        return f"interval without width: {' and '.join(equal)} the same in every {again}, which is no certainty"
     if numbers["difference_low"] == numbers["difference_high"]:
-        return "interval without width: the difference is the same in every resample, which is no certainty"
+        return f"interval without width: the difference is the same in every {again}, which is no certainty"
     return ""
 
 
@@ -190,7 +196,8 @@ def _difference_columns(
 
 
 def _one_seed(comparison: Comparison) -> bool:
-    return len(comparison.seeds) == 1
+    """Whether nothing tells how much trainings vary; those of several folds do."""
+    return len(comparison.seeds) == 1 and comparison.splits is None
 
 
 def _uncertainty(name: str, estimate: Estimate, interval: tuple[float, float]) -> dict[str, float]:
@@ -230,11 +237,7 @@ def _value(statistic: Statistic, source: str, comparison: Comparison) -> Estimat
         return UNKNOWN
     if source == CHANCE:
         return Estimate(registry.load("metrics", statistic.metric).CHANCE, 0.0, np.inf)
-    at = _at(source, comparison)
-    estimate = readers.of_source(
-        statistic.observed[at], statistic.covariance[at, at], patients=statistic.label.smaller_class
-    )
-    return estimate.cautious(statistic.label.most_degrees_of_freedom)
+    return statistic.of_source(_at(source, comparison))
 
 
 def _difference(statistic: Statistic, source: str, reference: str, comparison: Comparison) -> Estimate:
@@ -244,18 +247,9 @@ def _difference(statistic: Statistic, source: str, reference: str, comparison: C
     if reference == CHANCE:
         value, chance = (_value(statistic, name, comparison) for name in (source, reference))
         return value.above(chance.value)
-    of_source, of_reference = _at(source, comparison), _at(reference, comparison)
-    both = np.r_[of_source, of_reference]
     # an A/A control repeats a training with other random numbers, so its seeds are not paired with its source's
     paired = comparison.pairing == "paired" and source not in comparison.again
-    estimate = readers.of_difference(
-        statistic.observed[of_source],
-        statistic.observed[of_reference],
-        statistic.covariance[np.ix_(both, both)],
-        paired=paired,
-        patients=statistic.label.smaller_class,
-    )
-    return estimate.cautious(statistic.label.most_degrees_of_freedom)
+    return statistic.of_difference(_at(source, comparison), _at(reference, comparison), paired=paired)
 
 
 def _resampled(statistic: Statistic, source: str, comparison: Comparison) -> np.ndarray:
@@ -308,8 +302,11 @@ def _significance(
 
 
 def _by_replicates(difference: Estimate, comparison: Comparison) -> bool:
-    """Whether p comes from replicates: by the config, or because the variance is 0 and t undefined."""
-    return comparison.method == "percentile" or difference.constant
+    """Whether p comes from replicates: by the config, or because the variance is 0 and t undefined.
+
+    Folds have no replicates.
+    """
+    return comparison.method == "percentile" or (difference.constant and comparison.splits is None)
 
 
 def _against_margin(

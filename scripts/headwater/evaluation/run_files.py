@@ -8,6 +8,7 @@ from headwater.core.errors import UserError
 from headwater.core.fingerprints import NOT_RECORDED, sha256
 from headwater.data.tables import TEXT, WHOLE, Table, read_origin
 from headwater.evaluation.validation_choices import TestedNetwork
+from headwater.study.paths import run_path
 
 RUN_FILES = Table(
     name="provenance",
@@ -25,7 +26,7 @@ RUN_FILES = Table(
         "encoder": TEXT,
         "split": TEXT,
     },
-    keys=("dataset", "recipe", "source", "seed", "file"),
+    keys=("dataset", "recipe", "source", "seed", "run", "file"),
 )
 """The predictions of each run, and the SHA-256 of the files that they were made from."""
 
@@ -53,8 +54,8 @@ def refuse_other_records(files: Sequence[Path], records: Sequence[str] | None) -
             )
 
 
-def row(file: Path, *, run: tuple[str, str, int], dataset: str) -> dict[str, Any]:
-    """A row of `RUN_FILES`: one file of a run on a dataset."""
+def row(file: Path, *, run: tuple[str, str, int], dataset: str, part: str = "") -> dict[str, Any]:
+    """A row of `RUN_FILES`: one file of a run on a dataset, or on the `part` of it that is a fold."""
     source, recipe, seed = run
     origin = read_origin(file)
     return {
@@ -62,7 +63,7 @@ def row(file: Path, *, run: tuple[str, str, int], dataset: str) -> dict[str, Any
         "recipe": recipe,
         "source": source,
         "seed": seed,
-        "run": f"{dataset}/{source}/{recipe}/seed{seed}",
+        "run": run_path(part or dataset, source, recipe, seed),
         "file": file.name,
         "predictions": sha256(file),
         **{name: origin.get(name, NOT_RECORDED) for name in RECORDED},

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 import pandas as pd
 
 from headwater.study.config import Config
+from headwater.study.folds import Folds
 
 FEW_TO_CHOOSE = 10
 """Patients of a validation split below which it says little of which step is best."""
@@ -17,6 +18,7 @@ def notes(config: Config, counts: Mapping[str, pd.DataFrame]) -> Iterable[str]:
         table = counts.get(dataset.archive)
         if table is None or table.empty:
             continue
+        table = _in_a_fold(table, dataset.splits) if dataset.splits else table
         labels = dataset.listed or tuple(table["label"].unique())
         by_label = _smaller_classes(table, labels=labels, classes=grid.comparison(name).classes_of)
         if by_label and max(by_label.values()) < fewest:
@@ -24,18 +26,43 @@ def notes(config: Config, counts: Mapping[str, pd.DataFrame]) -> Iterable[str]:
             yield (
                 f"datasets.{name}: no label can be tested, only described: none has {fewest} patients in test with it "
                 f"and {fewest} without it (comparison.fewest_positive; the most has {label}, {many}); choose other "
-                "labels, or enlarge the test split"
+                f"labels, or {'add patients' if dataset.splits else 'enlarge the test split'}"
             )
         choosing = table[(table["split"] == "validation") & table["label"].isin(labels)]
         if choosing.empty:
             # labels that the archive does not have, which others report
             continue
+        place = f"datasets.{name}.splits" if dataset.splits else f"archives.{dataset.archive}"
         patients = int((choosing["positive_patients"] + choosing["negative_patients"]).max())
         if patients < FEW_TO_CHOOSE:
             yield (
                 f"datasets.{name}: {patients} patient{'s' * (patients != 1)} at most in validation, too few to tell "
-                f"which step is best; raise archives.{dataset.archive}.validation"
+                f"which step is best; raise {place}.validation"
             )
+
+
+def too_many_folds(config: Config, counts: Mapping[str, pd.DataFrame]) -> Iterable[str]:
+    """One line for each dataset with more folds than patients of whom a label is known."""
+    for name, dataset in config.datasets.items():
+        table = counts.get(dataset.archive)
+        if dataset.splits and table is not None and len(table):
+            known = table.groupby("label")[["positive_patients", "negative_patients"]].sum().sum(axis=1)
+            if known.max() < dataset.splits.folds:
+                what = f"{dataset.splits.folds} folds, but {known.max()} patients of whom a label is known"
+                yield f"datasets.{name}.splits.folds: {what}; set fewer folds"
+
+
+def _in_a_fold(counts: pd.DataFrame, folds: Folds) -> pd.DataFrame:
+    """The counts of labels where all cases are tested, and all but a fold's learned from; a share for validation."""
+    whole = counts.groupby("label", sort=False).sum(numeric_only=True).reset_index()
+    numbers = whole.columns.drop("label")
+    learned = 1 - 1 / folds.folds
+    shares = {"train": learned * (1 - folds.validation), "validation": learned * folds.validation, "test": 1}
+    parts = [
+        whole.assign(split=split, **{name: (whole[name] * share).round().astype(int) for name in numbers})
+        for split, share in shares.items()
+    ]
+    return pd.concat(parts, ignore_index=True)
 
 
 def _smaller_classes(

@@ -100,7 +100,8 @@ def _size(plan: Config) -> str:
     runs = sum(1 for dataset in grid.datasets for _ in grid.runs(dataset.name))
     # not all sources are fitted to all datasets
     told = f"{size} = {text.many(runs, 'run')}" if runs == math.prod(counts) else f"{text.many(runs, 'run')} of {size}"
-    return f"{told}, in {plan.results}"
+    folds = [f", {name} in {dataset.splits.folds} folds" for name, dataset in plan.datasets.items() if dataset.splits]
+    return f"{told}{''.join(folds)}, in {plan.results}"
 
 
 def by_rule(runtimes: Estimate) -> pd.DataFrame:

@@ -40,6 +40,9 @@ METRICS = {"AUROC": ("score", ""), "Dice": ("true_positive", "dice")}
 LEFT_OUT = "its numbers are left out, as nothing tells before the first training how far networks will be off."
 
 
+IN_FOLDS = "it is left out, as nothing tells before the first training how far folds will differ."
+
+
 def power(
     config: Path,
     *,
@@ -80,9 +83,8 @@ def power(
     }
     trainings = [(number, spread) for number in _numbers(seeds, plan) for spread in _spreads(seed_spread)]
     # all datasets are read first: one that is not prepared is reported before the long computation
-    parts = [
-        part for dataset in plan.datasets.values() for part in _measured(dataset, plan, assumed=assumed, config=config)
-    ]
+    planned_for = [dataset for dataset in plan.datasets.values() if dataset.splits is None]
+    parts = [part for dataset in planned_for for part in _measured(dataset, plan, assumed=assumed, config=config)]
     rows = [
         {"dataset": part.comparison.dataset, "metric": part.metric, **row}
         for part in bar(parts, total=len(parts), what="power")
@@ -95,7 +97,9 @@ def power(
         print(_heading(part, plan))
         print(text.as_text(_readable(pd.DataFrame(of_part))), end="\n\n")
     for dataset in plan.datasets.values():
-        if any(map(target_of.of_numbers, dataset.tasks)):
+        if dataset.splits:
+            print(f"{dataset.name}: {IN_FOLDS}\n")
+        elif any(map(target_of.of_numbers, dataset.tasks)):
             print(f"{dataset.name}: {LEFT_OUT}\n")
     print(_explained(plan, trainings=trainings, parts=parts))
 

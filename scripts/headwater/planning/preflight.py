@@ -115,6 +115,7 @@ def _tables(config: Config, archives: list[Archive], outcome: Preflight) -> Iter
             if fault not in faults:
                 yield line
             faults.add(fault)
+    yield from few_patients.too_many_folds(config, counts)
     outcome.notes += few_patients.notes(config, counts)
 
 

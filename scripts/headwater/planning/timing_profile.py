@@ -11,7 +11,7 @@ structures, which predictions measure), and of a GPU `memory` (the most bytes th
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -30,6 +30,7 @@ from headwater.study import target as target_of
 from headwater.study.archive import Archive, ndim_of, seen_of, usual_window
 from headwater.study.config import Config
 from headwater.study.ct_windows import Window
+from headwater.study.folds import Fold
 from headwater.study.grid import Run
 from headwater.study.intensity import Intensity
 from headwater.study.jobs import Job
@@ -194,6 +195,14 @@ class Counts:
         """All cases."""
         return self.train + self.validation + self.test
 
+    def in_fold(self, fold: Fold | None) -> "Counts":
+        """The same cases with a fold as test split; as they are without one."""
+        if fold is None:
+            return self
+        test = round(self.all / fold.folds.folds)
+        validation = round((self.all - test) * fold.folds.validation)
+        return replace(self, train=self.all - test - validation, validation=validation, test=test)
+
 
 def counts(archive: Archive, *, plan: Config, folder: Path) -> Counts | None:
     """The number of cases of an archive: prepared, else of a twin, by its card or as listed; none if unknown."""
@@ -236,6 +245,7 @@ def job_seconds(job: Job, *, plan: Config, profile: TimingProfile, folder: Path)
     cases = counts(plan.archives[job.run.dataset.archive], plan=plan, folder=folder)
     if cases is None:
         return None
+    cases = cases.in_fold(job.run.dataset.fold)
     of_a_case = partial(_scoring, rehearsal=rehearsal, timed=timed, plan=plan, folder=folder)
     archive = plan.archives[job.run.dataset.archive]
     # one prediction job serves the networks of all seeds

@@ -16,14 +16,15 @@ FORMATS = ("csv", "md", "tex", "html")
 DOCUMENTS = (("numbers", "json"), ("numbers", "tex"), ("provenance", "csv"), ("provenance", "json"))
 """(name, format) of the other files of a report besides its tables, figures, page and summary."""
 
-Condition = Literal["always", "external", "reduced"]
+Condition = Literal["always", "examined", "external", "reduced"]
 
 CONDITIONS: dict[str, Callable[[Grid], bool]] = {
     "always": lambda grid: True,
+    "examined": lambda grid: bool(grid.with_test_split),
     "external": lambda grid: grid.comparing.external,
     "reduced": lambda grid: grid.reduced,
 }
-"""The studies in which an artefact is made: all, those with external validation, those that reduce a corpus."""
+"""The studies in which an artefact is made: all; those with a test split, external validation or a reduced corpus."""
 
 
 @dataclass(frozen=True, kw_only=True)

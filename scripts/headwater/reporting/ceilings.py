@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from headwater.data.tables import is_mean
+from headwater.study.archive import Dataset
 from headwater.study.grid import Grid
 from headwater.study.paths import Paths
 
@@ -23,7 +24,7 @@ def beside(rows: pd.DataFrame, *, grid: Grid, paths: Paths) -> pd.DataFrame:
 
     That of a macro is the mean over the labels that it averages.
     """
-    of_dataset = {dataset.name: _read(Path(paths.cases(dataset.archive))) for dataset in grid.datasets}
+    of_dataset = {dataset.name: _read(Path(paths.cases(dataset.archive)), dataset) for dataset in grid.datasets}
     if not any(of_dataset.values()):
         return rows
     tested = rows[(rows["metric"] == METRIC) & rows["tested"] & ~rows["label"].map(is_mean)]
@@ -39,8 +40,8 @@ def beside(rows: pd.DataFrame, *, grid: Grid, paths: Paths) -> pd.DataFrame:
     return rows.assign(ceiling=ceilings)
 
 
-def _read(cases: Path) -> dict[str, float]:
-    """The ceiling of each structure of the test split, from the table beside that of the cases; nothing without one."""
+def _read(cases: Path, dataset: Dataset) -> dict[str, float]:
+    """The ceiling of each structure of the test cases, from the table beside that of the cases; nothing without one."""
     file = cases.with_name("ceilings.parquet")
     if not file.is_file():
         return {}
@@ -48,4 +49,8 @@ def _read(cases: Path) -> dict[str, float]:
     from headwater.data.volume_preparation import CEILINGS
 
     table = CEILINGS.read(file)
+    if dataset.splits:
+        # every case is tested, whichever split the archive has it in
+        total = table.assign(total=table["dice_mean"] * table["cases"]).groupby("structure")[["total", "cases"]].sum()
+        return (total["total"] / total["cases"]).to_dict()
     return table[table["split"] == "test"].set_index("structure")["dice_mean"].to_dict()

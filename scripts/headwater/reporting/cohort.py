@@ -13,6 +13,7 @@ from headwater.evaluation.subgroups import UNKNOWN_GROUP
 from headwater.reporting import prose, small_counts
 from headwater.reporting.printed_table import PrintedTable, plain
 from headwater.study.archive import Dataset
+from headwater.study.folds import Fold, Folds
 from headwater.study.grid import Grid
 
 ALL = "all"
@@ -43,7 +44,7 @@ def table(cases: dict[str, pd.DataFrame], *, grid: Grid) -> PrintedTable:
     )
     least = grid.comparing.fewest_positive
     hidden = small_counts.of_cohort(exact, least=least)
-    shown = pd.DataFrame(_lines(exact.assign(hidden=hidden), grid=grid))
+    shown = pd.DataFrame(_lines(exact.assign(hidden=hidden), grid=grid)).fillna(text.NONE)
     return PrintedTable(
         title="Characteristics of the datasets",
         shown=shown,
@@ -80,7 +81,7 @@ def footnotes(cases: dict[str, pd.DataFrame], *, grid: Grid, hidden: bool = Fals
         f"labels: the share of cases, and of cases whose label is known. {COUNTED_BY_CASE}",
         *_unshown(grid, hidden=hidden),
         *(f"{dataset.name}: {note}." for dataset in grid.datasets for note in _notes(dataset, grid)),
-        *(f"{dataset.name}: {_splits(cases[dataset.archive])}." for dataset in grid.datasets),
+        *(f"{dataset.name}: {_splits(cases[dataset.archive], dataset.splits)}." for dataset in grid.datasets),
     ]
 
 
@@ -91,8 +92,12 @@ def _unshown(grid: Grid, *, hidden: bool) -> Iterator[str]:
         yield f"<{least}: so few that the number is not shown; ≥{least}: not shown because it would tell such a number."
 
 
-def _splits(cases: pd.DataFrame) -> str:
-    """The fingerprints by which others can check that they have the same splits."""
+def _splits(cases: pd.DataFrame, folds: Folds | None) -> str:
+    """The fingerprints by which others can check that they have the same splits, or of each fold the same."""
+    if folds:
+        dealt = (splits.in_fold(cases, Fold(folds=folds, number=number)) for number in range(folds.folds))
+        whole = ", ".join(short(splits.digests(of_fold)[splits.ALL]) for of_fold in dealt)
+        return f"all patients in {folds.folds} folds, each tested by networks of the others; splits of each {whole}"
     digests = splits.digests(cases)
     parts = ", ".join(f"{name} {short(digests[name])}" for name in SPLITS)
     return f"splits {short(digests[splits.ALL])} ({parts})"
@@ -118,7 +123,9 @@ def _of_dataset(dataset: Dataset, cases: pd.DataFrame, grid: Grid) -> Iterator[d
     """The rows of one dataset: its characteristics in order, each over all splits."""
     patients_known = cards.card(grid.archive(dataset.archive)).patients
     labels = dataset.listed or [name.removeprefix(TARGET) for name in cases.columns if name.startswith(TARGET)]
-    parts = {ALL: cases} | {split: cases[cases["split"] == split] for split in SPLITS}
+    # folds have no split of which the others would differ
+    separate = () if dataset.splits else SPLITS
+    parts = {ALL: cases} | {split: cases[cases["split"] == split] for split in separate}
     measured = {split: _measured(part, labels, patients=patients_known) for split, part in parts.items()}
     projections = cases["view"].replace("", UNKNOWN_GROUP).value_counts().index
     for characteristic, name in _order(measured[ALL], projections=list(projections)):

@@ -15,6 +15,7 @@ def of_significance(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
     return [
         legend(rows, grid=grid),
         details(grid),
+        *over_folds(grid),
         *definitions(rows, grid=grid),
         *subsets(rows, grid=grid),
         *of_weights(grid),
@@ -32,6 +33,7 @@ def of_pivot(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
     return [
         cells,
         legend(rows, grid=grid),
+        *over_folds(grid),
         *definitions(rows, grid=grid),
         *subsets(rows, grid=grid),
         *verdict.controls(rows, grid=grid),
@@ -84,6 +86,17 @@ def details(grid: Grid) -> str:
             "is shown."
         )
     return " ".join(sentences)
+
+
+def over_folds(grid: Grid) -> list[str]:
+    """How datasets in folds are compared; nothing without any."""
+    return [
+        f"{dataset.name}: {dataset.splits.folds}-fold cross-validation, no test split. p and intervals come from the "
+        "t-test over folds whose variance Nadeau and Bengio (2003) enlarge, because trainings share most patients; it "
+        f"has {dataset.splits.folds - 1} degrees of freedom."
+        for dataset in grid.datasets
+        if dataset.splits
+    ]
 
 
 def of_weights(grid: Grid) -> list[str]:

@@ -62,11 +62,17 @@ def readable(rows: pd.DataFrame, *, grid: Grid) -> pd.DataFrame:
         **(_published(lines) if grid.comparing.method == "published" else {}),
         **({"Ceiling": [plain(row.ceiling, digits=3) for row in lines]} if "ceiling" in rows else {}),
         "Patients": rows["patients"].astype(str).tolist(),
-        "Seeds": rows["seeds"].astype(str).tolist(),
+        "Seeds": [f"{row.seeds}{_folds(row, grid)}" for row in lines],
         "Resamples": rows["resamples"].astype(str).tolist(),
         "Note": rows["note"].where(opens_group(rows) | (rows["note"] != rows["note"].shift()), "").tolist(),
     }
     return pd.DataFrame(columns).drop(columns=single(grid))
+
+
+def _folds(row: Any, grid: Grid) -> str:
+    """In how many folds each seed was fitted; nothing where there is a test split."""
+    folds = grid.dataset(row.dataset).splits
+    return f" in {folds.folds} folds" if folds else ""
 
 
 def single(grid: Grid) -> list[str]:

@@ -17,13 +17,9 @@ def notes(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
     """All sentences on the methods of a study."""
     fewest, few = grid.comparing.fewest_positive, FEW_POSITIVE
     return [
-        f"{grid.comparing.resamples} bootstrap replicates draw patients with replacement, all "
-        f"{prose.thing(grid.archives)}s of a patient together. All sources, seeds, labels and metrics of a dataset "
-        "share one draw: every difference is paired.",
-        *_method(grid),
-        _seeds(grid),
+        *(_on_test_split(rows, grid=grid) if grid.with_test_split else []),
+        *_over_folds(grid),
         "One pre-training per source: its noise is not in the intervals.",
-        _percentile(rows),
         *_families(rows, grid),
         f"Labels with fewer than {fewest} positive or negative patients in the test split are described but not "
         "tested; labels without a positive or negative case have no number. Neither is in the macro. This is decided "
@@ -37,6 +33,39 @@ def notes(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
         *verdict.controls(rows, grid=grid),
         *footnotes.published_faults(grid),
         "A difference without a star is no proof of equality.",
+    ]
+
+
+def _on_test_split(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
+    """How datasets with a test split are compared."""
+    return [
+        f"{grid.comparing.resamples} bootstrap replicates draw patients with replacement, all "
+        f"{prose.thing(grid.archives)}s of a patient together. All sources, seeds, labels and metrics of a dataset "
+        "share one draw: every difference is paired.",
+        *_method(grid),
+        _seeds(grid),
+        _percentile(rows),
+    ]
+
+
+def _over_folds(grid: Grid) -> list[str]:
+    """How datasets in folds are compared, by what nothing is said of them, and how far the test can be trusted."""
+    in_folds = [dataset for dataset in grid.datasets if dataset.splits]
+    if not in_folds:
+        return []
+    dealt = ", ".join(f"{dataset.name} into {dataset.splits.folds}" for dataset in in_folds)
+    return [
+        f"In place of a test split, all patients are dealt into folds, stratified by label ({dealt}). Each fold is "
+        f"tested by networks that learned from the others, {many(len(grid.seeds), 'seed')} each, with other draws in "
+        "each fold. A metric is computed on the cases of a fold, as scores of different networks are not comparable, "
+        "and averaged over seeds, then over folds; differences are taken fold by fold.",
+        "Trainings of two folds share most patients, so that a plain t-test over folds finds differences that are not "
+        "there. Here the variance of the mean over k folds is (1/k + tested / other patients) times that between "
+        "folds, and t has k - 1 degrees of freedom (Nadeau and Bengio 2003). No estimate of it is unbiased (Bengio "
+        "and Grandvalet 2004): this one is too large where networks hardly depend on whom they learned from, and too "
+        "small where they do above all.",
+        "Datasets in folds have no bootstrap replicates, percentile p, ROC curves, calibration, thresholds or "
+        "subgroups, which would pool the scores of different networks.",
     ]
 
 

@@ -94,7 +94,7 @@ def _verdict(study: StudyResults) -> Iterator[Block]:
 
 def _dataset(dataset: Dataset, study: StudyResults) -> Section:
     """The section of one dataset."""
-    rows, counts = study.comparisons, study.counts[dataset.archive]
+    rows, counts = study.comparisons, study.counts_of(dataset)
     here = rows[rows["dataset"] == dataset.name]
     about = prose.about(study.grid.archive(dataset.archive))
     compared = _compared(here, study)
@@ -113,7 +113,7 @@ def _dataset(dataset: Dataset, study: StudyResults) -> Section:
             Block(heading="How many cases have each label", table=_label_counts(counts, here, dataset)),
             Block(
                 small="In each split: cases with the label / cases whose label is known, and the patients with the "
-                "label."
+                "label." + " All are tested once, in their fold." * (dataset.splits is not None)
             ),
             *_overlaid(dataset, study),
         ),

@@ -16,7 +16,7 @@ from headwater.evaluation import multiplicity
 from headwater.reporting import formatting
 from headwater.study.archive import Archive, ndim_of
 from headwater.study.grid import Grid
-from headwater.study.leaks import Excuse
+from headwater.study.leaks import Excuse, is_tested
 from headwater.study.source import Source
 
 SPACINGS = {"native": "at each volume's own spacing", "median": "at the median spacing of the training split"}
@@ -33,7 +33,8 @@ def extent(grid: Grid) -> str:
     runs = sum(1 for dataset in grid.datasets for _ in grid.runs(dataset.name))
     # not all sources are fitted to all datasets
     whole = runs == math.prod(len(part) for part in sizes.values())
-    return f"{parts} = {many(runs, 'run')}" if whole else f"{many(runs, 'run')} of {parts}"
+    size = f"{parts} = {many(runs, 'run')}" if whole else f"{many(runs, 'run')} of {parts}"
+    return "; ".join([size, *(f"{one.name} in {one.splits.folds} folds" for one in grid.datasets if one.splits)])
 
 
 def warnings(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
@@ -66,8 +67,12 @@ def _failed_controls(rows: pd.DataFrame, grid: Grid) -> list[str]:
 def _of_leaks(rows: pd.DataFrame, grid: Grid) -> list[str]:
     """Overlaps with the test splits of these comparisons that the config excuses."""
     datasets = [dataset for dataset in grid.datasets if dataset.name in set(rows["dataset"])]
-    tested = {f"{grid.images_of(dataset.archive)} test" for dataset in datasets}
-    return [_excused(excuse) for excuse in grid.leaks.excused if tested & set(excuse.between)]
+    tested = {grid.images_of(dataset.archive) for dataset in datasets}
+    return [
+        _excused(excuse)
+        for excuse in grid.leaks.excused
+        if any(is_tested(part) and part.rpartition(" ")[0] in tested for part in excuse.between)
+    ]
 
 
 def _excused(excuse: Excuse) -> str:
@@ -155,9 +160,9 @@ def synthetic(twins: list[str]) -> list[str]:
 
 
 def _of_seeds(grid: Grid) -> list[str]:
-    """The warning of few seeds."""
+    """The warning of few seeds; the noise of trainings is in the differences between folds."""
     seeds = len(grid.seeds)
-    if seeds >= FEW_SEEDS:
+    if seeds >= FEW_SEEDS or not grid.with_test_split:
         return []
     if seeds == 1:
         return ["One seed: training noise is not in it. The tables describe these trained networks, not sources."]

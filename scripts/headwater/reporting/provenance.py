@@ -24,7 +24,7 @@ RUN = ["dataset", "recipe", "source", "seed"]
 def read(files: list[Path]) -> "ProvenanceIndex":
     """The index of several tables of provenance, which must not contradict each other."""
     whole = pd.concat([RUN_FILES.read(file) for file in sorted(set(files))]).drop_duplicates()
-    twice = whole[whole.duplicated([*RUN, "file"])]
+    twice = whole[whole.duplicated(["run", "file"])]
     if len(twice):
         file, run = twice["file"].iloc[0], twice["run"].iloc[0]
         remedy = "delete them and run snakemake again"

@@ -10,12 +10,13 @@ from headwater.data import dropping
 from headwater.data.index import LABELS, every_count
 from headwater.data.leakage import LEDGER
 from headwater.data.store import CASES, REJECTS
-from headwater.data.tables import MACRO, OF_SUBSET, Table
+from headwater.data.tables import MACRO, OF_SUBSET, SPLITS, Table
 from headwater.evaluation import bootstrap, calibration, external, multiplicity, operating_points, pairwise, roc
 from headwater.evaluation import subgroups as subgroups_of
 from headwater.reporting import ceilings, reduction_results
 from headwater.reporting import provenance as provenance_of
 from headwater.study import shared_labels
+from headwater.study.archive import Dataset
 from headwater.study.grid import Grid
 from headwater.study.paths import Paths
 
@@ -55,22 +56,22 @@ class StudyResults:
     @cached_property
     def calibration(self) -> pd.DataFrame:
         """Calibration of scores."""
-        return self._of_datasets(calibration.CALIBRATION, "calibration")
+        return self._of_examined(calibration.CALIBRATION, "calibration")
 
     @cached_property
     def reliability(self) -> pd.DataFrame:
         """The points of reliability plots."""
-        return self._of_datasets(calibration.RELIABILITY, "reliability")
+        return self._of_examined(calibration.RELIABILITY, "reliability")
 
     @cached_property
     def thresholds(self) -> pd.DataFrame:
         """Operating points."""
-        return self._of_datasets(operating_points.THRESHOLDS, "thresholds")
+        return self._of_examined(operating_points.THRESHOLDS, "thresholds")
 
     @cached_property
     def subgroups(self) -> pd.DataFrame:
         """The first metric in groups of patients."""
-        return self._of_datasets(subgroups_of.SUBGROUPS, "subgroups")
+        return self._of_examined(subgroups_of.SUBGROUPS, "subgroups")
 
     @cached_property
     def crossed(self) -> pd.DataFrame:
@@ -83,8 +84,9 @@ class StudyResults:
     @cached_property
     def provenance(self) -> provenance_of.ProvenanceIndex:
         """The files of predictions behind every number; refuses those of runs with other settings than the config's."""
-        suffixes = "provenance", "examined"
-        files = [Path(self.paths.compared(dataset.name, name)) for dataset in self.grid.datasets for name in suffixes]
+        tables = [(dataset.name, "provenance") for dataset in self.grid.datasets]
+        tables += [(name, "examined") for name in self.grid.with_test_split]
+        files = [Path(self.paths.compared(*table)) for table in tables]
         index = provenance_of.read(files)
         index.refuse_other_records(self.grid)
         return index
@@ -111,6 +113,14 @@ class StudyResults:
         if self.grid.leaks.resolve:
             return {name: every_count(self.cases[name]) for name in archives}
         return {name: _read(LABELS, Path(self.paths.labels(name)), by="prepare") for name in archives}
+
+    def counts_of(self, dataset: Dataset) -> pd.DataFrame:
+        """The counts of a dataset's labels in each split; of one in folds in the test split only, which holds all."""
+        if dataset.splits is None:
+            return self.counts[dataset.archive]
+        cases = self.cases[dataset.archive]
+        counts = every_count(cases.assign(split=cases["split"].where(~cases["split"].isin(SPLITS), "test")))
+        return counts[counts["split"] == "test"]
 
     @cached_property
     def rejects(self) -> dict[str, pd.DataFrame]:
@@ -154,9 +164,9 @@ class StudyResults:
     @property
     def tables_compared(self) -> list[Path]:
         """The files of results that provenance.json records."""
-        names = [dataset.name for dataset in self.grid.datasets]
-        tables = ["", "calibration", "thresholds", "subgroups"]
-        files = [Path(self.paths.compared(name, table)) for table in tables for name in names]
+        files = [Path(self.paths.compared(dataset.name)) for dataset in self.grid.datasets]
+        examined = ["calibration", "thresholds", "subgroups"]
+        files += [Path(self.paths.compared(name, table)) for table in examined for name in self.grid.with_test_split]
         if self.grid.comparing.external:
             files += [Path(self.paths.compared(name, "crossed")) for name in dict.fromkeys(self.crossed["dataset"])]
         return files
@@ -166,6 +176,10 @@ class StudyResults:
         names = [dataset.name for dataset in self.grid.datasets] if datasets is None else datasets
         frames = [self._of_dataset(table, Path(self.paths.compared(name, suffix)), name) for name in names]
         return pd.concat(frames, ignore_index=True) if frames else table.frame([])
+
+    def _of_examined(self, table: Table, suffix: str) -> pd.DataFrame:
+        """One table over all datasets with a test split; those in folds are not examined."""
+        return self._of_datasets(table, suffix, datasets=list(self.grid.with_test_split))
 
     def _of_dataset(self, table: Table, file: Path, dataset: str) -> pd.DataFrame:
         """One table of a dataset, which must be about this dataset."""

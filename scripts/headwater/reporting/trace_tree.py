@@ -13,12 +13,12 @@ from headwater.core import files as core_files
 from headwater.core.errors import UserError
 from headwater.core.fingerprints import NOT_RECORDED, RANDOM, short
 from headwater.data import cards, dropping, splits, store
-from headwater.data.store import CASES
 from headwater.data.tables import read_origin, refuse_changed
 from headwater.reporting import prose
 from headwater.reporting.trace_number import Number
 from headwater.reporting.trace_report import AS_RECORDED, CHANGED, GONE, Report
 from headwater.study import config as study_config
+from headwater.study.folds import Fold
 from headwater.study.source import Source
 
 FIT_KINDS = {"encoder": dict, "score": int | float}
@@ -71,12 +71,16 @@ def _of_config(report: Report, config: Path | None) -> str:
 
 def _cases(report: Report, dataset: str, *, runs: pd.DataFrame) -> Node:
     """The cases of a dataset, their archive and their splits."""
-    archive = report.grid.dataset(dataset).archive
-    file = Path(report.paths.cases(archive))
+    told = report.grid.dataset(dataset)
+    archive, file = told.archive, Path(report.paths.cases(told.archive))
     line = report.line(f"cases of {dataset}", file, report.record["cases"].get(archive, NOT_RECORDED))
     # guests record the splits of the dataset that they were fitted to, so only runs of this dataset count
-    recorded = sorted(set(runs.loc[runs["dataset"] == dataset, "split"]))
-    made_from = [_archive(report, archive), _splits(report, archive, recorded[0] if len(recorded) == 1 else "")]
+    own = runs[runs["dataset"] == dataset]
+    made_from = [_archive(report, archive)]
+    for part in told.parts:
+        of_part = own[own["run"].str.startswith(f"{part.name}/")]
+        recorded = sorted(set(of_part["split"]))
+        made_from.append(_splits(report, archive, recorded[0] if len(recorded) == 1 else "", fold=part.fold))
     return Node(line, [*made_from, _images(report, archive, table=file)])
 
 
@@ -87,22 +91,23 @@ def _archive(report: Report, name: str) -> Node:
     return Node(f"archive {name}: {prose.about(archive)}; licence: {card.licence}")
 
 
-def _splits(report: Report, archive: str, recorded: str) -> Node:
-    """The current digest of an archive's splits, and whether it is that of the runs."""
+def _splits(report: Report, archive: str, recorded: str, *, fold: Fold | None = None) -> Node:
+    """The current digest of an archive's splits, or of those of a fold, and whether it is that of the runs."""
+    what = "splits" if fold is None else f"splits of fold {fold.number}"
     file = Path(report.paths.cases(archive))
     dropped = dropping.list_of(archive, grid=report.grid, results=report.paths.results)
     if not file.is_file() or (dropped and not dropped.is_file()):
-        return Node(f"splits: {short(recorded)} {GONE}")
+        return Node(f"{what}: {short(recorded)} {GONE}")
     try:
-        now = splits.digests(dropping.without(CASES.read(file), dropped, file=file))[splits.ALL]
+        now = splits.digests(store.read_cases(file, dropped=dropped, fold=fold))[splits.ALL]
     except UserError as refusal:
         # the line of the file itself reports the change; this one gives the reason why it cannot be read
-        return Node(f"splits: {refusal}")
+        return Node(f"{what}: {refusal}")
     unknown = recorded in ("", NOT_RECORDED)
     state = NOT_RECORDED if unknown else AS_RECORDED if now == recorded else CHANGED
     if state == CHANGED:
         report.checked[file] = CHANGED
-    return Node(f"splits: {short(now)} {state}")
+    return Node(f"{what}: {short(now)} {state}")
 
 
 def _images(report: Report, archive: str, *, table: Path) -> Node:
@@ -126,10 +131,10 @@ def _images(report: Report, archive: str, *, table: Path) -> Node:
 
 def _source(report: Report, source: Source, runs: pd.DataFrame) -> Node:
     """A source's weights, and its runs of all seeds."""
-    own = runs[runs["source"] == source.name].sort_values(["dataset", "recipe", "seed"])
+    own = runs[runs["source"] == source.name].sort_values(["dataset", "recipe", "seed"], kind="stable")
     recorded = sorted(set(own["encoder"]))
     origin = _encoder(report, source.original, recorded[0] if len(recorded) == 1 else "")
-    trained = [_run(report, files) for _, files in own.groupby(["dataset", "recipe", "seed"], sort=False)]
+    trained = [_run(report, files) for _, files in own.groupby("run", sort=False)]
     return Node(f"source {source.name}", [origin, *trained])
 
 

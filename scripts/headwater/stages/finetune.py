@@ -33,7 +33,8 @@ def finetune(
     """
     began = time.monotonic()
     with ddp.world(threads=threads, device=device) as world:
-        data = prepared.read(cases, images=images, seen=run.dataset.seen, patch=patch, dropped=dropped)
+        seen, fold = run.dataset.seen, run.dataset.fold
+        data = prepared.read(cases, images=images, seen=seen, patch=patch, dropped=dropped, fold=fold)
         material = fine_tuning.material_of(run, data, file=cases, dropped=dropped)
         if material.lost and world.first:
             print(_lost(run, material), flush=True)

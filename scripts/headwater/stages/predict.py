@@ -34,7 +34,8 @@ def predict(
     written as well, as NIfTI files on the grids of the sources, in a folder beside the predictions.
     """
     with ddp.world(threads=threads, device=device) as world:
-        data = prepared.read(cases, images=images, seen=runs[0].dataset.seen, patch=patch, dropped=dropped)
+        seen, fold = runs[0].dataset.seen, runs[0].dataset.fold
+        data = prepared.read(cases, images=images, seen=seen, patch=patch, dropped=dropped, fold=fold)
         written = with_evidence(PREDICTIONS, evidence(runs[0].dataset.tasks))
         for fitted, test_product, validation_product in prediction.predictors(runs, models, predictions, validation):
             if fitted.size != data.size:

@@ -11,6 +11,7 @@ from headwater.core.errors import UserError
 from headwater.core.records import Choice, Record
 from headwater.study import target
 from headwater.study.ct_windows import Window
+from headwater.study.folds import Fold, Folds, apart, in_fold
 from headwater.study.intensity import Intensity
 from headwater.study.target import Target
 
@@ -121,6 +122,9 @@ class Dataset(Record):
     targets: dict[str, Target] = {}
     """In place of `labels` and `task`: several things that each network is asked side by side, by names of your choice,
     each with its own labels and head. The loss is the mean over them; each has a macro, exploratory."""
+    splits: Folds | None = None
+    """In place of the archive's own splits, for archives without an official test split: `{folds: 5}` deals all its
+    patients into five parts, each of which is tested by networks that learned from the others."""
     tolerance: float = Field(1.0, gt=0)
     """Millimetres within which two borders of a structure agree, for surface Dice."""
     write_outlines: bool = Field(False, exclude=True)
@@ -128,6 +132,23 @@ class Dataset(Record):
     sources, beside the predictions; `private/overlays` then shows the cases in which sources differ most."""
     seen: Window | Intensity | None = None
     """How Hounsfield units or volumes are shown; filled in from the archive's `window` or `intensity`."""
+
+    @property
+    def parts(self) -> tuple["Dataset", ...]:
+        """What networks are fitted to: the dataset as it is, or each of its folds."""
+        if self.splits is None:
+            return (self,)
+        return tuple(self.in_fold(number) for number in range(self.splits.folds))
+
+    def in_fold(self, number: int) -> "Dataset":
+        """The dataset whose test split is a fold, by which it is named."""
+        return self.model_copy(update={"name": in_fold(self.name, number)})
+
+    @property
+    def fold(self) -> Fold | None:
+        """The fold that it is named by; none of a whole dataset."""
+        number = apart(self.name)[1]
+        return None if number is None else Fold(folds=self.splits, number=number)
 
     def follows(self, recipe: str) -> bool:
         """Whether networks are fitted to it by the recipe of that name."""

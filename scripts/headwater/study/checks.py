@@ -10,6 +10,7 @@ from headwater.study import input_contract, lineage
 from headwater.study.archive import Archive, ndim_of, usual_window
 from headwater.study.compute import Processes
 from headwater.study.grid import Grid
+from headwater.study.leaks import is_leak
 from headwater.study.source import Source
 
 if TYPE_CHECKING:
@@ -284,7 +285,7 @@ def _bad_excuses(config: "Config") -> Iterable[str]:
         excusable = declared_parts if excuse.kind == "declared" else parts
         for part in excuse.between:
             yield from missing(f"leaks.excused[{number}].between", part, excusable)
-        if sum(part.endswith(" test") for part in excuse.between) != 1:
+        if not is_leak(*excuse.between):
             yield f"leaks.excused[{number}].between: exactly one of the two must be a test split; remove the excuse"
 
 

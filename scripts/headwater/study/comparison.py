@@ -7,6 +7,7 @@ from pydantic import Field
 
 from headwater.core.records import Record
 from headwater.study import target
+from headwater.study.folds import Folds, in_fold
 from headwater.study.target import Target
 
 FEW_POSITIVE = 20
@@ -61,6 +62,8 @@ class Comparison(Comparing):
     reference: str | None = None
     """The source that all others are compared with; none compares all pairs."""
     dataset: str
+    splits: Folds | None = None
+    """Folds in place of a test split; then the method is that of folds."""
     sources: tuple[str, ...]
     recipes: tuple[str, ...]
     seeds: tuple[int, ...]
@@ -72,6 +75,13 @@ class Comparison(Comparing):
     """What the networks were asked, where they were asked one thing only."""
     targets: dict[str, Target] = {}
     """What they were asked side by side, by name."""
+
+    @property
+    def parts(self) -> tuple["Comparison", ...]:
+        """The same runs on each of the folds."""
+        numbers = range(self.splits.folds) if self.splits else ()
+        names = [in_fold(self.dataset, number) for number in numbers]
+        return tuple(self.model_copy(update={"dataset": name, "splits": None}) for name in names)
 
     @property
     def evidence(self) -> tuple[str, ...]:

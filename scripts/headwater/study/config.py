@@ -15,6 +15,7 @@ from headwater.study import (
     comparison_checks,
     config_text,
     crops,
+    fold_checks,
     idle_keys,
     overrides,
     target_checks,
@@ -42,7 +43,7 @@ UNWRITTEN = ("name", "control", "of", "seen")
 """Fields of records that are filled in from other parts of the config; no config sets them."""
 
 
-CHECKS = (text_checks, checks, target_checks, comparison_checks, idle_keys, volume_checks)
+CHECKS = (text_checks, checks, target_checks, comparison_checks, idle_keys, volume_checks, fold_checks)
 
 
 class Config(Record):

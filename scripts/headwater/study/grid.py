@@ -11,6 +11,7 @@ from headwater.core import registry
 from headwater.core.records import Choice, Record
 from headwater.study.archive import Archive, Dataset, ndim_of
 from headwater.study.comparison import Comparing, Comparison
+from headwater.study.folds import apart
 from headwater.study.leaks import Leaks, Learned, Overlaps
 from headwater.study.paths import run_path
 from headwater.study.recipe import Recipe
@@ -34,12 +35,21 @@ class Run(Record):
         return run_path(self.dataset.name, self.source.name, self.recipe.name, self.seed)
 
     @property
+    def drawn_under(self) -> int:
+        """The seed of first weights: that of the run, or another for each of its folds.
+
+        Folds with the same draws would share the noise of a training, which their differences would then not show.
+        """
+        fold = self.dataset.fold
+        return self.seed if fold is None else _number(f"fold{fold.number}/{self.seed}")
+
+    @property
     def stream(self) -> int:
-        """The seed of the fitting's random numbers: that of the run for every source, another for an A/A control."""
+        """The seed of the fitting's random numbers: the same for every source, another for an A/A control."""
         if self.source.control != "again":
-            return self.seed
+            return self.drawn_under
         # a control with the random numbers of its source would repeat that run, and its difference would be 0
-        return int(hashlib.sha256(f"again/{self.seed}".encode()).hexdigest()[:15], 16)
+        return _number(f"again/{self.drawn_under}")
 
 
 class Grid(Record):
@@ -69,6 +79,8 @@ class Grid(Record):
         used = {self.images_of(source.corpus): ("train",) for source in self.sources if source.corpus}
         used |= {self.images_of(source.probe.archive): PROBED for source in self.sources if source.probe}
         used |= {self.images_of(dataset.archive): ("train", "validation", "test") for dataset in self.datasets}
+        folds = {self.images_of(dataset.archive): dataset.splits for dataset in self.datasets if dataset.splits}
+        used |= {archive: dealt.names for archive, dealt in folds.items()}
         return Overlaps(
             leaks=self.leaks,
             archives=tuple(
@@ -77,6 +89,7 @@ class Grid(Record):
                     splits=splits,
                     numbering=self.archive(name).numbering,
                     labels=self._needed_of(name) if self.leaks.resolve else (),
+                    folds=folds.get(name),
                 )
                 for name, splits in sorted(used.items())
             ),
@@ -153,8 +166,10 @@ class Grid(Record):
         return before | ({self.images_of(source.corpus)} if source.corpus else set())
 
     def dataset(self, name: str) -> Dataset:
-        """The dataset of that name."""
-        return _named(self.datasets, name)
+        """The dataset of that name, or one of its folds."""
+        whole, fold = apart(name)
+        dataset = _named(self.datasets, whole)
+        return dataset if fold is None else dataset.in_fold(fold)
 
     def run(self, dataset: str, source: str, recipe: str, seed: int | str) -> Run:
         """The run of these names and this seed."""
@@ -177,11 +192,17 @@ class Grid(Record):
         return tuple(recipe for recipe in self.recipes if record.follows(recipe.name))
 
     def runs(self, dataset: str) -> Iterator[Run]:
-        """All runs of one dataset, ordered by recipe, source and seed."""
-        for recipe in self.recipes_of(dataset):
-            for source in self.fitted_to(dataset):
-                for seed in self.seeds:
-                    yield self.run(dataset, source.name, recipe.name, seed)
+        """All runs of one dataset, ordered by fold, recipe, source and seed."""
+        for part in self.dataset(dataset).parts:
+            for recipe in self.recipes_of(dataset):
+                for source in self.fitted_to(dataset):
+                    for seed in self.seeds:
+                        yield self.run(part.name, source.name, recipe.name, seed)
+
+    @property
+    def with_test_split(self) -> tuple[str, ...]:
+        """The datasets that have a test split, which others than those in folds have."""
+        return tuple(dataset.name for dataset in self.datasets if dataset.splits is None)
 
     @property
     def further_macros(self) -> dict[str, dict[str, tuple[str, ...]]]:
@@ -206,6 +227,7 @@ class Grid(Record):
             metrics=asked.fitting(self.comparing.metrics),
             reference=self.comparing.reference_on(dataset),
             dataset=dataset,
+            splits=asked.splits,
             task=asked.task,
             targets=asked.targets,
             sources=tuple(source.name for source in sources),
@@ -214,6 +236,11 @@ class Grid(Record):
             again={source.name: source.of for source in sources if source.control == "again"},
             shuffled=tuple(source.name for source in sources if source.control == "shuffled"),
         )
+
+
+def _number(text: str) -> int:
+    """A seed that follows from a text."""
+    return int(hashlib.sha256(text.encode()).hexdigest()[:15], 16)
 
 
 def _named(records: tuple[Any, ...], name: str) -> Any:

@@ -118,10 +118,11 @@ class JobGraph:
         return {"cases": [self.paths.cases(archive) for archive in self.archives_of("abroad", dataset)]}
 
     def compare(self, dataset: str) -> Inputs:
-        """The predictions of all runs on a dataset's test cases, and its labels."""
+        """The predictions of all runs on a dataset's test cases, and its labels; of folds they are in its cases."""
+        record = self.grid.dataset(dataset)
         return {
             "predictions": [self.paths.predictions(run.path) for run in self.grid.runs(dataset)],
-            "labels": self.paths.labels(self.grid.dataset(dataset).archive),
+            "labels": (self.paths.cases if record.splits else self.paths.labels)(record.archive),
         }
 
     def examine(self, dataset: str) -> Inputs:
@@ -154,9 +155,13 @@ class JobGraph:
         paths, datasets = self.paths, list(self.config.datasets)
         archives = [dataset.archive for dataset in self.grid.datasets]
         # the last table of either rule goes into `provenance` below; `settled`, the one before it, is not reported
-        shown = (*TABLES["compare"][:-1], *TABLES["examine"][:-2])
-        tables = {NAMES.get(table, table): [paths.compared(name, table) for name in datasets] for table in shown}
-        origins = [paths.compared(name, table) for name in datasets for table in ("provenance", "examined")]
+        # datasets in folds are not examined
+        about = dict.fromkeys(TABLES["compare"][:-1], datasets)
+        about |= dict.fromkeys(TABLES["examine"][:-2], self.grid.with_test_split)
+        tables = {
+            NAMES.get(table, table): [paths.compared(name, table) for name in names] for table, names in about.items()
+        }
+        origins = [paths.compared(name, table) for name in datasets for table in self.origins(name)]
         corpora = self.grid.corpora if self.grid.reduced else ()
         return {
             **tables,
@@ -183,6 +188,10 @@ class JobGraph:
         """The archives used for training, testing or probes."""
         learned = {archive for source in self.grid.sources for archive in source.archives}
         return sorted({dataset.archive for dataset in self.grid.datasets} | learned)
+
+    def origins(self, dataset: str) -> list[str]:
+        """The tables that name the files behind a dataset's numbers."""
+        return ["provenance", *(["examined"] if dataset in self.grid.with_test_split else [])]
 
     def exchanged(self, way: Literal["abroad", "guests"], dataset: str) -> tuple[Any, ...]:
         """The other datasets of `exchanges`; none in a study without external validation."""
@@ -283,8 +292,10 @@ class JobGraph:
             for runs in by_seed(shared_labels.runs(self.grid, dataset.name)):
                 yield "transport", place(runs[0]), of_runs(runs, ranks=1)
         for dataset in self.config.datasets:
+            left_out = set() if self.exchanged("guests", dataset) else {"cross"}
+            left_out |= set() if dataset in self.grid.with_test_split else {"examine"}
             for rule in TABLES:
-                if rule != "cross" or self.exchanged("guests", dataset):
+                if rule not in left_out:
                     yield rule, (dataset,), {"kind": dataset}
             if dataset in self.overlaid:
                 yield "overlay", (dataset,), {"kind": dataset}

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from headwater.study.folds import apart
 from headwater.study.grid import Run
 from headwater.study.rules import job_logs
 from headwater.study.source import Source
@@ -71,7 +72,8 @@ def place(run: Run) -> tuple[str, str, str]:
 def of_runs(runs: tuple[Run, ...], *, ranks: int) -> dict[str, Any]:
     """The fields of a job of runs besides its rule and wildcards."""
     first = runs[0]
-    kind = f"{first.dataset.name}, {first.recipe.name}, {first.source.backbone}"
+    # all folds of a dataset take equally long
+    kind = f"{apart(first.dataset.name)[0]}, {first.recipe.name}, {first.source.backbone}"
     return {"kind": kind, "runs": runs, "ranks": ranks}
 
 

@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from headwater.core.records import Record
+from headwater.study.folds import Folds
 
 Overlapping = Literal["patients", "studies", "identical", "near-identical", "declared"]
 """Kinds of overlap of two parts of a grid: shared patients, examinations, images, near-identical images, or origin."""
@@ -57,6 +58,30 @@ class Learned(Record):
     """Equal patient numbers mean the same person only in archives of the same numbering."""
     labels: tuple[str, ...] = ()
     """Labels that dropped cases must not leave without an example; filled in only where `leaks.resolve` drops any."""
+    folds: Folds | None = None
+    """How its patients are dealt into folds, which then are its splits."""
+
+
+def is_tested(part: str) -> bool:
+    """Whether networks are tested on a part: a test split, and each fold by networks that learned from the others."""
+    _, of_archive, split = part.rpartition(" ")
+    return bool(of_archive) and (split == "test" or split.startswith("fold"))
+
+
+def is_learned(part: str) -> bool:
+    """Whether networks learn from a part: all but test splits."""
+    return not part.endswith(" test")
+
+
+def is_leak(part: str, other: str) -> bool:
+    """Whether an overlap of two parts is a leak: networks that learn from one are tested on the other."""
+    pairs = ((part, other), (other, part))
+    return part != other and any(is_learned(learned) and is_tested(tested) for learned, tested in pairs)
+
+
+def is_tested_side(part: str, other: str) -> bool:
+    """Whether the first part of a leak is the one that is tested; of two folds, which both are, the second counts."""
+    return not is_learned(part) or not is_tested(other)
 
 
 class Declared(Record):

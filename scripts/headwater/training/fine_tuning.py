@@ -211,7 +211,7 @@ def first_weights(run: Run, *, size: Size, encoder: Path | None) -> tuple[Encode
         needs = "no encoder" if source.kind == "random" else "an encoder"
         raise UserError(f"source {source.name!r} is {source.kind} and takes {needs}", remedy="mend --encoder")
     if encoder is None:
-        seed = seed_of("encoder", source.name, run.seed)
+        seed = seed_of("encoder", source.name, run.drawn_under)
         drawn = {"seed": seed, "zero_residual": source.initialisation == "zero_residual"}
         network = backbones.build(source.backbone, size=size, mean=source.mean, std=source.std, **drawn)
         return network, {"drawn_under": seed, "initialisation": source.drawn, "tensors": 0, "parameters": 0}

@@ -19,6 +19,7 @@ COLUMNS = 4
 
 CARD = FigureCard(
     section="datasets",
+    when="examined",
     place=70,
     title="Predicted and observed shares",
     caption="Reliability on the test split: ten bins with about as many cases each, all seeds together; vertical lines "

@@ -36,7 +36,8 @@ def make(study: StudyResults) -> dict[str, str]:
     pairs = rows[rows["difference"].notna() & (rows["label"] == MACRO)]
     for dataset in study.grid.datasets:
         compared, resampled = (part[part["dataset"] == dataset.name] for part in (pairs, study.replicates))
-        if len(compared):
+        # datasets in folds have differences, but no replicates
+        if len(compared) and len(resampled):
             svgs[dataset.name] = drawn(compared, resampled, colours=colours_of(study.grid), grid=study.grid)
     return svgs
 

@@ -13,6 +13,7 @@ from headwater.study.grid import Grid
 
 CARD = FigureCard(
     section="datasets",
+    when="examined",
     place=80,
     title="Groups of patients against all others",
     caption="Groups of test patients, macro, each against all other patients for whom the same characteristic is "

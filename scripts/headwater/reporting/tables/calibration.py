@@ -8,7 +8,7 @@ from headwater.reporting.printed_table import PrintedTable
 from headwater.reporting.results import StudyResults
 from headwater.study.grid import Grid
 
-CARD = TableCard(place=40, section="calibration", product="calibration")
+CARD = TableCard(place=40, section="calibration", product="calibration", when="examined")
 
 HEADINGS = {"intercept": "Intercept", "slope": "Slope", "brier": "Brier score", "ratio": "Expected / observed"}
 

@@ -9,7 +9,7 @@ from headwater.reporting.printed_table import PrintedTable
 from headwater.reporting.results import StudyResults
 from headwater.study.grid import Grid
 
-CARD = TableCard(place=60, section="subgroups", product="subgroups")
+CARD = TableCard(place=60, section="subgroups", product="subgroups", when="examined")
 
 
 def make(study: StudyResults) -> dict[str, PrintedTable]:

@@ -8,7 +8,7 @@ from headwater.reporting.printed_table import PrintedTable
 from headwater.reporting.results import StudyResults
 from headwater.study.grid import Grid
 
-CARD = TableCard(place=50, section="thresholds", product="thresholds")
+CARD = TableCard(place=50, section="thresholds", product="thresholds", when="examined")
 
 HEADINGS = {"sensitivity": "Sensitivity", "specificity": "Specificity reached", "ppv": "PPV", "npv": "NPV"}
 
