@@ -19,6 +19,7 @@ FOOTNOTE = (
     "sees in a case hangs on its neighbours"
 )
 
+STRIDE = {"unet": 8}
 DECODER = {"unet": ("up_tr",)}
 
 MULTIPLE = 8

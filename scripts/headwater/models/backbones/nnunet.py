@@ -16,6 +16,7 @@ DIMENSIONS = 3
 COLOURS = 1
 INITIALISATIONS = {"": "He normal (fan in)"}
 MODELS = ("resenc_test", "resenc_l")
+STRIDE = {"resenc_test": 4, "resenc_l": 32}
 DECODER = {"": ("decoder.",)}
 
 FORMS = {

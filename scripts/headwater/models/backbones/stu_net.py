@@ -16,6 +16,7 @@ DIMENSIONS = 3
 COLOURS = 1
 INITIALISATIONS = {"": "uniform (fan in), PyTorch's default"}
 MODELS = ("test", "small", "base", "large", "huge")
+STRIDE = {"": 32}
 DECODER = {"": ("upsample_layers.", "conv_blocks_localization.")}
 
 FORMS = {"test": (2, 1), "small": (16, 1), "base": (32, 1), "large": (64, 2), "huge": (96, 3)}
