@@ -21,11 +21,13 @@ A plug-in defines
                                                    features do not depend on, and only outlining uses
     STRIDE: dict (optional)                        voxels along each axis for one position of the deepest features, by
                                                    how models' names begin; of convolutional networks for volumes
+    SHALLOW: pattern (optional)                    of the names of models whose decoder has no output between the finest
+                                                   and the lowest, so that there is none for deep supervision
     FOOTNOTE: text (optional)                      how its networks differ from those whose weights are published
 For volumes, `create` takes one side or three. Networks may have
     levels(images), pyramid                        as above; the last level has as many channels as there are features
-    outlined(levels) -> Tensor, outline_width: int their own decoder's output (batch, outline_width, *space), and its
-                                                   channels
+    decoded(levels) -> list, outlines              the outputs of their own decoder's levels, the finest, at the
+                                                   resolution of the image, first; (channels, stride) of each
     least: int                                     the smallest side that they take, if not the multiple
 torch is not imported until a network is built, so that checking a plan is quick.
 """
