@@ -110,9 +110,7 @@ def test_what_has_no_effect_on_outlines_is_refused(place, value, words):
 def test_deep_supervision_of_a_network_without_lower_outputs_is_refused_by_its_name():
     content = changed("recipes.full.deep_supervision", True)
     content["sources"]["random"] = {"backbone": "monai/dynunet_small"}
-    why = (
-        r"recipes\.full\.deep_supervision: the decoder of monai/dynunet_small has no output between its finest"
-    )
+    why = r"recipes\.full\.deep_supervision: the decoder of monai/dynunet_small has no output between its finest"
     with pytest.raises(UserError, match=why):
         study_config.load(content)
     content["recipes"]["full"]["kind"] = "linear_probe"
