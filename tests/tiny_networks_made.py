@@ -38,14 +38,14 @@ class Net(nn.Module):
 
 
 class UNet(Net):
-    outline_width = 4
+    outlines = ((4, 1),)
 
     def __init__(self):
         super().__init__()
         self.up = nn.ConvTranspose3d(2 * WIDTH, 4, 2, stride=2)
 
-    def outlined(self, levels: list[Tensor]) -> Tensor:
-        return torch.tanh(self.up(levels[1]))
+    def decoded(self, levels: list[Tensor]) -> list[Tensor]:
+        return [torch.tanh(self.up(levels[1]))]
 
 
 def create(model: str, *, size: tuple[int, ...]) -> tuple[nn.Module, int]:

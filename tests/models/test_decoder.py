@@ -69,11 +69,13 @@ def test_tokens_lie_where_their_patches_are():
 
 
 @pytest.mark.parametrize(("name", "size"), OUTLINING)
-def test_own_decoders_return_to_the_resolution_of_the_volume(name, size):
+def test_own_decoders_return_to_the_resolution_of_the_volume_level_by_level(name, size):
     network = encoder(name, size=size)
     with torch.no_grad():
-        outlined = network.outlined(network.levels(image(network, cases=1)))
-    assert outlined.shape == (1, network.outline_width, *size)
+        decoded = network.decoded(network.levels(image(network, cases=1)))
+    assert network.outlines[0][1] == 1
+    for output, (width, stride) in zip(decoded, network.outlines, strict=True):
+        assert output.shape == (1, width, *(side // stride for side in size))
 
 
 @pytest.mark.parametrize(("name", "size"), OUTLINING)
@@ -91,9 +93,11 @@ def test_a_plain_decoder_returns_to_the_resolution_of_the_picture(name, size, st
     decoder = Decoder(network.widths, network.strides, dimensions=2, seed=0, width=8)
     with torch.no_grad():
         levels = network.levels(image(network))
-        outlined = decoder(levels, space=network.space)
-        alone = decoder([level[1:] for level in levels], space=network.space)
+        outlined, *lower = decoder(levels, space=network.space)
+        alone, *_ = decoder([level[1:] for level in levels], space=network.space)
     assert outlined.shape == (2, 8, size, size)
+    for output, (width, stride) in zip(lower, decoder.outlines[1:], strict=True):
+        assert output.shape == (2, width, -(-size // stride), -(-size // stride))
     torch.testing.assert_close(outlined[1:], alone)  # a case's output does not move with its neighbours
 
 
@@ -104,11 +108,11 @@ def test_a_swin_unetr_outlines_as_the_library_does():
         levels = network.levels(volume)
         # its last layer is the identity
         library = SwinUNETR.forward(network.backbone, network.normalised(volume))
-        torch.testing.assert_close(network.outlined(levels), library)
+        torch.testing.assert_close(network.decoded(levels)[0], library)
     assert [level.shape[1] for level in levels] == list(network.widths) == [1, 12, 24, 48, 96, 192]
     assert [64 // level.shape[2] for level in levels] == list(network.strides)
     with pytest.raises(UserError, match="volumes this small"):
-        network.outlined([level[:, :, : level.shape[2] // 2] for level in levels])
+        network.decoded([level[:, :, : level.shape[2] // 2] for level in levels])
 
 
 @pytest.mark.parametrize(("strides", "said"), [((12, 17), "strides 12, 17 cannot be joined")])
@@ -122,7 +126,7 @@ def test_a_plain_decoder_of_volumes_joins_every_level():
     for level in levels:
         level.requires_grad_()
     decoder = Decoder((4, 8, 16), (1, 2, 4), dimensions=3, seed=0, width=8)
-    outlined = decoder(levels)
+    outlined = decoder(levels)[0]
     assert outlined.shape == (1, 8, 12, 8, 16)
     outlined.square().sum().backward()
     assert all(level.grad.abs().sum() > 0 for level in levels)
@@ -136,7 +140,7 @@ def test_steps_halve_the_stride_down_to_that_of_the_image(strides, steps):
     decoder = Decoder((8,) * len(strides), strides, dimensions=2, seed=0, width=8)
     assert list(decoder.steps) == list(map(str, steps))
     levels = [torch.rand(1, 8, -(-28 // stride), -(-56 // stride)) for stride in strides]
-    assert decoder(levels).shape == (1, 8, 28, 56)
+    assert decoder(levels)[0].shape == (1, 8, 28, 56)
 
 
 def test_the_seed_and_nothing_else_draws_a_decoder():
@@ -152,4 +156,4 @@ def test_the_seed_and_nothing_else_draws_a_decoder():
 def test_what_a_backbone_lacks_is_said():
     network = encoder("timm/test_resnet", size=64)
     with pytest.raises(UserError, match="no decoder of its own"):
-        network.outlined(network.levels(image(network, cases=1)))
+        network.decoded(network.levels(image(network, cases=1)))

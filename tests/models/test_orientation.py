@@ -31,8 +31,8 @@ def test_a_network_of_other_axes_sees_and_outlines_what_it_would_on_them(tmp_pat
         assert torch.equal(of_others(volume), plain(on_its_axes))
         levels = of_others.levels(volume)
         assert [tuple(level.shape[2:]) for level in levels] == [(16, 8, 24), (8, 4, 12), (4, 2, 6)]
-        expected = plain.outlined(plain.levels(on_its_axes)).flip(3, 4).permute(0, 1, 4, 3, 2)
-        assert torch.equal(of_others.outlined(levels), expected)
+        expected = plain.decoded(plain.levels(on_its_axes))[0].flip(3, 4).permute(0, 1, 4, 3, 2)
+        assert torch.equal(of_others.decoded(levels)[0], expected)
     assert not torch.equal(of_others(volume), plain(volume))
 
 

@@ -68,10 +68,10 @@ def fitted(folder, run, made, *, patch=PATCH):
     return weight_files.load_weights(products["model"])[0], core_files.read_json(products["fit"])
 
 
-def predicted(folder, run, made, **options):
+def predicted(folder, run, made, *, patch=PATCH, **options):
     tables = {name: [folder / f"{name}.parquet"] for name in ("predictions", "validation")}
     model = [folder / "model.safetensors"]
-    predict(runs=[run], cases=made.cases, images=made.images, models=model, patch=PATCH, **tables, **options)
+    predict(runs=[run], cases=made.cases, images=made.images, models=model, patch=patch, **tables, **options)
     return with_evidence(PREDICTIONS, evidence(run.dataset.tasks)).read(folder / "predictions.parquet")
 
 
@@ -118,6 +118,18 @@ def test_a_probe_learns_a_decoder_of_its_own_and_leaves_the_encoder_alone(tmp_pa
     assert any(key.startswith("head.decoder") for key in moved)
     assert not any(key.startswith("encoder") for key in moved)
     predicted(tmp_path, run, made)
+
+
+def test_deep_supervision_changes_what_is_learned_and_not_what_is_predicted_from(tmp_path, made):
+    models = {}
+    for name, asked in (("deep", {"deep_supervision": True}), ("plain", {})):
+        run = a_run(training={"steps": 2, "validations": 1}, **asked)
+        source = Source(name="random", backbone="vit3d/test_patch8", mean=(0.0,), std=(1.0,))
+        run = run.model_copy(update={"source": source})
+        models[name], _ = fitted(tmp_path / name, run, made, patch=[8, 8, 8])
+        assert predicted(tmp_path / name, run, made, patch=[8, 8, 8])["true_positive"].notna().all()
+    assert models["deep"].keys() - models["plain"].keys() == {"head.lower.0.weight", "head.lower.0.bias"}
+    assert not torch.equal(models["deep"]["head.last.weight"], models["plain"]["head.last.weight"])
 
 
 def test_a_training_killed_between_two_saves_ends_with_the_same_bytes(tmp_path, made, monkeypatch):

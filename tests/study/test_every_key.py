@@ -214,6 +214,7 @@ CHANGES = {
     # tests/study/test_keys_of_volumes.py tries these where they have an effect
     "datasets.write_outlines": Change(f"{D}.write_outlines", True, refused="no task outlines structures here"),
     "recipes.foreground": Change(f"{R}.foreground", 0.5, refused="no task outlines structures; remove it"),
+    "recipes.deep_supervision": Change(f"{R}.deep_supervision", True, refused="no task outlines structures; remove it"),
     "recipes.kind": Change(f"{R}.kind", "linear_probe"),
     "recipes.training": Change(f"{R}.training", {**TRAINING, "steps": 41}),
     "recipes.views": Change(f"{R}.views", {"flip": 0.5}),

@@ -72,6 +72,7 @@ def test_trainings_and_predictions_get_the_patch_in_which_volumes_are_seen():
     ("place", "value"),
     [
         ("recipes.full.foreground", 0.5),
+        ("recipes.full.deep_supervision", True),
         ("datasets.hip.tolerance", 2.0),
         ("datasets.hip.write_outlines", True),
         *[
@@ -104,6 +105,16 @@ def test_what_has_no_effect_on_outlines_is_refused(place, value, words):
     with pytest.raises(UserError) as refusal:
         study_config.load(changed(place, value))
     assert words in str(refusal.value)
+
+
+def test_deep_supervision_of_a_network_without_lower_outputs_is_refused_by_its_name():
+    content = changed("recipes.full.deep_supervision", True)
+    content["sources"]["random"] = {"backbone": "monai/dynunet_small"}
+    why = r"recipes\.full\.deep_supervision: the decoder of monai/dynunet_small has no output between its finest"
+    with pytest.raises(UserError, match=why):
+        study_config.load(content)
+    content["recipes"]["full"]["kind"] = "linear_probe"
+    study_config.load(content)
 
 
 def test_pictures_are_not_outlined():

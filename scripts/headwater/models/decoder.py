@@ -38,37 +38,36 @@ class Decoder(nn.Module):
     ) -> None:
         super().__init__()
         self.strides = tuple(strides)
-        self.outline_width = width
-        _refuse_indivisible(strides)
+        self.outlines = outlines(strides, width=width)
         beside, channels, before = dict(zip(strides[:-1], widths[:-1], strict=True)), widths[-1], strides[-1]
         self.steps = nn.ModuleDict()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            for stride in _resolutions(self.strides):
-                outputs = min(width * stride, WIDEST)
+            for outputs, stride in reversed(self.outlines):
                 step = _Step(
                     channels, outputs, beside=beside.get(stride, 0), by=before // stride, dimensions=dimensions
                 )
                 self.steps[str(stride)] = step
                 channels, before = outputs, stride
 
-    def forward(self, levels: Sequence[Tensor], *, space: Sequence[int] | None = None) -> Tensor:
-        """(batch, width, *space); `space` are the image's sides, by default those of the finest level times its stride.
+    def forward(self, levels: Sequence[Tensor], *, space: Sequence[int] | None = None) -> list[Tensor]:
+        """The outputs of the steps, the finest, (batch, width, *space), first.
 
-        Encoders round up sides that their strides do not divide, so what is brought up is cut to the size it has.
+        `space` are the image's sides, by default those of the finest level times its stride. Encoders round up sides
+        that their strides do not divide, so what is brought up is cut to the size it has.
         """
         space = space or [side * self.strides[0] for side in levels[0].shape[2:]]
         beside = dict(zip(self.strides[:-1], levels[:-1], strict=True))
-        x = levels[-1]
+        outputs = [levels[-1]]
         for stride, step in self.steps.items():
             level = beside.get(int(stride))
             sides = [-(-side // int(stride)) for side in space] if level is None else level.shape[2:]
-            x = step(x, level, sides)
-        if tuple(x.shape[2:]) != tuple(space):
+            outputs.append(step(outputs[-1], level, sides))
+        if tuple(outputs[-1].shape[2:]) != tuple(space):
             raise UserError(
                 f"the backbone's maps of features do not cover images of {tuple(space)}", remedy="use another size"
             )
-        return x
+        return outputs[:0:-1]
 
 
 class _Step(nn.Module):
@@ -87,6 +86,12 @@ class _Step(nn.Module):
         """(batch, outputs, *sides) of the deeper output and of the level of this resolution, if there is one."""
         x = self.up(x)[(..., *(slice(side) for side in sides))]
         return self.convolutions(x if level is None else torch.cat([x, level], dim=1))
+
+
+def outlines(strides: Sequence[int], *, width: int = 32) -> tuple[tuple[int, int], ...]:
+    """(channels, stride) of the outputs of a decoder on levels of these strides, the finest first."""
+    _refuse_indivisible(strides)
+    return tuple((min(width * stride, WIDEST), stride) for stride in reversed(_resolutions(strides)))
 
 
 def _refuse_indivisible(strides: Sequence[int]) -> None:

@@ -71,13 +71,13 @@ class Encoder(nn.Module):
         levels = of_library(self.backbone, normalised) if of_library else self.backbone.levels(normalised)
         return [turned_back(level, self.orientation) for level in levels]
 
-    def outlined(self, levels: Sequence[Tensor]) -> Tensor:
-        """What the backbone's own decoder makes of its levels: (batch, outline_width, *space)."""
-        if self.outline_width is None:
+    def decoded(self, levels: Sequence[Tensor]) -> list[Tensor]:
+        """What the levels of the backbone's own decoder make of these levels; the first has the image's resolution."""
+        if not self.outlines:
             raise UserError(f"{self.name} has no decoder of its own", remedy="choose another backbone")
         try:
-            outlined = self.backbone.outlined([turned(level, self.orientation) for level in levels])
-            return turned_back(outlined, self.orientation)
+            decoded = self.backbone.decoded([turned(level, self.orientation) for level in levels])
+            return [turned_back(output, self.orientation) for output in decoded]
         except ValueError as error:
             # instance norms have nothing to compare at a single position, to which a small volume shrinks
             raise UserError(
@@ -85,9 +85,9 @@ class Encoder(nn.Module):
             ) from None
 
     @property
-    def outline_width(self) -> int | None:
-        """Channels of the output of the backbone's own decoder; None if it has none."""
-        return getattr(self.backbone, "outline_width", None)
+    def outlines(self) -> Sequence[tuple[int, int]]:
+        """(channels, stride) of the outputs of the backbone's own decoder, the finest first; none if it has none."""
+        return getattr(self.backbone, "outlines", ())
 
     @property
     def widths(self) -> tuple[int, ...]:

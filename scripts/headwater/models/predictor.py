@@ -71,9 +71,9 @@ def read(run: Run, model: Path) -> Predictor:
     size = size_in(metadata)
     tasks = task_set.read(metadata, unnamed=run.dataset.task)
     orientation = orientation_of(metadata, file=model, remedy=MADE_AGAIN)
-    probe = run.recipe.kind == "linear_probe"
+    fitted = {"probe": run.recipe.kind == "linear_probe", "deep": run.recipe.deep_supervision}
     encoder = draw(run.source.backbone, size=size, mean=mean, std=std, seed=0, orientation=orientation)
-    network = TaskNetwork(encoder, tasks=tasks, seeds=dict.fromkeys(tasks.tasks, 0), probe=probe)
+    network = TaskNetwork(encoder, tasks=tasks, seeds=dict.fromkeys(tasks.tasks, 0), **fitted)
     different = network.state_dict().keys() ^ tensors.keys()
     if different:
         raise UserError(

@@ -1,13 +1,15 @@
-"""Masked forward passes of convolutional networks: hidden squares of the image have no influence on visible ones.
+"""Masked forward passes of convolutional networks: hidden parts of the image have no influence on visible ones.
 
 This emulates sparse convolution (Tian et al. 2023, arXiv 2301.03580, section 3.1): hidden positions are set to zero
-again after every layer, and norms use visible positions only. The mask is passed from layer to layer as an argument, so
-the network, its parameters and their names stay unchanged.
+again after every layer, and norms use visible positions only. The network, its parameters and their names stay
+unchanged: the mask is passed from layer to layer of timm's networks, and a network of volumes runs its own forward
+pass with masked layers.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import singledispatch
+from functools import partial, singledispatch
 
 import torch
 from timm.layers import DropPath, LayerNorm2d, Mlp
@@ -16,9 +18,6 @@ from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from torch import Tensor, nn
 
 from headwater.core.errors import UserError
-
-CELL = 32
-"""Side of a square in pixels, which is one position of the deepest features."""
 
 ORDER = {
     BasicBlock: ("conv1", "bn1", "drop_block", "act1", "aa", "conv2", "bn2", "se", "drop_path"),
@@ -34,15 +33,17 @@ AFTER = {BasicBlock: "act2", Bottleneck: "act3"}
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """The mask of visible squares, bool (batch, rows, columns); `total` sums a tensor over all ranks."""
+    """The mask of visible squares or cubes, bool (batch, *grid); `total` sums a tensor over all ranks."""
 
     cells: Tensor
     total: Callable[[Tensor], Tensor]
 
     def at(self, x: Tensor) -> Tensor:
-        """The mask at the resolution of x (batch, channels, h, w): bool (batch, 1, h, w)."""
-        down, across = x.shape[-2] // self.cells.shape[1], x.shape[-1] // self.cells.shape[2]
-        return self.cells.repeat_interleave(down, dim=1).repeat_interleave(across, dim=2).unsqueeze(1)
+        """The mask at the resolution of x (batch, channels, *space): bool (batch, 1, *space)."""
+        places = self.cells
+        for axis, side in enumerate(x.shape[2:], start=1):
+            places = places.repeat_interleave(side // self.cells.shape[axis], dim=axis)
+        return places.unsqueeze(1)
 
     def only(self, x: Tensor) -> Tensor:
         """x with hidden positions set to zero."""
@@ -50,9 +51,12 @@ class Shown:
 
 
 def features(network: nn.Module, images: Tensor, shown: Shown) -> list[Tensor]:
-    """Features at 1/4, 1/8, 1/16 and 1/32 of the side, zero at hidden positions."""
-    stem, stages, last = _parts(network)
+    """Features of each stage or level, the finest first, zero at hidden positions."""
     x, scales = shown.only(images), []
+    if hasattr(network, "levels"):
+        with _masked_layers(network, shown):
+            return network.levels(x)
+    stem, stages, last = _parts(network)
     for layer in stem:
         x = through(layer, x, shown)
     for stage in stages:
@@ -60,6 +64,33 @@ def features(network: nn.Module, images: Tensor, shown: Shown) -> list[Tensor]:
         scales.append(x)
     scales[-1] = through(last, x, shown)
     return scales
+
+
+@contextmanager
+def _masked_layers(network: nn.Module, shown: Shown) -> Iterator[None]:
+    """While the block runs, each layer of the network gives its masked output.
+
+    What the network itself does between layers (sums, joins, activations, poolings that do not overlap) must keep zeros
+    at hidden positions.
+    """
+    layers = [layer for layer in network.modules() if next(layer.children(), None) is None]
+    for layer in layers:
+        # an attribute of the instance goes before the method of its class
+        layer.forward = partial(_through, layer, shown)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward
+
+
+def _through(layer: nn.Module, shown: Shown, x: Tensor) -> Tensor:
+    return through(layer, x, shown)
+
+
+def _own(layer: nn.Module, x: Tensor) -> Tensor:
+    """The output of a layer as its class defines it."""
+    return type(layer).forward(layer, x)
 
 
 def _parts(network: nn.Module) -> tuple[list[nn.Module], list[nn.Module], nn.Module]:
@@ -83,22 +114,27 @@ def through(layer: nn.Module, x: Tensor, shown: Shown) -> Tensor:
 # max pooling needs no special case: it follows an activation, so no visible value that matters is below the zeros at
 # hidden positions
 @through.register(nn.Conv2d)
+@through.register(nn.Conv3d)
 @through.register(nn.MaxPool2d)
+@through.register(nn.MaxPool3d)
 @through.register(nn.AvgPool2d)
+@through.register(nn.AvgPool3d)
 @through.register(LayerNorm2d)
 def _masked(layer: nn.Module, x: Tensor, shown: Shown) -> Tensor:
-    return shown.only(layer(x))
+    return shown.only(_own(layer, x))
 
 
 # these layers map zero to zero, so hidden positions stay zero without a mask
 @through.register(nn.Identity)
 @through.register(nn.ReLU)
+@through.register(nn.LeakyReLU)
+@through.register(nn.PReLU)
 @through.register(nn.GELU)
 @through.register(nn.SiLU)
 @through.register(nn.Dropout)
 @through.register(DropPath)
 def _place_by_place(layer: nn.Module, x: Tensor, shown: Shown) -> Tensor:
-    return layer(x)
+    return _own(layer, x)
 
 
 @through.register(nn.Sequential)
@@ -113,15 +149,17 @@ def _batch_norm(norm: nn.modules.batchnorm._BatchNorm, x: Tensor, shown: Shown) 
     """BatchNorm over the visible positions of all ranks' images, then the activation inside timm's layer if any."""
     visible, values = shown.at(x).float(), x.float()
     if norm.training:
+        reduced = [axis for axis in range(x.ndim) if axis != 1]
         # counted in float64, because float32 counts exactly only up to 2^24 positions
         count = shown.total(visible.sum(dtype=torch.float64)).float()
-        mean = shown.total((values * visible).sum((0, 2, 3))) / count
-        variance = shown.total(((values - _row(mean)) * visible).square().sum((0, 2, 3))) / count
+        mean = shown.total((values * visible).sum(reduced)) / count
+        variance = shown.total(((values - _each(mean, x)) * visible).square().sum(reduced)) / count
         # as in torch, the running variance is the unbiased one, though the batch is normalised by the biased one
         _update_running(norm, mean.detach(), (variance * count / (count - 1).clamp(min=1)).detach())
     else:
         mean, variance = norm.running_mean, norm.running_var
-    normalised = (values - _row(mean)) * _row((variance + norm.eps).rsqrt() * norm.weight) + _row(norm.bias)
+    scale = _each((variance + norm.eps).rsqrt() * norm.weight, x)
+    normalised = (values - _each(mean, x)) * scale + _each(norm.bias, x)
     x = (normalised * visible).to(x.dtype)
     for submodule in norm.children():
         x = through(submodule, x, shown)
@@ -137,9 +175,25 @@ def _update_running(norm: nn.modules.batchnorm._BatchNorm, mean: Tensor, varianc
     norm.running_var.lerp_(variance, weight)
 
 
-def _row(values: Tensor) -> Tensor:
-    """Values per channel reshaped to (1, channels, 1, 1), to broadcast over images."""
-    return values.view(1, -1, 1, 1)
+@through.register(nn.GroupNorm)
+@through.register(nn.modules.instancenorm._InstanceNorm)
+def _norm_of_each_image(norm: nn.Module, x: Tensor, shown: Shown) -> Tensor:
+    """Norm over the visible positions of each image, in the norm's groups of channels or channel by channel."""
+    groups = norm.num_groups if isinstance(norm, nn.GroupNorm) else x.shape[1]
+    # (batch, groups, channels of a group, positions)
+    visible, values = shown.at(x).float().flatten(2)[:, None], x.float().view(len(x), groups, x.shape[1] // groups, -1)
+    count = visible.sum((2, 3), keepdim=True) * values.shape[2]
+    centred = (values - (values * visible).sum((2, 3), keepdim=True) / count) * visible
+    variance = centred.square().sum((2, 3), keepdim=True) / count
+    normalised = (centred * (variance + norm.eps).rsqrt()).view(x.shape)
+    if norm.weight is not None:
+        normalised = normalised * _each(norm.weight, x) + _each(norm.bias, x)
+    return shown.only(normalised.to(x.dtype))
+
+
+def _each(values: Tensor, x: Tensor) -> Tensor:
+    """Values per channel reshaped to (1, channels, 1, ...), to broadcast over images such as x."""
+    return values.view(1, -1, *[1] * (x.ndim - 2))
 
 
 @through.register(BasicBlock)
@@ -168,5 +222,5 @@ def _next(block: ConvNeXtBlock, x: Tensor, shown: Shown) -> Tensor:
     channels_last = inner if block.use_conv_mlp else inner.permute(0, 2, 3, 1)
     channels_last = block.mlp(block.norm(channels_last))
     inner = channels_last if block.use_conv_mlp else channels_last.permute(0, 3, 1, 2)
-    inner = inner if block.gamma is None else inner * _row(block.gamma)
+    inner = inner if block.gamma is None else inner * _each(block.gamma, inner)
     return through(block.drop_path, shown.only(inner), shown) + through(block.shortcut, x, shown)

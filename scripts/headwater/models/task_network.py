@@ -1,12 +1,13 @@
 """The network of one or several tasks: an encoder, and the heads that answer from its features."""
 
-from collections.abc import Mapping
-from functools import cached_property
+from collections.abc import Callable, Mapping
+from functools import cached_property, partial
 
 from torch import Tensor, nn
 
 from headwater.models.encoder import Encoder
 from headwater.models.task_set import TaskSet
+from headwater.models.tasks import Task
 from headwater.study.target import UNNAMED
 
 Outputs = Tensor | dict[str, Tensor]
@@ -30,9 +31,9 @@ class Seen:
         return self.encoder.levels(self.images)
 
     @cached_property
-    def outlined(self) -> Tensor:
-        """What the backbone's own decoder makes of the levels, (batch, outline_width, *space)."""
-        return self.encoder.outlined(self.levels)
+    def decoded(self) -> list[Tensor]:
+        """What the levels of the backbone's own decoder make of the encoder's; the first has the image's resolution."""
+        return self.encoder.decoded(self.levels)
 
     def answered(self, head: nn.Module) -> Tensor:
         """The output of a head, which names in TAKES the form that it takes."""
@@ -43,17 +44,18 @@ class TaskNetwork(nn.Module):
     """An encoder with a head for each task: float images (batch, colours, *space) to the heads' outputs.
 
     `seeds`: under which each head is drawn, by the names of the targets. `probe`: the encoder will not learn, and
-    heads that outline structures get a new decoder even where the backbone has one.
+    heads that outline structures get a new decoder even where the backbone has one. `deep`: while they learn, they
+    outline at lower resolutions as well (deep supervision).
     """
 
-    def __init__(self, encoder: Encoder, *, tasks: TaskSet, seeds: Mapping[str, int], probe: bool = False):
+    def __init__(
+        self, encoder: Encoder, *, tasks: TaskSet, seeds: Mapping[str, int], probe: bool = False, deep: bool = False
+    ):
         super().__init__()
         self.encoder = encoder
         self.tasks = tasks
         heads = {
-            name: (task.plugin.probe if probe and task.outlines else task.plugin.head)(
-                encoder, labels=len(task.labels), seed=seeds[name]
-            )
+            name: _head(task, probe=probe, deep=deep)(encoder, labels=len(task.labels), seed=seeds[name])
             for name, task in tasks.tasks.items()
         }
         self.head = Heads(heads) if tasks.named else heads[UNNAMED]
@@ -62,6 +64,13 @@ class TaskNetwork(nn.Module):
         """The head's output, such as logits (batch, labels), or those of several by the names of their targets."""
         seen = Seen(self.encoder, images)
         return self.head(seen) if self.tasks.named else seen.answered(self.head)
+
+
+def _head(task: Task, *, probe: bool, deep: bool) -> Callable[..., nn.Module]:
+    """What makes the head of a task."""
+    if not task.outlines:
+        return task.plugin.head
+    return partial(task.plugin.probe if probe else task.plugin.head, deep=deep)
 
 
 class Heads(nn.Module):

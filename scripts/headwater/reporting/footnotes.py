@@ -112,6 +112,11 @@ def of_weights(grid: Grid) -> list[str]:
         for source in weighed
         if source.weights.coverage == 1 and not source.whole
     ]
+    sentences += [
+        f"{source.name}: the file of its weights was gone when this was written, so how it was fed is not told."
+        for source in weighed
+        if input_contract.unseen(source)
+    ]
     fed = input_contract.differences(grid)
     return sentences + [f"{difference.source}: fed {difference}." for difference in fed]
 

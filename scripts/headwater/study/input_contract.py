@@ -8,9 +8,12 @@ footnote of the tables.
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headwater.core import registry
+from headwater.core.errors import UserError
+from headwater.study import adaptation_plan
 from headwater.study.archive import Archive, ndim_of, seen_of
 from headwater.study.ct_windows import Window
 from headwater.study.grid import Grid
@@ -21,6 +24,12 @@ if TYPE_CHECKING:
     from headwater.study.config import Config
 
 CHANNELS = 1
+
+KINDS = ("spacing", "intensity", "patch", "channels")
+"""In what archives may feed otherwise than in the training of weights."""
+
+NATIVE = "native"
+"""The spacing of volumes that are not resampled."""
 
 UNIT = "unit"
 """Values from 0 to 1, however they came about."""
@@ -55,8 +64,15 @@ def mistakes(config: "Config") -> Iterable[str]:
         if source.weights is None or source.weights.layout.name not in registry.names("weights"):
             continue
         used = _archives_of(source.name, config.sources.values(), config.datasets.values())
-        found = list(_of(source, [archive for archive in archives if archive.name in used]))
         excused, place = source.weights.fed_otherwise, f"sources.{source.name}.weights"
+        if unseen(source):
+            # the check of files says that there is none
+            continue
+        try:
+            found = list(_of(source, [archive for archive in archives if archive.name in used]))
+        except UserError as refusal:
+            yield f"{place}.path: {refusal}"
+            continue
         for difference in found:
             if difference.kind not in excused:
                 instead = f"{difference.remedy}, or " if difference.remedy else ""
@@ -86,8 +102,9 @@ def _archives_of(name: str, sources: Iterable[Source], datasets: Iterable[Any]) 
 
 def _of(source: Source, archives: Iterable[Archive]) -> Iterator[Difference]:
     """The differences between what a source's weights were trained on and what archives of volumes feed."""
-    if source.weights is None:
+    if source.weights is None or unseen(source):
         return
+    stated = _stated(source)
     # volumes are turned to the orientation of the weights, which so never differs
     checks = {"spacing": _spacing, "intensity": _intensity, "patch": _patch, "channels": _channels}
     for archive in archives:
@@ -96,20 +113,40 @@ def _of(source: Source, archives: Iterable[Archive]) -> Iterator[Difference]:
         for kind, check in checks.items():
             # networks for pictures were trained on values from 0 to 1, which their normalisation is about
             usual = UNIT if source.slices and kind == "intensity" else None
-            trained = registry.constant("weights", source.weights.layout.name, kind.upper(), default=usual)
+            trained = stated.get(kind, usual)
             told = None if trained is None else check(trained, archive)
             if told:
                 named = dict(zip(("trained", "fed", "remedy"), told, strict=True))
                 yield Difference(kind=kind, source=source.name, archive=archive.name, **named)
 
 
-def _spacing(trained: tuple[float, ...], archive: Archive) -> tuple[str, str, str] | None:
+def unseen(source: Source) -> bool:
+    """Whether it is the weights file that says what it was trained on, and there is no such file."""
+    return _planned(source) and not Path(source.weights.path).is_file()
+
+
+def _planned(source: Source) -> bool:
+    return registry.constant("weights", source.weights.layout.name, "PLANNED", default=False)
+
+
+def _stated(source: Source) -> dict[str, Any]:
+    """What weights were trained on, by kind: as their layout states it, and before that the plan in their file."""
+    layout = source.weights.layout.name
+    stated = {kind: registry.constant("weights", layout, kind.upper(), default=None) for kind in KINDS}
+    plan = adaptation_plan.read(Path(source.weights.path)) if _planned(source) else None
+    return {kind: value for kind, value in (stated | (plan.trained if plan else {})).items() if value is not None}
+
+
+def _spacing(trained: tuple[float, ...] | str, archive: Archive) -> tuple[str, str, str] | None:
     """Distances in millimetres; those of each file, or their median, are known only when volumes are read."""
     fed = archive.spacing
+    told = fed if isinstance(fed, str) else _across(fed)
+    if trained == NATIVE:
+        remedy = f"set archives.{archive.name}.spacing: {NATIVE}"
+        return None if fed == NATIVE else ("each volume's own", told, remedy)
     if isinstance(fed, tuple) and all(math.isclose(*pair, abs_tol=UNEVEN) for pair in zip(fed, trained, strict=True)):
         return None
     listed = [f"{value:g}" for value in trained]
-    told = fed if isinstance(fed, str) else _across(fed)
     return f"{_across(trained)} mm", told, f"set archives.{archive.name}.spacing: [{', '.join(listed)}]"
 
 
@@ -128,6 +165,9 @@ def _intensity(trained: str | tuple[str, float, float], archive: Archive) -> tup
     """How values are shown: a window in Hounsfield units, z-scores, or from one percentile to another."""
     if trained == UNIT:
         return _unit(archive)
+    if isinstance(trained, str) and trained != "zscore":
+        fed_kind, *fed_ends = _shown(seen_of(archive))
+        return trained, _told(fed_kind, fed_ends), ""
     kind, *ends = (trained,) if isinstance(trained, str) else trained
     seen = seen_of(archive)
     fed_kind, *fed_ends = _shown(seen)

@@ -114,6 +114,9 @@ class Recipe(Record):
     foreground: float = Field(1 / 3, ge=0, le=1)
     """Share of the patches of volumes that are placed on a voxel of a structure, each structure as often, where
     structures are outlined; a third, as in nnU-Net. The others lie anywhere."""
+    deep_supervision: bool = False
+    """Whether outlines at lower resolutions are learned beside those at full resolution, as in nnU-Net: each with half
+    the weight of the next finer one, and the lowest left out. It is about the loss of training only."""
     fraction: float = Field(1.0, gt=0, le=1)
     """Share of the training patients to use, below 1 to study small training sets. For one seed smaller shares are
     nested in larger ones, and keep every label as long as there are patients with it."""

@@ -1,5 +1,6 @@
 """A source of first weights: published weights, a pre-training done here, or a random start."""
 
+import re
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -136,6 +137,13 @@ class Source(Record):
     def dimensions(self) -> int:
         """Dimensions of the images that its backbone takes: 2 for slices, 3 for volumes."""
         return registry.constant("backbones", self.backbone.partition("/")[0], "DIMENSIONS", default=2)
+
+    @property
+    def shallow(self) -> bool:
+        """Whether the decoder on its backbone has no output between the finest and the lowest one."""
+        library, _, model = self.backbone.partition("/")
+        pattern = registry.constant("backbones", library, "SHALLOW", default="")
+        return bool(pattern) and re.search(pattern, model) is not None
 
     @property
     def misfit(self) -> str:

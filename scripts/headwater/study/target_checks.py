@@ -18,7 +18,16 @@ if TYPE_CHECKING:
 
 def mistakes(config: "Config") -> Iterable[str]:
     """A line for each thing that is wrong with what networks are asked."""
-    checks = (_unknown_tasks, _bad_targets, _unordered, _bad_names, _bad_selection, _misfitting_metrics, _outlines)
+    checks = (
+        _unknown_tasks,
+        _bad_targets,
+        _unordered,
+        _bad_names,
+        _bad_selection,
+        _misfitting_metrics,
+        _outlines,
+        _shallow,
+    )
     return (line for check in checks for line in check(config))
 
 
@@ -99,12 +108,30 @@ def _outlines(config: "Config") -> Iterable[str]:
             yield f"datasets.{name}.task: {outlining[name][0]} needs volumes with masks; use the task classification"
     for name, recipe in config.recipes.items() if config.datasets else ():
         fitted = [of for of, dataset in config.datasets.items() if dataset.follows(name)]
-        if changed(recipe, "foreground") and not any(outlining[of] for of in fitted):
-            yield f"recipes.{name}.foreground: no task outlines structures; remove it"
+        for key in changed(recipe, "foreground", "deep_supervision") if not any(map(outlining.get, fitted)) else ():
+            yield f"recipes.{name}.{key}: no task outlines structures; remove it"
         if recipe.class_weights and fitted and all(len(outlining[of]) == len(tasks[of]) for of in fitted):
             yield f"recipes.{name}.class_weights: structures are not weighted, as Dice counts each alike; remove it"
     if config.controls.shuffled and any(outlining.values()):
         yield "controls.shuffled: an outline of another case fits no image; remove it, controls.again is the check here"
+
+
+def _shallow(config: "Config") -> Iterable[str]:
+    """Deep supervision of networks whose decoders have no output between the finest and the lowest, which is left out.
+
+    Where an encoder is frozen the decoder is another one, and the training refuses what is too shallow.
+    """
+    known = set(registry.names("tasks"))
+    outlined = [of for of in config.datasets.values() if any(map(targets.outlines, known.intersection(of.tasks)))]
+    sources = [one for one in config.sources.values() if one.backbone.partition("/")[0] in registry.names("backbones")]
+    for name, recipe in config.recipes.items():
+        if not recipe.deep_supervision or recipe.kind != "finetune":
+            continue
+        fitted = [dataset for dataset in outlined if dataset.follows(name)]
+        used = [source for source in sources if any(dataset.takes(source.name) for dataset in fitted)]
+        for backbone in sorted({source.backbone for source in used if source.shallow}):
+            why = f"the decoder of {backbone} has no output between its finest and its lowest one"
+            yield f"recipes.{name}.deep_supervision: {why}; remove it, or choose a deeper backbone"
 
 
 def _misfitting_metrics(config: "Config") -> Iterable[str]:

@@ -239,8 +239,9 @@ def learner_of(run: Run, *, encoder: Encoder, material: Material) -> Fitting:
         lambda task, targets: task.plugin.label_weights(targets, form=task.form, wanted=recipe.class_weights),
         material.targets["train"],
     )
+    fitted = {"probe": recipe.kind == "linear_probe", "deep": recipe.deep_supervision}
     return Fitting(
-        TaskNetwork(encoder, tasks=tasks, seeds=seeds, probe=recipe.kind == "linear_probe"),
+        TaskNetwork(encoder, tasks=tasks, seeds=seeds, **fitted),
         views=recipe.views,
         label_weights=tasks.together(weights),
         frozen=recipe.kind == "linear_probe",

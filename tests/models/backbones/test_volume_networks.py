@@ -5,6 +5,7 @@ import torch
 from monai.networks.nets import DynUNet, ResNet, SegResNetDS, UNet
 
 import rounding
+from headwater.core import registry
 from headwater.core.errors import UserError
 from headwater.models import backbones
 from headwater.models.backbones import vit3d
@@ -13,6 +14,7 @@ from headwater.study import initialisation
 
 pytestmark = pytest.mark.usefixtures("float64")
 
+VOLUMES = ["monai", "vit3d", "stu_net", "genesis", "nnunet"]
 PLAIN = {"spatial_dims": 3, "in_channels": 1, "out_channels": 8}
 
 
@@ -22,7 +24,7 @@ def build(name, *, size, seed=0):
 
 def outline(network, volume):
     with torch.no_grad():
-        return network.outlined(network.levels(volume))
+        return network.decoded(network.levels(volume))[0]
 
 
 def test_the_dynunet_outlines_as_the_library_does():
@@ -127,10 +129,21 @@ def test_an_encoder_of_volumes_comes_back_with_its_three_sides():
         assert torch.equal(encoder(volume), again.eval()(volume))
 
 
-@pytest.mark.parametrize("library", ["monai", "vit3d", "stu_net", "genesis", "nnunet"])
+@pytest.mark.parametrize("library", VOLUMES)
 def test_every_start_says_how_it_is_drawn(library):
     for model in backbones.models(library):
         assert "as" not in initialisation.named(f"{library}/{model}", residual=None).split()
+
+
+def test_the_plan_knows_the_stride_of_the_deepest_features_of_convolutional_networks():
+    for name in (f"{library}/{model}" for library in VOLUMES for model in backbones.models(library)):
+        library, _, model = name.partition("/")
+        if library == "vit3d" or model.startswith("swin"):
+            assert backbones.stride(name) == 1
+            continue
+        with torch.device("meta"):  # shapes without numbers
+            network, _ = registry.load("backbones", library).create(model, size=64)
+        assert backbones.stride(name) == network.pyramid[-1][1], name
 
 
 @pytest.mark.parametrize(

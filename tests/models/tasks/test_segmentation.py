@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from monai.losses import DiceCELoss
+from monai.losses import DeepSupervisionLoss, DiceCELoss
 
 from headwater.models.tasks import segmentation
 
@@ -38,6 +38,29 @@ def test_the_loss_is_monais_where_all_is_known():
         [theirs(*(part[case : case + 1] for part in (outputs, targets[:, None].long()))) for case in range(4)]
     )
     assert torch.isclose(segmentation.loss(outputs, targets, **WEIGHTS), expected.mean(), rtol=1e-9)
+
+
+def test_the_loss_of_several_resolutions_is_nnunets():
+    _, targets = drawn(5)
+    chance = torch.Generator().manual_seed(6)
+    targets = targets.repeat_interleave(4, 1).repeat_interleave(4, 2).repeat_interleave(4, 3)
+    targets = targets[:, 1:, 2:-2, :12]
+    several = [torch.randn(4, 3, *sides, generator=chance) for sides in ((15, 16, 12), (8, 8, 6), (4, 4, 3))]
+    # nnU-Net: 1 / 2^i, and then divided by their sum; MONAI thins the label maps as nnU-Net does
+    theirs = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True)
+    thinning = DeepSupervisionLoss(theirs)
+    expected = [
+        weight * thinning.get_loss(output[case : case + 1], targets[case : case + 1, None].double())
+        for output, weight in zip(several, (4 / 7, 2 / 7, 1 / 7), strict=True)
+        for case in range(4)
+    ]
+    told = segmentation.loss(several, targets, **WEIGHTS)
+    assert torch.isclose(told, sum(expected) / 4, rtol=1e-9)
+    assert not torch.isclose(told, segmentation.loss(several[0], targets, **WEIGHTS), rtol=1e-3)
+    targets[1] = segmentation.UNKNOWN
+    several = [output.requires_grad_() for output in several]
+    segmentation.loss(several, targets, **WEIGHTS).backward()
+    assert all(output.grad[0].any() and not output.grad[1].any() for output in several)
 
 
 def test_what_is_unknown_pulls_at_nothing():

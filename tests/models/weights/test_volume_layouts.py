@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+import adaptation_plan_made
 import rounding
 from headwater.core import registry
 from headwater.models import backbones, published_weights, weight_coverage
@@ -119,9 +120,8 @@ def nnssl(tensors):
     again = respelt(tensors, (r"\.conv\.(weight|bias)$", r".all_modules.0.\1"), (r"\.norm\.", ".all_modules.1."))
     twice = tensors | again
     within = {f"decoder.{key}": tensor for key, tensor in twice.items() if key.startswith("encoder.")}
-    plan = {"architecture_plans": {"arch_class_name": "ResEncL"}, "key_to_encoder": "encoder.stages"}
     beside = {"decoder.seg_layers.0.weight": torch.rand(1, 8, 1, 1, 1)}
-    return {"network_weights": twice | within | beside, "nnssl_adaptation_plan": plan}
+    return {"network_weights": twice | within | beside, "nnssl_adaptation_plan": adaptation_plan_made.plan()}
 
 
 def nnssl_encoder(tensors):

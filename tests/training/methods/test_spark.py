@@ -1,5 +1,7 @@
 """SparK's encoder knows nothing of what is hidden, and stays an ordinary network."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import timm
@@ -15,15 +17,27 @@ from headwater.study.recipe import Views
 from headwater.training import methods
 from headwater.training.methods import spark
 from headwater.training.views.draws import keys
+from headwater.training.views.volumes import Patches
 
 pytestmark = pytest.mark.usefixtures("float64")
 
 NETWORKS = ["timm/test_resnet", "timm/resnet18", "timm/test_convnext", "timm/convnext_atto"]
+OF_VOLUMES = {
+    "genesis/unet": (16, 16, 16),
+    "monai/dynunet_small": (16, 8, 8),
+    "monai/resnet_small": (64, 32, 32),
+    "monai/segresnet_ds_small": (16, 8, 8),
+    "monai/segresnet_small": (16, 8, 8),
+    "monai/unet_small": (16, 8, 8),
+    "nnunet/resenc_test": (16, 8, 8),
+    "stu_net/test": (64, 64, 64),
+}
+"""A network of each kind and the sides of a volume of several cubes."""
 
 
-def learner(*, backbone="timm/test_resnet", size=96, **options):
+def learner(*, backbone="timm/test_resnet", size=96, orientation="RAS", **options):
     return spark.learner(
-        backbones.build(backbone, size=size, mean=(0.5,), std=(0.25,), seed=0),
+        backbones.build(backbone, size=size, mean=(0.5,), std=(0.25,), seed=0, orientation=orientation),
         options=spark.Options(**{"decoder_dimension": 64} | options),
         views=Views(),
         size=size,
@@ -43,6 +57,18 @@ def seen(module, cases=4):
     return views, module.shown(views[1])
 
 
+def volumes_seen(module, values):
+    """(views, which cubes are shown) of volumes (cases, x, y, z)."""
+    cases = torch.arange(len(values))
+    patches = Patches(values[:, None], torch.ones(len(values), 3))
+    views = module.views(patches, keys(seed=0, epochs=torch.zeros_like(cases), cases=cases))
+    return views, module.shown(views[1])
+
+
+def noise(*sides, cases=2):
+    return torch.rand(cases, *sides, generator=torch.Generator().manual_seed(0))
+
+
 def shown(cells):
     return Shown(cells=cells, total=lambda tensor: tensor)
 
@@ -59,6 +85,35 @@ def test_hidden_pixels_never_influence_what_is_made_of_the_visible_ones(backbone
     for left, right, side in zip(one, two, (24, 12, 6, 3), strict=True):
         assert left.shape[-2:] == (side, side) and torch.equal(left, right)
         assert left.masked_select(~cells.at(left)).eq(0).all() and left.masked_select(cells.at(left)).ne(0).any()
+
+
+@pytest.mark.parametrize("backbone", OF_VOLUMES)
+def test_hidden_voxels_never_influence_what_is_made_of_the_visible_ones(backbone):
+    sides = OF_VOLUMES[backbone]
+    module = learner(backbone=backbone, size=sides, decoder_dimension=32)
+    (volumes, _), cubes = volumes_seen(module, noise(*sides))
+    other = torch.where(cubes.at(volumes), volumes, 1 - volumes)
+    assert cubes.cells.float().mean() == pytest.approx(0.4, abs=0.5 / cubes.cells[0].numel())
+    with torch.no_grad():
+        one, two = (features(module.encoder.backbone, x, cubes) for x in (volumes, other))
+    assert not torch.equal(volumes, other)
+    for left, right, stride in zip(one, two, module.encoder.strides, strict=True):
+        assert left.shape[2:] == tuple(side // stride for side in sides) and torch.equal(left, right)
+        assert left.masked_select(~cubes.at(left)).eq(0).all() and left.masked_select(cubes.at(left)).ne(0).any()
+
+
+@pytest.mark.parametrize("backbone", [name for name in OF_VOLUMES if name.startswith(("monai", "nnunet"))])
+def test_where_all_cubes_are_seen_it_is_the_networks_own_forward_pass(backbone):
+    sides = OF_VOLUMES[backbone]
+    module, own = (learner(backbone=backbone, size=sides) for _ in range(2))
+    volumes = noise(*sides)[:, None]
+    everything = shown(torch.ones(2, *module.grid, dtype=torch.bool))
+    for training in (True, False):
+        ours = features(module.encoder.backbone.train(training), volumes, everything)
+        torch.testing.assert_close(ours, own.encoder.backbone.train(training).levels(volumes), **rounding.NEAR)
+    torch.testing.assert_close(module.encoder.tensors(), own.encoder.tensors(), **rounding.NEAR)
+    # afterwards the layers are their own again
+    assert not any("forward" in vars(layer) for layer in module.modules())
 
 
 @pytest.mark.parametrize("backbone", NETWORKS)
@@ -95,6 +150,24 @@ def test_the_sparse_norm_is_torchs_norm_of_the_visible_places(momentum):
     x = torch.randn(2, 5, 8, 8)
     made = through(ours.eval(), x, shown(cells))
     torch.testing.assert_close(made, theirs.eval()(x.flatten(2)).view_as(x) * place[:, None])
+
+
+@pytest.mark.parametrize("norm", [partial(nn.GroupNorm, 2), nn.InstanceNorm3d, partial(nn.InstanceNorm3d, affine=True)])
+def test_norms_of_each_image_are_torchs_of_its_visible_places(norm):
+    norm = norm(6)
+    if norm.weight is not None:
+        nn.init.normal_(norm.weight)
+        nn.init.normal_(norm.bias)
+    cells = torch.tensor([[True, False, True], [False, False, True]]).view(2, 3, 1, 1)
+    x = 3 * torch.randn(2, 6, 6, 2, 4) + 2
+    made = through(norm, x, shown(cells))
+    groups = norm.num_groups if isinstance(norm, nn.GroupNorm) else 6
+    for image, of_image, cells_of_image in zip(x, made, cells, strict=True):
+        place = cells_of_image.repeat_interleave(2, 0).expand(6, 2, 4)
+        alone = image[:, place][None]  # (1, channels, places)
+        expected = nn.functional.group_norm(alone, groups, norm.weight, norm.bias, norm.eps)[0]
+        torch.testing.assert_close(of_image[:, place], expected, **rounding.NEAR)
+        assert of_image[:, ~place].eq(0).all()
 
 
 def test_the_sparse_norm_of_two_ranks_is_that_of_all_their_images():
@@ -146,6 +219,23 @@ def test_the_loss_counts_hidden_squares_only():
     assert loss == pytest.approx(np.mean(squares), rel=1e-9)
 
 
+@pytest.mark.parametrize("orientation", ["RAS", "SPL"])
+def test_the_loss_of_a_volume_counts_hidden_cubes_only_on_the_axes_of_the_network(orientation):
+    module = learner(backbone="monai/segresnet_ds_small", size=(16, 8, 12), orientation=orientation).eval()
+    views, cubes = volumes_seen(module, noise(16, 8, 12))
+    with torch.no_grad():
+        module.decoder.draw.weight.zero_()
+        module.decoder.draw.bias.fill_(0.3)
+        loss = module(views, None).item()
+    errors = []
+    for volume, seen_cells in zip(module.encoder.normalised(views[0])[:, 0].numpy(), cubes.cells.numpy(), strict=True):
+        for place in np.argwhere(~seen_cells):
+            cube = volume[tuple(slice(4 * start, 4 * start + 4) for start in place)]
+            errors.append((((cube - cube.mean()) / np.sqrt(cube.var(ddof=1) + 1e-6) - 0.3) ** 2).mean())
+    assert len(errors) == 2 * (4 * 2 * 3 - module.seen)
+    assert loss == pytest.approx(np.mean(errors), rel=1e-9)
+
+
 def test_twenty_of_49_squares_are_seen_as_published():
     assert learner(backbone="timm/resnet18", size=224).seen == 20
 
@@ -157,6 +247,18 @@ def test_networks_that_look_at_the_whole_image_at_once_are_refused():
         methods.check("spark", backbone="timm/vit_tiny_patch16_224", size=224)
     with pytest.raises(UserError, match=r"masks squares of 32 pixels.*; prepare the corpus with size 96"):
         methods.check("spark", backbone="timm/resnet50", size=100)
+    with pytest.raises(UserError, match=r"masks cubes of 4 voxels.*; prepare the corpus with size \[8, 12, 16\]"):
+        methods.check("spark", backbone="monai/segresnet_small", size=(4, 13, 16))
+    methods.check("spark", backbone="monai/resnet50", size=(64, 96, 64))
+    with pytest.raises(UserError, match=r"of monai/segresnet, .*, stu_net and genesis only \(got monai/swin_unetr\)"):
+        methods.check("spark", backbone="monai/swin_unetr", size=64)
+    with pytest.raises(UserError, match=r"only \(got timm/resnetv2_50\)"):
+        methods.check("spark", backbone="timm/resnetv2_50", size=64)
+    with pytest.raises(UserError, match="would mix visible and hidden"):
+        learner(backbone="vit3d/test_patch8", size=16)
+    with pytest.raises(UserError, match=r"one of 8 cubes, and the instance norm of a single .* lower"):
+        learner(backbone="monai/dynunet_small", size=8, mask=0.9)
+    learner(backbone="monai/segresnet_small", size=8, mask=0.9)
     with pytest.raises(UserError, match="SEModule would mix visible and hidden"):
         learner(backbone="timm/seresnet50")
     with pytest.raises(UserError, match="GlobalResponseNormMlp would mix visible and hidden"):

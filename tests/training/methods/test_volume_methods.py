@@ -19,12 +19,12 @@ from headwater.models import backbones
 from headwater.models.tasks import Task
 from headwater.study.recipe import Views
 from headwater.training import loop, methods
-from headwater.training.methods import simclr
+from headwater.training.methods import simclr, spark
 from headwater.training.views import draws
 from headwater.training.views.volumes import Patches
 
 SIZE = (8, 8, 6)
-NETWORKS = {"mae": "vit3d/test_patch8"}
+NETWORKS = {"mae": "vit3d/test_patch8", "spark": "monai/segresnet_small"}
 """Of methods that do not train every network."""
 SMALL = {
     "byol": {"dimension": 8, "hidden_dimension": 16},
@@ -32,6 +32,7 @@ SMALL = {
     "mae": {"decoder_dimension": 24, "decoder_depth": 1, "decoder_heads": 2},
     "moco": {"dimension": 8, "hidden_dimension": 16, "queue": 16, "group": 2},
     "simclr": {"dimension": 8, "hidden_dimension": 16},
+    "spark": {"decoder_dimension": 64},
     "supervised": {},
     "swav": {"dimension": 8, "hidden_dimension": 16, "prototypes": 6, "small_views": 2},
 }
@@ -44,8 +45,8 @@ def tiny(tmp_path_factory):
 
 
 def size(method):
-    """The sides that a method's network sees: two cubes along an axis for a transformer."""
-    return (16, 16, 8) if method in NETWORKS else SIZE
+    """The sides that a method's network sees: at least two cubes along an axis of those that are hidden."""
+    return {"mae": (16, 16, 8), "spark": (8, 8, 8)}.get(method, SIZE)
 
 
 def learner(method):
@@ -148,14 +149,15 @@ def test_a_view_of_a_case_does_not_know_its_batch():
     assert all(torch.equal(view[3:5], piece) for view, piece in zip(whole, part, strict=True))
 
 
-def test_other_methods_are_refused_by_name_and_those_of_volumes_are_offered():
-    for method in set(registry.names("methods")) - set(SMALL):
-        with pytest.raises(UserError, match=f"{method} does not train networks for volumes, .*; choose one of byol, "):
-            methods.check(method, backbone="tiny/net", size=SIZE)
+def test_every_method_takes_networks_for_volumes_and_those_that_it_does_not_are_refused(monkeypatch):
+    assert set(SMALL) == set(registry.names("methods"))
     for method in SMALL:
-        methods.check(method, backbone=NETWORKS.get(method, "tiny/net"), size=SIZE)
+        methods.check(method, backbone=NETWORKS.get(method, "tiny/net"), size=size(method))
     with pytest.raises(UserError, match=r"mae trains networks of vit3d only \(got tiny/net\); choose another backbone"):
         methods.check("mae", backbone="tiny/net", size=SIZE)
+    monkeypatch.setattr(methods, "dimensions", lambda method: (2,) if method == "dino" else (2, 3))
+    with pytest.raises(UserError, match=r"dino does not train networks for volumes, .*; choose one of byol, mae, "):
+        methods.check("dino", backbone="tiny/net", size=SIZE)
 
 
 def test_a_masked_autoencoder_is_measured_on_hidden_cubes_alone():
@@ -177,6 +179,32 @@ def test_a_masked_autoencoder_is_measured_on_hidden_cubes_alone():
             module.encode(images, everything),
             module.encoder.backbone.forward_features(module.encoder.normalised(images)),
         )
+
+
+def ramps(*, cases, seed):
+    """Volumes that become brighter along a direction each."""
+    directions = torch.nn.functional.normalize(torch.randn(cases, 3, generator=torch.Generator().manual_seed(seed)))
+    axes = torch.meshgrid(*[torch.linspace(-1, 1, 8)] * 3, indexing="ij")
+    return Patches(torch.einsum("ca,axyz->cxyz", directions, torch.stack(axes))[:, None], torch.ones(cases, 3))
+
+
+def test_spark_draws_hidden_cubes_of_unseen_volumes_better_than_one_who_sees_nothing():
+    encoder = backbones.build("monai/segresnet_small", size=8, mean=(0.0,), std=(1.0,), seed=0)
+    chosen = spark.Options(decoder_dimension=64, normalise=False)
+    module = spark.Spark(encoder, options=chosen, changes=Views())
+    optimiser = torch.optim.AdamW(module.parameters(), lr=0.01)
+    for step in range(90):
+        loss = module(module.views(ramps(cases=8, seed=1 + step), chance(step)), None)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    views = module.eval().views(ramps(cases=8, seed=0), chance(0))
+    with torch.no_grad():
+        drawn = module(views, None)
+        module.decoder.draw.weight.zero_()
+        module.decoder.draw.bias.zero_()
+        # opposite directions are as likely, so who knows nothing of a volume can draw nothing better than 0
+        assert drawn < 0.5 * module(views, None)
 
 
 def test_a_pretraining_killed_between_two_saves_ends_with_the_same_bytes(tmp_path, monkeypatch):

@@ -19,17 +19,22 @@ A plug-in defines
     COLOURS: int (optional)                        channels of its input images, else 3
     DECODER: dict (optional)                       how the keys of the decoder begin, by how models' names begin: what
                                                    features do not depend on, and only outlining uses
+    STRIDE: dict (optional)                        voxels along each axis for one position of the deepest features, by
+                                                   how models' names begin; of convolutional networks for volumes
+    SHALLOW: pattern (optional)                    of the names of models whose decoder has no output between the finest
+                                                   and the lowest, so that there is none for deep supervision
     FOOTNOTE: text (optional)                      how its networks differ from those whose weights are published
 For volumes, `create` takes one side or three. Networks may have
     levels(images), pyramid                        as above; the last level has as many channels as there are features
-    outlined(levels) -> Tensor, outline_width: int their own decoder's output (batch, outline_width, *space), and its
-                                                   channels
+    decoded(levels) -> list, outlines              the outputs of their own decoder's levels, the finest, at the
+                                                   resolution of the image, first; (channels, stride) of each
     least: int                                     the smallest side that they take, if not the multiple
 torch is not imported until a network is built, so that checking a plan is quick.
 """
 
 import importlib.util
 import re
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,11 +84,28 @@ def check(backbone: str) -> None:
         raise UserError(f"backbone {backbone!r}: {library} has no such model", remedy=did_you_mean(model, available))
 
 
+def belongs(backbone: str, kinds: Sequence[str]) -> bool:
+    """Whether a network is of one of these kinds: a library, its source file, or how names in a library begin."""
+    library = backbone.partition("/")[0]
+    # a library of files has names that begin alike in several of them
+    return backbone.startswith(tuple(kinds)) if _listed(library) else bool({library, family(backbone)} & {*kinds})
+
+
 def decoder(backbone: str) -> tuple[str, ...]:
     """How the keys of a network's decoder begin; none if it has no decoder."""
+    return _by_beginning(backbone, "DECODER", default=())
+
+
+def stride(backbone: str) -> int:
+    """Voxels along each axis for one position of the deepest features of a convolutional network for volumes."""
+    return _by_beginning(backbone, "STRIDE", default=1)
+
+
+def _by_beginning(backbone: str, constant: str, *, default: Any) -> Any:
+    """What a constant of the library says of models whose names begin like this one's."""
     library, _, model = backbone.partition("/")
-    kinds = registry.constant("backbones", library, "DECODER", default={})
-    return next((prefixes for name, prefixes in kinds.items() if model.startswith(name)), ())
+    kinds = registry.constant("backbones", library, constant, default={})
+    return next((value for beginning, value in kinds.items() if model.startswith(beginning)), default)
 
 
 def build(

@@ -25,7 +25,7 @@ class _SegResNet(SegResNet):
         super().__init__(init_filters=filters, blocks_down=tuple(blocks), blocks_up=(1,) * (len(blocks) - 1))
         self.conv_final[2] = nn.Identity()
         self.pyramid = tuple((filters * 2**depth, 2**depth) for depth in range(len(blocks)))
-        self.multiple, self.outline_width = 2 ** (len(blocks) - 1), filters
+        self.multiple, self.outlines = 2 ** (len(blocks) - 1), self.pyramid[:-1]
 
     def forward(self, volumes: Tensor) -> Tensor:
         """Features (batch, channels of the deepest level) of (batch, 1, x, y, z)."""
@@ -35,9 +35,12 @@ class _SegResNet(SegResNet):
         """The outputs of the encoder's levels, the finest first; each but the first halves the sides."""
         return self.encode(volumes)[1]
 
-    def outlined(self, levels: Sequence[Tensor]) -> Tensor:
-        """The decoder's output, the input of its last layer: (batch, filters, x, y, z)."""
-        return self.decode(levels[-1], list(reversed(levels)))
+    def decoded(self, levels: Sequence[Tensor]) -> list[Tensor]:
+        """The outputs of the decoder's levels, the finest first, which is the input of the network's last layer."""
+        outputs = [levels[-1]]
+        for up, blocks, beside in zip(self.up_samples, self.up_layers, levels[-2::-1], strict=True):
+            outputs.append(blocks(up(outputs[-1]) + beside))
+        return [self.conv_final(outputs.pop()), *outputs[:0:-1]]
 
 
 class _SegResNetDS(SegResNetDS):
@@ -51,7 +54,7 @@ class _SegResNetDS(SegResNetDS):
         for level in self.up_layers:
             level["head"] = nn.Identity()
         self.pyramid = tuple((filters * 2**depth, 2**depth) for depth in range(len(blocks)))
-        self.multiple, self.outline_width = 2 ** (len(blocks) - 1), filters
+        self.multiple, self.outlines = 2 ** (len(blocks) - 1), self.pyramid[:-1]
 
     def forward(self, volumes: Tensor) -> Tensor:
         """Features (batch, channels of the deepest level) of (batch, 1, x, y, z)."""
@@ -61,12 +64,12 @@ class _SegResNetDS(SegResNetDS):
         """The outputs of the encoder's levels, the finest first; each but the first halves the sides."""
         return self.encoder(volumes)
 
-    def outlined(self, levels: Sequence[Tensor]) -> Tensor:
-        """The decoder's output, the input of its last head: (batch, filters, x, y, z)."""
-        x = levels[-1]
+    def decoded(self, levels: Sequence[Tensor]) -> list[Tensor]:
+        """The outputs of the decoder's levels, the finest first, which are the inputs of the network's heads."""
+        outputs = [levels[-1]]
         for level, beside in zip(self.up_layers, levels[-2::-1], strict=True):
-            x = level["blocks"](level["upsample"](x) + beside)
-        return x
+            outputs.append(level["blocks"](level["upsample"](outputs[-1]) + beside))
+        return outputs[:0:-1]
 
 
 def segresnet(kind: str) -> nn.Module:

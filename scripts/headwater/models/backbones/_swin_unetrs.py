@@ -23,7 +23,7 @@ class _SwinUNETR(SwinUNETR):
         super().__init__(in_channels=1, out_channels=1, feature_size=features, use_v2=second)
         self.out = nn.Identity()
         self.pyramid = ((1, 1), *((features * 2**level, 2 ** (level + 1)) for level in range(5)))
-        self.outline_width = features
+        self.outlines = ((features, 1), *((features * 2**level, 2 ** (level + 1)) for level in range(4)))
 
     def forward(self, volumes: Tensor) -> Tensor:
         """Features (batch, 16 * features) of (batch, 1, x, y, z)."""
@@ -33,15 +33,15 @@ class _SwinUNETR(SwinUNETR):
         """The volume itself, which its decoder sees as well, and the five outputs of the transformer."""
         return [volumes, *self.swinViT(volumes, self.normalize)]
 
-    def outlined(self, levels: Sequence[Tensor]) -> Tensor:
-        """The decoder's output, the input of its last layer: (batch, features, x, y, z)."""
+    def decoded(self, levels: Sequence[Tensor]) -> list[Tensor]:
+        """The outputs of the decoder's levels, the finest, which is the input of the network's last layer, first."""
         volumes, *hidden, beside, deepest = levels
-        x = self.decoder5(self.encoder10(deepest), beside)
+        outputs = [self.decoder5(self.encoder10(deepest), beside)]
         skips = (self.encoder1(volumes), self.encoder2(hidden[0]), self.encoder3(hidden[1]), self.encoder4(hidden[2]))
         ups = (self.decoder4, self.decoder3, self.decoder2, self.decoder1)
         for up, skip in zip(ups, reversed(skips), strict=True):
-            x = up(x, skip)
-        return x
+            outputs.append(up(outputs[-1], skip))
+        return outputs[::-1]
 
 
 def swin_unetr(name: str) -> nn.Module:

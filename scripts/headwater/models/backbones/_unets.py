@@ -21,7 +21,9 @@ class _UNet(UNet):
         super().__init__(3, 1, channels[0], channels, (2,) * halvings, num_res_units=2, norm="instance")
         # the deepest level does not halve again
         strides = [2 ** min(depth + 1, halvings) for depth in range(len(channels))]
-        self.pyramid, self.outline_width = tuple(zip(channels, strides, strict=True)), channels[0]
+        self.pyramid = tuple(zip(channels, strides, strict=True))
+        # each level on the way up has the channels of the one above it
+        self.outlines = tuple((channels[max(0, depth - 1)], 2**depth) for depth in range(halvings))
         self.multiple, self.least = 2**halvings, 2 ** (halvings + 1)
 
     def _get_up_layer(self, in_channels: int, out_channels: int, strides: int, is_top: bool) -> nn.Module:
@@ -38,13 +40,13 @@ class _UNet(UNet):
             outputs.append(down(outputs[-1]))
         return outputs[1:]
 
-    def outlined(self, levels: Sequence[Tensor]) -> Tensor:
-        """The decoder's output (batch, channels of the finest level, x, y, z)."""
-        *others, x = levels
-        for up, beside in zip(self._ways()[1], reversed(others), strict=True):
+    def decoded(self, levels: Sequence[Tensor]) -> list[Tensor]:
+        """The outputs of the decoder's levels, the finest first."""
+        outputs = [levels[-1]]
+        for up, beside in zip(self._ways()[1], levels[-2::-1], strict=True):
             # in this order the library joins them
-            x = up(torch.cat([beside, x], dim=1))
-        return x
+            outputs.append(up(torch.cat([beside, outputs[-1]], dim=1)))
+        return outputs[:0:-1]
 
     def _ways(self) -> tuple[list[nn.Module], list[nn.Module]]:
         """The layers on the way down, and those on the way up from the deepest; the library nests them."""
@@ -66,7 +68,7 @@ class _DynUNet(DynUNet):
         del self.skip_layers
         self.output_block = nn.Identity()
         self.pyramid = tuple((width, 2**depth) for depth, width in enumerate(filters))
-        self.multiple, self.least, self.outline_width = 2 ** (len(filters) - 1), 2 ** len(filters), filters[0]
+        self.multiple, self.least, self.outlines = 2 ** (len(filters) - 1), 2 ** len(filters), self.pyramid[:-1]
 
     def forward(self, volumes: Tensor) -> Tensor:
         """Features (batch, channels of the deepest level) of (batch, 1, x, y, z)."""
@@ -79,12 +81,12 @@ class _DynUNet(DynUNet):
             outputs.append(down(outputs[-1]))
         return outputs
 
-    def outlined(self, levels: Sequence[Tensor]) -> Tensor:
-        """The decoder's output, the input of its last layer: (batch, channels of the finest level, x, y, z)."""
-        *others, x = levels
-        for up, beside in zip(self.upsamples, reversed(others), strict=True):
-            x = up(x, beside)
-        return x
+    def decoded(self, levels: Sequence[Tensor]) -> list[Tensor]:
+        """The outputs of the decoder's levels, the finest first, which are the inputs of the network's heads."""
+        outputs = [levels[-1]]
+        for up, beside in zip(self.upsamples, levels[-2::-1], strict=True):
+            outputs.append(up(outputs[-1], beside))
+        return outputs[:0:-1]
 
 
 def unet(*, small: bool) -> nn.Module:

@@ -19,6 +19,7 @@ FOOTNOTE = (
     "sees in a case hangs on its neighbours"
 )
 
+STRIDE = {"unet": 8}
 DECODER = {"unet": ("up_tr",)}
 
 MULTIPLE = 8
@@ -59,7 +60,7 @@ class _UNet(nn.Module):
     """Four levels of 64 to 512 channels down and three up again, 19.07 million parameters."""
 
     pyramid = ((64, 1), (128, 2), (256, 4), (512, 8))
-    outline_width = 64
+    outlines = pyramid[:-1]
 
     def __init__(self) -> None:
         super().__init__()
@@ -82,12 +83,12 @@ class _UNet(nn.Module):
             outputs.append(level(nn.functional.max_pool3d(outputs[-1], 2)))
         return outputs
 
-    def outlined(self, levels: Sequence[Tensor]) -> Tensor:
-        """The decoder's output, the input of a segmentation layer: (batch, 64, x, y, z)."""
-        x = levels[-1]
+    def decoded(self, levels: Sequence[Tensor]) -> list[Tensor]:
+        """The outputs of the decoder's levels, the finest, which is the input of a segmentation layer, first."""
+        outputs = [levels[-1]]
         for level, beside in zip((self.up_tr256, self.up_tr128, self.up_tr64), levels[-2::-1], strict=True):
-            x = level.joined(x, beside)
-        return x
+            outputs.append(level.joined(outputs[-1], beside))
+        return outputs[:0:-1]
 
 
 def create(model: str, *, size: int | tuple[int, int, int]) -> tuple[nn.Module, int]:

@@ -39,6 +39,18 @@ MODELS = (
     "resnet152",
     "resnet200",
 )
+STRIDE = {
+    "segresnet_ds_small": 4,
+    "segresnet_ds": 16,
+    "segresnet_small": 4,
+    "segresnet": 8,
+    "unet_small": 4,
+    "unet": 16,
+    "dynunet_small": 4,
+    "dynunet": 32,
+    "resnet": 32,
+}
+SHALLOW = r"(segresnet|segresnet_ds|unet|dynunet)_small$"
 DECODER = {
     "segresnet_ds": ("up_layers.",),
     "segresnet": ("up_samples.", "up_layers.", "conv_final."),

@@ -16,6 +16,8 @@ DIMENSIONS = 3
 COLOURS = 1
 INITIALISATIONS = {"": "He normal (fan in)"}
 MODELS = ("resenc_test", "resenc_l")
+STRIDE = {"resenc_test": 4, "resenc_l": 32}
+SHALLOW = r"_test$"
 DECODER = {"": ("decoder.",)}
 
 FORMS = {
@@ -98,7 +100,7 @@ class _ResidualEncoderUNet(nn.Module):
             }
         )
         self.pyramid = tuple((width, 2**level) for level, width in enumerate(widths))
-        self.multiple, self.outline_width = 2 ** (len(widths) - 1), widths[0]
+        self.multiple, self.outlines = 2 ** (len(widths) - 1), self.pyramid[:-1]
         # instance norms need two positions at the deepest level
         self.least = 2 * self.multiple
         self.apply(_draw)
@@ -114,13 +116,12 @@ class _ResidualEncoderUNet(nn.Module):
             outputs.append(stage(outputs[-1]))
         return outputs[1:]
 
-    def outlined(self, levels: Sequence[Tensor]) -> Tensor:
-        """The decoder's output, the input of its last layer: (batch, channels of the finest level, x, y, z)."""
-        *others, x = levels
-        ways = zip(self.decoder["transpconvs"], self.decoder["stages"], reversed(others), strict=True)
-        for up, stage, beside in ways:
-            x = stage(torch.cat([up(x), beside], dim=1))
-        return x
+    def decoded(self, levels: Sequence[Tensor]) -> list[Tensor]:
+        """The outputs of the decoder's levels, the finest first, which are the inputs of the network's last layers."""
+        outputs = [levels[-1]]
+        for up, stage, beside in zip(self.decoder["transpconvs"], self.decoder["stages"], levels[-2::-1], strict=True):
+            outputs.append(stage(torch.cat([up(outputs[-1]), beside], dim=1)))
+        return outputs[:0:-1]
 
 
 def _activated(x: Tensor) -> Tensor:

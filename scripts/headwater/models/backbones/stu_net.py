@@ -16,6 +16,7 @@ DIMENSIONS = 3
 COLOURS = 1
 INITIALISATIONS = {"": "uniform (fan in), PyTorch's default"}
 MODELS = ("test", "small", "base", "large", "huge")
+STRIDE = {"": 32}
 DECODER = {"": ("upsample_layers.", "conv_blocks_localization.")}
 
 FORMS = {"test": (2, 1), "small": (16, 1), "base": (32, 1), "large": (64, 2), "huge": (96, 3)}
@@ -74,7 +75,7 @@ class _STUNet(nn.Module):
         )
         self.pyramid = tuple((channels, 2**level) for level, channels in enumerate(widths))
         # instance norms need two positions at the deepest level
-        self.outline_width, self.least = width, 2 * MULTIPLE
+        self.outlines, self.least = self.pyramid[:-1], 2 * MULTIPLE
 
     def forward(self, volumes: Tensor) -> Tensor:
         """Features (batch, channels of the deepest level) of (batch, 1, x, y, z)."""
@@ -87,14 +88,12 @@ class _STUNet(nn.Module):
             outputs.append(stage(outputs[-1]))
         return outputs[1:]
 
-    def outlined(self, levels: Sequence[Tensor]) -> Tensor:
-        """The decoder's output, the input of its last layer: (batch, channels of the finest level, x, y, z)."""
-        *others, x = levels
-        for up, stage, beside in zip(
-            self.upsample_layers, self.conv_blocks_localization, reversed(others), strict=True
-        ):
-            x = stage(torch.cat([up(x), beside], dim=1))
-        return x
+    def decoded(self, levels: Sequence[Tensor]) -> list[Tensor]:
+        """The outputs of the decoder's levels, the finest first, which are the inputs of the network's last layers."""
+        outputs = [levels[-1]]
+        for up, stage, beside in zip(self.upsample_layers, self.conv_blocks_localization, levels[-2::-1], strict=True):
+            outputs.append(stage(torch.cat([up(outputs[-1]), beside], dim=1)))
+        return outputs[:0:-1]
 
 
 def _stage(inputs: int, outputs: int, *, depth: int, stride: int = 1) -> nn.Sequential:

@@ -38,7 +38,9 @@ A plug-in holds
 A task with LEVELS learns from label maps, and its outputs hold what is measured of each case (cases, labels, measures):
     measured(logits, *, volumes, row, values, tolerance, surfaces) -> (Tensor, array)   the measures of a case, and its
                                              predicted label map on the grid of the source
-    probe(encoder, *, labels, seed) -> Module           a head whose decoder is new even where the backbone has one
+    head(encoder, *, labels, seed, deep)     as above; with `deep` it gives outputs of several resolutions in training,
+                                             the finest first, of which the loss takes the list (deep supervision)
+    probe(encoder, *, labels, seed, deep) -> Module     a head whose decoder is new even where the backbone has one
     loss_of(outputs, targets) -> Tensor      the mean of the cases' losses, which are among the measures
     sound(outputs) -> bool                   whether every logit behind the measures was a number
 Nothing here needs torch until a task is loaded, so that a plan can be checked in a moment. Several targets side by side

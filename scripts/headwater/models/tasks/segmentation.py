@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from monai.losses import DiceLoss
 from torch import Tensor, nn
 
+from headwater.core.errors import UserError
 from headwater.data.store import Prepared
 from headwater.data.volumes import UNKNOWN, Volumes
 from headwater.models import outlines
@@ -26,6 +27,9 @@ NEEDS = "is outlined"
 CLASSES = ("positive",)
 LEVELS = True
 WEIGHTED = False
+
+Outlines = Sequence[tuple[int, int]]
+"""(channels, stride) of the outputs of a decoder, the finest first."""
 
 MEASURES = ("loss", *EVIDENCE[1:])
 """What is measured of each case and structure: the loss of the whole case, and the evidence but the target."""
@@ -46,46 +50,61 @@ def eligible(targets: np.ndarray) -> np.ndarray:
     return (targets == 1).any(axis=0)
 
 
-class _OfLevels(nn.Module):
-    """A new decoder on the encoder's levels, and a layer that tells the structures apart."""
+class _Outlining(nn.Module):
+    """Layers that tell the structures apart, on a new decoder of the encoder's levels or on the backbone's own.
 
-    TAKES = "levels"
+    With `deep` there is one for each lower resolution as well, the lowest left out, as in nnU-Net; the first is drawn
+    the same with and without them.
+    """
 
-    def __init__(self, encoder: Encoder, *, labels: int, seed: int):
+    def __init__(self, encoder: Encoder, *, decoder: Decoder | None, labels: int, seed: int, deep: bool):
         super().__init__()
-        self.depth, self.space = encoder.depth, encoder.frame
-        self.decoder = Decoder(encoder.widths, encoder.strides, dimensions=encoder.dimensions, seed=seed)
-        self.last = _last(self.decoder.outline_width, labels, encoder.dimensions, seed=seed)
+        self.depth, self.space, self.decoder = encoder.depth, encoder.frame, decoder
+        self.TAKES = "levels" if decoder else "decoded"
+        outputs = decoder.outlines if decoder else encoder.outlines
+        if deep:
+            _refuse_shallow(outputs, name=encoder.name)
+        widths = [width for width, _ in (outputs[:-1] if deep else outputs[:1])]
+        self.last, *lower = (
+            _last(width, labels, encoder.dimensions, seed=seed + number) for number, width in enumerate(widths)
+        )
+        self.lower = nn.ModuleList(lower)
 
-    def forward(self, levels: Sequence[Tensor]) -> Tensor:
-        """Logits (batch, 1 + labels, *space) of the background and of each structure."""
-        return as_volumes(self.last(self.decoder(levels, space=self.space)), depth=self.depth)
+    def forward(self, given: Sequence[Tensor]) -> Tensor | list[Tensor]:
+        """Logits (batch, 1 + labels, *space) of the background and of each structure.
+
+        In training under deep supervision those of all resolutions, the finest first.
+        """
+        decoded = self.decoder(given, space=self.space) if self.decoder else given
+        finest = self._logits(self.last, decoded[0])
+        if not self.training or not len(self.lower):
+            return finest
+        return [finest, *map(self._logits, self.lower, decoded[1:])]
+
+    def _logits(self, layer: nn.Module, decoded: Tensor) -> Tensor:
+        return as_volumes(layer(decoded), depth=self.depth)
 
 
-class _OfOutlines(nn.Module):
-    """A layer that tells the structures apart, on what the backbone's own decoder gives."""
-
-    TAKES = "outlined"
-
-    def __init__(self, encoder: Encoder, *, labels: int, seed: int):
-        super().__init__()
-        self.depth = encoder.depth
-        self.last = _last(encoder.outline_width, labels, encoder.dimensions, seed=seed)
-
-    def forward(self, outlined: Tensor) -> Tensor:
-        """Logits (batch, 1 + labels, *space) of the background and of each structure."""
-        return as_volumes(self.last(outlined), depth=self.depth)
-
-
-def head(encoder: Encoder, *, labels: int, seed: int) -> nn.Module:
+def head(encoder: Encoder, *, labels: int, seed: int, deep: bool = False) -> nn.Module:
     """The backbone's own decoder if it has one, else a plain U-Net's, and a last layer."""
-    kind = _OfLevels if encoder.outline_width is None else _OfOutlines
-    return kind(encoder, labels=labels, seed=seed)
+    if not encoder.outlines:
+        return probe(encoder, labels=labels, seed=seed, deep=deep)
+    return _Outlining(encoder, decoder=None, labels=labels, seed=seed, deep=deep)
 
 
-def probe(encoder: Encoder, *, labels: int, seed: int) -> nn.Module:
+def probe(encoder: Encoder, *, labels: int, seed: int, deep: bool = False) -> nn.Module:
     """A plain U-Net's decoder and a last layer, whatever the backbone has: what learns where the encoder is frozen."""
-    return _OfLevels(encoder, labels=labels, seed=seed)
+    decoder = Decoder(encoder.widths, encoder.strides, dimensions=encoder.dimensions, seed=seed)
+    return _Outlining(encoder, decoder=decoder, labels=labels, seed=seed, deep=deep)
+
+
+def _refuse_shallow(outlines: Outlines, *, name: str) -> None:
+    """Refuse deep supervision of a decoder that has no output between its finest and its lowest one."""
+    if len(outlines) < 3:
+        raise UserError(
+            f"the decoder of {name} has no output between its finest and its lowest one",
+            remedy="remove deep_supervision, or choose a deeper backbone",
+        )
 
 
 def _last(width: int, labels: int, dimensions: int, *, seed: int) -> nn.Module:
@@ -107,13 +126,24 @@ def label_weights(targets: np.ndarray, *, form: str, wanted: bool) -> Tensor:
     return torch.ones(targets.shape[1])
 
 
-def loss(outputs: Tensor, targets: Tensor, *, weights: Tensor, form: str) -> Tensor:
+def loss(outputs: Tensor | Sequence[Tensor], targets: Tensor, *, weights: Tensor, form: str) -> Tensor:
     """The mean over the cases of Dice loss and cross-entropy (Isensee 2021, supplementary note 2).
 
     `outputs` (batch, 1 + labels, *space), `targets` uint8 (batch, *space). Cases whose label map is unknown add
     nothing, and the denominator is the number of cases, so that the mean over equal shares of a batch is its loss.
+    Outputs of several resolutions, the finest first, are weighted 1, 1/2, 1/4, ... in a sum of 1.
     """
-    return _losses(outputs, targets).mean()
+    if isinstance(outputs, Tensor):
+        return _losses(outputs, targets).mean()
+    halved = [0.5**number for number in range(len(outputs))]
+    losses = [_losses(output, _thinned(targets, output)).mean() for output in outputs]
+    return sum(weight * each for weight, each in zip(halved, losses, strict=True)) / sum(halved)
+
+
+def _thinned(targets: Tensor, outputs: Tensor) -> Tensor:
+    """Label maps at the resolution of outputs: of each voxel what lies in its middle, as in nnU-Net."""
+    space = outputs.shape[2:]
+    return F.interpolate(targets[:, None].float(), size=space, mode="nearest-exact")[:, 0].to(targets.dtype)
 
 
 def _losses(outputs: Tensor, targets: Tensor) -> Tensor:

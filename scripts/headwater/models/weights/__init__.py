@@ -27,6 +27,8 @@ checked against what archives feed (study/input_contract.py)
                                                 ("percentiles", low, high) of each volume, scaled to [0, 1]
     PATCH: three ints                           voxels of a patch along x, y and z
     CHANNELS: int                               of an input volume
+    PLANNED: bool                               whether its files may hold an adaptation plan of nnssl, which goes
+                                                before the constants above (study/adaptation_plan.py)
 """
 
 from typing import Literal

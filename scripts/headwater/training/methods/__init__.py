@@ -10,9 +10,11 @@ A plug-in defines
         training resumes exactly
 and may define
     SMALLEST_BATCH  the smallest batch that the method can work with
-    BACKBONES       the only networks that it can train: modules of their libraries, such as "timm/resnet", or libraries
+    BACKBONES       the only networks that it can train: modules of their libraries, such as "timm/resnet", libraries,
+                    or how the names of a library's list begin, such as "monai/unet"
     NEEDED          options without effect where another one is 0: {option: the other one}
-    CELL            the side of the images must be a multiple of this many pixels
+    CELL            the side of pictures must be a multiple of this many pixels, that of volumes of the STRIDE of the
+                    network
     DIMENSIONS      of the images that it can train on, such as (2, 3); else (2,)
 torch is not imported until a method is loaded, so that checking a plan is quick.
 """
@@ -30,18 +32,33 @@ def check(method: str, *, backbone: str, size: int | tuple[int, ...]) -> None:
         trainable = registry.constant("methods", method, "BACKBONES", default=())
         same = [name for name in trainable if _dims(name) == _dims(backbone)]
         raise UserError(
-            f"{method} trains networks of {' and '.join(same)} only (got {backbone})",
+            f"{method} trains networks of {_enumerated(same)} only (got {backbone})",
             remedy=f"choose another backbone, or one of {', '.join(others)}",
         )
-    cell = registry.constant("methods", method, "CELL", default=1)
+    if registry.constant("methods", method, "CELL", default=None):
+        _refuse_parts_of_cells(method, backbone=backbone, size=size)
+
+
+def _refuse_parts_of_cells(method: str, *, backbone: str, size: int | tuple[int, ...]) -> None:
+    """Refuse a size that the squares or cubes of a method that masks them do not fill."""
+    if _dims(backbone) == 3:
+        cell, cells = backbones.stride(backbone), "cubes of {} voxels"
+    else:
+        cell, cells = registry.constant("methods", method, "CELL", default=None), "squares of {} pixels"
     # across a slice, which is one voxel wide, nothing is masked
     sides = (size,) if isinstance(size, int) else [side for side in size if side != 1]
     if any(side % cell or side < 2 * cell for side in sides):
         raise UserError(
-            f"{method} masks squares of {cell} pixels, so the image size must be a multiple of {cell}, at least"
+            f"{method} masks {cells.format(cell)}, so the image size must be a multiple of {cell}, at least"
             f" {2 * cell} (got {size})",
             remedy=f"prepare the corpus with size {_nearest(size, cell)}",
         )
+
+
+def _enumerated(names: list[str]) -> str:
+    """Names with commas, and `and` before the last."""
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _nearest(size: int | tuple[int, ...], cell: int) -> int | list[int]:
@@ -71,8 +88,7 @@ def dimensions(method: str) -> tuple[int, ...]:
 def _trains(method: str, backbone: str) -> bool:
     """Whether a method trains networks of this kind."""
     trainable = registry.constant("methods", method, "BACKBONES", default=None)
-    kinds = {backbones.family(backbone), backbone.partition("/")[0]}
-    return _dims(backbone) in dimensions(method) and (trainable is None or not kinds.isdisjoint(trainable))
+    return _dims(backbone) in dimensions(method) and (trainable is None or backbones.belongs(backbone, trainable))
 
 
 def _dims(backbone: str) -> int:

@@ -1,19 +1,24 @@
-"""SparK: masked autoencoding for convolutional networks, which learn to reconstruct the hidden squares of an image.
+"""SparK: masked autoencoding for convolutional networks, which learn to reconstruct the hidden parts of an image.
 
-Tian et al. 2023, arXiv 2301.03580. Hidden pixels never reach the encoder (see models.sparse); a light decoder
-reconstructs them from the encoder's features at four scales.
+Tian et al. 2023, arXiv 2301.03580. Hidden parts never reach the encoder (see models.sparse); a light decoder
+reconstructs them from the encoder's features at four scales. Of volumes, parts are cubes instead of squares, as in
+Wald et al. 2024, arXiv 2410.23132.
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from lightly.models import utils as tokens
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn.modules.instancenorm import _InstanceNorm
 
+from headwater.core.errors import UserError
 from headwater.core.records import Record
 from headwater.models.encoder import Encoder
+from headwater.models.orientation import turned
 from headwater.models.sparse import Shown, features
 from headwater.models.tasks import Task
 from headwater.study.recipe import Views
@@ -23,53 +28,77 @@ from headwater.training.loop import Learner
 from headwater.training.methods import _branches, _masking
 from headwater.training.views.draws import order
 
-BACKBONES = ("timm/resnet", "timm/convnext")
+BACKBONES = (
+    "timm/resnet",
+    "timm/convnext",
+    "monai/segresnet",
+    "monai/unet",
+    "monai/dynunet",
+    "monai/resnet",
+    "nnunet",
+    "stu_net",
+    "genesis",
+)
+DIMENSIONS = (2, 3)
 CELL = 32
-DOUBLINGS = 5
-"""How many times the side doubles from the deepest features to the pixels: 2^5 = CELL."""
+SCALES = 4
+"""The decoder sees the features of so many resolutions, the deepest, as in section 3.2."""
+
+KINDS = {
+    2: (nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d),
+    3: (nn.Conv3d, nn.ConvTranspose3d, nn.BatchNorm3d),
+}
+"""Convolution, transposed convolution and norm of the decoder by the image's dimensions."""
 
 
 class Options(Record):
     """The paper's values (section 3 and appendix A)."""
 
     mask: float = Field(0.6, gt=0, lt=1)
-    """Fraction of the squares of 32 x 32 pixels that are hidden."""
+    """Fraction of the squares or cubes that are hidden; each is one position of the deepest features."""
     decoder_dimension: int = Field(768, ge=32, multiple_of=32)
-    """Width of the decoder at the deepest features; it halves each time the side doubles."""
+    """Width of the decoder at features of 1/32 of the side; it halves each time the side doubles."""
     normalise: bool = True
-    """Whether the target is each square standardised by its own mean and standard deviation."""
+    """Whether the target is each square or cube standardised by its own mean and standard deviation."""
 
 
 class Doubling(nn.Sequential):
     """A block of the decoder that doubles the side and halves the width."""
 
-    def __init__(self, width: int):
+    def __init__(self, width: int, *, dimensions: int):
+        convolution, transposed, norm = KINDS[dimensions]
         super().__init__(
-            nn.ConvTranspose2d(width, width, 4, stride=2, padding=1),
+            transposed(width, width, 4, stride=2, padding=1),
             # no biases before BatchNorm, which has its own
-            nn.Conv2d(width, width, 3, padding=1, bias=False),
-            nn.BatchNorm2d(width),
+            convolution(width, width, 3, padding=1, bias=False),
+            norm(width),
             nn.ReLU6(),
-            nn.Conv2d(width, width // 2, 3, padding=1, bias=False),
-            nn.BatchNorm2d(width // 2),
+            convolution(width, width // 2, 3, padding=1, bias=False),
+            norm(width // 2),
         )
 
 
 class Decoder(nn.Module):
-    """Fills hidden positions at each scale with a learned embedding, and upsamples from the deepest to the pixels."""
+    """Fills hidden positions at each scale with a learned embedding, and upsamples from the deepest to the image.
 
-    def __init__(self, widths: list[int], *, width: int):
+    `widths` are the channels of each scale, the deepest first, and `narrowest` those of the decoder at the image's
+    resolution.
+    """
+
+    def __init__(self, widths: Sequence[int], *, narrowest: int, doublings: int, dimensions: int, colours: int):
         super().__init__()
-        inner = [width >> scale for scale in range(DOUBLINGS + 1)]
-        self.embeddings = nn.ParameterList([0.02 * torch.randn(1, outer, 1, 1) for outer in widths])
+        convolution, *_ = KINDS[dimensions]
+        inner = [narrowest << (doublings - scale) for scale in range(doublings + 1)]
+        places = [1] * dimensions
+        self.embeddings = nn.ParameterList([0.02 * torch.randn(1, outer, *places) for outer in widths])
         self.projections = nn.ModuleList(
-            [nn.Conv2d(*pair, 1) for pair in zip(widths, inner[: len(widths)], strict=True)]
+            [convolution(*pair, 1) for pair in zip(widths, inner[: len(widths)], strict=True)]
         )
-        self.blocks = nn.ModuleList([Doubling(channels) for channels in inner[:-1]])
-        self.draw = nn.Conv2d(inner[-1], 3, 1)
+        self.blocks = nn.ModuleList([Doubling(channels, dimensions=dimensions) for channels in inner[:-1]])
+        self.draw = convolution(inner[-1], colours, 1)
 
     def forward(self, scales: list[Tensor], shown: Shown) -> Tensor:
-        """Reconstructed images (batch, 3, h, w) from features at each scale, the deepest first."""
+        """Reconstructed images (batch, colours, *space) from features at each scale, the deepest first."""
         x = None
         for number, block in enumerate(self.blocks):
             if number < len(scales):
@@ -82,48 +111,84 @@ class Decoder(nn.Module):
 
 
 class Spark(Learner):
-    """An encoder of the visible squares and a decoder that reconstructs the hidden ones; the encoder is kept."""
+    """An encoder of the visible parts and a decoder that reconstructs the hidden ones; the encoder is kept."""
 
     def __init__(self, encoder: Encoder, *, options: Options, changes: Views):
         super().__init__()
         self.encoder, self.options, self.changes = encoder, options, changes
-        self.grid = tuple(side // CELL for side in encoder.frame)
-        self.squares = math.prod(self.grid)
-        self.seen = _masking.visible_count(self.squares, mask=options.mask)
-        widths = [scale.shape[1] for scale in _test_features(encoder)]
+        self.cell = encoder.strides[-1]
+        self.grid = _grid(encoder, cell=self.cell)
+        self.parts = math.prod(self.grid)
+        self.seen = _masking.visible_count(self.parts, mask=options.mask)
+        _refuse_single_positions(encoder, seen=self.seen, parts=self.parts)
+        tried = _test_features(encoder, cell=self.cell)
+        self.scales = _scales(tried, cell=self.cell)
         with _branches.fixed_seed():
-            self.decoder = Decoder(widths[::-1], width=options.decoder_dimension)
+            self.decoder = Decoder(
+                [tried[scale].shape[1] for scale in self.scales],
+                narrowest=options.decoder_dimension // CELL,
+                doublings=int(math.log2(self.cell)),
+                dimensions=encoder.dimensions,
+                colours=encoder.colours,
+            )
 
     def views(self, images: Tensor, keys: Tensor) -> list[Tensor]:
-        """The augmented image, and a random order of its squares: the first are visible, the rest hidden."""
+        """The augmented image, and a random order of its parts: the first are visible, the rest hidden."""
         kind = views.of(self.encoder)
         view = kind.augment(kind.as_float(images), keys, self.changes, size=self.encoder.size)
-        return [view, order(keys, kind.DRAWS, self.squares)]
+        return [view, order(keys, kind.DRAWS, self.parts)]
 
     def forward(self, views: list[Tensor], targets: Tensor) -> Tensor:
-        """Mean squared error of the hidden squares (section 3.3)."""
-        images, hidden = self.encoder.normalised(views[0]), views[1][:, self.seen :]
+        """Mean squared error of the hidden parts (section 3.3)."""
+        images, hidden, cell = self.encoder.normalised(views[0]), views[1][:, self.seen :], self.cell
         shown = self.shown(views[1])
-        reconstructed = self.decoder(features(self.encoder.backbone, images, shown)[::-1], shown)
-        predicted = tokens.get_at_index(_masking.parts(reconstructed, side=CELL), hidden)
-        return _masking.squared_error(predicted, images, hidden=hidden, side=CELL, normalise=self.options.normalise)
+        encoded = features(self.encoder.backbone, images, shown)
+        reconstructed = self.decoder([encoded[scale] for scale in self.scales], shown)
+        predicted = tokens.get_at_index(_masking.parts(reconstructed, side=cell), hidden)
+        return _masking.squared_error(predicted, images, hidden=hidden, side=cell, normalise=self.options.normalise)
 
     def shown(self, shuffled: Tensor) -> Shown:
-        """The mask of visible squares, from their order."""
+        """The mask of visible parts, from their order."""
         # summed over ranks, because BatchNorm's statistics are over the visible positions of the whole batch
         cells = torch.zeros_like(shuffled, dtype=torch.bool).scatter(1, shuffled[:, : self.seen], True)
         return Shown(cells=cells.view(-1, *self.grid), total=sum_over_ranks)
 
 
-def _test_features(encoder: Encoder) -> list[Tensor]:
+def _grid(encoder: Encoder, *, cell: int) -> tuple[int, ...]:
+    """How many parts lie along each axis of what the backbone gets, which may have the axes of published weights."""
+    space = turned(torch.empty(1, 1, *encoder.frame, device="meta"), encoder.orientation).shape[2:]
+    return tuple(side // cell for side in space)
+
+
+def _refuse_single_positions(encoder: Encoder, *, seen: int, parts: int) -> None:
+    """Refuse instance norms of which only one position of the deepest features is visible."""
+    norms = (module for module in encoder.backbone.modules() if isinstance(module, _InstanceNorm))
+    if seen < 2 and any(norms):
+        raise UserError(
+            f"spark shows {encoder.name} one of {parts} cubes, and the instance norm of a single position is constant",
+            remedy="lower method.mask, or prepare the corpus with a larger size",
+        )
+
+
+def _test_features(encoder: Encoder, *, cell: int) -> list[Tensor]:
     """The features of an empty image at each scale; refuses a network with layers that cannot be masked."""
-    shown = Shown(cells=torch.ones(1, 1, 1, dtype=torch.bool), total=lambda tensor: tensor)
+    one = [1] * encoder.dimensions
+    shown = Shown(cells=torch.ones(1, *one, dtype=torch.bool), total=lambda tensor: tensor)
     # in evaluation, so that BatchNorm's running statistics do not see the empty image
     encoder.eval()
     with torch.no_grad():
-        scales = features(encoder.backbone, torch.zeros(1, 3, CELL, CELL), shown)
+        scales = features(encoder.backbone, torch.zeros(1, encoder.colours, *(cell * side for side in one)), shown)
     encoder.train()
     return scales
+
+
+def _scales(features: Sequence[Tensor], *, cell: int) -> list[int]:
+    """Which features of a single part the decoder sees, the deepest first: the last of each of the lowest resolutions.
+
+    Those at the image's own resolution are left out: the decoder ends there.
+    """
+    last = {scale.shape[-1]: number for number, scale in enumerate(features) if scale.shape[-1] < cell}
+    return [last[side] for side in sorted(last)[:SCALES]]
 
 
 def learner(
