@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from headwater.core import registry
 from headwater.core.errors import did_you_mean
 from headwater.study import target as targets
-from headwater.study.archive import Dataset, ndim_of
+from headwater.study.archive import Dataset, is_flat, ndim_of
 from headwater.study.checks import missing
 from headwater.study.idle_keys import changed
 from headwater.study.text_checks import unfit
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 def mistakes(config: "Config") -> Iterable[str]:
     """A line for each thing that is wrong with what networks are asked."""
-    checks = (_unknown_tasks, _bad_targets, _unordered, _bad_names, _bad_selection, _misfitting_metrics, _outlines)
+    checks = (
+        *(_unknown_tasks, _bad_targets, _unordered, _bad_names, _bad_selection, _misfitting_metrics, _outlines),
+        _without_volume,
+    )
     return (line for check in checks for line in check(config))
 
 
@@ -96,7 +99,10 @@ def _outlines(config: "Config") -> Iterable[str]:
         for key in changed(dataset, "write_outlines") if not outlining[name] else ():
             yield f"datasets.{name}.{key}: no task outlines structures here; remove it"
         if outlining[name] and dataset.archive in config.archives and ndim_of(config.archives[dataset.archive]) == 2:
-            yield f"datasets.{name}.task: {outlining[name][0]} needs volumes with masks; use the task classification"
+            yield (
+                f"datasets.{name}.task: {outlining[name][0]} needs masks; use the task classification, or"
+                " kind: own_pictures_with_masks"
+            )
     for name, recipe in config.recipes.items() if config.datasets else ():
         fitted = [of for of, dataset in config.datasets.items() if dataset.follows(name)]
         if changed(recipe, "foreground") and not any(outlining[of] for of in fitted):
@@ -105,6 +111,19 @@ def _outlines(config: "Config") -> Iterable[str]:
             yield f"recipes.{name}.class_weights: structures are not weighted, as Dice counts each alike; remove it"
     if config.controls.shuffled and any(outlining.values()):
         yield "controls.shuffled: an outline of another case fits no image; remove it, controls.again is the check here"
+
+
+def _without_volume(config: "Config") -> Iterable[str]:
+    """Metrics of volumes where pictures are outlined."""
+    known = registry.names("metrics")
+    metrics = [name for name in config.comparison.metrics if name in known]
+    for name, dataset in config.datasets.items():
+        archive = config.archives.get(dataset.archive)
+        if archive is None or not is_flat(archive) or not set(dataset.tasks) <= set(registry.names("tasks")):
+            continue
+        for metric in dataset.fitting(metrics):
+            if registry.constant("metrics", metric, "VOLUME", default=False):
+                yield f"comparison.metrics: {metric} is of volumes, but datasets.{name} has pictures; remove it"
 
 
 def _misfitting_metrics(config: "Config") -> Iterable[str]:

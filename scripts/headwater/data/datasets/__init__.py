@@ -22,6 +22,8 @@ A plug-in holds
                                                None where nothing is known, so that the case is kept with unknown
                                                targets. `prepare_volumes` fills in the targets of structures, which are
                                                unknown (NaN) in the catalogue
+    extent(folder, case, options) -> Volume    (optional) as `read_volume`, by the header alone, its voxels all 0; for a
+                                               plan, where `io.extent` cannot tell it
     structures(folder, options) -> tuple       (optional) the structures, if they depend on folder or options
     label_files(folder, options) -> list[Path] the files that `read_cases` reads; refuses a folder that lacks one
     sheets(folder, options) -> dict[Path, dict]   (optional) the columns that are read of each table, by our names, with
@@ -76,6 +78,10 @@ class Card(Record):
     """The default window of an archive of Hounsfield units (a name in study/ct_windows.py); else empty."""
     ndim: Literal[2, 3] = 2
     """Dimensions of an image: 2 for pictures and slices, 3 for volumes."""
+    flat: bool = False
+    """Whether volumes are pictures: axial slices that are one voxel thick."""
+    unit: Literal["mm", "pixels"] = "mm"
+    """What distances are in: pixels if the archive does not tell how far they lie apart, which then count as 1."""
     structures: tuple[str, ...] = ()
     """The structures that masks outline, in the order of their values from 1 on; 0 is the background."""
     hosted_logging: bool = True
