@@ -11,6 +11,7 @@ from headwater.reporting import formatting, prose, provenance
 from headwater.reporting.printed_table import PrintedTable, plain
 from headwater.reporting.results import StudyResults
 from headwater.study import label_map, shared_labels
+from headwater.study.archive import ndim_of
 from headwater.study.grid import Grid
 
 PLACE = ["metric", "recipe", "fitted_to", "source"]
@@ -132,14 +133,26 @@ def _controls(grid: Grid) -> Iterator[str]:
 
 
 def _sizes(crossed: pd.DataFrame, grid: Grid) -> Iterator[str]:
-    """A note if images are resized to the size that a network was fitted to."""
-    size = {dataset.name: grid.archive(dataset.archive).size for dataset in grid.datasets}
-    if len({size[name] for name in crossed["dataset"].unique()}) > 1:
-        sizes = ", ".join(f"{name} {size[name]}" for name in size)
+    """A note if images are resized to the size that a network was fitted to, or volumes seen in other patches."""
+    tested = set(crossed["dataset"])
+    archives = {dataset.name: grid.archive(dataset.archive) for dataset in grid.datasets if dataset.name in tested}
+    pictures = {name: f"{archive.size}" for name, archive in archives.items() if ndim_of(archive) == 2}
+    if len(set(pictures.values())) > 1:
         yield (
-            f"Images are prepared at different sizes ({sizes} pixels); those of another size are resized to the one "
-            "that a network was fitted to, bilinearly with antialiasing."
+            f"Images are prepared at different sizes ({_listed(pictures)} pixels); those of another size are resized "
+            "to the one that a network was fitted to, bilinearly with antialiasing."
         )
+    patches = {name: prose.patch_of(archive) for name, archive in archives.items() if name not in pictures}
+    if len(set(patches.values())) > 1:
+        yield (
+            f"Networks see volumes in patches of different sizes ({_listed(patches)}); each sees those of another "
+            "dataset in patches of the size that it was fitted to, and nothing is resized."
+        )
+
+
+def _listed(sizes: dict[str, str]) -> str:
+    """What each dataset has, in words."""
+    return ", ".join(f"{name} {size}" for name, size in sizes.items())
 
 
 def _alone(grid: Grid) -> Iterator[str]:
