@@ -31,6 +31,8 @@ A plug-in holds
     OPTIONAL (optional): tuple[str, ...]       those of them, by our names, that a table may lack
     read_sample(folder, options, rows)         (optional) as `read_cases`, of so many first rows of the table and as
                                                many others, for the plan of a study; in place of `sheets`
+    check_options(folder, options)             (optional) refuses options that large tables contradict, of which a plan
+                                               reads a part of the `sheets` only; in seconds
     PIXEL_OPTIONS (optional): tuple[str, ...]  options that `read_pixels` takes as keywords
     BITS (optional): int                       bits that its grey images in 16 bits fill, where `read_pixels` goes by it
     FEWER_CASES (optional): tuple[str, ...]    options that leave cases out; their defaults list every image
