@@ -113,8 +113,8 @@ def footnotes(crossed: pd.DataFrame, *, grid: Grid) -> list[str]:
         "Cells over different findings cannot be compared with each other.",
         f"Which labels of two archives are the same finding is laid down in version {label_map.table().version} of the "
         "table of findings (scripts/headwater/study/label_map.csv); merely similar findings are not shared. Two "
-        "readings or copies of one archive share the labels that are spelt alike; readings of the same images have the "
-        "same test cases.",
+        "readings or copies of one archive share the labels that are spelt alike, and so do archives whose labels the "
+        "config names, such as the structures of masks; readings of the same images have the same test cases.",
         "All cells of a column share the same draws of patients. Networks fitted elsewhere and at home learned from "
         "different cases, so their seeds are not paired. Differences from home, their intervals and p are in "
         "crossed.csv, and finding by finding in crossed_labelwise.csv: exploratory, in no declared family, not "
