@@ -72,7 +72,7 @@ def study(folder: Path, *, strengths: dict[str, float], twin: bool = True, seeds
     A source called `NAME_again` or `NAME_shuffled` is a control if `controls` holds it; `targets` and `fitted`, the
     sources of a dataset, stand by dataset.
     """
-    grid = _grid(tuple(strengths), twin=twin, seeds=seeds, comparing=comparing)
+    grid = grid_of(tuple(strengths), twin=twin, seeds=seeds, comparing=comparing)
     products = {product: [] for product in (*PRODUCTS, *EXAMINED)}
     for dataset, shares, images in (("chest", PATIENT_DATA, 2), ("vindr", CASE_DATA, 1)):
         cases = cohort(patients=80, images=images, labels=shares)
@@ -162,7 +162,8 @@ def changed(grid: Grid, **comparing) -> Grid:
     return grid.model_copy(update={"comparing": grid.comparing.model_copy(update=comparing)})
 
 
-def _grid(sources: tuple[str, ...], *, twin: bool, seeds: tuple[int, ...], comparing: dict) -> Grid:
+def grid_of(sources: tuple[str, ...], *, twin: bool, seeds: tuple[int, ...], comparing: dict) -> Grid:
+    """A study of these sources on both datasets."""
     training = Training(steps=100)
     backbone = "timm/resnet50"
     controls, targets, fitted = (comparing.pop(*given) for given in (("controls", ()), ("targets", {}), ("fitted", {})))

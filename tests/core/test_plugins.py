@@ -20,7 +20,7 @@ from headwater.core.records import Choice, Record
 from headwater.data import perceptual_hash, tables
 from headwater.data.datasets import Card
 from headwater.data.index import CATALOGUE
-from headwater.data.twins import own_volumes
+from headwater.data.twins import own_pictures_with_masks, own_volumes
 from headwater.study.ct_windows import WINDOWS
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -98,7 +98,11 @@ def filled_in(family: str, name: str) -> Record:
     return form(**{key: {int: 3, float: 0.5, str: "a"}[kind] for key, kind in required.items()} | EITHER.get(name, {}))
 
 
-EITHER = {"random": {"share": 0.5}, "own_volumes": own_volumes.OPTIONS}
+EITHER = {
+    "random": {"share": 0.5},
+    "own_volumes": own_volumes.OPTIONS,
+    "own_pictures_with_masks": own_pictures_with_masks.OPTIONS,
+}
 """Options one of which must be said, and those without which a table of one's own says nothing."""
 
 

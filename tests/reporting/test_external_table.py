@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from headwater.core.records import Choice
 from headwater.data.tables import MACRO
 from headwater.evaluation.external import CROSSED
 from headwater.reporting import external_table
@@ -121,6 +122,23 @@ def test_the_notes_say_what_the_numbers_cannot(made):
     )
     other = made.grid.model_copy(update={"archives": archives})
     assert "(chest 224, vindr 32 pixels)" in " ".join(external_table.footnotes(cells(), grid=other))
+
+
+def test_volumes_are_seen_in_patches_of_voxels_and_not_resized(made):
+    def noted(kinds, sizes):
+        archives = tuple(
+            one.model_copy(update={"kind": Choice(name=kinds[at]), "size": sizes[at]}) if at < 2 else one
+            for at, one in enumerate(made.grid.archives)
+        )
+        grid = made.grid.model_copy(update={"archives": archives})
+        return " ".join(external_table.footnotes(cells(), grid=grid))
+
+    said = noted(("oai", "own_volumes"), ((96, 160, 160), 64))
+    assert "(chest 96 × 160 × 160 voxels, vindr 64 × 64 × 64 voxels)" in said and "nothing is resized" in said
+    assert "pixels" not in said and "bilinearly" not in said
+    flat = "own_pictures_with_masks"
+    assert "(chest 512 × 512 pixels, vindr 256 × 256 pixels)" in noted((flat, flat), (512, 256))
+    assert "different sizes" not in noted(("oai", "oai"), (64, 64))
 
 
 def test_the_figure_tells_each_value_and_shades_the_best_darkest(made):

@@ -24,7 +24,7 @@ HOME, GUEST = "1", "2"
 def results(tmp_path, monkeypatch) -> Path:
     """The products of a study of two datasets as far as whence looks at them; their content is their own path."""
     monkeypatch.chdir(tmp_path)
-    grid = report_made._grid(("random", "dino"), twin=True, seeds=(0,), comparing={"external": True})
+    grid = report_made.grid_of(("random", "dino"), twin=True, seeds=(0,), comparing={"external": True})
     results, digests = Path("results"), {}
     for archive in ("chest_archive", "vindr_archive"):
         cases = report_made.archive_cases({"Effusion": 0.4})

@@ -93,6 +93,66 @@ def test_what_networks_do_elsewhere_changes_no_comparison_at_home():
     assert [run.digest for run in grid().runs("vindr")] == [run.digest for run in quiet.runs("vindr")]
 
 
+def volumes(*kinds, **of_datasets) -> dict:
+    """A study that outlines structures in archives of volumes of these kinds."""
+    names = [f"a{number}" for number in range(len(kinds))]
+    asked = {name: {"task": "segmentation", **of_datasets.get(name, {})} for name in names}
+    return {
+        "seeds": [0],
+        "backbone": "monai/segresnet",
+        "archives": {name: {"kind": kind, "folder": name, "size": 32} for name, kind in zip(names, kinds, strict=True)},
+        "sources": {"random": {}, "other": {}},
+        "datasets": asked,
+        "recipes": {"full": {"training": {"steps": 2}, "select": "dice"}},
+        "comparison": {"metrics": ["dice"], "external": True},
+    }
+
+
+KNEE = {"name": "oai", "masks": "{case}.nii.gz", "structures": ["femoral cartilage", "meniscus"]}
+OWN = {"name": "own_volumes", "structures": ["tibial cartilage", "femoral cartilage"]}
+
+
+def test_structures_that_a_config_names_alike_are_shared_between_archives_of_volumes():
+    listed = {"labels": ["femoral cartilage", "meniscus"]}
+    study = study_config.load(volumes(KNEE, OWN, a0=listed, a1={"tolerance": 2.5})).grid()
+    pairs = (("femoral cartilage", "femoral cartilage"),)
+    assert shared_labels.shared(study, fitted="a0", tested="a1") == pairs
+    assert shared_labels.shared(study, fitted="a1", tested="a0") == pairs
+    [abroad] = shared_labels.abroad(study, "a0").others
+    # borders are compared within the tolerance of the dataset that is tested on
+    assert (abroad.dataset, abroad.tolerance, abroad.labels) == ("a1", 2.5, pairs)
+    both = study_config.load(volumes(KNEE, KNEE, a0=listed, a1=listed)).grid()
+    assert [pair[0] for pair in shared_labels.shared(both, fitted="a0", tested="a1")] == listed["labels"]
+    other = study_config.load(volumes(KNEE, {**OWN, "structures": ["Femoral"]}, a0=listed)).grid()
+    assert shared_labels.shared(other, fitted="a0", tested="a1") == ()
+
+
+def test_targets_of_volumes_share_the_labels_of_their_publisher_and_the_structures_of_the_config():
+    targets = {"sex": {"labels": ["Female"]}, "tissue": {"task": "segmentation", "labels": ["meniscus"]}}
+    content = volumes(KNEE, KNEE)
+    content["datasets"] = {"a0": {"targets": targets}, "a1": {"targets": targets}}
+    content["recipes"]["full"]["select"] = "score"
+    content["comparison"]["metrics"] = ["auroc", "dice"]
+    study = study_config.load(content).grid()
+    assert shared_labels.shared(study, fitted="a0", tested="a1") == (("Female", "Female"), ("meniscus", "meniscus"))
+
+
+def test_a_word_of_a_config_is_not_the_same_word_of_a_publisher_nor_of_pictures():
+    def own(config, kind):
+        config["archives"]["mine"] = {"kind": {"name": kind, "labels": ["Cardiomegaly"]}, "folder": "mine"}
+        config["datasets"]["mine"] = {"labels": ["Cardiomegaly"]}
+
+    mine = grid(lambda config: own(config, "own_folder"))
+    assert shared_labels.abroad(mine, "mine").others == ()
+
+    def two(config):
+        own(config, "own_folder")
+        config["archives"]["theirs"] = {**config["archives"]["mine"], "folder": "theirs"}
+        config["datasets"]["theirs"] = {"labels": ["Cardiomegaly"]}
+
+    assert shared_labels.shared(grid(two), fitted="mine", tested="theirs") == (("Cardiomegaly", "Cardiomegaly"),)
+
+
 def test_jobs_are_planned_as_they_are_reckoned(tmp_path):
     config = two_hospitals()
     found = planned(tmp_path, config=config)

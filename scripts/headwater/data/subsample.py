@@ -23,8 +23,13 @@ def share(patients: np.ndarray, targets: np.ndarray, *, fraction: float, rank: C
     first = _first(classes)
     # one order for all fractions, of which a share is a prefix: this makes shares nested
     order = [*first, *sorted(set(range(len(ranked))) - set(first))]
-    kept = {ranked[position] for position in order[: max(1, round(fraction * len(ranked)))]}
+    kept = {ranked[position] for position in order[: size(len(ranked), fraction=fraction)]}
     return np.array([patient in kept for patient in patients], bool)
+
+
+def size(patients: int, *, fraction: float) -> int:
+    """How many of so many patients a share has: at least one."""
+    return max(1, round(fraction * patients))
 
 
 def lost(whole: np.ndarray, part: np.ndarray, *, labels: list[str]) -> dict[str, str]:

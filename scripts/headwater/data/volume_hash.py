@@ -2,7 +2,7 @@
 
 They are those of pictures (perceptual_hash.py) with one dimension more, and fill the same words, so that the ledger
 compares volumes as it compares pictures. They are computed on what lies above the background, turned to RAS, so that
-neither spacing nor margins matter.
+neither spacing nor margins matter. A volume of one axial slice is hashed as the picture that it is.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.fft import dctn
 
-from headwater.data import sketches
+from headwater.data import perceptual_hash, sketches
 from headwater.data.geometry import box_of, sampled
 from headwater.data.perceptual_hash import BITS
 
@@ -26,12 +26,21 @@ REACH = 12
 
 def every(values: np.ndarray) -> np.ndarray:
     """All hashes of a volume (x, y, z) in orientation RAS, as uint64 (words,); its sketches are blank."""
+    if values.shape[2] == 1:
+        # with its sketches, as a picture has them
+        return perceptual_hash.every(_picture(values))
     inside = values[box_of(values > values.min())]
     small = sampled(inside, (SIDE, SIDE, SIDE))
     ledger = _perceptual(small, _LOWEST)
     short = [_difference(inside), _perceptual(small, _SHORTEST), _average(inside)]
     blank = np.full(sketches.WORDS, sketches.BLANK, np.uint64)
     return np.concatenate([_words(ledger), *map(_words, short), blank])
+
+
+def _picture(values: np.ndarray) -> np.ndarray:
+    """An axial slice as radiologists look at it: grey from its lowest to its highest value, uint8 (rows, columns)."""
+    seen, low = values[::-1, ::-1, 0].T, values.min()
+    return np.rint((seen - low) * (255 / max(values.max() - low, 1e-8))).astype(np.uint8)
 
 
 def _perceptual(small: np.ndarray, frequencies: Sequence[np.ndarray]) -> np.ndarray:

@@ -45,12 +45,17 @@ def measure(predicted: np.ndarray, reference: np.ndarray, *, spacing: Sequence[f
     """One structure's masks on one grid, bool (x, y, z) or (x, y); `spacing` of its voxels and `tolerance` in mm.
 
     Definitions are those of MONAI 1.6 without subvoxels: `compute_hausdorff_distance`, `compute_surface_dice`.
+    Borders of a volume of one slice are those of the picture that it is.
     """
     _refuse_other_grids(predicted, reference, spacing)
+    voxel = math.prod(spacing) / CUBIC_MM if predicted.ndim == 3 else math.nan
+    # across an axis of one voxel all voxels have a face outside: what is left of the others is no border
+    wide = [axis for axis, side in enumerate(reference.shape) if side > 1] or [0]
+    predicted, reference = (mask.reshape([mask.shape[axis] for axis in wide]) for mask in (predicted, reference))
+    spacing = [spacing[axis] for axis in wide]
     inside = _box(predicted | reference)
     drawn, real = np.ascontiguousarray(predicted[inside]), np.ascontiguousarray(reference[inside])
     of_drawn, of_real, both = (int(np.count_nonzero(mask)) for mask in (drawn, real, drawn & real))
-    voxel = math.prod(spacing) / CUBIC_MM if predicted.ndim == 3 else math.nan
     hausdorff95, surface_dice = math.nan, math.nan
     if of_real and of_drawn:
         hausdorff95, surface_dice = _apart(drawn, real, spacing=np.array(spacing, float), tolerance=tolerance)

@@ -286,7 +286,7 @@ def _external(config: Config) -> Iterable[str]:
     if not any(shared_labels.abroad(grid, name).others for name in config.datasets):
         yield (
             "comparison.external: no two datasets share a finding; list labels that "
-            "scripts/headwater/study/label_map.csv calls the same in two archives, or remove it"
+            "scripts/headwater/study/label_map.csv calls the same in two archives, name structures alike, or remove it"
         )
 
 

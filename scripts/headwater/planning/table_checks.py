@@ -122,6 +122,8 @@ def _check_beginning(archive: Archive, plugin: ModuleType, options: Record) -> N
     sheets = plugin.sheets(folder, options) if hasattr(plugin, "sheets") else {}
     for file, columns in sheets.items():
         read_sheet(file, columns=columns, optional=optional, rows=ROWS)
+    if hasattr(plugin, "check_options"):
+        plugin.check_options(folder, options)
 
 
 def _lines(table: Path) -> int:

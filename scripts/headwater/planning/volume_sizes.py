@@ -10,9 +10,10 @@ from functools import cache
 from pathlib import Path
 from statistics import fmean, median
 
+from headwater.core import registry
 from headwater.core.errors import DiskError, UserError
 from headwater.data import sliding
-from headwater.study.archive import Archive, ndim_of
+from headwater.study.archive import Archive, is_flat, ndim_of
 from headwater.study.config import Config
 from headwater.study.paths import Paths
 
@@ -63,7 +64,8 @@ def of(archive: Archive, *, plan: Config, folder: Path) -> VolumeSizes | None:
     if table.is_file():
         return _counted(table)
     if archive.twin and not Path(archive.folder).is_dir():
-        sides = (archive.twin.size,) * 3
+        size = archive.twin.size
+        sides = (size, size, 1 if is_flat(archive) else size)
         # of a twin neither sides nor spacing are known before it is made
         return VolumeSizes(
             **{"cases": archive.twin.cases, "prepared": (sides,), "sources": (sides,), "spacings": ((1.0, 1.0, 1.0),)},
@@ -100,13 +102,13 @@ def _by_headers(described: str) -> VolumeSizes | None:
 
     archive = Archive.from_json(described)
     try:
-        files = index.read(archive)["file"].tolist()
+        cases = index.read(archive)
     except DiskError:
         raise
     except UserError:
         # the check before the first job says why it cannot be listed
         return None
-    seen = list(_headers(Path(archive.folder), files))
+    seen = list(_headers(archive, cases.to_dict("records")))
     if not seen:
         return None
     sources, spacings = zip(*seen, strict=True)
@@ -119,18 +121,22 @@ def _by_headers(described: str) -> VolumeSizes | None:
     )
     how = f"estimated from {len(seen)} header{'s' * (len(seen) != 1)}, before the body is cut out"
     measures = {"prepared": prepared, "sources": sources, "spacings": spacings, "wanted": wanted, "how": how}
-    return VolumeSizes(cases=len(files), **measures)
+    return VolumeSizes(cases=len(cases), **measures)
 
 
-def _headers(folder: Path, files: list[str]) -> Iterator[tuple[Sides, Lengths]]:
-    """(sides, spacing) by the headers of a sample of files; those that cannot be read are passed over."""
+def _headers(archive: Archive, cases: list[dict]) -> Iterator[tuple[Sides, Lengths]]:
+    """(sides, spacing) by the headers of a sample of cases; those that cannot be read are passed over."""
     from headwater.data.io.extent import extent
     from headwater.data.volume_preparation import ORIENTATION
 
-    many = min(SAMPLE, len(files))
+    folder, plugin = Path(archive.folder), registry.load("datasets", archive.kind.name)
+    options, own = registry.chosen("datasets", archive.kind), getattr(plugin, "extent", None)
+    many = min(SAMPLE, len(cases))
     for number in range(many):
+        case = cases[number * len(cases) // many]
         try:
-            volume = extent(folder / files[number * len(files) // many]).turned(ORIENTATION)
+            volume = own(folder, case, options) if own else extent(folder / case["file"])
+            volume = volume.turned(ORIENTATION)
         except DiskError:
             raise
         except UserError:

@@ -11,6 +11,7 @@ from headwater.reporting import formatting, prose, provenance
 from headwater.reporting.printed_table import PrintedTable, plain
 from headwater.reporting.results import StudyResults
 from headwater.study import label_map, shared_labels
+from headwater.study.archive import ndim_of
 from headwater.study.grid import Grid
 
 PLACE = ["metric", "recipe", "fitted_to", "source"]
@@ -112,8 +113,8 @@ def footnotes(crossed: pd.DataFrame, *, grid: Grid) -> list[str]:
         "Cells over different findings cannot be compared with each other.",
         f"Which labels of two archives are the same finding is laid down in version {label_map.table().version} of the "
         "table of findings (scripts/headwater/study/label_map.csv); merely similar findings are not shared. Two "
-        "readings or copies of one archive share the labels that are spelt alike; readings of the same images have the "
-        "same test cases.",
+        "readings or copies of one archive share the labels that are spelt alike, and so do archives whose labels the "
+        "config names, such as the structures of masks; readings of the same images have the same test cases.",
         "All cells of a column share the same draws of patients. Networks fitted elsewhere and at home learned from "
         "different cases, so their seeds are not paired. Differences from home, their intervals and p are in "
         "crossed.csv, and finding by finding in crossed_labelwise.csv: exploratory, in no declared family, not "
@@ -132,14 +133,26 @@ def _controls(grid: Grid) -> Iterator[str]:
 
 
 def _sizes(crossed: pd.DataFrame, grid: Grid) -> Iterator[str]:
-    """A note if images are resized to the size that a network was fitted to."""
-    size = {dataset.name: grid.archive(dataset.archive).size for dataset in grid.datasets}
-    if len({size[name] for name in crossed["dataset"].unique()}) > 1:
-        sizes = ", ".join(f"{name} {size[name]}" for name in size)
+    """A note if images are resized to the size that a network was fitted to, or volumes seen in other patches."""
+    tested = set(crossed["dataset"])
+    archives = {dataset.name: grid.archive(dataset.archive) for dataset in grid.datasets if dataset.name in tested}
+    pictures = {name: f"{archive.size}" for name, archive in archives.items() if ndim_of(archive) == 2}
+    if len(set(pictures.values())) > 1:
         yield (
-            f"Images are prepared at different sizes ({sizes} pixels); those of another size are resized to the one "
-            "that a network was fitted to, bilinearly with antialiasing."
+            f"Images are prepared at different sizes ({_listed(pictures)} pixels); those of another size are resized "
+            "to the one that a network was fitted to, bilinearly with antialiasing."
         )
+    patches = {name: prose.patch_of(archive) for name, archive in archives.items() if name not in pictures}
+    if len(set(patches.values())) > 1:
+        yield (
+            f"Networks see volumes in patches of different sizes ({_listed(patches)}); each sees those of another "
+            "dataset in patches of the size that it was fitted to, and nothing is resized."
+        )
+
+
+def _listed(sizes: dict[str, str]) -> str:
+    """What each dataset has, in words."""
+    return ", ".join(f"{name} {size}" for name, size in sizes.items())
 
 
 def _alone(grid: Grid) -> Iterator[str]:

@@ -64,7 +64,7 @@ def legend(rows: pd.DataFrame, *, grid: Grid) -> str:
 def definitions(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
     """What the metrics are that need a word, and what a ceiling is where there is one."""
     metrics = [registry.load("metrics", metric) for metric in grid.comparing.metrics]
-    tolerances = {dataset.name: f"{dataset.tolerance:g} mm" for dataset in grid.datasets}
+    tolerances = {of.name: f"{of.tolerance:g} {formatting.unit_of(of, grid)}" for of in grid.datasets}
     tolerance = ", ".join(sorted(set(tolerances.values())))
     if len(set(tolerances.values())) > 1:
         tolerance = ", ".join(f"{length} ({name})" for name, length in tolerances.items())

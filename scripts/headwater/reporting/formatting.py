@@ -10,7 +10,9 @@ import pandas as pd
 from headwater.core import registry
 from headwater.core.destinations import DEFINED, FOREIGN, LATEX, LETTERS, for_latex, for_markdown
 from headwater.core.text import LEFT, NONE, align, p_value, plain
+from headwater.data import cards
 from headwater.reporting.printed_table import PrintedTable
+from headwater.study.archive import Dataset
 from headwater.study.grid import Grid
 
 CONTROL_FAILED, FEW = " †", " ‡"
@@ -23,7 +25,26 @@ DETAILS = ("df", "Percentile p", "Effect", "Superiority")
 
 def titles(grid: Grid) -> dict[str, str]:
     """The title of each metric."""
-    return {metric: registry.load("metrics", metric).TITLE for metric in grid.comparing.metrics}
+    return {metric: title(metric, grid) for metric in grid.comparing.metrics}
+
+
+def title(metric: str, grid: Grid) -> str:
+    """The title of a metric; of distances with the unit that they have in this study."""
+    words = registry.load("metrics", metric).TITLE
+    return words.format(unit=_unit(metric, grid)) if "{unit}" in words else words
+
+
+def _unit(metric: str, grid: Grid) -> str:
+    """What a metric's distances are in; where datasets differ, which of them are in pixels."""
+    units = {dataset.name: unit_of(dataset, grid) for dataset in grid.datasets if dataset.fitting([metric])}
+    if len(set(units.values())) < 2:
+        return next(iter(units.values()), "mm")
+    return f"mm; pixels in {', '.join(name for name, unit in units.items() if unit == 'pixels')}"
+
+
+def unit_of(dataset: Dataset, grid: Grid) -> str:
+    """What distances in a dataset's images are in: mm, or pixels where nothing tells millimetres."""
+    return cards.card(grid.archive(dataset.archive)).unit
 
 
 def headings(grid: Grid) -> dict[str, str]:

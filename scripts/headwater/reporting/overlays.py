@@ -74,16 +74,23 @@ def chosen(cases: Sequence[str], differences: np.ndarray) -> list[Chosen]:
 
 
 def picture(overlay: Overlay, *, names: tuple[str, str]) -> markupsafe.Markup:
-    """A PNG for a page: three planes, each where the two sources disagree in most voxels."""
+    """A PNG for a page: the planes of a volume, each where the two sources disagree in most voxels."""
     low, high = np.percentile(overlay.image, SHOWN)
     with mpl.rc_context(LOOK):
         figure = Figure(figsize=(9.6, 3.6), layout="constrained")
-        for ax, plane in zip(figure.subplots(1, len(PLANES)), PLANES, strict=True):
+        shown = planes(overlay)
+        for ax, plane in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
             _plane(ax, overlay, plane=plane, low=low, high=max(high, low + 1e-6))
         lines = [Line2D([], [], color=colour) for colour in MARKS.values()]
         figure.legend(lines, ["reference", *names], loc="outside lower left", ncols=3, frameon=False)
         content = base64.b64encode(as_png(figure)).decode()
     return markupsafe.Markup(f'<img alt="" style="max-width: 100%" src="data:image/png;base64,{content}">')
+
+
+def planes(overlay: Overlay) -> list[str]:
+    """The planes in which a case is more than a line: of a picture only that which it lies in."""
+    sides = overlay.image.shape
+    return [plane for plane, (axis, _) in PLANES.items() if min(sides[:axis] + sides[axis + 1 :]) > 1]
 
 
 def _plane(ax: Axes, overlay: Overlay, *, plane: str, low: float, high: float) -> None:

@@ -106,7 +106,7 @@ def _dataset(dataset: Dataset, study: StudyResults) -> Section:
         nav=dataset.name,
         lead=about[0].upper() + about[1:],
         opening=(
-            Block(lines=tuple(verdict.left_out(rows, dataset=dataset, counts=counts))),
+            Block(lines=tuple(verdict.left_out(rows, dataset=dataset, counts=counts, grid=study.grid))),
             Block(heading="Label by label", table=compared),
         ),
         closing=(

@@ -14,12 +14,12 @@ from headwater.data.leakage import SHARED
 from headwater.data.tables import CHANCE
 from headwater.evaluation import multiplicity
 from headwater.reporting import formatting
-from headwater.study.archive import Archive, ndim_of
+from headwater.study.archive import Archive, is_flat, ndim_of
 from headwater.study.grid import Grid
 from headwater.study.leaks import Excuse, is_tested
 from headwater.study.source import Source
 
-SPACINGS = {"native": "at each volume's own spacing", "median": "at the median spacing of the training split"}
+SPACINGS = {"native": "at each {thing}'s own spacing", "median": "at the median spacing of the training split"}
 """The words for spacings that are no numbers."""
 
 FEW_SEEDS = 5
@@ -174,8 +174,8 @@ def _of_seeds(grid: Grid) -> list[str]:
 
 def thing(archives: Iterable[Archive]) -> str:
     """What the cases of archives are called: an image, a volume, or a case where there are both."""
-    kinds = {ndim_of(archive) for archive in archives}
-    return "case" if len(kinds) > 1 else "volume" if 3 in kinds else "image"
+    kinds = {"image" if ndim_of(archive) == 2 or is_flat(archive) else "volume" for archive in archives}
+    return "case" if len(kinds) > 1 else next(iter(kinds), "image")
 
 
 def about(archive: Archive) -> str:
@@ -189,9 +189,17 @@ def extent_of(archive: Archive) -> str:
     if ndim_of(archive) == 2:
         return f"{archive.size} × {archive.size} pixels"
     spacing = archive.spacing
-    millimetres = "" if isinstance(spacing, str) else _by(f"{length:g}" for length in spacing)
-    apart = f"of {millimetres} mm" if millimetres else SPACINGS[spacing]
-    return f"patches of {_by(map(str, archive.patch))} voxels {apart}"
+    if isinstance(spacing, str):
+        apart = SPACINGS[spacing].format(thing=thing([archive]))
+    else:
+        apart = f"of {_by(f'{length:g}' for length in spacing)} {card(archive).unit}"
+    return f"patches of {patch_of(archive)} {apart}"
+
+
+def patch_of(archive: Archive) -> str:
+    """The sides of the patch in which networks see volumes, or pictures that are prepared as such."""
+    flat = is_flat(archive)
+    return f"{_by(map(str, archive.patch[:2] if flat else archive.patch))} {'pixels' if flat else 'voxels'}"
 
 
 def _by(lengths: Iterable[str]) -> str:

@@ -51,8 +51,8 @@ def claims(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
             # non-inferiority is left out where a stronger claim holds
             if claimed:
                 lines.append(
-                    f"{formatting.dataset_of(row)}{recipe}: {row.source} is {claim}, {metric.TITLE} "
-                    f"{numbers}, adjusted p {p}"
+                    f"{formatting.dataset_of(row)}{recipe}: {row.source} is {claim}, "
+                    f"{formatting.title(row.metric, grid)} {numbers}, adjusted p {p}"
                 )
     return lines
 
@@ -88,7 +88,7 @@ def controls(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
     return sentences
 
 
-def left_out(rows: pd.DataFrame, *, dataset: Dataset, counts: pd.DataFrame) -> list[str]:
+def left_out(rows: pd.DataFrame, *, dataset: Dataset, counts: pd.DataFrame, grid: Grid) -> list[str]:
     """One sentence for each label that is not tested; then for each that validation could not use to select a step."""
     here = rows[(rows["dataset"] == dataset.name) & ~rows["label"].map(is_mean)].drop_duplicates(["label", "metric"])
     here = here.assign(note=here["note"].str.split("; ").str[0])
@@ -96,7 +96,7 @@ def left_out(rows: pd.DataFrame, *, dataset: Dataset, counts: pd.DataFrame) -> l
     # metrics that are about other cases may leave out other labels
     several = here.groupby("label")["note"].transform("nunique") > 1
     here = here[several | ~here.duplicated("label")]
-    titles = {metric: f", {registry.load('metrics', metric).TITLE}" for metric in here["metric"].unique()}
+    titles = {metric: f", {formatting.title(metric, grid)}" for metric in here["metric"].unique()}
     sentences = [
         f"{row.label}{titles[row.metric] if several[row.Index] else ''}: {row.note}; not in the macro"
         for row in here.itertuples()

@@ -92,6 +92,6 @@ def _summary(study: StudyResults, folder: Path) -> str:
     parts = [*warnings, verdict.verdict(rows, grid=grid), text.as_text(shown[macro])]
     for dataset in grid.datasets:
         of_dataset = shown[(rows["dataset"] == dataset.name) & ~macro & measured].drop(columns=["Dataset"])
-        left_out = "\n".join(verdict.left_out(rows, dataset=dataset, counts=study.counts_of(dataset)))
+        left_out = "\n".join(verdict.left_out(rows, dataset=dataset, counts=study.counts_of(dataset), grid=study.grid))
         parts.append(f"{dataset.name}, label by label\n\n{text.as_text(of_dataset)}\n{left_out}".rstrip())
     return "\n\n".join([*parts, footnotes.legend(rows, grid=grid), f"Page: {folder / 'index.html'}"]) + "\n"

@@ -126,7 +126,8 @@ class Dataset(Record):
     """In place of the archive's own splits, for archives without an official test split: `{folds: 5}` deals all its
     patients into five parts, each of which is tested by networks that learned from the others."""
     tolerance: float = Field(1.0, gt=0)
-    """Millimetres within which two borders of a structure agree, for surface Dice."""
+    """Millimetres, or pixels of pictures that do not tell millimetres, within which two borders of a structure agree,
+    for surface Dice."""
     write_outlines: bool = Field(False, exclude=True)
     """Whether the structures that networks outline in the test split are written as NIfTI files, on the grids of the
     sources, beside the predictions; `private/overlays` then shows the cases in which sources differ most."""
@@ -217,6 +218,12 @@ def ndim_of(archive: Archive) -> int:
     """Dimensions of an archive's images: 2 for pictures and slices, 3 for volumes."""
     known = archive.kind.name in registry.names("datasets")
     return registry.constant("datasets", archive.kind.name, "CARD.ndim", default=2) if known else 2
+
+
+def is_flat(archive: Archive) -> bool:
+    """Whether an archive's volumes are pictures, each one axial slice."""
+    known = archive.kind.name in registry.names("datasets")
+    return known and registry.constant("datasets", archive.kind.name, "CARD.flat", default=False)
 
 
 def seen_of(archive: Archive) -> Window | Intensity | None:

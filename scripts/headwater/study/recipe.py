@@ -119,7 +119,8 @@ class Recipe(Record):
     the weight of the next finer one, and the lowest left out. It is about the loss of training only."""
     fraction: float = Field(1.0, gt=0, le=1)
     """Share of the training patients to use, below 1 to study small training sets. For one seed smaller shares are
-    nested in larger ones, and keep every label as long as there are patients with it."""
+    nested in larger ones, and keep every label as long as there are patients with it. Recipes that differ in nothing
+    else are drawn as learning curves in the report."""
     select: str = "auroc"
     """Criterion that selects the step to keep on the validation split: the lowest `loss`, or the highest score of the
     dataset's task, which for classification is the macro `auroc`, for outlines `dice`, for numbers `r_squared`. `score`

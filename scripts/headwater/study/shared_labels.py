@@ -1,16 +1,17 @@
 """Exchanges: the findings on which a network fitted to one dataset can be tested on another (external validation).
 
 Between two archives these are the findings that the label map calls the same; between two readings or two copies of
-one archive, the labels with the same name. Only labels that both datasets list count.
+one archive, the labels with the same name. Labels that the config itself names, such as the structures of masks, are
+the same where they are spelt alike. Only labels that both datasets list count.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 
 from headwater.core import registry
 from headwater.core.records import Record
 from headwater.study import label_map
-from headwater.study.archive import Dataset
+from headwater.study.archive import Archive, Dataset, is_flat, ndim_of
 from headwater.study.ct_windows import Window
 from headwater.study.grid import Grid, Run
 from headwater.study.intensity import Intensity
@@ -29,6 +30,8 @@ class Exchange(Record):
     """What networks are asked that are fitted to the other one, where that is one thing only."""
     targets: dict[str, Target] = {}
     """What they are asked side by side, by name."""
+    tolerance: float = 1.0
+    """How far borders of the other one's structures may be apart, for surface Dice."""
 
 
 class Exchanges(Record):
@@ -56,7 +59,8 @@ def _with_others(grid: Grid, dataset: str, pairs: Callable[[str], tuple]) -> Exc
 
 def _exchange(other: Dataset, *, labels: tuple[tuple[str, str], ...]) -> Exchange:
     """What is shared with another dataset."""
-    return Exchange(dataset=other.name, labels=labels, seen=other.seen, task=other.task, targets=other.targets)
+    measured = {"task": other.task, "targets": other.targets, "tolerance": other.tolerance}
+    return Exchange(dataset=other.name, labels=labels, seen=other.seen, **measured)
 
 
 def shared(grid: Grid, *, fitted: str, tested: str) -> tuple[tuple[str, str], ...]:
@@ -65,23 +69,35 @@ def shared(grid: Grid, *, fitted: str, tested: str) -> tuple[tuple[str, str], ..
     Both must tell it by the same task: an outline says nothing of a score.
     """
     asked, home = grid.dataset(fitted), grid.dataset(tested)
-    kinds = [grid.archive(dataset.archive).kind.name for dataset in (home, asked)]
-    listed = set(_labels(asked, kinds[1]))
-    same = _same(*kinds)
-    named = ((label, same.get(label, "")) for label in _labels(home, kinds[0]))
+    archives = [grid.archive(dataset.archive) for dataset in (home, asked)]
+    if len({(ndim_of(archive), is_flat(archive)) for archive in archives}) > 1:
+        return ()
+    own, listed = (_labels(dataset, archive) for dataset, archive in zip((home, asked), archives, strict=True))
+    same = _same(*(archive.kind.name for archive in archives))
+    same = same | {label: label for label in _named(own, archives[0]) if label in _named(listed, archives[1])}
+    named = ((label, same.get(label, "")) for label in own)
     return tuple(
         (label, other) for label, other in named if other in listed and home.task_of(label) == asked.task_of(other)
     )
 
 
-def _labels(dataset: Dataset, kind: str) -> tuple[str, ...]:
-    """A dataset's labels: those that it lists, or else all of its archive."""
-    return dataset.listed or registry.load("datasets", kind).CARD.labels
+def _labels(dataset: Dataset, archive: Archive) -> tuple[str, ...]:
+    """A dataset's labels: those that it lists, or else all of its archive that are known without its files."""
+    if dataset.listed:
+        return dataset.listed
+    plugin = registry.load("datasets", archive.kind.name)
+    card = plugin.card(registry.chosen("datasets", archive.kind)) if hasattr(plugin, "card") else plugin.CARD
+    return card.labels
+
+
+def _named(labels: Iterable[str], archive: Archive) -> set[str]:
+    """Those of an archive's labels that the config names, and not the archive's publisher."""
+    return set(labels) - set(registry.load("datasets", archive.kind.name).CARD.labels)
 
 
 @cache
 def _same(archive: str, other: str) -> dict[str, str]:
-    """Labels of an archive, and the other's of the same findings; outside of the label map only with itself."""
+    """A publisher's labels, and the other's of the same findings; outside of the label map only with itself."""
     if archive == other:
         return {label: label for label in registry.load("datasets", archive).CARD.labels}
     described = set(label_map.table().described)

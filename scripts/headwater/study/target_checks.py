@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from headwater.core import registry
 from headwater.core.errors import did_you_mean
 from headwater.study import target as targets
-from headwater.study.archive import Dataset, ndim_of
+from headwater.study.archive import Dataset, is_flat, ndim_of
 from headwater.study.checks import missing
 from headwater.study.idle_keys import changed
 from headwater.study.text_checks import unfit
@@ -19,14 +19,8 @@ if TYPE_CHECKING:
 def mistakes(config: "Config") -> Iterable[str]:
     """A line for each thing that is wrong with what networks are asked."""
     checks = (
-        _unknown_tasks,
-        _bad_targets,
-        _unordered,
-        _bad_names,
-        _bad_selection,
-        _misfitting_metrics,
-        _outlines,
-        _shallow,
+        *(_unknown_tasks, _bad_targets, _unordered, _bad_names, _bad_selection, _misfitting_metrics, _outlines),
+        *(_shallow, _without_volume),
     )
     return (line for check in checks for line in check(config))
 
@@ -105,7 +99,10 @@ def _outlines(config: "Config") -> Iterable[str]:
         for key in changed(dataset, "write_outlines") if not outlining[name] else ():
             yield f"datasets.{name}.{key}: no task outlines structures here; remove it"
         if outlining[name] and dataset.archive in config.archives and ndim_of(config.archives[dataset.archive]) == 2:
-            yield f"datasets.{name}.task: {outlining[name][0]} needs volumes with masks; use the task classification"
+            yield (
+                f"datasets.{name}.task: {outlining[name][0]} needs masks; use the task classification, or"
+                " kind: own_pictures_with_masks"
+            )
     for name, recipe in config.recipes.items() if config.datasets else ():
         fitted = [of for of, dataset in config.datasets.items() if dataset.follows(name)]
         for key in changed(recipe, "foreground", "deep_supervision") if not any(map(outlining.get, fitted)) else ():
@@ -132,6 +129,19 @@ def _shallow(config: "Config") -> Iterable[str]:
         for backbone in sorted({source.backbone for source in used if source.shallow}):
             why = f"the decoder of {backbone} has no output between its finest and its lowest one"
             yield f"recipes.{name}.deep_supervision: {why}; remove it, or choose a deeper backbone"
+
+
+def _without_volume(config: "Config") -> Iterable[str]:
+    """Metrics of volumes where pictures are outlined."""
+    known = registry.names("metrics")
+    metrics = [name for name in config.comparison.metrics if name in known]
+    for name, dataset in config.datasets.items():
+        archive = config.archives.get(dataset.archive)
+        if archive is None or not is_flat(archive) or not set(dataset.tasks) <= set(registry.names("tasks")):
+            continue
+        for metric in dataset.fitting(metrics):
+            if registry.constant("metrics", metric, "VOLUME", default=False):
+                yield f"comparison.metrics: {metric} is of volumes, but datasets.{name} has pictures; remove it"
 
 
 def _misfitting_metrics(config: "Config") -> Iterable[str]:

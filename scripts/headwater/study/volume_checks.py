@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from headwater.core import registry
-from headwater.study.archive import Archive, ndim_of, usual_window
+from headwater.study.archive import Archive, is_flat, ndim_of, usual_window
 from headwater.study.idle_keys import changed
 from headwater.study.source import Source
 
@@ -15,6 +15,9 @@ OF_VOLUMES, OF_PICTURES = ("spacing", "intensity"), ("resize", "projections")
 """Keys of archives that have an effect on volumes only, and on pictures only."""
 
 KINDS = {2: "pictures or slices", 3: "volumes"}
+
+PLANE = "axial"
+"""The plane of pictures that are prepared as volumes of one slice."""
 
 
 def mistakes(config: "Config") -> Iterable[str]:
@@ -41,6 +44,8 @@ def _of_volumes(name: str, archive: Archive) -> Iterable[str]:
     """Keys of pictures at volumes, and values that would be shown in two ways or slice by slice."""
     for key in changed(archive, *OF_PICTURES):
         yield f"archives.{name}.{key}: {archive.kind.name} holds volumes, which have no such setting; remove it"
+    if is_flat(archive) and not isinstance(archive.spacing, str) and archive.spacing[2] != 1:
+        yield f"archives.{name}.spacing: pictures are 1 thick; end it with 1 (got {archive.spacing[2]:g})"
     if archive.images_of:
         yield f"archives.{name}.images_of: labels of volumes cannot be read a second time; remove it"
     if archive.intensity and usual_window(archive):
@@ -58,15 +63,28 @@ def _other_dimensions(config: "Config", source: Source) -> Iterable[str]:
         return
     place, used = f"sources.{source.name}", seen_by(config, source)
     volumes = [archive for archive in used if ndim_of(archive) == 3]
+    yield from _of_flat(source, place=place, flat=[archive for archive in volumes if is_flat(archive)])
+    volumes = [archive for archive in volumes if not is_flat(archive)]
     if source.slices and source.dimensions == 3:
         yield f"{place}.slices: {source.backbone} takes {KINDS[3]}, not their slices; remove it"
-    elif source.slices and used and not volumes:
+    elif source.slices and used and all(ndim_of(archive) == 2 for archive in used):
         yield f"{place}.slices: all that it sees are {KINDS[2]}; remove it"
     for archive in volumes if source.dimensions == 2 and not source.slices else ():
         yield (
             f"{place}.backbone: {source.backbone} takes {KINDS[2]}, but archives.{archive.name} holds {KINDS[3]};"
             f" set {place}.slices: axial, coronal or sagittal, or choose a backbone for {KINDS[3]}"
         )
+
+
+def _of_flat(source: Source, *, place: str, flat: list[Archive]) -> Iterable[str]:
+    """Networks for volumes, or for slices in another plane, that are given pictures of one slice."""
+    for archive in flat:
+        holds = f"archives.{archive.name} holds pictures with masks, which are {PLANE} slices"
+        if source.dimensions == 3:
+            remedy = f"choose a backbone for {KINDS[2]}, and set {place}.slices: {PLANE}"
+            yield f"{place}.backbone: {source.backbone} takes {KINDS[3]}, but {holds}; {remedy}"
+        elif source.slices != PLANE:
+            yield f"{place}.slices: {holds}; set {PLANE}"
 
 
 def seen_by(config: "Config", source: Source) -> list[Archive]:

@@ -44,7 +44,8 @@ def at_home(
     _refuse_absent(fitted.labels, [*data.labels, *data.numbers], file=cases)
     rows = _rows(data, split, file=cases)
     same = [(label, label) for label in fitted.labels]
-    evidence = _evidence(fitted, data, rows, labels=same, world=world, keep=keep)
+    tolerance = fitted.run.dataset.tolerance
+    evidence = _evidence(fitted, data, rows, labels=same, tolerance=tolerance, world=world, keep=keep)
     return _table(fitted.run, data, rows, {"label": fitted.labels}, evidence)
 
 
@@ -56,7 +57,8 @@ def elsewhere(
     for names, available, file in ((asked, fitted.labels, fitted.file), (labels, data.labels, cases)):
         _refuse_absent(names, available, file=file)
     rows = _rows(data, "test", file=cases)
-    evidence = _evidence(fitted, data, rows, labels=list(exchange.labels), world=world)
+    tolerance = exchange.tolerance
+    evidence = _evidence(fitted, data, rows, labels=list(exchange.labels), tolerance=tolerance, world=world)
     table = _table(fitted.run, data, rows, {"label": labels, "asked": asked}, evidence)
     return table.assign(tested_on=exchange.dataset)
 
@@ -91,12 +93,13 @@ def _evidence(
     rows: np.ndarray,
     *,
     labels: list[tuple[str, str]],
+    tolerance: float,
     world: World,
     keep: Keep | None = None,
 ) -> dict[str, np.ndarray]:
     """Each column of evidence that a task gives, (rows, labels); NaN for labels whose task does not give it.
 
-    `labels`: of each the name in the data, and the one that the network was fitted under.
+    `labels`: of each the name in the data, and the one that the network was fitted under. `tolerance`: of borders.
     """
     training, tasks = fitted.run.recipe.training, fitted.tasks
     outputs = scoring.score(
@@ -108,7 +111,7 @@ def _evidence(
         precision=training.precision,
         asked=Asked(
             tasks=tasks,
-            tolerance=fitted.run.dataset.tolerance,
+            tolerance=tolerance,
             named={asked: label for label, asked in labels},
             keep=keep,
         ),

@@ -253,6 +253,21 @@ def test_series_and_visits_are_chosen(tmp_path):
         read_cases(folder, Options(visits=(0, 96)))
 
 
+def test_a_misspelt_series_of_large_tables_is_told_in_the_plan(tmp_path, monkeypatch):
+    monkeypatch.setattr(table_checks, "LARGEST", 10)
+    # the last of many rows alone names the second kind, so that a sample would not do
+    rows = [ROW.replace("016610000001", f"{16610000000 + at:012d}") for at in range(3 * table_checks.ROWS)]
+    folder = archive(tmp_path, *rows, ROW.replace("SAG_3D_DESS_RIGHT", "cor_iw_tse_left"))
+
+    def mistakes(series):
+        chosen = Archive(name="knees", kind={"name": "oai", "series": series}, folder=str(folder), size=16)
+        return table_checks.examined(chosen, results=str(tmp_path / "results")).mistakes
+
+    assert mistakes(["SAG_3D_DESS", "COR_IW_TSE"]) == ()
+    (said,) = mistakes(["SAG_3D_DESS", "COR_IW_TES"])
+    assert said.startswith("archives.knees: ") and "lists no series 'COR_IW_TES'; did you mean 'COR_IW_TSE'?" in said
+
+
 BAD = {
     "no contents": ({"contents": "series.csv"}, {}, r"has no contents\.\*\.csv"),
     "no participants": ({"people": ()}, {}, r"Enrollees\.txt: is not there; fetch it with the clinical data"),

@@ -303,7 +303,7 @@ def test_the_plan_takes_the_published_table_and_says_that_nobody_knows_the_patie
 BROKEN = [
     ("one.nii.gz,one", "/etc/one.nii.gz,one", {}, "line 2, column 'file': '/etc/one.nii.gz' is outside of"),
     ("two,two", "../two,two", {}, r"line 3, column 'file': '\.\./two' is outside of"),
-    ("four.nii", "four.png", {}, "line 5, column 'file': 'four.png' is a picture, not a volume; .* kind: own_folder"),
+    ("four.nii", "four.png", {}, "line 5, column 'file': 'four.png' is a picture, not a volume; .* read by own_folder"),
     ("four.nii", "", {}, "line 5 has no file"),
     ("three.nii", "./two/", {}, "two is listed more than once"),
     ("four.nii,", "four.nii,one_mask.nii.gz", {}, "one_mask.nii.gz is listed more than once"),

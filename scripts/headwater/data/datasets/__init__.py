@@ -22,6 +22,8 @@ A plug-in holds
                                                None where nothing is known, so that the case is kept with unknown
                                                targets. `prepare_volumes` fills in the targets of structures, which are
                                                unknown (NaN) in the catalogue
+    extent(folder, case, options) -> Volume    (optional) as `read_volume`, by the header alone, its voxels all 0; for a
+                                               plan, where `io.extent` cannot tell it
     structures(folder, options) -> tuple       (optional) the structures, if they depend on folder or options
     label_files(folder, options) -> list[Path] the files that `read_cases` reads; refuses a folder that lacks one
     sheets(folder, options) -> dict[Path, dict]   (optional) the columns that are read of each table, by our names, with
@@ -29,6 +31,8 @@ A plug-in holds
     OPTIONAL (optional): tuple[str, ...]       those of them, by our names, that a table may lack
     read_sample(folder, options, rows)         (optional) as `read_cases`, of so many first rows of the table and as
                                                many others, for the plan of a study; in place of `sheets`
+    check_options(folder, options)             (optional) refuses options that large tables contradict, of which a plan
+                                               reads a part of the `sheets` only; in seconds
     PIXEL_OPTIONS (optional): tuple[str, ...]  options that `read_pixels` takes as keywords
     BITS (optional): int                       bits that its grey images in 16 bits fill, where `read_pixels` goes by it
     FEWER_CASES (optional): tuple[str, ...]    options that leave cases out; their defaults list every image
@@ -76,6 +80,10 @@ class Card(Record):
     """The default window of an archive of Hounsfield units (a name in study/ct_windows.py); else empty."""
     ndim: Literal[2, 3] = 2
     """Dimensions of an image: 2 for pictures and slices, 3 for volumes."""
+    flat: bool = False
+    """Whether volumes are pictures: axial slices that are one voxel thick."""
+    unit: Literal["mm", "pixels"] = "mm"
+    """What distances are in: pixels if the archive does not tell how far they lie apart, which then count as 1."""
     structures: tuple[str, ...] = ()
     """The structures that masks outline, in the order of their values from 1 on; 0 is the background."""
     hosted_logging: bool = True

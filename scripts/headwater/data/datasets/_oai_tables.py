@@ -128,6 +128,13 @@ def read_contents(file: Path, *, folder: Path) -> pd.DataFrame:
     return sheet.assign(place=home + visits + paths).drop(columns="folder")
 
 
+def names_of_series(folder: Path) -> set[str]:
+    """The names of all listed series, in capitals."""
+    column = {"series": CONTENTS["series"]}
+    sheets = (read_sheet(file, columns=columns_of(file, column)) for file in contents(folder))
+    return {name.upper() for sheet in sheets for name in sheet["series"].unique()}
+
+
 def read_people(file: Path) -> pd.DataFrame:
     """Sex (F, M), cohort and site by participant; "" where unknown. A participant may stand there once."""
     sheet = read_sheet(file, columns=columns_of(file, ENROLLEES))

@@ -70,8 +70,8 @@ class Layout(NamedTuple):
     places: tuple[str, ...]
     """those that are not labels; the option of the same name gives each one's name in the table"""
     needed: tuple[str, ...]
-    spellings: Mapping[str, tuple[str, ...]] = {}
-    """further names by which a column is known where no option names it"""
+    spellings: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """for some places further names by which their column is known where no option names it"""
     ignored: tuple[str, ...] = ()
     """columns that are never labels by themselves"""
 
@@ -212,7 +212,7 @@ def _spelt(place: str, options: Columns, layout: Layout, header: list[str]) -> s
     asked = getattr(options, place)
     if asked in header or place in options.model_fields_set:
         return asked
-    return next((name for name in layout.spellings.get(place, ()) if name in header), asked)
+    return next((name for name in dict(layout.spellings).get(place, ()) if name in header), asked)
 
 
 def _refuse_absent(column: str, header: list[str], *, place: str, table: Path) -> None:
@@ -228,7 +228,7 @@ def _single(table: Path, options: Columns, layout: Layout) -> tuple[str, ...]:
     groups = _groups(options)
     if options.labels or groups:
         return () if "" in groups else options.labels
-    spelt = (name for names in layout.spellings.values() for name in names)
+    spelt = (name for _, names in layout.spellings for name in names)
     taken = {*named_in(table, options, layout).values(), *layout.places, *spelt, *layout.ignored, *options.numbers}
     return tuple(column for column in read_header(table) if column not in taken)
 

@@ -6,7 +6,7 @@ and unknown at visits whose table is not there.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from string import Formatter
 from typing import Any, Literal
@@ -161,6 +161,12 @@ def read_cases(folder: Path, options: Options) -> pd.DataFrame:
     return _with_masks(table, folder=folder, options=options) if options.masks else table
 
 
+def check_options(folder: Path, options: Options) -> None:
+    """Refuse series that no table lists, by their names alone."""
+    _refuse_odd_options(options)
+    _refuse_unlisted(_knees(_oai_tables.names_of_series(folder)).values(), folder=folder, options=options)
+
+
 def read_volume(folder: Path, case: Mapping[str, Any], options: Options) -> Volume:
     """One series as a volume; refuses a folder that lacks a slice, or holds several series or anything else."""
     # pydicom is slow to import, and planning reads no pixels
@@ -219,14 +225,9 @@ def _listed(folder: Path) -> pd.DataFrame:
 def _chosen(listed: pd.DataFrame, *, folder: Path, options: Options) -> pd.DataFrame:
     """The series that the options ask for, with their side; a kind or a visit of which there is none is refused."""
     # there are half a million rows, but few names
-    named = {series: series.rpartition("_") for series in listed["series"].unique()}
-    knees = {series: (kind, side.lower()) for series, (kind, _, side) in named.items() if side in ("RIGHT", "LEFT")}
+    knees = _knees(listed["series"].unique())
+    _refuse_unlisted(knees.values(), folder=folder, options=options)
     kinds = listed["series"].map({series: kind for series, (kind, _) in knees.items()})
-    for name in options.series:
-        if not (kinds == name.upper()).any():
-            raise UserError(
-                f"lists no series {name!r}", file=folder, remedy=did_you_mean(name, sorted(kinds.dropna().unique()))
-            )
     of_kind = kinds.isin([name.upper() for name in options.series])
     months = set(listed.loc[of_kind, "months"])
     if absent := [visit for visit in options.visits if visit not in months]:
@@ -235,6 +236,20 @@ def _chosen(listed: pd.DataFrame, *, folder: Path, options: Options) -> pd.DataF
     wanted = of_kind & listed["months"].isin(options.visits or months)
     sides = {series: side for series, (_, side) in knees.items()}
     return listed[wanted].assign(side=lambda chosen: chosen["series"].map(sides)).reset_index(drop=True)
+
+
+def _knees(names: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """(kind, side) of each series of one knee, by its name in capitals."""
+    named = {series: series.rpartition("_") for series in names}
+    return {series: (kind, side.lower()) for series, (kind, _, side) in named.items() if side in ("RIGHT", "LEFT")}
+
+
+def _refuse_unlisted(knees: Iterable[tuple[str, str]], *, folder: Path, options: Options) -> None:
+    """Refuse a kind of series of which no table lists any."""
+    kinds = sorted({kind for kind, _ in knees})
+    for name in options.series:
+        if name.upper() not in kinds:
+            raise UserError(f"lists no series {name!r}", file=folder, remedy=did_you_mean(name, kinds))
 
 
 def _names(listed: pd.DataFrame) -> pd.Series:

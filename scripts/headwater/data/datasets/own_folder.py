@@ -1,6 +1,5 @@
 """A folder of your own: single images, and one CSV with the patient and the labels of each image."""
 
-import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -9,9 +8,8 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from headwater.data.datasets import Card, _own_table
+from headwater.data.datasets import Card, _own_pictures, _own_table
 from headwater.data.datasets._own_table import Columns, Layout
-from headwater.data.io.raster import FORMATS, read_picture
 
 CARD = Card(
     title="A folder of one's own",
@@ -24,8 +22,6 @@ CARD = Card(
     patients=True,
     hosted_logging=False,
 )
-
-DICOMS = (".dcm", ".dicom")
 
 LAYOUT = Layout(
     places=("file", "patient", "study", "series", "position", "split", "sex", "age", "site", "view"),
@@ -92,9 +88,7 @@ def read_cases(folder: Path, options: Options) -> pd.DataFrame:
 def read_sample(folder: Path, options: Options, *, rows: int | None) -> pd.DataFrame:
     """The catalogue of the first `rows` lines of the table and of as many others, whether or not the images exist."""
     found = _own_table.read(folder, options, LAYOUT, rows=rows)
-    readable = (*FORMATS, *DICOMS)
-    no_image = ~found.cells["file"].str.contains(rf"(?i)[^/](?:{'|'.join(map(re.escape, readable))})$").to_numpy()
-    found.refuse(no_image, "file", " has no suffix of an image", remedy=f"use one of {', '.join(readable)}")
+    _own_pictures.refuse_other_files(found)
     if "series" not in found.named:
         return _own_table.catalogue(found)[0]
     cells = found.cells["position"]
@@ -106,10 +100,4 @@ def read_sample(folder: Path, options: Options, *, rows: int | None) -> pd.DataF
 
 def read_pixels(folder: Path, case: Mapping[str, Any], *, bits: int | Literal["guessed"] = "guessed") -> np.ndarray:
     """One image: uint8 (height, width), or in colour (height, width, 3)."""
-    path = folder / case["file"]
-    if path.suffix.lower() in DICOMS:
-        # pydicom is slow to import, and planning reads no pixels
-        from headwater.data.io.dicom import read_radiograph
-
-        return read_radiograph(path)
-    return read_picture(path, formats=FORMATS[path.suffix.lower()], bits=bits)
+    return _own_pictures.read(folder / case["file"], bits=bits)

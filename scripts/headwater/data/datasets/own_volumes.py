@@ -5,7 +5,7 @@ known by their own columns.
 """
 
 from collections.abc import Mapping
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ import pandas as pd
 from pydantic import Field
 
 from headwater.core.errors import UserError
-from headwater.data.datasets import Card, _own_table
+from headwater.data.datasets import Card, _own_masks, _own_table
 from headwater.data.datasets._masks import numbered
 from headwater.data.datasets._own_table import SPLITS, Columns, Layout, Read
 from headwater.data.io.folders import files_below
@@ -40,7 +40,7 @@ CARD = Card(
 LAYOUT = Layout(
     places=("file", "mask", "patient", "study", "split", "fold", "sex", "age", "site"),
     needed=("file",),
-    spellings={"file": ("path", "img_path"), "mask": ("seg_path",), "study": ("accession_number",)},
+    spellings=(("file", ("path", "img_path")), ("mask", ("seg_path",)), ("study", ("accession_number",))),
     # patients, if no option names them; a row number, and a divisor of values, which `window` or `intensity` replace
     ignored=("PatientID", "patient_id", "ParticipantID", "idx", "max_val"),
 )
@@ -100,12 +100,7 @@ def notes(options: Options) -> tuple[str, ...]:
 
 def labels(folder: Path, options: Options) -> tuple[str, ...]:
     """The labels by the options, or else by the table; then the structures."""
-    told = _own_table.labels(_own_table.table_of(folder, options), options, LAYOUT)
-    every = (*told, *options.structures)
-    if twice := [name for name in every if every.count(name) > 1]:
-        remedy = "give each structure a name of its own"
-        raise UserError(f"structures: {twice[0]!r} is the name of two structures, or of a label", remedy=remedy)
-    return every
+    return _own_masks.labels(folder, options, LAYOUT)
 
 
 def structures(folder: Path, options: Options) -> tuple[str, ...]:
@@ -125,7 +120,7 @@ def label_files(folder: Path, options: Options) -> list[Path]:
 
 def beside(folder: Path, options: Options) -> set[str]:
     """The masks that the table lists."""
-    return set(_masks(folder, options).values())
+    return set(_own_masks.beside(folder, options, LAYOUT, place="mask").values())
 
 
 def read_cases(folder: Path, options: Options) -> pd.DataFrame:
@@ -141,10 +136,10 @@ def read_sample(folder: Path, options: Options, *, rows: int | None) -> pd.DataF
     labels(folder, options)
     found = _own_table.read(folder, options, LAYOUT, rows=rows)
     pictures = found.cells["file"].str.lower().str.endswith((*FORMATS,)).to_numpy()
-    remedy = "name a NIfTI file or a folder of DICOM files; pictures are read by kind: own_folder"
+    remedy = "name a NIfTI file or a folder of DICOM files; pictures are read by own_folder or own_pictures_with_masks"
     found.refuse(pictures, "file", " is a picture, not a volume", remedy=remedy)
     if options.structures:
-        _refuse_odd_masks(_own_table.with_files(found, folder, place="mask"), folder)
+        _own_masks.refuse_odd(found, folder, endings=ENDINGS, what="NIfTI file")
     catalogue, _ = _own_table.catalogue(found, split=partial(_splits, found, whole=rows is None))
     # whether a mask has a structure is known when it has been looked into
     return catalogue.assign(**{TARGET + name: np.float32(np.nan) for name in options.structures})
@@ -166,7 +161,7 @@ def read_volume(folder: Path, case: Mapping[str, Any], options: Options) -> Volu
 
 def read_mask(folder: Path, case: Mapping[str, Any], options: Options) -> Volume | None:
     """Its mask, in which structures are numbered from 1 in their order; None where the table names none."""
-    name = _masks(folder, options).get(case["file"], "")
+    name = _own_masks.beside(folder, options, LAYOUT, place="mask").get(case["file"], "")
     if not name:
         return None
     mask = read_nifti(folder / name)
@@ -176,31 +171,12 @@ def read_mask(folder: Path, case: Mapping[str, Any], options: Options) -> Volume
 
 def _refuse_unnamed(table: Path, options: Options) -> None:
     """Refuse a table with masks or patients of which no option says what to make of them."""
+    _own_masks.refuse_unnamed(table, options, LAYOUT)
     header = read_header(table)
-    masked = [name for name in (options.mask, *LAYOUT.spellings["mask"]) if name and name in header]
-    if masked and options.mask and not options.structures:
-        remedy = 'name the values of masks from 1 on by the option `structures`, or set mask: ""'
-        raise UserError(f"line 1 has the column {masked[0]!r} of masks", file=table, remedy=remedy)
-    if options.structures and not masked:
-        what = "line 1 has no column of masks, but the option `structures` names what they outline"
-        raise UserError(what, file=table, remedy="set mask: COLUMN")
     named = [name for name in header if name.lower().replace("_", "") in PATIENTS]
     if named and "patient" not in options.model_fields_set:
         remedy = f'set patient: {named[0]}, or patient: "" if it does not tell people apart'
         raise UserError(f"line 1 has the column {named[0]!r}, which no option names", file=table, remedy=remedy)
-
-
-def _refuse_odd_masks(found: Read, folder: Path) -> None:
-    """Refuse masks in a format that is not read, and a table none of whose masks is there."""
-    masks = found.cells["mask"]
-    odd = (masks != "") & ~masks.str.lower().str.endswith(ENDINGS)
-    found.refuse(odd.to_numpy(), "mask", " is no NIfTI file", remedy=f"use one of {', '.join(ENDINGS)}, or nothing")
-    listed = masks[masks != ""]
-    if listed.empty:
-        what = f"no line names a mask in the column {found.named['mask']!r}"
-        raise UserError(what, file=found.table, remedy='fill it in, or set mask: ""', nameless=what)
-    column = found.named["mask"]
-    _own_table.refuse_all_absent(listed, folder, found.options, column=column, what="masks")
 
 
 def _splits(found: Read, *, whole: bool) -> pd.Series:
@@ -243,22 +219,6 @@ def _by_fold(found: Read, *, asked: tuple[int, ...], whole: bool) -> pd.Series:
         raise UserError(f"column {column!r}: {what}", file=found.table, remedy=remedy, nameless=what)
     split = pd.Series("train", index=there.index)
     return split.mask(there.isin(options.test_folds), "test").mask(there.isin(options.validation_folds), "validation")
-
-
-def _masks(folder: Path, options: Options) -> dict[str, str]:
-    """The mask of each volume by its file; "" where it has none."""
-    if not options.structures:
-        return {}
-    state = _own_table.table_of(folder, options).stat()
-    return _masks_of(folder, options.as_json(), (state.st_mtime_ns, state.st_size))
-
-
-@lru_cache(maxsize=2)
-def _masks_of(folder: Path, options: str, state: tuple[int, int]) -> dict[str, str]:
-    """The same, read once for each state of the table."""
-    found = _own_table.read(folder, Options.from_json(options), LAYOUT, rows=None, labelled=False)
-    cells = _own_table.with_files(found, folder, place="mask").cells
-    return dict(zip(cells["file"], cells["mask"], strict=True))
 
 
 def _series(place: Path) -> Volume:

@@ -1,5 +1,6 @@
 """Reads DICOM radiographs as grey pictures in which dense tissue is bright, and the patient's sex and age."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -50,6 +51,16 @@ def read_tags(path: Path) -> dict[str, str | float]:
         dataset = opened(path, tags=["PatientSex", "PatientAge"])
         sex = str(dataset.get("PatientSex") or "").strip().upper()[:1]
         return {"sex": sex if sex in ("F", "M") else "", "age": in_years(dataset.get("PatientAge") or "")}
+
+
+def read_grid(path: Path) -> tuple[tuple[int, int], tuple[float, float] | None]:
+    """(height and width in pixels, millimetres between its rows and between its columns or None), without pixels."""
+    with refusing(path, what=RADIOGRAPH):
+        dataset = opened(path, tags=["Rows", "Columns", "PixelSpacing"])
+        spacing = [float(length) for length in dataset.get("PixelSpacing") or ()]
+        usable = len(spacing) == 2 and all(0 < length < math.inf for length in spacing)
+        sides = int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)
+        return sides, (spacing[0], spacing[1]) if usable else None
 
 
 def read_form(path: Path) -> tuple[str, bool]:

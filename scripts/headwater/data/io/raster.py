@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image
@@ -41,7 +41,7 @@ GUARDS = {
 BITS = (8, 10, 12, 14, 16)
 """Bits that detectors and exports use, lowest first."""
 
-BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262
+WIDTH, HEIGHT, BITS_PER_SAMPLE, PHOTOMETRIC = 256, 257, 258, 262
 """Tags of a TIFF's header (TIFF 6.0, 8)."""
 
 WHITE_IS_ZERO = 0
@@ -58,6 +58,9 @@ TURNS = {
 }
 """What turns a picture upright, by its orientation in the header (EXIF 2.3, 4.6.4 A; 1 is upright)."""
 
+FIRST_ON_ITS_SIDE = 5
+"""The orientations from this one on swap height and width."""
+
 
 def read_picture(
     path: Path, *, formats: Sequence[str] = USUAL, bits: int | Literal["guessed"] = "guessed"
@@ -73,6 +76,49 @@ def read_picture(
         if picture.mode.startswith("I"):
             return _turned(_scaled(picture, path, bits=bits), picture)
         return _turned(_eight_bits(picture, path, bits=bits), picture)
+
+
+class Frame(NamedTuple):
+    """The sides of a picture as its file stores it, and how its header turns it."""
+
+    stored: tuple[int, int]
+    """height and width in pixels"""
+    orientation: int
+    """by which it is turned upright, as in `TURNS`; 1 for a picture that is stored upright"""
+
+    @property
+    def upright(self) -> tuple[int, int]:
+        """Height and width of the picture as `read_picture` gives it."""
+        return self.stored[::-1] if self.orientation >= FIRST_ON_ITS_SIDE else self.stored
+
+
+def frame_of(path: Path, *, formats: Sequence[str] = USUAL) -> Frame:
+    """The frame of a picture, without its values."""
+    with _opened(path, formats) as picture:
+        turned = _orientation(picture)
+        # Pillow gives the sides of a TIFF as they are once it is turned
+        tagged = _tag(picture, HEIGHT), _tag(picture, WIDTH)
+        return Frame(tagged if picture.format == "TIFF" else picture.size[::-1], turned if turned in TURNS else 1)
+
+
+def read_labels(path: Path, *, formats: Sequence[str] = USUAL) -> np.ndarray:
+    """The whole numbers in a picture of one channel, turned upright by its own tag: int32 (height, width).
+
+    Of a palette they are its indices. Refuses colours, and transparency, which no number stands for.
+    """
+    with _opened(path, formats) as picture:
+        if _tag(picture, PHOTOMETRIC) == WHITE_IS_ZERO:
+            what = "holds low values for bright ones, so that its numbers are not what is seen"
+            raise UserError(what, file=path, remedy="save it as PNG", nameless=what)
+        if "A" in picture.getbands() and picture.getchannel("A").getextrema() != (255, 255):
+            what = "is a mask with transparency"
+            raise UserError(what, file=path, remedy="save it as grey without transparency", nameless=what)
+        is_plain = picture.mode in ("1", "L", "P") or picture.mode.startswith("I")
+        values = np.asarray(picture) if is_plain else grey_if_equal(np.array(picture.convert("RGB")))
+        if values.ndim == 3:
+            what = "is a mask in colour"
+            raise UserError(what, file=path, remedy="save the numbers of its structures as grey", nameless=what)
+        return _turned(values.astype(np.int32), picture)
 
 
 def bits_of(path: Path, *, formats: Sequence[str] = USUAL) -> int:

@@ -10,6 +10,7 @@ TITLE = "hallucinated volume (ml)"
 BETTER = "lower"
 RANGE = (0.0, math.inf)
 DIGITS = 2
+VOLUME = True
 NOTE = "Hallucinated volume: what is drawn of the structure in cases whose reference lacks it. Lower is better."
 CLASSES = ("negative",)
 EVIDENCE = ("target", "predicted_ml")

@@ -1,4 +1,4 @@
-"""Hausdorff distance: the 95th percentile of the distance, in millimetres, between two borders of a structure."""
+"""Hausdorff distance: the 95th percentile of the distance between two borders of a structure, mostly in millimetres."""
 
 import math
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from headwater.evaluation.statistics import means
 
-TITLE = "Hausdorff distance (95 %, mm)"
+TITLE = "Hausdorff distance (95 %, {unit})"
 BETTER = "lower"
 RANGE = (0.0, math.inf)
 DIGITS = 2
@@ -20,7 +20,7 @@ EVIDENCE = ("target", "hausdorff95")
 
 
 def per_case(target: np.ndarray, hausdorff95: np.ndarray) -> np.ndarray:
-    """The distance of each case with the structure (cases,) in mm, as `models.outlines` measured it; else NaN."""
+    """The distance of each case with the structure (cases,), as `models.outlines` measured it; else NaN."""
     return np.where(target == 1, hausdorff95, np.nan)
 
 

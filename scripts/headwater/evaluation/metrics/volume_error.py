@@ -10,6 +10,7 @@ TITLE = "volume error (ml)"
 BETTER = "lower"
 RANGE = (0.0, math.inf)
 DIGITS = 2
+VOLUME = True
 NOTE = (
     "Volume error: the absolute difference of the volumes, over the cases whose reference has the structure. Lower is "
     "better."

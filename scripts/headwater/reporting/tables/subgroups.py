@@ -2,7 +2,6 @@
 
 import pandas as pd
 
-from headwater.core import registry
 from headwater.reporting import diagnostics, formatting, provenance, small_counts
 from headwater.reporting.artefacts import TableCard
 from headwater.reporting.printed_table import PrintedTable
@@ -40,7 +39,7 @@ def _columns(rows: pd.DataFrame, grid: Grid) -> dict[str, list[str]]:
 
 
 def _metric(grid: Grid) -> str:
-    return registry.load("metrics", grid.comparing.metrics[0]).TITLE
+    return formatting.title(grid.comparing.metrics[0], grid)
 
 
 def _notes(grid: Grid) -> list[str]:
