@@ -109,5 +109,5 @@ def test_what_has_no_effect_on_outlines_is_refused(place, value, words):
 def test_pictures_are_not_outlined():
     content = changed("archives.pictures", {"kind": "chestxray14", "folder": "y"})
     content["datasets"]["pictures"] = {"task": "segmentation"}
-    with pytest.raises(UserError, match=r"datasets\.pictures\.task: segmentation needs volumes with masks"):
+    with pytest.raises(UserError, match=r"datasets\.pictures\.task: segmentation needs masks"):
         study_config.load(content)
