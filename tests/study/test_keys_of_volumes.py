@@ -120,5 +120,5 @@ def test_deep_supervision_of_a_network_without_lower_outputs_is_refused_by_its_n
 def test_pictures_are_not_outlined():
     content = changed("archives.pictures", {"kind": "chestxray14", "folder": "y"})
     content["datasets"]["pictures"] = {"task": "segmentation"}
-    with pytest.raises(UserError, match=r"datasets\.pictures\.task: segmentation needs volumes with masks"):
+    with pytest.raises(UserError, match=r"datasets\.pictures\.task: segmentation needs masks"):
         study_config.load(content)

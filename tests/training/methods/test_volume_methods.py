@@ -193,18 +193,19 @@ def test_spark_draws_hidden_cubes_of_unseen_volumes_better_than_one_who_sees_not
     chosen = spark.Options(decoder_dimension=64, normalise=False)
     module = spark.Spark(encoder, options=chosen, changes=Views())
     optimiser = torch.optim.AdamW(module.parameters(), lr=0.01)
-    for step in range(90):
-        loss = module(module.views(ramps(cases=8, seed=1 + step), chance(step)), None)
+    for step in range(60):
+        loss = module(module.views(ramps(cases=4, seed=1 + step), chance(step, cases=4)), None)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    views = module.eval().views(ramps(cases=8, seed=0), chance(0))
+    views = module.eval().views(ramps(cases=32, seed=0), chance(0, cases=32))
     with torch.no_grad():
         drawn = module(views, None)
         module.decoder.draw.weight.zero_()
         module.decoder.draw.bias.zero_()
-        # opposite directions are as likely, so who knows nothing of a volume can draw nothing better than 0
-        assert drawn < 0.5 * module(views, None)
+        # opposite directions are as likely, so who knows nothing of a volume does best with 0 everywhere, and gains by
+        # chance no more than the mean of 32 volumes explains of them: a share of 1/32
+        assert drawn < 0.8 * module(views, None)
 
 
 def test_a_pretraining_killed_between_two_saves_ends_with_the_same_bytes(tmp_path, monkeypatch):
