@@ -28,8 +28,8 @@ def test_the_preset_is_planned_to_its_report_on_a_twin(tmp_path):
     study = yaml.safe_load(PRESET.read_text())
     study["archives"]["hippocampus"] |= {"folder": "twin", "twin": {"cases": 40, "seed": 1}}
     jobs = planned(tmp_path, config=study)
-    assert (jobs["prepare_volumes"], jobs["pretrain"], jobs["report"]) == (1, 1, 1)
-    assert jobs["finetune"] == 2 * 2 * 3
+    assert (jobs["prepare_volumes"], jobs["pretrain"], jobs["report"]) == (1, 2, 1)
+    assert jobs["finetune"] == 3 * 2 * 3
 
 
 KNEES = ROOT / "config" / "knee_mr.yaml"
