@@ -57,7 +57,7 @@ def test_the_study_of_twins_of_knees_has_the_kinds_of_starts_of_ours_and_is_plan
     study["sources"]["suprem"]["weights"]["path"] = str(TWINS.with_name("suprem_of_twins.pth"))
     jobs = planned(tmp_path, config=study)
     assert (jobs["prepare_volumes"], jobs["pretrain"], jobs["overlay"], jobs["report"]) == (1, 4, 2, 1)
-    assert jobs["finetune"] == 2 * (6 + 6 + 2)
+    assert jobs["finetune"] == 3 * (6 + 6 + 2)
 
 
 def test_the_start_of_the_twins_is_a_file_in_suprems_layout(tmp_path):
