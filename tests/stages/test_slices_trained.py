@@ -92,7 +92,7 @@ class Oracle(torch.nn.Module):
 
     def forward(self, levels, *, space):
         assert tuple(levels[0].shape[2:]) == space
-        return levels[0]
+        return levels[:1]
 
 
 @pytest.mark.parametrize("plane", PATCHES)
