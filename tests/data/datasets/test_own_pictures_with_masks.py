@@ -1,6 +1,9 @@
 """Own pictures with masks: they lie on each other whatever turns them, in pixels or mm, and mistakes have names."""
 
+import struct
+import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,10 +16,17 @@ from headwater.core.errors import UserError
 from headwater.core.page import as_text
 from headwater.core.records import Choice
 from headwater.data import cards, integrity, prepared, volume_hash
-from headwater.data.datasets.own_pictures_with_masks import IN_PIXELS, Options, read_cases, read_mask, read_volume
+from headwater.data.datasets.own_pictures_with_masks import (
+    IN_PIXELS,
+    Options,
+    _lengths,
+    read_cases,
+    read_mask,
+    read_volume,
+)
 from headwater.data.index import CATALOGUE
 from headwater.data.io.dicom_writing import write_radiograph
-from headwater.data.io.raster import TURNS
+from headwater.data.io.raster import TURNS, read_labels
 from headwater.data.perceptual_hash import LEDGER, every
 from headwater.data.store import REJECTS
 from headwater.data.twins import own_pictures_with_masks as twins
@@ -123,7 +133,7 @@ class Oracle(torch.nn.Module):
     """In place of a decoder and its last layer: what the brightness of each pixel says."""
 
     def forward(self, levels, *, space):
-        return levels[0]
+        return levels[:1]
 
 
 def reading(run: Run, model: Path) -> Predictor:
@@ -250,6 +260,90 @@ def test_a_mask_of_one_structure_may_be_black_and_white(tmp_path, form):
     np.testing.assert_array_equal(read_mask(folder, case, options).voxels[0], mask)
 
 
+def damaged_masks(mask: np.ndarray, folder: Path) -> dict[str, tuple[Path, str]]:
+    """Files that show a mask of one structure (0 and 1) but do not hold its numbers, and why they are refused."""
+    made = {}
+
+    def kept(name: str, picture: Image.Image, said: str, **options: Any) -> None:
+        made[name] = (folder / name, said)
+        picture.save(folder / name, **options)
+
+    white, black_first = Image.fromarray(255 * mask), Image.fromarray(1 - mask, mode="P")
+    black_first.putpalette([255, 255, 255, 0, 0, 0])
+    kept("white_first.png", black_first, "a palette in whose order black is not the background")
+    red_first = Image.fromarray(1 - mask, mode="P")
+    red_first.putpalette([200, 30, 30, 2, 0, 1])
+    kept("red_first.png", red_first, "a palette in whose order black is not the background")
+    kept("all_white.png", white.point(lambda value: 255).quantize(2), "a palette in whose order")
+    kept("jpeg.png", Image.fromarray(mask), "is a JPEG, which changes numbers; save it as PNG", format="JPEG")
+    kept("jpeg.tif", white, "is a TIFF with compression that changes numbers", compression="jpeg")
+    return made
+
+
+@pytest.mark.parametrize("name", ["white_first.png", "red_first.png", "all_white.png", "jpeg.png", "jpeg.tif"])
+def test_a_mask_that_does_not_hold_the_numbers_it_shows_is_refused(tmp_path, name):
+    file, said = damaged_masks(outlined(4, structures=1), tmp_path)[name]
+    with pytest.raises(UserError, match=said):
+        read_labels(file)
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_masks_of_16_bits_in_several_channels_are_refused(tmp_path, channels):
+    # Pillow keeps the upper byte of each, which is 0 of small numbers
+    mask = np.repeat(outlined(4)[..., None], channels, axis=2).astype(">u2")
+    if channels in (2, 4):
+        mask[..., -1] = 65535
+    written_png(tmp_path / "wide.png", mask, bits=16)
+    with pytest.raises(UserError, match="is a mask of 16 bits in several channels; save it as grey of one channel"):
+        read_labels(tmp_path / "wide.png")
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+def test_the_numbers_of_grey_masks_are_those_of_the_file_whatever_their_bits(tmp_path, bits):
+    mask = outlined(4, structures=1 if bits == 1 else 2)
+    written_png(tmp_path / "grey.png", mask[..., None], bits=bits)
+    np.testing.assert_array_equal(read_labels(tmp_path / "grey.png"), mask)
+
+
+def written_png(file: Path, values: np.ndarray, *, bits: int) -> None:
+    """A PNG of values (height, width, channels), as no program at hand writes all of its forms (ISO/IEC 15948)."""
+    height, width, channels = values.shape
+    if bits < 8:
+        places = np.unpackbits(values.astype(np.uint8), axis=2)[..., 8 - bits :].reshape(height, -1)
+        rows = np.packbits(places, axis=1)
+    else:
+        rows = values.astype(">u2" if bits == 16 else np.uint8).reshape(height, -1).view(np.uint8)
+    colour = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    head = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    pixels = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
+    chunks = ((b"IHDR", head), (b"IDAT", pixels), (b"IEND", b""))
+    sums = [kind + content + struct.pack(">I", zlib.crc32(kind + content)) for kind, content in chunks]
+    lengths = [struct.pack(">I", len(content)) for _, content in chunks]
+    file.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(a + b for a, b in zip(lengths, sums, strict=True)))
+
+
+def test_a_mask_that_a_tag_turns_otherwise_than_its_picture_is_refused(tmp_path):
+    mask = outlined(3, (24, 24))
+    folder = folder_of(tmp_path, [mask])
+    save(mask, folder / "masks" / "p0.png", orientation=3)
+    options = Options(structures=STRUCTURES)
+    [case] = read_cases(folder, options).to_dict("records")
+    with pytest.raises(UserError, match=r"masks/p0.png: has a tag \(EXIF\) that turns it otherwise than its picture"):
+        read_mask(folder, case, options)
+
+
+@pytest.mark.parametrize(
+    ("cell", "lengths"),
+    [
+        *[("0.5", (0.5, 0.5)), ("0.2 x 0.1", (0.2, 0.1)), ("[0.3,0.4]", (0.3, 0.4)), ("0.3, 0.4", (0.3, 0.4))],
+        # a decimal comma is no pair
+        *[("1,5", None), ("0,143", None), ("1e300", None), ("200", None), ("1 2 3", None), ("0", None), ("", None)],
+    ],
+)
+def test_millimetres_are_read_from_a_cell_or_refused(cell, lengths):
+    assert _lengths(cell) == lengths
+
+
 def test_distances_are_in_pixels_unless_the_table_or_the_header_tells_millimetres(tmp_path):
     masks = [outlined(seed) for seed in range(4)]
     folder = folder_of(tmp_path, masks, pixel_spacing=["0.5", "0.2 x 0.1", "[0.3, 0.4]", ""])
@@ -272,11 +366,25 @@ def test_distances_are_in_pixels_unless_the_table_or_the_header_tells_millimetre
     header.save_as(folder / "p3.dcm")
     with pytest.raises(UserError, match=r"p3.dcm: does not tell how many millimetres"):
         read_volume(folder, cases[3], known)
+    header.PixelSpacing = [0.15, 0.25]
+    header.save_as(folder / "p3.dcm")
+    both = table.replace("p3.png,masks/p3.png,", "p3.dcm,masks/p3.png,")
+    lines = both.splitlines()
+    place = lines[0].split(",").index("pixel_spacing")
+    (folder / "cases.csv").write_text("\n".join([*lines[:4], _with_cell(lines[4], place, "0.7")]) + "\n")
+    with pytest.raises(UserError, match=r"p3.dcm: has another pixel spacing in the table than in its header; correct"):
+        read_volume(folder, cases[3], known)
     (folder / "cases.csv").write_text(table.replace("0.5", "-1"))
-    with pytest.raises(UserError, match=r"line 2, column 'pixel_spacing': '-1' is no distance; use one positive"):
+    with pytest.raises(UserError, match=r"line 2, column 'pixel_spacing': '-1' is no distance of pixels in"):
         read_cases(folder, known)
     pixels = Options(structures=STRUCTURES, pixel_spacing="")
     assert read_volume(folder, cases[0], pixels).spacing == (1.0, 1.0, 1.0)
+
+
+def _with_cell(line: str, place: int, cell: str) -> str:
+    """A line of a table without quotes whose cell at a place is another."""
+    cells = line.split(",")
+    return ",".join([*cells[:place], cell, *cells[place + 1 :]])
 
 
 def test_the_borders_of_one_slice_are_those_of_a_picture():

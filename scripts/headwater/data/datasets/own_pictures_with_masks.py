@@ -16,7 +16,7 @@ from headwater.core.errors import UserError
 from headwater.data.datasets import Card, _own_masks, _own_pictures, _own_table
 from headwater.data.datasets._masks import numbered
 from headwater.data.datasets._own_table import Columns, Layout, Read
-from headwater.data.io.raster import FORMATS, Frame, frame_of, read_labels
+from headwater.data.io.raster import FORMATS, MASKS, Frame, frame_of, read_labels
 from headwater.data.io.volumes import Volume
 from headwater.data.tables import TARGET
 
@@ -39,11 +39,14 @@ LAYOUT = Layout(
     needed=("file", "patient"),
 )
 
-MASKS = (".png", ".tif", ".tiff")
-"""Files of masks. JPEG changes numbers, and PGM is stretched to its highest one."""
+ENDINGS = (".png", ".tif", ".tiff")
+"""Of files of masks. JPEG changes numbers, and PGM is stretched to its highest one."""
 
 WHITE = 255
 """The value of the structure in masks of a single one that are black and white."""
+
+LARGEST = 100.0
+"""Millimetres between two pixels, above which a number is taken for a mistake."""
 
 RED_GREEN_BLUE = (0.299, 0.587, 0.114)
 """Shares of the colours in grey (ITU-R BT.601), as in the views of pictures."""
@@ -142,7 +145,7 @@ def read_sample(folder: Path, options: Options, *, rows: int | None) -> pd.DataF
     _own_pictures.refuse_other_files(found)
     _refuse_spacing(found)
     if options.structures:
-        _own_masks.refuse_odd(found, folder, endings=MASKS, what="PNG or TIFF file")
+        _own_masks.refuse_odd(found, folder, endings=ENDINGS, what="PNG or TIFF file")
     catalogue, _ = _own_table.catalogue(found)
     # whether a mask has a structure is known when it has been looked into
     return catalogue.assign(**{TARGET + name: np.float32(np.nan) for name in options.structures})
@@ -171,10 +174,10 @@ def read_mask(folder: Path, case: Mapping[str, Any], options: Options) -> Volume
     name = _own_masks.beside(folder, options, LAYOUT, place="mask").get(case["file"], "")
     if not name:
         return None
-    file, formats = folder / name, FORMATS[Path(name).suffix.lower()]
-    found = read_labels(file, formats=formats)
+    file = folder / name
+    found = read_labels(file)
     frame, spacing = _grid(folder, case["file"], options)
-    _refuse_other_frame(found, file=file, own=frame_of(file, formats=formats), picture=frame)
+    _refuse_other_frame(found, file=file, own=frame_of(file, formats=MASKS), picture=frame)
     values = range(1, len(options.structures) + 1)
     if len(values) == 1 and found.max() == WHITE:
         values = (WHITE,)
@@ -201,7 +204,12 @@ def _grid(folder: Path, file: str, options: Options) -> tuple[Frame, tuple[float
         frame = frame_of(path, formats=FORMATS[path.suffix.lower()])
     if not options.millimetres:
         return frame, (1.0, 1.0)
-    spacing = _lengths(_own_masks.beside(folder, options, LAYOUT, place="pixel_spacing").get(file, "")) or told
+    listed = _lengths(_own_masks.beside(folder, options, LAYOUT, place="pixel_spacing").get(file, ""))
+    if listed and told and not np.allclose(listed, told, rtol=0.01):
+        what = "has another pixel spacing in the table than in its header"
+        remedy = f"correct the table, or leave its cell empty for the header's {told[0]:g} x {told[1]:g}"
+        raise UserError(what, file=path, remedy=remedy, nameless=what)
+    spacing = listed or told
     if spacing is None:
         what = "does not tell how many millimetres its pixels lie apart"
         remedy = "fill in the column `pixel_spacing`, or set millimetres: false"
@@ -211,11 +219,14 @@ def _grid(folder: Path, file: str, options: Options) -> tuple[Frame, tuple[float
 
 def _lengths(cell: str) -> tuple[float, float] | None:
     """Millimetres between rows and between columns by a cell; none by one that does not say them."""
-    words = re.split(r"\s*[\\x×,;\s]\s*", cell.strip("[]() "))
+    inner = cell.strip("[]() ")
+    # without brackets or a space a comma may be a decimal one
+    apart = r"\s*[\\x×;]\s*|\s*,\s+|\s+" + (r"|," if inner != cell.strip() else "")
+    words = re.split(apart, inner)
     if not all(re.fullmatch(r"\d*\.?\d+(?:[eE][+-]?\d+)?", word) for word in words) or len(words) > 2:
         return None
     lengths = float(words[0]), float(words[-1])
-    return lengths if all(0 < length < np.inf for length in lengths) else None
+    return lengths if all(0 < length <= LARGEST for length in lengths) else None
 
 
 def _refuse_spacing(found: Read) -> None:
@@ -228,7 +239,8 @@ def _refuse_spacing(found: Read) -> None:
             raise UserError(what, file=found.table, remedy=remedy, nameless=what)
         return
     odd = (cells != "") & cells.map(_lengths).isna()
-    found.refuse(odd.to_numpy(), "pixel_spacing", " is no distance", remedy="use one positive number, or two with x")
+    remedy = f"use one number up to {LARGEST:g} with a decimal point, or two with x"
+    found.refuse(odd.to_numpy(), "pixel_spacing", " is no distance of pixels in millimetres", remedy=remedy)
     silent = (cells == "") & ~found.cells["file"].str.lower().str.endswith(_own_pictures.DICOMS)
     what, remedy = " has no pixel spacing", "fill in a column of it and name that by the option `pixel_spacing`"
     found.refuse(silent.to_numpy(), "file", what, remedy=remedy)
@@ -236,6 +248,10 @@ def _refuse_spacing(found: Read) -> None:
 
 def _refuse_other_frame(found: np.ndarray, *, file: Path, own: Frame, picture: Frame) -> None:
     """Refuse a mask of another size than its picture, or of which nothing says whether it was turned with it."""
+    if own.orientation not in (1, picture.orientation):
+        what = "has a tag (EXIF) that turns it otherwise than its picture, so that nothing says how it lies"
+        remedy = "save the mask as it is seen on its picture, without the tag"
+        raise UserError(what, file=file, remedy=remedy, nameless=what)
     if picture.orientation != 1 and own.orientation == 1 and found.shape == picture.stored:
         what = "has no tag (EXIF) that turns it as its picture, so that nothing says how it lies"
         remedy = "save the picture as it is seen, without the tag, and draw the mask on that"

@@ -41,11 +41,20 @@ GUARDS = {
 BITS = (8, 10, 12, 14, 16)
 """Bits that detectors and exports use, lowest first."""
 
-WIDTH, HEIGHT, BITS_PER_SAMPLE, PHOTOMETRIC = 256, 257, 258, 262
+WIDTH, HEIGHT, BITS_PER_SAMPLE, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
 """Tags of a TIFF's header (TIFF 6.0, 8)."""
 
 WHITE_IS_ZERO = 0
 """The value of PHOTOMETRIC that says that low values are bright; Pillow applies it to 8 bits but not to 16."""
+
+MASKS = ("PNG", "TIFF")
+"""The formats of masks: others change numbers, or stretch them to the highest one."""
+
+LOSSY = (6, 7, 34712, 34887, 50001, 50002)
+"""The values of COMPRESSION that may change numbers: JPEG, old and new, JPEG 2000, LERC, WebP and JPEG XL."""
+
+NEARLY_BLACK = 8
+"""The highest red, green and blue of a colour that people take for the background."""
 
 TURNS = {
     2: lambda pixels: pixels[:, ::-1],
@@ -101,24 +110,58 @@ def frame_of(path: Path, *, formats: Sequence[str] = USUAL) -> Frame:
         return Frame(tagged if picture.format == "TIFF" else picture.size[::-1], turned if turned in TURNS else 1)
 
 
-def read_labels(path: Path, *, formats: Sequence[str] = USUAL) -> np.ndarray:
-    """The whole numbers in a picture of one channel, turned upright by its own tag: int32 (height, width).
+def read_labels(path: Path) -> np.ndarray:
+    """The whole numbers in a PNG or TIFF file of one channel, turned upright by its own tag: int32 (height, width).
 
-    Of a palette they are its indices. Refuses colours, and transparency, which no number stands for.
+    Of a palette they are its indices. Refuses what changes numbers or hides them: a JPEG, whatever it is called,
+    16 bits in several channels, a palette in whose order black is not the background, colours, and transparency.
     """
-    with _opened(path, formats) as picture:
-        if _tag(picture, PHOTOMETRIC) == WHITE_IS_ZERO:
-            what = "holds low values for bright ones, so that its numbers are not what is seen"
-            raise UserError(what, file=path, remedy="save it as PNG", nameless=what)
-        if "A" in picture.getbands() and picture.getchannel("A").getextrema() != (255, 255):
-            what = "is a mask with transparency"
-            raise UserError(what, file=path, remedy="save it as grey without transparency", nameless=what)
+    with _opened(path, (*USUAL, *MASKS)) as picture:
+        # known before the pixels are decoded
+        stored = " ".join(str(tile[3]) for tile in picture.tile)
+        if reason := _misread(picture, stored):
+            what, remedy = reason
+            raise UserError(what, file=path, remedy=remedy, nameless=what)
         is_plain = picture.mode in ("1", "L", "P") or picture.mode.startswith("I")
         values = np.asarray(picture) if is_plain else grey_if_equal(np.array(picture.convert("RGB")))
         if values.ndim == 3:
             what = "is a mask in colour"
             raise UserError(what, file=path, remedy="save the numbers of its structures as grey", nameless=what)
-        return _turned(values.astype(np.int32), picture)
+        return _turned(values.astype(np.int32) // _stretch(picture, stored), picture)
+
+
+def _misread(picture: Image.Image, stored: str) -> tuple[str, str] | None:
+    """(what is wrong, remedy) of a mask whose numbers Pillow does not give as they are meant."""
+    if picture.format not in MASKS:
+        return f"is a {picture.format}, which changes numbers", "save it as PNG"
+    if _tag(picture, COMPRESSION) in LOSSY:
+        return "is a TIFF with compression that changes numbers", "save it as PNG"
+    if _tag(picture, PHOTOMETRIC) == WHITE_IS_ZERO:
+        return "holds low values for bright ones, so that its numbers are not what is seen", "save it as PNG"
+    if ";16" in stored and not picture.mode.startswith("I"):
+        return "is a mask of 16 bits in several channels", "save it as grey of one channel"
+    if "A" in picture.getbands() and picture.getchannel("A").getextrema() != (255, 255):
+        return "is a mask with transparency", "save it as grey without transparency"
+    if picture.mode == "P" and _is_shuffled(picture):
+        what = "has a palette in whose order black is not the background, or greys do not rise with their numbers"
+        return what, "save the numbers of its structures as grey"
+    return None
+
+
+def _is_shuffled(picture: Image.Image) -> bool:
+    """Whether a palette's colours contradict its indices, as programs leave it that reduce a picture's colours."""
+    colours = np.array(picture.getpalette("RGB"), np.int32).reshape(-1, 3)
+    used = np.unique(np.asarray(picture))
+    colours = colours[used[used < len(colours)]]
+    if (colours == colours[:, :1]).all():
+        return bool((np.diff(colours[:, 0]) <= 0).any() or (used[0] == 0 and colours[0, 0] > NEARLY_BLACK))
+    return bool(((colours <= NEARLY_BLACK).all(axis=1) & (used[: len(colours)] > 0)).any())
+
+
+def _stretch(picture: Image.Image, stored: str) -> int:
+    """By what Pillow multiplies the values of grey in two or four bits, so that the highest becomes white."""
+    bits = next((bits for bits in (2, 4) if f"L;{bits}" in stored), 8)
+    return 255 // (2**bits - 1) if picture.mode == "L" else 1
 
 
 def bits_of(path: Path, *, formats: Sequence[str] = USUAL) -> int:
@@ -169,7 +212,8 @@ def _refuse_form(picture: Image.Image, path: Path) -> None:
         what = "is a PFM, which holds floating-point values, not a PGM"
         raise UserError(what, file=path, remedy="save it as grey with 8 or 16 bits", nameless=what)
     if picture.format == "TIFF" and (picture.mode in ("F", "I") or picture.n_frames > 1):
-        raise ValueError(f"{picture.n_frames} pages of mode {picture.mode}, not one of 8 or 16 bits")
+        what = f"is a TIFF of {picture.n_frames} pages of mode {picture.mode}, not one of 8 or 16 bits"
+        raise UserError(what, file=path, remedy="save one page of it with 8 or 16 bits", nameless=what)
 
 
 def _turned(pixels: np.ndarray, picture: Image.Image) -> np.ndarray:
