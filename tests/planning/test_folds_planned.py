@@ -4,6 +4,8 @@ import pandas as pd
 import pytest
 import yaml
 
+from headwater.core.errors import UserError
+from headwater.data import splits
 from headwater.planning import few_patients
 from headwater.planning.overview import overview
 from headwater.planning.power import power
@@ -63,14 +65,35 @@ def test_few_patients_are_told_by_all_of_them(content):
     content["comparison"]["fewest_positive"] = 10
     config = study_config.load(content)
     notes = list(few_patients.notes(config, {"own": counts(positive=8, negative=80)}))
-    assert "none has 10 patients in test with it and 10 without it" in notes[0] and "(Mass, 8)" not in notes[0]
+    assert "none has 10 patients in all folds with it and 10 without it" in notes[0] and "(Mass, 8)" not in notes[0]
     assert "the most has Mass, 8)" in notes[0] and "or add patients" in notes[0]
     assert "raise datasets.own.splits.validation" in notes[1]
     assert not list(few_patients.notes(config, {"own": counts(positive=100, negative=200)}))
 
 
-def test_more_folds_than_patients_are_refused_before_the_first_job(content):
+def test_too_few_patients_for_the_folds_are_refused_before_the_first_job(content):
     config = study_config.load(content)
     said = list(few_patients.too_many_folds(config, {"own": counts(positive=2, negative=2)}))
     assert said == ["datasets.own.splits.folds: 5 folds, but 4 patients of whom a label is known; set fewer folds"]
     assert not list(few_patients.too_many_folds(config, {"own": counts(positive=2, negative=4)}))
+    # fewer folds would not do
+    (said,) = few_patients.too_many_folds(config, {"own": counts(positive=2, negative=0)})
+    assert said.endswith("; add patients, as the other folds must have 2, one to train and one for validation")
+
+
+@pytest.mark.parametrize("folds", [2, 3, 4])
+@pytest.mark.parametrize("patients", [1, 2, 3, 4, 5])
+def test_the_plan_refuses_just_the_folds_that_cannot_be_dealt(content, folds, patients):
+    content["datasets"]["own"]["splits"]["folds"] = folds
+    known = pd.DataFrame([{"label": "Mass", "positive_patients": 1, "negative_patients": patients - 1}])
+    refused = list(few_patients.too_many_folds(study_config.load(content), {"own": known}))
+    names = [f"p{number}" for number in range(patients)]
+    cases = pd.DataFrame(
+        {"case": names, "patient": names, "split": "train", "target:Mass": [1.0] + [0.0] * (patients - 1)}
+    )
+    try:
+        for number in range(folds):
+            splits.in_fold(cases, Fold(folds=Folds(folds=folds), number=number))
+        assert not refused
+    except UserError:
+        assert len(refused) == 1

@@ -8,7 +8,7 @@ import pytest
 import report_made
 from folds_made import predicted
 from headwater.data.store import CASES
-from headwater.reporting import methods
+from headwater.reporting import methods, prose
 from headwater.reporting.trace import whence
 from headwater.stages.compare import compare
 from headwater.stages.report import report
@@ -65,6 +65,9 @@ def test_tables_name_the_design_and_count_its_seeds(mixed):
     assert set(chest["resamples"]) == {0} and set(vindr["resamples"]) == {128}
     tested = chest[chest["tested"]]
     assert len(tested) and set(tested["degrees_of_freedom"]) == {2.0} and tested["p_percentile"].isna().all()
+    # no training has the standard deviation of means over folds
+    assert tested[["effect", "superiority"]].isna().all(axis=None) and vindr["effect"].notna().any()
+    assert "Percentile p, effect and superiority are empty for chest" in shown
     # both designs are in the declared families
     family = rows[rows["family"] == "confirmatory"]
     assert list(family["dataset"]) == ["chest", "vindr"]
@@ -86,6 +89,22 @@ def test_what_folds_do_not_have_is_left_out_by_name(made, mixed):
     assert "All are tested once, in their fold." in page and "chest in 3 folds" in page
     assert "128 bootstrap replicates draw patients" in page
     assert "chest: 3-fold cross-validation" in (mixed / "macro.tex").read_text()
+    assert "No test split or fold shares any of them with the data learned from, other folds among them." in page
+    assert "in the test split or all folds together are described but not tested" in page
+    assert "over the same labels in every replicate and every fold. A replicate" in page
+
+
+@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
+def test_what_is_said_of_seeds_and_replicates_is_said_of_the_datasets_with_a_test_split(made, seeds):
+    grid, rows = made.grid.model_copy(update={"seeds": seeds}), made.read_in().comparisons
+    said = [note for note in methods.notes(rows, grid=grid) if "Each source was fitted" in note or "replicates" in note]
+    assert len(said) > 2 and all(
+        note.startswith(("vindr: ", "Datasets in folds have no", "The macro")) for note in said
+    )
+    (warned,) = (line for line in prose.warnings(rows, grid=grid) if "seed" in line)
+    assert "vindr" in warned and "chest" not in warned
+    of_chest = prose.warnings(rows[rows["dataset"] == "chest"], grid=grid)
+    assert not [line for line in of_chest if "seed" in line]
 
 
 def test_a_study_in_folds_alone_has_no_word_of_resamples(made, monkeypatch, tmp_path):
@@ -97,7 +116,12 @@ def test_a_study_in_folds_alone_has_no_word_of_resamples(made, monkeypatch, tmp_
     assert not [note for note in said if "bootstrap replicates draw" in note or "percentile p" in note[:30]]
     assert [note for note in said if "Nadeau and Bengio 2003" in note]
     # two seeds would be too few to be readers, but folds tell how much trainings vary
-    assert "seeds are too few" not in (tmp_path / "index.html").read_text()
+    page = (tmp_path / "index.html").read_text()
+    assert "seeds are too few" not in page
+    for phrase in ("in the test split", "No test split", "in test ", "in test<", "A replicate", "smallest p that"):
+        assert phrase not in page
+    assert "in all folds together are described but not tested" in page and "no positive case in any fold" in page
+    assert "No fold shares any of them with the data learned from, other folds among them." in page
 
 
 def test_a_number_is_traced_to_the_runs_of_all_folds(mixed, capsys):

@@ -63,9 +63,9 @@ def areas(made) -> dict[str, dict[str, np.ndarray]]:
     return found
 
 
-def corrected(apart: np.ndarray, tested: np.ndarray) -> tuple[float, float]:
+def corrected(apart: np.ndarray, tested: np.ndarray, *, fraction: float = 1.0) -> tuple[float, float]:
     """(standard error of the mean, p) of differences (folds,), by the formula of the paper."""
-    variance = apart.var(ddof=1) * (1 / len(apart) + tested.mean() / (tested.sum() - tested).mean())
+    variance = apart.var(ddof=1) * (1 / len(apart) + tested.mean() / (fraction * (tested.sum() - tested).mean()))
     error = np.sqrt(variance)
     return error, 2 * stats.t.sf(abs(apart.mean()) / error, len(apart) - 1)
 
@@ -84,6 +84,9 @@ def test_differences_are_those_of_the_corrected_t_test(areas, rows, labels):
     assert (row["difference_low"], row["difference_high"]) == pytest.approx(tuple(ends))
     assert (row["resamples"], row["patients"], row["cases"]) == (0, 60, 120) and np.isnan(row["p_percentile"])
     assert "corrected t over 4 folds" in row["note"] and row["tested"]
+    assert "degrees of freedom" not in row["note"] and row["few"] == ("positive patients in all folds" in row["note"])
+    # no training has the standard deviation of means over folds
+    assert np.isnan(row["effect"]) and np.isnan(row["superiority"])
 
 
 def test_a_label_that_a_fold_lacks_is_left_out_by_name_and_is_in_no_macro(rows):
@@ -106,12 +109,13 @@ def test_each_run_has_its_mean_over_folds_and_each_file_its_provenance(made, are
     assert not len(CURVES.read(made.products["curves"])) and not len(REPLICATES.read(made.products["replicates"]))
 
 
-def test_files_may_come_in_any_order_and_one_seed_is_enough(made, areas, tmp_path):
+def test_files_may_come_in_any_order_one_seed_is_enough_and_a_fraction_learns_from_fewer(made, areas, tmp_path):
     one_seed = [file for file in made.files if file.parent.name == "seed0"]
     made_again = Made(tmp_path, files=one_seed[::-1])
-    row = made_again.compared(seeds=(0,)).set_index(["label", "source", "reference"]).loc["Mass", "dino", "random"]
+    rows = made_again.compared(seeds=(0,), fractions={"finetune": 0.5})
+    row = rows.set_index(["label", "source", "reference"]).loc["Mass", "dino", "random"]
     apart = (areas["Mass"]["dino"] - areas["Mass"]["random"])[:, 0]
-    error, p = corrected(apart, np.full(4, 15.0))
+    error, p = corrected(apart, np.full(4, 15.0), fraction=0.5)
     assert (row["difference_se"], row["p"]) == pytest.approx((error, p))
     # folds tell how much trainings vary
     assert "training noise" not in row["note"]

@@ -49,6 +49,9 @@ def test_other_datasets_keep_their_runs_comparisons_and_jobs():
     assert alone.grid().runs("chestxray14").__next__().stream == 0
     products = {job.product for job in JobGraph(mixed).jobs()}
     assert {job.product for job in JobGraph(alone).jobs()} <= products
+    # a comparison over folds knows the share of patients that a recipe learns from
+    less = config({"recipes.finetune.fraction": 0.5}, alone=False).grid()
+    assert less.comparison("own").fractions == {"finetune": 0.5} and not less.comparison("chestxray14").fractions
     # of folds nothing is examined; a network of each is fitted, and asked of its own fold
     assert "results/comparisons/chestxray14.calibration.parquet" in products
     assert "results/comparisons/own.parquet" in products
@@ -88,6 +91,7 @@ SECOND = {"archives.second": {"images_of": "own"}, "datasets.second": {"splits":
     [
         ({"datasets.own.splits.folds": 1}, r"own.splits.folds: Input should be greater than or equal to 2 \(got 1\)"),
         ({"datasets.own.splits.folds": 21}, r"own.splits.folds: Input should be less than or equal to 20 \(got 21\)"),
+        ({"datasets.own.splits": 5}, r"datasets.own.splits: must say what it counts; write \{folds: 5\} \(got 5\)"),
         ({"datasets.own.splits": {}}, "datasets.own.splits.folds: missing; give it a value"),
         ({"datasets.own.write_outlines": True}, "write_outlines: outlines are not written of datasets in folds"),
         ({"sources.photographs.corpus": "own"}, "photographs.corpus: its encoder would have seen cases of own, which"),

@@ -33,15 +33,17 @@ class OverFolds(Statistic):
     """(runs, folds): on the cases of each fold."""
     patients: np.ndarray
     """(folds,): the patients that each fold tests."""
+    fraction: float = 1.0
+    """The share of the other folds' patients that the recipe learns from."""
 
     def of_source(self, at: slice) -> Estimate:
         """The mean over the folds of a source, whose runs stand at these places."""
-        return self._cautious(folds.of_source(self.of_folds[at].T, patients=self.patients))
+        return self._cautious(folds.of_source(self.of_folds[at].T, patients=self.patients, fraction=self.fraction))
 
     def of_difference(self, at: slice, other: slice, *, paired: bool) -> Estimate:
         """The difference of two sources' means over the same folds; pairs of seeds play no part in it."""
         values, others = self.of_folds[at].T, self.of_folds[other].T
-        return self._cautious(folds.of_difference(values, others, patients=self.patients))
+        return self._cautious(folds.of_difference(values, others, patients=self.patients, fraction=self.fraction))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +140,8 @@ def statistics(tested: Tested, labels: list[Label], *, comparison: Comparison) -
                 if (at, metric) in places and label.measured
             }
             for label, of_folds in _with_macros(judged, of_labels, run=first, metric=metric, comparison=comparison):
-                yield _over_folds(label, of_folds, len(runs), patients, metric=metric, recipe=recipe)
+                statistic = _over_folds(label, of_folds, len(runs), patients, metric=metric, recipe=recipe)
+                yield replace(statistic, fraction=comparison.fractions.get(recipe, 1.0))
 
 
 def _in_each(label: Label, bears: np.ndarray, inside: list[np.ndarray]) -> Label:

@@ -99,11 +99,15 @@ def of(run: Predictions, position: int, *, comparison: Comparison, untaught: dic
     many = {kind: len(set(patients[inside])) for kind, inside in bears.items()}
     missing = next((kind for kind in classes if not many[kind]), "")
     fewer, kind = min((many[kind], kind) for kind in classes)
-    out = f"no {missing} case in test" if missing else untaught.get(name, "")
+    # patients of all folds are tested, each in its own
+    where, nowhere = ("all folds", "any fold") if comparison.splits else ("test", "test")
+    out = f"no {missing} case in {nowhere}" if missing else untaught.get(name, "")
     tested = fewer >= comparison.fewest_positive and not out
     few = tested and fewer < FEW_POSITIVE
-    described = f"described only: {_many(fewer, kind)} in test, fewer than {comparison.fewest_positive}"
-    cautious = f"few patients: {_many(fewer, kind)} in test, t with {fewer - 1} degrees of freedom at most"
+    described = f"described only: {_many(fewer, kind)} in {where}, fewer than {comparison.fewest_positive}"
+    # t over folds has fewer degrees of freedom than that, as each fold has a patient of either class
+    at_most = "" if comparison.splits else f", t with {fewer - 1} degrees of freedom at most"
+    cautious = f"few patients: {_many(fewer, kind)} in {where}{at_most}"
     return Label(
         name=name,
         known=known,

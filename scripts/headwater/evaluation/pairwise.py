@@ -333,8 +333,11 @@ def _against_margin(
 
 
 def _effects(statistic: Statistic, source: str, reference: str, comparison: Comparison) -> dict[str, float]:
-    """The difference in standard deviations over trainings, and the share of pairs of seeds with the source ahead."""
-    if reference in ("", CHANCE):
+    """The difference in standard deviations over trainings, and the share of pairs of seeds with the source ahead.
+
+    Folds have neither: a seed's mean over folds varies less than any training.
+    """
+    if reference in ("", CHANCE) or comparison.splits:
         return {"effect": np.nan, "superiority": np.nan}
     values, others = (statistic.observed[_at(name, comparison)] for name in (source, reference))
     if registry.load("metrics", statistic.metric).BETTER == "lower":

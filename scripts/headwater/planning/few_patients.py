@@ -1,14 +1,19 @@
 """Few patients: datasets on which too few patients are known for a test or for a choice, told before any training."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 
 import pandas as pd
 
+from headwater.core.text import many
 from headwater.study.config import Config
 from headwater.study.folds import Folds
 
 FEW_TO_CHOOSE = 10
 """Patients of a validation split below which it says little of which step is best."""
+
+FEWEST_OTHERS = 2
+"""Patients outside a fold: one to train, and one for validation."""
 
 
 def notes(config: Config, counts: Mapping[str, pd.DataFrame]) -> Iterable[str]:
@@ -22,10 +27,11 @@ def notes(config: Config, counts: Mapping[str, pd.DataFrame]) -> Iterable[str]:
         labels = dataset.listed or tuple(table["label"].unique())
         by_label = _smaller_classes(table, labels=labels, classes=grid.comparison(name).classes_of)
         if by_label and max(by_label.values()) < fewest:
-            label, many = max(by_label.items(), key=lambda pair: pair[1])
+            label, most = max(by_label.items(), key=lambda pair: pair[1])
+            where = "all folds" if dataset.splits else "test"
             yield (
-                f"datasets.{name}: no label can be tested, only described: none has {fewest} patients in test with it "
-                f"and {fewest} without it (comparison.fewest_positive; the most has {label}, {many}); choose other "
+                f"datasets.{name}: no label can be tested, only described: none has {fewest} patients in {where} with "
+                f"it and {fewest} without it (comparison.fewest_positive; the most has {label}, {most}); choose other "
                 f"labels, or {'add patients' if dataset.splits else 'enlarge the test split'}"
             )
         choosing = table[(table["split"] == "validation") & table["label"].isin(labels)]
@@ -42,14 +48,22 @@ def notes(config: Config, counts: Mapping[str, pd.DataFrame]) -> Iterable[str]:
 
 
 def too_many_folds(config: Config, counts: Mapping[str, pd.DataFrame]) -> Iterable[str]:
-    """One line for each dataset with more folds than patients of whom a label is known."""
+    """One line for each dataset with too few patients of whom a label is known for its folds."""
     for name, dataset in config.datasets.items():
         table = counts.get(dataset.archive)
         if dataset.splits and table is not None and len(table):
-            known = table.groupby("label")[["positive_patients", "negative_patients"]].sum().sum(axis=1)
-            if known.max() < dataset.splits.folds:
-                what = f"{dataset.splits.folds} folds, but {known.max()} patients of whom a label is known"
-                yield f"datasets.{name}.splits.folds: {what}; set fewer folds"
+            known = table.groupby("label")[["positive_patients", "negative_patients"]].sum().sum(axis=1).max()
+            folds = dataset.splits.folds
+            if known < folds or known - math.ceil(known / folds) < FEWEST_OTHERS:
+                what = f"{folds} folds, but {many(known, 'patient')} of whom a label is known"
+                yield f"datasets.{name}.splits.folds: {what}; {_remedy(known, folds)}"
+
+
+def _remedy(known: int, folds: int) -> str:
+    """Fewer folds where as many folds as patients would do; else more patients."""
+    if folds > known > FEWEST_OTHERS:
+        return "set fewer folds"
+    return f"add patients, as the other folds must have {FEWEST_OTHERS}, one to train and one for validation"
 
 
 def _in_a_fold(counts: pd.DataFrame, folds: Folds) -> pd.DataFrame:

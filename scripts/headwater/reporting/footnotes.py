@@ -49,13 +49,14 @@ def legend(rows: pd.DataFrame, *, grid: Grid) -> str:
         "±: standard error.",
         f"* and bold: adjusted p at most {grid.comparing.level:g} (macro: {macro}; labels: Benjamini-Hochberg; "
         "controls: Holm). No star: this study cannot tell the two apart, which does not mean that they are equal.",
-        "≤: the smallest p that this number of resamples allows.",
+        *(["≤: the smallest p that this number of resamples allows."] if grid.with_test_split else []),
     ]
     if rows["few"].any():
         sentences.append(f"{formatting.FEW.strip()}: few patients with the label, or without it; read with caution.")
     if not multiplicity.failed(rows).empty:
+        tested = "dataset" if grid.in_folds else "test set"
         sentences.append(
-            f"{formatting.CONTROL_FAILED.strip()}: a control failed on this test set; its stars are as computed, "
+            f"{formatting.CONTROL_FAILED.strip()}: a control failed on this {tested}; its stars are as computed, "
             "but do not rely on them."
         )
     return " ".join(sentences)
@@ -79,6 +80,11 @@ def details(grid: Grid) -> str:
         "difference divided by the standard deviation between trainings. Superiority: share of pairs of trainings in "
         "which the source is better."
     ]
+    if grid.in_folds:
+        sentences.append(
+            f"Percentile p, effect and superiority are empty for {', '.join(grid.in_folds)}: folds have no replicates, "
+            "and a seed's mean over folds varies less than any training."
+        )
     if grid.comparing.margin:
         sentences.append(
             f"Non-inferiority and equivalence p: against a margin of {grid.comparing.margin:g} fixed in advance, "

@@ -15,19 +15,13 @@ from headwater.study.grid import Grid
 
 def notes(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
     """All sentences on the methods of a study."""
-    fewest, few = grid.comparing.fewest_positive, FEW_POSITIVE
     return [
         *(_on_test_split(rows, grid=grid) if grid.with_test_split else []),
         *_over_folds(grid),
         "One pre-training per source: its noise is not in the intervals.",
         *_families(rows, grid),
-        f"Labels with fewer than {fewest} positive or negative patients in the test split are described but not "
-        "tested; labels without a positive or negative case have no number. Neither is in the macro. This is decided "
-        f"from the test split before any score is looked at. With fewer than {few}, a label is flagged, and its t has "
-        "at most one degree of freedom less than the smaller class has patients.",
-        "The macro is the mean over the same labels in every replicate. A replicate in which a label has no positive "
-        "or no negative case is dropped for that label and for the macro, and counted "
-        f"(at most {int(rows['dropped'].max())} here).",
+        _of_labels(grid),
+        _of_macro(rows, grid=grid),
         *footnotes.subsets(rows, grid=grid),
         *_targets(grid),
         *verdict.controls(rows, grid=grid),
@@ -37,8 +31,8 @@ def notes(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
 
 
 def _on_test_split(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
-    """How datasets with a test split are compared."""
-    return [
+    """How datasets with a test split are compared, which are named where others are in folds."""
+    sentences = [
         f"{grid.comparing.resamples} bootstrap replicates draw patients with replacement, all "
         f"{prose.thing(grid.archives)}s of a patient together. All sources, seeds, labels and metrics of a dataset "
         "share one draw: every difference is paired.",
@@ -46,13 +40,16 @@ def _on_test_split(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
         _seeds(grid),
         _percentile(rows),
     ]
+    return [prose.of_test_split(grid) + sentence for sentence in sentences]
 
 
 def _over_folds(grid: Grid) -> list[str]:
     """How datasets in folds are compared, by what nothing is said of them, and how far the test can be trusted."""
-    in_folds = [dataset for dataset in grid.datasets if dataset.splits]
+    in_folds = [grid.dataset(name) for name in grid.in_folds]
     if not in_folds:
         return []
+    of_recipe = any(grid.comparison(name).fractions for name in grid.in_folds)
+    learned = "patients that a recipe leaves to learn from" if of_recipe else "other patients"
     dealt = ", ".join(f"{dataset.name} into {dataset.splits.folds}" for dataset in in_folds)
     return [
         f"In place of a test split, all patients are dealt into folds, stratified by label ({dealt}). Each fold is "
@@ -60,13 +57,39 @@ def _over_folds(grid: Grid) -> list[str]:
         "each fold. A metric is computed on the cases of a fold, as scores of different networks are not comparable, "
         "and averaged over seeds, then over folds; differences are taken fold by fold.",
         "Trainings of two folds share most patients, so that a plain t-test over folds finds differences that are not "
-        "there. Here the variance of the mean over k folds is (1/k + tested / other patients) times that between "
+        f"there. Here the variance of the mean over k folds is (1/k + tested / {learned}) times that between "
         "folds, and t has k - 1 degrees of freedom (Nadeau and Bengio 2003). No estimate of it is unbiased (Bengio "
         "and Grandvalet 2004): this one is too large where networks hardly depend on whom they learned from, and too "
         "small where they do above all.",
         "Datasets in folds have no bootstrap replicates, percentile p, ROC curves, calibration, thresholds or "
         "subgroups, which would pool the scores of different networks.",
     ]
+
+
+def _of_labels(grid: Grid) -> str:
+    """Which labels are tested, and by which patients this is decided."""
+    split = prose.designs(grid, test_split="the test split", folds="all folds together")
+    in_one = " (in folds: in one of them)" * bool(grid.in_folds)
+    flagged = f"With fewer than {FEW_POSITIVE}, a label is flagged"
+    if grid.with_test_split:
+        flagged += ", and its t has at most one degree of freedom less than the smaller class has patients"
+    return (
+        f"Labels with fewer than {grid.comparing.fewest_positive} positive or negative patients in {split} are "
+        f"described but not tested; labels without a positive or negative case{in_one} have no number. Neither is in "
+        f"the macro. This is decided from {split} before any score is looked at. {flagged}."
+    )
+
+
+def _of_macro(rows: pd.DataFrame, *, grid: Grid) -> str:
+    """What the macro is the mean of; without replicates none can be dropped."""
+    each = prose.designs(grid, test_split="every replicate", folds="every fold", by=" and ")
+    mean = f"The macro is the mean over the same labels in {each}."
+    if not grid.with_test_split:
+        return mean
+    return (
+        f"{mean} A replicate in which a label has no positive or no negative case is dropped for that label and for "
+        f"the macro, and counted (at most {int(rows['dropped'].max())} here)."
+    )
 
 
 def _method(grid: Grid) -> list[str]:

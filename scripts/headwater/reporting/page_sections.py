@@ -223,12 +223,13 @@ def _apart(study: StudyResults) -> Iterator[Block]:
     overlaps = study.ledger[(study.ledger["cases"] > 0) & ~opposite]
     if overlaps.empty:
         return
+    into = prose.designs(study.grid, test_split="a test split", folds="a fold")
     shown = pd.DataFrame(
         {
             "Shared": overlaps["kind"],
             "By": overlaps["part"] + " (" + overlaps["cases"].astype(str) + ")",
             "And": overlaps["other"] + " (" + overlaps["other_cases"].astype(str) + ")",
-            "Excused, because": overlaps["excuse"].where(overlaps["must_be_apart"], "no leak into a test split"),
+            "Excused, because": overlaps["excuse"].where(overlaps["must_be_apart"], f"no leak into {into}"),
         }
     ).reset_index(drop=True)
     yield Block(table=_words(shown, words=tuple(shown)))

@@ -44,7 +44,7 @@ def warnings(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
         *_of_leaks(rows, grid),
         *_of_data(rows, grid),
         *_at_home(rows, grid),
-        *_of_seeds(grid),
+        *_of_seeds(rows, grid),
     ]
 
 
@@ -107,8 +107,10 @@ def _reasons(kinds: pd.Series) -> str:
 def apart(ledger: pd.DataFrame, *, grid: Grid) -> str:
     """The result of the ledger, in sentences."""
     leaks = ledger[ledger["must_be_apart"] & (ledger["cases"] > 0)]
-    parts = many(ledger["part"].nunique(), "split")
+    parts = many(ledger["part"].nunique(), "part" if grid.in_folds else "split")
     cases = thing(grid.archives) + "s"
+    tested = designs(grid, test_split="test split", folds="fold")
+    learned = "the data learned from" + ", other folds among them" * bool(grid.in_folds)
     compared = (
         f"The ledger compares {parts} of all datasets and corpora with each other: patients, examinations, identical "
         f"{cases}, and {cases} whose perceptual hashes differ in at most {grid.leaks.distance} of 256 bits; patients "
@@ -122,9 +124,9 @@ def apart(ledger: pd.DataFrame, *, grid: Grid) -> str:
     if grid.leaks.resolve:
         compared += "What follows is about the cases that are left after those in question were dropped from training. "
     if leaks.empty:
-        return compared + "No test split shares any of them with the data learned from."
+        return compared + f"No {tested} shares any of them with {learned}."
     overlaps = many(len(leaks), "overlap")
-    return compared + f"It found {overlaps} between test splits and the data learned from, all excused below."
+    return compared + f"It found {overlaps} between {tested}s and {learned}, all excused below."
 
 
 def _of_data(rows: pd.DataFrame, grid: Grid) -> list[str]:
@@ -159,17 +161,35 @@ def synthetic(twins: list[str]) -> list[str]:
     return [f"Synthetic data: no clinical meaning ({', '.join(twins)})."] * bool(twins)
 
 
-def _of_seeds(grid: Grid) -> list[str]:
+def _of_seeds(rows: pd.DataFrame, grid: Grid) -> list[str]:
     """The warning of few seeds; the noise of trainings is in the differences between folds."""
     seeds = len(grid.seeds)
-    if seeds >= FEW_SEEDS or not grid.with_test_split:
+    if seeds >= FEW_SEEDS or (grid.in_folds and set(rows["dataset"]) <= set(grid.in_folds)):
         return []
     if seeds == 1:
-        return ["One seed: training noise is not in it. The tables describe these trained networks, not sources."]
+        it, tables = "it", "The tables"
+        if grid.in_folds:
+            it, tables = f"the numbers of {_named(grid)}", "These"
+        return [f"One seed: training noise is not in {it}. {tables} describe these trained networks, not sources."]
     return [
-        f"{seeds} seeds are too few to estimate training noise well: small differences are missed, and where trainings "
-        "vary far more than patients, p can be too small. Use five."
+        f"{of_test_split(grid)}{seeds} seeds are too few to estimate training noise well: small differences are "
+        "missed, and where trainings vary far more than patients, p can be too small. Use five."
     ]
+
+
+def of_test_split(grid: Grid) -> str:
+    """The datasets that a sentence on test splits is about, to stand before it; nothing where it is about all."""
+    return f"{_named(grid)}: " if grid.in_folds else ""
+
+
+def _named(grid: Grid) -> str:
+    """The datasets with a test split."""
+    return ", ".join(grid.with_test_split)
+
+
+def designs(grid: Grid, *, test_split: str, folds: str, by: str = " or ") -> str:
+    """The words for test splits, for folds, or for both, whichever the study has."""
+    return by.join([test_split] * bool(grid.with_test_split) + [folds] * bool(grid.in_folds))
 
 
 def thing(archives: Iterable[Archive]) -> str:

@@ -6,7 +6,7 @@ from headwater.core import registry, text
 from headwater.core.text import many
 from headwater.data.tables import CHANCE, is_mean
 from headwater.evaluation.multiplicity import CONFIRMATORY, CONTROL
-from headwater.reporting import formatting
+from headwater.reporting import formatting, prose
 from headwater.study import target
 from headwater.study.archive import Dataset
 from headwater.study.comparison import FEW_POSITIVE
@@ -22,7 +22,8 @@ def verdict(rows: pd.DataFrame, *, grid: Grid) -> str:
     """The number of declared macro tests that are significant."""
     family = rows[rows["family"] == CONFIRMATORY]
     if family.empty:
-        return "No macro difference could be tested: no dataset has a label with enough patients in its test split."
+        tested = prose.designs(grid, test_split="test split", folds="folds")
+        return f"No macro difference could be tested: no dataset has a label with enough patients in its {tested}."
     significant = int(family["significant"].sum())
     level = f"{100 * grid.comparing.level:g}%"
     tests, verb = many(len(family), "declared macro difference"), "is" if significant == 1 else "are"

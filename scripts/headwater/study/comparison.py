@@ -64,6 +64,8 @@ class Comparison(Comparing):
     dataset: str
     splits: Folds | None = None
     """Folds in place of a test split; then the method is that of folds."""
+    fractions: dict[str, float] = {}
+    """In folds, the share of the other folds' patients that a recipe learns from, for recipes that leave some out."""
     sources: tuple[str, ...]
     recipes: tuple[str, ...]
     seeds: tuple[int, ...]

@@ -1,8 +1,9 @@
 """Folds: a data set without a test split is dealt into parts, each tested by networks that learned from the others."""
 
 from dataclasses import dataclass
+from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from headwater.core.records import Record
 
@@ -23,6 +24,15 @@ class Folds(Record):
     """Share of the patients of the other folds that is kept for model selection."""
     seed: int = Field(0, ge=0)
     """Seed by which patients are dealt, and drawn for validation."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_its_key(cls, value: Any) -> Any:
+        """A bare number does not say what it counts."""
+        if isinstance(value, dict | Folds):
+            return value
+        number = value if isinstance(value, int) and not isinstance(value, bool) else 5
+        raise ValueError(f"must say what it counts; write {{folds: {number}}} (got {value!r})")
 
     @property
     def names(self) -> tuple[str, ...]:

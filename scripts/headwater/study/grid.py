@@ -205,6 +205,11 @@ class Grid(Record):
         return tuple(dataset.name for dataset in self.datasets if dataset.splits is None)
 
     @property
+    def in_folds(self) -> tuple[str, ...]:
+        """The datasets in folds."""
+        return tuple(dataset.name for dataset in self.datasets if dataset.splits)
+
+    @property
     def further_macros(self) -> dict[str, dict[str, tuple[str, ...]]]:
         """What is averaged besides all labels, for each dataset: the labels of each target, and declared subsets.
 
@@ -228,6 +233,7 @@ class Grid(Record):
             reference=self.comparing.reference_on(dataset),
             dataset=dataset,
             splits=asked.splits,
+            fractions=self._fractions(dataset) if asked.splits else {},
             task=asked.task,
             targets=asked.targets,
             sources=tuple(source.name for source in sources),
@@ -236,6 +242,10 @@ class Grid(Record):
             again={source.name: source.of for source in sources if source.control == "again"},
             shuffled=tuple(source.name for source in sources if source.control == "shuffled"),
         )
+
+    def _fractions(self, dataset: str) -> dict[str, float]:
+        """The recipes that learn from a share of the patients, and their shares."""
+        return {recipe.name: recipe.fraction for recipe in self.recipes_of(dataset) if recipe.fraction < 1}
 
 
 def _number(text: str) -> int:

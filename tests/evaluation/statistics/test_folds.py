@@ -17,6 +17,7 @@ def test_five_folds_by_hand():
     found = folds.of_difference(values, np.full((5, 1), 0.8), patients=np.full(5, 20))
     apart = values[:, 0] - 0.8
     assert folds.enlarged(np.full(5, 20)) == pytest.approx(1 / 5 + 1 / 4)
+    assert folds.enlarged(np.full(5, 20), fraction=0.5) == pytest.approx(1 / 5 + 20 / 40)
     assert found.value == pytest.approx(0.02) and found.degrees_of_freedom == 4
     t = 0.02 / np.sqrt(apart.var(ddof=1) * 0.45)
     assert found.p() == pytest.approx(2 * stats.t.sf(t, 4))
