@@ -133,8 +133,8 @@ def test_without_a_plan_the_layout_says_what_the_papers_do(tmp_path):
         ({"form": {**FORM, "n_blocks_per_stage": 2}}, "choose other weights"),
         ({"architecture": "PlainConvUNet"}, "holds a PlainConvUNet of"),
         ({"key_to_stem": "down_projection"}, "names tensors below down_projection, and the file has none"),
-        ({"pretrain_plan": {}}, r"its nnssl_adaptation_plan is not as nnssl writes it \(KeyError: 'configurations'\)"),
-        ({"recommended_downstream_patchsize": [160]}, "no three axes"),
+        ({"pretrain_plan": {}}, r"is not as nnssl writes it \(pretrain_plan.configurations: Field required\)"),
+        ({"recommended_downstream_patchsize": [160]}, "List should have at least 3 items"),
     ],
 )
 def test_weights_of_another_network_are_refused_by_the_plan(tmp_path, of_plan, said):

@@ -5,7 +5,6 @@ copies are left out. Take `nnunet/resenc_l`. The file's adaptation plan says how
 trained on; what it does not say is as in the papers.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from headwater.core.errors import UserError
 from headwater.core.records import Record
 from headwater.models.weights import Card
 from headwater.study import adaptation_plan
-from headwater.study.adaptation_plan import AdaptationPlan
+from headwater.study.adaptation_plan import AdaptationPlan, Form
 
 CARD = Card(
     title="nnssl (arXiv 2410.23132, 2412.17041): residual encoder U-Nets pre-trained on MR without labels",
@@ -66,30 +65,30 @@ def check(file: Path, metadata: dict[str, str], *, options: Record, backbone: st
 
 def _networks(plan: AdaptationPlan) -> list[str]:
     """Our networks that are built as the plan says."""
-    if not plan.form:
+    if plan.form is None:
         return [PRESETS[plan.architecture]] if plan.architecture in PRESETS else []
     forms = registry.constant("backbones", "nnunet", "FORMS", default={})
-    return [name for name, form in forms.items() if plan.architecture == "ResidualEncoderUNet" and _alike(plan, *form)]
+    residual = plan.architecture == "ResidualEncoderUNet"
+    return [name for name, form in forms.items() if residual and _alike(plan.form, *form)]
 
 
-def _alike(plan: AdaptationPlan, widths: tuple[int, ...], depths: tuple[int, ...]) -> bool:
-    """Whether a plan's encoder has these channels and blocks, and kernels and strides like those of nnU-Net's."""
+def _alike(form: Form, widths: tuple[int, ...], depths: tuple[int, ...]) -> bool:
+    """Whether an encoder of a plan has these channels and blocks, and kernels and strides like those of nnU-Net's."""
     levels = len(widths)
     strides = [[1] * 3, *[[2] * 3] * (levels - 1)]
     wanted = {"features_per_stage": list(widths), "n_blocks_per_stage": list(depths)}
     cubes = {"kernel_sizes": [[3] * 3] * levels, "strides": strides}
-    return all(_times(plan.form.get(key), levels) == value for key, value in wanted.items()) and all(
-        [_times(side, 3) for side in _times(plan.form.get(key), levels)] == value for key, value in cubes.items()
+    return all(_times(getattr(form, key), levels) == value for key, value in wanted.items()) and all(
+        [_times(side, 3) for side in _times(getattr(form, key), levels)] == value for key, value in cubes.items()
     )
 
 
 def _times(value: Any, count: int) -> list[Any]:
     """Values of each level or axis; a single one stands for all of them."""
-    return list(value) if isinstance(value, list | tuple) else [value] * count
+    return value if isinstance(value, list) else [value] * count
 
 
 def _told(plan: AdaptationPlan) -> str:
     """A plan's network, for people."""
-    form: Mapping[str, Any] = plan.form
-    shown = ("features_per_stage", "n_blocks_per_stage", "kernel_sizes", "strides")
-    return f"a {plan.architecture}" + (f" of {', '.join(f'{key} {form.get(key)}' for key in shown)}" if form else "")
+    shown = [] if plan.form is None else [f"{key} {value}" for key, value in plan.form]
+    return f"a {plan.architecture}" + (f" of {', '.join(shown)}" if shown else "")
