@@ -81,7 +81,9 @@ def brute(predicted: np.ndarray, reference: np.ndarray, spacing, tolerance: floa
 
     def border(mask: np.ndarray) -> list[tuple[int, ...]]:
         inside = set(map(tuple, np.argwhere(mask)))
-        steps = [tuple(sign * (axis == at) for axis in range(mask.ndim)) for at in range(mask.ndim) for sign in (-1, 1)]
+        # across an axis of one voxel there is no outside
+        wide = [at for at, side in enumerate(mask.shape) if side > 1] or [0]
+        steps = [tuple(sign * (axis == at) for axis in range(mask.ndim)) for at in wide for sign in (-1, 1)]
         return [at for at in inside if any(tuple(np.add(at, step)) not in inside for step in steps)]
 
     def away(one, other) -> list[float]:

@@ -16,6 +16,7 @@ from headwater.data.tables import NUMBERS, TARGET
 from headwater.data.volume_preparation import Work
 from headwater.planning.timing_profile import Rehearsal
 from headwater.study.ct_windows import Window
+from headwater.study.paths import Paths
 from headwater.study.target import Target, of_numbers, outlines
 
 VOLUMES = 4
@@ -32,13 +33,15 @@ HIGHEST = 1000
 
 def written(rehearsal: Rehearsal, folder: Path, *, count: int) -> tuple[Path, Path]:
     """(cases, images) in a folder: so many pictures, or a few volumes with masks beside them."""
-    cases, images = folder / "cases.parquet", folder / "images.npy"
+    paths = Paths(str(folder))
+    cases, images = Path(paths.cases("noise")), Path(paths.images("noise"))
+    cases.parent.mkdir(parents=True)
     asked = _asked(rehearsal)
     structures = tuple(label for target in asked if outlines(target.task) for label in target.labels)
     if isinstance(rehearsal.size, int):
         columns, validated = _pictures(rehearsal, images, count=count + VALIDATED), VALIDATED
     else:
-        columns, validated = pd.DataFrame(_volumes(rehearsal, folder, structures=structures)), 1
+        columns, validated = pd.DataFrame(_volumes(rehearsal, cases.parent, structures=structures)), 1
     table = pd.concat([columns, _targets(asked, many=len(columns))], axis=1)
     names = [f"noise{row}" for row in range(len(table))]
     table = table.assign(row=range(len(table)), case=names, patient=names, split="train", age=np.nan)
