@@ -144,8 +144,7 @@ def read_sample(folder: Path, options: Options, *, rows: int | None) -> pd.DataF
     found = _own_table.read(folder, options, LAYOUT, rows=rows)
     _own_pictures.refuse_other_files(found)
     _refuse_spacing(found)
-    if options.structures:
-        _own_masks.refuse_odd(found, folder, endings=ENDINGS, what="PNG or TIFF file")
+    _own_masks.refuse_odd(found, folder, endings=ENDINGS, what="PNG or TIFF file")
     catalogue, _ = _own_table.catalogue(found)
     # whether a mask has a structure is known when it has been looked into
     return catalogue.assign(**{TARGET + name: np.float32(np.nan) for name in options.structures})
