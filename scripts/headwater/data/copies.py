@@ -145,10 +145,11 @@ def _queries(full: np.ndarray, inner: np.ndarray) -> Iterator[tuple[np.ndarray, 
     square = np.zeros((sketches.SIDE, len(inner), sketches.SIDE))
     square[sketches.ORDER // sketches.SIDE, :, sketches.ORDER % sketches.SIDE] = full[inner].T
     down, right = (maps[:, :_LOWEST] for maps in NARROWED)
-    for crop in range(1, len(CROPS)):
-        narrow = square.reshape(-1, sketches.SIDE) @ right[crop].T
-        cropped = down[crop] @ narrow.reshape(sketches.SIDE, -1)
-        yield inner, 0, crop, _levels(cropped.reshape(_LOWEST, len(inner), _LOWEST), _LOW_ROW, _LOW_COLUMN)
+    for crops in _ALIKE_ACROSS:
+        narrow = (square.reshape(-1, sketches.SIDE) @ right[crops[0]].T).reshape(sketches.SIDE, -1)
+        for crop in crops:
+            cropped = (down[crop] @ narrow).reshape(_LOWEST, len(inner), _LOWEST)
+            yield inner, 0, crop, _levels(cropped, _LOW_ROW, _LOW_COLUMN)
 
 
 def _same(words: np.ndarray, image: np.ndarray, found: np.ndarray, least: float) -> np.ndarray:
@@ -192,6 +193,12 @@ _LOW_ROW, _LOW_COLUMN = np.divmod(sketches.ORDER[_LOW], sketches.SIDE)
 """Which numbers of a sketch candidates are found by, and their frequencies."""
 
 _LOWEST = max(_LOW_ROW.max(), _LOW_COLUMN.max()) + 1
+
+_ALIKE_ACROSS = [
+    [crop for crop in range(1, len(CROPS)) if CROPS[crop][2:] == across]
+    for across in dict.fromkeys(crop[2:] for crop in CROPS[1:])
+]
+"""The numbers of crops, but of none, that lose the same on the left and on the right: these share a product."""
 
 _STARTS = np.array(
     [[[1 - high, 0, high * (2 * above - 1)], [0, 1 - wide, wide * (2 * left - 1)]] for high, above, wide, left in CROPS]

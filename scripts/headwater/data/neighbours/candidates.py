@@ -27,7 +27,7 @@ OF_CLASS = 64
 FIRST = 32
 """The first of them: lower ones are alike in all patients."""
 
-UNSURE = 6
+UNSURE = 5
 """Signs of a band that may differ: those of the frequencies nearest to zero."""
 
 APART = 80
@@ -154,7 +154,10 @@ def _flips(low, band):
         for place in range(KEY):
             sizes[place] = abs(np.int32(low[row, first + 2 * place])) * KEY + place
         for unsure in range(UNSURE):
-            least = sizes.min() % KEY
+            smallest = sizes[0]
+            for size in sizes[1:]:
+                smallest = min(smallest, size)
+            least = smallest % KEY
             sizes[least] = 1000 * KEY
             for earlier in range(1 << unsure):
                 flips[row, earlier + (1 << unsure)] = flips[row, earlier] | 1 << (KEY - 1 - least)
@@ -177,13 +180,14 @@ def _folded(key):
 def _probes(keys, flips):
     """The buckets in which to look for each query, as BUCKETS * query + bucket: int64 (probes,), part by part."""
     ends, size = np.zeros(PARTS + 1, np.int64), BUCKETS // PARTS
+    # by numbers: a row taken out of an array costs more than a probe
     for query in range(len(keys)):
-        for flip in flips[query]:
-            ends[_folded(keys[query] ^ flip) // size + 1] += 1
+        for flip in range(flips.shape[1]):
+            ends[_folded(keys[query] ^ flips[query, flip]) // size + 1] += 1
     ends, probes = np.cumsum(ends), np.empty(flips.size, np.int64)
     for query in range(len(keys)):
-        for flip in flips[query]:
-            bucket = _folded(keys[query] ^ flip)
+        for flip in range(flips.shape[1]):
+            bucket = _folded(keys[query] ^ flips[query, flip])
             probes[ends[bucket // size]] = BUCKETS * query + bucket
             ends[bucket // size] += 1
     return probes
@@ -199,10 +203,13 @@ def _hits(probes, signs, own, image, order, in_order, starts, most):
     for probe in probes:
         query, bucket = probe // BUCKETS, probe % BUCKETS
         begin, end = np.int64(starts[bucket]), np.int64(starts[bucket + 1])
-        if _fewest(signs[query], in_order, begin, end) > APART:
+        if begin == end:
+            continue
+        word = signs[query, 0], signs[query, 1], signs[query, 2], signs[query, 3]
+        if _fewest(word, in_order, begin, end) > APART:
             continue
         for place in range(begin, end):
-            if image[order[place]] == own[query] or _fewest(signs[query], in_order, place, place + 1) > APART:
+            if image[order[place]] == own[query] or _fewest(word, in_order, place, place + 1) > APART:
                 continue
             if count == len(found):
                 found = np.concatenate((found, np.empty_like(found)))
@@ -216,7 +223,7 @@ def _hits(probes, signs, own, image, order, in_order, starts, most):
 @numba.njit(nogil=True, cache=True)
 def _fewest(own, in_order, begin, end):
     """The fewest signs that differ in one of some sketches, however classes are turned."""
-    zero, one, two, three = own[0], own[1], own[2], own[3]
+    zero, one, two, three = own
     least = np.int64(CLASSES * OF_CLASS)
     # written out, so that a processor compares several sketches at a time
     for place in range(begin, end):
