@@ -366,9 +366,11 @@ def test_many_images(images: int, tmp_path: Path, capsys: pytest.CaptureFixture[
     with capsys.disabled():
         each = ", ".join(f"{verb} {1000 * taken / images:.2f} ms" for verb, taken in seconds.items())
         print(f"\n{images} images: {each} an image, {grown / 2**20:.0f} MiB more")
-    assert len(list(Path("/proc/self/fd").iterdir())) == open_before
-    # tables of names and hashes: some kilobytes an image, and not the images
-    assert grown < 300 * 2**20 + 4096 * images
+    # no more than before: what earlier tests left open may have been closed meanwhile
+    assert len(list(Path("/proc/self/fd").iterdir())) <= open_before
+    # an image is a row of Python objects (2 KiB), its hash and sketches as read and as sorted (1.5 KiB), and signs of
+    # two sketches in the search's index (1.5 KiB); pixels would be 50 KiB at usual sizes
+    assert grown < 300 * 2**20 + 6 * 1024 * images
 
 
 def peak() -> int:
