@@ -202,7 +202,7 @@ def test_an_offline_run_of_wandb_tells_the_curves_and_nothing_of_the_machine(tmp
     (run,) = [entry["run"] for entry in entries if entry["type"] == "run"]
     assert run["run_id"] == run_ids.of_training(RECORD, tracking=Tracking(wandb="offline", project="p"))
     assert run["run_group"] == "d/s" and run["job_type"] == "finetune"
-    assert run["display_name"] == "d/s/r" and run["project"] == "p" and run["resume"]
+    assert run["display_name"] == "d/s/r" and run["project"] == "p" and not run.get("resume")
     settings = run["config"]["update"]["settings"]
     assert settings["backbone"] == "timm/x" and settings["weights"]["path"] == "w.pt"
     history = [entry["history"]["item"] for entry in entries if entry["type"] == "history"]

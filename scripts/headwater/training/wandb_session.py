@@ -87,7 +87,9 @@ def begin(folder: Path, *, named: Named, config: Mapping[str, Any], tracking: Tr
             job_type=named.job,
             id=named.identity,
             tags=[tag[:LONGEST_TAG] for tag in dict.fromkeys(named.tags) if tag],
-            resume="allow",
+            # an offline run is written whole by each attempt: resumed, its points would be added to those of a former
+            # upload; without it they take their places
+            resume="allow" if tracking.wandb == "online" else None,
             config=dict(config),
             mode=tracking.wandb,
             settings=wandb.Settings(**PRIVACY),

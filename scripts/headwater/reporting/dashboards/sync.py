@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from headwater.core import files as files_of
 from headwater.core.errors import UserError
 from headwater.core.text import many
 from headwater.study import config as study_config
@@ -28,13 +29,21 @@ def sync(config: Path, *, dry_run: bool = False) -> None:
     study = study_config.read(config)
     hosting.refuse_private(study, file=config)
     files = offline_runs(study)
-    waiting = [file for file in files if not synced(file).exists()]
+    record = Path(Paths(study.results).tracking()) / "uploaded.json"
+    before = files_of.read_record(record) if record.is_file() else {}
+    new = [file for file in files if not synced(file).exists()]
+    # W&B adds the points of a second file of a run to those of the first
+    waiting = [file for file in new if file.stem not in before]
     there = len(files) - len(waiting)
     print(f"{many(len(files), 'offline run')} in {study.results}: {there} uploaded before, {len(waiting)} to upload")
+    if changed := len(new) - len(waiting):
+        print(f"{many(changed, 'run')} changed since: left as uploaded, because W&B would show their points twice")
     if dry_run:
         print("".join(f"  {file.parent}\n" for file in waiting), end="")
     elif waiting:
         upload(waiting)
+        record.parent.mkdir(parents=True, exist_ok=True)
+        files_of.write_json(before | {file.stem: str(file.parent.name) for file in waiting}, record)
         print(f"uploaded {many(len(waiting), 'run')}")
 
 
