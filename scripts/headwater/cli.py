@@ -18,6 +18,14 @@ COMMANDS = {
     "doctor": ("headwater.data.integrity:doctor", "Check a copy of an archive before any job reads it."),
     "twin": ("headwater.stages.twin:twin", "Make a small synthetic archive in the layout of a real one."),
     "trace": ("headwater.reporting.trace:whence", "Follow a number of the report back to its files."),
+    "dashboard": (
+        "headwater.reporting.dashboards.making:dashboard",
+        "Make a workspace and a report at W&B.",
+    ),
+    "sync": (
+        "headwater.reporting.dashboards.sync:sync",
+        "Upload the offline runs of a study to W&B, each once.",
+    ),
     "submit": ("", "Run a study on a cluster by a controller job; watch it, end it, debug one run."),
 }
 """Each command: the place of its function and its line in `headwater --help`. Groups have no function."""
@@ -80,7 +88,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 @contextmanager
 def _overridden(words: list[str]) -> Iterator[list[str]]:
     """The words without `--set KEY=VALUE`; within it, configs that are read have these values."""
-    if words[:1] not in (["plan"], ["status"], ["trace"], ["submit"]) or not any(map(_sets, words)):
+    if words[:1] not in (["plan"], ["status"], ["trace"], ["submit"], ["sync"], ["dashboard"]) or not any(
+        map(_sets, words)
+    ):
         yield words
         return
     # imported here because most commands set nothing, and --help shall load nothing

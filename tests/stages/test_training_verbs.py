@@ -99,6 +99,19 @@ def made(tmp_path_factory):
     return prepared_made.archive(tmp_path_factory.mktemp("made"), unknown=0.1)
 
 
+def test_progress_on_images_of_another_size_is_not_resumed(tmp_path, made, capfd):
+    run = a_run(random_source())
+    fitted(tmp_path, run, made)
+    capfd.readouterr()
+    fitted(tmp_path, run, made)
+    assert "resuming from step 6 of 6" in capfd.readouterr().err
+    # the same cases and targets
+    larger = prepared_made.archive(tmp_path / "larger", size=48, unknown=0.1)
+    fitted(tmp_path, run, larger)
+    said = capfd.readouterr().err
+    assert "belongs to another training" in said and "resuming" not in said
+
+
 @pytest.mark.parametrize("backbone", ["timm/test_resnet", "timm/test_vit"])
 def test_from_a_corpus_to_predictions(tmp_path, made, backbone):
     source = pretrained_source(backbone)

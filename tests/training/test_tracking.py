@@ -13,12 +13,13 @@ import pytest
 
 from headwater.core import registry
 from headwater.core.errors import UserError
+from headwater.study import run_ids
 from headwater.study.source import Source, Weights
 from headwater.study.tracking import Tracking
 from headwater.training.ddp import World
 from headwater.training.trackers import Tracker
-from headwater.training.trackers.wandb import keep_below
 from headwater.training.tracking import Trackers
+from headwater.training.wandb_session import keep_below
 from training_made import ALONE
 
 RECORD = Source(name="s", backbone="timm/x", weights=Weights(layout="timm", path="/secret/place/w.pt"), mean=(0.5,))
@@ -82,6 +83,19 @@ def test_tensorboard_gets_every_tenth_step_and_every_validation(tmp_path):
         one.log(25, {"validation/auroc": 0.75})
     assert board(tmp_path, "training/loss") == [(10, 10.0), (20, 20.0)]
     assert board(tmp_path, "validation/auroc") == [(25, 0.75)]
+
+
+def test_speed_and_memory_have_a_table_of_their_own(tmp_path):
+    with tracker(tmp_path) as one:
+        one.log(10, {"training/loss": 1.0})
+        one.measured(10, {"machine/images_per_second": 80.0})
+        one.measured(20, {"machine/images_per_second": 90.0})
+    with tracker(tmp_path) as one:
+        one.rewind(10)
+    assert rows(tmp_path) == ["step,name,value", "10,training/loss,1.0"]
+    machine = (tmp_path / "machine.csv").read_text().splitlines()
+    assert machine == ["step,name,value", "10,machine/images_per_second,80.0"]
+    assert board(tmp_path, "machine/images_per_second") == [(10, 80.0)]
 
 
 def test_what_is_flushed_outlives_a_killed_process(tmp_path):
@@ -178,6 +192,7 @@ def test_an_offline_run_of_wandb_tells_the_curves_and_nothing_of_the_machine(tmp
     folder = tmp_path / "run"
     with pytest.raises(SystemExit), tracker(folder, wandb="offline") as one:
         one.log(10, {"training/loss": 0.5})
+        one.measured(10, {"machine/memory_gib": 2.0})
         one.log(13, {"training/loss": 0.25})
         one.log(13, {"validation/auroc": 0.75})
         one.summary({"kept": 13})
@@ -185,9 +200,11 @@ def test_an_offline_run_of_wandb_tells_the_curves_and_nothing_of_the_machine(tmp
     file = of_wandb(folder)
     entries = inspected(file)
     (run,) = [entry["run"] for entry in entries if entry["type"] == "run"]
-    assert run["run_id"] == RECORD.digest and run["run_group"] == "d/s" and run["job_type"] == "finetune"
-    assert run["display_name"] == "d/s/r" and run["project"] == "p" and run["resume"]
-    assert run["config"]["update"]["backbone"] == "timm/x" and run["config"]["update"]["weights"]["path"] == "w.pt"
+    assert run["run_id"] == run_ids.of_training(RECORD, tracking=Tracking(wandb="offline", project="p"))
+    assert run["run_group"] == "d/s" and run["job_type"] == "finetune"
+    assert run["display_name"] == "d/s/r" and run["project"] == "p" and not run.get("resume")
+    settings = run["config"]["update"]["settings"]
+    assert settings["backbone"] == "timm/x" and settings["weights"]["path"] == "w.pt"
     history = [entry["history"]["item"] for entry in entries if entry["type"] == "history"]
     assert [(item["_step"], item.get("training/loss"), item.get("validation/auroc")) for item in history] == [
         (10, 0.5, None),
@@ -223,6 +240,8 @@ with tracker(Path(sys.argv[1]), wandb="offline") as one:
         one.log(step, {"training/loss": 1 / step})
         if step == 25:
             one.log(step, {"validation/auroc": 0.75})
+        if step == 20:
+            one.measured(step, {"machine/memory_gib": 2.0})
     raise SystemExit(143)
 """
 
@@ -261,6 +280,7 @@ def test_an_offline_run_that_is_resumed_is_one_whole_run(tmp_path, home):
         (30, 1 / 30, None),
         (40, 0.025, None),
     ]
+    assert [item["_step"] for item in history if item.get("machine/memory_gib") == 2.0] == [20]
 
 
 def inspected(file):

@@ -12,10 +12,18 @@ def training_door(verb, lease=""):
     return f"{launch} -- {quote(SCRIPTS)}/{verb}.py --device {CONFIG.compute.device} "
 
 
+TRACKING = run_ids.told(CONFIG)
+
+
 def tracked():
     """The tracking option of a training's command. Not a param, so that a change of it repeats no training."""
-    record = quote(CONFIG.tracking.as_json())
+    record = quote(TRACKING.as_json())
     return f"--tracking {record} ".replace("{", "{{").replace("}", "}}")
+
+
+def results_tracked():
+    """The same of jobs that only send results; nothing where none are sent."""
+    return "" if TRACKING.wandb == "disabled" else tracked()
 
 
 def dropped():

@@ -20,6 +20,7 @@ rule compare:
         records=lambda wildcards: " ".join(GRAPH.records(wildcards.dataset)),
     shell:
         door("compare")
+        + results_tracked()
         + "--comparison {params.comparison} --predictions {input.predictions} --records {params.records}"
         " --labels {input.labels}"
         " --comparisons {output.comparisons} --curves {output.curves}"
@@ -127,4 +128,5 @@ rule report:
         folder=subpath(output[0], parent=True),
     shell:
         door("report")
+        + results_tracked()
         + f"--grid {{params.grid}} --results {quote(CONFIG.results)} --folder {{params.folder}} > {{log}} 2>&1"

@@ -19,7 +19,7 @@ os.environ |= {"PATH": os.pathsep.join([str(Path(sys.executable).parent), *os.ge
 from headwater.cluster import config_copy, session
 from headwater.core.errors import UserError
 from headwater.planning import outdated, preflight
-from headwater.study import config as study_config, lineage, paths
+from headwater.study import config as study_config, lineage, paths, run_ids
 from headwater.study.archive import ndim_of
 from headwater.study.compute import Processes
 from headwater.study.job_graph import JobGraph

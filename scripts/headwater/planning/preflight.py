@@ -10,7 +10,7 @@ from pathlib import Path
 from headwater.core import registry
 from headwater.core.errors import UserError, did_you_mean, together
 from headwater.models import backbones
-from headwater.study import shared_labels
+from headwater.study import hosting, shared_labels
 from headwater.study.archive import Archive, ndim_of
 from headwater.study.config import Config
 from headwater.study.paths import Paths
@@ -291,18 +291,14 @@ def _external(config: Config) -> Iterable[str]:
 
 
 def _hosted(config: Config) -> Iterable[str]:
-    """Live curves on W&B's server of a study whose archives are not to leave the machine; twins hold nobody."""
-    if config.tracking.wandb != "online":
+    """Live curves on W&B's server of a study whose archives are not to leave the machine."""
+    if config.tracking.wandb != "online" or config.tracking.aggregates_only:
         return
-    used = {dataset.archive for dataset in config.datasets.values()}
-    used |= {name for source in config.sources.values() for name in source.archives}
-    for archive in (config.archives[name] for name in sorted(used)):
-        hosted = registry.constant("datasets", archive.kind.name, "CARD.hosted_logging", default=True)
-        if not hosted and not archive.twin:
-            yield (
-                f"tracking.wandb: online, but nothing of archives.{archive.name} may go to a server outside; set "
-                "offline, or disabled"
-            )
+    for name in hosting.not_hosted(config):
+        yield (
+            f"tracking.wandb: online, but nothing of archives.{name} may go to a server outside; set offline, or "
+            "disabled, or if its terms allow tables of results: aggregates_only: true"
+        )
 
 
 def _packages(config: Config) -> Iterable[str]:

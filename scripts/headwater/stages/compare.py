@@ -14,7 +14,9 @@ from headwater.data.index import LABELS
 from headwater.evaluation import bootstrap, cross_validation, eligibility, pairwise, published_analysis, roc, run_files
 from headwater.evaluation import predictions as predictions_of
 from headwater.evaluation.bootstrap import Statistic
+from headwater.reporting.dashboards import test_values
 from headwater.study.comparison import Comparison
+from headwater.study.tracking import Tracking
 
 
 class Measured(NamedTuple):
@@ -37,13 +39,15 @@ def compare(
     replicates: Path,
     provenance: Path,
     records: list[str] | None = None,
+    tracking: Tracking = Tracking(),  # noqa: B008
     threads: int = 1,
 ) -> None:
     """Write differences between sources, each run's values and provenance, replicates, and ROC curves.
 
     `labels` counts the cases of each label in each split: labels that no network could learn are not compared. Of a
     dataset in folds it is the table of cases, which are counted fold by fold; there are no replicates and no curves.
-    `records` are the digests of the config's runs in the order of `predictions`, which must be of these.
+    `records` are the digests of the config's runs in the order of `predictions`, which must be of these. The runs at
+    a dashboard of TRACKING get their values too.
     """
     run_files.refuse_other_records(predictions, records)
     if comparison.splits:
@@ -51,14 +55,16 @@ def compare(
     else:
         found = _on_test_split(comparison, predictions, labels=labels, threads=threads)
     differences = pairwise.macro_replicates(found.statistics, comparison=comparison)
+    measured = list(bootstrap.values(found.statistics, comparison=comparison))
     for table, content, path in (
         (pairwise.COMPARISONS, pairwise.COMPARISONS.sort(found.rows), comparisons),
-        (bootstrap.VALUES, bootstrap.VALUES.sort(bootstrap.values(found.statistics, comparison=comparison)), values),
+        (bootstrap.VALUES, bootstrap.VALUES.sort(measured), values),
         (pairwise.REPLICATES, pairwise.REPLICATES.sort(differences), replicates),
         (run_files.RUN_FILES, run_files.RUN_FILES.frame(found.files), provenance),
         (roc.CURVES, found.curves, curves),
     ):
         table.write(content, path)
+    test_values.add([file.parent for file in predictions], rows=found.rows, values=measured, tracking=tracking)
 
 
 def _on_test_split(comparison: Comparison, predictions: list[Path], *, labels: Path, threads: int) -> Measured:

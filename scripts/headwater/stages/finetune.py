@@ -43,12 +43,12 @@ def finetune(
             print(f"finetune: no validation case tells of {labels}: no part in picking the kept step", flush=True)
         network, origin = fine_tuning.first_weights(run, size=data.size, encoder=encoder)
         learner = fine_tuning.learner_of(run, encoder=network, material=material)
-        group = f"{run.dataset.name}/{run.source.name}"
-        with Trackers(
-            model.parent, record=run, group=group, name=run.path, job="finetune", tracking=tracking, world=world
-        ) as tracker:
+        names = {"group": f"{run.dataset.name}/{run.source.name}", "name": run.path, "job": "finetune"}
+        content = fine_tuning.identity(run, learner=learner, material=material, origin=origin)
+        with Trackers(model.parent, record=run, content=content, tracking=tracking, world=world, **names) as tracker:
             common = {"material": material, "origin": origin, "world": world}
             fitted = fine_tuning.fit(learner, run=run, progress=progress, tracker=tracker, **common)
+            tracker.summary(fitted.kept)
         if world.first:
             fine_tuning.save(run, learner=learner, material=material, origin=origin, path=model)
             record = fine_tuning.record_of(run, learner=learner, fitted=fitted, **common)

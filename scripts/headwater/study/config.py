@@ -39,7 +39,7 @@ USUAL_DECAY = {"adam": 0.0, "sgd": 0.0, "lars": 1e-6}
 """Default weight decay of optimisers for which papers and libraries use another than for adamw (SwAV, SimCLR: 1e-6)."""
 
 
-UNWRITTEN = ("name", "control", "of", "seen")
+UNWRITTEN = ("name", "control", "of", "seen", "study", "inputs")
 """Fields of records that are filled in from other parts of the config; no config sets them."""
 
 

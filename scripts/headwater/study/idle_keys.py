@@ -170,7 +170,10 @@ def _without_borders(config: "Config") -> Iterable[str]:
 def _without_service(config: "Config") -> Iterable[str]:
     """A project or team at a service that gets nothing."""
     tracking = config.tracking
-    for key in changed(tracking, "project", "entity") if "wandb" not in tracking.trackers else ():
+    off = tracking.wandb == "disabled" and "wandb" not in tracking.trackers
+    for key in changed(tracking, "study", "inputs"):
+        yield f"tracking.{key}: follows from the rest of the config; remove it"
+    for key in changed(tracking, "project", "entity", "aggregates_only") if off else ():
         yield f"tracking.{key}: Weights & Biases is switched off; remove it, or set wandb: offline"
 
 

@@ -5,7 +5,7 @@ depend, so that thousands of runs share one cached result.
 """
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache, cached_property, partial
 from itertools import chain
 from typing import Any, Literal
@@ -246,7 +246,15 @@ class JobGraph:
 
     def jobs(self) -> Iterator[Job]:
         """Every job of the study, each after those that it depends on."""
-        listed = [(rule, wildcards, self.named(rule, wildcards), more) for rule, wildcards, more in self._listed()]
+        return self._linked(self._listed())
+
+    def upstream(self) -> Iterator[Job]:
+        """The jobs that make archives, the ledger and encoders, each after those that it depends on."""
+        return self._linked(chain(self._of_archives(), self._of_sources()))
+
+    def _linked(self, jobs: Iterable[tuple[str, tuple[str, ...], dict[str, Any]]]) -> Iterator[Job]:
+        """Jobs of the form that `_listed` gives, each after those among them that it depends on."""
+        listed = [(rule, wildcards, self.named(rule, wildcards), more) for rule, wildcards, more in jobs]
         # any product of a job, mapped to its first product, which identifies the job
         maker: dict[str, str] = {}
         for rule, _, named, _ in listed:

@@ -66,6 +66,8 @@ def schema() -> dict[str, Any]:
     for form, added in (("Archive", "kind"), ("Source", "backbone"), ("Dataset", "archive"), ("Recipe", "")):
         for key in UNWRITTEN:
             forms[form]["properties"].pop(key, None)
+            forms["Tracking"]["properties"].pop(key, None)
+            content["properties"]["tracking"]["default"].pop(key, None)
         forms[form]["required"] = [key for key in forms[form]["required"] if key not in ("name", added)]
     for section in ("archives", "sources", "datasets"):
         entries = content["properties"][section]

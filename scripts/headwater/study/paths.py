@@ -186,6 +186,10 @@ class Paths:
         """A table of the report."""
         return self.report_file(f"{name}.{suffix}")
 
+    def tracking(self) -> str:
+        """The folder of the files of the study's own run at a dashboard."""
+        return f"{self.results}/tracking"
+
     def timing_profile(self) -> str:
         """The timing profile: seconds per step of each kind of training on this machine."""
         return f"{self.results}/calibration.json"

@@ -106,6 +106,11 @@ def _device(choice: DeviceChoice, *, local: int, local_size: int) -> torch.devic
     return torch.device("cuda", local)
 
 
+def device_name(device: torch.device) -> str:
+    """The kind of a device: a GPU's model, or `cpu`."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
 def any_rank(flag: bool, world: World) -> bool:
     """Whether the flag is true on any rank; all ranks get the same result."""
     if world.size == 1:

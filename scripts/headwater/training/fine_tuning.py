@@ -23,7 +23,7 @@ from headwater.models.weight_files import load_weights, save_weights
 from headwater.study.grid import Run
 from headwater.study.target import SCORE, Target, fewest, of_numbers
 from headwater.training import loop, schedule, scoring, views
-from headwater.training.ddp import World
+from headwater.training.ddp import World, device_name
 from headwater.training.fitting import Fitting, mean
 from headwater.training.reading.volumes import Asked, Masks, masks_of
 from headwater.training.seeds import seed_of
@@ -270,12 +270,22 @@ def fit(
         seed=run.stream,
         world=world,
         progress=progress,
-        # what must be the same for a stopped fine-tuning to go on
-        identity=" ".join([run.digest, material.cases, origin.get("sha256", RANDOM), *_beside(learner, material)]),
+        identity=identity(run, learner=learner, material=material, origin=origin),
         tracker=tracker,
         validate=partial(validate, material=material, run=run, world=world),
         select=(f"validation/{run.recipe.select}", "min" if run.recipe.select == "loss" else "max"),
     )
+
+
+def identity(run: Run, *, learner: Fitting, material: Material, origin: dict[str, Any]) -> str:
+    """What must be the same for a stopped fine-tuning to go on: its record, and the files that it reads.
+
+    The table of cases has the digest of every image; of volumes the patch counts too.
+    """
+    size = learner.encoder.size
+    patch = [] if isinstance(size, int) else [str(size)]
+    dropped = [str(material.dropped["list"])] if material.dropped else []
+    return " ".join([run.digest, material.cases, origin.get("sha256", RANDOM), *dropped, *patch])
 
 
 def learned(material: Material, *, foreground: float) -> Any:
@@ -286,13 +296,6 @@ def learned(material: Material, *, foreground: float) -> Any:
         return masks_of(images, task, targets, foreground=foreground) if task.outlines else targets
 
     return tasks.together(tasks.each(of_task, material.targets["train"]))
-
-
-def _beside(learner: Fitting, material: Material) -> list[str]:
-    """The fingerprint of the list of dropped cases if there is one, and of volumes the patch."""
-    size = learner.encoder.size
-    dropped = [str(material.dropped["list"])] if material.dropped else []
-    return dropped if isinstance(size, int) else [*dropped, str(size)]
 
 
 def validate(learner: Fitting, *, material: Material, run: Run, world: World) -> dict[str, float]:
@@ -360,6 +363,7 @@ def record_of(
     return {
         "run": json.loads(run.as_json()),
         "digest": run.digest,
+        "identity": identity(run, learner=learner, material=material, origin=origin),
         "steps": fitted.steps,
         "frozen_steps": learner.held,
         "kept_step": fitted.kept_step,
@@ -380,6 +384,6 @@ def record_of(
         "mean": learner.encoder.normalisation[0],
         "std": learner.encoder.normalisation[1],
         "versions": {"headwater": __version__} | {name: importlib.metadata.version(name) for name in ("torch", "timm")},
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "device": device_name(device),
         "ranks": world.size,
     }

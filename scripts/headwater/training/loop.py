@@ -82,6 +82,12 @@ class Fitted:
     score: float | None
     stopped_early: bool
 
+    @property
+    def kept(self) -> dict[str, float]:
+        """The kept step and, where validations chose it, its score."""
+        scored = {} if self.score is None else {"kept/score": self.score}
+        return {"kept/step": self.kept_step, "kept/of": self.steps, **scored}
+
 
 def steps(training: Training, *, cases: int) -> int:
     """Optimiser steps of a training on so many cases."""
@@ -132,7 +138,7 @@ def fit(
             stopped = any_rank(bool(signalled()), world)
             log_now = stopped or state.step % LOG_EVERY == 0 or state.step in validated or state.step == last
             if log_now:
-                _log(unlogged, step=state.step, tracker=tracker, world=world)
+                _log(unlogged, state=state, tracker=tracker, world=world)
             if state.step in validated:
                 _validate(state, validate, select=select, watch=watch, tracker=tracker)
 
@@ -174,6 +180,7 @@ def _check(rows: np.ndarray, training: Training, world: World) -> None:
 def _learn(state: State, batch: Batch, *, seed: int) -> tuple[float, Tensor]:
     """Take one optimiser step; (learning rate, this rank's loss, still on its device)."""
     learner, world = state.learner, state.world
+    state.load.step_begins()
     # seeds dropout and stochastic depth from the step's number, so that no generator's state has to be saved
     draw = np.random.SeedSequence((seed, state.step, world.rank)).generate_state(1, np.uint64)
     torch.manual_seed(int(draw[0]))
@@ -202,6 +209,7 @@ def _learn(state: State, batch: Batch, *, seed: int) -> tuple[float, Tensor]:
     state.optimiser.zero_grad(set_to_none=True)
     learner.after_step(step=state.step, steps=state.steps)
     state.step += 1
+    state.load.step_ends()
     if state.average:
         state.average.update(learner, step=state.step)
     # the largest rate is logged (with layer decay, the head's); the loss stays on its device, because reading it would
@@ -223,10 +231,10 @@ def _single_values_told(batch: int) -> Iterator[None]:
         ) from None
 
 
-def _log(unlogged: list[tuple[float, Tensor]], *, step: int, tracker: Trackers, world: World) -> None:
-    """Log learning rates and losses (means over the ranks) of the latest steps, up to `step`; refuses NaN losses."""
+def _log(unlogged: list[tuple[float, Tensor]], *, state: State, tracker: Trackers, world: World) -> None:
+    """Log learning rates and losses (means over the ranks) of the latest steps, and the load; refuses NaN losses."""
     means = total(torch.stack([loss for _, loss in unlogged]), world) / world.size
-    first = step - len(unlogged) + 1
+    first = state.step - len(unlogged) + 1
     for number, ((rate, _), loss) in enumerate(zip(unlogged, means.tolist(), strict=True), start=first):
         if not math.isfinite(loss):
             raise UserError(
@@ -234,6 +242,7 @@ def _log(unlogged: list[tuple[float, Tensor]], *, step: int, tracker: Trackers, 
                 remedy="lower lr, raise warmup_steps, or set clip: 1",
             )
         tracker.log(number, {"training/loss": loss, "training/lr": rate})
+    tracker.measured(state.step, state.load.read())
     unlogged.clear()
 
 

@@ -16,6 +16,7 @@ from headwater.study.recipe import Training
 from headwater.training import schedule
 from headwater.training.checkpoint import print_once
 from headwater.training.ddp import World, any_rank, precision, with_shared_statistics
+from headwater.training.machine_load import MachineLoad
 
 
 class State:
@@ -33,6 +34,7 @@ class State:
         # warm-up lowers the decay in the first steps; else a short training's average would stay near its random start
         self.average = timm.utils.ModelEmaV3(learner, decay=training.ema, use_warmup=True) if training.ema else None
         self.parallel = _parallel(learner) if world.size > 1 else learner
+        self.load = MachineLoad(batch=training.batch, world=world)
         self.step = 0
         self.bad_validations = 0
         self.best: dict[str, Any] | None = None

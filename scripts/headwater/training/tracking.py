@@ -1,34 +1,36 @@
 """Tracking: passes the metrics of a training to every tracker in the config."""
 
-from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from headwater.core import registry
-from headwater.core.records import Record
+from headwater.study.grid import Run
+from headwater.study.source import Source
 from headwater.study.tracking import Tracking
-from headwater.training.ddp import World
-from headwater.training.trackers import Tracked, Tracker
-
-EVERY = 10
-"""Steps between two points of the training curves, for trackers without `EVERY_STEP`."""
-
-
-def is_drawn(step: int, names: Iterable[str]) -> bool:
-    """Whether what was measured after a step is shown by trackers without `EVERY_STEP`."""
-    return step % EVERY == 0 or not all(name.startswith("training/") for name in names)
+from headwater.training.ddp import World, device_name
+from headwater.training.trackers import Tracked, Tracker, is_drawn
 
 
 class Trackers:
     """The trackers of one training, writing below `folder` on the first rank; a context manager."""
 
     def __init__(
-        self, folder: Path, *, record: Record, group: str, name: str, job: str, tracking: Tracking, world: World
+        self,
+        folder: Path,
+        *,
+        record: Run | Source,
+        group: str,
+        name: str,
+        job: str,
+        tracking: Tracking,
+        world: World,
+        content: str = "",
     ):
         self.folder = Path(folder)
-        self.tracked = Tracked(record=record, group=group, name=name, job=job)
+        names = {"group": group, "name": name, "job": job}
+        self.tracked = Tracked(record=record, content=content, machine=device_name(world.device), **names)
         self.tracking = tracking
         self.names = tracking.trackers if world.first else ()
         self.opened: dict[str, Tracker] = {}
@@ -58,6 +60,11 @@ class Trackers:
         for name, tracker in self.opened.items():
             if drawn or getattr(registry.load("trackers", name), "EVERY_STEP", False):
                 tracker.log(step, values)
+
+    def measured(self, step: int, values: dict[str, float]) -> None:
+        """Log what the machine does up to a step."""
+        for tracker in self.opened.values():
+            tracker.measured(step, values)
 
     def rewind(self, step: int) -> None:
         """Remove what was logged after `step`, from which the training resumes."""

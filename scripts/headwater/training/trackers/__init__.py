@@ -10,20 +10,34 @@ A plug-in defines
 Trackers run on the first rank only. Those listed in `tracking.also` are added to metrics.csv and TensorBoard.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from headwater.core.records import Record
+from headwater.study.grid import Run
+from headwater.study.source import Source
+
+EVERY = 10
+"""Steps between two points of the training curves, for trackers without `EVERY_STEP`."""
+
+
+def is_drawn(step: int, names: Iterable[str]) -> bool:
+    """Whether what was measured after a step is shown by trackers without `EVERY_STEP`."""
+    return step % EVERY == 0 or not all(name.startswith("training/") for name in names)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tracked:
-    """A training's record, whose digest all attempts at it share, and its names for people."""
+    """A training's record, which all attempts at it share, and its names for people."""
 
-    record: Record
+    record: Run | Source
     group: str
     name: str
     job: str
+    content: str = ""
+    """The fingerprints of the files that the training reads."""
+    machine: str = ""
+    """The kind of device that it runs on, such as a GPU's model."""
 
 
 class Tracker(Protocol):
@@ -31,6 +45,9 @@ class Tracker(Protocol):
 
     def log(self, step: int, values: dict[str, float]) -> None:
         """Log what was measured after a step."""
+
+    def measured(self, step: int, values: dict[str, float]) -> None:
+        """Log what the machine does up to a step: speed and memory, which no repetition gives again."""
 
     def rewind(self, step: int) -> None:
         """Remove what was logged after `step`: the training resumes there and repeats the steps after it."""

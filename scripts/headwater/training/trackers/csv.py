@@ -1,4 +1,7 @@
-"""metrics.csv: one row per step and metric, without times, so that a resumed training ends with the same file."""
+"""metrics.csv: one row per step and metric, without times, so that a resumed training ends with the same file.
+
+Speed and memory, which no repetition gives again, are in machine.csv beside it.
+"""
 
 import os
 from collections.abc import Iterator
@@ -13,10 +16,41 @@ from headwater.training.trackers import Tracked, Tracker
 
 EVERY_STEP = True
 HEADER = "step,name,value\n"
+CURVES, MACHINE = "metrics.csv", "machine.csv"
+
+
+class Tables(Tracker):
+    """The two tables of a training."""
+
+    def __init__(self, folder: Path):
+        self.curves, self.machine = Table(folder / CURVES), Table(folder / MACHINE)
+
+    def log(self, step: int, values: dict[str, float]) -> None:
+        """Append a row per value, with all its digits."""
+        self.curves.log(step, values)
+
+    def measured(self, step: int, values: dict[str, float]) -> None:
+        """The same of what the machine does."""
+        self.machine.log(step, values)
+
+    def rewind(self, step: int) -> None:
+        """Drop the rows of later steps."""
+        for table in (self.curves, self.machine):
+            table.rewind(step)
+
+    def flush(self) -> None:
+        """Write all rows to disk."""
+        for table in (self.curves, self.machine):
+            table.flush()
+
+    def close(self, exit_code: int) -> None:
+        """Close both files."""
+        for table in (self.curves, self.machine):
+            table.close(exit_code)
 
 
 class Table(Tracker):
-    """metrics.csv, to which rows are appended."""
+    """A table to which rows are appended."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -53,14 +87,14 @@ class Table(Tracker):
         self.file = self.path.open("a", encoding="utf-8")
 
 
-def open(folder: Path, *, training: Tracked, tracking: Tracking) -> Table:
-    """metrics.csv, open for further rows."""
-    return Table(folder / "metrics.csv")
+def open(folder: Path, *, training: Tracked, tracking: Tracking) -> Tables:
+    """The tables of a training, open for further rows."""
+    return Tables(folder)
 
 
-def read(folder: Path, *, up_to: int) -> Iterator[tuple[int, dict[str, float]]]:
-    """(step, values) of each step that the table in a folder has, up to one; nothing without a table."""
-    path = folder / "metrics.csv"
+def read(folder: Path, *, up_to: int, table: str = CURVES) -> Iterator[tuple[int, dict[str, float]]]:
+    """(step, values) of each step that a table in a folder has, up to one; nothing without a table."""
+    path = folder / table
     lines = path.read_text().splitlines(keepends=True)[1:] if path.exists() else []
     cells = (line.strip().split(",") for line in lines if _up_to(line, up_to))
     for step, rows in groupby(cells, key=itemgetter(0)):

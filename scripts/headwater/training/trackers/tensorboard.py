@@ -22,6 +22,10 @@ class Board(Tracker):
         points = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
         self.writer.add_event(Event(wall_time=time.time(), step=step, summary=Summary(value=points)))
 
+    def measured(self, step: int, values: dict[str, float]) -> None:
+        """One point of each curve of the machine's."""
+        self.log(step, values)
+
     def rewind(self, step: int) -> None:
         """Start a new session, for which TensorBoard discards earlier points from `step` + 1 on."""
         session = SessionLog(status=SessionLog.START)

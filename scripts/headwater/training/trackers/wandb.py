@@ -1,125 +1,129 @@
-"""Weights & Biases: each training as a run, live or as files to sync later.
+"""Weights & Biases: each training as a run, live or as files to sync later."""
 
-Nothing leaves the machine unless the config says so, and even then no host name, command line, path or code.
-"""
-
-import glob
-import os
-import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from headwater.core.errors import INTERRUPTED, UserError
 from headwater.core.records import without_places
+from headwater.study import run_ids
+from headwater.study.grid import Run
 from headwater.study.tracking import Tracking
-from headwater.training.trackers import Tracked, Tracker, csv
-from headwater.training.tracking import is_drawn
+from headwater.training import wandb_session
+from headwater.training.trackers import Tracked, Tracker, csv, is_drawn
+from headwater.training.wandb_session import Named, Session
 
 STOPPED = (143, INTERRUPTED)
 """The exit codes of a training that was stopped and will be resumed."""
 
 
 class Dashboard(Tracker):
-    """A run of W&B; `variables` are the environment variables to unset at its end, `folder` is the training's."""
+    """A run of W&B; `folder` is the training's."""
 
-    def __init__(self, run: Any, *, variables: list[str], folder: Path, former: list[Path] | None):
-        self.run = run
-        self.variables = variables
+    def __init__(self, session: Session, *, folder: Path, offline: bool):
+        self.session = session
         self.folder = folder
-        self.former = former
-        """folders of former attempts at an offline run; none for an online one"""
+        self.offline = offline
 
     def log(self, step: int, values: dict[str, float]) -> None:
         """One point of each curve."""
-        self.run.log(values, step=step)
+        self.session.run.log(values, step=step)
+
+    def measured(self, step: int, values: dict[str, float]) -> None:
+        """One point of each curve of the machine's."""
+        self.session.run.log(values, step=step)
 
     def rewind(self, step: int) -> None:
-        """Make an offline run whole: log what former attempts logged up to `step`, and remove their folders.
+        """Make an offline run whole: log what former attempts logged up to `step`, and remove their folders."""
+        if self.offline:
+            self.repeat(step)
+            self.session.remove_former()
 
-        A server puts the attempts at an online run together. Of several offline folders of one run, `wandb sync` may
-        upload steps twice, or one folder in place of another.
-        """
-        if self.former is None:
-            return
-        for number, values in csv.read(self.folder, up_to=step):
-            if drawn := {name: value for name, value in values.items() if is_drawn(number, [name])}:
-                self.run.log(drawn, step=number)
-        while self.former:
-            shutil.rmtree(self.former.pop())
+    def repeat(self, step: int) -> None:
+        """Log the curves of the training's tables up to a step."""
+        for number, values in drawn(self.folder, up_to=step):
+            self.session.run.log(values, step=number)
 
     def summary(self, values: dict[str, float]) -> None:
         """Set the run's summary values."""
-        self.run.summary.update(values)
+        self.session.run.summary.update(values)
 
     def close(self, exit_code: int) -> None:
         """End the run, marked as preempted if the training was stopped."""
         if exit_code in STOPPED:
-            self.run.mark_preempting()
-        self.run.finish(exit_code=exit_code)
-        for name in self.variables:
-            del os.environ[name]
+            self.session.run.mark_preempting()
+        self.session.close(exit_code)
 
 
 def open(folder: Path, *, training: Tracked, tracking: Tracking) -> Dashboard:
     """The run of a training, to which further attempts append."""
+    if tracking.aggregates_only:
+        raise UserError(
+            "tracking.also lists wandb, but tracking.aggregates_only lets no training go there",
+            remedy="remove wandb from tracking.also, or aggregates_only",
+        )
     if tracking.wandb == "disabled":
         raise UserError(
             "tracking.also lists wandb, but tracking.wandb is disabled",
             remedy="set tracking.wandb to offline or online, or remove wandb from tracking.also",
         )
-    try:
-        import wandb
-    except ImportError:
-        raise UserError(
-            "tracking.wandb needs the package wandb",
-            remedy="pip install -e '.[wandb]', or set tracking.wandb: disabled",
-        ) from None
-    variables = keep_below(folder, tracking=tracking)
-    # before the new run has a folder, which must stay
-    former = _folders(training.record.digest) if tracking.wandb == "offline" else None
-    privacy = wandb.Settings(
-        x_disable_machine_info=True,
-        x_disable_meta=True,
-        x_save_requirements=False,
-        disable_git=True,
-        disable_code=True,
-        console="off",
-        host="x",
-        silent=True,
-    )
-    run = wandb.init(
-        # said here too: W&B reads the environment once in a process, and a former run may have been elsewhere
-        dir=os.environ["WANDB_DIR"],
-        project=tracking.project,
-        entity=tracking.entity,
-        group=training.group,
-        name=training.name,
-        job_type=training.job,
-        id=training.record.digest,
-        resume="allow",
-        config=without_places(training.record.model_dump(mode="json")),
-        mode=tracking.wandb,
-        settings=privacy,
-    )
-    return Dashboard(run, variables=variables, folder=folder, former=former)
+    wandb_session.library()
+    config = config_of(training, tracking=tracking)
+    session = wandb_session.begin(folder, named=named(training, tracking=tracking), config=config, tracking=tracking)
+    return Dashboard(session, folder=folder, offline=tracking.wandb == "offline")
 
 
-def _folders(identity: str) -> list[Path]:
-    """The folders of former offline attempts at a run, in the folder that W&B writes to."""
-    return list(Path(os.environ["WANDB_DIR"]).glob(f"*wandb/offline-run-*-{glob.escape(identity)}"))
+def add(folder: Path, *, training: Tracked, tracking: Tracking, steps: int, summary: dict[str, Any]) -> None:
+    """Add summary values to the run of a finished training; the same values twice change nothing.
 
-
-def keep_below(folder: Path, *, tracking: Tracking) -> list[str]:
-    """Keep W&B's files below `folder` instead of the home folder; the environment variables that were set for it.
-
-    Variables that the user has set are left alone.
+    An offline run is written anew from the training's tables, and so is one that the server does not have.
     """
-    places = {"WANDB_DIR": ".", "WANDB_DATA_DIR": "wandb/data", "WANDB_CACHE_DIR": "wandb/cache"}
-    if tracking.wandb == "offline":
-        # online runs need the user's own settings, which hold the server of `wandb login`
-        places["WANDB_CONFIG_DIR"] = "wandb/config"
-    unset = [name for name in places if name not in os.environ]
-    for name in unset:
-        (folder / places[name]).mkdir(parents=True, exist_ok=True)
-        os.environ[name] = str((folder / places[name]).absolute())
-    return unset
+    board = open(folder, training=training, tracking=tracking)
+    code = 1
+    try:
+        if board.offline or not board.session.run.resumed:
+            board.repeat(steps)
+        board.summary(summary)
+        board.session.remove_former()
+        code = 0
+    finally:
+        board.close(code)
+
+
+def named(training: Tracked, *, tracking: Tracking) -> Named:
+    """How a training is known at W&B."""
+    record = training.record
+    return Named(
+        identity=run_ids.of_training(record, tracking=tracking, content=training.content),
+        name=training.name,
+        group=training.group,
+        job=training.job,
+        tags=(wandb_session.study_name(tracking), *map(str, _parts(training).values())),
+        former=(record.digest,),
+    )
+
+
+def config_of(training: Tracked, *, tracking: Tracking) -> dict[str, Any]:
+    """What a run shows of its settings: its names at the top, and the whole record below."""
+    parts = {"study": wandb_session.study_name(tracking), **_parts(training), "machine": training.machine}
+    return {**parts, "settings": without_places(training.record.model_dump(mode="json"))}
+
+
+def _parts(training: Tracked) -> dict[str, Any]:
+    """The names by which runs are grouped."""
+    record = training.record
+    if not isinstance(record, Run):
+        return {"source": record.name}
+    names = {"dataset": record.dataset.name, "source": record.source.name, "recipe": record.recipe.name}
+    return {**names, "seed": record.seed}
+
+
+def drawn(folder: Path, *, up_to: int) -> Iterator[tuple[int, dict[str, float]]]:
+    """(step, values) of what is drawn of a training's tables, each step once, in their order."""
+    points: dict[int, dict[str, float]] = {}
+    for number, values in csv.read(folder, up_to=up_to):
+        if kept := {name: value for name, value in values.items() if is_drawn(number, [name])}:
+            points[number] = kept
+    for number, values in csv.read(folder, up_to=up_to, table=csv.MACHINE):
+        points[number] = points.get(number, {}) | values
+    yield from sorted(points.items())

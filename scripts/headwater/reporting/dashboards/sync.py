@@ -1,0 +1,77 @@
+"""Sync: uploads the offline runs of a study to Weights & Biases, each once."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from headwater.core import files as files_of
+from headwater.core.errors import UserError
+from headwater.core.text import many
+from headwater.study import config as study_config
+from headwater.study import hosting
+from headwater.study.config import Config
+from headwater.study.paths import Paths
+from headwater.training import wandb_session
+
+OFFLINE = "offline-run-*/run-*.wandb"
+
+
+def sync(config: Path, *, dry_run: bool = False) -> None:
+    """Upload the offline runs of a study to Weights & Biases; those that are there already are left out.
+
+    Refuses a study of archives whose terms allow no logging on a server outside, unless its config has
+    `tracking.aggregates_only`; then the study's tables and figures are uploaded, and no training.
+
+    Args:
+        config: Config file of the study.
+        dry_run: Print what would be uploaded, and upload nothing.
+    """
+    study = study_config.read(config)
+    hosting.refuse_private(study, file=config)
+    files = offline_runs(study)
+    record = Path(Paths(study.results).tracking()) / "uploaded.json"
+    before = files_of.read_record(record) if record.is_file() else {}
+    new = [file for file in files if not synced(file).exists()]
+    # W&B adds the points of a second file of a run to those of the first
+    waiting = [file for file in new if file.stem not in before]
+    there = len(files) - len(waiting)
+    print(f"{many(len(files), 'offline run')} in {study.results}: {there} uploaded before, {len(waiting)} to upload")
+    if changed := len(new) - len(waiting):
+        print(f"{many(changed, 'run')} changed since: left as uploaded, because W&B would show their points twice")
+    if dry_run:
+        print("".join(f"  {file.parent}\n" for file in waiting), end="")
+    elif waiting:
+        upload(waiting)
+        record.parent.mkdir(parents=True, exist_ok=True)
+        files_of.write_json(before | {file.stem: str(file.parent.name) for file in waiting}, record)
+        print(f"uploaded {many(len(waiting), 'run')}")
+
+
+def offline_runs(study: Config) -> list[Path]:
+    """W&B's files of a study: of its trainings, unless only aggregates may leave, and of the study's own run."""
+    paths = Paths(study.results)
+    folders = [paths.tracking()]
+    if not study.tracking.aggregates_only:
+        folders += [paths.run(""), paths.encoders()]
+    return sorted(file for folder in folders for file in Path(folder).rglob(OFFLINE))
+
+
+def synced(file: Path) -> Path:
+    """The mark that W&B leaves beside a file that is uploaded."""
+    return file.with_name(f"{file.name}.synced")
+
+
+def upload(files: list[Path]) -> None:
+    """Upload files by W&B's own command, which marks them; refuses if one has no mark then."""
+    wandb_session.library()
+    command = [sys.executable, "-m", "wandb", "sync", *(str(file.parent) for file in files)]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    left = [file for file in files if not synced(file).exists()]
+    if done.returncode or left:
+        said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+        reason = said[-1] if said else "wandb said nothing"
+        raise UserError(
+            f"{many(len(left), 'run')} of {len(files)} were not uploaded ({reason})",
+            file=left[0].parent if left else None,
+            remedy="call wandb login, and start again: what is there is left out",
+        )

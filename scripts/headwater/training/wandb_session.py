@@ -1,0 +1,145 @@
+"""W&B session: one run at Weights & Biases, live or as files to sync later.
+
+Nothing leaves the machine unless the config says so, and even then no host name, user, command line, path or code.
+"""
+
+import glob
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+from headwater.core.errors import UserError
+from headwater.study.tracking import Tracking
+
+LONGEST_TAG = 64
+"""Characters of a tag that W&B takes."""
+
+PRIVACY = {
+    "x_disable_machine_info": True,
+    "x_disable_meta": True,
+    "x_save_requirements": False,
+    "disable_git": True,
+    "disable_code": True,
+    "console": "off",
+    "silent": True,
+    # else the names of the node and the path of the script
+    "host": "x",
+    "program": "headwater",
+    "program_abspath": "headwater",
+    "program_relpath": "headwater",
+}
+"""Settings of W&B by which it says nothing of the machine, its user and what was called."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Named:
+    """How a run is known at W&B; `former` are ids under which earlier versions wrote the same run."""
+
+    identity: str
+    name: str
+    group: str
+    job: str
+    tags: tuple[str, ...] = ()
+    former: tuple[str, ...] = ()
+
+
+class Session:
+    """A run of W&B that is open; `variables` are the environment variables to unset at its end."""
+
+    def __init__(self, run: Any, *, variables: list[str], former: list[Path]):
+        self.run = run
+        self.variables = variables
+        self.former = former
+        """Folders of former attempts at an offline run; none for an online one, which a server puts together."""
+
+    def remove_former(self) -> None:
+        """Remove what former attempts wrote, once this one holds it too.
+
+        Of several offline folders of one run, `wandb sync` may upload steps twice, or one folder in place of another.
+        """
+        while self.former:
+            shutil.rmtree(self.former.pop())
+
+    def close(self, exit_code: int = 0) -> None:
+        """End the run."""
+        self.run.finish(exit_code=exit_code)
+        for name in self.variables:
+            del os.environ[name]
+
+
+def begin(folder: Path, *, named: Named, config: Mapping[str, Any], tracking: Tracking) -> Session:
+    """A run, new or resumed by its id, whose files lie below `folder`."""
+    wandb = library()
+    variables = keep_below(folder, tracking=tracking)
+    # before the new run has a folder, which must stay
+    former = _folders((named.identity, *named.former)) if tracking.wandb == "offline" else []
+    try:
+        run = wandb.init(
+            # said here too: W&B reads the environment once in a process, and a former run may have been elsewhere
+            dir=os.environ["WANDB_DIR"],
+            project=tracking.project,
+            entity=tracking.entity,
+            group=named.group,
+            name=named.name,
+            job_type=named.job,
+            id=named.identity,
+            tags=[tag[:LONGEST_TAG] for tag in dict.fromkeys(named.tags) if tag],
+            # an offline run is written whole by each attempt: resumed, its points would be added to those of a former
+            # upload; without it they take their places
+            resume="allow" if tracking.wandb == "online" else None,
+            config=dict(config),
+            mode=tracking.wandb,
+            settings=wandb.Settings(**PRIVACY),
+        )
+    except (wandb.errors.CommError, wandb.errors.UsageError) as error:
+        raise UserError(
+            f"Weights & Biases does not answer: {str(error).splitlines()[0]}",
+            remedy="call wandb login and start again, or set tracking.wandb: offline and call headwater sync later",
+        ) from None
+    return Session(run, variables=variables, former=former)
+
+
+def library() -> Any:
+    """The package wandb; refuses if it is not installed."""
+    try:
+        import wandb
+    except ImportError:
+        raise UserError(
+            "tracking.wandb needs the package wandb",
+            remedy="pip install -e '.[wandb]', or set tracking.wandb: disabled",
+        ) from None
+    return wandb
+
+
+def study_name(tracking: Tracking) -> str:
+    """A study's name for people: the last part of its folder of results."""
+    return PurePath(tracking.study).name
+
+
+def _folders(identities: Iterable[str]) -> list[Path]:
+    """The folders of former offline attempts at a run, in the folder that W&B writes to."""
+    place = Path(os.environ["WANDB_DIR"])
+    return [
+        folder
+        for identity in dict.fromkeys(identities)
+        for folder in place.glob(f"*wandb/offline-run-*-{glob.escape(identity)}")
+    ]
+
+
+def keep_below(folder: Path, *, tracking: Tracking) -> list[str]:
+    """Keep W&B's files below `folder` instead of the home folder; the environment variables that were set for it.
+
+    Variables that the user has set are left alone.
+    """
+    places = {"WANDB_DIR": ".", "WANDB_DATA_DIR": "wandb/data", "WANDB_CACHE_DIR": "wandb/cache"}
+    if tracking.wandb == "offline":
+        # online runs need the user's own settings, which hold the server of `wandb login`
+        places["WANDB_CONFIG_DIR"] = "wandb/config"
+    unset = [name for name in places if name not in os.environ]
+    for name in unset:
+        (folder / places[name]).mkdir(parents=True, exist_ok=True)
+        os.environ[name] = str((folder / places[name]).absolute())
+    return unset
