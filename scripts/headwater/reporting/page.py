@@ -113,7 +113,7 @@ def _figures(name: str, by_part: dict[str, Drawing], *, section: Section, study:
     for about, drawn in by_part.items():
         if not section.dataset or about == section.dataset:
             file = artefacts.file_name(name, about)
-            title = module.CARD.title + (f": {about}" if about else "")
+            title = module.CARD.title + (f": {_called(about, study.grid)}" if about else "")
             whole = drawing.inlined(drawn.svg, name=file, title=escape(title))
             blocks.append(
                 Block(svg=whole, caption=caption, files=artefacts.links(file, drawing.FORMATS), anchor=f"figure-{file}")
@@ -121,6 +121,12 @@ def _figures(name: str, by_part: dict[str, Drawing], *, section: Section, study:
     if not by_part and hasattr(module, "reason_for_none"):
         blocks.append(Block(small=module.reason_for_none(study)))
     return blocks
+
+
+def _called(about: str, grid: Grid) -> str:
+    """What a dataset or a source is called."""
+    section = "datasets" if about in {dataset.name for dataset in grid.datasets} else "sources"
+    return grid.wording.title(section, about)
 
 
 def rendered(template: str, **content: Any) -> str:
