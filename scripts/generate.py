@@ -29,6 +29,7 @@ from headwater.study.recipe import Recipe, Training, Views
 from headwater.study.source import Collapse, Controls, Probe, Source, Weights
 from headwater.study.target import Target
 from headwater.study.tracking import Tracking
+from headwater.study.wording import Words
 
 ROOT = Path(__file__).parent.parent
 
@@ -63,6 +64,7 @@ SECTIONS: dict[str, type[Record]] = {
     "recipes.NAME": Recipe,
     "training": Training,
     "views": Views,
+    "labels.NAME": Words,
     "comparison": Comparing,
     "leaks": Leaks,
     "leaks.excused": Excuse,

@@ -66,16 +66,27 @@ class Study:
         return Study(grid=self.grid, results=results)
 
 
-def study(folder: Path, *, strengths: dict[str, float], twin: bool = True, seeds=(0, 1), **comparing) -> Study:
+def study(
+    folder: Path,
+    *,
+    strengths: dict[str, float],
+    twin: bool = True,
+    seeds=(0, 1),
+    of: dict[str, pd.DataFrame] | None = None,
+    **comparing,
+) -> Study:
     """A study on two datasets, the second without patients, with a planted strength for each source.
 
     A source called `NAME_again` or `NAME_shuffled` is a control if `controls` holds it; `targets` and `fitted`, the
-    sources of a dataset, stand by dataset.
+    sources of a dataset, stand by dataset; `of` are the test cases of datasets that are not to be made up.
     """
     grid = grid_of(tuple(strengths), twin=twin, seeds=seeds, comparing=comparing)
     products = {product: [] for product in (*PRODUCTS, *EXAMINED)}
     for dataset, shares, images in (("chest", PATIENT_DATA, 2), ("vindr", CASE_DATA, 1)):
         cases = cohort(patients=80, images=images, labels=shares)
+        if of and dataset in of:
+            cases = of[dataset]
+            shares = cases.drop(columns=["case", "patient"]).mean().to_dict()
         planted = {name: strengths[name] for name in grid.comparison(dataset).sources}
         files = [
             file
@@ -136,9 +147,9 @@ def drawn(results: StudyResults, *names: str) -> dict[str, str]:
     """Figures by the name of their file: those called so, else all that the study has."""
     chosen = names or artefacts.names("figures", results.grid)
     return {
-        artefacts.file_name(name, part): svg
+        artefacts.file_name(name, part): drawing.svg
         for name in chosen
-        for part, svg in registry.load("figures", name).make(results).items()
+        for part, drawing in registry.load("figures", name).make(results).items()
     }
 
 

@@ -47,11 +47,11 @@ def test_all_figures_are_drawn_and_the_order_of_rows_changes_no_byte(made):
 def test_seeds_are_a_dot_each_and_joined_only_where_they_are_pairs(made):
     values = read(made, "values").query("dataset == 'chest' and label == 'macro'")
     colours = palette([source.name for source in made.grid.sources])
-    svg = seeds.drawn(values, colours=colours, grid=made.grid)
+    svg = seeds.drawn(values, colours=colours, grid=made.grid).svg
     dots = {name: svg.count(f"fill: {colour}; stroke: {colour}") for name, colour in colours.items()}
     joined = re.findall(r'<path d="([^"]*)"[^>]*stroke: #c8ced8; stroke-width: 0.8', svg)
     nested = made.grid.model_copy(update={"comparing": made.grid.comparing.model_copy(update={"pairing": "nested"})})
-    apart = seeds.drawn(values, colours=colours, grid=nested)
+    apart = seeds.drawn(values, colours=colours, grid=nested).svg
     assert "stroke: #c8ced8; stroke-width: 0.8" not in apart
     # one line per seed over the three sources; the A/A control draws other random numbers
     assert [path.count("L") for path in joined] == [2, 2, 2]
@@ -70,7 +70,7 @@ def test_the_best_source_has_the_first_rank_whichever_way_is_better(made):
     grid = made.grid.model_copy(
         update={"comparing": made.grid.comparing.model_copy(update={"metrics": ("auroc", "brier")})}
     )
-    svg = ranks.drawn(values, colours=palette(list(SOURCES)), grid=grid)
+    svg = ranks.drawn(values, colours=palette(list(SOURCES)), grid=grid).svg
     upper, lower = svg.split(">AUROC<")[0], svg.split(">Brier score<")[0].split(">AUROC<")[1]
     assert "image_net (1.00)" in upper and "(3.00) random" in upper
     assert "random (1.00)" in lower and "(3.00) image_net" in lower
@@ -119,5 +119,5 @@ def test_a_pair_without_replicates_still_has_its_difference_and_interval(made):
     nothing = read(made, "replicates").iloc[:0]
     svg = replicates.drawn(
         rows, nothing, colours=palette([source.name for source in made.grid.sources]), grid=made.grid
-    )
+    ).svg
     assert "wild_dino − random" in svg and "image_net − random" in svg

@@ -71,7 +71,8 @@ def test_costs_are_what_the_jobs_noted(finished):
     assert (costs["reduction_seconds"] == 2.5).all() and costs["features_seconds"].isna().all()
     # 100 steps of 64 images
     assert costs["epochs"].to_dict() == {"all": 160, "three": 320, "six": 640}
-    shown = reduction_results.cost_table(made.read_in().costs, warnings=[], notes=[]).shown.set_index("Source")
+    whole = reduction_results.cost_table(made.read_in().costs, warnings=[], notes=[], grid=made.grid)
+    shown = whole.shown.set_index("Source")
     assert shown.loc["six"].to_dict() == {
         **{"Corpus": "photographs", "Reduction": "hash6", "By": "hash, distance 6, per volume"},
         **{"Kept": "10 of 40", "Share": "25.0%", "To reduce": "2.5 s", "Pre-training": "2 h"},
@@ -89,7 +90,8 @@ def test_equal_epochs_are_fewer_steps_of_less_and_features_count_among_the_costs
     costs = reduction_results.costs(noted(tmp_path / "all"), grid=grid).set_index("source")
     assert costs["steps"].to_dict() == {"everything": 8, "hash3": 4, "hash6": 2, "unlike": 1, "as_many": 2}
     assert costs["features_seconds"].dropna().to_dict() == {"unlike": 30.0}
-    shown = reduction_results.cost_table(costs.reset_index(), warnings=[], notes=[]).shown.set_index("Source")
+    whole = reduction_results.cost_table(costs.reset_index(), warnings=[], notes=[], grid=grid)
+    shown = whole.shown.set_index("Source")
     assert shown["To reduce"].to_dict() == dict.fromkeys(KEPT, "2.5 s") | {"unlike": "32.5 s"}
     assert shown.loc["unlike", "By"] == "embedding, share 0.1, per corpus, seen by random, neighbours"
     assert shown.loc["as_many", "By"] == "random, like hash6"
@@ -114,7 +116,7 @@ def folders(finished, tmp_path_factory):
 
 NEW = [
     *(f"reductions{part}.{suffix}" for part in ("", "_measured") for suffix in ("csv", "md", "tex", "html")),
-    *("reductions_chest.svg", "reductions_vindr.svg"),
+    *(f"reductions_{name}.{form}" for name in ("chest", "vindr") for form in ("svg", "pdf", "png")),
 ]
 
 

@@ -92,6 +92,8 @@ def told(content: dict[str, Any]) -> dict[str, Any]:
         "tracking": config.tracking.as_json(),
         "resources": [config.compute.resources(entry.compute) for entry in entries],
         "machine": (config.compute.device, config.compute.workers),
+        # what things are called reaches the report alone
+        "wording": grid.wording.as_json(),
         "jobs": [(job.product, job.needs, job.ranks) for job in graph.jobs()],
     }
 
@@ -185,6 +187,8 @@ CHANGES = {
     "sources.seed": Change(f"{S}.seed", 3),
     "sources.mean": Change("sources.random.mean", [0.5]),
     "sources.std": Change("sources.random.std", [0.5]),
+    "sources.title": Change("sources.random.title", "Random start"),
+    "sources.short": Change("sources.random.short", "Random"),
     "source_grids": Change("source_grids", {}),
     "source_grids.pattern": Change("source_grids.more.pattern", "x_{method}"),
     "source_grids.methods": Change("source_grids.more.methods", ["byol"]),
@@ -203,6 +207,8 @@ CHANGES = {
     "datasets.splits.folds": Change("datasets.own.splits.folds", 4, IN_FOLDS),
     "datasets.splits.validation": Change("datasets.own.splits.validation", 0.2, IN_FOLDS),
     "datasets.splits.seed": Change("datasets.own.splits.seed", 1, IN_FOLDS),
+    "datasets.title": Change(f"{D}.title", "ChestX-ray14"),
+    "datasets.short": Change(f"{D}.short", "CXR14"),
     "datasets.tolerance": Change(f"{D}.tolerance", 2.0, refused="tolerance: no task of it outlines anything"),
     "datasets.targets": Change("datasets.second.targets", {"organ": {"labels": ["Cardiomegaly"]}}),
     "datasets.targets.task": Change(
@@ -224,6 +230,11 @@ CHANGES = {
     "recipes.select": Change(f"{R}.select", "loss"),
     "recipes.frozen_steps": Change(f"{R}.frozen_steps", 5),
     "recipes.frozen_epochs": Change(f"{R}.frozen_epochs", 1),
+    "recipes.title": Change(f"{R}.title", "Fine-tuning"),
+    "recipes.short": Change(f"{R}.short", "Full"),
+    "labels": Change("labels", {"Mass": {"title": "Lung mass"}}),
+    "labels.title": Change("labels.Cardiomegaly", {"title": "Large heart"}),
+    "labels.short": Change("labels.Cardiomegaly", {"short": "Heart"}),
     "recipes.unfrozen_lr": Change(f"{R}.unfrozen_lr", 1e-4, {f"{R}.frozen_steps": 5}),
     "comparison.reference": Change("comparison.reference", "photographs"),
     "comparison.metrics": Change("comparison.metrics", ["auroc", "average_precision"]),

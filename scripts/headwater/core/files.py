@@ -48,6 +48,12 @@ def write_text(text: str, path: Path) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def write_bytes(content: bytes, path: Path) -> None:
+    """Write bytes atomically."""
+    with whole(path) as temporary:
+        temporary.write_bytes(content)
+
+
 def write_json(content: Any, path: Path) -> None:
     """Write indented JSON atomically."""
     write_text(json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n", path)

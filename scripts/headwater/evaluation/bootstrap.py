@@ -68,7 +68,7 @@ class Statistic:
         return self._cautious(estimate)
 
     def _cautious(self, estimate: Estimate) -> Estimate:
-        return estimate.cautious(self.label.most_degrees_of_freedom)
+        return estimate.cautious(self.label.most_degrees_of_freedom) if self.label.tested else estimate.described()
 
 
 def statistics(runs: Runs, labels: list[Label], *, comparison: Comparison, threads: int) -> Iterator[Statistic]:

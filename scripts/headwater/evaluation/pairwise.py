@@ -129,7 +129,7 @@ def _row(statistic: Statistic, source: str, reference: str, *, comparison: Compa
     label = statistic.label
     tested = bool(reference) and label.tested
     difference = _difference(statistic, source, reference, comparison)
-    replicates = resampled_difference(statistic, source, reference, comparison) if reference else np.array([])
+    replicates = resampled_difference(statistic, source, reference, comparison) if tested else np.array([])
     numbers = {
         **reached(statistic, source, comparison=comparison, called="value", prefix="value"),
         **reached(statistic, reference, comparison=comparison, called="reference_value", prefix="reference"),
@@ -165,8 +165,9 @@ def reached(statistic: Statistic, source: str, *, comparison: Comparison, called
 def apart(statistic: Statistic, source: str, reference: str, *, comparison: Comparison) -> dict[str, float]:
     """The difference of a source from another, with its interval, degrees of freedom and p."""
     difference = _difference(statistic, source, reference, comparison)
-    replicates = resampled_difference(statistic, source, reference, comparison)
-    tests = _significance(difference, replicates, tested=statistic.label.tested, comparison=comparison)
+    tested = statistic.label.tested
+    replicates = resampled_difference(statistic, source, reference, comparison) if tested else np.array([])
+    tests = _significance(difference, replicates, tested=tested, comparison=comparison)
     return {**_difference_columns(difference, replicates, statistic.metric, comparison), "p": tests["p"]}
 
 
@@ -275,15 +276,18 @@ def _interval_of_value(
     value: Estimate, statistic: Statistic, source: str, comparison: Comparison
 ) -> tuple[float, float]:
     bounds = registry.load("metrics", statistic.metric).RANGE
-    if comparison.method == "percentile" and source not in ("", CHANCE):
+    if comparison.method == "percentile" and source not in ("", CHANCE) and statistic.label.tested:
         return intervals.percentile(_resampled(statistic, source, comparison).clip(*bounds), level=comparison.level)
     return value.interval_inside(comparison.level, bounds=bounds)
 
 
 def _interval(difference: Estimate, replicates: np.ndarray, metric: str, comparison: Comparison) -> tuple[float, float]:
+    bounds = registry.load("metrics", metric).RANGE
     if comparison.method == "percentile":
-        return intervals.percentile(replicates, level=comparison.level)
-    return difference.interval_of_difference(comparison.level, bounds=registry.load("metrics", metric).RANGE)
+        largest = bounds[1] - bounds[0]
+        # deviations of seeds are scaled, which takes some replicates beyond what a difference can be
+        return intervals.percentile(replicates.clip(-largest, largest), level=comparison.level)
+    return difference.interval_of_difference(comparison.level, bounds=bounds)
 
 
 def _significance(
@@ -321,7 +325,8 @@ def _against_margin(
         low, high = intervals.percentile(replicates, level=2 * comparison.level)
     else:
         worse, better = difference.p_above(-margin), difference.mirrored().p_above(-margin)
-        low, high = difference.interval(2 * comparison.level)
+        bounds = registry.load("metrics", metric).RANGE
+        low, high = difference.interval_of_difference(2 * comparison.level, bounds=bounds)
     # non-inferiority excludes the worse direction, equivalence both: the larger p decides
     noninferior = worse if registry.load("metrics", metric).BETTER == "higher" else better
     return {

@@ -53,11 +53,11 @@ class Quantity:
     """Whether `varies` are bootstrap replicates."""
 
     def estimate(self, label: Label) -> Estimate:
-        """The mean over seeds, with seeds as readers."""
+        """The mean over seeds, with seeds as readers; of a label that is described only, the mean alone."""
         covariance = readers.covariance if self.replicated else recalibration.covariance
         spread = covariance(self.varies, patients=label.smaller_class)
         estimate = readers.of_source(self.observed, spread, patients=label.smaller_class)
-        return estimate.cautious(label.most_degrees_of_freedom)
+        return estimate.cautious(label.most_degrees_of_freedom) if label.tested else estimate.described()
 
 
 def mean(quantities: list[Quantity]) -> Quantity:

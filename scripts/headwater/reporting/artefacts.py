@@ -13,7 +13,7 @@ from headwater.study.grid import Grid
 
 FORMATS = ("csv", "md", "tex", "html")
 
-DOCUMENTS = (("numbers", "json"), ("numbers", "tex"), ("provenance", "csv"), ("provenance", "json"))
+DOCUMENTS = (("numbers", "json"), ("numbers", "tex"), ("provenance", "csv"), ("provenance", "json"), ("columns", "md"))
 """(name, format) of the other files of a report besides its tables, figures, page and summary."""
 
 Condition = Literal["always", "examined", "external", "reduced"]
@@ -76,6 +76,11 @@ def table_files(grid: Grid) -> dict[str, tuple[str, ...]]:
 def file_name(name: str, part: str) -> str:
     """The name, without suffix, of the file of an artefact, or of its part for one dataset or source."""
     return f"{name}_{part}" if part else name
+
+
+def links(name: str, formats: tuple[str, ...] = FORMATS) -> tuple[tuple[str, str], ...]:
+    """(address, what it is called) of the files of a table or figure, which lie beside the page."""
+    return tuple((f"{name}.{form}", f"{name}.{form}") for form in formats)
 
 
 def products() -> dict[str, str]:

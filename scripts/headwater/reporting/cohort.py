@@ -76,12 +76,17 @@ def warnings(grid: Grid) -> list[str]:
 
 def footnotes(cases: dict[str, pd.DataFrame], *, grid: Grid, hidden: bool = False) -> list[str]:
     """The footnotes on the columns, on single archives and on their splits."""
+    called = {dataset.name: grid.wording.title("datasets", dataset.name) for dataset in grid.datasets}
     return [
         "In brackets, for age and sex: the share of cases for which the archive records it; for projections and "
         f"labels: the share of cases, and of cases whose label is known. {COUNTED_BY_CASE}",
         *_unshown(grid, hidden=hidden),
-        *(f"{dataset.name}: {note}." for dataset in grid.datasets for note in _notes(dataset, grid)),
-        *(f"{dataset.name}: {_splits(cases[dataset.archive], dataset.splits)}." for dataset in grid.datasets),
+        *(
+            f"{grid.wording.title('datasets', dataset.name)}: {note}."
+            for dataset in grid.datasets
+            for note in _notes(dataset, grid)
+        ),
+        *(f"{called[dataset.name]}: {_splits(cases[dataset.archive], dataset.splits)}." for dataset in grid.datasets),
     ]
 
 
@@ -166,12 +171,13 @@ def _lines(exact: pd.DataFrame, *, grid: Grid) -> Iterator[dict[str, str]]:
     last = ""
     for (dataset, characteristic, name), part in exact.groupby(["dataset", "characteristic", "name"], sort=False):
         cells = {row.split.capitalize(): _cell(characteristic, row) for row in part.itertuples()}
-        words = WORDS.get(characteristic, name)
+        words = WORDS.get(characteristic, "") or grid.wording.title("labels", name)
         if characteristic == "projection":
             words = f"Projection {name}"
         if characteristic == "label" and (holder := grid.dataset(dataset).holders.get(name)):
-            words = f"{name} ({holder})"
-        yield {"Dataset": dataset if dataset != last else "", "Characteristic": words, **cells}
+            words = f"{words} ({holder})"
+        called = grid.wording.title("datasets", dataset)
+        yield {"Dataset": called if dataset != last else "", "Characteristic": words, **cells}
         last = dataset
 
 

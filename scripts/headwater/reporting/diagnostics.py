@@ -36,15 +36,21 @@ def table(
     notes: list[str],
     study: StudyResults,
     only: pd.Series | None = None,
+    nothing: str = PrintedTable.nothing,
 ) -> PrintedTable:
     """A table of these rows; the macros of home networks are printed, without controls and restricted to `only`."""
     grid = study.grid
     printed = _printed(rows if only is None else rows[only], grid)
-    place = {heading: printed[heading.lower()].tolist() for heading in ("Dataset", "Recipe", "Source")}
+    place = {
+        heading: [grid.wording.title(f"{heading.lower()}s", name) for name in printed[heading.lower()]]
+        for heading in ("Dataset", "Recipe", "Source")
+    }
     shown = pd.DataFrame({**place, **columns(printed, grid)})
     shown = shown.drop(columns=formatting.single(grid), errors="ignore")
     warnings = prose.warnings(study.comparisons, grid=grid)
-    return PrintedTable(title=title, shown=shown, bold=plain(shown), exact=exact, warnings=warnings, notes=notes)
+    return PrintedTable(
+        title=title, shown=shown, bold=plain(shown), exact=exact, warnings=warnings, notes=notes, nothing=nothing
+    )
 
 
 def ordered(rows: pd.DataFrame, *, study: StudyResults) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Drawing: the style of all figures, and reproducible SVG files."""
+"""Drawing: the style of all figures, their widths on paper, and reproducible SVG, PDF and PNG files."""
 
 import io
 import re
@@ -6,7 +6,11 @@ import textwrap
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
+import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
@@ -17,14 +21,34 @@ from headwater.study.grid import Grid
 INK, RULE = "#1b2430", "#c8ced8"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
 """Okabe and Ito's colours, which colour-blind readers can distinguish as well."""
-DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.2)))
+DASHES = (
+    "-",
+    (0, (5, 1.5)),
+    (0, (1.2, 1.2)),
+    (0, (5, 1.2, 1.2, 1.2)),
+    (0, (8, 2)),
+    (0, (3, 1, 1, 1, 1, 1)),
+    (0, (2.4, 2.4)),
+)
+"""A way of drawing lines for each colour, so that curves can be told apart in grey."""
+
+FORMATS = ("svg", "pdf", "png")
+"""The formats of every figure."""
+
+NARROW, WIDE = 89 / 25.4, 183 / 25.4
+"""Inches of one column and of two, as in most journals: 89 and 183 mm."""
+
+DOTS = 300
+"""Dots per inch of a PNG."""
 
 LOOK = {
     "svg.fonttype": "none",
+    # fonts as TrueType within the file: journals refuse the outlines of Type 3
+    "pdf.fonttype": 42,
     # a label with two $ is no formula
     "text.parse_math": False,
     "font.family": "sans-serif",
-    "font.size": 9.0,
+    "font.size": 8.0,
     "text.color": INK,
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
@@ -52,16 +76,43 @@ def colours_of(grid: Grid) -> dict[str, str]:
 
 def behind(recipe: str, grid: Grid) -> str:
     """The recipe as the end of a heading, if the study has several."""
-    return f", {recipe}" if len(grid.recipes) > 1 else ""
+    return f", {grid.wording.short('recipes', recipe)}" if len(grid.recipes) > 1 else ""
 
 
-def as_svg(figure: Figure) -> str:
-    """The figure as SVG without a background."""
-    buffer = io.StringIO()
-    with _any_letters():
-        # without date and creator, so that the same figure gives the same bytes
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"
+def paper(wide: float, high: float) -> Figure:
+    """An empty figure of one column's width, where at least so many inches fit one, else of two; `high` in inches."""
+    return Figure(figsize=(NARROW if wide <= NARROW else WIDE, high), layout="constrained")
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A finished figure, written in each format when it is asked for; made where its style is set."""
+
+    figure: Figure
+    look: dict[str, Any] = field(default_factory=lambda: dict(mpl.rcParams))
+
+    @cached_property
+    def svg(self) -> str:
+        """Without a background, for pages."""
+        # without date and creator here and below, so that the same figure gives the same bytes
+        svg = self._saved("svg", transparent=True, metadata={"Date": None, "Creator": None}).decode()
+        return "\n".join(line.rstrip() for line in svg.splitlines()) + "\n"
+
+    @cached_property
+    def pdf(self) -> bytes:
+        """With its fonts embedded, for papers."""
+        return self._saved("pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
+
+    @cached_property
+    def png(self) -> bytes:
+        """At 300 dots per inch."""
+        return self._saved("png", dpi=DOTS, metadata={"Software": None})
+
+    def _saved(self, form: str, **how: Any) -> bytes:
+        buffer = io.BytesIO()
+        with mpl.rc_context(self.look), _any_letters():
+            self.figure.savefig(buffer, format=form, **how)
+        return buffer.getvalue()
 
 
 def as_png(figure: Figure) -> bytes:

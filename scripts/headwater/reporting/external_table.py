@@ -59,7 +59,7 @@ def table(study: StudyResults) -> PrintedTable:
     shown = pd.DataFrame([_shown(place, cells, tested, grid) for place, cells in lines])
     at_home = plain(shown)
     for position, (place, _) in enumerate(lines):
-        at_home.loc[position, place["fitted_to"]] = True
+        at_home.loc[position, _tested_on(place["fitted_to"], grid)] = True
     exact = pd.DataFrame([place | _exact(cells, tested) for place, cells in lines])
     about = study.comparisons[study.comparisons["dataset"].isin(crossed["dataset"])]
     return PrintedTable(
@@ -74,13 +74,19 @@ def table(study: StudyResults) -> PrintedTable:
 
 def _shown(place: dict[str, str], cells: dict[str, Any], tested: list[str], grid: Grid) -> dict[str, str]:
     """One printed line."""
+    called = grid.wording.title
     first = {
         "Metric": formatting.titles(grid)[place["metric"]],
-        "Recipe": place["recipe"],
-        "Fitted to": place["fitted_to"],
-        "Source": place["source"],
+        "Recipe": called("recipes", place["recipe"]),
+        "Fitted to": called("datasets", place["fitted_to"]),
+        "Source": called("sources", place["source"]),
     }
-    return first | {name: cell_text(cells[name]) if name in cells else text.NONE for name in tested}
+    return first | {_tested_on(name, grid): cell_text(cells[name]) if name in cells else text.NONE for name in tested}
+
+
+def _tested_on(name: str, grid: Grid) -> str:
+    """The heading of the column of a dataset that is tested on."""
+    return grid.wording.short("datasets", name)
 
 
 def cell_text(cell: Any) -> str:
@@ -127,7 +133,7 @@ def footnotes(crossed: pd.DataFrame, *, grid: Grid) -> list[str]:
 
 def _controls(grid: Grid) -> Iterator[str]:
     """A note on the controls, which have no line."""
-    controls = [source.name for source in grid.sources if source.control]
+    controls = [grid.wording.title("sources", source.name) for source in grid.sources if source.control]
     if controls:
         yield f"Controls stay at home: {', '.join(controls)}."
 
@@ -135,7 +141,12 @@ def _controls(grid: Grid) -> Iterator[str]:
 def _sizes(crossed: pd.DataFrame, grid: Grid) -> Iterator[str]:
     """A note if images are resized to the size that a network was fitted to, or volumes seen in other patches."""
     tested = set(crossed["dataset"])
-    archives = {dataset.name: grid.archive(dataset.archive) for dataset in grid.datasets if dataset.name in tested}
+    called = grid.wording.title
+    archives = {
+        called("datasets", dataset.name): grid.archive(dataset.archive)
+        for dataset in grid.datasets
+        if dataset.name in tested
+    }
     pictures = {name: f"{archive.size}" for name, archive in archives.items() if ndim_of(archive) == 2}
     if len(set(pictures.values())) > 1:
         yield (
@@ -157,6 +168,7 @@ def _listed(sizes: dict[str, str]) -> str:
 
 def _alone(grid: Grid) -> Iterator[str]:
     """A note on datasets that share no finding with another."""
-    alone = [dataset.name for dataset in grid.datasets if not shared_labels.guests(grid, dataset.name).others]
+    datasets = [dataset.name for dataset in grid.datasets if not shared_labels.guests(grid, dataset.name).others]
+    alone = [grid.wording.title("datasets", name) for name in datasets]
     if alone:
         yield f"No finding is shared with another dataset, so these take no part: {', '.join(alone)}."

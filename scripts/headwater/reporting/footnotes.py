@@ -51,6 +51,11 @@ def legend(rows: pd.DataFrame, *, grid: Grid) -> str:
         "controls: Holm). No star: this study cannot tell the two apart, which does not mean that they are equal.",
         *(["≤: the smallest p that this number of resamples allows."] if grid.with_test_split else []),
     ]
+    if (rows["value"].notna() & ~rows["tested"] & (rows["reference"] != "")).any():
+        sentences.append(
+            "Described only: a value without standard error and interval, because so few patients do not tell how far "
+            "off it may be."
+        )
     if rows["few"].any():
         sentences.append(f"{formatting.FEW.strip()}: few patients with the label, or without it; read with caution.")
     if not multiplicity.failed(rows).empty:
@@ -97,8 +102,9 @@ def details(grid: Grid) -> str:
 def over_folds(grid: Grid) -> list[str]:
     """How datasets in folds are compared; nothing without any."""
     return [
-        f"{dataset.name}: {dataset.splits.folds}-fold cross-validation, no test split. p and intervals come from the "
-        "t-test over folds whose variance Nadeau and Bengio (2003) enlarge, because trainings share most patients; it "
+        f"{grid.wording.title('datasets', dataset.name)}: {dataset.splits.folds}-fold cross-validation, no test split. "
+        "p and intervals come from the t-test over folds whose variance Nadeau and Bengio (2003) enlarge, because "
+        "trainings share most patients; it "
         f"has {dataset.splits.folds - 1} degrees of freedom."
         for dataset in grid.datasets
         if dataset.splits
@@ -107,24 +113,27 @@ def over_folds(grid: Grid) -> list[str]:
 
 def of_weights(grid: Grid) -> list[str]:
     """What readers must know of published weights: inflated, without a decoder, or fed otherwise than in training."""
+    called = grid.wording.title
     weighed = [source for source in grid.sources if source.weights and not source.control]
     sentences = [
-        f"{source.name}: weights of {source.weights.inflate} slices, inflated to volumes."
+        f"{called('sources', source.name)}: weights of {source.weights.inflate} slices, inflated to volumes."
         for source in weighed
         if source.weights.inflate
     ]
     sentences += [
-        f"{source.name}: published weights of the encoder; what the file does not hold of the decoder starts at random."
+        f"{called('sources', source.name)}: published weights of the encoder; what the file does not hold of the "
+        "decoder starts at random."
         for source in weighed
         if source.weights.coverage == 1 and not source.whole
     ]
     sentences += [
-        f"{source.name}: the file of its weights was gone when this was written, so how it was fed is not told."
+        f"{called('sources', source.name)}: the file of its weights was gone when this was written, so how it was fed "
+        "is not told."
         for source in weighed
         if input_contract.unseen(source)
     ]
     fed = input_contract.differences(grid)
-    return sentences + [f"{difference.source}: fed {difference}." for difference in fed]
+    return sentences + [f"{called('sources', difference.source)}: fed {difference}." for difference in fed]
 
 
 def published_faults(grid: Grid) -> list[str]:
@@ -146,7 +155,7 @@ def subsets(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
     sentences = []
     for name, by_dataset in grid.further_macros.items():
         parts = [
-            _subset(rows[rows["dataset"] == dataset], OF_SUBSET + name, labels)
+            _subset(rows[rows["dataset"] == dataset], OF_SUBSET + name, labels, grid)
             for dataset, labels in by_dataset.items()
         ]
         if present := [part for part in parts if part]:
@@ -154,13 +163,13 @@ def subsets(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
     return sentences
 
 
-def _subset(rows: pd.DataFrame, label: str, labels: tuple[str, ...]) -> str:
+def _subset(rows: pd.DataFrame, label: str, labels: tuple[str, ...], grid: Grid) -> str:
     """The labels of a subset on one test set, or why it has no row there; "" without rows of the test set."""
     if rows.empty:
         return ""
-    where = rows["dataset"].iloc[0]
+    where = grid.wording.title("datasets", rows["dataset"].iloc[0])
     if label in set(rows["label"]):
-        return f"{where}: {', '.join(labels)}."
+        return f"{where}: {', '.join(grid.wording.title('labels', name) for name in labels)}."
     tested = set(rows.loc[rows["tested"], "label"])
     why = (
         "it holds every tested label, so the macro is its mean"

@@ -39,7 +39,9 @@ def _unit(metric: str, grid: Grid) -> str:
     units = {dataset.name: unit_of(dataset, grid) for dataset in grid.datasets if dataset.fitting([metric])}
     if len(set(units.values())) < 2:
         return next(iter(units.values()), "mm")
-    return f"mm; pixels in {', '.join(name for name, unit in units.items() if unit == 'pixels')}"
+    return (
+        f"mm; pixels in {', '.join(grid.wording.title('datasets', name) for name in units if units[name] == 'pixels')}"
+    )
 
 
 def unit_of(dataset: Dataset, grid: Grid) -> str:
@@ -70,14 +72,15 @@ def readable(rows: pd.DataFrame, *, grid: Grid) -> pd.DataFrame:
     differs from the one above.
     """
     lines = list(rows.itertuples())
-    metrics = titles(grid)
+    metrics, called = titles(grid), grid.wording.title
+    notes = pd.Series([note_of(row, grid) for row in lines], rows.index, dtype=object)
     columns = {
-        "Dataset": [dataset_of(row) for row in lines],
+        "Dataset": [dataset_of(row, grid) for row in lines],
         "Metric": [metrics[row.metric] for row in lines],
-        "Recipe": rows["recipe"].tolist(),
-        "Label": [label_of(row) for row in lines],
-        "Source": rows["source"].tolist(),
-        "Compared with": [row.reference or NONE for row in lines],
+        "Recipe": [called("recipes", row.recipe) for row in lines],
+        "Label": [label_of(row, grid) for row in lines],
+        "Source": [called("sources", row.source) for row in lines],
+        "Compared with": [called("sources", row.reference) or NONE for row in lines],
         **_numbers(lines, grid),
         **(_margin(lines, grid.comparing.margin) if grid.comparing.margin else {}),
         **(_published(lines) if grid.comparing.method == "published" else {}),
@@ -85,7 +88,7 @@ def readable(rows: pd.DataFrame, *, grid: Grid) -> pd.DataFrame:
         "Patients": rows["patients"].astype(str).tolist(),
         "Seeds": [f"{row.seeds}{_folds(row, grid)}" for row in lines],
         "Resamples": rows["resamples"].astype(str).tolist(),
-        "Note": rows["note"].where(opens_group(rows) | (rows["note"] != rows["note"].shift()), "").tolist(),
+        "Note": notes.where(opens_group(rows) | (rows["note"] != rows["note"].shift()), "").tolist(),
     }
     return pd.DataFrame(columns).drop(columns=single(grid))
 
@@ -102,14 +105,41 @@ def single(grid: Grid) -> list[str]:
     return [name for name, values in columns if len(values) == 1]
 
 
-def dataset_of(row: Any) -> str:
-    """The dataset of a comparison, marked if a control failed."""
-    return row.dataset + (CONTROL_FAILED if row.controls.startswith("failed") else "")
+def dataset_of(row: Any, grid: Grid, *, short: bool = False) -> str:
+    """The dataset of a comparison as it is called, marked if a control failed."""
+    called = grid.wording.short if short else grid.wording.title
+    return called("datasets", row.dataset) + (CONTROL_FAILED if row.controls.startswith("failed") else "")
 
 
-def label_of(row: Any) -> str:
-    """The label of a comparison, marked if few patients have it."""
-    return row.label + (FEW if row.few else "")
+def place_of(row: Any, grid: Grid) -> str:
+    """Where a comparison is made, in a sentence: dataset, recipe if there are several, and metric."""
+    called = grid.wording.title
+    recipe = [called("recipes", row.recipe)] if len(grid.recipes) > 1 else []
+    return ", ".join([called("datasets", row.dataset), *recipe, title(row.metric, grid)])
+
+
+def label_of(row: Any, grid: Grid, *, short: bool = False) -> str:
+    """The label of a comparison as it is called, marked if few patients have it."""
+    return (grid.wording.short if short else grid.wording.title)("labels", row.label) + (FEW if row.few else "")
+
+
+NAMING = ("mean of ", "without ", "interval without width: ")
+"""Beginnings of the parts of a note that name labels or sources."""
+
+
+def note_of(row: Any, grid: Grid) -> str:
+    """The note of a comparison, in which labels and sources are called as in the tables."""
+    entries = {**grid.wording.labels, **grid.wording.sources}
+    if not entries:
+        return row.note
+    # the longest first, as one name may hold another
+    either = "|".join(map(re.escape, sorted(entries, key=len, reverse=True)))
+    word = re.compile(rf"(?<![\w-])({either})(?![\w-])")
+
+    def called(part: str) -> str:
+        return word.sub(lambda name: entries[name[1]].title or name[1], part) if part.startswith(NAMING) else part
+
+    return "; ".join(map(called, row.note.split("; ")))
 
 
 def _numbers(lines: list[Any], grid: Grid) -> dict[str, list[str]]:
@@ -175,9 +205,9 @@ def opens_group(rows: pd.DataFrame) -> pd.Series:
 
 
 def estimate(value: float, low: float, high: float, *, sign: str = "", digits: int = 3) -> str:
-    """A number to so many decimals with its interval."""
-    if math.isnan(value):
-        return NONE
+    """A number to so many decimals with its interval, if it has one."""
+    if math.isnan(value) or math.isnan(low):
+        return plain(value, sign=sign, digits=digits)
     ends = [plain(end, sign=sign, digits=digits) for end in (low, high)]
     return f"{plain(value, sign=sign, digits=digits)} [{ends[0]}, {ends[1]}]"
 
@@ -239,7 +269,15 @@ def markdown_page(table: PrintedTable) -> str:
     """A table in Markdown with its warnings above and its footnotes below."""
     quoted = "".join(f"> {for_markdown(warning)}\n\n" for warning in table.warnings)
     below = "\n\n".join(map(for_markdown, table.notes))
-    return f"{quoted}{as_markdown(table.shown, bold=table.bold)}\n{below}\n"
+    whole = f"{for_markdown(table.nothing)}\n" if table.shown.empty else as_markdown(table.shown, bold=table.bold)
+    return f"{quoted}{whole}\n{below}\n"
+
+
+def latex_page(table: PrintedTable, *, name: str) -> str:
+    """A table in LaTeX with its warnings above and its footnotes below; `name` is the name of the file."""
+    if table.shown.empty:
+        return f"\\noindent {for_latex(table.nothing)}\\par\n"
+    return as_latex(table.shown, bold=table.bold, name=name, before=table.warnings, after=table.notes)
 
 
 BREAKS = re.compile(r",? (?=\[|vs |published way|not worse|equivalent)")

@@ -50,7 +50,9 @@ def _over_folds(grid: Grid) -> list[str]:
         return []
     of_recipe = any(grid.comparison(name).fractions for name in grid.in_folds)
     learned = "patients that a recipe leaves to learn from" if of_recipe else "other patients"
-    dealt = ", ".join(f"{dataset.name} into {dataset.splits.folds}" for dataset in in_folds)
+    dealt = ", ".join(
+        f"{grid.wording.title('datasets', dataset.name)} into {dataset.splits.folds}" for dataset in in_folds
+    )
     return [
         f"In place of a test split, all patients are dealt into folds, stratified by label ({dealt}). Each fold is "
         f"tested by networks that learned from the others, {many(len(grid.seeds), 'seed')} each, with other draws in "
@@ -156,8 +158,8 @@ def _targets(grid: Grid) -> list[str]:
     """What networks are asked side by side, if they are, and what metrics are then computed from."""
     several = [dataset for dataset in grid.datasets if len(dataset.targets) > 1]
     sentences = [
-        f"{dataset.name}: each network answers {len(dataset.asked)} targets, {', '.join(dataset.asked)}, with a head "
-        "for each; its loss is the mean of theirs."
+        f"{grid.wording.title('datasets', dataset.name)}: each network answers {len(dataset.asked)} targets, "
+        f"{', '.join(dataset.asked)}, with a head for each; its loss is the mean of theirs."
         for dataset in several
     ]
     if any(len(dataset.tasks) > 1 for dataset in several):

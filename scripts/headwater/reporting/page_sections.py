@@ -9,7 +9,7 @@ import pandas as pd
 from headwater.core import text
 from headwater.data import cards, opposite_labels
 from headwater.data.tables import MACRO, SPLITS
-from headwater.reporting import footnotes, formatting, methods, prose, verdict
+from headwater.reporting import artefacts, footnotes, formatting, methods, prose, verdict
 from headwater.reporting.printed_table import PrintedTable, plain
 from headwater.reporting.results import StudyResults
 from headwater.study import paths
@@ -28,6 +28,9 @@ class Block:
     table: PrintedTable | None = None
     svg: str = ""
     caption: str = ""
+    files: tuple[tuple[str, str], ...] = ()
+    """(address, what it is called) of the files that hold it."""
+    anchor: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +82,12 @@ def sections(study: StudyResults) -> Iterator[Section]:
     yield Section(name="sources", title="Sources", nav="Sources", opening=(Block(table=_sources(study.grid)),))
     yield Section(name="archives", title="Archives", nav="Archives", opening=(Block(table=_archives(study)),))
     yield Section(name="apart", title="Were the splits apart?", nav="Leaks", opening=tuple(_apart(study)))
+    yield Section(
+        name="checks",
+        title="Check-lists of journals",
+        nav="Check-lists",
+        lead="Filled in where the study knows the answer; the rest is the author's.",
+    )
     notes = (*methods.notes(study.comparisons, grid=study.grid), *prose.dropped(study.dropped))
     yield Section(name="method", title="How the numbers were made", nav="Method", opening=(Block(lines=notes),))
 
@@ -88,7 +97,10 @@ def _verdict(study: StudyResults) -> Iterator[Block]:
     rows, grid = study.comparisons, study.grid
     yield Block(text=verdict.verdict(rows, grid=grid))
     yield Block(lines=tuple(verdict.claims(rows, grid=grid)))
-    yield Block(table=_compared(rows[rows["label"] == MACRO], study))
+    files = tuple(
+        (f"{name}.{form}", f"{name}.{form}") for name in ("significance", "macro") for form in artefacts.FORMATS
+    )
+    yield Block(table=_compared(rows[rows["label"] == MACRO], study), files=files, anchor="macro")
     yield Block(small=footnotes.legend(rows, grid=grid))
 
 
@@ -102,15 +114,15 @@ def _dataset(dataset: Dataset, study: StudyResults) -> Section:
     return Section(
         name="datasets",
         dataset=dataset.name,
-        title=formatting.dataset_of(next(here.itertuples())),
-        nav=dataset.name,
+        title=formatting.dataset_of(next(here.itertuples()), study.grid),
+        nav=study.grid.wording.short("datasets", dataset.name),
         lead=about[0].upper() + about[1:],
         opening=(
             Block(lines=tuple(verdict.left_out(rows, dataset=dataset, counts=counts, grid=study.grid))),
-            Block(heading="Label by label", table=compared),
+            Block(heading="Label by label", table=compared, files=_labelwise(dataset)),
         ),
         closing=(
-            Block(heading="How many cases have each label", table=_label_counts(counts, here, dataset)),
+            Block(heading="How many cases have each label", table=_label_counts(counts, here, dataset, study.grid)),
             Block(
                 small="In each split: cases with the label / cases whose label is known, and the patients with the "
                 "label." + " All are tested once, in their fold." * (dataset.splits is not None)
@@ -118,6 +130,11 @@ def _dataset(dataset: Dataset, study: StudyResults) -> Section:
             *_overlaid(dataset, study),
         ),
     )
+
+
+def _labelwise(dataset: Dataset) -> tuple[tuple[str, str], ...]:
+    """The files of the table of a dataset, a column per source."""
+    return artefacts.links(artefacts.file_name("labelwise", dataset.name))
 
 
 def _overlaid(dataset: Dataset, study: StudyResults) -> Iterator[Block]:
@@ -134,15 +151,15 @@ def _overlaid(dataset: Dataset, study: StudyResults) -> Iterator[Block]:
 def _compared(rows: pd.DataFrame, study: StudyResults) -> PrintedTable:
     """Some comparisons, without the columns that only the table of all comparisons has."""
     shown = formatting.readable(study.comparisons, grid=study.grid).drop(columns=list(formatting.DETAILS))
-    return _words(shown.loc[rows.index], comparisons=rows)
+    return replace(_words(shown.loc[rows.index]), comparisons=rows, grid=study.grid)
 
 
-def _words(shown: pd.DataFrame, *, words: tuple[str, ...] = text.LEFT, **more: pd.DataFrame) -> PrintedTable:
+def _words(shown: pd.DataFrame, *, words: tuple[str, ...] = text.LEFT) -> PrintedTable:
     """A table that is only on the page."""
-    return PrintedTable(title="", shown=shown, bold=plain(shown), exact=shown, words=words, **more)
+    return PrintedTable(title="", shown=shown, bold=plain(shown), exact=shown, words=words)
 
 
-def _label_counts(counts: pd.DataFrame, rows: pd.DataFrame, dataset: Dataset) -> PrintedTable:
+def _label_counts(counts: pd.DataFrame, rows: pd.DataFrame, dataset: Dataset, grid: Grid) -> PrintedTable:
     """Each label's cases and patients in each split, and its role in the comparison."""
     notes = rows.drop_duplicates("label").set_index("label")["note"]
     tested = rows.groupby("label")["tested"].any()
@@ -154,7 +171,15 @@ def _label_counts(counts: pd.DataFrame, rows: pd.DataFrame, dataset: Dataset) ->
         line = {split.capitalize(): _cases_with_label(splits, split) for split in SPLITS}
         part = "tested" if tested.get(label, False) else notes.get(label, "not compared").split("; ")[0]
         holder = {"Target": dataset.holders[label]} if dataset.holders else {}
-        lines.append({"Label": label, **holder, **line, "In test": _share(splits), "Part in the comparison": part})
+        lines.append(
+            {
+                "Label": grid.wording.title("labels", label),
+                **holder,
+                **line,
+                "In test": _share(splits),
+                "Part in the comparison": part,
+            }
+        )
     return _words(pd.DataFrame(lines), words=("Label", "Target", "Part in the comparison"))
 
 
@@ -180,8 +205,9 @@ def _sources(grid: Grid) -> PrintedTable:
     """How each source got its weights."""
     lines = [
         {
-            "Source": source.name + (" (reference)" if source.name in grid.comparing.references else ""),
-            "Weights": prose.way(source),
+            "Source": grid.wording.title("sources", source.name)
+            + (" (reference)" if source.name in grid.comparing.references else ""),
+            "Weights": prose.way(source, grid),
             "Backbone": source.backbone,
             "Corpus": prose.corpus(source, grid),
             "Length": prose.length(source, grid),

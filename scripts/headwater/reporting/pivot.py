@@ -41,7 +41,7 @@ def table(
     for position, line in enumerate(lines):
         for row in line:
             if row.significant and row.family != multiplicity.CONTROL:
-                bold.loc[position, _p_of(row.source, row.reference)] = True
+                bold.loc[position, _p_of(row.source, row.reference, grid)] = True
     exact = pd.DataFrame([_exact(line, sources) for line in lines])
     return PrintedTable(
         title=title,
@@ -53,38 +53,40 @@ def table(
     )
 
 
-def _p_of(source: str, reference: str) -> str:
+def _p_of(source: str, reference: str, grid: Grid) -> str:
     """The heading of a pair's column."""
-    return f"p: {source} vs {reference}"
+    return f"p: {grid.wording.short('sources', source)} vs {grid.wording.short('sources', reference)}"
 
 
 def _shown(line: list[Any], sources: list[str], pairs: list[tuple[str, str]], grid: Grid) -> dict[str, str]:
     """One printed line: its place, each source's value, and each pair's adjusted p."""
     first = line[0]
     cells = {
-        "Dataset": formatting.dataset_of(first),
+        "Dataset": formatting.dataset_of(first, grid),
         "Metric": formatting.titles(grid)[first.metric],
-        "Recipe": first.recipe,
+        "Recipe": grid.wording.title("recipes", first.recipe),
         # the mark of a failed control is here as well, as the column of the dataset may not be printed
-        "Label": formatting.label_of(first) + formatting.dataset_of(first).removeprefix(first.dataset),
+        "Label": formatting.label_of(first, grid)
+        + formatting.dataset_of(first, grid).removeprefix(grid.wording.title("datasets", first.dataset)),
     }
     published, digits = grid.comparing.method == "published", formatting.digits(first.metric)
     fitted = {row.source for row in line}
     for source in sources:
         values = value_of(line, source)
         numbers = [values[key] for key in ("value", "value_se", "value_low", "value_high")]
-        cells[source] = formatting.with_error(*numbers, digits=digits) if source in fitted else NOT_FITTED
+        called = grid.wording.short("sources", source)
+        cells[called] = formatting.with_error(*numbers, digits=digits) if source in fitted else NOT_FITTED
         if published:
             spread = formatting.mean_and_sd(values["published_value"], values["published_sd"], digits=digits)
-            cells[f"{source}, published way"] = spread
+            cells[f"{called}, published way"] = spread
     if hasattr(first, "ceiling"):
         cells["Ceiling"] = text.plain(first.ceiling, digits=digits)
     tests = {(row.source, row.reference): row for row in line}
     for pair in pairs:
         row, none = tests.get(pair), NOT_COMPARED if fitted.issuperset(pair) else NOT_FITTED
-        cells[_p_of(*pair)] = formatting.adjusted(row) + (" *" if row.significant else "") if row else none
+        cells[_p_of(*pair, grid)] = formatting.adjusted(row) + (" *" if row.significant else "") if row else none
         if published:
-            cells[f"{_p_of(*pair)}, published way"] = formatting.published_p(row.published_p) if row else none
+            cells[f"{_p_of(*pair, grid)}, published way"] = formatting.published_p(row.published_p) if row else none
     return cells
 
 

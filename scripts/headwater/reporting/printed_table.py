@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from headwater.core import text
+from headwater.study.grid import Grid
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,10 @@ class PrintedTable:
     """Columns of text, which HTML aligns to the left."""
     comparisons: pd.DataFrame | None = None
     """The comparison behind each line, if HTML should print a label once for all its lines."""
+    grid: Grid | None = None
+    """The study of these comparisons."""
+    nothing: str = "Nothing could be measured."
+    """What stands in its place if it has no lines."""
 
 
 def plain(shown: pd.DataFrame) -> pd.DataFrame:

@@ -34,7 +34,22 @@ def extent(grid: Grid) -> str:
     # not all sources are fitted to all datasets
     whole = runs == math.prod(len(part) for part in sizes.values())
     size = f"{parts} = {many(runs, 'run')}" if whole else f"{many(runs, 'run')} of {parts}"
-    return "; ".join([size, *(f"{one.name} in {one.splits.folds} folds" for one in grid.datasets if one.splits)])
+    return "; ".join(
+        [
+            size,
+            *(
+                f"{grid.wording.title('datasets', one.name)} in {one.splits.folds} folds"
+                for one in grid.datasets
+                if one.splits
+            ),
+        ]
+    )
+
+
+def _folds(grid: Grid) -> list[str]:
+    """Which datasets are in how many folds."""
+    in_folds = [dataset for dataset in grid.datasets if dataset.splits]
+    return [f"{grid.wording.title('datasets', one.name)} in {one.splits.folds} folds" for one in in_folds]
 
 
 def warnings(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
@@ -50,16 +65,17 @@ def warnings(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
 
 def _failed_controls(rows: pd.DataFrame, grid: Grid) -> list[str]:
     """A warning for each failed control."""
-    titles = formatting.titles(grid)
+    called = grid.wording.title
     sentences = []
     for row in multiplicity.failed(rows).itertuples():
-        where = ", ".join([row.dataset, *([row.recipe] if len(grid.recipes) > 1 else []), titles[row.metric]])
+        where = formatting.place_of(row, grid)
         ends = (row.difference_low, row.difference_high)
         difference = formatting.estimate(row.difference, *ends, sign="+", digits=formatting.digits(row.metric))
-        against = "guessing" if row.reference == CHANCE else row.reference
+        against = "guessing" if row.reference == CHANCE else called("sources", row.reference)
         sentences.append(
-            f"Do not rely on the numbers of {where}: the control {row.source} differs from {against} although it "
-            f"should not ({difference}, adjusted p {formatting.adjusted(row)}). Find out why first."
+            f"Do not rely on the numbers of {where}: the control {called('sources', row.source)} differs from "
+            f"{against} although it should not ({difference}, adjusted p {formatting.adjusted(row)}). Find out why "
+            "first."
         )
     return sentences
 
@@ -136,9 +152,9 @@ def _of_data(rows: pd.DataFrame, grid: Grid) -> list[str]:
     used |= {archive for source in grid.sources for archive in source.archives}
     twins = [archive.name for archive in grid.archives if archive.twin and archive.name in used]
     return synthetic(twins) + [
-        f"{dataset.name}: each case counts as a patient, because the archive does not say which "
-        f"{thing([grid.archive(dataset.archive)])}s belong to the same patient. If some do, the intervals are too "
-        "narrow."
+        f"{grid.wording.title('datasets', dataset.name)}: each case counts as a patient, because the archive does not "
+        f"say which {thing([grid.archive(dataset.archive)])}s belong to the same patient. If some do, the intervals "
+        "are too narrow."
         for dataset in datasets
         if not card(grid.archive(dataset.archive)).patients
     ]
@@ -146,8 +162,10 @@ def _of_data(rows: pd.DataFrame, grid: Grid) -> list[str]:
 
 def _at_home(rows: pd.DataFrame, grid: Grid) -> list[str]:
     """Warnings of sources that were pre-trained on the training images of a dataset that they are fitted to."""
+    called = grid.wording.title
     return [
-        f"{source.name} was pre-trained on training {thing([grid.archive(dataset.archive)])}s of {dataset.name}: its "
+        f"{called('sources', source.name)} was pre-trained on training {thing([grid.archive(dataset.archive)])}s of "
+        f"{called('datasets', dataset.name)}: its "
         "numbers there do not show what its weights are worth on other data."
         for dataset in grid.datasets
         for source in grid.fitted_to(dataset.name)
@@ -184,7 +202,7 @@ def of_test_split(grid: Grid) -> str:
 
 def _named(grid: Grid) -> str:
     """The datasets with a test split."""
-    return ", ".join(grid.with_test_split)
+    return ", ".join(grid.wording.title("datasets", name) for name in grid.with_test_split)
 
 
 def designs(grid: Grid, *, test_split: str, folds: str, by: str = " or ") -> str:
@@ -226,13 +244,17 @@ def _by(lengths: Iterable[str]) -> str:
     return " × ".join(lengths)
 
 
-def way(source: Source) -> str:
+def way(source: Source, grid: Grid) -> str:
     """How a source got its weights."""
     if source.weights:
         path = f": {source.weights.path}" if source.weights.path else ""
         return f"published, {_with_options(source.weights.layout)}{path}"
     if source.method:
-        start = f"continued from {source.start}" if source.start else f"from random weights ({source.drawn})"
+        start = (
+            f"continued from {grid.wording.title('sources', source.start)}"
+            if source.start
+            else f"from random weights ({source.drawn})"
+        )
         probe = source.probe
         chosen = f", the step chosen by {probe.kind} on {probe.archive}" if probe else ""
         return f"pre-trained here, {_with_options(source.method)}, {start}{chosen}"

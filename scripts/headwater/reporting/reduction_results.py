@@ -94,11 +94,11 @@ def sized(choice: Choice) -> str:
     return ", ".join(filter(None, words))
 
 
-def cost_table(costs: pd.DataFrame, *, warnings: list[str], notes: list[str]) -> PrintedTable:
+def cost_table(costs: pd.DataFrame, *, warnings: list[str], notes: list[str], grid: Grid) -> PrintedTable:
     """The printed table of sizes and costs."""
     lines = [
         {
-            "Source": row.source,
+            "Source": grid.wording.title("sources", row.source),
             "Corpus": row.corpus,
             "Reduction": row.reduction,
             "By": row.by,
@@ -129,17 +129,18 @@ def measured(rows: pd.DataFrame, costs: pd.DataFrame, *, grid: Grid) -> PrintedT
 def _line(row: Any, grid: Grid) -> dict[str, str]:
     """One printed row."""
     reference, digits = grid.comparing.reference, formatting.digits(row.metric)
-    one = reference if isinstance(reference, str) else "the reference"
+    called = grid.wording.title
+    one = called("sources", reference) if isinstance(reference, str) else "the reference"
     apart = (getattr(row, name) for name in PAIR[:4])
     versus = {
         f"Difference from {one}": formatting.with_error(*apart, sign="+", digits=digits),
         "Adjusted p": row.printed_p,
     }
     return {
-        "Dataset": row.dataset,
+        "Dataset": called("datasets", row.dataset),
         "Metric": formatting.titles(grid)[row.metric],
-        "Recipe": row.recipe,
-        "Source": row.source,
+        "Recipe": called("recipes", row.recipe),
+        "Source": called("sources", row.source),
         "Corpus": row.corpus or text.NONE,
         "Reduction": row.reduction or text.NONE,
         "Kept": _percent(row.share),

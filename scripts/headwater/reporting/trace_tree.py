@@ -193,7 +193,7 @@ def _metadata(file: Path) -> dict[str, Any]:
 
 
 def _learned(report: Report, source: Source, metadata: dict[str, Any]) -> Iterator[Node]:
-    """The inputs of an encoder: a weights file, or a corpus and initial weights."""
+    """The inputs of an encoder: a weights file, or a corpus and first weights."""
     origin = metadata.get("origin", {})
     if source.kind == "adopted":
         card = f"{origin.get('title', source.weights.layout.name)}; licence: {origin.get('licence', NOT_RECORDED)}"

@@ -34,25 +34,26 @@ def verdict(rows: pd.DataFrame, *, grid: Grid) -> str:
 
 def claims(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
     """One sentence for each macro test that shows a difference, equivalence or non-inferiority."""
-    lines = []
+    lines, called = [], grid.wording.title
     for row in rows[rows["family"] == CONFIRMATORY].itertuples():
         metric = registry.load("metrics", row.metric)
         better = "better" if (row.difference > 0) == (metric.BETTER == "higher") else "worse"
-        recipe = f", {row.recipe}" if len(grid.recipes) > 1 else ""
+        recipe = f", {called('recipes', row.recipe)}" if len(grid.recipes) > 1 else ""
+        reference = called("sources", row.reference)
         numbers = formatting.with_error(*formatting.difference_of(row), sign="+", digits=formatting.digits(row.metric))
         for claimed, claim, p in (
-            (row.significant, f"{better} than {row.reference}", formatting.adjusted(row)),
-            (row.equivalent, _equivalent(row.reference, grid), text.p_value(row.p_equivalent_adjusted)),
+            (row.significant, f"{better} than {reference}", formatting.adjusted(row)),
+            (row.equivalent, _equivalent(reference, grid), text.p_value(row.p_equivalent_adjusted)),
             (
                 row.noninferior and not row.significant and not row.equivalent,
-                f"not worse than {row.reference} by more than {grid.comparing.margin or 0:g}",
+                f"not worse than {reference} by more than {grid.comparing.margin or 0:g}",
                 text.p_value(row.p_noninferior_adjusted),
             ),
         ):
             # non-inferiority is left out where a stronger claim holds
             if claimed:
                 lines.append(
-                    f"{formatting.dataset_of(row)}{recipe}: {row.source} is {claim}, "
+                    f"{formatting.dataset_of(row, grid)}{recipe}: {called('sources', row.source)} is {claim}, "
                     f"{formatting.title(row.metric, grid)} {numbers}, adjusted p {p}"
                 )
     return lines
@@ -69,11 +70,10 @@ def controls(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
         if any(source.control for source in grid.sources):
             return ["The controls could not be judged: no label has enough patients to be tested."]
         return ["No control was run, so nothing here checks the comparison itself."]
-    titles = formatting.titles(grid)
-    sentences = []
+    sentences, called = [], grid.wording.title
     for row in tested.itertuples():
-        where = ", ".join([row.dataset, *([row.recipe] if len(grid.recipes) > 1 else []), titles[row.metric]])
-        against = "guessing" if row.reference == CHANCE else row.reference
+        where = formatting.place_of(row, grid)
+        against = "guessing" if row.reference == CHANCE else called("sources", row.reference)
         verdict = "FAILED" if row.significant else "passed"
         ends = (row.difference_low, row.difference_high)
         difference = formatting.estimate(row.difference, *ends, sign="+", digits=formatting.digits(row.metric))
@@ -85,7 +85,9 @@ def controls(rows: pd.DataFrame, *, grid: Grid) -> list[str]:
             if few < FEW_POSITIVE and not row.significant
             else ""
         )
-        sentences.append(f"Control {row.source} against {against}, {where}: {verdict} ({numbers}){weak}")
+        sentences.append(
+            f"Control {called('sources', row.source)} against {against}, {where}: {verdict} ({numbers}){weak}"
+        )
     return sentences
 
 
@@ -97,9 +99,10 @@ def left_out(rows: pd.DataFrame, *, dataset: Dataset, counts: pd.DataFrame, grid
     # metrics that are about other cases may leave out other labels
     several = here.groupby("label")["note"].transform("nunique") > 1
     here = here[several | ~here.duplicated("label")]
+    called = grid.wording.title
     titles = {metric: f", {formatting.title(metric, grid)}" for metric in here["metric"].unique()}
     sentences = [
-        f"{row.label}{titles[row.metric] if several[row.Index] else ''}: {row.note}; not in the macro"
+        f"{called('labels', row.label)}{titles[row.metric] if several[row.Index] else ''}: {row.note}; not in the macro"
         for row in here.itertuples()
         if row.note.startswith(("left out", "described only"))
     ]
@@ -107,5 +110,7 @@ def left_out(rows: pd.DataFrame, *, dataset: Dataset, counts: pd.DataFrame, grid
         lacking = [kind for kind in target.classes(dataset.task_of(row.label)) if getattr(row, f"{kind}s") == 0]
         if row.label in named and lacking:
             why = f"no {lacking[0]} case in validation"
-            sentences.append(f"{row.label}: {why}; not in the macro by which the best step is chosen")
+            sentences.append(
+                f"{grid.wording.title('labels', row.label)}: {why}; not in the macro by which the best step is chosen"
+            )
     return sentences

@@ -7,18 +7,19 @@ from pathlib import Path
 from headwater import __version__
 from headwater.core import fingerprints, registry, text
 from headwater.core.destinations import as_csv
-from headwater.core.files import write_json, write_text
+from headwater.core.files import write_bytes, write_json, write_text
 from headwater.core.records import without_places
 from headwater.data.tables import MACRO
-from headwater.reporting import artefacts, footnotes, formatting, named_values, page, prose, verdict
+from headwater.reporting import artefacts, columns, footnotes, formatting, named_values, page, prose, verdict
+from headwater.reporting.drawing import Drawing
 from headwater.reporting.printed_table import PrintedTable
 from headwater.reporting.results import StudyResults
 
 Tables = dict[str, dict[str, PrintedTable]]
 """By the table's name, then by its dataset, "" for a table of all datasets."""
 
-Figures = dict[str, dict[str, str]]
-"""SVGs by the figure's name, then by its dataset or source, "" for a figure of all."""
+Figures = dict[str, dict[str, Drawing]]
+"""Drawings by the figure's name, then by its dataset or source, "" for a figure of all."""
 
 
 def write(study: StudyResults, folder: Path) -> str:
@@ -30,13 +31,16 @@ def write(study: StudyResults, folder: Path) -> str:
             formats = artefacts.table_files(study.grid)[artefacts.file_name(name, part)]
             _write_table(artefacts.file_name(name, part), table, formats=formats, folder=folder)
     for name, by_part in figures.items():
-        for part, svg in by_part.items():
-            write_text(svg, folder / f"{artefacts.file_name(name, part)}.svg")
+        for part, drawing in by_part.items():
+            write_text(drawing.svg, folder / f"{artefacts.file_name(name, part)}.svg")
+            write_bytes(drawing.pdf, folder / f"{artefacts.file_name(name, part)}.pdf")
+            write_bytes(drawing.png, folder / f"{artefacts.file_name(name, part)}.png")
     values = named_values.numbers(study.comparisons, grid=study.grid)
     write_json(named_values.as_json(values), folder / "numbers.json")
     write_text(named_values.as_latex(values), folder / "numbers.tex")
     write_text(page.index(study, tables=tables, figures=figures), folder / "index.html")
     _write_provenance(study, folder)
+    write_text(_dictionary(tables, study), folder / "columns.md")
     summary = _summary(study, folder)
     write_text(summary, folder / "summary.txt")
     return summary
@@ -59,13 +63,19 @@ def _write_table(name: str, table: PrintedTable, *, formats: tuple[str, ...], fo
     writers = {
         "csv": lambda: as_csv(table.exact),
         "md": lambda: formatting.markdown_page(table),
-        "tex": lambda: formatting.as_latex(
-            table.shown, bold=table.bold, name=name, before=table.warnings, after=table.notes
-        ),
+        "tex": lambda: formatting.latex_page(table, name=name),
         "html": lambda: page.one_table(table),
     }
     for suffix in formats:
         write_text(writers[suffix](), folder / f"{name}.{suffix}")
+
+
+def _dictionary(tables: Tables, study: StudyResults) -> str:
+    """What the columns of all .csv files hold; those of a table for each dataset are told once for each."""
+    formats = artefacts.table_files(study.grid)
+    named = {artefacts.file_name(name, part): table for name, parts in tables.items() for part, table in parts.items()}
+    columns_of = {name: list(table.exact.columns) for name, table in named.items() if "csv" in formats[name]}
+    return columns.dictionary(columns_of | {"provenance": list(study.provenance.table().columns)})
 
 
 def _write_provenance(study: StudyResults, folder: Path) -> None:
@@ -92,6 +102,7 @@ def _summary(study: StudyResults, folder: Path) -> str:
     parts = [*warnings, verdict.verdict(rows, grid=grid), text.as_text(shown[macro])]
     for dataset in grid.datasets:
         of_dataset = shown[(rows["dataset"] == dataset.name) & ~macro & measured].drop(columns=["Dataset"])
+        called = grid.wording.title("datasets", dataset.name)
         left_out = "\n".join(verdict.left_out(rows, dataset=dataset, counts=study.counts_of(dataset), grid=study.grid))
-        parts.append(f"{dataset.name}, label by label\n\n{text.as_text(of_dataset)}\n{left_out}".rstrip())
+        parts.append(f"{called}, label by label\n\n{text.as_text(of_dataset)}\n{left_out}".rstrip())
     return "\n\n".join([*parts, footnotes.legend(rows, grid=grid), f"Page: {folder / 'index.html'}"]) + "\n"

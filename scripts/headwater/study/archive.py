@@ -131,6 +131,11 @@ class Dataset(Record):
     write_outlines: bool = Field(False, exclude=True)
     """Whether the structures that networks outline in the test split are written as NIfTI files, on the grids of the
     sources, beside the predictions; `private/overlays` then shows the cases in which sources differ most."""
+    title: str = Field("", exclude=True)
+    """What it is called in tables, sentences and figures; by default its name, which stays the key
+    in every `.csv`."""
+    short: str = Field("", exclude=True)
+    """What it is called on axes, in legends and in headings of columns; by default `title`."""
     seen: Window | Intensity | None = None
     """How Hounsfield units or volumes are shown; filled in from the archive's `window` or `intensity`."""
 

@@ -21,6 +21,7 @@ from headwater.study import (
     target_checks,
     text_checks,
     volume_checks,
+    wording_checks,
 )
 from headwater.study import source_matrix as source_grids
 from headwater.study.archive import Archive, Dataset, seen_of
@@ -34,6 +35,7 @@ from headwater.study.source import Controls, Probe, Source
 from headwater.study.source_matrix import SourceGrid
 from headwater.study.text_checks import NAMED
 from headwater.study.tracking import Tracking
+from headwater.study.wording import Wording, Words
 
 USUAL_DECAY = {"adam": 0.0, "sgd": 0.0, "lars": 1e-6}
 """Default weight decay of optimisers for which papers and libraries use another than for adamw (SwAV, SimCLR: 1e-6)."""
@@ -43,7 +45,7 @@ UNWRITTEN = ("name", "control", "of", "seen", "study", "inputs")
 """Fields of records that are filled in from other parts of the config; no config sets them."""
 
 
-CHECKS = (text_checks, checks, target_checks, comparison_checks, idle_keys, volume_checks, fold_checks)
+CHECKS = (text_checks, checks, target_checks, comparison_checks, idle_keys, volume_checks, fold_checks, wording_checks)
 
 
 class Config(Record):
@@ -69,6 +71,8 @@ class Config(Record):
     """What is fine-tuned on and tested; if the name is that of an archive, `archive` can be omitted."""
     recipes: dict[str, Recipe] = Field(min_length=1)
     """How networks are fitted; each recipe is applied to every source."""
+    labels: dict[str, Words] = {}
+    """What labels are called in tables and figures, by their name in the archive; see the table of `labels.NAME`."""
     comparison: Comparing = Comparing()
     """What is compared and how, declared before any result is seen."""
     leaks: Leaks = Leaks()
@@ -89,7 +93,26 @@ class Config(Record):
             seeds=self.seeds,
             comparing=self.comparison,
             leaks=self.leaks,
+            wording=self._wording(),
         )
+
+    def _wording(self) -> Wording:
+        """What everything is called that has a title or a short name; a control is called after its source."""
+        sections = {
+            section: {
+                entry.name: Words(title=entry.title, short=entry.short)
+                for entry in getattr(self, section).values()
+                if entry.title or entry.short
+            }
+            for section in ("sources", "datasets", "recipes")
+        }
+        sources = sections["sources"]
+        of_controls = {
+            source.name: sources[source.of].of_control(source.control)
+            for source in self._control_sources()
+            if source.of in sources
+        }
+        return Wording(**sections | {"sources": sources | of_controls}, labels=self.labels)
 
     def _as_seen(self, entry: Source | Dataset | Probe) -> Source | Dataset | Probe:
         """A source, dataset or probe with the window or intensity of its archive in `seen`, if that has one.

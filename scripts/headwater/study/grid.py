@@ -16,6 +16,7 @@ from headwater.study.leaks import Leaks, Learned, Overlaps
 from headwater.study.paths import run_path
 from headwater.study.recipe import Recipe
 from headwater.study.source import PROBED, Source
+from headwater.study.wording import Wording
 
 EVERYTHING = Choice(name="everything")
 """The reduction `everything`, which every config has without listing it."""
@@ -63,6 +64,8 @@ class Grid(Record):
     seeds: tuple[int, ...]
     comparing: Comparing
     leaks: Leaks = Leaks()
+    wording: Wording = Wording()
+    """What sources, datasets, recipes and labels are called; no run depends on it."""
 
     def archive(self, name: str) -> Archive:
         """The archive of that name."""

@@ -131,6 +131,11 @@ class Recipe(Record):
     """The same in passes through the training images; either this or frozen_steps."""
     unfrozen_lr: float | None = Field(None, gt=0)
     """Peak learning rate of the whole network after the frozen steps; none keeps `training.lr`."""
+    title: str = Field("", exclude=True)
+    """What it is called in tables, sentences and figures; by default its name, which stays the key
+    in every `.csv`."""
+    short: str = Field("", exclude=True)
+    """What it is called on axes, in legends and in headings of columns; by default `title`."""
 
     @model_validator(mode="after")
     def _frozen_at_first(self) -> "Recipe":

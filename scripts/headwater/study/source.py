@@ -114,6 +114,11 @@ class Source(Record):
     """The kind of control, if it is one; filled in from `controls`."""
     of: str | None = None
     """The source of which this is a control."""
+    title: str = Field("", exclude=True)
+    """What it is called in tables, sentences and figures; by default its name, which stays the key
+    in every `.csv`."""
+    short: str = Field("", exclude=True)
+    """What it is called on axes, in legends and in headings of columns; by default `title`."""
     seen: Window | Intensity | None = None
     """How a corpus of Hounsfield units or volumes is shown; filled in from the archive's `window` or `intensity`."""
 

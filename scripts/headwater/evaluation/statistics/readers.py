@@ -46,6 +46,10 @@ class Estimate:
         """The same with limited degrees of freedom."""
         return replace(self, degrees_of_freedom=min(self.degrees_of_freedom, most))
 
+    def described(self) -> "Estimate":
+        """The value alone, without any uncertainty: for so few patients neither its size nor its shape is known."""
+        return Estimate(self.value, np.nan, np.nan)
+
     def above(self, bound: float) -> "Estimate":
         """The estimate of the value minus a bound."""
         inner = self.as_they_are and self.as_they_are.above(bound)
@@ -75,7 +79,10 @@ class Estimate:
         return float(low), float(high)
 
     def interval_of_difference(self, level: float, *, bounds: tuple[float, float]) -> tuple[float, float]:
-        """The confidence interval at 1 - `level` of a difference of two values that lie within bounds."""
+        """The confidence interval at 1 - `level` of a difference of two values that lie within bounds.
+
+        It ends where no difference can be, which takes nothing from its coverage.
+        """
         largest = bounds[1] - bounds[0]
         low, high = np.clip(self.interval(level), -largest, largest)
         return float(low), float(high)

@@ -4,14 +4,13 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, Normalize
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from headwater.core import registry, text
 from headwater.data.tables import MACRO
 from headwater.reporting import external_table, formatting
 from headwater.reporting.artefacts import FigureCard
-from headwater.reporting.drawing import COLOURS, INK, LOOK, as_svg, behind
+from headwater.reporting.drawing import COLOURS, INK, LOOK, Drawing, behind, paper
 from headwater.reporting.results import StudyResults
 from headwater.study.grid import Grid
 
@@ -32,7 +31,7 @@ CARD = FigureCard(
 )
 
 
-def make(study: StudyResults) -> dict[str, str]:
+def make(study: StudyResults) -> dict[str, Drawing]:
     """A matrix for each source that has a number."""
     crossed = study.crossed
     macro = external_table.ordered(crossed[crossed["label"] == MACRO], grid=study.grid)
@@ -40,8 +39,8 @@ def make(study: StudyResults) -> dict[str, str]:
     return {source: drawn(macro, source=source, grid=study.grid) for source in sources}
 
 
-def drawn(cells: pd.DataFrame, *, source: str, grid: Grid) -> str:
-    """An SVG with a panel for each metric and recipe: rows fitted to, columns tested on, a frame around home.
+def drawn(cells: pd.DataFrame, *, source: str, grid: Grid) -> Drawing:
+    """A drawing with a panel for each metric and recipe: rows fitted to, columns tested on, a frame around home.
 
     `cells` are the macro cells of all sources, which share one scale of shades.
     """
@@ -50,18 +49,15 @@ def drawn(cells: pd.DataFrame, *, source: str, grid: Grid) -> str:
     datasets = [dataset.name for dataset in grid.datasets if dataset.name in shown]
     titles = formatting.titles(grid)
     with mpl.rc_context(LOOK | {"svg.hashsalt": "matrix"}):
-        figure = Figure(
-            figsize=((2.0 + 0.9 * len(datasets)) * len(panels), 1.2 + 0.5 * len(datasets)), layout="constrained"
-        )
+        figure = paper((2.0 + 0.9 * len(datasets)) * len(panels), 1.2 + 0.5 * len(datasets))
         for (metric, recipe), ax in zip(panels, figure.subplots(1, len(panels), squeeze=False)[0], strict=True):
-            _panel(ax, cells[(cells["metric"] == metric) & (cells["recipe"] == recipe)], source, datasets, metric)
-            ax.set_title(
-                f"{source}: {titles[metric]}" + behind(recipe, grid), fontsize=9, fontweight="bold", loc="left"
-            )
-        return as_svg(figure)
+            _panel(ax, cells[(cells["metric"] == metric) & (cells["recipe"] == recipe)], source, datasets, metric, grid)
+            title = f"{grid.wording.short('sources', source)}: {titles[metric]}{behind(recipe, grid)}"
+            ax.set_title(title, fontsize=8, fontweight="bold", loc="left")
+        return Drawing(figure)
 
 
-def _panel(ax: Axes, cells: pd.DataFrame, source: str, datasets: list[str], metric: str) -> None:
+def _panel(ax: Axes, cells: pd.DataFrame, source: str, datasets: list[str], metric: str, grid: Grid) -> None:
     """One panel, from the cells of all sources by one metric and recipe."""
     better = -1 if registry.load("metrics", metric).BETTER == "lower" else 1
     worst, best = (better * cells["value"]).min(), (better * cells["value"]).max()
@@ -71,8 +67,9 @@ def _panel(ax: Axes, cells: pd.DataFrame, source: str, datasets: list[str], metr
         _cell(ax, row, (datasets.index(row.dataset), datasets.index(row.fitted_to)), scale(better * row.value))
     ax.set_xlim(-0.5, len(datasets) - 0.5)
     ax.set_ylim(len(datasets) - 0.5, -0.5)
-    ax.set_xticks(range(len(datasets)), datasets, rotation=30, ha="right")
-    ax.set_yticks(range(len(datasets)), datasets)
+    called = [grid.wording.short("datasets", name) for name in datasets]
+    ax.set_xticks(range(len(datasets)), called, rotation=30, ha="right")
+    ax.set_yticks(range(len(datasets)), called)
     ax.set_xlabel("tested on")
     ax.set_ylabel("fitted to")
     ax.tick_params(length=0)

@@ -1,6 +1,7 @@
 """The differences of each label of a dataset, with their intervals."""
 
 from headwater.reporting.artefacts import FigureCard
+from headwater.reporting.drawing import Drawing
 from headwater.reporting.figures import _forest
 from headwater.reporting.results import StudyResults
 
@@ -9,11 +10,12 @@ CARD = FigureCard(
     place=30,
     title="Differences with intervals",
     caption="Differences by label. Filled marks are significant after correction (macro: {correction}; labels: "
-    "Benjamini-Hochberg); hollow marks are not.",
+    "Benjamini-Hochberg); hollow marks are not. Tested rows set the axis: an arrow lies beyond it. A mark without an "
+    "interval is described only.",
 )
 
 
-def make(study: StudyResults) -> dict[str, str]:
+def make(study: StudyResults) -> dict[str, Drawing]:
     """A forest for each dataset."""
     pairs = study.comparisons[study.comparisons["difference"].notna()]
     by_dataset = {dataset.name: pairs[pairs["dataset"] == dataset.name] for dataset in study.grid.datasets}

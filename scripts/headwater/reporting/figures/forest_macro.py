@@ -2,6 +2,7 @@
 
 from headwater.data.tables import MACRO
 from headwater.reporting.artefacts import FigureCard
+from headwater.reporting.drawing import Drawing
 from headwater.reporting.figures import _forest
 from headwater.reporting.results import StudyResults
 
@@ -14,7 +15,7 @@ CARD = FigureCard(
 )
 
 
-def make(study: StudyResults) -> dict[str, str]:
+def make(study: StudyResults) -> dict[str, Drawing]:
     """One forest over all datasets."""
     rows = study.comparisons
     pairs = rows[rows["difference"].notna() & (rows["label"] == MACRO)]

@@ -3,13 +3,12 @@
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from headwater.data import cards, subsample
 from headwater.data.tables import MACRO
 from headwater.reporting import formatting, pivot, prose
 from headwater.reporting.artefacts import FigureCard
-from headwater.reporting.drawing import COLOURS, DASHES, LOOK, as_svg, as_title, colours_of
+from headwater.reporting.drawing import DASHES, LOOK, Drawing, as_title, colours_of, paper
 from headwater.reporting.results import StudyResults
 from headwater.study.archive import Dataset
 from headwater.study.grid import Grid
@@ -28,15 +27,15 @@ APART = 0.03
 """How far the marks of neighbouring sources are moved apart, as a share of the width of a panel."""
 
 
-def make(study: StudyResults) -> dict[str, str]:
+def make(study: StudyResults) -> dict[str, Drawing]:
     """The curves of each dataset that is fitted by recipes that differ only in their fraction."""
-    svgs = {}
+    drawings = {}
     for dataset in study.grid.datasets:
         rows = points(study.comparisons, dataset=dataset, patients=_training_patients(dataset, study), grid=study.grid)
         if len(rows):
             counted = _counted(dataset, study.grid)
-            svgs[dataset.name] = drawn(rows, colours=colours_of(study.grid), counted=counted, grid=study.grid)
-    return svgs
+            drawings[dataset.name] = drawn(rows, colours=colours_of(study.grid), counted=counted, grid=study.grid)
+    return drawings
 
 
 def curves(recipes: list[Recipe]) -> list[list[Recipe]]:
@@ -72,29 +71,29 @@ def points(rows: pd.DataFrame, *, dataset: Dataset, patients: int, grid: Grid) -
     return pd.DataFrame(found, columns=columns).dropna(subset=["value"])
 
 
-def drawn(rows: pd.DataFrame, *, colours: dict[str, str], counted: str, grid: Grid) -> str:
-    """An SVG of one dataset's `points`: a row for each curve, a panel for each metric, and a line for each source.
+def drawn(rows: pd.DataFrame, *, colours: dict[str, str], counted: str, grid: Grid) -> Drawing:
+    """A drawing of one dataset's `points`: a row for each curve, a panel for each metric, and a line for each source.
 
     `counted` is what the axis counts.
     """
     names, titles = list(dict.fromkeys(rows["curve"])), formatting.headings(grid)
     metrics = [metric for metric in grid.comparing.metrics if metric in set(rows["metric"])]
     with mpl.rc_context(LOOK | {"svg.hashsalt": "learning_curves"}):
-        figure = Figure(figsize=(0.4 + 3.4 * len(metrics), 0.3 + 3.3 * len(names)), layout="constrained")
+        figure = paper(0.4 + 3.4 * len(metrics), 0.3 + 3.3 * len(names))
         axes = figure.subplots(len(names), len(metrics), squeeze=False)
         for name, row in zip(names, axes, strict=True):
             for metric, ax in zip(metrics, row, strict=True):
-                _panel(ax, rows[(rows["curve"] == name) & (rows["metric"] == metric)], colours=colours)
-                title = titles[metric] + (f", {name}" if len(names) > 1 else "")
-                ax.set_title(as_title(title), fontsize=9, fontweight="bold", loc="left")
+                _panel(ax, rows[(rows["curve"] == name) & (rows["metric"] == metric)], colours=colours, grid=grid)
+                title = titles[metric] + (f", {grid.wording.short('recipes', name)}" if len(names) > 1 else "")
+                ax.set_title(as_title(title), fontsize=8, fontweight="bold", loc="left")
                 ax.set_xlabel(counted)
         every = (zip(*reversed(ax.get_legend_handles_labels()), strict=True) for ax in axes.ravel())
         handles = {name: handle for drawn in every for name, handle in drawn}
         figure.legend(handles.values(), handles, loc="outside upper left", ncols=2 * len(metrics), frameon=False)
-        return as_svg(figure)
+        return Drawing(figure)
 
 
-def _panel(ax: Axes, rows: pd.DataFrame, *, colours: dict[str, str]) -> None:
+def _panel(ax: Axes, rows: pd.DataFrame, *, colours: dict[str, str], grid: Grid) -> None:
     """One line per source over the number of patients, on a logarithmic axis that names each number and its share."""
     if rows.empty:
         ax.set_visible(False)
@@ -107,9 +106,11 @@ def _panel(ax: Axes, rows: pd.DataFrame, *, colours: dict[str, str]) -> None:
         at = of["patients"] * width ** (APART * (place - (len(shown) - 1) / 2))
         # an interval can miss its value by a rounding
         ends = [(of["value"] - of["value_low"]).clip(lower=0), (of["value_high"] - of["value"]).clip(lower=0)]
-        turn = list(colours).index(source) // len(COLOURS) % len(DASHES)
+        turn = list(colours).index(source) % len(DASHES)
         look = {"color": colours[source], "linestyle": DASHES[turn], "linewidth": 1.3, "elinewidth": 0.8}
-        ax.errorbar(at, of["value"], yerr=ends, marker="o", markersize=4, label=source, **look)
+        ax.errorbar(
+            at, of["value"], yerr=ends, marker="o", markersize=4, label=grid.wording.short("sources", source), **look
+        )
     ax.set_xscale("log")
     ax.set_xticks(marks["patients"], [f"{row.patients:,}\n{100 * row.fraction:g}%" for row in marks.itertuples()])
     ax.minorticks_off()

@@ -3,12 +3,11 @@
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from headwater.core import registry
 from headwater.reporting import formatting, pivot
 from headwater.reporting.artefacts import FigureCard
-from headwater.reporting.drawing import INK, LOOK, as_svg, behind, colours_of
+from headwater.reporting.drawing import INK, LOOK, Drawing, behind, colours_of, paper
 from headwater.reporting.results import StudyResults
 from headwater.study.grid import Grid
 
@@ -22,7 +21,7 @@ CARD = FigureCard(
 )
 
 
-def make(study: StudyResults) -> dict[str, str]:
+def make(study: StudyResults) -> dict[str, Drawing]:
     """One diagram for each metric and recipe, where there are sources and test sets enough."""
     values = pivot.ranked(study.comparisons, grid=study.grid)
     return {} if values.empty else {"": drawn(values, colours=colours_of(study.grid), grid=study.grid)}
@@ -34,8 +33,8 @@ def reason_for_none(study: StudyResults) -> str:
     return f"No ranks over test sets are drawn: they need {sources} sources and {datasets} test sets with a macro."
 
 
-def drawn(values: pd.DataFrame, *, colours: dict[str, str], grid: Grid) -> str:
-    """An SVG of critical differences (Demsar 2006), a panel for each metric and recipe.
+def drawn(values: pd.DataFrame, *, colours: dict[str, str], grid: Grid) -> Drawing:
+    """A drawing of critical differences (Demsar 2006), a panel for each metric and recipe.
 
     `values` has the columns dataset, metric, recipe, source and value: each source's macro on each test set. Mean
     ranks are compared by Nemenyi's test after Friedman's; a bar joins sources that it does not tell apart.
@@ -44,13 +43,13 @@ def drawn(values: pd.DataFrame, *, colours: dict[str, str], grid: Grid) -> str:
     titles = formatting.titles(grid)
     sources = values["source"].nunique()
     with mpl.rc_context(LOOK | {"svg.hashsalt": "ranks"}):
-        figure = Figure(figsize=(7.4, (0.9 + 0.2 * sources) * len(panels)), layout="constrained")
+        figure = paper(7.4, (0.9 + 0.2 * sources) * len(panels))
         for (metric, recipe), ax in zip(panels, figure.subplots(len(panels), 1, squeeze=False)[:, 0], strict=True):
             part = values[(values["metric"] == metric) & (values["recipe"] == recipe)]
             better = registry.load("metrics", metric).BETTER
             _panel(ax, part.pivot_table(index="dataset", columns="source", values="value"), colours, better, grid)
-            ax.set_title(titles[metric] + behind(recipe, grid), fontsize=9, fontweight="bold", loc="left")
-        return as_svg(figure)
+            ax.set_title(titles[metric] + behind(recipe, grid), fontsize=8, fontweight="bold", loc="left")
+        return Drawing(figure)
 
 
 def _panel(ax: Axes, values: pd.DataFrame, colours: dict[str, str], better: str, grid: Grid) -> None:
@@ -58,6 +57,8 @@ def _panel(ax: Axes, values: pd.DataFrame, colours: dict[str, str], better: str,
     # it brings seaborn with it, which takes seconds to load: only a report that draws ranks waits for it
     import scikit_posthocs
 
+    colours = {grid.wording.short("sources", source): colours[source] for source in values.columns}
+    values = values.rename(columns=lambda source: grid.wording.short("sources", source))
     ranks = values.rank(axis=1, ascending=better == "lower").mean()
     parts = scikit_posthocs.critical_difference_diagram(
         ranks,

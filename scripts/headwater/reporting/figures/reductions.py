@@ -3,11 +3,10 @@
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from headwater.reporting import formatting, reduction_results
 from headwater.reporting.artefacts import FigureCard
-from headwater.reporting.drawing import LOOK, RULE, as_svg, behind, palette
+from headwater.reporting.drawing import LOOK, RULE, Drawing, behind, palette, paper
 from headwater.reporting.results import StudyResults
 from headwater.study.grid import Grid
 
@@ -26,7 +25,7 @@ CARD = FigureCard(
 )
 
 
-def make(study: StudyResults) -> dict[str, str]:
+def make(study: StudyResults) -> dict[str, Drawing]:
     """A figure for each dataset that has a number."""
     measured = reduction_results.measured(study.comparisons, study.costs, grid=study.grid).exact
     values = measured.assign(**reduction_results.arms(measured["source"], grid=study.grid))
@@ -34,8 +33,8 @@ def make(study: StudyResults) -> dict[str, str]:
     return {name: drawn(part, grid=study.grid) for name, part in by_dataset.items() if part["value"].notna().any()}
 
 
-def drawn(values: pd.DataFrame, *, grid: Grid) -> str:
-    """An SVG for one dataset, a row for each metric and recipe: by the share kept, and by the distance of hashes.
+def drawn(values: pd.DataFrame, *, grid: Grid) -> Drawing:
+    """A drawing for one dataset, a row for each metric and recipe: by the share kept, and by the distance of hashes.
 
     `values` are the measured sources (share empty for those that learned from no corpus) with the columns `arm`, what
     they share but the reduction; `way`, the name of its plug-in; and `distance`, of hashes, else empty.
@@ -45,22 +44,22 @@ def drawn(values: pd.DataFrame, *, grid: Grid) -> str:
     titles = formatting.titles(grid)
     # the ticks of a logarithmic axis are formulas; no word of this figure holds a $
     with mpl.rc_context(LOOK | {"svg.hashsalt": "reductions", "text.parse_math": True}):
-        figure = Figure(figsize=(7.4, 3.2 * len(panels)), layout="constrained")
+        figure = paper(7.4, 3.2 * len(panels))
         axes = figure.subplots(len(panels), 1 + swept, squeeze=False)
         for (metric, recipe), row in zip(panels, axes, strict=True):
             part = values[(values["metric"] == metric) & (values["recipe"] == recipe)]
-            _panel(row[0], part, by="share")
+            _panel(row[0], part, by="share", grid=grid)
             row[0].set_xscale("log")
             row[0].set_xlabel("share of the corpus that is kept")
-            row[0].set_title(titles[metric] + behind(recipe, grid), fontsize=9, fontweight="bold", loc="left")
+            row[0].set_title(titles[metric] + behind(recipe, grid), fontsize=8, fontweight="bold", loc="left")
             if swept:
-                _panel(row[1], part[part["distance"].notna()], by="distance")
+                _panel(row[1], part[part["distance"].notna()], by="distance", grid=grid)
                 row[1].set_xlabel("bits in which hashes may differ")
         axes[0, 0].legend(fontsize=7, frameon=False)
-        return as_svg(figure)
+        return Drawing(figure)
 
 
-def _panel(ax: Axes, values: pd.DataFrame, *, by: str) -> None:
+def _panel(ax: Axes, values: pd.DataFrame, *, by: str, grid: Grid) -> None:
     """One panel: a line for each arm, a mark for each way of reducing, and levels of what learned from no corpus."""
     learned = values[values["share"].notna()]
     colours = palette(sorted(set(learned["arm"])))
@@ -82,4 +81,10 @@ def _panel(ax: Axes, values: pd.DataFrame, *, by: str) -> None:
             ax.errorbar(part[by], part["value"], yerr=[low, high], label=f"{arm}: {way}", **look)
     for row in values[values["share"].isna()].itertuples():
         ax.axhline(row.value, color=RULE, zorder=1)
-        ax.annotate(row.source, (0.01, row.value), xycoords=("axes fraction", "data"), fontsize=7, va="bottom")
+        ax.annotate(
+            grid.wording.short("sources", row.source),
+            (0.01, row.value),
+            xycoords=("axes fraction", "data"),
+            fontsize=7,
+            va="bottom",
+        )

@@ -4,12 +4,11 @@ import math
 
 import matplotlib as mpl
 import pandas as pd
-from matplotlib.figure import Figure
 
 from headwater.evaluation.seed_groups import RAW, SCALED
 from headwater.reporting import diagnostics
 from headwater.reporting.artefacts import FigureCard
-from headwater.reporting.drawing import COLOURS, DASHES, LOOK, RULE, as_svg, as_title, behind, colours_of
+from headwater.reporting.drawing import DASHES, LOOK, RULE, Drawing, as_title, behind, colours_of, paper
 from headwater.reporting.results import StudyResults
 from headwater.study.grid import Grid
 
@@ -28,17 +27,17 @@ CARD = FigureCard(
 )
 
 
-def make(study: StudyResults) -> dict[str, str]:
+def make(study: StudyResults) -> dict[str, Drawing]:
     """The plots of each dataset that has any, of networks at home; controls are left out."""
     colours = {source.name: colours_of(study.grid)[source.name] for source in study.grid.sources if not source.control}
     points = diagnostics.ordered(study.reliability, study=study)
     points = points[points["source"].isin(list(colours)) & (points["fitted_to"] == points["dataset"])]
-    svgs = {}
+    drawings = {}
     for dataset in study.grid.datasets:
         panels = panels_of(points[points["dataset"] == dataset.name], grid=study.grid)
         if panels:
-            svgs[dataset.name] = drawn(panels, colours=colours)
-    return svgs
+            drawings[dataset.name] = drawn(panels, colours=colours, grid=study.grid)
+    return drawings
 
 
 def panels_of(points: pd.DataFrame, *, grid: Grid) -> list[tuple[str, pd.DataFrame]]:
@@ -49,30 +48,30 @@ def panels_of(points: pd.DataFrame, *, grid: Grid) -> list[tuple[str, pd.DataFra
     for recipe, label, kind in asked:
         here = points[(points["recipe"] == recipe) & (points["label"] == label) & (points["scores"] == kind)]
         if not here.empty:
-            panels.append((f"{label}, {kind}{behind(recipe, grid)}", here))
+            panels.append((f"{grid.wording.short('labels', label)}, {kind}{behind(recipe, grid)}", here))
     return panels
 
 
-def drawn(panels: list[tuple[str, pd.DataFrame]], *, colours: dict[str, str]) -> str:
-    """An SVG with one panel for each (title, points): a curve per source, with the intervals of its points."""
+def drawn(panels: list[tuple[str, pd.DataFrame]], *, colours: dict[str, str], grid: Grid) -> Drawing:
+    """A drawing with one panel for each (title, points): a curve per source, with the intervals of its points."""
     across = min(COLUMNS, len(panels))
     down = math.ceil(len(panels) / across)
     with mpl.rc_context(LOOK | {"svg.hashsalt": "reliability"}):
-        figure = Figure(figsize=(2.35 * across + 0.3, 2.45 * down + 0.5), layout="constrained")
+        figure = paper(2.35 * across + 0.3, 1.95 * down + 0.5)
         axes = figure.subplots(down, across, squeeze=False).ravel()
         for ax in axes[len(panels) :]:
             ax.set_visible(False)
         for (title, points), ax in zip(panels, axes[: len(panels)], strict=True):
-            _panel(ax, points, colours=colours)
-            ax.set_title(as_title(title), fontsize=9, fontweight="bold", loc="left")
-        figure.supxlabel("mean predicted probability", fontsize=9)
-        figure.supylabel("observed share", fontsize=9)
+            _panel(ax, points, colours=colours, grid=grid)
+            ax.set_title(as_title(title), fontsize=8, fontweight="bold", loc="left")
+        figure.supxlabel("mean predicted probability", fontsize=8)
+        figure.supylabel("observed share", fontsize=8)
         handles, names = axes[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside upper left", ncols=max(2, across * 5 // 4), frameon=False)
-        return as_svg(figure)
+        return Drawing(figure)
 
 
-def _panel(ax: mpl.axes.Axes, points: pd.DataFrame, *, colours: dict[str, str]) -> None:
+def _panel(ax: mpl.axes.Axes, points: pd.DataFrame, *, colours: dict[str, str], grid: Grid) -> None:
     """The curves of one panel over the line on which promises are kept; rare findings get a corner of their own."""
     furthest = min(1.0, 1.05 * max(points["predicted"].max(), points["high"].max()))
     ax.plot([0, 1], [0, 1], color=RULE, linewidth=0.8)
@@ -82,7 +81,7 @@ def _panel(ax: mpl.axes.Axes, points: pd.DataFrame, *, colours: dict[str, str]) 
         curve = points[points["source"] == source].sort_values("bin")
         if curve.empty:
             continue
-        dashes = DASHES[position // len(COLOURS) % len(DASHES)]
+        dashes = DASHES[position % len(DASHES)]
         ax.vlines(curve["predicted"], curve["low"], curve["high"], color=colour, linewidth=0.7, alpha=0.4)
         ax.plot(
             curve["predicted"],
@@ -92,5 +91,5 @@ def _panel(ax: mpl.axes.Axes, points: pd.DataFrame, *, colours: dict[str, str]) 
             linestyle=dashes,
             marker="o",
             markersize=2.5,
-            label=source,
+            label=grid.wording.short("sources", source),
         )

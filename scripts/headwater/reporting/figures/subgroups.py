@@ -6,7 +6,7 @@ from headwater.core.characters import visible
 from headwater.data.tables import MACRO
 from headwater.reporting import diagnostics, formatting, small_counts
 from headwater.reporting.artefacts import FigureCard
-from headwater.reporting.drawing import behind, colours_of
+from headwater.reporting.drawing import Drawing, behind, colours_of
 from headwater.reporting.figures import _forest
 from headwater.reporting.results import StudyResults
 from headwater.study.grid import Grid
@@ -21,7 +21,7 @@ CARD = FigureCard(
 )
 
 
-def make(study: StudyResults) -> dict[str, str]:
+def make(study: StudyResults) -> dict[str, Drawing]:
     """A forest for each dataset; controls are left out."""
     controls = [source.name for source in study.grid.sources if source.control]
     least = study.grid.comparing.fewest_positive
@@ -31,7 +31,7 @@ def make(study: StudyResults) -> dict[str, str]:
     return {name: drawn(groups, grid=study.grid) for name, groups in by_dataset.items() if len(groups)}
 
 
-def drawn(groups: pd.DataFrame, *, grid: Grid) -> str:
+def drawn(groups: pd.DataFrame, *, grid: Grid) -> Drawing:
     """The forest of groups of patients. No mark is filled: nothing is tested."""
     title = formatting.headings(grid)[grid.comparing.metrics[0]]
     marks = pd.DataFrame(
@@ -41,13 +41,15 @@ def drawn(groups: pd.DataFrame, *, grid: Grid) -> str:
                 f"{row.characteristic} {visible(row.group)}, {row.patients} patients ({row.note})"
                 for row in groups.itertuples()
             ],
-            "name": groups["source"],
+            "name": [grid.wording.short("sources", source) for source in groups["source"]],
             "source": groups["source"],
             "difference": groups["difference"],
             "low": groups["difference_low"],
             "high": groups["difference_high"],
+            "numbers": [_forest.numbers_of(row) for row in groups.itertuples()],
+            "tested": True,
             "significant": False,
         }
     )
-    covers = f"{100 * (1 - grid.comparing.level):g}% CI"
-    return _forest.drawn(marks, colours=colours_of(grid), xlabel=f"difference from all others, {covers}")
+    xlabel, covers = "difference from all others", formatting.covers(grid)
+    return _forest.drawn(marks, colours=colours_of(grid), xlabel=xlabel, covers=covers)

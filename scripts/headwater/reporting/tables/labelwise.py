@@ -13,7 +13,7 @@ def make(study: StudyResults) -> dict[str, PrintedTable]:
     tables = {}
     for dataset in study.grid.datasets:
         rows = study.comparisons[study.comparisons["dataset"] == dataset.name]
-        title = f"{formatting.dataset_of(next(rows.itertuples()))}, label by label"
+        title = f"{formatting.dataset_of(next(rows.itertuples()), study.grid)}, label by label"
         tables[dataset.name] = pivot.table(
             rows,
             about=rows,

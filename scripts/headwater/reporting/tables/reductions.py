@@ -12,4 +12,4 @@ def make(study: StudyResults) -> dict[str, PrintedTable]:
     """A line for each source that was pre-trained here."""
     warnings = prose.warnings(study.comparisons, grid=study.grid)
     notes = reduction_results.notes(study.costs, grid=study.grid)
-    return {"": reduction_results.cost_table(study.costs, warnings=warnings, notes=notes)}
+    return {"": reduction_results.cost_table(study.costs, warnings=warnings, notes=notes, grid=study.grid)}

@@ -20,5 +20,6 @@ def make(study: StudyResults) -> dict[str, PrintedTable]:
         warnings=prose.warnings(rows, grid=grid),
         notes=footnotes.of_significance(rows, grid=grid),
         comparisons=rows,
+        grid=grid,
     )
     return {"": table}

@@ -23,6 +23,7 @@ def make(study: StudyResults) -> dict[str, PrintedTable]:
         notes=[*_notes(study.grid), *diagnostics.footnotes("subgroups", guests=False, grid=study.grid)],
         study=study,
         only=rows["largest"],
+        nothing=f"No group of test patients has {least} with and {least} without a label, so that none is measured.",
     )
     return {"": table}
 

@@ -1,0 +1,48 @@
+"""Figures for papers: their width, their fonts, their dots, and that they can be told apart in grey."""
+
+import io
+import re
+
+import matplotlib as mpl
+import pytest
+from PIL import Image
+
+from headwater.reporting import drawing
+from headwater.reporting.drawing import COLOURS, DASHES, LOOK, NARROW, WIDE, Drawing, paper
+
+
+def drawn(wide: float, words: str = "Ödem $x$ −0.3") -> Drawing:
+    with mpl.rc_context(LOOK | {"svg.hashsalt": "test"}):
+        figure = paper(wide, 2.0)
+        ax = figure.subplots()
+        ax.plot([0, 1], [0, 1])
+        ax.set_title(words)
+        return Drawing(figure)
+
+
+@pytest.mark.parametrize(("wide", "millimetres"), [(2.0, 89), (3.4, 89), (3.6, 183), (20.0, 183)])
+def test_figures_have_the_width_of_one_column_or_of_two(wide, millimetres):
+    made = drawn(wide)
+    [box] = re.findall(rb"/MediaBox \[ 0 0 ([\d.]+) [\d.]+ \]", made.pdf)
+    assert float(box) == pytest.approx(millimetres / 25.4 * 72, abs=0.01)
+    png = Image.open(io.BytesIO(made.png))
+    assert png.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+    assert png.width == pytest.approx(millimetres / 25.4 * 300, abs=1)
+
+
+def test_a_pdf_embeds_its_fonts_as_truetype():
+    pdf = drawn(NARROW).pdf
+    # each composite font refers to a descriptor with a TrueType file; Type 3 fonts are outlines that journals refuse
+    assert b"/Type3" not in pdf and b"/Subtype /Type0" in pdf
+    descriptors = pdf.count(b"/Type /FontDescriptor")
+    assert descriptors > 0 and pdf.count(b"/FontFile2 ") == descriptors
+
+
+def test_the_same_figure_gives_the_same_bytes():
+    one, other = drawn(WIDE), drawn(WIDE)
+    assert (one.svg, one.pdf, one.png) == (other.svg, other.pdf, other.png)
+
+
+def test_each_colour_has_a_way_of_drawing_of_its_own():
+    assert len(DASHES) == len(set(DASHES)) == len(COLOURS)
+    assert set(drawing.FORMATS) == {"svg", "pdf", "png"}
