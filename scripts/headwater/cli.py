@@ -18,6 +18,7 @@ COMMANDS = {
     "doctor": ("headwater.data.integrity:doctor", "Check a copy of an archive before any job reads it."),
     "twin": ("headwater.stages.twin:twin", "Make a small synthetic archive in the layout of a real one."),
     "trace": ("headwater.reporting.trace:whence", "Follow a number of the report back to its files."),
+    "predict": ("headwater.training.own_files:predict", "Predict the labels of images of your own."),
     "submit": ("", "Run a study on a cluster by a controller job; watch it, end it, debug one run."),
 }
 """Each command: the place of its function and its line in `headwater --help`. Groups have no function."""
