@@ -10,7 +10,7 @@ from headwater.core.errors import UserError
 from headwater.core.records import Choice
 from headwater.data import preparation as pictures
 from headwater.data import prepared, store, volume_preparation
-from headwater.data.datasets._own_pictures import DICOMS, READABLE
+from headwater.data.datasets.own_folder import DICOMS, PICTURES
 from headwater.data.datasets.own_volumes import ENDINGS
 from headwater.data.io.folders import files_below
 from headwater.data.volume_preparation import Census, Files, Work
@@ -40,7 +40,7 @@ def listed(place: Path, *, how: Preparation) -> tuple[Path, list[str]]:
 
 def _endings(how: Preparation) -> tuple[str, ...]:
     # Hounsfield units are read from DICOM files only
-    return DICOMS if how.hounsfield else READABLE
+    return DICOMS if how.hounsfield else PICTURES
 
 
 def _pictures(folder: Path, *, how: Preparation) -> Iterator[str]:
