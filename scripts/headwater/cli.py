@@ -19,6 +19,8 @@ COMMANDS = {
     "twin": ("headwater.stages.twin:twin", "Make a small synthetic archive in the layout of a real one."),
     "trace": ("headwater.reporting.trace:whence", "Follow a number of the report back to its files."),
     "predict": ("headwater.training.own_files:predict", "Predict the labels of images of your own."),
+    "export": ("headwater.models.export:export", "Write a model or an encoder in a format of other programs."),
+    "push": ("headwater.models.sharing:push", "Write a model as a folder for the Hugging Face hub; nothing is sent."),
     "submit": ("", "Run a study on a cluster by a controller job; watch it, end it, debug one run."),
 }
 """Each command: the place of its function and its line in `headwater --help`. Groups have no function."""
