@@ -61,6 +61,7 @@ onstart:
 
 onsuccess:
     session.end(GRAPH)
+    LAST_WORD.after_success()
 
 
 onerror:

@@ -39,6 +39,7 @@ LABEL_FILES = {
     "msd": ("imagesTr/hippocampus_001.nii.gz", "labelsTr/hippocampus_001.nii.gz"),
     "oai": ("contents.0E1.csv", "Enrollees.txt", "kxr_sq_bu00.txt"),
     "organsmnist": ("organsmnist.npz", "organsmnist_224.npz"),
+    "own_folder": ("labels.csv",),
     "padchest": ("PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv",),
     "rsna_ich": ("stage_2_train.csv",),
     "uka_cxr": ("uka_cxr.csv",),

@@ -166,7 +166,7 @@ def first_block(page: Path, language: str, *, having: str) -> str:
 def checkout(tmp_path_factory) -> Path:
     """A folder that looks like the repository, with the study of README, on a twin where README has real data."""
     folder = tmp_path_factory.mktemp("checkout")
-    for name in ("Snakefile", "scripts", "workflow", "envs", "profiles"):
+    for name in ("Snakefile", "scripts", "workflow", "envs", "profiles", "slurm"):
         (folder / name).symlink_to(ROOT / name)
     (folder / "config" / "examples").mkdir(parents=True)
     for file in [*ROOT.glob("config/*.yaml"), *ROOT.glob("config/examples/*.yaml")]:

@@ -6,6 +6,7 @@ import shutil
 import tomllib
 from pathlib import Path
 
+import jsonschema
 import pytest
 import yaml
 from packaging.requirements import Requirement
@@ -43,6 +44,17 @@ def unmet(lock: str) -> list[str]:
         for asked in ASKED
         if not versions.get(asked.name) or not all(version in asked.specifier for version in versions[asked.name])
     ]
+
+
+CONFIGS = sorted((ROOT / "config").rglob("*.yaml"))
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: str(file.relative_to(ROOT)))
+def test_a_config_names_the_schema_for_editors_and_keeps_to_it(file: Path):
+    first, _, text = file.read_text().partition("\n")
+    named = re.fullmatch(r"# yaml-language-server: \$schema=(\S+)", first)
+    assert named and (file.parent / named[1]).resolve() == ROOT / "workflow" / "schemas" / "config.schema.json"
+    jsonschema.validate(yaml.safe_load(text), json.loads((file.parent / named[1]).read_text()))
 
 
 def test_generated_files_are_fresh():

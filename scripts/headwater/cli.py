@@ -26,6 +26,9 @@ COMMANDS = {
         "headwater.reporting.dashboards.sync:sync",
         "Upload the offline runs of a study to W&B, each once.",
     ),
+    "predict": ("headwater.training.own_files:predict", "Predict the labels of images of your own."),
+    "export": ("headwater.models.export:export", "Write a model or an encoder in a format of other programs."),
+    "push": ("headwater.models.sharing:push", "Write a model as a folder for the Hugging Face hub; nothing is sent."),
     "submit": ("", "Run a study on a cluster by a controller job; watch it, end it, debug one run."),
 }
 """Each command: the place of its function and its line in `headwater --help`. Groups have no function."""

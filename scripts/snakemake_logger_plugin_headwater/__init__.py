@@ -1,14 +1,20 @@
-"""A logger plugin of Snakemake with the last word: what a plan costs and replaces, and what a run left undone."""
+"""A logger plugin of Snakemake: a line for each job that has ended, and the last word on a plan or a run.
+
+The last word says what a plan costs and replaces, or what a run left undone.
+"""
 
 import os
 import sys
 import textwrap
+from collections import Counter
 from logging import LogRecord, getLogger
 from pathlib import Path
 from typing import Any, ClassVar
 
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
+
+from snakemake_logger_plugin_headwater.finished_jobs import FinishedJobs, Quiet
 
 WIDTH = 120
 
@@ -31,12 +37,18 @@ class LogHandler(LogHandlerBase):
         self.workflow: Any = None
         self.spoken = False
         self.planned: set[str] = set()
+        self.jobs: FinishedJobs | None = None
         self.made.append(self)
 
     def emit(self, record: LogRecord) -> None:
-        """Note a planned job by its first product."""
-        if getattr(record, "event", None) == LogEvent.JOB_INFO and record.output:
+        """Note a planned job by its first product, and print a line on one that has ended."""
+        event = getattr(record, "event", None)
+        if event == LogEvent.JOB_INFO and record.output:
             self.planned.add(record.output[0])
+            if self.jobs:
+                self.jobs.start(record)
+        elif event == LogEvent.JOB_FINISHED and self.jobs and (line := self.jobs.end(record.job_id)):
+            print(line, file=sys.stderr, flush=True)
 
     @property
     def repeats_outdated(self) -> bool:
@@ -47,16 +59,33 @@ class LogHandler(LogHandlerBase):
         """Have no last word: what failed has been told, and the exit code says so."""
         self.spoken = True
 
+    def after_success(self) -> None:
+        """Print the end of the study, if there is a report."""
+        from headwater.reporting.brief import brief
+
+        if Path(self.graph.paths.summary()).is_file():
+            print("\n" + brief(self.graph.paths), flush=True)
+
     def before_the_first_job(self) -> None:
         """Print which finished products are about to be replaced."""
         from headwater.core.errors import UserError
 
         jobs = [job for job in self.workflow.dag.needrun_jobs() if job.output]
+        if not self.common_settings.verbose:
+            self._be_brief(Counter(job.rule.name for job in jobs))
         try:
             _print(self._replaced({str(job.output[0]) for job in jobs}), file=sys.stderr)
         except UserError as refusal:
             # what products took is a service, and no reason to stop a study
             _print(f"What is replaced cannot be told: {refusal}", file=sys.stderr)
+
+    def _be_brief(self, rules: Counter[str]) -> None:
+        """From now on show a line on each job that has ended, and none of Snakemake's but its errors."""
+        self.jobs = FinishedJobs(rules)
+        for handler in getLogger("snakemake.logging").handlers:
+            # its log file stays whole, as `headwater status` reads it
+            if handler.name == "DefaultStreamHandler":
+                handler.addFilter(Quiet())
 
     def close(self) -> None:
         """Print the last word, once; Snakemake closes its handlers last of all."""

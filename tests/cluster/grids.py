@@ -117,8 +117,8 @@ class Grid:
             start_new_session=True,
         )
 
-    def command(self, *arguments: str) -> list[str]:
-        """The command line, with a profile that differs from profiles/slurm in what one site sets."""
+    def profile(self) -> dict:
+        """A profile that differs from profiles/slurm in what one site sets."""
         profile = yaml.safe_load((PROFILE / "config.v9+.yaml").read_text())
         profile |= {"jobs": 4, "retries": self.retries, "latency-wait": 10, "slurm-jobname-prefix": self.prefix}
         profile["slurm-init-seconds-before-status-checks"] = 2
@@ -128,9 +128,13 @@ class Grid:
         del profile["set-resources"]
         if self.gpus:
             profile["set-resources"] = {rule: {"gpu": self.gpus} for rule in ("pretrain", "finetune")}
+        return profile
+
+    def command(self, *arguments: str) -> list[str]:
+        """The command line, with that profile."""
         place = self.folder / "profile"
         place.mkdir(exist_ok=True)
-        (place / "config.v9+.yaml").write_text(yaml.safe_dump(profile))
+        (place / "config.v9+.yaml").write_text(yaml.safe_dump(self.profile()))
         return command(self.folder, "--profile", str(place), *arguments, config=self.config)
 
     def kill(self) -> None:

@@ -1,6 +1,6 @@
-"""The small grid on a real SLURM, of somebody who is not root, with a training cancelled halfway.
+"""The small grid on a real SLURM, by `snakemake --profile slurm` in a checkout of somebody who is not root.
 
-It ends in the bytes of the local run.
+A training is cancelled halfway, and the grid ends in the bytes of the local run.
 """
 
 import getpass
@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 import slurm
+import yaml
 from grids import TABLE, Grid, rule_of, witnessed
 
 from workflow_made import ROOT, environment
@@ -36,8 +37,7 @@ class Someone:
     """Who starts the grid, from which checkout, with which Python, and how a process becomes theirs."""
 
     name: str
-    folder: Path
-    checkout: Path = ROOT
+    checkout: Path
     python: str = sys.executable
     process: dict = field(default_factory=lambda: {"env": environment()})
     ourselves: str = ""
@@ -55,20 +55,18 @@ def home() -> Path:
         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
 
-@pytest.fixture
-def checkout(home: Path) -> Path:
-    """The files of this checkout, in that home."""
-    folder = home / "headwater"
+def checked_out(place: Path) -> Path:
+    """The files of this checkout, in a folder of their own."""
+    folder = place / "headwater"
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
-    archive = home / "checkout.tar"
+    archive = place / "checkout.tar"
     with tarfile.open(archive, "w") as packed:
         for name in filter(None, names):
             if (ROOT / name).exists():
                 packed.add(ROOT / name, arcname=name)
     folder.mkdir()
     shutil.unpack_archive(archive, folder, filter="data")
-    _give(folder)
     return folder
 
 
@@ -93,26 +91,24 @@ def python(home: Path) -> str:
 def someone(request: pytest.FixtureRequest, tmp_path: Path) -> Someone:
     """The user, with a checkout and a Python of their own; ourselves where that cannot be."""
     try:
-        home, checkout, python = map(request.getfixturevalue, ("home", "checkout", "python"))
+        home, python = map(request.getfixturevalue, ("home", "python"))
     except pytest.skip.Exception as nobody:
-        return Someone(name=getpass.getuser(), folder=tmp_path, ourselves=str(nobody))
-    folder = home / "study"
-    folder.mkdir()
-    return Someone(name=slurm.USER, folder=folder, checkout=checkout, python=python, process=_as_user(home))
+        return Someone(name=getpass.getuser(), checkout=checked_out(tmp_path), ourselves=str(nobody))
+    return Someone(name=slurm.USER, checkout=checked_out(home), python=python, process=_as_user(home))
 
 
 @pytest.mark.usefixtures("cluster")
 def test_a_grid_with_a_cancelled_training_ends_in_the_bytes_of_the_local_run(someone: Someone, undisturbed: bytes):
-    grid = Grid(folder=someone.folder, prefix="cancelled")
+    grid = Grid(folder=someone.checkout, prefix="cancelled")
     start(grid, someone)
     try:
         slurm.output("scancel", slurm.until(lambda: halfway(grid), "a training", seconds=900))
-        assert grid.process.wait(timeout=900) == 0, (someone.folder / "snakemake.log").read_text()
+        assert grid.process.wait(timeout=900) == 0, (someone.checkout / "snakemake.log").read_text()
     finally:
         if grid.process.poll() is None:
             grid.process.terminate()
             grid.process.wait(timeout=200)
-    assert (someone.folder / TABLE).read_bytes() == undisturbed
+    assert (someone.checkout / TABLE).read_bytes() == undisturbed
     attempts = grid.attempts()
     [cancelled] = [attempt for attempt in attempts if attempt.state != "COMPLETED"]
     assert cancelled.state.startswith("CANCELLED") and rule_of(cancelled.comment) == "finetune"
@@ -126,22 +122,24 @@ def test_a_grid_with_a_cancelled_training_ends_in_the_bytes_of_the_local_run(som
     [interrupted] = [stretches for stretches in grid.stretches().values() if len(stretches) > 1]
     assert [stretch.first for stretch in interrupted[1:]] == [stretch.last + 1 for stretch in interrupted[:-1]]
     # nothing was written where only root can have
-    assert not [file for file in someone.folder.rglob("*") if file.owner() != someone.name]
+    assert not [file for file in someone.checkout.rglob("*") if file.owner() != someone.name]
     if someone.ourselves:
         pytest.skip(f"passed, but started by ourselves: {someone.ourselves}")
 
 
 def start(grid: Grid, someone: Someone) -> None:
-    """Start the grid as `someone`, from their checkout and by their Python."""
-    command = [word.replace(str(ROOT), str(someone.checkout)) for word in grid.command()]
-    environment = witnessed(someone.folder, pause=PAUSE, given=someone.process["env"], checkout=someone.checkout)
+    """Start the grid as `someone`, who has edited the config and the profile of their checkout."""
+    files = {"config/config.yaml": grid.config, "profiles/slurm/config.v9+.yaml": grid.profile()}
+    for file, content in files.items():
+        (someone.checkout / file).write_text(yaml.safe_dump(content))
+    environment = witnessed(someone.checkout, pause=PAUSE, given=someone.process["env"], checkout=someone.checkout)
     if not someone.ourselves:
-        _give(someone.folder)
-    with (someone.folder / "snakemake.log").open("w") as told:
+        _give(someone.checkout)
+    with (someone.checkout / "snakemake.log").open("w") as told:
         shutil.chown(told.name, user=someone.name)
         grid.process = subprocess.Popen(
-            [someone.python, *command[1:]],
-            cwd=someone.folder,
+            [someone.python, "-m", "snakemake", "--profile", "slurm"],
+            cwd=someone.checkout,
             **someone.process | {"env": environment},
             stdout=told,
             stderr=told,

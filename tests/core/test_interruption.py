@@ -101,3 +101,11 @@ def test_a_command_that_has_begun_can_bring_its_work_to_an_end(tmp_path: Path):
     environment = {**os.environ, "PYTHONPATH": str(SCRIPTS)}
     said = subprocess.run([sys.executable, command], env=environment, capture_output=True, text=True)
     assert (said.returncode, said.stdout, said.stderr) == (130, "saved\nTrue\n", "headwater wait: interrupted\n")
+
+
+def test_a_python_without_the_libraries_is_one_line():
+    # -S: without the packages of .venv, as the system's Python
+    command = [sys.executable, "-S", "-E", str(SCRIPTS / "plan.py"), "--help"]
+    process = subprocess.run(command, capture_output=True, text=True)
+    assert process.returncode == 2 and process.stdout == ""
+    assert process.stderr.count("\n") == 1 and "source .venv/bin/activate" in process.stderr

@@ -229,3 +229,33 @@ def test_a_real_grid_with_a_run_that_fails(tmp_path: Path):
     (tmp_path / "results" / "progress" / f"{broken.lease}.pt").rmdir()
     snakemake(tmp_path, config=config)
     assert {one.state for one in stands(tmp_path).values()} == {"done"}
+
+
+def test_no_end_is_told_of_jobs_of_unknown_duration(tmp_path: Path, capsys):
+    shown(tmp_path)
+    said = capsys.readouterr().out
+    assert "how long they take is not known before one of each kind is finished" in said and "until" not in said
+
+
+def test_the_report_is_named_when_all_is_done_and_watching_ends(tmp_path: Path, capsys):
+    done(tmp_path, *JOBS)
+    shown(tmp_path, watch=True)
+    said = capsys.readouterr().out
+    assert "All jobs are done. Report: results/report/index.html" in said
+    assert "\033" not in said
+
+
+def test_states_have_colours_on_a_terminal_and_a_watched_page_replaces_the_one_before(half: Path, monkeypatch, capsys):
+    looks = []
+    monkeypatch.setattr(status.sys.stdout, "isatty", lambda: True)
+    monkeypatch.setattr(status.time, "sleep", lambda seconds: looks.append(seconds) or done(half, *JOBS))
+    shown(half, watch=True)
+    first, second = capsys.readouterr().out.split("\033[H\033[2J")[1:]
+    assert looks == [status.BETWEEN_LOOKS]
+    assert "\033[31mfit failed\033[0m" in first and "fit failed" not in second and "All jobs are" in second
+
+
+def shown(folder: Path, **options: bool) -> None:
+    """Print the page of the small grid, which stands in a folder."""
+    (folder / "config.yaml").write_text(json.dumps(small_config()))
+    status.status(folder / "config.yaml", folder=folder, **options)

@@ -67,11 +67,8 @@ def _end_named(names: set[str]) -> None:
 
 
 def end(graph: JobGraph) -> None:
-    """Delete the progress of finished trainings, as none is running any more, and show the verdict."""
+    """Delete the progress of finished trainings, as none is running any more."""
     products = graph.progress()
     for saved in map(str, Path(graph.paths.progress()).glob("*.pt")):
         if saved in products and Path(products[saved]).exists():
             Path(saved).unlink()
-    summary = Path(graph.paths.summary())
-    if summary.exists():
-        print(summary.read_text())

@@ -1,4 +1,7 @@
-"""Interruption: Ctrl-C before a command has begun, or after it has ended, is one line and exit code 130."""
+"""Interruption: Ctrl-C before a command has begun, or after it has ended, is one line and exit code 130.
+
+So is what else would be a traceback before anything is imported: a Python without the libraries.
+"""
 
 import _signal
 import os
@@ -11,6 +14,9 @@ INTERRUPTED = 130
 
 ENTRY_POINT = "headwater"
 
+NEEDED = "cyclopts"
+"""A library without which no command works."""
+
 SCRIPTS = os.path.abspath(f"{__file__}/../../..")
 """The folder of the library and of the scripts that Snakemake calls."""
 
@@ -19,6 +25,15 @@ def end_at_once() -> None:
     """From now on Ctrl-C ends the process with one line, unless something else was made of it, or it is ignored."""
     if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
         _signal.signal(_signal.SIGINT, _end)
+
+
+def refuse_other_python() -> None:
+    """End with one line where the libraries are not installed for this Python, as outside of .venv."""
+    # asked without `importlib.util`, for the same reason as above
+    if not any(finder.find_spec(NEEDED, None) for finder in sys.meta_path):
+        remedy = "run make setup, then: source .venv/bin/activate"
+        os.write(2, f"headwater: its libraries are not installed for {sys.executable}; {remedy}\n".encode())
+        os._exit(2)
 
 
 def is_command() -> bool:

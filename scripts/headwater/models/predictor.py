@@ -15,6 +15,10 @@ from headwater.models.task_network import Outputs, TaskNetwork
 from headwater.models.task_set import TaskSet
 from headwater.models.weight_files import MADE_AGAIN, load_weights
 from headwater.study.grid import Run
+from headwater.study.paths import Paths
+
+MODEL = Path(Paths("").model("")).name
+"""The name of the model file in a run's folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +62,24 @@ class Resizing(nn.Module):
     def forward(self, images: Tensor) -> Outputs:
         """What the network gives for float images (batch, 3, any height, any width)."""
         return self.network(F.interpolate(images, size=(self.size, self.size), mode="bilinear", antialias=True))
+
+
+def file_in(place: Path) -> Path:
+    """The model file of a run's folder, or the file itself; refuses a place without one."""
+    file = place / MODEL if place.is_dir() else place
+    if not file.is_file():
+        thing = "there is no model here" if place.is_dir() else "there is no such file or folder"
+        raise UserError(thing, file=place, remedy=f"name a run's folder below results, or its {MODEL}")
+    return file
+
+
+def from_file(model: Path) -> Predictor:
+    """The network in a model file, of whichever run it is."""
+    _, metadata = load_weights(model)
+    if "run" not in metadata:
+        thing = "is an encoder, not the model of a run" if "backbone" in metadata else "is no model of headwater's"
+        raise UserError(thing, file=model, remedy=f"name a run's folder below results, or its {MODEL}")
+    return read(Run.from_json(metadata["run"]), model)
 
 
 def read(run: Run, model: Path) -> Predictor:

@@ -230,6 +230,7 @@ def explained(estimate: Estimate, *, trainings: int) -> str:
         words.append("Seconds marked c come from the timing profile, all others from finished jobs.")
     if unknown:
         words.append(f"{many(unknown, 'job')} of unknown duration (–) not included.")
+        words.append("Measure their steps by headwater plan calibrate, or finish one of each kind.")
     return " ".join(words)
 
 

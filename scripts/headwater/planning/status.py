@@ -1,6 +1,7 @@
 """Status: which jobs of a study are done, running, queued, failed or blocked, and when the rest will be done."""
 
 import re
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from headwater.planning.runtime_estimate import Estimate
 from headwater.study import config as study_config
 from headwater.study.config import Config
 from headwater.study.jobs import Job
+from headwater.study.paths import Paths
 
 DEMO = Path("config/config.yaml")
 
@@ -32,6 +34,14 @@ STATES: tuple[State, ...] = ("done", "running", "queued", "failed", "blocked")
 """`queued`: the scheduler or Snakemake will start it; `blocked`: it needs a failed job's product, so you must act."""
 
 STOPPED = ("failed", "blocked")
+
+BETWEEN_LOOKS = 10
+"""Seconds between two looks of `--watch`."""
+
+COLOURS = {"done": "\033[32m", "running": "\033[36m", "failed": "\033[31m", "blocked": "\033[33m"}
+PLAIN = "\033[0m"
+WORDS = re.compile(rf"(?<=  )(?:fit |prediction )?({'|'.join(COLOURS)})(?=  |\s*$)", re.MULTILINE)
+"""States in the tables of the page, not in its sentences."""
 
 SCHEDULER_STATE = re.compile(r"(\w+) status is: '(\w+)")
 """How the message of Snakemake's executor names its scheduler and the state in which a job has ended."""
@@ -64,7 +74,14 @@ class Snapshot:
     now: float
 
 
-def status(config: Path = DEMO, *, trainings: int = 0, html: Path | None = None, folder: Path = Path()) -> None:
+def status(
+    config: Path = DEMO,
+    *,
+    trainings: int = 0,
+    html: Path | None = None,
+    watch: bool = False,
+    folder: Path = Path(),
+) -> None:
     """Show the state of every job of a study, the hours spent, and when the rest will be done.
 
     Reads the records of Snakemake and of the scheduler; nothing is changed.
@@ -73,18 +90,33 @@ def status(config: Path = DEMO, *, trainings: int = 0, html: Path | None = None,
         config: Config file of the study; by default the demo's.
         trainings: Number of trainings that run in parallel, for the time left; 0 means as many as are running now.
         html: File to which the page is also written as HTML.
+        watch: Show it again every 10 seconds until all jobs are done, or until Ctrl-C.
         folder: Folder where Snakemake was started.
     """
     if trainings < 0:
         raise UserError(f"--trainings must be >= 0 (got {trainings})")
     plan = study_config.read(config)
-    runtimes = runtime_estimate.estimated(plan, folder=folder)
-    snapshot = read_snapshot(folder)
-    statuses = job_statuses(runtimes.jobs, snapshot)
-    page = _page(plan, runtimes, statuses, snapshot, config=config, trainings=trainings)
-    print(as_text(page))
-    if html:
-        files.write_text(as_html(page), html)
+    while True:
+        runtimes = runtime_estimate.estimated(plan, folder=folder)
+        snapshot = read_snapshot(folder)
+        statuses = job_statuses(runtimes.jobs, snapshot)
+        page = _page(plan, runtimes, statuses, snapshot, config=config, trainings=trainings)
+        _show(as_text(page), anew=watch)
+        if html:
+            files.write_text(as_html(page), html)
+        if not watch or all(status.state == "done" for status in statuses):
+            return
+        time.sleep(BETWEEN_LOOKS)
+
+
+def _show(page: str, *, anew: bool) -> None:
+    """Print the page, on a terminal in colours and, if it is shown again and again, in place of the one before."""
+    if sys.stdout.isatty():
+        page = WORDS.sub(lambda word: f"{COLOURS[word[1]]}{word[0]}{PLAIN}", page)
+        if anew:
+            # from the upper left corner, on an empty screen
+            page = f"\033[H\033[2J{page}"
+    print(page, flush=True)
 
 
 # the state of each job
@@ -209,7 +241,9 @@ def _page(
         parts.append(("Blocked by a failed job", lines))
     when = datetime.fromtimestamp(snapshot.now).strftime("%Y-%m-%d %H:%M")
     summary = [
-        _snakemake(snapshot, finished=all(status.state == "done" for status in statuses)),
+        _snakemake(
+            snapshot, finished=all(status.state == "done" for status in statuses), page=Paths(plan.results).page()
+        ),
         _spent(runtimes, statuses, snapshot),
         _remaining(runtimes, statuses, now=snapshot.now, trainings=parallel),
     ]
@@ -258,8 +292,8 @@ def _progress(status: JobStatus, runtimes: Estimate) -> str:
     return f"{status.job.title}: {clock(status.seconds or 0)}{of_about}{f', {status.note}' if status.note else ''}"
 
 
-def _snakemake(snapshot: Snapshot, *, finished: bool) -> str:
-    """Whether Snakemake is running, and if not, what to do."""
+def _snakemake(snapshot: Snapshot, *, finished: bool, page: str) -> str:
+    """Whether Snakemake is running, and if not, what to do, or where the report is."""
     if snapshot.at_work:
         state = "Snakemake is running in this folder."
     elif snakemake_state.locked(snapshot.folder):
@@ -268,7 +302,7 @@ def _snakemake(snapshot: Snapshot, *, finished: bool) -> str:
             "snakemake --unlock and start it again."
         )
     elif finished:
-        state = "All jobs are done."
+        state = f"All jobs are done. Report: {page}"
     else:
         state = "Snakemake is not running in this folder; start it to continue with the queued jobs."
     in_queue = f" {snapshot.scheduler} has {text.many(len(snapshot.queue), 'job')} of this folder."
@@ -322,6 +356,9 @@ def _remaining(runtimes: Estimate, statuses: list[JobStatus], *, now: float, tra
     if not runnable:
         return begin + ending
     unknown = sum(runtime_estimate.kind_of(status.job) not in runtimes.each for status in runnable)
+    if unknown == len(runnable):
+        why = "how long they take is not known before one of each kind is finished, or headwater plan calibrate was run"
+        return f"{begin}; {why}{ending}"
     without = f" (without {text.many(unknown, 'job')} of unknown duration)" if unknown else ""
 
     def takes(job: Job) -> float:

@@ -14,6 +14,7 @@ from headwater.data import index, preparation
 from headwater.data.index import LABELS, every_count, label_counts, one_class_notes, refuse_unusable_labels
 from headwater.data.splits import account, origin, refuse_empty_split
 from headwater.data.store import CASES
+from headwater.study import preparation as preparations
 from headwater.study.archive import Archive
 
 
@@ -41,7 +42,8 @@ def prepare(
         refuse_unusable_labels(counts, archive=archive.name, files=files)
     with whole(hashes) as temporary:
         np.save(temporary, words)
-    CASES.write(prepared, cases, origin={"hashes": sha256(hashes)})
+    written = {"hashes": sha256(hashes), "preparation": preparations.of(archive).as_json()}
+    CASES.write(prepared, cases, origin=written)
     LABELS.write(every_count(prepared), labels)
     made = origin(listed, validation=archive.validation, test=archive.test, seed=archive.split_seed)
     write_json(account(prepared, made=made), split)

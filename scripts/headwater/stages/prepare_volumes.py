@@ -17,6 +17,7 @@ from headwater.data.index import LABELS, every_count, label_counts, one_class_no
 from headwater.data.splits import account, origin, refuse_empty_split
 from headwater.data.store import CASES
 from headwater.data.volume_preparation import CEILINGS, Files
+from headwater.study import preparation as preparations
 from headwater.study.archive import Archive
 
 
@@ -54,7 +55,9 @@ def prepare_volumes(
         volume_preparation.refuse_no_structure(counts, structures=work.structures, archive=archive.name)
     with whole(hashes) as temporary:
         np.save(temporary, words)
-    CASES.write(prepared, cases, origin={"hashes": sha256(hashes), "structures": json.dumps(work.structures)})
+    how = preparations.of(archive, spacing=work.spacing).as_json()
+    written = {"hashes": sha256(hashes), "structures": json.dumps(work.structures), "preparation": how}
+    CASES.write(prepared, cases, origin=written)
     LABELS.write(every_count(prepared), labels)
     CEILINGS.write(table := volume_preparation.ceilings(reached), ceilings)
     made = origin(listed, validation=archive.validation, test=archive.test, seed=archive.split_seed)

@@ -14,6 +14,7 @@ from headwater import __version__
 from headwater.core.errors import UserError, about, did_you_mean
 from headwater.core.fingerprints import RANDOM, sha256
 from headwater.data import dropping, splits, store, subsample
+from headwater.data.tables import read_origin
 from headwater.models import backbones
 from headwater.models.encoder import Encoder, Size, count, restore
 from headwater.models.task_network import TaskNetwork
@@ -52,6 +53,8 @@ class Material:
     """How many cases were taken out of either split, and the fingerprint of their list; empty without a list."""
     silent: tuple[str, ...] = ()
     """Labels that are known of no validation case, and so have no part in choosing the kept step."""
+    preparation: str = ""
+    """How the images were prepared, as JSON; empty where the table of cases does not say."""
 
 
 def material_of(run: Run, data: store.Prepared, *, file: Path, dropped: Path | None = None) -> Material:
@@ -81,6 +84,7 @@ def material_of(run: Run, data: store.Prepared, *, file: Path, dropped: Path | N
         lost=lost,
         dropped=taken,
         silent=_silent(tasks, targets["validation"]),
+        preparation=read_origin(file).get("preparation", ""),
     )
 
 
@@ -345,6 +349,7 @@ def save(run: Run, *, learner: Fitting, material: Material, origin: dict[str, An
         **material.tasks.metadata(),
         "encoder": origin.get("sha256", RANDOM),
         "split": material.split,
+        **({"preparation": material.preparation} if material.preparation else {}),
     }
     save_weights(tensors, path, metadata)
 

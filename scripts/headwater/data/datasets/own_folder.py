@@ -31,6 +31,9 @@ LAYOUT = Layout(
 LABEL_OPTIONS = ("table", "file", "labels", "classes", "numbers", "title", "licence", "modality")
 """Options that change labels only, neither images nor splits."""
 
+PICTURES, DICOMS = _own_pictures.READABLE, _own_pictures.DICOMS
+"""The suffixes of files that are read, and of those of them that are DICOM files."""
+
 PIXEL_OPTIONS = ("bits",)
 """Options on which the pixels depend."""
 

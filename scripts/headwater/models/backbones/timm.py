@@ -72,17 +72,26 @@ def _open(network: nn.Module) -> None:
             nn.init.ones_(scale)
 
 
+def settings(model: str, *, size: int | tuple[int, int]) -> dict[str, typing.Any]:
+    """The arguments besides the number of classes with which timm makes a model."""
+    accepted = _arguments(model)
+    arguments = {"img_size": size} if "img_size" in accepted else {}
+    arguments |= {"dynamic_img_size": True} if "dynamic_img_pad" in accepted else {}
+    # timm averages the patch tokens of DINOv3; its authors and all published results use the class token
+    return arguments | ({"global_pool": "token"} if "_dinov3" in model.partition(".")[0] else {})
+
+
+def classifying(model: str, *, size: int | tuple[int, int], classes: int) -> nn.Module:
+    """The same model with random weights and timm's own classifier; none for 0 classes."""
+    return timm.create_model(model, pretrained=False, num_classes=classes, **settings(model, size=size))
+
+
 def _created(model: str, *, size: int | tuple[int, int]) -> tuple[nn.Module, int | None]:
     """A network as timm draws it."""
     _check_tag(model)
-    accepted = _arguments(model)
-    flexible = "dynamic_img_pad" in accepted
-    arguments = {"img_size": size} if "img_size" in accepted else {}
-    arguments |= {"dynamic_img_size": True} if flexible else {}
-    # timm averages the patch tokens of DINOv3; its authors and all published results use the class token
-    arguments |= {"global_pool": "token"} if "_dinov3" in model.partition(".")[0] else {}
+    arguments = settings(model, size=size)
     network = timm.create_model(model, pretrained=False, num_classes=0, **arguments)
-    if not flexible:
+    if "dynamic_img_size" not in arguments:
         return network, None if arguments else _multiple(network)
     patch = network.patch_embed.patch_size[0]
     sides = (size,) if isinstance(size, int) else size
