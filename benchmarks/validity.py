@@ -269,7 +269,7 @@ def picture(frame: pd.DataFrame, path: Path) -> None:
     with mpl.rc_context(drawing.LOOK | {"svg.hashsalt": "validity"}):
         figure = Figure(figsize=(7.2, 3.4), layout="constrained")
         _claims(figure.subplots(), frame, ways)
-        path.write_text(drawing.as_svg(figure))
+        path.write_text(drawing.Drawing(figure).svg)
 
 
 def _claims(ax: mpl.axes.Axes, frame: pd.DataFrame, ways: list[str]) -> None:

@@ -207,6 +207,8 @@ RUN = sorted({command.text for command in IN_BLOCKS if runs(command)})
 def test_a_quick_command_runs(text, checkout):
     if text.startswith("headwater doctor chestxray14"):
         assert "0 errors" in run(text, checkout, codes=(0, 1))
+    elif "own_folder.yaml" in text:
+        assert "correct archives.mine.folder" in run(text, checkout, codes=(2,))
     elif text.startswith("headwater plan power"):
         assert "is not prepared; run snakemake" in run(text, checkout, codes=(2,))
     else:

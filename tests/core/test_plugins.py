@@ -108,7 +108,7 @@ EITHER = {
 
 def test_the_families_are_the_folders_and_each_has_a_contract():
     folders = {file.parent.name for file in registry.HOME.glob("*/*/__init__.py")}
-    rooms = {"integrity_checks", "io", "neighbours", "reading", "references", "statistics", "views"}
+    rooms = {"dashboards", "integrity_checks", "io", "neighbours", "reading", "references", "statistics", "views"}
     assert set(registry.FAMILIES) == folders - rooms
     assert set(CONTRACTS) == set(registry.FAMILIES)
     assert all(registry.names(family) for family in registry.FAMILIES)

@@ -118,7 +118,7 @@ def in_figure(label: str) -> str:
     with mpl.rc_context(drawing.LOOK):
         figure = Figure(figsize=(2, 2))
         figure.subplots().set_title(drawing.as_title(label))
-        svg = drawing.as_svg(figure)
+        svg = drawing.Drawing(figure).svg
     inlined = drawing.inlined(svg, name="roc", title=html.escape(label))
     for source in (svg, inlined):
         # a title over several lines is several elements

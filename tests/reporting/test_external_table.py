@@ -173,7 +173,7 @@ def test_the_report_has_the_matrix_the_figures_and_all_cells(made, tmp_path):
     files = reported(made, tmp_path / "one")
     assert {f"crossed.{suffix}" for suffix in ("csv", "md", "tex", "html")} <= set(files)
     page = files["index.html"].decode()
-    assert '<h2 id="elsewhere">Tested elsewhere</h2>' in page and '<a href="#elsewhere">' in page
+    assert '<h2 id="elsewhere">Tested elsewhere ' in page and '<a href="#elsewhere">' in page
     assert page.count("By the dataset fitted to and the one tested on") == 2
     long = pd.read_csv(tmp_path / "one" / "report" / "crossed_labelwise.csv", keep_default_na=True)
     assert len(long) == len(cells()) and list(long) == [*CROSSED.columns, "provenance"]

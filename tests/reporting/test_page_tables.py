@@ -32,8 +32,10 @@ class Page(HTMLParser):
     def handle_starttag(self, tag, attributes):
         self.inside = tag
         given = dict(attributes)
-        self.ids += [given["id"]] * ("id" in given)
-        self.links += [given["href"]] * (tag == "a")
+        if "id" in given:
+            self.ids.append(given["id"])
+        if tag == "a":
+            self.links.append(given["href"])
         if tag == "table":
             self.tables.append({"heads": [], "rows": 0, "folded": set()})
         if tag == "tr" and self.tables:

@@ -16,6 +16,8 @@ NO_RUN = {
     # what is compared, and which runs there are besides
     "seeds", "comparison", "controls", "leaks", "datasets.sources", "datasets.recipes", "datasets.write_outlines",
     "datasets.tolerance", "reductions", "source_grids",
+    # what things are called for people
+    "labels", "sources.title", "sources.short", "datasets.title", "datasets.short", "recipes.title", "recipes.short",
     # where and how fast
     "compute", "recipes.compute", "sources.compute", "archives.folder", "tracking", "results",
     # what origins are declared

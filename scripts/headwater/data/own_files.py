@@ -75,7 +75,7 @@ def prepare(
     The cases bear the names of the files. There are no images if none can be used.
     """
     catalogue = _catalogue(names)
-    cases, images = into / "cases.parquet", into / "images.npy"
+    cases, images = into / "table.parquet", into / "pixels.npy"
     if how.ndim == 3:
         table, refused = _prepared_volumes(catalogue, folder, how=how, images=images, workers=workers)
     else:

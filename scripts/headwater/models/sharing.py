@@ -10,6 +10,7 @@ from headwater.core.records import without_places
 from headwater.models import export, loading
 from headwater.models.loading import Loaded
 from headwater.models.weight_files import save_weights
+from headwater.study import paths
 from headwater.study.grid import Run
 
 CARD = """---
@@ -74,7 +75,7 @@ def _write_own(loaded: Loaded, folder: Path) -> None:
     public = {key: json.dumps(without_places(record)) for key, record in records.items()}
     if "run" in public:
         public["run"] = Run.from_json(public["run"]).as_json()
-    save_weights(loaded.network.state_dict(), folder / "model.safetensors", {**loaded.metadata, **public})
+    save_weights(loaded.network.state_dict(), folder / paths.SHARED_MODEL, {**loaded.metadata, **public})
     write_json(export.described(loaded, to="torch-export"), folder / export.DESCRIPTION)
 
 

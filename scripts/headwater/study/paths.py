@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+SHARED_MODEL = "model.safetensors"
+"""The file of weights in a folder for the Hugging Face hub, which asks for this name."""
+
 LOGS = "logs"
 """The folder of all logs, below the folder in which Snakemake is started."""
 

@@ -32,7 +32,7 @@ def _columns(rows: pd.DataFrame, grid: Grid) -> dict[str, list[str]]:
         f"{heading} ± SE {formatting.covers(grid)}": diagnostics.numbers(rows, name)
         for name, heading in HEADINGS.items()
     }
-    return {**numbers, "Note": rows["note"].tolist()}
+    return {**numbers, "Note": [formatting.note_of(row, grid) for row in rows.itertuples()]}
 
 
 def _notes(grid: Grid) -> list[str]:
