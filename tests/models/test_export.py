@@ -195,3 +195,15 @@ def test_importing_headwater_loads_no_library():
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         headwater.nothing  # noqa: B018
+
+
+def test_odd_places_are_made_or_refused_in_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file" / "x", tmp_path / ("x" * 250)):
+        with pytest.raises(UserError, match="cannot be made"), export.new_folder(place):
+            pass
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to("empty")
+    with export.new_folder(tmp_path / "link") as place:
+        (place / "written").touch()
+    assert (tmp_path / "empty" / "written").is_file() and (tmp_path / "link").is_symlink()

@@ -1,5 +1,6 @@
 """A network asked about files of one's own says what it said of the same files in its grid."""
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -35,7 +36,7 @@ RUN = Run(
     seed=0,
 )
 TOLERANCE = 1e-6
-"""What the issue asks for; the numbers come from the same files by the same functions, but in other batches."""
+"""Of log-odds; the numbers come from the same files by the same functions, but in other batches."""
 
 
 def hospital(folder: Path) -> Path:
@@ -164,3 +165,40 @@ def test_what_cannot_be_asked_is_refused(study, tmp_path):
     save_weights(tensors, tmp_path / "encoder.safetensors", {"backbone": "timm/test_resnet"})
     with pytest.raises(UserError, match="is an encoder"):
         own_files.predicted(folder, model=tmp_path / "encoder.safetensors", device="cpu")
+    run = metadata | {"run": "wandb-run-7"}
+    for name, changed in (("run", run), ("preparation", metadata | {"preparation": '{"crop": 3}'})):
+        save_weights(tensors, tmp_path / f"{name}.safetensors", changed)
+        with pytest.raises(UserError, match="was fitted by another version of headwater"):
+            own_files.predicted(folder, model=tmp_path / f"{name}.safetensors", device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--out", "."], "is a folder"),
+        (["--out", "absent/x.csv"], "there is no such folder"),
+        (["--out", "x" * 250], "longer than 200 bytes"),
+        (["--threads", "0"], "--threads is at least 1"),
+        (["--workers", "-1"], "--workers at least 0"),
+        (["--model", "notes.txt"], "is no model"),
+    ],
+)
+def test_a_mistake_is_one_line_before_anything_is_read(study, tmp_path, monkeypatch, capsys, options, said):
+    folder, paths = study
+    monkeypatch.chdir(tmp_path)
+    Path("notes.txt").write_text("nothing")
+    model = [] if "--model" in options else ["--model", str(Path(paths.run(RUN.path)))]
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["predict", str(folder), *model, *options])
+    lines = capsys.readouterr().err.splitlines()
+    assert ended.value.code == 2 and len(lines) == 1 and said in lines[0]
+    assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_name_that_is_no_text_is_one_row_with_the_reason(study, tmp_path):
+    folder, paths = study
+    shutil.copy(folder / "00.png", tmp_path / "00.png")
+    shutil.copy(folder / "00.png", os.fsdecode(bytes(tmp_path) + b"/M\xfcller.png"))
+    said = asked(tmp_path, paths)
+    assert said["file"].tolist() == ["00.png"] * 2 + ["M\\xfcller.png"]
+    assert said["reason"].iloc[-1] == "its name is not UTF-8: rename it"

@@ -1,5 +1,6 @@
 """Exports a network for other programs, and reads back what was written to see that it says the same."""
 
+import errno
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
@@ -108,11 +109,18 @@ class Plain(nn.Module):
 @contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
     """A folder that is there whole, or not at all; refuses one that holds something."""
+    # a link is followed, and "." has a name
+    out = out.resolve()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError("is there already", file=out, remedy="name a new folder")
     made = out.with_name(f".{out.name}.partly")
     shutil.rmtree(made, ignore_errors=True)
-    made.mkdir(parents=True)
+    try:
+        made.mkdir(parents=True)
+    except OSError as error:
+        if error.errno not in (errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG):
+            raise
+        raise UserError(f"cannot be made: {error.strerror}", file=out, remedy="name another folder") from None
     try:
         yield made
         made.replace(out)

@@ -64,12 +64,18 @@ class Resizing(nn.Module):
         return self.network(F.interpolate(images, size=(self.size, self.size), mode="bilinear", antialias=True))
 
 
+OTHER_VERSION = "was fitted by another version of headwater, or by another program"
+FIT_AGAIN = "fit it again by this version: snakemake --forcerun finetune"
+
+
 def file_in(place: Path) -> Path:
     """The model file of a run's folder, or the file itself; refuses a place without one."""
     file = place / MODEL if place.is_dir() else place
     if not file.is_file():
         thing = "there is no model here" if place.is_dir() else "there is no such file or folder"
         raise UserError(thing, file=place, remedy=f"name a run's folder below results, or its {MODEL}")
+    if file.suffix != Path(MODEL).suffix:
+        raise UserError("is no model", file=file, remedy=f"name a run's folder below results, or its {MODEL}")
     return file
 
 
@@ -79,7 +85,11 @@ def from_file(model: Path) -> Predictor:
     if "run" not in metadata:
         thing = "is an encoder, not the model of a run" if "backbone" in metadata else "is no model of headwater's"
         raise UserError(thing, file=model, remedy=f"name a run's folder below results, or its {MODEL}")
-    return read(Run.from_json(metadata["run"]), model)
+    try:
+        run = Run.from_json(metadata["run"])
+    except ValueError:
+        raise UserError(OTHER_VERSION, file=model, remedy=FIT_AGAIN) from None
+    return read(run, model)
 
 
 def read(run: Run, model: Path) -> Predictor:

@@ -57,16 +57,23 @@ def push(model: Path, folder: Path) -> None:
     """
     loaded = loading.read(model)
     with export.new_folder(folder) as place:
-        try:
+        library = _library(loaded)
+        if library == "timm":
             export.write(loaded, place, to="safetensors")
-            library = "timm"
-        except UserError:
-            # what timm has no network for goes as it is, and is read by headwater
+        else:
             _write_own(loaded, place)
-            library = "headwater"
         write_text(_card(loaded, library=library), place / "README.md")
     print(f"{folder}: {', '.join(sorted(file.name for file in folder.iterdir()))}")
     print("Nothing was uploaded. Complete the card in README.md, then: hf upload NAME " + str(folder))
+
+
+def _library(loaded: Loaded) -> str:
+    """What reads the weights: timm, or headwater where timm has no such network."""
+    try:
+        export.timm_network(loaded)
+    except UserError:
+        return "headwater"
+    return "timm"
 
 
 def _write_own(loaded: Loaded, folder: Path) -> None:

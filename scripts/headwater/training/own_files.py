@@ -1,5 +1,6 @@
 """Predicts for files of one's own: the probability of each label by the network of a finished run."""
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from scipy.special import expit
 
 from headwater.core.destinations import as_csv
 from headwater.core.errors import UserError
-from headwater.core.files import read_record, write_text
+from headwater.core.files import write_text
 from headwater.data import own_files, store, tables
 from headwater.models import predictor
 from headwater.models.predictor import Predictor
@@ -19,8 +20,8 @@ from headwater.study.preparation import Preparation
 from headwater.training import ddp, scoring
 from headwater.training.reading.volumes import Asked
 
-TEMPERATURES = "temperatures.json"
-"""The file beside a model that was taken out of its study, with the temperature of each label."""
+LONGEST = 200
+"""Bytes in the name of a file; file systems allow 255, of which a temporary name takes some."""
 
 COLUMNS = ("file", "label", "score", "probability", "calibrated", "predicted", "reason")
 
@@ -48,12 +49,28 @@ def predict(
         threads: Threads of the network.
         device: Where the network runs.
     """
+    if threads < 1 or workers < 0:
+        raise UserError("--threads is at least 1, and --workers at least 0", remedy="give such a number, or none")
+    if out is not None:
+        _refuse_place(out)
     file = predictor.file_in(model)
     text = as_csv(predicted(images, model=file, workers=workers, threads=threads, device=device))
     if out is None:
         print(text, end="")
     else:
         write_text(text, out)
+
+
+def _refuse_place(out: Path) -> None:
+    """Refuse a file that cannot be written, before anything is read."""
+    if out.is_dir():
+        raise UserError("is a folder", file=out, remedy="name the file to write in it")
+    if not out.parent.is_dir():
+        raise UserError("there is no such folder", file=out.parent, remedy="make it, or correct --out")
+    if not os.access(out.parent, os.W_OK):
+        raise UserError("may not be written to", file=out.parent, remedy="name a file in a folder of yours")
+    if len(os.fsencode(out.name)) > LONGEST:
+        raise UserError(f"its name is longer than {LONGEST} bytes", file=out, remedy="give it a shorter one")
 
 
 def predicted(
@@ -65,7 +82,10 @@ def predicted(
     if all(task.outlines for task in fitted.tasks.tasks.values()):
         remedy = "name the model of a run that predicts labels or numbers"
         raise UserError("outlines structures, and has no probabilities of labels", file=model, remedy=remedy)
-    folder, names = own_files.listed(images, how=how)
+    folder, listed = own_files.listed(images, how=how)
+    names = [name for name in listed if _is_text(name)]
+    if not names:
+        raise UserError("has no name in UTF-8", file=images, remedy="rename it")
     with tempfile.TemporaryDirectory() as place, ddp.world(threads=threads, device=device) as world:
         seen, size = fitted.run.dataset.seen, fitted.size
         data, refused = own_files.prepare(
@@ -73,12 +93,19 @@ def predicted(
         )
         rows = [_rows(fitted, data, world=world)] if data is not None else []
     bad = refused.rename(columns={"case": "name"})[["file", "reason"]]
+    unnamed = [os.fsencode(name).decode(errors="backslashreplace") for name in listed if not _is_text(name)]
+    bad = pd.concat([bad, pd.DataFrame({"file": unnamed, "reason": "its name is not UTF-8: rename it"})])
     table = pd.concat([*rows, bad], ignore_index=True).reindex(columns=COLUMNS)
     # files in the order in which they were listed, labels in that of the outputs
-    order = {name: place for place, name in enumerate(names)}
+    order = {name: place for place, name in enumerate([*names, *unnamed])}
     table = table.sort_values("file", key=lambda files: files.map(order), kind="stable", ignore_index=True)
     unused = [name for name in ("score", "probability", "predicted") if rows and rows[0].get(name) is None]
     return table.drop(columns=[*unused, *(["calibrated"] if "score" in unused else [])])
+
+
+def _is_text(name: str) -> bool:
+    """Whether a file's name is UTF-8: Python reads the bytes of others as surrogates, which no table can hold."""
+    return not any(0xD800 <= ord(letter) <= 0xDFFF for letter in name)
 
 
 def _preparation(fitted: Predictor) -> Preparation:
@@ -90,7 +117,10 @@ def _preparation(fitted: Predictor) -> Preparation:
             file=fitted.file,
             remedy="fit it again: snakemake --forcerun prepare",
         )
-    return Preparation.from_json(said)
+    try:
+        return Preparation.from_json(said)
+    except ValueError:
+        raise UserError(predictor.OTHER_VERSION, file=fitted.file, remedy=predictor.FIT_AGAIN) from None
 
 
 def _rows(fitted: Predictor, data: store.Prepared, *, world: ddp.World) -> pd.DataFrame:
@@ -127,10 +157,7 @@ def _of_task(task: Task, outputs: object, files: np.ndarray) -> pd.DataFrame | N
 
 
 def _temperatures(fitted: Predictor) -> dict[str, float]:
-    """The temperature of each label that the study, or the file beside the model, has chosen for the run."""
-    beside = fitted.file.with_name(TEMPERATURES)
-    if beside.is_file():
-        return read_record(beside)
+    """The temperature of each label that the study has chosen for the run; none outside of its results."""
     run, results = fitted.run, results_of(fitted.file, run=fitted.run.path)
     settled = results and Path(Paths(results).compared(run.dataset.name, "settled"))
     if not settled or not settled.is_file():

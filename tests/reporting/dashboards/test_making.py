@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,15 @@ def test_what_would_be_made_fits_the_classes_of_wandb_workspaces(tmp_path, capsy
     told = json.dumps(made)
     assert "tables/significance" in told and "/team/headwater/runs/" in told
     assert not (tmp_path / "results").exists()
+
+
+def test_studies_in_folders_of_one_name_share_no_run_on_their_dashboards(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    asked = []
+    for results in ("one/large", "two/large"):
+        dashboard(written(large() | {"results": results}, tmp_path), dry_run=True)
+        asked.append(set(re.findall(r'"study_run"[^[]*?"value": "(\w+)"', capsys.readouterr().out)))
+    assert len(asked[0]) == len(asked[1]) == 1 and asked[0] != asked[1]
 
 
 def test_a_study_that_sends_nothing_has_no_dashboard(tmp_path):

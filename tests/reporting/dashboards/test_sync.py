@@ -11,7 +11,7 @@ import yaml
 
 import wandb_server
 from headwater.core.errors import UserError
-from headwater.reporting.dashboards.sync import offline_runs, sync
+from headwater.reporting.dashboards.sync import offline_runs, sync, synced
 from headwater.study import config as study_config
 from headwater.study import run_ids
 from headwater.study.paths import Paths, history
@@ -97,3 +97,41 @@ def test_runs_of_private_archives_stay_here_unless_only_aggregates_leave(config)
     content["tracking"]["aggregates_only"] = True
     files = offline_runs(study_config.read(written(content, config)))
     assert [file.parts[:2] for file in files] == [("results", "tracking")]
+
+
+def test_runs_of_other_configs_in_the_same_results_stay_here(config):
+    study = study_config.read(config)
+    own = next(study.grid().runs("chestxray14"))
+    for path in (own.path, "mimic_cxr/random/finetune/seed0"):
+        place = Path(Paths(study.results).run(path)) / "wandb" / "offline-run-20260101_000000-x"
+        place.mkdir(parents=True)
+        (place / "run-x.wandb").touch()
+    assert [file.parts[2] for file in offline_runs(study)] == ["chestxray14"]
+    content = yaml.safe_load(config.read_text())
+    content["tracking"]["wandb"] = "disabled"
+    with pytest.raises(UserError, match="sends nothing to Weights & Biases"):
+        sync(written(content, config), dry_run=True)
+
+
+def test_what_was_uploaded_before_an_upload_broke_off_is_remembered(config, monkeypatch, capsys):
+    study = study_config.read(config)
+    runs = list(study.grid().runs("chestxray14"))[:2]
+    for number, run in enumerate(runs):
+        place = Path(Paths(study.results).run(run.path)) / "wandb" / f"offline-run-20260101_000000-{number}"
+        place.mkdir(parents=True)
+        (place / f"run-{number}.wandb").touch()
+
+    def breaks_off(files):
+        synced(files[0]).touch()
+        raise UserError("the line is dead")
+
+    monkeypatch.setattr("headwater.reporting.dashboards.sync.upload", breaks_off)
+    with pytest.raises(UserError, match="the line is dead"):
+        sync(config)
+    # compare has written the first anew meanwhile, so that the mark is gone
+    [mark] = Path(study.results).rglob("*.synced")
+    mark.unlink()
+    capsys.readouterr()
+    sync(config, dry_run=True)
+    said = capsys.readouterr().out
+    assert "1 uploaded before, 1 to upload" in said and "1 run changed since" in said

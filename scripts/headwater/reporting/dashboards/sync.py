@@ -10,7 +10,7 @@ from headwater.core.text import many
 from headwater.study import config as study_config
 from headwater.study import hosting
 from headwater.study.config import Config
-from headwater.study.paths import Paths
+from headwater.study.paths import Paths, history
 from headwater.training import wandb_session
 
 OFFLINE = "offline-run-*/run-*.wandb"
@@ -28,6 +28,9 @@ def sync(config: Path, *, dry_run: bool = False) -> None:
     """
     study = study_config.read(config)
     hosting.refuse_private(study, file=config)
+    if study.tracking.wandb == "disabled":
+        remedy = "set tracking.wandb to offline or online"
+        raise UserError("sends nothing to Weights & Biases", file=config, remedy=remedy)
     files = offline_runs(study)
     record = Path(Paths(study.results).tracking()) / "uploaded.json"
     before = files_of.read_record(record) if record.is_file() else {}
@@ -41,18 +44,24 @@ def sync(config: Path, *, dry_run: bool = False) -> None:
     if dry_run:
         print("".join(f"  {file.parent}\n" for file in waiting), end="")
     elif waiting:
-        upload(waiting)
         record.parent.mkdir(parents=True, exist_ok=True)
-        files_of.write_json(before | {file.stem: str(file.parent.name) for file in waiting}, record)
+        try:
+            upload(waiting)
+        finally:
+            # also of an upload that broke off: what is there must not be sent a second time
+            there = {file.stem: str(file.parent.name) for file in waiting if synced(file).exists()}
+            files_of.write_json(before | there, record)
         print(f"uploaded {many(len(waiting), 'run')}")
 
 
 def offline_runs(study: Config) -> list[Path]:
-    """W&B's files of a study: of its trainings, unless only aggregates may leave, and of the study's own run."""
-    paths = Paths(study.results)
+    """W&B's files of a study: of the trainings that its config names, unless only aggregates may leave, and its own."""
+    paths, grid = Paths(study.results), study.grid()
     folders = [paths.tracking()]
     if not study.tracking.aggregates_only:
-        folders += [paths.run(""), paths.encoders()]
+        # other configs may have written to the same results, of archives that this one does not name
+        folders += [paths.run(run.path) for dataset in grid.datasets for run in grid.runs(dataset.name)]
+        folders += [history(paths.encoder(source.name)) for source in grid.sources if source.method]
     return sorted(file for folder in folders for file in Path(folder).rglob(OFFLINE))
 
 

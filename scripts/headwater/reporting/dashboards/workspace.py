@@ -83,7 +83,7 @@ def report(grid: Grid, place: Place) -> wr.Report:
             wr.PanelGrid(runsets=[runset], panels=[*_bars(grid, dataset.name), *_curves(grid), *_machine()]),
         ]
     if any(source.method for source in grid.sources):
-        filters = [expr.Config("study") == place.study, expr.Metric("JobType") == "pretrain"]
+        filters = [expr.Config("study_run") == place.study_run, expr.Metric("JobType") == "pretrain"]
         runset = _runset(name="pre-training", filters=filters)
         loss = wr.LinePlot(title="Loss", x="Step", y=["training/loss"], layout=HALF, **SPREAD)
         blocks += [wr.H2("Pre-training"), wr.PanelGrid(runsets=[runset], panels=[loss, *_machine()])]
@@ -147,7 +147,7 @@ def _columns(grid: Grid) -> list[str]:
 def _of_dataset(grid: Grid, dataset: str, place: Place) -> list[expr.FilterExpr]:
     """The runs of a dataset, or of all of its folds."""
     names = [part.name for part in grid.dataset(dataset).parts]
-    return [expr.Config("study") == place.study, expr.Config("dataset").isin(names)]
+    return [expr.Config("study_run") == place.study_run, expr.Config("dataset").isin(names)]
 
 
 def _runset(*, name: str, filters: list[expr.FilterExpr]) -> wr.Runset:

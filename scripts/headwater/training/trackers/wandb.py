@@ -105,7 +105,9 @@ def named(training: Tracked, *, tracking: Tracking) -> Named:
 
 def config_of(training: Tracked, *, tracking: Tracking) -> dict[str, Any]:
     """What a run shows of its settings: its names at the top, and the whole record below."""
-    parts = {"study": wandb_session.study_name(tracking), **_parts(training), "machine": training.machine}
+    # studies in folders of one name are told apart by their ids
+    study = {"study": wandb_session.study_name(tracking), "study_run": run_ids.of_study(tracking)}
+    parts = {**study, **_parts(training), "machine": training.machine}
     return {**parts, "settings": without_places(training.record.model_dump(mode="json"))}
 
 
