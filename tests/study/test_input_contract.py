@@ -5,6 +5,7 @@ import pytest
 from headwater.study import input_contract
 from headwater.study.archive import Archive, Dataset
 from headwater.study.source import Source
+from headwater.study.wording import Wording
 
 AS_SUPREM = {"size": 96, "spacing": [1.5, 1.5, 1.5], "window": {"centre": 37.5, "width": 425}}
 
@@ -114,6 +115,7 @@ def test_pictures_have_no_such_contract():
 
 def test_every_difference_that_is_excused_is_a_footnote():
     class Grid:
+        wording = Wording()
         archives = (ct(spacing="native"),)
         datasets = (Dataset(name="organs", archive="ct"),)
         sources = (adopted(otherwise=["spacing"]), adopted(otherwise=["spacing"]).as_control("again"))

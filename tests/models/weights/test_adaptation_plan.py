@@ -12,6 +12,7 @@ from headwater.reporting import footnotes
 from headwater.study import adaptation_plan, input_contract
 from headwater.study.archive import Archive, Dataset
 from headwater.study.source import Source
+from headwater.study.wording import Wording
 
 NAMES = ("encoder.stem.convs.0.conv.weight", "encoder.stages.0.blocks.0.conv1.conv.weight")
 
@@ -96,6 +97,7 @@ def test_a_difference_from_the_plan_is_said_aloud_or_refused(tmp_path):
     assert "fed_otherwise: patch is as in the training of the weights; remove it" in line
 
     class Grid:
+        wording = Wording()
         archives, datasets = (archive(),), (Dataset(name="mr", archive="mr"),)
         sources = (adopted(file, otherwise=["patch"]),)
 
