@@ -29,7 +29,7 @@ MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.25)
 LABELS = ("effusion", "nodule", "mass")
 NETWORKS = ("test_resnet", "test_vit", "test_convnext")
 CLOSE = 1e-4
-"""What the issue asks for."""
+"""The largest difference that an export may have."""
 
 
 def encoder_of(name: str) -> Encoder:

@@ -6,7 +6,9 @@ import pandas as pd
 import pytest
 
 import headwater
+from headwater.core.destinations import as_csv
 from headwater.core.errors import UserError
+from headwater.core.files import write_text
 from headwater.evaluation.bootstrap import VALUES
 from headwater.evaluation.predictions import PREDICTIONS, with_evidence
 from headwater.study.paths import Paths, run_path
@@ -40,6 +42,13 @@ def test_metrics_and_tables_of_the_report(study):
     results = headwater.results(str(study.results))
     assert results.metrics["dataset"].tolist() == ["ages", "chest"]
     assert results.tables == ["significance"] and results.table("significance")["p"].tolist() == [0.5]
+
+
+def test_labels_that_look_like_something_else_are_read_as_they_are(study):
+    labels = ["NA", "None", "=SUM(A1)", "007"]
+    write_text(as_csv(pd.DataFrame({"label": labels, "p": 0.5})), Path(study.table("significance")))
+    table = headwater.results(study.results).table("significance")
+    assert table["label"].tolist() == labels and table["p"].tolist() == [0.5] * 4
 
 
 def test_what_is_not_there_is_refused(study, tmp_path):

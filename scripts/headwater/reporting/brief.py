@@ -9,6 +9,7 @@ import pandas as pd
 
 from headwater.core import text
 from headwater.data.tables import MACRO
+from headwater.reporting.trace_report import read_table
 from headwater.study.paths import Paths
 
 WIDTH = 100
@@ -21,7 +22,7 @@ def brief(paths: Paths) -> str:
     # what comes before the tables: warnings and the verdict
     words = takewhile(lambda part: not part.startswith("Dataset"), parts)
     verdict = [textwrap.fill(part, width=WIDTH, break_on_hyphens=False) for part in words]
-    table = macros(pd.read_csv(paths.table("significance")))
+    table = macros(read_table(Path(paths.table("significance"))))
     return "\n\n".join([*verdict, table, f"Page: {paths.page()}"])
 
 

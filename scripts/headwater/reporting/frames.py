@@ -10,6 +10,7 @@ from headwater.core.errors import UserError, did_you_mean
 from headwater.data import tables
 from headwater.data.tables import Table
 from headwater.evaluation import bootstrap, pairwise, predictions
+from headwater.reporting.trace_report import read_table
 from headwater.study.paths import Paths
 
 
@@ -55,7 +56,7 @@ class Results:
         if name not in self.tables:
             remedy = did_you_mean(name, self.tables) if self.tables else "run snakemake to the end"
             raise UserError(f"the report has no table {name!r}", file=self._paths.report(), remedy=remedy)
-        return pd.read_csv(self._paths.table(name))
+        return read_table(Path(self._paths.table(name)))
 
     def _of_runs(self, path: Callable[[str], str]) -> pd.DataFrame:
         pattern = Path(path("*/*/*/*")).relative_to(self.folder)

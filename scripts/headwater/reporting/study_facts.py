@@ -128,7 +128,10 @@ def networks(study: StudyResults) -> Fact:
 
 def software(study: StudyResults) -> Fact:
     """Which software was used."""
-    return Fact(says=f"headwater {__version__}, with the packages that its lock file pins.", files=("provenance.json",))
+    says = (
+        f"headwater {__version__}, under the Apache-2.0 licence; each run's fit.json has the versions of its packages."
+    )
+    return Fact(says=says, files=("provenance.json",))
 
 
 def first_weights(study: StudyResults) -> Fact:
@@ -265,14 +268,6 @@ def by_label(study: StudyResults) -> Fact:
     points = ("thresholds.csv",) if study.grid.with_test_split else ()
     at = "; rates at thresholds chosen on validation" if points else ""
     return Fact(says=f"Each label, with its interval if it is tested{at}.", files=(*files, *points))
-
-
-def calibration(study: StudyResults) -> Fact | None:
-    """Discrimination and calibration, where networks were examined."""
-    if not study.grid.with_test_split:
-        return None
-    says = f"{', '.join(formatting.titles(study.grid).values())}; calibration; rates at thresholds."
-    return Fact(says=says, files=("significance.csv", "calibration.csv", "thresholds.csv"))
 
 
 def fairness(study: StudyResults) -> Fact | None:

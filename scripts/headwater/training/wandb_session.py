@@ -95,10 +95,7 @@ def begin(folder: Path, *, named: Named, config: Mapping[str, Any], tracking: Tr
             settings=wandb.Settings(**PRIVACY),
         )
     except (wandb.errors.CommError, wandb.errors.UsageError) as error:
-        raise UserError(
-            f"Weights & Biases does not answer: {str(error).splitlines()[0]}",
-            remedy="call wandb login and start again, or set tracking.wandb: offline and call headwater sync later",
-        ) from None
+        raise unreachable(error, otherwise="set tracking.wandb: offline and call headwater sync later") from None
     return Session(run, variables=variables, former=former)
 
 
@@ -112,6 +109,13 @@ def library() -> Any:
             remedy="pip install -e '.[wandb]', or set tracking.wandb: disabled",
         ) from None
     return wandb
+
+
+def unreachable(error: Exception, *, otherwise: str) -> UserError:
+    """That the server does not answer, with what else may be done."""
+    said = next(iter(str(error).splitlines()), type(error).__name__)
+    remedy = f"call wandb login and start again, or {otherwise}"
+    return UserError(f"Weights & Biases does not answer: {said}", remedy=remedy)
 
 
 def study_name(tracking: Tracking) -> str:

@@ -7,10 +7,12 @@ from pathlib import Path
 import wandb
 
 from headwater.core import files
-from headwater.core.errors import UserError
 from headwater.reporting.dashboards import workspace
 from headwater.reporting.dashboards.workspace import Place
 from headwater.study.grid import Grid
+from headwater.training import wandb_session
+
+OTHERWISE = "see what would be made by --dry-run"
 
 
 def address() -> str:
@@ -23,7 +25,7 @@ def default_entity() -> str:
     try:
         return wandb.Api().default_entity
     except (wandb.errors.CommError, wandb.errors.UsageError) as error:
-        raise _unreachable(error) from None
+        raise wandb_session.unreachable(error, otherwise=OTHERWISE) from None
 
 
 def save(grid: Grid, place: Place, *, record: Path) -> Iterator[str]:
@@ -50,16 +52,9 @@ def save(grid: Grid, place: Place, *, record: Path) -> Iterator[str]:
         _keep(made, record)
         yield f"{report.title}: {report.url}"
     except (wandb.errors.CommError, wandb.errors.UsageError) as error:
-        raise _unreachable(error) from None
+        raise wandb_session.unreachable(error, otherwise=OTHERWISE) from None
 
 
 def _keep(made: dict, record: Path) -> None:
     record.parent.mkdir(parents=True, exist_ok=True)
     files.write_json(made, record)
-
-
-def _unreachable(error: Exception) -> UserError:
-    return UserError(
-        f"Weights & Biases does not answer: {str(error).splitlines()[0]}",
-        remedy="call wandb login and start again, or see what would be made by --dry-run",
-    )

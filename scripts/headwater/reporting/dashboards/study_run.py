@@ -10,6 +10,7 @@ from headwater.core.records import plain, without_places
 from headwater.core.timing import seconds
 from headwater.reporting import artefacts
 from headwater.reporting.results import StudyResults
+from headwater.reporting.trace_report import read_table
 from headwater.study import run_ids
 from headwater.study.grid import Grid
 from headwater.study.paths import Paths, history, seconds_of_training
@@ -21,7 +22,7 @@ FIGURES = ("forest", "roc")
 """How the names of the figures begin that are shown beside the tables."""
 
 LEFT_OUT = ("characteristics",)
-"""Tables that describe patients and not results, which stay with the page."""
+"""Tables that describe patients and not results; the page has them, where small groups are masked."""
 
 
 def log(study: StudyResults, *, report: Path, tracking: Tracking) -> None:
@@ -65,7 +66,7 @@ def tables(grid: Grid, *, report: Path) -> dict[str, pd.DataFrame]:
     """The tables of a report in full precision, by name."""
     names = [name for name, formats in artefacts.table_files(grid).items() if "csv" in formats]
     chosen = [name for name in names if not name.startswith(LEFT_OUT)]
-    return {name: pd.read_csv(report / f"{name}.csv") for name in chosen}
+    return {name: read_table(report / f"{name}.csv") for name in chosen}
 
 
 def test_values(study: StudyResults) -> pd.DataFrame:
