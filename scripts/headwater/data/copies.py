@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numba
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from headwater.data import sketches
 from headwater.data.neighbours import alignment, candidates
@@ -88,7 +89,8 @@ def between(drawn: np.ndarray, *, least: float = SAME) -> Copies:
     words = views[image, view]
     index = candidates.index(words, image)
     pieces = [slice(begin, begin + PIECE) for begin in range(0, len(words), PIECE)]
-    with ThreadPoolExecutor(THREADS) as threads:
+    # one thread of the matrix library for each of ours, or they wait for each other's processors
+    with ThreadPoolExecutor(THREADS) as threads, threadpool_limits(1):
         searched = threads.map(lambda piece: _candidates(words, image, view > 0, index, piece), pieces)
         found = np.concatenate([np.zeros((0, 4), np.int64), *searched])
         low, high = (np.sort(image[found[:, :2]], axis=1)).T

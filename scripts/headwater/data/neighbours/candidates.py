@@ -7,12 +7,13 @@ zero in the first sketch (multi-probe hashing: Lv et al. 2007), and if after som
 enough signs and correlate. Whether two sketches are candidates depends on no other sketch.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numba
 import numpy as np
 
-from headwater.data.neighbours.hamming import ones
+from headwater.data.neighbours.hamming import THREADS, ones
 from headwater.data.sketches import ORDER, SIDE, unpacked
 
 CLASSES = 4
@@ -95,13 +96,17 @@ def index(words: np.ndarray, image: np.ndarray) -> Index:
     for begin in range(0, len(words), PIECE):
         low[begin : begin + PIECE] = unpacked(words[begin : begin + PIECE])[:, NUMBERS.ravel()]
     signs, order = _signs(low), np.empty((BANDS, len(low)), np.int32)
+    buckets = [_folded(_keys(low, band)) for band in range(BANDS)]
     in_order = np.empty((BANDS, CLASSES, len(low)), np.uint64)
     starts = np.zeros((BANDS, BUCKETS + 1), np.int32)
-    for band in range(BANDS):
-        buckets = _folded(_keys(low, band))
-        order[band] = np.argsort(buckets, kind="stable")
+
+    def sort(band: int) -> None:
+        order[band] = np.argsort(buckets[band], kind="stable")
         in_order[band] = signs[order[band]].T
-        starts[band, 1:] = np.cumsum(np.bincount(buckets, minlength=BUCKETS))
+        starts[band, 1:] = np.cumsum(np.bincount(buckets[band], minlength=BUCKETS))
+
+    with ThreadPoolExecutor(THREADS) as threads:
+        list(threads.map(sort, range(BANDS)))
     return Index(image, low, order, in_order, starts)
 
 

@@ -35,7 +35,8 @@ def neighbours(hashes: np.ndarray, *, distance: int) -> tuple[np.ndarray, np.nda
     if distance > BANDED:
         return _every(np.ascontiguousarray(hashes), distance)
     bands = _bands(hashes, count=distance + 1)
-    by_band = [_within(hashes, bands, number, distance) for number in range(len(bands))]
+    with ThreadPoolExecutor(THREADS) as threads:
+        by_band = list(threads.map(lambda number: _within(hashes, bands, number, distance), range(len(bands))))
     pairs = np.concatenate([pairs for pairs, _ in by_band])
     distances = np.concatenate([distances for _, distances in by_band])
     order = np.lexsort(pairs.T[::-1])
@@ -52,20 +53,22 @@ def _every(hashes: np.ndarray, distance: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _bands(hashes: np.ndarray, *, count: int) -> np.ndarray:
-    """Keys int64 (bands, hashes): hashes are equal in a band's bits if and only if they have the same key."""
+    """Keys int64 (bands, hashes), of which two hashes have one in common if they differ in fewer bits than bands."""
     bits = np.unpackbits(hashes.astype(">u8").view(np.uint8), axis=1)
     # dealt to the bands in turn from the most to the least evenly set bit, so that all bands discriminate similarly
     order = np.argsort(np.abs(bits.mean(axis=0) - 0.5), kind="stable") if len(bits) else np.arange(bits.shape[1])
-    dealt = [bits[:, order[number::count]] for number in range(count)]
-    return np.stack([_numbered(band) for band in dealt])
+    return np.stack([_keys(hashes, order[number::count][: WORD - 1]) for number in range(count)])
 
 
-def _numbered(band: np.ndarray) -> np.ndarray:
-    """A number for each row of bits (hashes, bits), equal for equal rows only."""
-    # rows as opaque bytes, so that np.unique compares whole rows
-    packed = np.packbits(band, axis=1)
-    rows = np.ascontiguousarray(packed).view(np.dtype((np.void, packed.shape[1]))).ravel()
-    return np.unique(rows, return_inverse=True)[1].astype(np.int64)
+@numba.njit(nogil=True, cache=True)
+def _keys(hashes, positions):
+    """Some bits of each hash as a number, int64 (hashes,)."""
+    keys = np.zeros(len(hashes), np.int64)
+    for row in range(len(hashes)):
+        for position in positions:
+            word = hashes[row, position // WORD] >> np.uint64(WORD - 1 - position % WORD)
+            keys[row] = keys[row] << 1 | np.int64(word & np.uint64(1))
+    return keys
 
 
 def _within(hashes: np.ndarray, bands: np.ndarray, number: int, distance: int) -> tuple[np.ndarray, np.ndarray]:
