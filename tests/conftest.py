@@ -61,6 +61,19 @@ def torch_draws_the_same_each_time() -> None:
         torch.manual_seed(0)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def figures_as_svg_only(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Reports in the tests of a module draw their PDF and PNG files, which take most of the time, only where asked."""
+    drawing = sys.modules.get("headwater.reporting.drawing")
+    if drawing is None or request.node.get_closest_marker("every_format"):
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(drawing.Drawing, "pdf", b"%PDF of a test")
+        patch.setattr(drawing.Drawing, "png", b"\x89PNG of a test")
+        yield
+
+
 @pytest.fixture(scope="module")
 def float64() -> Iterator[None]:
     """What torch computes in the tests of a module is float64: see `rounding`."""

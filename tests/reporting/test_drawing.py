@@ -2,6 +2,7 @@
 
 import io
 import re
+from pathlib import Path
 
 import matplotlib as mpl
 import pytest
@@ -9,6 +10,10 @@ from PIL import Image
 
 from headwater.reporting import drawing
 from headwater.reporting.drawing import COLOURS, DASHES, LOOK, NARROW, WIDE, Drawing, paper
+from headwater.stages.report import report
+from report_made import study
+
+pytestmark = pytest.mark.every_format
 
 
 def drawn(wide: float, words: str = "Ödem $x$ −0.3") -> Drawing:
@@ -46,3 +51,14 @@ def test_the_same_figure_gives_the_same_bytes():
 def test_each_colour_has_a_way_of_drawing_of_its_own():
     assert len(DASHES) == len(set(DASHES)) == len(COLOURS)
     assert set(drawing.FORMATS) == {"svg", "pdf", "png"}
+
+
+def test_each_figure_of_a_report_is_there_in_every_format(tmp_path: Path):
+    made = study(tmp_path, strengths={"random": 0.3, "dino": 1.2}, resamples=128)
+    report(**made.arguments(), folder=tmp_path / "report")
+    figures = {file.stem for file in (tmp_path / "report").glob("*.svg")}
+    assert {"forest_macro", "roc_chest"} <= figures
+    for name in figures:
+        pdf, png = ((tmp_path / "report" / f"{name}.{form}").read_bytes() for form in ("pdf", "png"))
+        assert pdf.startswith(b"%PDF-1") and b"/FontFile2 " in pdf and b"/Type3" not in pdf
+        assert Image.open(io.BytesIO(png)).width in {round(wide * 300) for wide in (NARROW, WIDE)}
