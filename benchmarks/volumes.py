@@ -10,8 +10,9 @@ Times are those of the machine as it is, on one thread, so believe the ratios: t
 median with the range of its middle nine tenths.
 
 `patches`: an image and its mask of 96^3 voxels from the memory map of knees (160 x 384 x 384), as training reads them,
-beside the same from a file a case, read whole, and from chunks that are compressed by blosc2 as nnU-Net does it (where
-blosc2 is installed); and how much memory is resident after patches have been read all over a map of so many gigabytes.
+beside the same from a file a case, read whole (NIfTI, compressed, and NumPy's, not compressed and in the page cache),
+and from chunks that are compressed by blosc2 as nnU-Net does it (where blosc2 is installed); and how much memory a
+process of its own holds while it reads patches all over a map of so many gigabytes.
 
 `views`: a turned, zoomed and shifted image and mask of 96^3 voxels, beside MONAI's RandAffined on the same patch.
 
@@ -29,13 +30,16 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # this folder holds a file with the name of a standard module, which nobody else may meet
 sys.path[0] = str(Path(__file__).resolve().parent.parent / "scripts")
 
+import nibabel
 import numpy as np
 import pandas as pd
 import torch
@@ -142,8 +146,8 @@ CHUNKS = {"image": ((1, 96, 128, 128), (1, 32, 32, 32)), "mask": ((1, 144, 144, 
 """Chunks and blocks of nnU-Net 2.8.1 for such files and patches of 96^3 (comp_blosc2_params in nnunet_dataset.py)."""
 
 
-def knees(folder: Path, *, count: int) -> Volumes:
-    """Prepared volumes of so many knees: smooth noise and two structures, of which each knee is shifted otherwise."""
+def knees(folder: Path, *, count: int) -> pd.DataFrame:
+    """Write so many knees, smooth noise and two structures, each shifted otherwise; their table."""
     draw = np.random.default_rng(0)
     coarse = draw.standard_normal([side // 16 for side in KNEE]).astype(np.float32)
     image = (500 + 200 * ndimage.zoom(coarse, 16, order=1) + draw.normal(0, 20, KNEE)).astype(np.int16)
@@ -164,9 +168,13 @@ def knees(folder: Path, *, count: int) -> Volumes:
     columns |= {f"spacing_{axis}": side for axis, side in zip("xyz", SPACING, strict=True)}
     columns |= {"slope": 1.0, "intercept": 0.0, "mean": 500.0, "std": 200.0, "low": 0.0, "high": 1000.0}
     offsets = np.arange(count) * image.size
-    table = pd.DataFrame({"offset": offsets, "reference_offset": offsets}).assign(
+    return pd.DataFrame({"offset": offsets, "reference_offset": offsets}).assign(
         **columns, pixels=digests["images"], outline=digests["masks"], reference=digests["masks"]
     )
+
+
+def opened(table: pd.DataFrame, folder: Path) -> Volumes:
+    """The knees of this folder as networks see them."""
     files = {"images": folder / "images.npy", **dict.fromkeys(("masks", "references"), folder / "masks.npy")}
     seen, structures = Intensity(zscore=True), ("bone", "cartilage")
     return Volumes(table, **files, structures=structures, seen=seen, patch=(SIDE,) * 3)
@@ -177,13 +185,20 @@ def of_patches(asked: argparse.Namespace) -> Iterator[dict[str, str]]:
     one = 2 * int(np.prod(KNEE))
     count = max(4, round(asked.gigabytes * 1e9 / one))
     with tempfile.TemporaryDirectory() as folder:
-        volumes = knees(Path(folder), count=count)
+        table = knees(Path(folder), count=count)
+        # the pages that this process touched while it wrote are its own, so what is measured has another
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+            before, most = process.submit(_read_all_over, table, Path(folder)).result()
+        volumes = opened(table, Path(folder))
         draw = np.random.default_rng(1)
         cuts = [
             (int(draw.integers(min(count, 8))), tuple(int(draw.integers(side - SIDE + 1)) for side in KNEE))
             for _ in range(asked.repeats)
         ]
-        peers = {"a file a case, read whole": _by_whole_files(volumes, Path(folder))}
+        peers = {
+            "a NIfTI file a case (.nii.gz), read whole": _by_nifti(volumes, Path(folder)),
+            "a NumPy file a case, read whole": _by_whole_files(volumes, Path(folder)),
+        }
         if importlib.util.find_spec("blosc2"):
             peers["blosc2"] = _by_chunks(volumes, Path(folder))
         # the first read of a case compares it with its digest, which is once a training
@@ -191,12 +206,8 @@ def of_patches(asked: argparse.Namespace) -> Iterator[dict[str, str]]:
             volumes.mask(row), volumes.image(row)
         for name, peer in peers.items():
             taken = [[_seconds(way, row, at) for way in (partial(_ours, volumes), peer)] for row, at in cuts]
-            asked_for = {"blosc2": "15"}.get(name, "35")
+            asked_for = {"blosc2": "15", "a NumPy file a case, read whole": ""}.get(name, "35")
             yield _row(f"a patch of {SIDE}³ and its mask from {KNEE}", taken, peer=name, asked=asked_for)
-        most = before = _resident()
-        for row in bar(range(count), total=count, what="patches all over the map"):
-            _ours(volumes, row, tuple(int(draw.integers(side - SIDE + 1)) for side in KNEE))
-            most = max(most, _resident())
         yield {
             "what": f"memory: patches all over {count} knees, {count * one / 1e9:.1f} GB and half as much of masks",
             "asked": "under 1 GB",
@@ -204,9 +215,34 @@ def of_patches(asked: argparse.Namespace) -> Iterator[dict[str, str]]:
         }
 
 
+def _read_all_over(table: pd.DataFrame, folder: Path) -> tuple[int, int]:
+    """(bytes resident before, at most) of a process that reads a patch of every knee, some of them twice."""
+    volumes, draw = opened(table, folder), np.random.default_rng(2)
+    most = before = _resident()
+    rows = [*range(len(volumes)), *range(min(len(volumes), 8))]
+    for row in bar(rows, total=len(rows), what="patches all over the map"):
+        _ours(volumes, row, tuple(int(draw.integers(side - SIDE + 1)) for side in KNEE))
+        most = max(most, _resident())
+    return before, most
+
+
 def _ours(volumes: Volumes, row: int, at: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Image and mask of a patch as training reads them."""
     return volumes.image(row, at, volumes.patch), volumes.mask(row, at, volumes.patch)
+
+
+def _by_nifti(volumes: Volumes, folder: Path) -> Callable:
+    """The way to a patch by a compressed NIfTI file for each image and mask, as they are given out, read whole."""
+    for row in range(min(8, len(volumes))):
+        for name, values in (("image", volumes.image(row)[0]), ("mask", volumes.mask(row))):
+            nibabel.Nifti1Image(values, np.eye(4)).to_filename(folder / f"{name}{row}.nii.gz")
+
+    def cut(row: int, at: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+        box = tuple(slice(first, first + SIDE) for first in at)
+        whole = [np.asanyarray(nibabel.load(folder / f"{name}{row}.nii.gz").dataobj) for name in ("image", "mask")]
+        return np.ascontiguousarray(whole[0][box])[None], np.ascontiguousarray(whole[1][box])
+
+    return cut
 
 
 def _by_whole_files(volumes: Volumes, folder: Path) -> Callable:
@@ -316,7 +352,7 @@ def of_windows(asked: argparse.Namespace) -> Iterator[dict[str, str]]:
     from monai.inferers import sliding_window_inference
 
     with tempfile.TemporaryDirectory() as folder:
-        volumes = knees(Path(folder), count=1)
+        volumes = opened(knees(Path(folder), count=1), Path(folder))
         encoder = backbones.build("monai/dynunet_small", size=volumes.patch, mean=(0.0,), std=(1.0,), seed=0)
         tasks = TaskSet.of(Task(name="segmentation", labels=volumes.structures, form="exclusive"))
         network = TaskNetwork(encoder, tasks=tasks, seeds={"": 0}).eval()
