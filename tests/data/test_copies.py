@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from archives_made import SAMPLES
 from headwater.data import copies, sketches
@@ -186,6 +187,21 @@ def candidate(query: np.ndarray, other: np.ndarray, *, way: int) -> bool:
     agrees ^= turned % 2 == 1
     alike = (q * (-1) ** turned) @ o >= candidates.ALIKE * np.linalg.norm(q) * np.linalg.norm(o)
     return bool(shared and (~agrees).sum() <= candidates.APART and alike)
+
+
+def test_the_matrix_library_has_one_thread_within_the_search(monkeypatch):
+    threads = []
+
+    def seen(*_: object) -> np.ndarray:
+        threads.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+        return np.zeros((0, 4), np.int64)
+
+    monkeypatch.setattr(copies, "_candidates", seen)
+    with threadpool_limits(2):
+        copies.between(drawn(picture(0), picture(1)))
+        after = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+    assert threads and set(threads) == {1}
+    assert set(after) == {2}
 
 
 @settings(max_examples=30, deadline=None)
