@@ -97,6 +97,13 @@ def expected(study: Config, source: str) -> dict[str, float]:
     return {name: value for name, value in found.items() if value == value}
 
 
+def in_tensorboard(folder: Path, name: str) -> list[float]:
+    """The values of a curve of a run in its event files."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    return [event.value for event in EventAccumulator(str(folder / "tensorboard")).Reload().Scalars(name)]
+
+
 def nothing_private(server, study: Config, *, folder: Path) -> None:
     """Nothing of a patient, of this machine or of its user was sent."""
     everything = server.everything()
@@ -135,6 +142,9 @@ def test_a_grid_that_is_tracked_online_sends_results_and_nothing_of_patients_or_
         own = values[(values["source"] == run.source.name) & (values["seed"] == run.seed)]
         for row in own.to_dict("records"):
             assert summary[f"test/{row['metric']}/{row['label']}"] == pytest.approx(row["value"], rel=1e-12)
+            # TensorBoard keeps values in single precision
+            [shown] = in_tensorboard(Path(paths.run(run.path)), f"test/{row['metric']}/{row['label']}")
+            assert shown == pytest.approx(row["value"], rel=1e-6)
         assert (summary["kept/step"], summary["kept/score"]) == (fits[run.path]["kept_step"], fits[run.path]["score"])
         parts = {name: sent["config"][name]["value"] for name in ("study", "dataset", "source", "recipe", "seed")}
         assert list(parts.values()) == ["small", "ours", run.source.name, "finetune", run.seed]

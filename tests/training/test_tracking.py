@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -14,10 +15,13 @@ import pytest
 from headwater.core import registry
 from headwater.core.errors import UserError
 from headwater.study import run_ids
+from headwater.study.archive import Dataset
+from headwater.study.grid import Run
+from headwater.study.recipe import Recipe
 from headwater.study.source import Source, Weights
 from headwater.study.tracking import Tracking
 from headwater.training.ddp import World
-from headwater.training.trackers import Tracker
+from headwater.training.trackers import Tracked, Tracker, tensorboard
 from headwater.training.tracking import Trackers
 from headwater.training.wandb_session import keep_below
 from training_made import ALONE
@@ -83,6 +87,52 @@ def test_tensorboard_gets_every_tenth_step_and_every_validation(tmp_path):
         one.log(25, {"validation/auroc": 0.75})
     assert board(tmp_path, "training/loss") == [(10, 10.0), (20, 20.0)]
     assert board(tmp_path, "validation/auroc") == [(25, 0.75)]
+
+
+def test_tensorboard_has_charts_for_all_that_a_training_measures(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
+    from tensorboard.plugins.custom_scalar.metadata import CONFIG_SUMMARY_TAG
+
+    measured = ("training/loss", "training/lr", "validation/loss", "validation/auroc")
+    machine = ("machine/images_per_second", "machine/memory_gib", "machine/gpu_memory_gib")
+    with tracker(tmp_path) as one:
+        one.log(10, dict.fromkeys(measured, 1.0))
+        one.measured(10, dict.fromkeys(machine, 1.0))
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    [event] = events.Tensors(CONFIG_SUMMARY_TAG)
+    layout = Layout.FromString(event.tensor_proto.string_val[0])
+    curves = [
+        re.compile(tag) for category in layout.category for chart in category.chart for tag in chart.multiline.tag
+    ]
+    # TensorBoard matches from the beginning
+    assert all(any(curve.match(name) for curve in curves) for name in events.Tags()["scalars"])
+    assert all(any(curve.match(name) for name in events.Tags()["scalars"]) for curve in curves)
+
+
+def test_test_values_are_in_tensorboard_once_with_the_settings_of_the_run(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.hparams import metadata
+
+    run = Run(
+        dataset=Dataset(name="chest", archive="chest"),
+        source=RECORD,
+        recipe=Recipe(name="finetune", training={"steps": 20, "batch": 8}),
+        seed=3,
+    )
+    with tracker(tmp_path) as one:
+        one.log(20, {"training/loss": 0.5})
+    given = {"training": Tracked(record=run, group="", name="", job=""), "tracking": Tracking(), "steps": 20}
+    for value in (0.7, 0.8):
+        tensorboard.add(tmp_path, **given, summary={"test/auroc/macro": value})
+    assert board(tmp_path, "test/auroc/macro") == [(20, pytest.approx(0.8))]
+    assert board(tmp_path, "training/loss") == [(20, 0.5)]
+    content = EventAccumulator(str(tmp_path / "tensorboard")).Reload().PluginTagToContent("hparams")
+    start = metadata.parse_session_start_info_plugin_data(content[metadata.SESSION_START_INFO_TAG])
+    shown = {name: value.string_value or value.number_value for name, value in start.hparams.items()}
+    names = {"dataset": "chest", "source": "s", "recipe": "finetune", "seed": 3}
+    assert shown == names | {"lr": run.recipe.training.lr, "batch": 8, "steps": 20}
+    assert metadata.SESSION_END_INFO_TAG in content
 
 
 def test_speed_and_memory_have_a_table_of_their_own(tmp_path):

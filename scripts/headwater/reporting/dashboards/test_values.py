@@ -1,14 +1,14 @@
-"""Test values: what compare has measured, added to the runs of the trainings at Weights & Biases."""
+"""Test values: what compare has measured, added to what dashboards show of each training."""
 
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from headwater.core import files
+from headwater.core import files, registry
 from headwater.study.grid import Run
 from headwater.study.paths import FIT
 from headwater.study.tracking import Tracking
-from headwater.training.trackers import Tracked, wandb
+from headwater.training.trackers import Tracked
 
 Rows = list[dict[str, Any]]
 
@@ -18,9 +18,11 @@ def add(folders: Iterable[Path], *, rows: Rows, values: Rows, tracking: Tracking
 
     `rows` are those of comparisons, `values` those of single runs, which datasets in folds do not have.
     """
-    if "wandb" not in tracking.trackers:
-        return
+    trackers = [registry.load("trackers", name) for name in tracking.trackers]
     for folder in folders:
+        if not (folder / FIT).is_file():
+            # predictions that were made elsewhere have no training here
+            continue
         fit = files.read_record(folder / FIT)
         run = Run.model_validate(fit["run"])
         summary = kept(fit) | of_run(run, values=values) | of_source(run, rows=rows)
@@ -32,7 +34,9 @@ def add(folders: Iterable[Path], *, rows: Rows, values: Rows, tracking: Tracking
             content=fit.get("identity", ""),
             machine=fit["device"],
         )
-        wandb.add(folder, training=training, tracking=tracking, steps=fit["steps"], summary=summary)
+        for tracker in trackers:
+            if hasattr(tracker, "add"):
+                tracker.add(folder, training=training, tracking=tracking, steps=fit["steps"], summary=summary)
 
 
 def kept(fit: dict[str, Any]) -> dict[str, float]:
