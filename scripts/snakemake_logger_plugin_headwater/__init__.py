@@ -7,14 +7,14 @@ import os
 import sys
 import textwrap
 from collections import Counter
-from logging import LogRecord, getLogger
+from logging import Filter, LogRecord, getLogger
 from pathlib import Path
 from typing import Any, ClassVar
 
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from snakemake_logger_plugin_headwater.finished_jobs import FinishedJobs, Quiet
+from snakemake_logger_plugin_headwater.finished_jobs import FinishedJobs, Quiet, WithoutRoutineWords
 
 WIDTH = 120
 
@@ -82,10 +82,7 @@ class LogHandler(LogHandlerBase):
     def _be_brief(self, rules: Counter[str]) -> None:
         """From now on show a line on each job that has ended, and none of Snakemake's but its errors."""
         self.jobs = FinishedJobs(rules)
-        for handler in getLogger("snakemake.logging").handlers:
-            # its log file stays whole, as `headwater status` reads it
-            if handler.name == "DefaultStreamHandler":
-                handler.addFilter(Quiet())
+        _show_only(Quiet())
 
     def close(self) -> None:
         """Print the last word, once; Snakemake closes its handlers last of all."""
@@ -167,7 +164,16 @@ def has_last_word(graph: Any, *, workflow: Any) -> LogHandler:
         getLogger("snakemake.logging").addHandler(LogHandler(workflow.output_settings, None))
     handler = LogHandler.made[0]
     handler.graph, handler.workflow = graph, workflow
+    if not handler.common_settings.verbose:
+        _show_only(WithoutRoutineWords())
     return handler
+
+
+def _show_only(passed: Filter) -> None:
+    """Show of Snakemake's own lines those that a filter lets pass; its log file stays whole, as `status` reads it."""
+    for handler in getLogger("snakemake.logging").handlers:
+        if handler.name == "DefaultStreamHandler":
+            handler.addFilter(passed)
 
 
 def _print(text: str, *, file: Any = None) -> None:

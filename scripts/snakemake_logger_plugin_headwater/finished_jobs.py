@@ -15,21 +15,30 @@ ROUTINE = {
 }
 """What Snakemake tells of jobs that go as they should; errors are not among it."""
 
-ROUTINE_WORDS = ("Select jobs to execute", "Using shell:", "Provided cores:", "Rules claiming more threads")
+ROUTINE_WORDS = (
+    *("Select jobs to execute", "Using shell:", "Provided cores:", "Rules claiming more threads"),
+    *("Assuming unrestricted shared filesystem", "Conda environments: ignored"),
+)
 """How lines of Snakemake begin that say nothing of a study, and are no event."""
 
 TRAININGS = ("pretrain", "finetune")
 """Rules whose jobs take most of the time; without one of each that is left the time left is not known."""
 
 
-class Quiet(Filter):
-    """Lets pass what a person who waits for a study wants to read."""
+class WithoutRoutineWords(Filter):
+    """Lets pass all but lines that say nothing of a study."""
 
     def filter(self, record: LogRecord) -> bool:
         """Whether a record is shown."""
-        if getattr(record, "event", None) in ROUTINE:
-            return False
         return not record.getMessage().strip().startswith(ROUTINE_WORDS)
+
+
+class Quiet(Filter):
+    """Lets pass what a person who waits for a study wants to read of jobs: errors."""
+
+    def filter(self, record: LogRecord) -> bool:
+        """Whether a record is shown."""
+        return getattr(record, "event", None) not in ROUTINE
 
 
 @dataclass(frozen=True, kw_only=True)

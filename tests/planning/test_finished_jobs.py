@@ -9,7 +9,7 @@ import pytest
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from snakemake_logger_plugin_headwater import finished_jobs
-from snakemake_logger_plugin_headwater.finished_jobs import FinishedJobs, Quiet, clock
+from snakemake_logger_plugin_headwater.finished_jobs import FinishedJobs, Quiet, WithoutRoutineWords, clock
 
 
 @pytest.fixture
@@ -85,14 +85,16 @@ def test_a_record_that_cannot_be_read_ends_no_study(tmp_path):
 
 
 def test_errors_and_other_words_are_shown_and_routine_is_not():
-    routine = [record(event=event) for event in (LogEvent.JOB_INFO, LogEvent.PROGRESS, LogEvent.SHELLCMD)]
-    routine.append(record("Select jobs to execute..."))
+    events = [record(event=event) for event in (LogEvent.JOB_INFO, LogEvent.PROGRESS, LogEvent.SHELLCMD)]
+    words = [record(f"{words}\n") for words in ("Select jobs to execute...", "Provided cores: 2", "Using shell: bash")]
     shown = [
         record(event=LogEvent.JOB_ERROR),
         record("Nothing to be done (all requested files are present)."),
         record(),
     ]
-    assert [Quiet().filter(one) for one in routine + shown] == [False] * 4 + [True] * 3
+    filters = Quiet(), WithoutRoutineWords()
+    passed = [all(each.filter(one) for each in filters) for one in (*events, *words, *shown)]
+    assert passed == [False] * 6 + [True] * 3
 
 
 def test_a_clock_is_as_short_as_it_can_be():

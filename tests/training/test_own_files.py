@@ -150,6 +150,17 @@ def test_the_command_prints_csv_and_nothing_else(study, capsys, tmp_path):
     assert (tmp_path / "x.csv").read_text() == printed and capsys.readouterr().out == ""
 
 
+def test_where_no_image_can_be_used_the_command_fails_after_its_table(study, capsys, tmp_path):
+    _, paths = study
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    for images, said in ((tmp_path / "broken.png", "cannot be used"), (tmp_path, "holds no image that can be used")):
+        with pytest.raises(SystemExit) as ended:
+            cli.main(["predict", str(images), "--model", str(Path(paths.run(RUN.path))), "--device", "cpu"])
+        printed = capsys.readouterr()
+        assert ended.value.code == 2 and said in printed.err.splitlines()[-1] and "Traceback" not in printed.err
+        assert printed.out.splitlines()[1].startswith("broken.png,")
+
+
 def test_what_cannot_be_asked_is_refused(study, tmp_path):
     folder, paths = study
     model = Path(paths.model(RUN.path))

@@ -37,9 +37,9 @@ def predict(
 ) -> None:
     """Predict the labels of images of your own: one row per image and label, as CSV.
 
-    A file that cannot be used has one row with the reason. `score` is in log-odds, `probability` follows from it,
-    `calibrated` is the probability scaled by the temperature that the study chose on its validation split, and empty
-    where it chose none. What numbers are predicted stand in `predicted`.
+    A file that cannot be used has one row with the reason; if there is no other row, the exit code is 2. `score` is in
+    log-odds, `probability` follows from it, `calibrated` is the probability scaled by the temperature that the study
+    chose on its validation split, and empty where it chose none. What numbers are predicted stand in `predicted`.
 
     Args:
         images: A picture (PNG, JPEG, TIFF, DICOM), a volume (NIfTI, a folder of DICOM files), or a folder of them.
@@ -54,11 +54,17 @@ def predict(
     if out is not None:
         _refuse_place(out)
     file = predictor.file_in(model)
-    text = as_csv(predicted(images, model=file, workers=workers, threads=threads, device=device))
+    table = predicted(images, model=file, workers=workers, threads=threads, device=device)
     if out is None:
-        print(text, end="")
+        print(as_csv(table), end="")
     else:
-        write_text(text, out)
+        write_text(as_csv(table), out)
+    if table["reason"].notna().all():
+        raise UserError(
+            "holds no image that can be used" if images.is_dir() else "cannot be used",
+            file=images,
+            remedy="mend what the column `reason` says, or name other images",
+        )
 
 
 def _refuse_place(out: Path) -> None:
