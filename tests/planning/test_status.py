@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -179,6 +180,37 @@ def page(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True)
 
 
+def test_the_html_page_is_a_dashboard_in_one_file(half: Path):
+    for seed, score in ((0, 0.7), (1, 0.8)):
+        run = half / Path(job(f"finetune {RANDOM}/{seed}").product).parent
+        curves = f"10,training/loss,0.5\n20,training/loss,0.4\n20,validation/score,{score}\n"
+        written(run / "metrics.csv", f"step,name,value\n{curves}")
+        written(run / "machine.csv", "step,name,value\n20,machine/images_per_second,25.0\n")
+    process = page(half, "--html", str(half / "page.html"))
+    assert process.returncode == 0, process.stderr
+    html = (half / "page.html").read_text()
+    assert "Fine-tuning: chestxray14" in html and html.count("<svg") == 1
+    assert "Cost by source" in html and ">25.0</td>" in html
+    # nothing is loaded from elsewhere
+    assert set(re.findall(r'(?:src|href)="(.)', html)) <= {"#"}
+    assert "Results" not in html
+    results = half / "results" / "report"
+    columns = "dataset,metric,recipe,label,source,value,value_low,value_high,difference,difference_low"
+    written(
+        results / "significance.csv",
+        f"{columns},difference_high,p_adjusted\nchestxray14,auroc,finetune,macro,photographs,0.81,0.7,0.9,0.1,0,0.2,0.04\n",
+    )
+    assert page(half, "--html", str(half / "page.html")).returncode == 0
+    assert "0.810 [0.700, 0.900]" in (half / "page.html").read_text()
+
+
+def test_a_page_that_cannot_be_written_is_said_in_one_line(half: Path):
+    written(half / "file")
+    process = page(half, "--html", str(half / "file" / "page.html"))
+    assert process.returncode == 2 and "Traceback" not in process.stderr
+    assert "cannot be written" in process.stderr and "name a file in a folder" in process.stderr
+
+
 def test_the_page_in_text_and_html(half: Path):
     for seed, seconds in enumerate((60, 100)):
         record(half, job(f"finetune {RANDOM}/{seed}").product, starttime=1000.0, endtime=1000.0 + seconds)
@@ -248,11 +280,20 @@ def test_the_report_is_named_when_all_is_done_and_watching_ends(tmp_path: Path, 
 def test_states_have_colours_on_a_terminal_and_a_watched_page_replaces_the_one_before(half: Path, monkeypatch, capsys):
     looks = []
     monkeypatch.setattr(status.sys.stdout, "isatty", lambda: True)
-    monkeypatch.setattr(status.time, "sleep", lambda seconds: looks.append(seconds) or done(half, *JOBS))
+    # of this module only: whoever waits for another process sleeps, too
+    clock = SimpleNamespace(time=time.time, sleep=lambda seconds: looks.append(seconds) or done(half, *JOBS))
+    monkeypatch.setattr(status, "time", clock)
     shown(half, watch=True)
     first, second = capsys.readouterr().out.split("\033[H\033[2J")[1:]
     assert looks == [status.BETWEEN_LOOKS]
     assert "\033[31mfit failed\033[0m" in first and "fit failed" not in second and "All jobs are" in second
+
+
+def test_who_wants_no_colours_gets_none(half: Path, monkeypatch, capsys):
+    monkeypatch.setattr(status.sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("NO_COLOR", "1")
+    shown(half)
+    assert "\033" not in capsys.readouterr().out
 
 
 def shown(folder: Path, **options: bool) -> None:

@@ -33,21 +33,31 @@ NAMED = re.compile(r"([A-Z][\w, ]{0,11}?) {2,}(.*)")
 
 
 @dataclass(frozen=True, kw_only=True)
+class Chart:
+    """A drawing as SVG and what it shows; a terminal has none."""
+
+    svg: str
+    caption: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Page:
-    """A title, sentences below it, and titled parts, each lines of text or a table.
+    """A title, sentences below it, and titled parts, each lines of text, a table or a chart.
 
     A line may be indented below the previous one, or begin with a severity or with a name and at least two blanks.
     """
 
     title: str
     summary: list[str]
-    parts: list[tuple[str, pd.DataFrame | list[str]]]
+    parts: list[tuple[str, pd.DataFrame | list[str] | Chart]]
 
 
 def as_text(page: Page) -> str:
     """The page as text for a terminal."""
     pieces = [visible(page.title), "\n".join(textwrap.fill(visible(line), width=WIDTH) for line in page.summary)]
     for title, part in page.parts:
+        if isinstance(part, Chart):
+            continue
         body = "\n".join(_indented(visible(line)) for line in part) if isinstance(part, list) else text.as_text(part)
         pieces.append(f"{title}\n{body}" if title else body)
     return "\n\n".join(pieces)
@@ -86,9 +96,14 @@ def templates(folder: Path, **settings: Any) -> jinja2.Environment:
     )
 
 
-def _part(part: tuple[str, pd.DataFrame | list[str]]) -> dict[str, Any]:
+def _part(part: tuple[str, pd.DataFrame | list[str] | Chart]) -> dict[str, Any]:
     """A part as the template needs it."""
+    # imported here, because pages for the terminal need not wait for it
+    import markupsafe
+
     title, content = part
+    if isinstance(content, Chart):
+        return {"title": title, "svg": markupsafe.Markup(content.svg), "caption": content.caption}
     if isinstance(content, list):
         return {"title": title, "rows": None, "lines": [_line(line) for line in content]}
     sides = text.align(content)

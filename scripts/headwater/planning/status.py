@@ -1,5 +1,6 @@
 """Status: which jobs of a study are done, running, queued, failed or blocked, and when the rest will be done."""
 
+import os
 import re
 import sys
 import time
@@ -89,13 +90,16 @@ def status(
     Args:
         config: Config file of the study; by default the demo's.
         trainings: Number of trainings that run in parallel, for the time left; 0 means as many as are running now.
-        html: File to which the page is also written as HTML.
+        html: File to which the page is also written as HTML, with curves, costs and, at the end, results.
         watch: Show it again every 10 seconds until all jobs are done, or until Ctrl-C.
         folder: Folder where Snakemake was started.
     """
     if trainings < 0:
         raise UserError(f"--trainings must be >= 0 (got {trainings})")
     plan = study_config.read(config)
+    if html:
+        # imported here, because pages for the terminal need not wait for drawings
+        from headwater.planning.dashboard import with_dashboard
     while True:
         runtimes = runtime_estimate.estimated(plan, folder=folder)
         snapshot = read_snapshot(folder)
@@ -103,16 +107,27 @@ def status(
         page = _page(plan, runtimes, statuses, snapshot, config=config, trainings=trainings)
         _show(as_text(page), anew=watch)
         if html:
-            files.write_text(as_html(page), html)
+            _write(as_html(with_dashboard(page, plan, runtimes, folder=folder)), html)
         if not watch or all(status.state == "done" for status in statuses):
             return
         time.sleep(BETWEEN_LOOKS)
 
 
+def _write(page: str, file: Path) -> None:
+    """Write the page, or say why it cannot be written there."""
+    try:
+        files.write_text(page, file)
+    except OSError as error:
+        thing = f"cannot be written: {error.strerror or error}"
+        raise UserError(thing, file=file, remedy="name a file in a folder that is there and yours") from None
+
+
 def _show(page: str, *, anew: bool) -> None:
     """Print the page, on a terminal in colours and, if it is shown again and again, in place of the one before."""
     if sys.stdout.isatty():
-        page = WORDS.sub(lambda word: f"{COLOURS[word[1]]}{word[0]}{PLAIN}", page)
+        # no-color.org
+        if not os.environ.get("NO_COLOR"):
+            page = WORDS.sub(lambda word: f"{COLOURS[word[1]]}{word[0]}{PLAIN}", page)
         if anew:
             # from the upper left corner, on an empty screen
             page = f"\033[H\033[2J{page}"

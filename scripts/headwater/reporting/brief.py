@@ -28,15 +28,16 @@ def brief(paths: Paths) -> str:
 
 def macros(rows: pd.DataFrame) -> str:
     """A line for each macro of a source, with its difference to the reference, at most 100 characters wide."""
-    means = rows[rows["label"] == MACRO]
     for intervals in (True, False):
-        table = text.as_text(_shown(means, intervals=intervals))
+        table = text.as_text(shown(rows, intervals=intervals))
         if max(map(len, table.splitlines())) <= WIDTH:
             return table
     return "\n".join(line[:WIDTH] for line in table.splitlines())
 
 
-def _shown(means: pd.DataFrame, *, intervals: bool) -> pd.DataFrame:
+def shown(rows: pd.DataFrame, *, intervals: bool) -> pd.DataFrame:
+    """The macros as a table for people; columns that say the same everywhere are left out."""
+    means = rows[rows["label"] == MACRO]
     lines = list(means.itertuples())
     columns = {
         "Dataset": means["dataset"].tolist(),

@@ -1,0 +1,145 @@
+"""Training curves: what trainings measured step by step, drawn by source as a mean with a band over the seeds."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from headwater.reporting.drawing import DASHES, LOOK, Drawing, as_title, behind, colours_of, paper
+from headwater.study.grid import Grid
+from headwater.study.paths import Paths, history
+from headwater.training.trackers import csv, is_drawn
+
+LOSS = "training/loss"
+
+POINTS = 200
+"""The most points of a line; of a longer training each is the mean of several."""
+
+COLUMNS = ("training", "source", "name", "step", "value")
+"""`training` tells the lines apart that are averaged: the path of a run, or the source that is pre-trained."""
+
+MEASURED = {
+    "machine/images_per_second": "Images per second",
+    "machine/memory_gib": "Memory, GiB",
+    "machine/gpu_memory_gib": "GPU memory, GiB",
+}
+"""What is measured of the machine, and what it is called; of speed the mean counts, of memory the most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """A chart: its title and its rows, with the columns of `COLUMNS`."""
+
+    title: str
+    rows: pd.DataFrame
+
+
+def of_dataset(grid: Grid, dataset: str, *, paths: Paths) -> list[Panel]:
+    """The score that chooses the step, and the loss, of each recipe by which networks are fitted to a dataset."""
+    panels = []
+    for recipe in grid.recipes_of(dataset):
+        runs = [run for run in grid.runs(dataset) if run.recipe.name == recipe.name]
+        folders = {run.path: (run.source.name, Path(paths.run(run.path))) for run in runs}
+        score = f"validation/{recipe.select}"
+        found = _read(folders, names=(score, LOSS))
+        for name in (score, LOSS):
+            rows = found[found["name"] == name]
+            if len(rows):
+                panels.append(Panel(title=f"{name.replace('/', ' ')}{behind(recipe.name, grid)}", rows=rows))
+    return panels
+
+
+def of_pretraining(grid: Grid, *, paths: Paths) -> list[Panel]:
+    """The loss of each pre-training; a chart for each, as losses of different methods cannot be compared."""
+    panels = []
+    for source in grid.sources:
+        if source.method:
+            folder = Path(history(paths.encoder(source.name)))
+            rows = _read({source.name: (source.name, folder)}, names=(LOSS,))
+            if len(rows):
+                panels.append(Panel(title=f"{grid.wording.short('sources', source.name)}, loss", rows=rows))
+    return panels
+
+
+def machine(folder: Path) -> dict[str, float]:
+    """What a training's machine did: the mean speed, the most memory; empty before the first measurement."""
+    of: dict[str, list[float]] = {}
+    for _, values in csv.read(folder, up_to=sys.maxsize, table=csv.MACHINE):
+        for name in MEASURED.keys() & values.keys():
+            of.setdefault(MEASURED[name], []).append(values[name])
+    return {name: float(np.mean(each) if "second" in name else max(each)) for name, each in of.items()}
+
+
+def _read(folders: dict[str, tuple[str, Path]], *, names: tuple[str, ...]) -> pd.DataFrame:
+    """The rows of these names of all trainings, given as {training: (source, folder)}; of curves every tenth step."""
+    return pd.DataFrame(_points(folders, names=names), columns=list(COLUMNS))
+
+
+def _points(folders: dict[str, tuple[str, Path]], *, names: tuple[str, ...]) -> Iterator[tuple]:
+    for training, (source, folder) in folders.items():
+        for step, values in csv.read(folder, up_to=sys.maxsize):
+            for name in names:
+                if name in values and is_drawn(step, [name]):
+                    yield training, source, name, step, values[name]
+
+
+# drawing
+
+
+def drawn(panels: list[Panel], *, grid: Grid, name: str) -> Drawing:
+    """Charts in two columns; `name` makes the ids in the SVG this figure's own."""
+    with mpl.rc_context(LOOK | {"svg.hashsalt": name}):
+        across = min(2, len(panels))
+        down = -(-len(panels) // across)
+        figure = paper(3.4 * across, 0.3 + 2.2 * down)
+        axes = figure.subplots(down, across, squeeze=False).ravel()
+        for ax, panel in zip(axes[: len(panels)], panels, strict=True):
+            _panel(ax, panel, grid=grid)
+        for ax in axes[len(panels) :]:
+            ax.set_visible(False)
+        every = (zip(*reversed(ax.get_legend_handles_labels()), strict=True) for ax in axes[: len(panels)])
+        handles = {label: handle for shown in every for label, handle in shown}
+        figure.legend(handles.values(), handles, loc="outside upper left", ncols=2 * across, frameon=False)
+        return Drawing(figure)
+
+
+def _panel(ax: Axes, panel: Panel, *, grid: Grid) -> None:
+    """A line for each source: the mean of its trainings, in a band of one standard deviation."""
+    colours = colours_of(grid)
+    for position, (source, colour) in enumerate(colours.items()):
+        line = averaged(panel.rows[panel.rows["source"] == source])
+        if line.empty:
+            continue
+        look = {"color": colour, "linestyle": DASHES[position % len(DASHES)], "linewidth": 1.2}
+        marker = {"marker": "o", "markersize": 2.5} if len(line) < 12 else {}
+        label = grid.wording.short("sources", source)
+        ax.plot(line["step"], line["mean"], label=label, **look, **marker)
+        ax.fill_between(line["step"], line["low"], line["high"], color=colour, alpha=0.15, linewidth=0)
+    ax.set_title(as_title(panel.title), fontsize=8, fontweight="bold", loc="left")
+    ax.set_xlabel("step")
+    ax.grid(axis="y")
+    ax.set_axisbelow(True)
+
+
+def averaged(rows: pd.DataFrame) -> pd.DataFrame:
+    """Mean and mean -+ one standard deviation over a source's trainings by step, in at most `POINTS` steps.
+
+    Where a training has not come as far as another, the mean is that of those that have; of one training the band
+    has no width.
+    """
+    if rows.empty:
+        return pd.DataFrame(columns=["step", "mean", "low", "high"])
+    each = rows.pivot_table(index="step", columns="training", values="value", aggfunc="last")
+    steps = each.index.to_numpy()
+    if len(steps) > POINTS:
+        # groups of equally many steps; a group is shown at its last step
+        group = np.arange(len(steps)) * POINTS // len(steps)
+        each = each.groupby(group).mean()
+        steps = pd.Series(steps).groupby(group).last().to_numpy()
+    mean, spread = each.mean(axis=1).to_numpy(), each.std(axis=1, ddof=1).fillna(0.0).to_numpy()
+    return pd.DataFrame({"step": steps, "mean": mean, "low": mean - spread, "high": mean + spread})
