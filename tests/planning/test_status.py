@@ -183,13 +183,13 @@ def page(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
 def test_the_html_page_is_a_dashboard_in_one_file(half: Path):
     for seed, score in ((0, 0.7), (1, 0.8)):
         run = half / Path(job(f"finetune {RANDOM}/{seed}").product).parent
-        curves = f"10,training/loss,0.5\n20,training/loss,0.4\n20,validation/score,{score}\n"
+        curves = f"10,training/loss,0.5\n20,training/loss,0.4\n20,validation/auroc,{score}\n"
         written(run / "metrics.csv", f"step,name,value\n{curves}")
         written(run / "machine.csv", "step,name,value\n20,machine/images_per_second,25.0\n")
     process = page(half, "--html", str(half / "page.html"))
     assert process.returncode == 0, process.stderr
     html = (half / "page.html").read_text()
-    assert "Fine-tuning: chestxray14" in html and html.count("<svg") == 1
+    assert "Fine-tuning: chestxray14" in html and html.count("<svg") == 2
     assert "Cost by source" in html and ">25.0</td>" in html
     # nothing is loaded from elsewhere
     assert set(re.findall(r'(?:src|href)="(.)', html)) <= {"#"}

@@ -33,30 +33,30 @@ NAMED = re.compile(r"([A-Z][\w, ]{0,11}?) {2,}(.*)")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chart:
-    """A drawing as SVG and what it shows; a terminal has none."""
+class Charts:
+    """Drawings as SVG side by side, where there is room, and what they show; a terminal has none."""
 
-    svg: str
+    svgs: tuple[str, ...]
     caption: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """A title, sentences below it, and titled parts, each lines of text, a table or a chart.
+    """A title, sentences below it, and titled parts, each lines of text, a table or charts.
 
     A line may be indented below the previous one, or begin with a severity or with a name and at least two blanks.
     """
 
     title: str
     summary: list[str]
-    parts: list[tuple[str, pd.DataFrame | list[str] | Chart]]
+    parts: list[tuple[str, pd.DataFrame | list[str] | Charts]]
 
 
 def as_text(page: Page) -> str:
     """The page as text for a terminal."""
     pieces = [visible(page.title), "\n".join(textwrap.fill(visible(line), width=WIDTH) for line in page.summary)]
     for title, part in page.parts:
-        if isinstance(part, Chart):
+        if isinstance(part, Charts):
             continue
         body = "\n".join(_indented(visible(line)) for line in part) if isinstance(part, list) else text.as_text(part)
         pieces.append(f"{title}\n{body}" if title else body)
@@ -96,14 +96,14 @@ def templates(folder: Path, **settings: Any) -> jinja2.Environment:
     )
 
 
-def _part(part: tuple[str, pd.DataFrame | list[str] | Chart]) -> dict[str, Any]:
+def _part(part: tuple[str, pd.DataFrame | list[str] | Charts]) -> dict[str, Any]:
     """A part as the template needs it."""
     # imported here, because pages for the terminal need not wait for it
     import markupsafe
 
     title, content = part
-    if isinstance(content, Chart):
-        return {"title": title, "svg": markupsafe.Markup(content.svg), "caption": content.caption}
+    if isinstance(content, Charts):
+        return {"title": title, "svgs": list(map(markupsafe.Markup, content.svgs)), "caption": content.caption}
     if isinstance(content, list):
         return {"title": title, "rows": None, "lines": [_line(line) for line in content]}
     sides = text.align(content)

@@ -1,12 +1,13 @@
 """Dashboard: a study's curves, costs and results as parts of one page that needs no server, while it runs and after."""
 
 from collections.abc import Iterator
+from html import escape
 from pathlib import Path
 from statistics import mean
 
 import pandas as pd
 
-from headwater.core.page import Chart, Page
+from headwater.core.page import Charts, Page
 from headwater.planning.runtime_estimate import Estimate
 from headwater.reporting import brief, drawing, training_curves
 from headwater.reporting.trace_report import read_table
@@ -14,7 +15,9 @@ from headwater.study.config import Config
 from headwater.study.grid import Grid
 from headwater.study.paths import Paths, history
 
-BAND = "Mean over seeds (and folds) with one standard deviation; dots where there are few steps."
+BAND = "Mean over seeds with one standard deviation."
+
+APART = "One training each; losses of different methods cannot be compared."
 
 RESULTS = (
     "Means over seeds and labels with 95 % confidence intervals, of the whole study; the report has all tables: {page}"
@@ -37,20 +40,24 @@ def _results(paths: Paths) -> Iterator[tuple[str, pd.DataFrame | list[str]]]:
         yield "", [RESULTS.format(page=paths.page())]
 
 
-def _curves(grid: Grid, paths: Paths) -> Iterator[tuple[str, Chart]]:
+def _curves(grid: Grid, paths: Paths) -> Iterator[tuple[str, Charts]]:
     """Scores and losses of each dataset, then the losses of pre-trainings."""
     for dataset in grid.datasets:
         panels = training_curves.of_dataset(grid, dataset.name, paths=paths)
         if panels:
             title = f"Fine-tuning: {grid.wording.title('datasets', dataset.name)}"
-            yield title, _chart(panels, grid=grid, name=f"curves_{dataset.name}", title=title)
+            yield title, _charts(panels, grid=grid, about=dataset.name, caption=BAND)
     if panels := training_curves.of_pretraining(grid, paths=paths):
-        yield "Pre-training", _chart(panels, grid=grid, name="curves_of_pretraining", title="Pre-training")
+        yield "Pre-training", _charts(panels, grid=grid, about="pretraining", caption=APART)
 
 
-def _chart(panels: list[training_curves.Panel], *, grid: Grid, name: str, title: str) -> Chart:
-    svg = training_curves.drawn(panels, grid=grid, name=name).svg
-    return Chart(svg=drawing.inlined(svg, name=name, title=title), caption=BAND)
+def _charts(panels: list[training_curves.Panel], *, grid: Grid, about: str, caption: str) -> Charts:
+    svgs = []
+    for number, panel in enumerate(panels):
+        name = f"curves_{about}_{number}"
+        svg = training_curves.drawn(panel, grid=grid, name=name).svg
+        svgs.append(drawing.inlined(svg, name=name, title=escape(panel.title)))
+    return Charts(svgs=tuple(svgs), caption=caption)
 
 
 def _cost(grid: Grid, runtimes: Estimate, paths: Paths) -> Iterator[tuple[str, pd.DataFrame]]:

@@ -8,9 +8,8 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 
-from headwater.reporting.drawing import DASHES, LOOK, Drawing, as_title, behind, colours_of, paper
+from headwater.reporting.drawing import DASHES, LOOK, NARROW, Drawing, as_title, behind, colours_of, paper
 from headwater.study.grid import Grid
 from headwater.study.paths import Paths, history
 from headwater.training.trackers import csv, is_drawn
@@ -50,7 +49,8 @@ def of_dataset(grid: Grid, dataset: str, *, paths: Paths) -> list[Panel]:
         for name in (score, LOSS):
             rows = found[found["name"] == name]
             if len(rows):
-                panels.append(Panel(title=f"{name.replace('/', ' ')}{behind(recipe.name, grid)}", rows=rows))
+                words = name.replace("/", " ").replace("_", " ").replace("auroc", "AUROC")
+                panels.append(Panel(title=f"{words}{behind(recipe.name, grid)}", rows=rows))
     return panels
 
 
@@ -91,39 +91,26 @@ def _points(folders: dict[str, tuple[str, Path]], *, names: tuple[str, ...]) -> 
 # drawing
 
 
-def drawn(panels: list[Panel], *, grid: Grid, name: str) -> Drawing:
-    """Charts in two columns; `name` makes the ids in the SVG this figure's own."""
+def drawn(panel: Panel, *, grid: Grid, name: str) -> Drawing:
+    """A line for each source: the mean of its trainings, in a band of one standard deviation; `name` is the SVG's."""
     with mpl.rc_context(LOOK | {"svg.hashsalt": name}):
-        across = min(2, len(panels))
-        down = -(-len(panels) // across)
-        figure = paper(3.4 * across, 0.3 + 2.2 * down)
-        axes = figure.subplots(down, across, squeeze=False).ravel()
-        for ax, panel in zip(axes[: len(panels)], panels, strict=True):
-            _panel(ax, panel, grid=grid)
-        for ax in axes[len(panels) :]:
-            ax.set_visible(False)
-        every = (zip(*reversed(ax.get_legend_handles_labels()), strict=True) for ax in axes[: len(panels)])
-        handles = {label: handle for shown in every for label, handle in shown}
-        figure.legend(handles.values(), handles, loc="outside upper left", ncols=2 * across, frameon=False)
+        figure = paper(NARROW, 2.5)
+        ax = figure.subplots()
+        for position, (source, colour) in enumerate(colours_of(grid).items()):
+            line = averaged(panel.rows[panel.rows["source"] == source])
+            if line.empty:
+                continue
+            look = {"color": colour, "linestyle": DASHES[position % len(DASHES)], "linewidth": 1.2}
+            marker = {"marker": "o", "markersize": 2.5} if len(line) < 12 else {}
+            ax.plot(line["step"], line["mean"], label=grid.wording.short("sources", source), **look, **marker)
+            ax.fill_between(line["step"], line["low"], line["high"], color=colour, alpha=0.15, linewidth=0)
+        ax.set_title(as_title(panel.title), fontsize=8, fontweight="bold", loc="left")
+        ax.set_xlabel("step")
+        ax.grid(axis="y")
+        ax.set_axisbelow(True)
+        if len(ax.lines) > 1:
+            figure.legend(loc="outside upper left", ncols=3, frameon=False)
         return Drawing(figure)
-
-
-def _panel(ax: Axes, panel: Panel, *, grid: Grid) -> None:
-    """A line for each source: the mean of its trainings, in a band of one standard deviation."""
-    colours = colours_of(grid)
-    for position, (source, colour) in enumerate(colours.items()):
-        line = averaged(panel.rows[panel.rows["source"] == source])
-        if line.empty:
-            continue
-        look = {"color": colour, "linestyle": DASHES[position % len(DASHES)], "linewidth": 1.2}
-        marker = {"marker": "o", "markersize": 2.5} if len(line) < 12 else {}
-        label = grid.wording.short("sources", source)
-        ax.plot(line["step"], line["mean"], label=label, **look, **marker)
-        ax.fill_between(line["step"], line["low"], line["high"], color=colour, alpha=0.15, linewidth=0)
-    ax.set_title(as_title(panel.title), fontsize=8, fontweight="bold", loc="left")
-    ax.set_xlabel("step")
-    ax.grid(axis="y")
-    ax.set_axisbelow(True)
 
 
 def averaged(rows: pd.DataFrame) -> pd.DataFrame:
