@@ -19,6 +19,9 @@ LOSS = "training/loss"
 POINTS = 200
 """The most points of a line; of a longer training each is the mean of several."""
 
+ROOM = 64
+"""Characters of a legend that fit beside each other, with 6 for the mark of each name."""
+
 COLUMNS = ("training", "source", "name", "step", "value")
 """`training` tells the lines apart that are averaged: the path of a run, or the source that is pre-trained."""
 
@@ -94,7 +97,10 @@ def _points(folders: dict[str, tuple[str, Path]], *, names: tuple[str, ...]) -> 
 def drawn(panel: Panel, *, grid: Grid, name: str) -> Drawing:
     """A line for each source: the mean of its trainings, in a band of one standard deviation; `name` is the SVG's."""
     with mpl.rc_context(LOOK | {"svg.hashsalt": name}):
-        figure = paper(NARROW, 2.5)
+        shown = [grid.wording.short("sources", source) for source in panel.rows["source"].unique()]
+        # as many columns as the longest name leaves room for, and a line of the legend is a seventh of an inch
+        across = max(1, min(3, ROOM // (max(map(len, shown)) + 6)))
+        figure = paper(NARROW, 2.2 + -(-len(shown) // across) / 7)
         ax = figure.subplots()
         for position, (source, colour) in enumerate(colours_of(grid).items()):
             line = averaged(panel.rows[panel.rows["source"] == source])
@@ -109,7 +115,7 @@ def drawn(panel: Panel, *, grid: Grid, name: str) -> Drawing:
         ax.grid(axis="y")
         ax.set_axisbelow(True)
         if len(ax.lines) > 1:
-            figure.legend(loc="outside upper left", ncols=3, frameon=False)
+            figure.legend(loc="outside upper left", ncols=across, frameon=False, fontsize=7)
         return Drawing(figure)
 
 
