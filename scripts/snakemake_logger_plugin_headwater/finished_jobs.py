@@ -34,7 +34,7 @@ class WithoutRoutineWords(Filter):
 
 
 class Quiet(Filter):
-    """Lets pass what a person who waits for a study wants to read of jobs: errors."""
+    """Lets pass all but what Snakemake tells of jobs that go as they should."""
 
     def filter(self, record: LogRecord) -> bool:
         """Whether a record is shown."""

@@ -189,6 +189,10 @@ def candidate(query: np.ndarray, other: np.ndarray, *, way: int) -> bool:
     return bool(shared and (~agrees).sum() <= candidates.APART and alike)
 
 
+@pytest.mark.skipif(
+    not any(pool["user_api"] == "blas" for pool in threadpool_info()),
+    reason="the matrix library of this NumPy cannot be asked for its threads",
+)
 def test_the_matrix_library_has_one_thread_within_the_search(monkeypatch):
     threads = []
 

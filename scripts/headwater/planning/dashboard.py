@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
-from statistics import mean
 
 import pandas as pd
 
@@ -19,9 +18,7 @@ BAND = "Mean over seeds with one standard deviation."
 
 APART = "One training each; losses of different methods cannot be compared."
 
-RESULTS = (
-    "Means over seeds and labels with 95 % confidence intervals, of the whole study; the report has all tables: {page}"
-)
+RESULTS = "From the report: means over seeds and labels, with 95 % confidence intervals. All tables: {page}"
 
 
 def with_dashboard(page: Page, plan: Config, runtimes: Estimate, *, folder: Path) -> Page:
@@ -103,4 +100,4 @@ def _together(name: str, measured: list[dict[str, float]]) -> str:
     values = [found[name] for found in measured if name in found]
     if not values:
         return ""
-    return f"{mean(values) if 'second' in name else max(values):,.1f}"
+    return f"{training_curves.together(name, values):,.1f}"

@@ -119,7 +119,7 @@ def _write(page: str, file: Path) -> None:
         files.write_text(page, file)
     except OSError as error:
         thing = f"cannot be written: {error.strerror or error}"
-        raise UserError(thing, file=file, remedy="name a file in a folder that is there and yours") from None
+        raise UserError(thing, file=file, remedy="name a file in a folder of yours") from None
 
 
 def _show(page: str, *, anew: bool) -> None:

@@ -25,12 +25,14 @@ ROOM = 64
 COLUMNS = ("training", "source", "name", "step", "value")
 """`training` tells the lines apart that are averaged: the path of a run, or the source that is pre-trained."""
 
+SPEED = "Images per second"
+
 MEASURED = {
-    "machine/images_per_second": "Images per second",
+    "machine/images_per_second": SPEED,
     "machine/memory_gib": "Memory, GiB",
     "machine/gpu_memory_gib": "GPU memory, GiB",
 }
-"""What is measured of the machine, and what it is called; of speed the mean counts, of memory the most."""
+"""What is measured of the machine, and what it is called."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +77,12 @@ def machine(folder: Path) -> dict[str, float]:
     for _, values in csv.read(folder, up_to=sys.maxsize, table=csv.MACHINE):
         for name in MEASURED.keys() & values.keys():
             of.setdefault(MEASURED[name], []).append(values[name])
-    return {name: float(np.mean(each) if "second" in name else max(each)) for name, each in of.items()}
+    return {name: together(name, each) for name, each in of.items()}
+
+
+def together(name: str, values: list[float]) -> float:
+    """Of speed the mean, of memory the most."""
+    return float(np.mean(values)) if name == SPEED else max(values)
 
 
 def _read(folders: dict[str, tuple[str, Path]], *, names: tuple[str, ...]) -> pd.DataFrame:

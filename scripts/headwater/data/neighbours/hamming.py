@@ -57,6 +57,7 @@ def _bands(hashes: np.ndarray, *, count: int) -> np.ndarray:
     bits = np.unpackbits(hashes.astype(">u8").view(np.uint8), axis=1)
     # dealt to the bands in turn from the most to the least evenly set bit, so that all bands discriminate similarly
     order = np.argsort(np.abs(bits.mean(axis=0) - 0.5), kind="stable") if len(bits) else np.arange(bits.shape[1])
+    # of a longer band as many bits as a number holds: hashes with the same band have the same part of it
     return np.stack([_keys(hashes, order[number::count][: WORD - 1]) for number in range(count)])
 
 
