@@ -135,7 +135,7 @@ def _rows(fitted: Predictor, data: store.Prepared, *, world: ddp.World) -> pd.Da
     # no structure has a reference that its outline could be compared with
     asked = Asked(tasks=tasks, surfaces=False, named={})
     outputs = scoring.score(
-        fitted.network.to(world.device),
+        fitted.network,
         images=data.images,
         rows=np.arange(len(data.cases)),
         batch=training.batch,

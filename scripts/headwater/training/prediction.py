@@ -103,7 +103,7 @@ def _evidence(
     """
     training, tasks = fitted.run.recipe.training, fitted.tasks
     outputs = scoring.score(
-        fitted.taking(data.size).to(world.device),
+        fitted.taking(data.size),
         images=data.images,
         rows=rows,
         batch=training.batch,

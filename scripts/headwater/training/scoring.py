@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from headwater.core.errors import UserError
+from headwater.models.placing import placed
 from headwater.models.task_network import Outputs
 from headwater.models.task_set import mapped
 from headwater.training import reading
@@ -38,7 +39,7 @@ def score(
     needed = rows[own] if len(own) else rows[:1]
     kind = number_format(precision, world.device)
     was_training = {module: module.training for module in network.modules()}
-    network.to(world.device).eval()
+    placed(network, world.device).eval()
     with torch.no_grad(), torch.autocast(world.device.type, dtype=kind, enabled=kind is not None):
         said = reading.of(images).said(network, images, rows=needed, batch=batch, device=world.device, asked=asked)
         outputs = list(said)

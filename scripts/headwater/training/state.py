@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from headwater.core.errors import UserError
+from headwater.models.placing import placed
 from headwater.models.timm_library import timm
 from headwater.study.recipe import Training
 from headwater.training import schedule
@@ -24,7 +25,7 @@ class State:
 
     def __init__(self, learner: nn.Module, *, training: Training, steps: int, world: World):
         self.training, self.steps, self.world = training, steps, world
-        self.learner = with_shared_statistics(learner.to(world.device), world)
+        self.learner = with_shared_statistics(placed(learner, world.device), world)
         self.optimiser = schedule.optimiser(learner.parameter_groups(training), training)
         self.rate = schedule.learning_rate(self.optimiser, training, steps=steps)
         self.trained = [parameter for group in self.optimiser.param_groups for parameter in group["params"]]

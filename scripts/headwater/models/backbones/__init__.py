@@ -23,6 +23,8 @@ A plug-in defines
                                                    how models' names begin; of convolutional networks for volumes
     SHALLOW: pattern (optional)                    of the names of models whose decoder has no output between the finest
                                                    and the lowest, so that there is none for deep supervision
+    CHANNELS_LAST: tuple (optional)                how names begin of models for volumes that a CPU trains faster with
+                                                   their weights laid out channels last
     FOOTNOTE: text (optional)                      how its networks differ from those whose weights are published
 For volumes, `create` takes one side or three. Networks may have
     levels(images), pyramid                        as above; the last level has as many channels as there are features
@@ -94,6 +96,12 @@ def belongs(backbone: str, kinds: Sequence[str]) -> bool:
 def decoder(backbone: str) -> tuple[str, ...]:
     """How the keys of a network's decoder begin; none if it has no decoder."""
     return _by_beginning(backbone, "DECODER", default=())
+
+
+def is_channels_last(backbone: str) -> bool:
+    """Whether a CPU trains this network for volumes faster with its weights laid out channels last."""
+    library, _, model = backbone.partition("/")
+    return model.startswith(tuple(registry.constant("backbones", library, "CHANNELS_LAST", default=())))
 
 
 def stride(backbone: str) -> int:

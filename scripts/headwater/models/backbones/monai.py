@@ -50,6 +50,7 @@ STRIDE = {
     "dynunet": 32,
     "resnet": 32,
 }
+CHANNELS_LAST = ("segresnet",)
 SHALLOW = r"(segresnet|segresnet_ds|unet|dynunet)_small$"
 DECODER = {
     "segresnet_ds": ("up_layers.",),
