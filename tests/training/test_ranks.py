@@ -14,7 +14,7 @@ from headwater.core.errors import UserError
 from headwater.training import ddp
 from headwater.training.ddp import SharedBatchNorm, World
 from headwater.training.views.pictures import as_float
-from training_made import STEPS, Small, command, losses, pictures, products, train
+from training_made import LEARNERS, STEPS, Small, command, losses, pictures, products, train
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -31,10 +31,10 @@ def two_ranks(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("norm", ["batch", "layer"])
-def test_one_and_two_ranks_have_the_same_loss_trace(two_ranks, tmp_path, norm):
-    train(tmp_path, Small(norm))
-    one, two = losses(tmp_path), losses(two_ranks / norm)
+@pytest.mark.parametrize("name", LEARNERS)
+def test_one_and_two_ranks_have_the_same_loss_trace(two_ranks, tmp_path, name):
+    train(tmp_path, LEARNERS[name]())
+    one, two = losses(tmp_path), losses(two_ranks / name)
     assert len(one) == len(two) == STEPS
     np.testing.assert_allclose(two, one, **rounding.NEAR)
     assert len(set(one)) == STEPS

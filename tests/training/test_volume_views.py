@@ -241,6 +241,15 @@ def test_what_is_unknown_stays_unknown_and_labels_are_told_apart():
     assert (moved[0] == 1).sum() > (moved[0] == 2).sum() > 100
 
 
+def test_many_labels_move_as_they_do_one_by_one(monkeypatch):
+    chance = torch.Generator().manual_seed(5)
+    mask = torch.randint(0, 2 * volumes.AT_ONCE + 3, (2, *SIDES), generator=chance, dtype=torch.uint8)
+    given = Patches(mask, some_patches(2).spacing)
+    together = placed(given, some_keys(2), Views(rotation=20, scaling=0.2))
+    monkeypatch.setattr(volumes, "AT_ONCE", 1)
+    assert torch.equal(together, placed(given, some_keys(2), Views(rotation=20, scaling=0.2)))
+
+
 def test_a_window_is_a_cut_of_its_patch():
     given = patches(torch.arange(2 * 8 * 8 * 8).float().view(2, 1, 8, 8, 8))
     cut = volumes.window(given, torch.tensor([3, 4]), share=1 / 8, draw=0)

@@ -61,6 +61,16 @@ class Small(loop.Learner):
         return F.binary_cross_entropy_with_logits(self.network(views[0]), targets.to(views[0].dtype))
 
 
+class Held(Small):
+    """Its first convolution and norm lie still for half of the steps."""
+
+    def before_step(self, *, step):
+        self.network[:2].requires_grad_(step >= STEPS // 2)
+
+
+LEARNERS = {"batch": Small, "layer": lambda: Small("layer"), "held": Held}
+
+
 class Doomed(Small):
     """Does something at a step: what kills a training."""
 
@@ -127,8 +137,8 @@ def command(what: str, folder: Path, *, ranks: int = 1, double: bool = False) ->
 
 def several(folder: Path, world: ddp.World) -> None:
     """What two ranks are asked in one start: traces, uneven shares, and a stop that only the last rank hears."""
-    for norm in ("batch", "layer"):
-        train(folder / norm, Small(norm), world=world)
+    for name, learner in LEARNERS.items():
+        train(folder / name, learner(), world=world)
     own = torch.arange(ddp.share(5, world).size * 2).view(-1, 2) + 100 * world.rank
     gathered = ddp.gather(own, world)
     images, _ = pictures()

@@ -82,15 +82,15 @@ class Fitting(Learner):
         """1 while the encoder is held, then what the recipe says."""
         return 1.0 if step < self.held else self.later
 
-    def before_update(self, *, step: int) -> None:
-        """Drop the gradients of a held encoder.
+    def before_step(self, *, step: int) -> None:
+        """Ask for no gradients of a held encoder, which spares most of the backward pass.
 
         Optimisers skip a parameter without a gradient, weight decay included, and start its moments with the first one.
-        `requires_grad` stays on, because DistributedDataParallel settles before the first step who has gradients.
+        DistributedDataParallel, which settles before the first step who may have gradients, looks for those unused.
         """
-        if step < self.held:
+        if self.held:
             for parameter in held_parameters(self.encoder):
-                parameter.grad = None
+                parameter.requires_grad_(step >= self.held)
 
     def mode(self, training: bool) -> None:
         """Training or evaluation; a frozen encoder is never in training."""

@@ -62,8 +62,8 @@ class Learner(nn.Module):
         """A factor on the scheduled learning rate of a step; 1 unless overridden."""
         return 1.0
 
-    def before_update(self, *, step: int) -> None:
-        """Hook between the backward pass and the optimiser's step, to change gradients."""
+    def before_step(self, *, step: int) -> None:
+        """Hook before the forward pass of a step, such as to hold weights that shall not learn yet."""
 
     def after_step(self, *, step: int, steps: int) -> None:
         """Hook after the optimiser's step, such as to update a moving average; `step` is in range(steps)."""
@@ -181,6 +181,7 @@ def _learn(state: State, batch: Batch, *, seed: int) -> tuple[float, Tensor]:
     """Take one optimiser step; (learning rate, this rank's loss, still on its device)."""
     learner, world = state.learner, state.world
     state.load.step_begins()
+    learner.before_step(step=state.step)
     # seeds dropout and stochastic depth from the step's number, so that no generator's state has to be saved
     draw = np.random.SeedSequence((seed, state.step, world.rank)).generate_state(1, np.uint64)
     torch.manual_seed(int(draw[0]))
@@ -198,7 +199,6 @@ def _learn(state: State, batch: Batch, *, seed: int) -> tuple[float, Tensor]:
         # through the DDP wrapper, whose backward pass averages the gradients over the ranks
         loss = state.parallel(inputs, aims)
     state.scaler.scale(loss).backward()
-    learner.before_update(step=state.step)
     if state.training.clip:
         # the norm to clip is that of the true gradients, not of those scaled up for fp16
         state.scaler.unscale_(state.optimiser)

@@ -27,6 +27,9 @@ WINDOW_DRAWS = 3
 COARSEST = 0.5
 """The smallest share of its voxels along each axis that a view of low resolution keeps (nnU-Net, supplement 4)."""
 
+AT_ONCE = 8
+"""Labels whose shares are sampled together: each takes as much memory as the patch itself."""
+
 AXES = "xyz"
 """The axes of a volume in canonical orientation, which grow to the right, to the front and to the head."""
 
@@ -105,9 +108,11 @@ def placed(
     labels = torch.where(known, labels, 0)
     found = labels.new_zeros(len(labels), 1, *sides)
     most = grid.new_zeros(found.shape)
-    for label in range(int(labels.max()) + 1):
-        share = _sampled((labels == label).to(grid.dtype), grid)
-        found, most = torch.where(share > most, label, found), share.maximum(most)
+    # several at once, as finding the places costs more than reading there
+    for some in torch.arange(int(labels.max()) + 1, device=labels.device).split(AT_ONCE):
+        shares = _sampled((labels == some.view(1, -1, 1, 1, 1)).to(grid.dtype), grid)
+        share, at = shares.max(dim=1, keepdim=True)
+        found, most = torch.where(share > most, some[at].to(found.dtype), found), share.maximum(most)
     return torch.where(known[:, :, :1, :1, :1], found, UNKNOWN)[:, 0]
 
 
