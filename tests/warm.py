@@ -26,6 +26,7 @@ from pathlib import Path
 
 LIBRARIES = (
     *("torch", "torch.distributed", "torch.utils.tensorboard", "torchvision.transforms"),
+    *("monai.inferers", "monai.losses", "monai.networks.nets"),
     *("timm", "timm.optim", "timm.scheduler", "lightly.loss", "lightly.models.modules", "lightly.models.utils"),
     *("numba", "pandas", "pyarrow.parquet", "scipy.stats", "sklearn.metrics"),
     *("statsmodels.stats.multitest", "statsmodels.stats.proportion"),
