@@ -48,9 +48,8 @@ def _what(archive: Archive, study: StudyResults) -> str:
 def _how_many(archive: Archive, study: StudyResults) -> str:
     original = "the original as published" if archive.twin else "as published"
     published = ", ".join(f"{name} {count:,}" for name, count in cards.card(archive).expected.items())
-    return f"readable here: {model_cards.people(study, archive.name)}" + (
-        f"; {original}: {published}" * bool(published)
-    )
+    here = f"readable here: {model_cards.people(study, archive.name)}"
+    return f"{here}; {original}: {published}" if published else here
 
 
 def _sample(archive: Archive, study: StudyResults) -> str | None:
@@ -78,9 +77,11 @@ def _related(archive: Archive, study: StudyResults) -> str:
 
 
 def _splits(archive: Archive, study: StudyResults) -> str:
+    if folds := model_cards.dealt(study, archive.name):
+        return f"dealt into {folds.folds} folds by patient"
     cases = study.cases_of(archive.name)
-    marks = "" if cases is None else f"; fingerprint {short(splits.digests(cases)[splits.ALL])}"
-    return f"the archive's own where it has them, else drawn by patient with seed {archive.split_seed}{marks}"
+    mark = "" if cases is None else f"; fingerprint {short(splits.digests(cases)[splits.ALL])}"
+    return f"the archive's own where it has them, else drawn by patient with seed {archive.split_seed}{mark}"
 
 
 def _errors(archive: Archive, study: StudyResults) -> str:

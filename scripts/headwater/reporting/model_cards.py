@@ -4,6 +4,7 @@ The headings follow Mitchell et al. 2019 (arXiv 1810.03993). A card of fine-tune
 folds, of a dataset, source and recipe, because the report's numbers are.
 """
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from headwater.reporting.results import StudyResults
 from headwater.reporting.trace_tree import loaded_share, metadata_of
 from headwater.study import paths
 from headwater.study.archive import Archive, Dataset, seen_of
+from headwater.study.folds import Folds
 from headwater.study.grid import Run
 from headwater.study.recipe import Recipe
 from headwater.study.source import Source
@@ -52,6 +54,8 @@ def _of_encoder(source: Source, study: StudyResults) -> str:
     """The card of an encoder."""
     grid, called = study.grid, study.grid.wording.title
     found = metadata_of(Path(study.paths.encoder(source.name)))
+    # of an encoder with other settings nothing is told
+    found = found if found.get("source") == json.loads(source.as_json()) else {}
     used = study.provenance.files[study.provenance.files["source"] == source.name]
     size = grid.size_of_encoder(source.name)
     details = {
@@ -156,17 +160,16 @@ def _of_models(dataset: Dataset, source: Source, recipe: Recipe, study: StudyRes
     }
     own = _where(study.test_values, dataset=dataset.name, source=source.name, recipe=recipe.name)
     titles = {"Label": own["label"].map(lambda name: called("labels", name))}
-    interval = (
-        f"Intervals are of the mean over {text.many(len(grid.seeds), 'seed')}; labels without are described only."
-    )
+    networks = pd.DataFrame([_network(run, fits[run.path], study) for run in runs])
+    mean = f"Values are means over {text.many(len(grid.seeds), 'seed')}; labels without interval are described only."
     return card_pages.rendered(
         f"Model card: {called('datasets', dataset.name)}, {called('sources', source.name)}, "
         f"{called('recipes', recipe.name)}",
         [
             Part(heading="Details", answers=details),
             Part(heading="Training", answers=learned),
-            Part(heading="Networks", table=pd.DataFrame([_network(run, fits[run.path], study) for run in runs])),
-            Part(heading=TESTED, table=_tested(own, titles, study), sentences=(interval,)),
+            Part(heading="Networks", table=networks.fillna(text.NONE)),
+            Part(heading=TESTED, table=_tested(own, titles, study), sentences=(mean,)),
             Part(heading="Limits", sentences=_limits(study, datasets={dataset.name})),
             Part(heading="Use", answers=dict.fromkeys(FOR_AUTHORS)),
         ],
@@ -214,15 +217,15 @@ def _where(rows: pd.DataFrame, **place: Any) -> pd.DataFrame:
     return rows[(rows[list(place)] == pd.Series(place)).all(axis=1)]
 
 
-def _tested(values: pd.DataFrame, named: dict[str, pd.Series], study: StudyResults) -> pd.DataFrame:
-    """A line for each combination of what is named, with a column per metric."""
+def _tested(values: pd.DataFrame, named: dict[str, pd.Series], study: StudyResults) -> pd.DataFrame | None:
+    """A line for all that is named, with a column per metric; no table of an encoder from which nothing starts."""
     titles, interval = formatting.titles(study.grid), formatting.covers(study.grid)
     lines: dict[tuple[str, ...], dict[str, str]] = {}
     for row, words in zip(values.itertuples(), zip(*named.values(), strict=True), strict=True):
         line = lines.setdefault(words, dict(zip(named, words, strict=True)))
         value = formatting.estimate(row.value, row.low, row.high, digits=formatting.digits(row.metric))
         line[f"{titles[row.metric]} {interval}"] = value
-    return pd.DataFrame(list(lines.values())).fillna(text.NONE)
+    return pd.DataFrame(list(lines.values())).fillna(text.NONE) if lines else None
 
 
 def _limits(study: StudyResults, *, datasets: set[str]) -> tuple[str, ...]:
@@ -240,8 +243,10 @@ def people(study: StudyResults, archive: str) -> str:
     cases, record, least = study.cases_of(archive), study.grid.archive(archive), study.grid.comparing.fewest_positive
     if cases is None:
         return NOT_RECORDED
-    parts = {split: cases[cases["split"] == split] for split in SPLITS if (cases["split"] == split).any()}
-    parts = parts or {"all": cases}
+    parts = {split: cases[cases["split"] == split] for split in SPLITS}
+    if dealt(study, archive):
+        # folds take no notice of the archive's splits
+        parts = {"all": cases}
     images = card_pages.counted(
         {split: len(part) for split, part in parts.items()}, least=least, noun=f"{prose.thing([record])}s"
     )
@@ -249,6 +254,11 @@ def people(study: StudyResults, archive: str) -> str:
         return f"{images}; the archive identifies no patients"
     patients = {split: part["patient"].nunique() for split, part in parts.items()}
     return f"{images}; patients: {card_pages.counted(patients, least=least)}"
+
+
+def dealt(study: StudyResults, archive: str) -> Folds | None:
+    """The folds into which the study deals an archive's patients, if it does."""
+    return next((of.splits for of in study.grid.datasets if of.archive == archive and of.splits), None)
 
 
 def preparation(archive: Archive) -> str:

@@ -181,11 +181,12 @@ def _encoder(report: Report, source: Source, recorded: str) -> Node:
 
 
 def metadata_of(file: Path) -> dict[str, Any]:
-    """What an encoder's file says of its origin, coverage and probe; empty if it is gone or damaged."""
+    """What an encoder's file says of its source, origin, coverage and probe; empty if it is gone or damaged."""
     try:
         with safe_open(file, framework="numpy") as opened:
             metadata = opened.metadata() or {}
-        told = {name: json.loads(metadata[name]) for name in ("origin", "coverage", "probe") if name in metadata}
+        wanted = ("source", "origin", "coverage", "probe")
+        told = {name: json.loads(metadata[name]) for name in wanted if name in metadata}
     except (OSError, ValueError, RecursionError, SafetensorError):
         return {}
     # the line of the file itself reports the change
