@@ -13,6 +13,8 @@ import torch
 import headwater
 from headwater import cli
 from headwater.core.errors import UserError
+from headwater.core.files import write_text
+from headwater.core.fingerprints import sha256
 from headwater.models import export, loading, sharing
 from headwater.models.encoder import Encoder, draw
 from headwater.models.task_network import TaskNetwork
@@ -22,6 +24,7 @@ from headwater.models.timm_library import timm
 from headwater.models.weight_files import save_weights
 from headwater.study.archive import Dataset
 from headwater.study.grid import Run
+from headwater.study.paths import Paths
 from headwater.study.recipe import Recipe
 from headwater.study.source import Source
 
@@ -161,6 +164,38 @@ def test_a_pushed_folder_has_the_hubs_layout_and_no_path(tmp_path, images, capsy
     assert card.startswith("---\nlibrary_name: timm\n") and all(label in card for label in LABELS)
     network = timm.create_model(f"local-dir:{tmp_path / 'hub'}", pretrained=True).eval()
     torch.testing.assert_close(network(normalised(images)), headwater.load(run)(images), rtol=0, atol=CLOSE)
+
+
+TESTED = "## Test results\n\n| macro | 0.839 [0.765, 0.893] |\n"
+CARD = f"# Model card\n\n## Networks\n\n{{sha256}}\n\n{TESTED}\n## Limits\n\nmany\n"
+
+
+def pushed_card(network: Path, hub: Path) -> str:
+    sharing.push(network, hub)
+    return (hub / "README.md").read_text()
+
+
+def test_a_pushed_model_takes_its_test_results_along(tmp_path):
+    paths = Paths(tmp_path / "results")
+    run = Path(paths.run("chests/dino/finetune/seed2"))
+    run.mkdir(parents=True)
+    run_folder(run, "test_resnet")
+    assert "Test results" not in pushed_card(run, tmp_path / "without")
+    for sha, told in ((sha256(run / "model.safetensors"), True), ("0" * 64, False)):
+        write_text(CARD.format(sha256=sha), Path(paths.model_card("chests", "dino", "finetune")))
+        card = pushed_card(run, tmp_path / sha)
+        assert (TESTED in card) == told and "many" not in card
+    # out of its study, nothing tells what it is of
+    moved = run.rename(tmp_path / "moved")
+    assert "Test results" not in pushed_card(moved, tmp_path / "elsewhere")
+
+
+def test_a_pushed_encoder_takes_the_results_of_its_networks_along(tmp_path):
+    paths = Paths(tmp_path / "results")
+    Path(paths.encoders()).mkdir(parents=True)
+    file = encoder_file(Path(paths.encoders()), "test_resnet").rename(paths.encoder("dino"))
+    write_text(CARD.format(sha256=sha256(file)), Path(paths.encoder_card("dino")))
+    assert TESTED in pushed_card(file, tmp_path / "hub")
 
 
 @torch.no_grad()

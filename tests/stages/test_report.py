@@ -65,6 +65,7 @@ def test_all_products_are_there_and_each_other_one_is_declared(finished):
     files = {file.name for file in folder.iterdir()}
     tables = {f"{name}.{suffix}" for name, formats in artefacts.table_files(made.grid).items() for suffix in formats}
     figures = tuple(artefacts.names("figures", made.grid))
+    tables |= {".".join(document) for document in artefacts.documents(made.grid)}
     assert files >= tables | set(NAMES)
     assert [name for name in files - tables - set(NAMES) if not name.startswith(figures)] == []
     recorded = json.loads((folder / "provenance.json").read_text())["tables"]

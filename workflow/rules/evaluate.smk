@@ -115,7 +115,7 @@ rule report:
             labels={"page": "sources compared"},
         ),
         [PATHS.table(name, suffix) for name, suffixes in TABLES.items() if len(suffixes) > 1 for suffix in suffixes],
-        [PATHS.table(*file) for file in artefacts.DOCUMENTS],
+        [PATHS.table(*file) for file in artefacts.documents(GRID)],
         PATHS.summary(),
         [PATHS.table(name, *suffixes) for name, suffixes in TABLES.items() if len(suffixes) == 1],
     log:

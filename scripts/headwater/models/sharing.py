@@ -7,7 +7,7 @@ from headwater import __version__
 from headwater.core.errors import UserError
 from headwater.core.files import write_json, write_text
 from headwater.core.records import without_places
-from headwater.models import export, loading
+from headwater.models import export, loading, study_card
 from headwater.models.loading import Loaded
 from headwater.models.weight_files import save_weights
 from headwater.study import paths
@@ -36,7 +36,7 @@ license: other
 ```
 
 {images}
-
+{tested}
 ## Before you share it
 
 - The terms of the images that it was trained on, and of the weights that it started from, decide whether it may be
@@ -111,4 +111,6 @@ def _card(loaded: Loaded, *, library: str) -> str:
         "headwater": "Images are given as headwater prepares and shows them; the network normalises them itself.",
     }[library]
     lines = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
-    return CARD.format(library=library, title=title, what=what, facts=lines, use=use, images=images)
+    card = study_card.of_model(loaded.file, loaded.fitted.run) if loaded.fitted else study_card.of_encoder(loaded.file)
+    tested = f"\n{card}" if card else ""
+    return CARD.format(library=library, title=title, what=what, facts=lines, use=use, images=images, tested=tested)

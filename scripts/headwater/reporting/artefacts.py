@@ -9,12 +9,20 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from headwater.core import registry
+from headwater.study import paths
 from headwater.study.grid import Grid
 
 FORMATS = ("csv", "md", "tex", "html")
 
-DOCUMENTS = (("numbers", "json"), ("numbers", "tex"), ("provenance", "csv"), ("provenance", "json"), ("columns", "md"))
-"""(name, format) of the other files of a report besides its tables, figures, page and summary."""
+DOCUMENTS = {
+    ("numbers", "json"): "every number under its name, in full precision",
+    ("numbers", "tex"): "every number as a macro of LaTeX, rounded",
+    ("provenance", "csv"): "the files of predictions behind each number, with the SHA-256 of models and weights",
+    ("provenance", "json"): "the config, and the SHA-256 of what the report was made from",
+    ("columns", "md"): "what each column of each .csv holds",
+    ("ro-crate-metadata", "json"): "the files of the report and what made them, as an RO-Crate",
+}
+"""(name, format) of other files of a report besides its tables, figures, cards, page and summary: what each holds."""
 
 Condition = Literal["always", "examined", "external", "reduced"]
 
@@ -71,6 +79,34 @@ def table_files(grid: Grid) -> dict[str, tuple[str, ...]]:
         parts = [dataset.name for dataset in grid.datasets] if _of("tables", name, "each_dataset", False) else [""]
         files |= {file_name(name, part): _of("tables", name, "formats", FORMATS) for part in parts}
     return files
+
+
+def cards(grid: Grid) -> dict[str, dict[str, str]]:
+    """The cards of encoders and of models and the datasheets of archives, each what it is about by its name."""
+    called = grid.wording.title
+    compared = [source for source in grid.sources if not source.control]
+    return {
+        "Encoders": {
+            paths.encoder_card(source.name): called("sources", source.name)
+            for source in compared
+            if source.kind != "random"
+        },
+        "Models": {
+            paths.model_card(dataset.name, source.name, recipe.name): ", ".join(
+                (called("datasets", dataset.name), called("sources", source.name), called("recipes", recipe.name))
+            )
+            for dataset in grid.datasets
+            for source in grid.fitted_to(dataset.name)
+            if not source.control
+            for recipe in grid.recipes_of(dataset.name)
+        },
+        "Archives": {paths.datasheet(archive): archive for archive in grid.archives_used},
+    }
+
+
+def documents(grid: Grid) -> list[tuple[str, str]]:
+    """(name, format) of the files of a study's report besides its tables, figures, page and summary."""
+    return [*DOCUMENTS, *((name, "md") for about in cards(grid).values() for name in about)]
 
 
 def file_name(name: str, part: str) -> str:

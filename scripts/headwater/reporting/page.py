@@ -45,12 +45,6 @@ def index(
     )
 
 
-def _all_files(grid: Grid) -> list[tuple[str, str]]:
-    """The links of all tables and documents."""
-    tables = [link for name, formats in artefacts.table_files(grid).items() for link in artefacts.links(name, formats)]
-    return [*tables, *(link for name, form in artefacts.DOCUMENTS for link in artefacts.links(name, (form,)))]
-
-
 def one_table(table: PrintedTable) -> str:
     """A table as a page of its own."""
     return rendered(

@@ -88,6 +88,17 @@ def sections(study: StudyResults) -> Iterator[Section]:
         nav="Check-lists",
         lead="Filled in where the study knows the answer; the rest is the author's.",
     )
+    yield Section(
+        name="cards",
+        title="Cards and datasheets",
+        nav="Cards",
+        lead="What the study knows of its encoders, its models and their data; the rest is the author's.",
+        opening=tuple(
+            Block(heading=kind, files=tuple((f"{name}.md", called) for name, called in about.items()))
+            for kind, about in artefacts.cards(study.grid).items()
+            if about
+        ),
+    )
     notes = (*methods.notes(study.comparisons, grid=study.grid), *prose.dropped(study.dropped))
     yield Section(name="method", title="How the numbers were made", nav="Method", opening=(Block(lines=notes),))
 

@@ -246,9 +246,14 @@ def _by(lengths: Iterable[str]) -> str:
 
 def way(source: Source, grid: Grid) -> str:
     """How a source got its weights."""
+    path = f": {source.weights.path}" if source.weights and source.weights.path else ""
+    return nameless_way(source, grid) + path
+
+
+def nameless_way(source: Source, grid: Grid) -> str:
+    """The same without the name of a weights file, for files that leave the study."""
     if source.weights:
-        path = f": {source.weights.path}" if source.weights.path else ""
-        return f"published, {_with_options(source.weights.layout)}{path}"
+        return f"published, {_with_options(source.weights.layout)}"
     if source.method:
         start = (
             f"continued from {grid.wording.title('sources', source.start)}"

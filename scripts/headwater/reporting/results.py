@@ -39,6 +39,21 @@ class StudyResults:
         return provenance_of.of_comparisons(rows, self.provenance)
 
     @cached_property
+    def test_values(self) -> pd.DataFrame:
+        """Each source's mean over seeds with its interval, by dataset, metric, recipe and label."""
+        rows = self.comparisons
+        places = ["dataset", "metric", "recipe", "label"]
+        sides = [
+            rows[[*places, side, value, low, high]].set_axis([*places, "source", "value", "low", "high"], axis=1)
+            for side, value, low, high in (
+                ("source", "value", "value_low", "value_high"),
+                ("reference", "reference_value", "reference_low", "reference_high"),
+            )
+        ]
+        found = pd.concat(sides, ignore_index=True)
+        return found[found["source"] != ""].drop_duplicates([*places, "source"], ignore_index=True)
+
+    @cached_property
     def replicates(self) -> pd.DataFrame:
         """The macro's differences with patients and seeds resampled."""
         return self._of_datasets(pairwise.REPLICATES, "replicates")
@@ -101,6 +116,13 @@ class StudyResults:
             for archive, file in self.case_files.items()
         }
 
+    def cases_of(self, archive: str) -> pd.DataFrame | None:
+        """The cases of an archive; of one that is no dataset's as prepared, and none where their table is gone."""
+        if archive in self.cases:
+            return self.cases[archive]
+        file = Path(self.paths.cases(archive))
+        return CASES.read(file) if file.is_file() else None
+
     @property
     def case_files(self) -> dict[str, Path]:
         """The file of cases of every dataset's archive."""
@@ -125,9 +147,7 @@ class StudyResults:
     @cached_property
     def rejects(self) -> dict[str, pd.DataFrame]:
         """The unreadable images of every archive used for training or testing."""
-        archives = {dataset.archive for dataset in self.grid.datasets}
-        archives |= {archive for source in self.grid.sources for archive in source.archives}
-        names = sorted(archives)
+        names = self.grid.archives_used
         return {name: _read(REJECTS, Path(self.paths.rejects(name)), by="prepare") for name in names}
 
     @cached_property

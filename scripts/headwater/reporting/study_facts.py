@@ -9,8 +9,8 @@ from headwater.data import cards
 from headwater.data.tables import SPLITS, is_mean
 from headwater.reporting import artefacts, formatting, prose, verdict
 from headwater.reporting.results import StudyResults
-from headwater.study.archive import Dataset, ndim_of
-from headwater.study.recipe import Recipe
+from headwater.study.archive import Archive, Dataset, ndim_of
+from headwater.study.recipe import Recipe, Training
 
 PAGE = "index.html"
 
@@ -64,12 +64,14 @@ def exclusions(study: StudyResults) -> Fact:
 def preparation(study: StudyResults) -> Fact:
     """How images are prepared."""
 
-    def told(dataset: Dataset) -> str:
-        archive = study.grid.archive(dataset.archive)
-        resized = {"pad": ", padded to keep proportions", "squash": ", resized without keeping proportions"}
-        return prose.extent_of(archive) + (resized[archive.resize] if ndim_of(archive) == 2 else "")
+    says = _each(study, lambda dataset: prepared(study.grid.archive(dataset.archive)))
+    return Fact(says=says, files=(PAGE, "provenance.json"))
 
-    return Fact(says=_each(study, told), files=(PAGE, "provenance.json"))
+
+def prepared(archive: Archive) -> str:
+    """How an archive's images are prepared, in words."""
+    resized = {"pad": ", padded to keep proportions", "squash": ", resized without keeping proportions"}
+    return prose.extent_of(archive) + (resized[archive.resize] if ndim_of(archive) == 2 else "")
 
 
 def subsets(study: StudyResults) -> Fact:
@@ -150,14 +152,18 @@ def training(study: StudyResults) -> Fact:
 
 def fitting(recipe: Recipe) -> str:
     """A recipe in words."""
-    how = recipe.training
     whole = "the whole network" if recipe.kind == "finetune" else "a linear head on fixed features"
-    long = many(how.steps, "step") if how.steps else f"{how.epochs:g} epochs"
     share = f", {100 * recipe.fraction:g}% of the training patients" if recipe.fraction < 1 else ""
     weighted = ", positive cases weighted" if recipe.class_weights else ""
+    return f"{whole}, {optimised(recipe.training)}{share}{weighted}"
+
+
+def optimised(how: Training) -> str:
+    """The length and the optimiser of a training, in words."""
+    long = many(how.steps, "step") if how.steps else f"{how.epochs:g} epochs"
     return (
-        f"{whole}, {long}, batch {how.batch}, {how.optimiser}, learning rate {how.lr:g}, weight decay "
-        f"{how.weight_decay:g}, {how.schedule} schedule{share}{weighted}"
+        f"{long}, batch {how.batch}, {how.optimiser}, learning rate {how.lr:g}, weight decay {how.weight_decay:g}, "
+        f"{how.schedule} schedule"
     )
 
 

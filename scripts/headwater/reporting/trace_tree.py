@@ -177,15 +177,16 @@ def _encoder(report: Report, source: Source, recorded: str) -> Node:
     if source.kind == "random":
         return Node(f"weights: {RANDOM}, drawn anew for each seed")
     file = Path(report.paths.encoder(source.name))
-    return Node(report.line("encoder", file, recorded), list(_learned(report, source, _metadata(file))))
+    return Node(report.line("encoder", file, recorded), list(_learned(report, source, metadata_of(file))))
 
 
-def _metadata(file: Path) -> dict[str, Any]:
-    """The metadata of an encoder's file; empty if it is gone or damaged."""
+def metadata_of(file: Path) -> dict[str, Any]:
+    """What an encoder's file says of its source, origin, coverage and probe; empty if it is gone or damaged."""
     try:
         with safe_open(file, framework="numpy") as opened:
             metadata = opened.metadata() or {}
-        told = {name: json.loads(metadata[name]) for name in ("origin", "coverage") if name in metadata}
+        wanted = ("source", "origin", "coverage", "probe")
+        told = {name: json.loads(metadata[name]) for name in wanted if name in metadata}
     except (OSError, ValueError, RecursionError, SafetensorError):
         return {}
     # the line of the file itself reports the change
@@ -197,7 +198,7 @@ def _learned(report: Report, source: Source, metadata: dict[str, Any]) -> Iterat
     origin = metadata.get("origin", {})
     if source.kind == "adopted":
         card = f"{origin.get('title', source.weights.layout.name)}; licence: {origin.get('licence', NOT_RECORDED)}"
-        loaded = _loaded(metadata.get("coverage", {}))
+        loaded = loaded_share(metadata.get("coverage", {}))
         yield Node(f"adopted: {card}{loaded}", [_checkpoint(report, source, origin)])
         return
     kept = f", {origin['kept']} {prose.thing([report.grid.archive(source.corpus)])}s" if "kept" in origin else ""
@@ -223,7 +224,7 @@ def _learned(report: Report, source: Source, metadata: dict[str, Any]) -> Iterat
     yield Node(f"pre-trained: {source.method.name} on {source.corpus} ({source.reduction}{kept})", parts)
 
 
-def _loaded(coverage: dict[str, Any]) -> str:
+def loaded_share(coverage: dict[str, Any]) -> str:
     """How much of a network was loaded, of its encoder and its decoder apart, and whether it was inflated."""
     if not isinstance(coverage.get("share"), float | int):
         return ""

@@ -10,10 +10,23 @@ from headwater.core.destinations import as_csv
 from headwater.core.files import write_bytes, write_json, write_text
 from headwater.core.records import without_places
 from headwater.data.tables import MACRO
-from headwater.reporting import artefacts, columns, footnotes, formatting, named_values, page, prose, verdict
-from headwater.reporting.drawing import Drawing
+from headwater.reporting import (
+    artefacts,
+    columns,
+    crate,
+    datasheets,
+    footnotes,
+    formatting,
+    model_cards,
+    named_values,
+    page,
+    prose,
+    verdict,
+)
+from headwater.reporting.drawing import FORMATS, Drawing
 from headwater.reporting.printed_table import PrintedTable
 from headwater.reporting.results import StudyResults
+from headwater.study.grid import Grid
 
 Tables = dict[str, dict[str, PrintedTable]]
 """By the table's name, then by its dataset, "" for a table of all datasets."""
@@ -41,9 +54,32 @@ def write(study: StudyResults, folder: Path) -> str:
     write_text(page.index(study, tables=tables, figures=figures), folder / "index.html")
     _write_provenance(study, folder)
     write_text(_dictionary(tables, study), folder / "columns.md")
+    for name, card in (*model_cards.every(study), *datasheets.every(study)):
+        write_text(card, folder / f"{name}.md")
+    described = _described(tables, figures, grid=study.grid)
+    write_json(crate.metadata(study, described=described, folder=folder), folder / crate.NAME)
     summary = _summary(study, folder)
     write_text(summary, folder / "summary.txt")
     return summary
+
+
+def _described(tables: Tables, figures: Figures, *, grid: Grid) -> dict[str, str]:
+    """What each file of the report holds, but for the crate and the summary, which names a folder of this machine."""
+    said = {f"{name}.{form}": holds for (name, form), holds in artefacts.DOCUMENTS.items()}
+    said |= {
+        f"{name}.md": f"{kind}: {of}" for kind, about in artefacts.cards(grid).items() for name, of in about.items()
+    }
+    del said[crate.NAME]
+    formats = artefacts.table_files(grid)
+    for name, by_part in tables.items():
+        for part, table in by_part.items():
+            file = artefacts.file_name(name, part)
+            said |= {f"{file}.{form}": table.title for form in formats[file]}
+    for name, by_part in figures.items():
+        title = registry.load("figures", name).CARD.title
+        for part in by_part:
+            said |= {f"{artefacts.file_name(name, part)}.{form}": title for form in FORMATS}
+    return said | {"index.html": "the whole report as one page"}
 
 
 def _tables(name: str, study: StudyResults) -> dict[str, PrintedTable]:

@@ -103,6 +103,12 @@ class Grid(Record):
         listed = [dataset.listed for dataset in self.datasets if self.images_of(dataset.archive) == archive]
         return tuple(sorted({label for labels in listed for label in labels})) if all(listed) else ()
 
+    @property
+    def archives_used(self) -> list[str]:
+        """The archives used for training, testing or probes."""
+        learned = {archive for source in self.sources for archive in source.archives}
+        return sorted({dataset.archive for dataset in self.datasets} | learned)
+
     def like(self, reduction: str) -> str | None:
         """The reduction whose number of kept images this one copies, if any."""
         return self._referred(reduction, "reduction")

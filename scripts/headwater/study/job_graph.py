@@ -186,8 +186,7 @@ class JobGraph:
     @cached_property
     def archives_used(self) -> list[str]:
         """The archives used for training, testing or probes."""
-        learned = {archive for source in self.grid.sources for archive in source.archives}
-        return sorted({dataset.archive for dataset in self.grid.datasets} | learned)
+        return self.grid.archives_used
 
     def origins(self, dataset: str) -> list[str]:
         """The tables that name the files behind a dataset's numbers."""

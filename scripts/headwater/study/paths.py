@@ -189,6 +189,14 @@ class Paths:
         """A table of the report."""
         return self.report_file(f"{name}.{suffix}")
 
+    def model_card(self, dataset: str, source: str, recipe: str) -> str:
+        """The card of the networks of all seeds, and folds, of a dataset, source and recipe."""
+        return self.report_file(f"{model_card(dataset, source, recipe)}.md")
+
+    def encoder_card(self, source: str) -> str:
+        """The card of an encoder."""
+        return self.report_file(f"{encoder_card(source)}.md")
+
     def tracking(self) -> str:
         """The folder of the files of the study's own run at a dashboard."""
         return f"{self.results}/tracking"
@@ -201,6 +209,31 @@ class Paths:
 def run_path(dataset: str, source: str, recipe: str, seed: int | str) -> str:
     """The folder of a run's products below the folder of all runs."""
     return f"{dataset}/{source}/{recipe}/seed{seed}"
+
+
+# names have no points, so that no two cards have one name
+
+
+def model_card(dataset: str, source: str, recipe: str) -> str:
+    """The name, without suffix, of the card of the networks of a dataset, source and recipe."""
+    return f"model.{dataset}.{source}.{recipe}"
+
+
+def encoder_card(source: str) -> str:
+    """The same of the card of an encoder."""
+    return f"encoder.{source}"
+
+
+def datasheet(archive: str) -> str:
+    """The same of the datasheet of an archive."""
+    return f"datasheet.{archive}"
+
+
+def results_of(model: Path, *, run: str) -> Path | None:
+    """The results folder of the study that a model lies in; none if it was taken out of it."""
+    file, depth = model.resolve(), len(Path(run).parts) + 1
+    results = file.parents[depth] if len(file.parents) > depth else file.parent
+    return results if Path(Paths(results).model(run)) == file else None
 
 
 def log(rule: str, *wildcards: str, suffix: str = "log") -> str:

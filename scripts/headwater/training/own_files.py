@@ -15,7 +15,7 @@ from headwater.data import own_files, store, tables
 from headwater.models import predictor
 from headwater.models.predictor import Predictor
 from headwater.models.tasks import Task
-from headwater.study.paths import Paths
+from headwater.study.paths import Paths, results_of
 from headwater.study.preparation import Preparation
 from headwater.training import ddp, scoring
 from headwater.training.reading.volumes import Asked
@@ -173,10 +173,3 @@ def _temperatures(fitted: Predictor) -> dict[str, float]:
     key = {"recipe": run.recipe.name, "source": run.source.name, "seed": run.seed}
     own = rows[np.logical_and.reduce([rows[name] == value for name, value in key.items()])]
     return dict(zip(own["label"], own["temperature"], strict=True))
-
-
-def results_of(model: Path, *, run: str) -> Path | None:
-    """The results folder of the study that a model lies in; none if it was taken out of it."""
-    file, depth = model.resolve(), len(Path(run).parts) + 1
-    results = file.parents[depth] if len(file.parents) > depth else file.parent
-    return results if Path(Paths(results).model(run)) == file else None

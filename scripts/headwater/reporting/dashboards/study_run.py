@@ -31,7 +31,7 @@ def log(study: StudyResults, *, report: Path, tracking: Tracking) -> None:
         return
     wandb = wandb_session.library()
     spent = price(study)
-    frames = tables(study.grid, report=report) | {"price": spent, "test_values": test_values(study)}
+    frames = tables(study.grid, report=report) | {"price": spent, "test_values": study.test_values}
     shown: dict[str, Any] = {f"figures/{file.stem}": wandb.Html(file.read_text()) for file in figures(report)}
     shown["page"] = wandb.Html((report / "index.html").read_text())
     folder = Path(study.paths.tracking())
@@ -67,21 +67,6 @@ def tables(grid: Grid, *, report: Path) -> dict[str, pd.DataFrame]:
     names = [name for name, formats in artefacts.table_files(grid).items() if "csv" in formats]
     chosen = [name for name in names if not name.startswith(LEFT_OUT)]
     return {name: read_table(report / f"{name}.csv") for name in chosen}
-
-
-def test_values(study: StudyResults) -> pd.DataFrame:
-    """Each source's mean over seeds with its interval, by dataset, metric, recipe and label."""
-    rows = study.comparisons
-    places = ["dataset", "metric", "recipe", "label"]
-    sides = [
-        rows[[*places, side, value, low, high]].set_axis([*places, "source", "value", "low", "high"], axis=1)
-        for side, value, low, high in (
-            ("source", "value", "value_low", "value_high"),
-            ("reference", "reference_value", "reference_low", "reference_high"),
-        )
-    ]
-    found = pd.concat(sides, ignore_index=True)
-    return found[found["source"] != ""].drop_duplicates([*places, "source"], ignore_index=True)
 
 
 def figures(report: Path) -> list[Path]:
