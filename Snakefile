@@ -17,6 +17,7 @@ min_version("9.8")
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from headwater.core.errors import exit_on_user_error
+from headwater.reporting import exhibits
 from headwater.study import config_text
 
 # a config given on the command line replaces the demo's; the two are not merged. A job on a cluster is given the copy
@@ -38,10 +39,30 @@ include: "workflow/rules/transfer.smk"
 include: "workflow/rules/evaluate.smk"
 
 
+# what `snakemake --report` shows, once there is anything to show
+REPORTED = [PATHS.report()] if workflow.is_main_process and Path(PATHS.report()).is_dir() else []
+EXHIBITS = exhibits.exhibits(GRID) if REPORTED else {}
+
+
+report: "workflow/report/study.rst"
+
+
 rule all:
     default_target: True
     input:
         rules.report.output,
+        # inputs of this rule and not outputs of the last, so that neither is repeated where they change, and the
+        # settings of the last, which name the user's folders, stand nowhere
+        report(
+            REPORTED,
+            patterns=[exhibits.pattern(EXHIBITS)],
+            caption="workflow/report/exhibit.rst",
+            category=lambda wildcards: EXHIBITS[wildcards.file].category,
+            subcategory=lambda wildcards: EXHIBITS[wildcards.file].subcategory,
+            labels=lambda wildcards: EXHIBITS[wildcards.file].labels,
+        ),
+    params:
+        captions=exhibits.captions(EXHIBITS),
 
 
 # runs only in the Snakemake that the user started, not in those inside its jobs

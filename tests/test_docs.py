@@ -7,7 +7,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +120,12 @@ def check(command: Command) -> None:
     elif first == "pip":
         extras = re.search(r"\[(.*)\]", command.text)[1].split(",")
         assert set(extras) <= PROJECT["project"]["optional-dependencies"].keys(), shown(command)
+    elif first in ("apptainer", "docker", "sbatch"):
+        # they are not at hand: the files that they name, and the command inside
+        assert all((ROOT / word).is_file() for word in rest if word.startswith("envs/")), shown(command)
+        inside = shlex.split(" ".join(rest))
+        if "snakemake" in inside:
+            check(replace(command, text=shlex.join(inside[inside.index("snakemake") :])))
     else:
         pytest.fail(f"nothing here knows how to check {shown(command)}")
 
@@ -139,6 +145,8 @@ def test_a_command_exists_with_all_its_options(command):
         "python scripts/no_such_script.py",
         "make no_such_target",
         "pip install -e '.[no_such_extra]'",
+        "docker build -f envs/no_such_file .",
+        "apptainer exec headwater.sif snakemake --no-such-option",
         "somebody --else",
     ],
 )

@@ -16,7 +16,7 @@ from headwater.core.errors import UserError
 from headwater.core.text import p_value
 from headwater.evaluation.pairwise import COMPARISONS
 from headwater.evaluation.statistics.corrections import benjamini_hochberg, holm
-from headwater.reporting import artefacts
+from headwater.reporting import artefacts, exhibits
 from headwater.reporting.formatting import estimate
 from headwater.stages.report import report
 from headwater.study.leaks import Excuse, Leaks
@@ -70,6 +70,38 @@ def test_all_products_are_there_and_each_other_one_is_declared(finished):
     assert [name for name in files - tables - set(NAMES) if not name.startswith(figures)] == []
     recorded = json.loads((folder / "provenance.json").read_text())["tables"]
     assert set(recorded) == {name for name in files if name.endswith(".csv")} | {"numbers.json"}
+
+
+def test_every_page_table_and_figure_is_shown_by_snakemake_and_nothing_that_is_not_there(finished):
+    made, folder = finished
+    shown = exhibits.exhibits(made.grid)
+    files = {file.name for file in folder.iterdir()}
+    assert {name for name in files if name.endswith((".html", ".svg", ".csv"))} <= shown.keys()
+    assert {name for name in shown if not name.endswith(".svg")} <= files
+    assert {f"{name}.html" for name in artefacts.table_files(made.grid)} <= files
+    found = re.compile(exhibits.pattern(shown).removeprefix("{file,").removesuffix("}"))
+    assert {name for name in files if found.fullmatch(name)} == files & shown.keys()
+    assert all(exhibit.caption.endswith(".") for exhibit in shown.values())
+    assert {tuple(exhibit.labels) for exhibit in shown.values()} == {("shows", "about", "as")}
+    by_dataset = [name for name, exhibit in shown.items() if exhibit.subcategory == "vindr"]
+    assert {"roc_vindr.svg", "labelwise_vindr.html"} <= {*by_dataset} and "calibration.html" not in by_dataset
+
+
+def test_the_plan_has_each_setting_and_no_folder_of_the_user(finished):
+    made, folder = finished
+    page = (folder / "plan.html").read_text()
+    for name in (*(source.name for source in made.grid.sources), *(dataset.name for dataset in made.grid.datasets)):
+        assert f": {name}<" in page
+    folders = [str(archive.folder) for archive in made.grid.archives if archive.folder]
+    assert not [place for place in [*folders, str(folder.parent)] if f">{place}<" in page]
+
+
+def test_the_ledger_is_a_table_without_cases(finished):
+    made, folder = finished
+    ledger, page = made.read_in().ledger, (folder / "ledger.html").read_text()
+    assert page.count("<tr class=") == len(ledger) > 0
+    examples = {*ledger["example"], *ledger["other_example"]} - {""}
+    assert not [example for example in examples if f">{example}<" in page]
 
 
 @pytest.mark.slow

@@ -1,6 +1,9 @@
 """The plan: what a change of the config repeats, and what a mistake in it says before anything runs."""
 
+import base64
 import copy
+import json
+import re
 import shutil
 import subprocess
 
@@ -224,6 +227,27 @@ def test_the_report_is_whole(finished):
     for name in ("index.html", "significance.csv", "significance.md", "significance.tex", "significance.html"):
         assert (report / name).stat().st_size > 200
     assert not list((finished / "results" / "progress").glob("*.pt"))
+
+
+@pytest.mark.slow
+def test_snakemakes_own_report_holds_all_tables_and_figures_with_captions(finished):
+    snakemake(finished, "--report", "study.html", config=small_config())
+    text = (finished / "study.html").read_text()
+    held = json.loads(re.search(r"var results = (\{.*\})", text)[1])
+    assert "Where should a network's first weights come from?" in text and "system-message" not in text
+    report = finished / "results" / "report"
+    files = [file for file in report.iterdir() if file.suffix in (".html", ".svg", ".csv")]
+    assert {"index.html", "plan.html", "ledger.html", "calibration.html", "forest_macro.svg"} <= {f.name for f in files}
+    for file in files:
+        entry = held[str(file.relative_to(finished))]
+        assert base64.b64decode(entry["data_uri"].partition(";base64,")[2]) == file.read_bytes()
+        assert entry["caption"].startswith("<p>") and len(entry["labels"]) == 3, file
+    assert "significant after Holm" in held["results/report/forest_macro.svg"]["caption"]
+    categories = json.loads(re.search(r"var categories = (\{.*\})", text)[1])
+    assert {"Study", "Results", "Calibration", "Check-lists"} <= categories.keys()
+    # no folder of the user's: neither that of the study nor, in settings of a job, those of archives
+    assert str(finished) not in text
+    assert {entry["job_properties"]["params"] for entry in held.values()} == {"captions=Captions()"}
 
 
 @pytest.mark.slow

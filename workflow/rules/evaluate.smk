@@ -108,12 +108,7 @@ rule report:
     input:
         needed("report"),
     output:
-        report(
-            PATHS.page(),
-            category="Comparison",
-            caption="../report/comparison.rst",
-            labels={"page": "sources compared"},
-        ),
+        PATHS.page(),
         [PATHS.table(name, suffix) for name, suffixes in TABLES.items() if len(suffixes) > 1 for suffix in suffixes],
         [PATHS.table(*file) for file in artefacts.documents(GRID)],
         PATHS.summary(),

@@ -127,6 +127,11 @@ def constant(family: str, name: str, which: str, *, default: typing.Any) -> typi
     return default
 
 
+def sentence(family: str, name: str) -> str:
+    """The first sentence of an entry's file, which says what it is."""
+    return (ast.get_docstring(_text(folder(family) / f"{name}.py")) or "").partition("\n\n")[0].replace("\n", " ")
+
+
 @cache
 def _text(file: Path) -> ast.Module:
     return ast.parse(file.read_text())

@@ -42,7 +42,7 @@ class TableCard:
     place: int
     """Its position among all tables."""
     section: str = ""
-    """The section of the page that shows it; "" for tables that are files only."""
+    """The section of the page that shows it; "" or `study` for tables that are files only."""
     when: Condition = "always"
     each_dataset: bool = False
     """Whether there is one per dataset, named `{name}_{dataset}`."""
@@ -74,11 +74,16 @@ def names(family: Literal["tables", "figures"], grid: Grid) -> list[str]:
 
 def table_files(grid: Grid) -> dict[str, tuple[str, ...]]:
     """The formats of every table of a study's report, by the table's name, in their order."""
-    files: dict[str, tuple[str, ...]] = {}
-    for name in names("tables", grid):
-        parts = [dataset.name for dataset in grid.datasets] if _of("tables", name, "each_dataset", False) else [""]
-        files |= {file_name(name, part): _of("tables", name, "formats", FORMATS) for part in parts}
-    return files
+    return {
+        file_name(name, part): _of("tables", name, "formats", FORMATS)
+        for name in names("tables", grid)
+        for part in parts(name, grid)
+    }
+
+
+def parts(table: str, grid: Grid) -> list[str]:
+    """The datasets that a table has a part for, or "" if one table is about all."""
+    return [dataset.name for dataset in grid.datasets] if _of("tables", table, "each_dataset", False) else [""]
 
 
 def cards(grid: Grid) -> dict[str, dict[str, str]]:
@@ -112,6 +117,26 @@ def documents(grid: Grid) -> list[tuple[str, str]]:
 def file_name(name: str, part: str) -> str:
     """The name, without suffix, of the file of an artefact, or of its part for one dataset or source."""
     return f"{name}_{part}" if part else name
+
+
+def section(family: Literal["tables", "figures"], name: str) -> str:
+    """The section that an artefact is in."""
+    return _of(family, name, "section", "")
+
+
+def title(figure: str) -> str:
+    """The title of a figure."""
+    return _of("figures", figure, "title", "")
+
+
+def caption(figure: str, grid: Grid) -> str:
+    """The caption of a figure in this study."""
+    return _of("figures", figure, "caption", "").format(correction=correction(grid))
+
+
+def correction(grid: Grid) -> str:
+    """The name of the correction of the macro tests."""
+    return {"holm": "Holm", "max_t": "Westfall and Young"}[grid.comparing.correction]
 
 
 def links(name: str, formats: tuple[str, ...] = FORMATS) -> tuple[tuple[str, str], ...]:

@@ -12,7 +12,7 @@ from headwater import __version__
 from headwater.core import registry, text
 from headwater.core.page import templates
 from headwater.data.tables import is_mean
-from headwater.reporting import artefacts, columns, drawing, formatting, page_sections, prose, verdict
+from headwater.reporting import artefacts, columns, drawing, formatting, page_sections, prose
 from headwater.reporting.drawing import Drawing
 from headwater.reporting.page_sections import Block, Section
 from headwater.reporting.printed_table import PrintedTable
@@ -102,7 +102,7 @@ def _parts(by_part: dict[str, Any], section: Section) -> list[tuple[str, Any]]:
 def _figures(name: str, by_part: dict[str, Drawing], *, section: Section, study: StudyResults) -> list[Block]:
     """A figure's parts, or the reason why there are none."""
     module = registry.load("figures", name)
-    caption = module.CARD.caption.format(correction=verdict.correction(study.grid))
+    caption = artefacts.caption(name, study.grid)
     blocks = []
     for about, drawn in by_part.items():
         if not section.dataset or about == section.dataset:

@@ -199,7 +199,7 @@ def statistics(study: StudyResults) -> Fact:
     }
     says = (
         f"{methods[comparing.method]}; {comparing.resamples:,} resamples of patients; intervals at "
-        f"{100 * (1 - comparing.level):g}%; macro tests corrected by {verdict.correction(study.grid)}, labels by "
+        f"{100 * (1 - comparing.level):g}%; macro tests corrected by {artefacts.correction(study.grid)}, labels by "
         "Benjamini-Hochberg; families declared in advance."
     )
     return Fact(says=says, files=(PAGE, "significance.csv"))

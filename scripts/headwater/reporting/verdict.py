@@ -6,16 +6,11 @@ from headwater.core import registry, text
 from headwater.core.text import many
 from headwater.data.tables import CHANCE, is_mean
 from headwater.evaluation.multiplicity import CONFIRMATORY, CONTROL
-from headwater.reporting import formatting, prose
+from headwater.reporting import artefacts, formatting, prose
 from headwater.study import target
 from headwater.study.archive import Dataset
 from headwater.study.comparison import FEW_POSITIVE
 from headwater.study.grid import Grid
-
-
-def correction(grid: Grid) -> str:
-    """The name of the correction of the macro tests."""
-    return {"holm": "Holm", "max_t": "Westfall and Young"}[grid.comparing.correction]
 
 
 def verdict(rows: pd.DataFrame, *, grid: Grid) -> str:
@@ -29,7 +24,7 @@ def verdict(rows: pd.DataFrame, *, grid: Grid) -> str:
     tests, verb = many(len(family), "declared macro difference"), "is" if significant == 1 else "are"
     claim = f"{significant} of {tests} {verb} significant"
     doubt = "" if significant else " That is no evidence that the sources are equal."
-    return f"{claim} at {level} after {correction(grid)}'s correction.{doubt}"
+    return f"{claim} at {level} after {artefacts.correction(grid)}'s correction.{doubt}"
 
 
 def claims(rows: pd.DataFrame, *, grid: Grid) -> list[str]:

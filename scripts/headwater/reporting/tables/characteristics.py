@@ -5,7 +5,7 @@ from headwater.reporting.artefacts import TableCard
 from headwater.reporting.printed_table import PrintedTable
 from headwater.reporting.results import StudyResults
 
-CARD = TableCard(place=30)
+CARD = TableCard(place=30, section="study")
 
 
 def make(study: StudyResults) -> dict[str, PrintedTable]:
