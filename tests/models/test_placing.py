@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from rounding import NEAR
 from torch import nn
 
 from headwater.models import backbones
 from headwater.models.placing import placed
+from rounding import NEAR
 
 CPU = torch.device("cpu")
 
