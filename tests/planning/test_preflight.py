@@ -52,15 +52,27 @@ def test_a_twin_without_a_folder_has_nowhere_to_lie():
     )
 
 
-def test_wandb_is_asked_for_only_where_it_is_installed(monkeypatch):
+def test_a_service_is_asked_for_only_where_its_package_is_installed(monkeypatch):
     monkeypatch.setattr(preflight, "find_spec", lambda name: None)
-    assert "pip install -e '.[wandb]'" in told(lambda config: config.update(tracking={"wandb": "offline"}))
+    for service in ("wandb", "mlflow"):
+        assert f"pip install -e '.[{service}]'" in told(lambda config: config.update(tracking={service: "offline"}))  # noqa: B023
+    # headwater itself writes what ClearML imports
+    preflight.check(study_config.load(small_config() | {"tracking": {"clearml": "offline"}}))
     preflight.check(study_config.load(small_config()))
 
 
-def private(folder: Path, kind: str, *, wandb: str) -> dict:
+def test_a_server_of_mlflow_without_an_address_is_told_before_the_first_job(monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    wanting = "tracking.mlflow: online, but MLFLOW_TRACKING_URI is not set; export it, or set offline"
+    assert wanting in told(lambda config: config.update(tracking={"mlflow": "online"}))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://mlflow.example.org")
+    said = preflight.mistakes(study_config.load(small_config() | {"tracking": {"mlflow": "online"}}))
+    assert not any("MLFLOW_TRACKING_URI" in line for line in said)
+
+
+def private(folder: Path, kind: str, **tracking: str) -> dict:
     """The small grid with a private archive, whose folder is empty, in place of its twin."""
-    config = copy.deepcopy(small_config()) | {"tracking": {"wandb": wandb}}
+    config = copy.deepcopy(small_config()) | {"tracking": tracking}
     config["archives"]["chestxray14"].update(kind=kind, folder=str(folder), twin=None)
     # some have an official one
     config["archives"]["chestxray14"].pop("validation", None)
@@ -74,8 +86,13 @@ def test_curves_of_private_archives_are_not_sent_to_a_server(tmp_path, kind):
         "tracking.wandb: online, but nothing of archives.chestxray14 may go to a server outside; set offline, or"
         " disabled, or if its terms allow tables of results: aggregates_only: true" in said
     )
-    for wandb in ("offline", "disabled"):
-        said = preflight.mistakes(study_config.load(private(tmp_path, kind, wandb=wandb)))
+    said = preflight.mistakes(study_config.load(private(tmp_path, kind, mlflow="online")))
+    assert (
+        "tracking.mlflow: online, but nothing of archives.chestxray14 may go to a server outside; set offline, or"
+        " disabled" in said
+    )
+    for kept in ({"wandb": "offline"}, {"wandb": "disabled"}, {"mlflow": "offline", "clearml": "offline"}):
+        said = preflight.mistakes(study_config.load(private(tmp_path, kind, **kept)))
         assert not any("server" in line for line in said)
 
 

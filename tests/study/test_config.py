@@ -251,6 +251,12 @@ def test_an_entry_may_bear_the_name_of_a_key():
             "natural_photographs has no twin",
         ),
         ("datasets.chestxray14", {"task": "classificaton"}, "no 'classificaton'; did you mean 'classification'?"),
+        (
+            "tracking.also",
+            ["mlflow"],
+            "tracking.also: mlflow has a key of its own; set tracking.mlflow: offline instead",
+        ),
+        ("tracking.clearml", "online", "clearml"),
         ("tracking.also", ["tensorbord"], "tracking.also: there is no 'tensorbord'; did you mean 'tensorboard'?"),
         ("recipes.finetune.select", "aurco", "the task classification has no score 'aurco'; did you mean 'auroc'?"),
     ],

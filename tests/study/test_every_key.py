@@ -257,6 +257,8 @@ CHANGES = {
     "leaks.excused.between": Change("leaks.excused.0.between", ["photographs train", "chestxray14 test"]),
     "leaks.excused.reason": Change("leaks.excused.0.reason", "another one that is long enough"),
     "tracking.wandb": Change("tracking.wandb", "online"),
+    "tracking.mlflow": Change("tracking.mlflow", "offline"),
+    "tracking.clearml": Change("tracking.clearml", "offline"),
     "tracking.project": Change("tracking.project", "mine"),
     "tracking.entity": Change("tracking.entity", "ours"),
     "tracking.aggregates_only": Change("tracking.aggregates_only", True),
@@ -325,7 +327,9 @@ IDLE = {
     "grey": ({"sources.of_scans.views": {"grey": 0.5}}, "of_scans.views.grey: the images of scans are grey"),
     "official": ({f"{A}.test": 0.3}, "chestxray14.test: chestxray14 has an official test split"),
     "all official": ({"archives.organs": {"kind": "organsmnist", "folder": "o", "split_seed": 2}}, "are official"),
-    "project": ({"tracking": {"project": "mine"}}, "tracking.project: Weights & Biases is switched off"),
+    "project": ({"tracking": {"project": "mine"}}, "tracking.project: wandb, mlflow, clearml are switched off"),
+    "entity": ({"tracking": {"mlflow": "offline", "project": "mine", "entity": "ours"}},
+               "tracking.entity: Weights & Biases is switched off"),
     "pairing": ({"seeds": [0], "comparison.pairing": "nested"}, "comparison.pairing: one seed has no spread"),
 }  # fmt: skip
 

@@ -22,8 +22,8 @@ def tracked():
 
 
 def results_tracked():
-    """The same of jobs that only send results; nothing where none are sent."""
-    return "" if TRACKING.wandb == "disabled" else tracked()
+    """The same of jobs that only add results to runs; nothing where no service shows them."""
+    return tracked() if TRACKING.services else ""
 
 
 def dropped():

@@ -13,11 +13,11 @@ class NoLocksError(Exception):
     """The file system of the lock file has no locks; the caller decides whether to go on without."""
 
 
-def try_lock(file: Path) -> FileLock | None:
-    """The lock of a file, held from now on; None if another process holds it."""
+def try_lock(file: Path, *, wait: float = 0.0) -> FileLock | None:
+    """The lock of a file, held from now on; None if another process holds it, and still does after `wait` seconds."""
     file.parent.mkdir(parents=True, exist_ok=True)
     # the soft fallback is a file whose presence is the lock: a killed job would leave it locked for ever
-    lock = FileLock(file, blocking=False, fallback_to_soft=False)
+    lock = FileLock(file, blocking=wait > 0, timeout=wait or -1, fallback_to_soft=False)
     try:
         lock.acquire()
     except Timeout:

@@ -1,5 +1,6 @@
 """Preflight checks before the first job: archives, label files, weights files, models and packages; without torch."""
 
+import os
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
@@ -17,7 +18,11 @@ from headwater.study.paths import Paths
 from headwater.study.source import Source
 from headwater.study.target import of_numbers
 from headwater.study.text_checks import unfit_labels
+from headwater.study.tracking import MLFLOW_SERVER
 from headwater.training import methods
+
+SERVICE_PACKAGES = (("wandb", "wandb"), ("mlflow", "mlflow"), ("mlflow", "alembic"))
+"""Packages that are installed by an extra of the service's name; what is written for ClearML needs none."""
 
 PIXELS_OF_LAST_MAP = 32
 """Pixels of an image, across, for each pixel of a ResNet's last maps."""
@@ -291,17 +296,23 @@ def _external(config: Config) -> Iterable[str]:
 
 
 def _hosted(config: Config) -> Iterable[str]:
-    """Live curves on W&B's server of a study whose archives are not to leave the machine."""
-    if config.tracking.wandb != "online" or config.tracking.aggregates_only:
-        return
-    for name in hosting.not_hosted(config):
-        yield (
-            f"tracking.wandb: online, but nothing of archives.{name} may go to a server outside; set offline, or "
-            "disabled, or if its terms allow tables of results: aggregates_only: true"
-        )
+    """Live curves on a server of a study whose archives are not to leave the machine."""
+    tracking = config.tracking
+    tables = ", or if its terms allow tables of results: aggregates_only: true"
+    live = {"wandb": f"set offline, or disabled{tables}", "mlflow": "set offline, or disabled"}
+    for service, remedy in live.items():
+        if getattr(tracking, service) == "online" and service in tracking.trackers:
+            for name in hosting.not_hosted(config):
+                yield (
+                    f"tracking.{service}: online, but nothing of archives.{name} may go to a server outside; {remedy}"
+                )
 
 
 def _packages(config: Config) -> Iterable[str]:
-    """Optional packages that a study needs and that are not installed."""
-    if config.tracking.wandb != "disabled" and find_spec("wandb") is None:
-        yield "tracking.wandb: the package wandb is not installed; pip install -e '.[wandb]', or set disabled"
+    """Optional packages that a study needs and that are not installed, and servers that it cannot find."""
+    for service, package in SERVICE_PACKAGES:
+        if service in config.tracking.services and find_spec(package) is None:
+            remedy = f"pip install -e '.[{service}]', or set disabled"
+            yield f"tracking.{service}: the package {package} is not installed; {remedy}"
+    if config.tracking.mlflow == "online" and not os.environ.get(MLFLOW_SERVER):
+        yield f"tracking.mlflow: online, but {MLFLOW_SERVER} is not set; export it, or set offline"

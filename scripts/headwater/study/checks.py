@@ -12,6 +12,7 @@ from headwater.study.compute import Processes
 from headwater.study.grid import Grid
 from headwater.study.leaks import is_leak
 from headwater.study.source import Source
+from headwater.study.tracking import SERVICES
 
 if TYPE_CHECKING:
     from headwater.study.config import Config
@@ -103,9 +104,11 @@ def missing(place: str, name: str, names: Iterable[str]) -> Iterable[str]:
 
 
 def _unknown_trackers(config: "Config") -> Iterable[str]:
-    """Trackers that no file stands for."""
+    """Trackers that no file stands for, or that a key of their own has switched off."""
     for tracker in config.tracking.also:
         yield from missing("tracking.also", tracker, registry.names("trackers"))
+        if tracker in SERVICES and tracker not in config.tracking.services:
+            yield f"tracking.also: {tracker} has a key of its own; set tracking.{tracker}: offline instead"
 
 
 def _undefined_names(config: "Config") -> Iterable[str]:

@@ -13,6 +13,7 @@ from headwater.study import crops, target
 from headwater.study.archive import ndim_of, window_of
 from headwater.study.recipe import OF_VOLUMES, Training, Views
 from headwater.study.source import DEPTH, Source
+from headwater.study.tracking import SERVICES
 
 if TYPE_CHECKING:
     from headwater.study.config import Config
@@ -170,11 +171,13 @@ def _without_borders(config: "Config") -> Iterable[str]:
 def _without_service(config: "Config") -> Iterable[str]:
     """A project or team at a service that gets nothing."""
     tracking = config.tracking
-    off = tracking.wandb == "disabled" and "wandb" not in tracking.trackers
+    off = tracking.wandb == "disabled"
     for key in changed(tracking, "study", "inputs"):
         yield f"tracking.{key}: follows from the rest of the config; remove it"
-    for key in changed(tracking, "project", "entity", "aggregates_only") if off else ():
+    for key in changed(tracking, "entity", "aggregates_only") if off else ():
         yield f"tracking.{key}: Weights & Biases is switched off; remove it, or set wandb: offline"
+    if changed(tracking, "project") and not tracking.services:
+        yield f"tracking.project: {', '.join(SERVICES)} are switched off; remove it, or set one of them to offline"
 
 
 def _unpaired(config: "Config") -> Iterable[str]:

@@ -198,7 +198,7 @@ class Paths:
         return self.report_file(f"{encoder_card(source)}.md")
 
     def tracking(self) -> str:
-        """The folder of the files of the study's own run at a dashboard."""
+        """The folder of what dashboards keep of a whole study: its own run, and MLflow's database."""
         return f"{self.results}/tracking"
 
     def timing_profile(self) -> str:

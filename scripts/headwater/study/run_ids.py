@@ -15,8 +15,8 @@ DIGITS = 16
 
 
 def told(config: Config) -> Tracking:
-    """The config's tracking with what jobs need for the ids; as it is where nothing is sent to Weights & Biases."""
-    if config.tracking.wandb == "disabled":
+    """The config's tracking with what jobs need for the ids; as it is where no service is to know them."""
+    if not config.tracking.services:
         return config.tracking
     inputs = digests(JobGraph(config))
     return config.tracking.model_copy(update={"study": config.results, "inputs": inputs})

@@ -1,10 +1,17 @@
 """Where training curves go besides the files that every training writes."""
 
+from pathlib import PurePath
 from typing import Literal
 
 from pydantic import Field
 
 from headwater.core.records import Record
+
+SERVICES = ("wandb", "mlflow", "clearml")
+"""The trackers that have a key of their own, in which a study says where they write."""
+
+MLFLOW_SERVER = "MLFLOW_TRACKING_URI"
+"""The environment variable with the address of the user's MLflow server, which MLflow itself reads."""
 
 
 class Tracking(Record):
@@ -12,8 +19,12 @@ class Tracking(Record):
 
     wandb: Literal["disabled", "offline", "online"] = "disabled"
     """Weights & Biases: nothing, files to sync later, or live. Nothing leaves the machine unless this says online."""
+    mlflow: Literal["disabled", "offline", "online"] = "disabled"
+    """MLflow: nothing, one database in the results' folder, or the server of MLFLOW_TRACKING_URI."""
+    clearml: Literal["disabled", "offline"] = "disabled"
+    """ClearML: nothing, or a file for each training that you import into your server."""
     project: str = Field("headwater", pattern=r"^[^/\\#?%:]{1,128}$")
-    """The project's name at Weights & Biases, which allows none of / \\ # ? % : in it."""
+    """The project at Weights & Biases and ClearML, and the experiment at MLflow; none of / \\ # ? % : is allowed."""
     entity: str | None = None
     """The account or team at Weights & Biases; none uses your default."""
     aggregates_only: bool = False
@@ -28,6 +39,16 @@ class Tracking(Record):
     @property
     def trackers(self) -> tuple[str, ...]:
         """All trackers of a training by name, each once."""
-        curves_leave = self.wandb != "disabled" and not self.aggregates_only
-        dashboards = ("wandb",) if curves_leave else ()
-        return tuple(dict.fromkeys(("csv", "tensorboard", *dashboards, *self.also)))
+        without = {"wandb"} if self.aggregates_only else set()
+        services = (name for name in self.services if name not in without)
+        return tuple(dict.fromkeys(("csv", "tensorboard", *services, *self.also)))
+
+    @property
+    def study_name(self) -> str:
+        """The study's name for people: the last part of its folder of results."""
+        return PurePath(self.study).name
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """Those of SERVICES that are not disabled."""
+        return tuple(name for name in SERVICES if getattr(self, name) != "disabled")

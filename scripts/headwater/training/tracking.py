@@ -83,5 +83,6 @@ class Trackers:
 
     def close(self, exit_code: int) -> None:
         """Close all trackers; 143 and 130 mean that the job was stopped and will be resumed."""
+        # in the order of opening: some write what metrics.csv has when it is closed
         while self.opened:
-            self.opened.popitem()[1].close(exit_code)
+            self.opened.pop(next(iter(self.opened))).close(exit_code)

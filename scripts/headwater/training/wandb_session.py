@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from headwater.core.errors import UserError
@@ -116,11 +116,6 @@ def unreachable(error: Exception, *, otherwise: str) -> UserError:
     said = next(iter(str(error).splitlines()), type(error).__name__)
     remedy = f"call wandb login and start again, or {otherwise}"
     return UserError(f"Weights & Biases does not answer: {said}", remedy=remedy)
-
-
-def study_name(tracking: Tracking) -> str:
-    """A study's name for people: the last part of its folder of results."""
-    return PurePath(tracking.study).name
 
 
 def _folders(identities: Iterable[str]) -> list[Path]:

@@ -11,7 +11,6 @@ from headwater.study import hosting, run_ids
 from headwater.study.config import Config
 from headwater.study.paths import Paths, history, seconds_of_training
 from headwater.study.tracking import Tracking
-from headwater.training import wandb_session
 
 
 def dashboard(config: Path, *, dry_run: bool = False) -> None:
@@ -31,7 +30,7 @@ def dashboard(config: Path, *, dry_run: bool = False) -> None:
     place = workspace.Place(
         entity=tracking.entity or ("" if dry_run else saving.default_entity()),
         project=tracking.project,
-        study=wandb_session.study_name(tracking),
+        study=tracking.study_name,
         address=saving.address(),
         study_run=run_ids.of_study(tracking),
         runs={} if tracking.aggregates_only else finished(study, tracking=tracking),

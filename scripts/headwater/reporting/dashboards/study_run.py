@@ -53,7 +53,7 @@ def log(study: StudyResults, *, report: Path, tracking: Tracking) -> None:
 
 def named(tracking: Tracking) -> Named:
     """How the run is known."""
-    name = wandb_session.study_name(tracking)
+    name = tracking.study_name
     return Named(identity=run_ids.of_study(tracking), name=name, group="study", job="study", tags=(name, "study"))
 
 

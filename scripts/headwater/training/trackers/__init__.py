@@ -2,14 +2,15 @@
 
 A plug-in defines
     open(folder, *, training, tracking) -> Tracker
-        folder    the only folder that it may write to
+        folder    the only folder that it may write to, besides that of `Paths.tracking`
         training  a `Tracked`, which identifies the training
         tracking  the config's section `tracking`
         returns a `Tracker` that appends to what an earlier attempt at the same training logged
     add(folder, *, training, tracking, steps, summary) (optional)
         adds test values to what is shown of a finished training, in place of those added before
     EVERY_STEP: bool (optional)     whether it gets the training curves at every step; else at every tenth
-Trackers run on the first rank only. Those listed in `tracking.also` are added to metrics.csv and TensorBoard.
+Trackers run on the first rank only. Those listed in `tracking.also` are added to metrics.csv and TensorBoard. They are
+closed in the order of opening, so that a later one may read what metrics.csv holds in the end.
 """
 
 from collections.abc import Iterable

@@ -1,16 +1,14 @@
 """Weights & Biases: each training as a run, live or as files to sync later."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from headwater.core.errors import INTERRUPTED, UserError
-from headwater.core.records import without_places
 from headwater.study import run_ids
-from headwater.study.grid import Run
 from headwater.study.tracking import Tracking
 from headwater.training import wandb_session
-from headwater.training.trackers import Tracked, Tracker, csv, is_drawn
+from headwater.training.trackers import Tracked, Tracker
+from headwater.training.trackers._whole import config_of, drawn, parts_of
 from headwater.training.wandb_session import Named, Session
 
 STOPPED = (143, INTERRUPTED)
@@ -98,34 +96,6 @@ def named(training: Tracked, *, tracking: Tracking) -> Named:
         name=training.name,
         group=training.group,
         job=training.job,
-        tags=(wandb_session.study_name(tracking), *map(str, _parts(training).values())),
+        tags=(tracking.study_name, *map(str, parts_of(training).values())),
         former=(record.digest,),
     )
-
-
-def config_of(training: Tracked, *, tracking: Tracking) -> dict[str, Any]:
-    """What a run shows of its settings: its names at the top, and the whole record below."""
-    # studies in folders of one name are told apart by their ids
-    study = {"study": wandb_session.study_name(tracking), "study_run": run_ids.of_study(tracking)}
-    parts = {**study, **_parts(training), "machine": training.machine}
-    return {**parts, "settings": without_places(training.record.model_dump(mode="json"))}
-
-
-def _parts(training: Tracked) -> dict[str, Any]:
-    """The names by which runs are grouped."""
-    record = training.record
-    if not isinstance(record, Run):
-        return {"source": record.name}
-    names = {"dataset": record.dataset.name, "source": record.source.name, "recipe": record.recipe.name}
-    return {**names, "seed": record.seed}
-
-
-def drawn(folder: Path, *, up_to: int) -> Iterator[tuple[int, dict[str, float]]]:
-    """(step, values) of what is drawn of a training's tables, each step once, in their order."""
-    points: dict[int, dict[str, float]] = {}
-    for number, values in csv.read(folder, up_to=up_to):
-        if kept := {name: value for name, value in values.items() if is_drawn(number, [name])}:
-            points[number] = kept
-    for number, values in csv.read(folder, up_to=up_to, table=csv.MACHINE):
-        points[number] = points.get(number, {}) | values
-    yield from sorted(points.items())
