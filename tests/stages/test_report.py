@@ -209,7 +209,7 @@ def test_pages_stand_alone(finished, name):
     page.feed(text)
     assert page.open == [] and not page.tags & {"link", "img", "iframe"}
     # nothing but files that lie beside it
-    assert [link for link in page.outside if not re.fullmatch(r"[\w-]+\.[a-z]+", link)] == []
+    assert [link for link in page.outside if not re.fullmatch(r"[\w.-]+\.[a-z]+", link)] == []
     assert [link for link in page.outside if not (finished[1] / link).is_file()] == []
     assert len(page.ids) == len(set(page.ids))
     referred = set(re.findall(r'(?:url\(|href=")#([^")]+)', text))

@@ -89,7 +89,7 @@ def _errors(archive: Archive, study: StudyResults) -> str:
     least, ledger = study.grid.comparing.fewest_positive, study.ledger
     kinds = store.kinds(study.rejects[archive.name]).value_counts()
     unreadable = {str(kind): int(count) for kind, count in sorted(kinds.items())}
-    within = ledger[(ledger["part"] == ledger["other"]) & (ledger["part"].str.rpartition(" ")[0] == archive.name)]
+    within = ledger[(ledger["part"] == ledger["other"]) & (ledger["part"].str.rsplit(" ", n=1).str[0] == archive.name)]
     alike = within[within["kind"].isin(SHARED)].groupby("kind")["cases"].sum()
     shared = {SHARED[kind]: int(alike[kind]) for kind in SHARED if alike.get(kind, 0)}
     said = [f"unreadable: {card_pages.counted(unreadable, least=least) or 'none'}"]
