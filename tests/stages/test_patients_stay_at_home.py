@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,9 @@ def run(laid_out: Grid, results: Path, *, tracking: Tracking) -> None:
 def content(file: Path) -> str:
     """All that a file holds, as text: of a table its cells and its columns, of others their bytes."""
     told = file.read_bytes().decode("latin-1")
+    if file.suffix == ".zip":
+        with zipfile.ZipFile(file) as held:
+            told += "".join(held.read(name).decode("latin-1") for name in held.namelist())
     return told + pd.read_parquet(file).to_csv() if file.suffix == ".parquet" else told
 
 
@@ -156,8 +160,10 @@ def test_no_patient_is_named_outside_the_private_files(tmp_path, monkeypatch, ca
     # what the environment says cannot put a study online that its config keeps here
     monkeypatch.setenv("WANDB_MODE", "online")
     monkeypatch.setattr(sys, "argv", ["finetune.py", "--note", "QUILLFEATHER"])
-    tracking = Tracking(wandb="offline") if pytest.importorskip("wandb", reason="wandb is an extra") else Tracking()
+    for library in ("mlflow", "wandb"):
+        pytest.importorskip(library, reason=f"{library} is an extra")
     results = Path("results")
+    tracking = Tracking(wandb="offline", mlflow="offline", clearml="offline", study=str(results))
     run(grid(folder), results, tracking=tracking)
     with pytest.raises(SystemExit):
         integrity.doctor(
@@ -174,10 +180,10 @@ def test_no_patient_is_named_outside_the_private_files(tmp_path, monkeypatch, ca
     assert naming == PRIVATE - {"ledger.parquet"}
     assert not [file for file in files if SECRET.search(str(file.relative_to(results)))]
     assert not SECRET.search(said), SECRET.findall(said)
-    # what was searched is there: a page, the curves of three trackers, and the kinds of what cannot be read
+    # what was searched is there: a page, the curves of all trackers, and the kinds of what cannot be read
     names = {file.name for file in files}
     pages = {"index.html", "doctor.html", "status.html"}
-    assert pages | {"provenance.json", "metrics.csv", "ledger.csv", "summary.txt"} <= names
+    assert pages | {"provenance.json", "metrics.csv", "ledger.csv", "summary.txt", "mlflow.db", "clearml.zip"} <= names
     assert [file for file in files if file.suffix == ".wandb" and "offline-run" in str(file)]
     page = (results / "report" / "index.html").read_text()
     assert "Unreadable images: 4: is not there (2); " in page and "ours: rejected: is not there (2)" in said
