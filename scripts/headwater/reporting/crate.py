@@ -89,12 +89,11 @@ def _archive(name: str, study: StudyResults) -> Entity:
     """An archive, which is no part of the crate."""
     archive = study.grid.archive(name)
     card = cards.card(archive)
-    made = "synthetic twin of " if archive.twin else ""
     where = {"url": card.url} if card.url else {}
     return {
         "@id": f"#archive/{name}",
         "@type": "CreativeWork",
-        "name": made + card.title,
+        "name": model_cards.titled(archive),
         "conditionsOfAccess": card.licence,
         **where,
     }

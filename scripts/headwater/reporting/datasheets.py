@@ -41,8 +41,7 @@ def every(study: StudyResults) -> Iterator[tuple[str, str]]:
 
 def _what(archive: Archive, study: StudyResults) -> str:
     card = cards.card(archive)
-    made = "synthetic twin of " if archive.twin else ""
-    return f"{made}{card.title}: {card.modality}, {card.ndim} dimensions, a {card.task} task"
+    return f"{model_cards.titled(archive)}: {card.modality}, {card.ndim} dimensions, a {card.task} task"
 
 
 def _how_many(archive: Archive, study: StudyResults) -> str:

@@ -114,11 +114,11 @@ def _pretrained(source: Source, found: dict[str, Any], study: StudyResults) -> d
     chosen = "the last"
     if source.probe:
         step, of, score = (probe.get(name) for name in ("step", "of", "auroc"))
-        by = f"{source.probe.kind} on {_titled(grid.archive(source.probe.archive))}"
+        by = f"{source.probe.kind} on {titled(grid.archive(source.probe.archive))}"
         chosen = f"{step} of {of}, by {by}, AUROC {score:.4f}" if score is not None else f"by {by}; {NOT_RECORDED}"
     return {
         "How": prose.nameless_way(source, grid),
-        "Corpus": f"{_titled(archive)}; licence: {cards.card(archive).licence}",
+        "Corpus": f"{titled(archive)}; licence: {cards.card(archive).licence}",
         "Reduction": source.reduction,
         "Images learned from": f"{origin['kept']:,}" if "kept" in origin else NOT_RECORDED,
         "Corpus by split": people(study, source.corpus),
@@ -150,7 +150,7 @@ def _of_models(dataset: Dataset, source: Source, recipe: Recipe, study: StudyRes
     }
     about = cards.card(archive)
     learned = {
-        "Dataset": f"{called('datasets', dataset.name)}: {_titled(archive)}, {about.modality}",
+        "Dataset": f"{called('datasets', dataset.name)}: {titled(archive)}, {about.modality}",
         "Licence of the data": about.licence,
         "Citation": about.citation,
         "Patients and images": people(study, dataset.archive),
@@ -267,6 +267,6 @@ def preparation(archive: Archive) -> str:
     return study_facts.prepared(archive) + (f"; networks see it by {seen}" if seen else "")
 
 
-def _titled(archive: Archive) -> str:
+def titled(archive: Archive) -> str:
     """An archive by its title."""
     return ("synthetic twin of " if archive.twin else "") + cards.card(archive).title
