@@ -444,7 +444,7 @@ PARTS = {
 
 
 def main() -> None:
-    """Print a table of what was timed."""
+    """Print a table of what was timed, of each part as soon as it is known."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=["outlines"])
     parser.add_argument("--masks", type=int, default=100)
@@ -457,8 +457,9 @@ def main() -> None:
     if "hippocampus" in asked.parts and asked.train is None:
         parser.error("--parts hippocampus needs --train FOLDER")
     torch.set_num_threads(1)
-    rows = [row for part in asked.parts for row in PARTS[part](asked)]
-    print(pd.DataFrame(rows).fillna("").to_markdown(index=False, disable_numparse=True))
+    for part in asked.parts:
+        table = pd.DataFrame(PARTS[part](asked)).fillna("")
+        print(table.to_markdown(index=False, disable_numparse=True), end="\n\n", flush=True)
 
 
 if __name__ == "__main__":
