@@ -41,7 +41,9 @@ GRAPH = JobGraph(CONFIG, label_files=preflight.label_files)
 GRID, PATHS = GRAPH.grid, GRAPH.paths
 if workflow.is_main_process:
     from snakemake_logger_plugin_headwater import has_last_word
+    from snakemake_logger_plugin_headwater.one_timer import keep_one_timer
 
+    keep_one_timer()
     # without label files, which need not be there any more once an archive is prepared
     LAST_WORD = has_last_word(JobGraph(CONFIG), workflow=workflow)
 SCRIPTS = os.path.relpath(Path(workflow.basedir) / "scripts")
