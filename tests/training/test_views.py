@@ -6,13 +6,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from torchvision.transforms.functional import adjust_hue, adjust_saturation
 
 import rounding
 from headwater.study.recipe import Views
 from headwater.training.views.draws import keys, normal, uniform
 from headwater.training.views.pictures import BLUR, DRAWS, as_float, augment
 
-EVERYTHING = Views(crop=0.3, flip=0.5, rotation=20, brightness=0.4, contrast=0.4, grey=0.3, blur=0.5, noise=0.1)
+EVERYTHING = Views(
+    crop=0.3, flip=0.5, rotation=20, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.2, jitter=0.8, grey=0.3,
+    blur=0.5, solarise=0.3, noise=0.1,
+)  # fmt: skip
 
 
 def some_keys(count, *, seed=0, epoch=0):
@@ -76,6 +80,7 @@ def test_normal_is_normal_and_its_pixels_are_independent():
 @given(
     crop=st.floats(0.1, 1), flip=st.floats(0, 1), rotation=st.floats(0, 180), brightness=st.floats(0, 0.9),
     contrast=st.floats(0, 0.9), grey=st.floats(0, 1), blur=st.floats(0, 1), noise=st.floats(0, 1),
+    saturation=st.floats(0, 1), hue=st.floats(0, 0.5), jitter=st.floats(0, 1), solarise=st.floats(0, 1),
     size=st.sampled_from([9, 20, 31]), seed=st.integers(0, 2**32),
 )  # fmt: skip
 @rounding.in_float64()
@@ -166,6 +171,40 @@ def test_brightness_and_contrast_do_what_they_are_called():
     contrast = changed.std(dim=(1, 2, 3)) / grey.std(dim=(1, 2, 3))
     assert 0.7 <= contrast.min() < 0.75 and 1.25 < contrast.max() <= 1.3001
     torch.testing.assert_close(changed.mean(dim=(1, 2, 3)), grey.mean(dim=(1, 2, 3)))
+
+
+@rounding.in_float64()
+@pytest.mark.parametrize(("key", "draw", "theirs"), [("saturation", 6, adjust_saturation), ("hue", 14, adjust_hue)])
+def test_saturation_and_hue_are_torchvisions(key, draw, theirs):
+    images, chance, most = some_images(50), some_keys(50), 0.4
+    # pure and grey pixels, whose hue is on an edge of the circle or is none
+    corners = torch.cartesian_prod(*[torch.tensor([0.0, 0.5, 1.0])] * 3)
+    images[:, :, 0, :] = corners[torch.arange(20) % len(corners)].T
+    images[:, :, 1, :] = corners[(torch.arange(20) + 7) % len(corners)].T
+    changes = most * (2 * uniform(chance, draw).double() - 1) + (key == "saturation")
+    expected = [theirs(image, change) for image, change in zip(images, changes.tolist(), strict=True)]
+    # torchvision's weights of red, green and blue have four digits; it turns hues in float32, in some ten steps
+    apart = 2e-4 if key == "saturation" else 100 * 2.0**-24
+    seen = augment(images, chance, Views(**{key: most}))
+    torch.testing.assert_close(seen, torch.stack(expected).double(), rtol=0, atol=apart)
+
+
+def test_a_jitter_changes_brightness_contrast_and_colours_together_or_not_at_all():
+    images = 0.3 + 0.4 * some_images(400)
+    changes = {"brightness": 0.2, "contrast": 0.2, "saturation": 0.5, "hue": 0.1}
+    always, sometimes = (augment(images, some_keys(400), Views(**changes, **more)) for more in ({}, {"jitter": 0.75}))
+    same = (sometimes == always).flatten(1).all(dim=1)
+    # turned by nothing, a hue comes back to within the last bits
+    untouched = torch.isclose(sometimes, images, rtol=0, atol=1e-5).flatten(1).all(dim=1)
+    assert bool((same ^ untouched).all()) and 260 < same.sum() < 340
+
+
+def test_a_solarised_picture_is_inverted_where_it_is_bright():
+    images = some_images(400)
+    drawn = augment(images, some_keys(400), Views(solarise=0.25))
+    inverted = torch.where(images >= 0.5, 1 - images, images)
+    changed = (drawn == inverted).flatten(1).all(dim=1)
+    assert bool((changed | (drawn == images).flatten(1).all(dim=1)).all()) and 60 < changed.sum() < 140
 
 
 def test_grey_drops_the_colours_of_some():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import rounding
 from headwater.core.errors import UserError
-from headwater.study.recipe import OF_VOLUMES, Views
+from headwater.study.recipe import OF_PICTURES, OF_VOLUMES, Views
 from headwater.training.views import draws, pictures, volumes
 from headwater.training.views.volumes import Patches, augment, placed
 
@@ -16,7 +16,7 @@ SIDES = (20, 24, 16)
 SPACING = (1.0, 0.8, 1.5)
 EVERYTHING = {
     "crop": 0.3, "flip": 0.5, "flip_axes": ("x", "y", "z"), "rotation": 30, "scaling": 0.3, "brightness": 0.4,
-    "contrast": 0.4, "blur": 0.7, "low_resolution": 0.7, "noise": 0.1,
+    "contrast": 0.4, "jitter": 0.5, "blur": 0.7, "low_resolution": 0.7, "noise": 0.1,
 }  # fmt: skip
 
 
@@ -146,7 +146,7 @@ def test_nothing_asked_nothing_changed():
 
 @pytest.mark.parametrize("key", EVERYTHING)
 def test_every_key_changes_what_is_seen(key):
-    beside = {"flip_axes": {"flip": 0.5}}.get(key, {})
+    beside = {"flip_axes": {"flip": 0.5}, "jitter": {"contrast": 0.4}}.get(key, {})
     before, after = (
         augment(some_patches(6), some_keys(6), Views(**beside, **more)) for more in ({}, {key: EVERYTHING[key]})
     )
@@ -154,9 +154,10 @@ def test_every_key_changes_what_is_seen(key):
 
 
 def test_volumes_and_pictures_have_their_own_keys():
-    assert set(EVERYTHING) | {"grey"} == set(Views.model_fields)
-    with pytest.raises(UserError, match=r"views\.grey has no effect"):
-        volumes.check(Views(grey=0.1), channels=1)
+    assert set(EVERYTHING) | set(OF_PICTURES) == set(Views.model_fields)
+    for key in OF_PICTURES:
+        with pytest.raises(UserError, match=f"views.{key} changes pictures only"):
+            volumes.check(Views(**{key: 0.1}), channels=1)
     for key in OF_VOLUMES:
         with pytest.raises(UserError, match=f"views.{key} changes volumes only"):
             pictures.check(Views(**{key: EVERYTHING[key]}), channels=1)

@@ -3,6 +3,7 @@
 A key at its default is taken for one that was left out.
 """
 
+import contextlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from headwater.core.errors import UserError
 from headwater.core.records import Record
 from headwater.study import crops, target
 from headwater.study.archive import ndim_of, window_of
-from headwater.study.recipe import OF_VOLUMES, Training, Views
+from headwater.study.recipe import JITTERED, OF_A_VIEW, OF_COLOURS, OF_PICTURES, OF_VOLUMES, Training, Views
 from headwater.study.source import DEPTH, Source
 from headwater.study.tracking import SERVICES
 
@@ -34,6 +35,7 @@ def mistakes(config: "Config") -> Iterable[str]:
         _drawn_seeds,
         _grey_views,
         _views_of_volumes,
+        _views_of_each,
         _flips_across_slices,
         _official_splits,
         _without_borders,
@@ -101,16 +103,17 @@ def _drawn_seeds(config: "Config") -> Iterable[str]:
 
 
 def _grey_views(config: "Config") -> Iterable[str]:
-    """Dropping the colours of CT, which has none."""
+    """Changes of the colours of CT, which has none."""
     places = {f"sources.{name}": (source.corpus, source.views) for name, source in config.sources.items()}
     for place, (corpus, views) in places.items():
-        if views.grey and corpus in config.archives and window_of(config.archives[corpus]):
-            yield f"{place}.views.grey: the images of {corpus} are grey; remove it"
+        grey = corpus in config.archives and window_of(config.archives[corpus])
+        for key in changed(views, *OF_COLOURS) if grey else ():
+            yield f"{place}.views.{key}: the images of {corpus} are grey; remove it"
     used = {dataset.archive for dataset in config.datasets.values()} & config.archives.keys()
     all_grey = used and all(window_of(config.archives[archive]) for archive in used)
     for name, recipe in config.recipes.items():
-        if recipe.views.grey and all_grey:
-            yield f"recipes.{name}.views.grey: the images of all datasets are grey; remove it"
+        for key in changed(recipe.views, *OF_COLOURS) if all_grey else ():
+            yield f"recipes.{name}.views.{key}: the images of all datasets are grey; remove it"
 
 
 def _views_of_volumes(config: "Config") -> Iterable[str]:
@@ -131,8 +134,30 @@ def _of_views(place: str, views: Views, *, dimensions: set[int]) -> Iterable[str
         yield f"{place}.{key}: changes volumes only, and all images are pictures; remove it"
     if "flip_axes" not in idle and changed(views, "flip_axes") and not views.flip:
         yield f"{place}.flip_axes: nothing is flipped; remove it, or set flip"
-    if views.grey and dimensions == {3}:
-        yield f"{place}.grey: volumes have no colours; remove it"
+    for key in changed(views, *OF_PICTURES) if dimensions == {3} else ():
+        yield f"{place}.{key}: changes pictures only, and all images are volumes; remove it"
+    if changed(views, "jitter") and not any(getattr(views, key) for key in JITTERED):
+        yield f"{place}.jitter: none of {', '.join(JITTERED)} is set; remove it, or set one of them"
+
+
+def _views_of_each(config: "Config") -> Iterable[str]:
+    """Probabilities for more views of an image than are made of it."""
+    made = {f"recipes.{name}": (recipe.views, 1) for name, recipe in config.recipes.items()}
+    for name, source in config.sources.items():
+        # of a method that does not exist, or whose options are wrong, `checks` tell
+        with contextlib.suppress(UserError):
+            if source.method:
+                counts = registry.constant("methods", source.method.name, "VIEWS", default=(1,))
+                options = registry.chosen("methods", source.method)
+                number = sum(getattr(options, count) if isinstance(count, str) else count for count in counts)
+                made[f"sources.{name}"] = source.views, number
+    for place, (views, count) in made.items():
+        for key in OF_A_VIEW:
+            given = getattr(views, key)
+            if isinstance(given, tuple) and count == 1:
+                yield f"{place}.views.{key}: one view is made of each image; give a number in place of a list"
+            elif isinstance(given, tuple) and len(given) > count:
+                yield f"{place}.views.{key}: {count} views are made of each image; give at most {count} numbers"
 
 
 def _flips_across_slices(config: "Config") -> Iterable[str]:

@@ -1,6 +1,6 @@
 """How a network is trained: the optimiser, the random changes of the images, and the recipe of a fine-tuning."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -9,6 +9,20 @@ from headwater.study.compute import Processes
 
 OF_VOLUMES = ("flip_axes", "scaling", "low_resolution")
 """Keys of `views` that change volumes only."""
+
+OF_COLOURS = ("saturation", "hue", "grey")
+"""Those that change pictures in colour only."""
+
+OF_PICTURES = (*OF_COLOURS, "solarise")
+"""Those that change pictures only."""
+
+JITTERED = ("brightness", "contrast", "saturation", "hue")
+"""Those whose probability is `jitter`."""
+
+OF_A_VIEW = ("blur", "solarise")
+"""Those that may have a probability for each view of an image."""
+
+Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 class Views(Record):
@@ -30,14 +44,29 @@ class Views(Record):
     """Largest relative change of brightness."""
     contrast: float = Field(0.0, ge=0, lt=1)
     """Largest relative change of contrast."""
+    saturation: float = Field(0.0, ge=0, le=1)
+    """Largest relative change of saturation, of pictures in colour."""
+    hue: float = Field(0.0, ge=0, le=0.5)
+    """Largest turn of the hue, as a share of the colour circle, either way; of pictures in colour."""
+    jitter: Probability = 1.0
+    """Probability that brightness, contrast, saturation and hue change at all, together; 0.8 in SimCLR and later."""
     grey: float = Field(0.0, ge=0, le=1)
     """Probability of dropping the colours."""
-    blur: float = Field(0.0, ge=0, le=1)
-    """Probability of a Gaussian blur (sigma 0.1 to 2 pixels or voxels)."""
+    blur: Probability | Annotated[tuple[Probability, ...], Field(min_length=1)] = 0.0
+    """Probability of a Gaussian blur (sigma 0.1 to 2 pixels or voxels). Methods that compare views of an image take a
+    list, too: a number for each view, the last for all further ones, such as [1.0, 0.1] in BYOL."""
+    solarise: Probability | Annotated[tuple[Probability, ...], Field(min_length=1)] = 0.0
+    """Probability that the values of a picture above one half are inverted; also as a list, such as [0.0, 0.2] in
+    BYOL."""
     low_resolution: float = Field(0.0, ge=0, le=1)
     """Probability that a volume is shown as if scanned with 0.5 to 1 times its voxels along each axis."""
     noise: float = Field(0.0, ge=0, le=1)
     """Largest standard deviation of added Gaussian noise, in units of the full grey range, of volumes the patch's."""
+
+    def of_view(self, number: int) -> "Views":
+        """The changes of one view of an image: of a list of probabilities its own, or the last."""
+        lists = {key: value for key in OF_A_VIEW if isinstance(value := getattr(self, key), tuple)}
+        return self.model_copy(update={key: each[min(number, len(each) - 1)] for key, each in lists.items()})
 
 
 class Training(Record):

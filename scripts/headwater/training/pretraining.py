@@ -19,6 +19,7 @@ from headwater.study.ct_windows import Window
 from headwater.study.intensity import Intensity
 from headwater.study.source import Source
 from headwater.training import collapse_monitor, loop, views
+from headwater.training.checkpoint import print_once
 from headwater.training.collapse_monitor import CollapseMonitor, ProbeSet
 from headwater.training.ddp import World
 from headwater.training.tracking import Trackers
@@ -100,6 +101,7 @@ def first_weights(source: Source, *, size: Size, start: Path | None) -> Encoder:
 def learner_of(source: Source, corpus: store.Prepared, rows: np.ndarray, *, encoder: Encoder) -> loop.Learner:
     """The learner of the source's method for these rows of the corpus."""
     views.of(encoder).check(source.views, channels=corpus.images.shape[1])
+    _say_that_colours_stay(source, channels=corpus.images.shape[1])
     # the form of the task is read from all targets but the test split's, so that a reduction does not change it
     not_test = np.flatnonzero(corpus.cases["split"].isin(["train", "validation"]))
     plugin = registry.load("tasks", tasks.OF_A_CORPUS)
@@ -114,6 +116,16 @@ def learner_of(source: Source, corpus: store.Prepared, rows: np.ndarray, *, enco
         targets=plugin.targets(corpus, rows, labels=corpus.labels),
         steps=loop.steps(source.training, cases=len(rows)),
     )
+
+
+def _say_that_colours_stay(source: Source, *, channels: int) -> None:
+    """Tell of a comparison of views that have the colours of their picture, and need nothing else to be told apart."""
+    compares = registry.constant("methods", source.method.name, "VIEWS", default=None)
+    if compares and channels == 3 and not source.views.hue:
+        print_once(
+            f"{source.method.name}: the views of a picture keep its hue, so it can be told from others by its colours"
+            " alone, and little else is learned; set views.hue and views.saturation (docs/how-to/views.md)"
+        )
 
 
 def probe_set_of(source: Source, files: Files, *, size: Size) -> ProbeSet | None:

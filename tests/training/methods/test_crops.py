@@ -57,3 +57,19 @@ def test_what_is_no_share_of_an_image_is_refused(shares):
         UserError, match=r"swav\.large_crop must be a range of image fractions .*; give the smaller one first"
     ):
         _crops.check_shares(shares, option="swav.large_crop")
+
+
+def test_each_view_has_its_own_probability_and_the_last_holds_for_the_others():
+    images, keys = torch.rand(6, 3, 16, 16), torch.arange(6) * 977
+    asked = {"shares": (0.2, 0.5), "count": 2, "first_view": 2}
+
+    def made(views):
+        wide = _crops.wide(network(16), images, keys, views, least=0.3, count=2)
+        return wide + _crops.pieces(network(16), images, keys, views, **asked)
+
+    plain, both = made(Views()), made(Views(blur=(1.0, 0.0, 1.0), solarise=(0.0, 1.0)))
+    blurred, solarised = made(Views(blur=1.0)), made(Views(solarise=1.0))
+    everything = made(Views(blur=1.0, solarise=1.0))
+    expected = [blurred[0], solarised[1], everything[2], everything[3]]
+    for view, one in enumerate(expected):
+        assert torch.equal(both[view], one) and not torch.equal(one, plain[view])

@@ -17,7 +17,7 @@ from headwater.models import backbones
 from headwater.models.task_network import TaskNetwork
 from headwater.models.task_set import TaskSet
 from headwater.models.tasks import Task
-from headwater.study.recipe import OF_VOLUMES, Training, Views
+from headwater.study.recipe import OF_COLOURS, OF_VOLUMES, Training, Views
 from headwater.training import checkpoint, fitting
 from headwater.training.loop import Learner
 from headwater.training.views import draws, pictures
@@ -31,8 +31,12 @@ VIEWS = {
     "rotation": 20,
     "brightness": 0.4,
     "contrast": 0.4,
+    "saturation": 0.8,
+    "hue": 0.3,
+    "jitter": 0.5,
     "grey": 0.6,
     "blur": 0.8,
+    "solarise": 0.8,
     "noise": 0.2,
 }
 TRIED = {
@@ -163,7 +167,8 @@ def test_a_few_steps_repeat_to_the_bit(method: str):
 @pytest.mark.parametrize("key", VIEWS)
 @pytest.mark.parametrize("method", METHODS)
 def test_every_key_of_views_changes_what_a_method_sees(method: str, key: str):
-    before, after = (seen(learner(method, views=views), method) for views in (Views(), Views(**{key: VIEWS[key]})))
+    beside = {"jitter": {"hue": 0.5}}.get(key, {})
+    before, after = (seen(learner(method, views=Views(**beside, **more)), method) for more in ({}, {key: VIEWS[key]}))
     assert not all(map(torch.equal, before, after))
 
 
@@ -225,10 +230,12 @@ def test_layer_decay_gives_layers_their_own_rates():
     assert len({group["lr_scale"] for group in groups}) > 2
 
 
-def test_dropping_the_colours_of_grey_images_is_refused():
-    with pytest.raises(UserError, match=r"the images are grey, so views\.grey has no effect; remove views\.grey"):
-        pictures.check(Views(grey=0.1), channels=1)
-    pictures.check(Views(grey=0.1), channels=3)
+@pytest.mark.parametrize("key", OF_COLOURS)
+def test_changing_the_colours_of_grey_images_is_refused(key: str):
+    views = Views(**{key: 0.1})
+    with pytest.raises(UserError, match=rf"the images are grey, so views\.{key} has no effect; remove views\.{key}"):
+        pictures.check(views, channels=1)
+    pictures.check(views, channels=3)
     pictures.check(Views(), channels=1)
     with pytest.raises(UserError, match=r"views\.scaling changes volumes only"):
         pictures.check(Views(scaling=0.1), channels=1)

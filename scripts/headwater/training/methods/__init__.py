@@ -16,6 +16,7 @@ and may define
     CELL            the side of pictures must be a multiple of this many pixels, that of volumes of the STRIDE of the
                     network
     DIMENSIONS      of the images that it can train on, such as (2, 3); else (2,)
+    VIEWS           how many views of an image it compares: numbers and names of options, to be added up; else one view
 torch is not imported until a method is loaded, so that checking a plan is quick.
 """
 

@@ -20,8 +20,10 @@ def wide(encoder: Encoder, images: Any, keys: Tensor, changes: Views, *, least: 
     """
     kind = views.of(encoder)
     changes, images = changes.model_copy(update={"crop": changes.crop or least}), kind.as_float(images)
-    starts = (DRAWS * view for view in range(count))
-    return [kind.augment(images, keys, changes, size=encoder.size, first_draw=start) for start in starts]
+    return [
+        kind.augment(images, keys, changes.of_view(view), size=encoder.size, first_draw=DRAWS * view)
+        for view in range(count)
+    ]
 
 
 def pieces(
@@ -44,9 +46,10 @@ def pieces(
     # `augment` crops at most the whole of what it is given: so first a window of the largest extent, then a crop of it
     narrow = changes.model_copy(update={"crop": smallest / largest})
     made = []
-    for start in (DRAWS * (first_view + view) for view in range(count)):
-        cut = kind.window(images, keys, share=largest, draw=start)
-        made.append(kind.augment(cut, keys, narrow, size=size, first_draw=start + kind.WINDOW_DRAWS))
+    for view in range(first_view, first_view + count):
+        cut = kind.window(images, keys, share=largest, draw=DRAWS * view)
+        own, start = narrow.of_view(view), DRAWS * view + kind.WINDOW_DRAWS
+        made.append(kind.augment(cut, keys, own, size=size, first_draw=start))
     return made
 
 

@@ -1,7 +1,7 @@
 """BYOL: from one view of an image, a network predicts the projection of the other view by its own moving average.
 
 Grill et al. 2020, arXiv 2006.07733; loss and heads are lightly's. The paper augments its two views differently (blur,
-solarisation); here `views` augments both alike. Its jitter of hue and saturation has no effect on grey images.
+solarisation), as `views` can with a probability for each; docs/how-to/views.md has its values.
 """
 
 import numpy as np
@@ -21,6 +21,7 @@ from headwater.training.loop import Learner
 from headwater.training.methods import _branches, _crops
 
 DIMENSIONS = (2, 3)
+VIEWS = (2,)
 SMALLEST_BATCH = 2
 """BatchNorm in the heads has no variance over a single image."""
 

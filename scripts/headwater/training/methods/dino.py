@@ -23,6 +23,7 @@ from headwater.training.methods import _branches, _crops
 from headwater.training.methods._branches import Branch
 
 DIMENSIONS = (2, 3)
+VIEWS = (2, "local_views")
 NEEDED = {"local_crop": "local_views", "local_size": "local_views", "first_teacher_temperature": "warmup"}
 
 

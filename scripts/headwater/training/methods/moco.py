@@ -2,7 +2,7 @@
 
 He et al. 2020, arXiv 1911.05722 (v1), and Chen et al. 2020, arXiv 2003.04297 (v2); the head is lightly's. The loss
 equals lightly's NTXentLoss with a memory bank, but is written out here because that bank is not saved in checkpoints.
-The paper's jitter of hue and saturation has no effect on grey images; `views` sets the other augmentations.
+`views` sets all augmentations; the papers' are in docs/how-to/views.md.
 """
 
 import numpy as np
@@ -24,6 +24,7 @@ from headwater.training.loop import Learner
 from headwater.training.methods import _branches, _crops, _group_norm, _queues, _ranks
 
 DIMENSIONS = (2, 3)
+VIEWS = (2,)
 SMALLEST_BATCH = 2
 """A single image cannot be shuffled."""
 

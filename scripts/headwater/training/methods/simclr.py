@@ -1,8 +1,8 @@
 """SimCLR: contrastive learning of two views of an image against all other images of the mini-batch.
 
 Chen et al. 2020, arXiv 2002.05709; loss and head are lightly's. Negatives and BatchNorm statistics come from all ranks,
-as in the paper (section 2.2). Its jitter of hue and saturation, which it finds essential on photographs, has no effect
-on grey images; `views` sets brightness and contrast, which remain of its colour jitter.
+as in the paper (section 2.2). Its jitter of hue and saturation, which it finds essential on photographs (section 3.2),
+is set in `views`, as all augmentations are; docs/how-to/views.md has its values.
 """
 
 import numpy as np
@@ -20,6 +20,7 @@ from headwater.training.loop import Learner
 from headwater.training.methods import _branches, _crops
 
 DIMENSIONS = (2, 3)
+VIEWS = (2,)
 SMALLEST_BATCH = 2
 """A single image has no negatives."""
 

@@ -1,8 +1,8 @@
 """SwAV: views are assigned to learned prototypes (clusters); from each view the assignment of the others is predicted.
 
 Caron et al. 2020, arXiv 2006.09882; loss and projection head are lightly's. Prototypes are a plain linear layer,
-because lightly's have a bias and the paper's do not. The paper's jitter of hue and saturation has no effect on grey
-images; `views` sets its other augmentations: brightness, contrast, blur and flips.
+because lightly's have a bias and the paper's do not. `views` sets all augmentations; the paper's are in
+docs/how-to/views.md.
 """
 
 import numpy as np
@@ -23,6 +23,7 @@ from headwater.training.loop import Learner
 from headwater.training.methods import _branches, _crops, _queues, _ranks
 
 DIMENSIONS = (2, 3)
+VIEWS = ("large_views", "small_views")
 SMALLEST_BATCH = 2
 """A single image cannot be assigned to clusters of equal size."""
 

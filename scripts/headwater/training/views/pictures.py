@@ -1,4 +1,4 @@
-"""Views of pictures: random crops, flips, rotations, brightness, blur and noise."""
+"""Views of pictures: random crops, flips, rotations, brightness and colours, blur and noise."""
 
 import math
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from headwater.core.errors import UserError
 from headwater.study.ct_windows import AIR, Window
 from headwater.study.idle_keys import changed
-from headwater.study.recipe import OF_VOLUMES, Views
+from headwater.study.recipe import JITTERED, OF_COLOURS, OF_VOLUMES, Views
 from headwater.training.views.draws import normal, uniform, uniforms
 
 DRAWS = 16
@@ -23,6 +23,9 @@ SHAPES = (3 / 4, 4 / 3)
 
 BLUR = (0.1, 2.0)
 """Range of the Gaussian blur's standard deviation in pixels (SimCLR, arXiv 2002.05709, appendix A)."""
+
+SOLARISED = 0.5
+"""The lowest value that solarisation inverts: 128 of 255 (BYOL, arXiv 2006.07733, appendix B)."""
 
 
 def as_float(images: Tensor) -> Tensor:
@@ -52,9 +55,9 @@ def shown(images: Tensor, *, window: Window | None) -> Tensor:
 
 
 def check(views: Views, *, channels: int) -> None:
-    """Refuse to drop the colours of images that have none, and changes of volumes only."""
-    if views.grey and channels == 1:
-        raise UserError("the images are grey, so views.grey has no effect", remedy="remove views.grey")
+    """Refuse to change the colours of images that have none, and changes of volumes only."""
+    for key in changed(views, *OF_COLOURS) if channels == 1 else ():
+        raise UserError(f"the images are grey, so views.{key} has no effect", remedy=f"remove views.{key}")
     for key in changed(views, *OF_VOLUMES):
         raise UserError(f"views.{key} changes volumes only, and these are pictures", remedy=f"remove views.{key}")
 
@@ -78,12 +81,14 @@ def augment(images: Tensor, keys: Tensor, views: Views, *, size: int | None = No
     """
     draws = uniforms(keys, first_draw, DRAWS)
     images = _placed(images, draws, views, size=size or images.shape[-1])
-    if views.brightness or views.contrast or views.grey:
+    if views.grey or any(getattr(views, key) for key in JITTERED):
         images = _coloured(images, draws, views)
     if views.blur:
         smallest, largest = BLUR
         sigmas = torch.where(draws[10] < views.blur, smallest + (largest - smallest) * draws[11], 0.0)
         images = _blurred(images, sigmas)
+    if views.solarise:
+        images = torch.where((_each(draws[15]) < views.solarise) & (images >= SOLARISED), 1 - images, images)
     if views.noise:
         # the same noise in all channels, so that a grey image stays grey
         noise = normal(keys, first_draw + 13, (1, *images.shape[-2:]))
@@ -132,13 +137,34 @@ def _least(views: Views) -> float:
 
 
 def _coloured(images: Tensor, draws: list[Tensor], views: Views) -> Tensor:
-    """Brightness, contrast about the image's own mean, and conversion to grey."""
-    images = images * _each(1 + views.brightness * (2 * draws[7] - 1))
+    """Brightness, contrast about the image's own mean, saturation, hue, and conversion to grey."""
+    changes = [2 * draws[number] - 1 for number in (7, 8, 6, 14)]
+    if views.jitter < 1:
+        changes = [torch.where(draws[13] < views.jitter, change, 0.0) for change in changes]
+    brightness, contrast, saturation, hue = changes
+    images = images * _each(1 + views.brightness * brightness)
     mean = _grey(images).mean(dim=(1, 2, 3), keepdim=True)
-    images = (images - mean) * _each(1 + views.contrast * (2 * draws[8] - 1)) + mean
+    images = (images - mean) * _each(1 + views.contrast * contrast) + mean
+    if views.saturation:
+        grey = _grey(images)
+        images = (images - grey) * _each(1 + views.saturation * saturation) + grey
+    if views.hue:
+        images = _turned(images.clamp(0, 1), views.hue * hue)
     if views.grey:
         images = torch.where(_each(draws[9]) < views.grey, _grey(images), images)
     return images.clamp(0, 1)
+
+
+def _turned(images: Tensor, turns: Tensor) -> Tensor:
+    """Images with their hues turned by a share of the colour circle each, (batch,), value and saturation kept (HSV)."""
+    red, green, blue = images.unbind(dim=1)
+    highest, chroma = images.amax(dim=1), images.amax(dim=1) - images.amin(dim=1)
+    divisor = torch.where(chroma > 0, chroma, 1)
+    # in sixths of the circle, from red over green to blue
+    of_blue = torch.where(highest == green, (blue - red) / divisor + 2, (red - green) / divisor + 4)
+    hue = torch.where(highest == red, (green - blue) / divisor, of_blue) + 6 * turns.view(-1, 1, 1)
+    ways = [(first + hue) % 6 for first in (5, 3, 1)]
+    return torch.stack([highest - chroma * torch.minimum(way, 4 - way).clamp(0, 1) for way in ways], dim=1)
 
 
 def _grey(images: Tensor) -> Tensor:

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from headwater.core.errors import UserError
 from headwater.data.volumes import UNKNOWN
-from headwater.study.recipe import Views
+from headwater.study.idle_keys import changed
+from headwater.study.recipe import OF_PICTURES, Views
 from headwater.training.views.draws import normal, uniform, uniforms
 from headwater.training.views.pictures import BLUR, SHAPES
 
@@ -60,9 +61,9 @@ def as_float(patches: Patches) -> Patches:
 
 
 def check(views: Views, *, channels: int) -> None:
-    """Refuse to drop the colours of volumes, which have none."""
-    if views.grey:
-        raise UserError("volumes have no colours, so views.grey has no effect", remedy="remove views.grey")
+    """Refuse changes of pictures only."""
+    for key in changed(views, *OF_PICTURES):
+        raise UserError(f"views.{key} changes pictures only, and these are volumes", remedy=f"remove views.{key}")
 
 
 def augment(
@@ -211,9 +212,12 @@ def _extents(draws: list[Tensor], views: Views, *, before: Sides) -> list[Tensor
 
 def _exposed(values: Tensor, draws: list[Tensor], views: Views, *, low: Tensor) -> Tensor:
     """Brightness above the darkest value, and contrast about the view's own mean."""
-    values = (values - low) * _each(1 + views.brightness * (2 * draws[13] - 1)) + low
+    brightness, contrast = (2 * draws[number] - 1 for number in (13, 14))
+    if views.jitter < 1:
+        brightness, contrast = (torch.where(draws[21] < views.jitter, change, 0.0) for change in (brightness, contrast))
+    values = (values - low) * _each(1 + views.brightness * brightness) + low
     mean = values.mean(dim=(1, 2, 3, 4), keepdim=True)
-    return (values - mean) * _each(1 + views.contrast * (2 * draws[14] - 1)) + mean
+    return (values - mean) * _each(1 + views.contrast * contrast) + mean
 
 
 def _blurred(values: Tensor, sigmas: Tensor) -> Tensor:
