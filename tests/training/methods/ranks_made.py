@@ -26,6 +26,7 @@ def first_steps(method: str, world: ddp.World, *, steps: int = 2) -> dict[str, T
     module.mode(True)
     for step in range(steps):
         drawn = keys(seed=0, epochs=torch.full_like(own, step), cases=own)
+        module.before_step(step=step)
         loss = parallel(module.views(images[own], drawn), torch.zeros(len(own), 3))
         loss.backward()
         module.after_step(step=step, steps=10)

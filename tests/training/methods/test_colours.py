@@ -84,6 +84,7 @@ def trained(method: str, views: Views, *, steps: int) -> tuple[float, float]:
         chosen = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(step))[:BATCH]
         keys = draws.keys(seed=0, epochs=torch.full((BATCH,), step), cases=chosen)
         learner.train()
+        learner.before_step(step=step)
         with torch.no_grad():
             seen = learner.views(pictures[chosen], keys)
         loss = learner(seen, torch.zeros(BATCH, CLASSES))

@@ -137,7 +137,7 @@ def test_mocos_keys_are_shuffled_by_the_step_and_given_back_in_order():
     given = []
     module.key.register_forward_pre_hook(lambda _, images: given.append(images[0]))
     for step in (0, 0, 1):
-        module.step.fill_(step)
+        module.before_step(step=step)
         module._keys(views[1])
     assert torch.equal(given[0], given[1])
     assert not torch.equal(given[0], given[2]) and not torch.equal(given[0], views[1])

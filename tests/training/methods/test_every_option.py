@@ -133,6 +133,7 @@ def outcome(module: Learner, method: str) -> list[float]:
     optimiser, losses = torch.optim.SGD(groups, lr=0.05), []
     for step in range(STEPS):
         torch.manual_seed(step)
+        module.before_step(step=step)
         with torch.no_grad():
             views = seen(module, method)
         loss = module(views, targets)

@@ -25,6 +25,7 @@ TARGETS = torch.zeros(8, 3)
 def step(module, optimiser, number):
     """One step of a training, as the loop takes it."""
     module.mode(True)
+    module.before_step(step=number)
     drawn = keys(seed=0, epochs=torch.full((8,), number), cases=torch.arange(8))
     module(module.views(IMAGES, drawn), TARGETS).backward()
     optimiser.step()
@@ -105,6 +106,29 @@ def test_prototypes_rest_to_the_bit_and_then_move_on_the_sphere(name):
         torch.testing.assert_close(prototypes.norm(dim=1), torch.ones(12))
 
 
+@pytest.mark.parametrize("name", ["adamw", "adam"])
+def test_the_first_update_of_prototypes_is_no_larger_than_the_learning_rate(name):
+    """Moments that had counted gradients of zero would make it three times as large."""
+    module = learner("swav", steps=60, frozen_prototypes=0.9, queue=0)
+    training = Training(steps=60, batch=8, lr=0.001, optimiser=name)
+    optimiser, moved = schedule.optimiser(module.parameter_groups(training), training), []
+    with torch.no_grad():
+        for number in range(53):
+            module.before_step(step=number)
+            for parameter in module.branch.parameters():
+                parameter.grad = torch.zeros_like(parameter)
+            optimiser.step()
+    for number in range(53, 58):
+        module.before_step(step=number)
+        drawn = keys(seed=0, epochs=torch.full((8,), number), cases=torch.arange(8))
+        module(module.views(IMAGES, drawn), TARGETS).backward()
+        before = module.prototypes.weight.detach().clone()
+        optimiser.step()
+        optimiser.zero_grad()
+        moved.append((module.prototypes.weight.detach() - before).abs().max().item())
+    assert moved[0] == 0 and 0 < max(moved) <= 1.05 * 0.001
+
+
 def test_every_parameter_is_optimised_once_and_lars_adapts_the_rate_of_the_prototypes():
     module = learner("swav")
     training = Training(steps=10, batch=8, lr=0.5, optimiser="lars", weight_decay=1e-6)
@@ -140,6 +164,7 @@ def test_sorting_with_a_queue_is_the_sorting_of_both_together():
     scored = []
     module.prototypes.register_forward_hook(lambda _, __, scores: scored.append(scores.detach().numpy()))
     drawn = keys(seed=0, epochs=torch.ones(8, dtype=torch.int64), cases=torch.arange(8))
+    module.before_step(step=1)
     loss = module(module.views(IMAGES, drawn), TARGETS).item()
     *queued, both = scored
     terms = []

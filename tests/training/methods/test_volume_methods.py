@@ -79,10 +79,11 @@ def test_a_method_learns_from_volumes_and_all_of_it_is_in_its_state(method):
     def step(module, number):
         torch.manual_seed(number)
         module.mode(True)
+        module.before_step(step=number)
         views = module.views(patches(sides=size(method)), chance(number))
         assert views[0].shape == (8, 1, *size(method))
         value = module(views, module.aims(targets, chance(number)))
-        optimiser = torch.optim.SGD([p for p in module.parameters() if p.requires_grad], lr=0.01)
+        optimiser = torch.optim.SGD(module.parameters(), lr=0.01)
         value.backward()
         optimiser.step()
         optimiser.zero_grad()

@@ -76,9 +76,7 @@ class Dino(Learner):
             student_temp=options.student_temperature,
             center_momentum=options.centre_momentum,
         )
-        # a buffer, so that checkpoints hold it
-        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
-        self.student.head.last_layer.weight_v.register_hook(self._zero_while_frozen)
+        self.step = 0
 
     @property
     def encoder(self) -> Encoder:
@@ -109,21 +107,25 @@ class Dino(Learner):
         _branches.check_one_average(training, which="dino's teacher")
         return super().parameter_groups(training)
 
+    def before_step(self, *, step: int) -> None:
+        """Note the step, and ask for no gradient of the head's last layer while it is frozen, as in the published code.
+
+        With gradients of zero an optimiser would decay its weights, and its moments would make the first updates after
+        the thaw three times as large as the learning rate.
+        """
+        self.step = step
+        self.student.head.last_layer.weight_v.requires_grad_(step >= self.options.frozen_last_layer * self.steps)
+
     def after_step(self, *, step: int, steps: int) -> None:
         """Update the teacher as a moving average of the student, whose momentum rises to 1 by a cosine."""
         momentum = cosine_schedule(step, steps, self.options.teacher_momentum, 1.0)
         update_momentum(self.student, self.teacher, momentum)
-        self.step.fill_(step + 1)
 
     def _temperature(self) -> float:
         """The teacher's temperature at this step: a linear warm-up, then constant."""
         first, last = self.options.first_teacher_temperature, self.options.teacher_temperature
         warmup_steps = self.options.warmup * self.steps
-        return last if warmup_steps == 0 else first + (last - first) * min(1.0, int(self.step) / warmup_steps)
-
-    def _zero_while_frozen(self, gradient: Tensor) -> Tensor:
-        """The last layer's gradient, set to zero while the layer is frozen."""
-        return gradient * (self.step >= self.options.frozen_last_layer * self.steps)
+        return last if warmup_steps == 0 else first + (last - first) * min(1.0, self.step / warmup_steps)
 
 
 def _head(encoder: Encoder, *, options: Options) -> DINOProjectionHead:

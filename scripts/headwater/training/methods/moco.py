@@ -58,8 +58,7 @@ class Moco(Learner):
             self.query = _branches.Branch(encoder, head)
             self.queue = _queues.Queue(options.queue, options.dimension)
         self.key = self.query.momentum_copy()
-        # a buffer, so that checkpoints hold it
-        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
+        self.step = 0
 
     @property
     def encoder(self) -> Encoder:
@@ -98,10 +97,13 @@ class Moco(Learner):
             print_once("moco: the batch is one group, so a key shares BatchNorm with its query; make batch larger")
         return super().parameter_groups(training)
 
+    def before_step(self, *, step: int) -> None:
+        """Note the step."""
+        self.step = step
+
     def after_step(self, *, step: int, steps: int) -> None:
         """Update the key network as a moving average of the query network (v1, equation 2)."""
         update_momentum(self.query, self.key, self.options.momentum)
-        self.step.fill_(step + 1)
 
     @torch.no_grad()
     def _keys(self, images: Tensor) -> Tensor:
@@ -111,7 +113,7 @@ class Moco(Learner):
             return F.normalize(self.key(images).float(), dim=1)
         images = _ranks.whole(images)
         # seeded by the step, so that a resumed training shuffles alike, and so do all ranks
-        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(int(self.step)))
+        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(self.step))
         order = order.to(images.device)
         keys = _ranks.whole(self.key(images[_ranks.share(order)]).float())
         # argsort inverts the shuffle

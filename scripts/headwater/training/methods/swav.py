@@ -86,9 +86,7 @@ class Swav(Learner):
         self.criterion = SwaVLoss(
             options.temperature, options.iterations, options.epsilon, sinkhorn_gather_distributed=True
         )
-        # a buffer, so that checkpoints hold it
-        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
-        self.prototypes.weight.register_hook(self._zero_while_frozen)
+        self.step = 0
 
     @property
     def encoder(self) -> Encoder:
@@ -128,11 +126,19 @@ class Swav(Learner):
         # without weight decay, LARS and LAMB adapt the learning rate only with `always_adapt`
         return [*groups, {"params": [self.prototypes.weight], "weight_decay": 0.0, "always_adapt": True}]
 
+    def before_step(self, *, step: int) -> None:
+        """Note the step, and ask for no gradient of the prototypes while they are frozen, as in the published code.
+
+        With gradients of zero an optimiser's moments would make the first updates after the thaw three times as large
+        as the learning rate.
+        """
+        self.step = step
+        self.prototypes.weight.requires_grad_(step >= self._frozen_steps)
+
     def after_step(self, *, step: int, steps: int) -> None:
         """Scale the prototypes back to length 1 after an update (section 3.1)."""
         if step >= self._frozen_steps:
             self._normalise()
-        self.step.fill_(step + 1)
 
     @property
     def _frozen_steps(self) -> float:
@@ -155,19 +161,14 @@ class Swav(Learner):
         """Scores of this rank's part of each queue, None before the queues are used; adds new projections to them."""
         if not self.queues:
             return None
-        step = int(self.step)
         # until then a queue still holds some of its random start
-        filled = step * len(projected[0]) * world_size() >= self.options.queue
+        filled = self.step * len(projected[0]) * world_size() >= self.options.queue
         # before the push, so that the queue holds earlier batches only; lightly's Sinkhorn sums over all ranks, so each
         # rank contributes a part of the queue
         scores = [self.prototypes(_ranks.share(queue.answers)) for queue in self.queues]
         for queue, view in zip(self.queues, projected, strict=True):
             queue.push(view)
-        return scores if filled and step >= self.options.queue_starts * self.steps else None
-
-    def _zero_while_frozen(self, gradient: Tensor) -> Tensor:
-        """The prototypes' gradient, set to zero while they are frozen."""
-        return gradient * (self.step >= self._frozen_steps)
+        return scores if filled and self.step >= self.options.queue_starts * self.steps else None
 
 
 def learner(
