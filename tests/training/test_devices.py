@@ -61,3 +61,14 @@ def test_idle_gpus_of_a_job_are_named_once(machine, capsys: pytest.CaptureFixtur
     machine(4)
     ddp._device("auto", local=0, local_size=1)
     assert capsys.readouterr().err == ""
+
+
+def test_a_gpu_computes_the_same_each_time_and_fills_no_memory_for_it(machine, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
+    machine(1, "0")
+    try:
+        with ddp.world(threads=1) as world:
+            assert world.device == torch.device("cuda", 0) and torch.are_deterministic_algorithms_enabled()
+            assert not torch.utils.deterministic.fill_uninitialized_memory
+    finally:
+        torch.use_deterministic_algorithms(False)

@@ -67,6 +67,8 @@ def world(*, threads: int, device: DeviceChoice = "auto") -> Iterator[World]:
         # cuBLAS is deterministic only with this setting; operations without a deterministic form warn
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
+        # torch then also fills all that it allocates, hundreds of times a step; nothing is read before it is written
+        torch.utils.deterministic.fill_uninitialized_memory = False
     if size > 1:
         # flags are exchanged over the CPU (gloo), so that no rank has to synchronise with its GPU for them
         dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
