@@ -124,7 +124,7 @@ def _say_that_colours_stay(source: Source, *, channels: int) -> None:
     if compares and channels == 3 and not source.views.hue:
         print_once(
             f"{source.method.name}: the views of a picture keep its hue, so it can be told from others by its colours"
-            " alone, and little else is learned; set views.hue and views.saturation (docs/how-to/views.md)"
+            " alone, and little else may be learned; set views.hue and views.saturation (docs/how-to/views.md)"
         )
 
 
