@@ -16,7 +16,7 @@ process of its own holds while it reads patches all over a map of so many gigaby
 
 `views`: a turned, zoomed and shifted image and mask of 96^3 voxels, beside MONAI's RandAffined on the same patch.
 
-`windows`: a whole volume through a small U-Net by overlapping windows, beside MONAI's sliding window called by itself.
+`windows`: a part of a knee through a small U-Net by overlapping windows, beside MONAI's sliding window by itself.
 
 `hippocampus`: the Decathlon's hippocampus (Task04; folders `images` and `labels`), from its files to the Dice of a
 small U-Net on the fifth of the cases that nothing was learned from, and the CPU seconds of training and scoring.
@@ -142,15 +142,18 @@ SIDE = 96
 KNEE = (160, 384, 384)
 """Voxels of a knee of the OAI, sagittal slices first."""
 
+PART = (96, 192, 192)
+"""Voxels of the part of it that windows are laid over, nine of them: a whole knee has 147."""
+
 CHUNKS = {"image": ((1, 96, 128, 128), (1, 32, 32, 32)), "mask": ((1, 144, 144, 144), (1, 64, 64, 32))}
 """Chunks and blocks of nnU-Net 2.8.1 for such files and patches of 96^3 (comp_blosc2_params in nnunet_dataset.py)."""
 
 
-def knees(folder: Path, *, count: int) -> pd.DataFrame:
+def knees(folder: Path, *, count: int, shape: tuple[int, ...] = KNEE) -> pd.DataFrame:
     """Write so many knees, smooth noise and two structures, each shifted otherwise; their table."""
     draw = np.random.default_rng(0)
-    coarse = draw.standard_normal([side // 16 for side in KNEE]).astype(np.float32)
-    image = (500 + 200 * ndimage.zoom(coarse, 16, order=1) + draw.normal(0, 20, KNEE)).astype(np.int16)
+    coarse = draw.standard_normal([side // 16 for side in shape]).astype(np.float32)
+    image = (500 + 200 * ndimage.zoom(coarse, 16, order=1) + draw.normal(0, 20, shape)).astype(np.int16)
     both = {"images": image, "masks": (image > 650).astype(np.uint8) + (image > 750)}
     digests: dict[str, list[str]] = {}
     for name, values in both.items():
@@ -158,14 +161,18 @@ def knees(folder: Path, *, count: int) -> pd.DataFrame:
             folder / f"{name}.npy", mode="w+", dtype=values.dtype, shape=(count * values.size,)
         )
         kept = []
-        for number, place in enumerate(flat.reshape(count, *KNEE)):
+        for number, place in enumerate(flat.reshape(count, *shape)):
             place[:] = np.roll(values, number, axis=0)
             kept.append(digest(place))
         flat.flush()
         digests[name] = kept
-    sides = {"x": KNEE[0], "y": KNEE[1], "z": KNEE[2]}
-    columns = {f"{what}_{axis}": side for what in ("shape", "source_shape") for axis, side in sides.items()}
-    columns |= {f"spacing_{axis}": side for axis, side in zip("xyz", SPACING, strict=True)}
+    sides = dict.fromkeys(("shape", "source_shape", "kept"), shape) | {"crop": (0, 0, 0)}
+    spacings = dict.fromkeys(("spacing", "source_spacing"), SPACING)
+    columns = {
+        f"{what}_{axis}": value
+        for what, along in (sides | spacings).items()
+        for axis, value in zip("xyz", along, strict=True)
+    }
     columns |= {"slope": 1.0, "intercept": 0.0, "mean": 500.0, "std": 200.0, "low": 0.0, "high": 1000.0}
     offsets = np.arange(count) * image.size
     return pd.DataFrame({"offset": offsets, "reference_offset": offsets}).assign(
@@ -319,8 +326,11 @@ def of_views(asked: argparse.Namespace) -> Iterator[dict[str, str]]:
     """One row: image and mask, turned about three axes, zoomed and shifted."""
     from monai.transforms import RandAffined
 
-    image = torch.from_numpy(np.random.default_rng(0).random((1, 1, *(SIDE,) * 3), np.float32))
-    mask = (image[:, 0] > 0.5).to(torch.uint8) + (image[:, 0] > 0.9)
+    draw = np.random.default_rng(0)
+    smooth = ndimage.zoom(draw.standard_normal((SIDE // 16,) * 3).astype(np.float32), 16, order=1)[None]
+    image = torch.from_numpy(smooth + draw.normal(0, 0.1, smooth.shape).astype(np.float32))[None]
+    # labels meet near one voxel in six
+    mask = torch.from_numpy((smooth > 0.5).astype(np.uint8) + (smooth > 0.9))
     spacing, views = torch.ones(1, 3), Views(rotation=15, scaling=0.2, crop=0.7)
     theirs = RandAffined(
         keys=["image", "mask"],
@@ -352,7 +362,7 @@ def of_windows(asked: argparse.Namespace) -> Iterator[dict[str, str]]:
     from monai.inferers import sliding_window_inference
 
     with tempfile.TemporaryDirectory() as folder:
-        volumes = opened(knees(Path(folder), count=1), Path(folder))
+        volumes = opened(knees(Path(folder), count=1, shape=PART), Path(folder))
         encoder = backbones.build("monai/dynunet_small", size=volumes.patch, mean=(0.0,), std=(1.0,), seed=0)
         tasks = TaskSet.of(Task(name="segmentation", labels=volumes.structures, form="exclusive"))
         network = TaskNetwork(encoder, tasks=tasks, seeds={"": 0}).eval()
@@ -367,7 +377,7 @@ def of_windows(asked: argparse.Namespace) -> Iterator[dict[str, str]]:
 
         with torch.no_grad():
             taken = [[_seconds(way) for way in (ours, by_monai)] for _ in range(max(2, asked.repeats // 10))]
-    yield _row(f"windows over {KNEE}, outlines counted", taken, peer="MONAI's windows and argmax", asked="1 / 1.1")
+    yield _row(f"windows over {PART}, outlines counted", taken, peer="MONAI's windows and argmax", asked="1 / 1.1")
 
 
 STRUCTURES, PATCH = ("anterior", "posterior"), [32, 40, 32]

@@ -1,8 +1,10 @@
 """The benchmarks in a reduced form: that they run, and that what they claim is not far off in few repetitions."""
 
+import argparse
 import importlib.util
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +16,20 @@ BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 DOCS = BENCHMARKS.parent / "docs"
 
 
-@pytest.fixture(scope="module")
-def validity():
-    specification = importlib.util.spec_from_file_location("validity", BENCHMARKS / "validity.py")
+@contextmanager
+def loaded(name):
+    specification = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
     module = importlib.util.module_from_spec(specification)
-    sys.modules["validity"] = module
+    sys.modules[name] = module
     specification.loader.exec_module(module)
     yield module
-    del sys.modules["validity"]
+    del sys.modules[name]
+
+
+@pytest.fixture(scope="module")
+def validity():
+    with loaded("validity") as module:
+        yield module
 
 
 def rarely_beyond(share: float, sets: int) -> tuple[float, float]:
@@ -83,3 +91,14 @@ def test_the_stopwatch_of_reductions_runs_and_all_ways_keep_the_same():
     done = subprocess.run(call, capture_output=True, text=True, check=True)
     # ours and ours by volume are always among them; three kinds of hashes
     assert done.stdout.count("| yes ") == 3 * 5 and "| NO " not in done.stdout
+
+
+def test_the_stopwatches_of_views_and_windows_of_volumes_run(monkeypatch):
+    # the benchmark takes away the folder of its own script, which pytest's is not
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    with loaded("volumes") as volumes:
+        monkeypatch.setattr(volumes, "SIDE", 32)
+        monkeypatch.setattr(volumes, "PART", (32, 48, 32))
+        for part in ("views", "windows"):
+            (row,) = volumes.PARTS[part](argparse.Namespace(repeats=3))
+            assert row["peer / ours"]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -249,6 +250,28 @@ def test_many_labels_move_as_they_do_one_by_one(monkeypatch):
     together = placed(given, some_keys(2), Views(rotation=20, scaling=0.2))
     monkeypatch.setattr(volumes, "AT_ONCE", 1)
     assert torch.equal(together, placed(given, some_keys(2), Views(rotation=20, scaling=0.2)))
+
+
+@pytest.mark.parametrize("kept", [1, 3])
+def test_far_from_where_labels_meet_the_nearest_one_has_the_largest_share(kept):
+    blobs = torch.randint(4, (2, 1, 5, 6, 7), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    labels = blobs.repeat_interleave(kept, 2).repeat_interleave(kept, 3).repeat_interleave(kept, 4)
+    random = torch.rand(2, 9, 10, 11, 3, generator=torch.Generator().manual_seed(1))
+    corners = torch.tensor([-1.0, 0.0, 1.0]).expand(2, 9, 10, 11, 3)
+    for grid in (2 * random - 1, corners):
+        wanted = volumes._by_shares(labels, grid)
+        found = [volumes._moved(*one) for one in zip(labels.split(1), grid.split(1), strict=True)]
+        assert torch.equal(torch.cat(found), wanted)
+    assert len(wanted.unique()) > 1
+
+
+def test_beyond_its_edges_a_volume_is_reflected_as_grid_sample_does_it(float64):
+    values = torch.randn(1, 1, 5, 6, 7, generator=torch.Generator().manual_seed(0))
+    places = 14 * torch.rand(1, 8, 8, 8, 3, generator=torch.Generator().manual_seed(1)) - 7
+    wanted = F.grid_sample(values, places, padding_mode="reflection", align_corners=False)
+    torch.testing.assert_close(volumes._sampled(values, volumes._reflected(places)), wanted)
+    inside = places[places.abs() <= 1]
+    assert torch.equal(volumes._reflected(inside), inside)
 
 
 def test_a_window_is_a_cut_of_its_patch():

@@ -30,7 +30,7 @@ STORED = np.iinfo(np.int16)
 USUAL = (0.5, 99.5)
 """The percentiles that `prepare` keeps, as `low` and `high`."""
 
-HELD = 2**28
+HELD = 2**26
 """Bytes read after which the pages of a memory map are given back, so that memory does not grow with the archive."""
 
 UNKNOWN = 255
@@ -64,18 +64,17 @@ class Flat:
             self._count(voxels)
         return voxels
 
-    def box(self, row: int, corner: Sequence[int], size: Sequence[int], *, outside: int) -> np.ndarray:
-        """The voxels of a box (*size) in memory, with `outside` beyond the edges of the volume."""
-        voxels, corner, size = self[row], np.asarray(corner), np.asarray(size)
+    def box(self, row: int, corner: Sequence[int], *, outside: int, into: np.ndarray) -> np.ndarray:
+        """Fill an array with the voxels of a box of its sides, and with `outside` beyond the edges of the volume."""
+        voxels, corner, size = self[row], np.asarray(corner), np.asarray(into.shape)
         first, last = np.clip(corner, 0, voxels.shape), np.clip(corner + size, 0, voxels.shape)
         inside = voxels[tuple(map(slice, first, last))]
         # rows of the map are read whole
         self._count(voxels[first[0] : last[0], first[1] : last[1]])
-        if inside.shape == tuple(size):
-            return np.ascontiguousarray(inside)
-        box = np.full(size, outside, inside.dtype)
-        box[tuple(map(slice, first - corner, first - corner + inside.shape))] = inside
-        return box
+        if inside.shape != into.shape:
+            into[...] = outside
+        into[tuple(map(slice, first - corner, first - corner + inside.shape))] = inside
+        return into
 
     def _count(self, read: np.ndarray) -> None:
         """Give the pages back from time to time: the system keeps them while it has memory to spare."""
@@ -147,11 +146,22 @@ class Volumes:
         """(4, 4): from voxels of its source, turned to RAS, to millimetres that grow to the left, back and head."""
         return np.array(json.loads(self._cases["affine"].iloc[row]))
 
-    def image(self, row: int, corner: Sequence[int] | None = None, size: Sequence[int] | None = None) -> np.ndarray:
-        """A box of a case as networks see it, float32 (1, *size), the whole by default; outside, its lowest value."""
+    def image(
+        self,
+        row: int,
+        corner: Sequence[int] | None = None,
+        size: Sequence[int] | None = None,
+        *,
+        into: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """A box of a case as networks see it, float32 (1, *size), the whole by default; outside, its lowest value.
+
+        It fills the array `into`, if there is one.
+        """
         slope, intercept, lowest = self._scale(row)
         corner, size = self._box(row, corner, size)
-        values = self._images.box(row, corner, size, outside=lowest)[None].astype(np.float32)
+        values = np.empty((1, *size), np.float32) if into is None else into
+        self._images.box(row, corner, outside=lowest, into=values[0])
         values *= slope
         values += intercept
         return values if getattr(self.seen, "zscore", False) else np.clip(values, 0, 1, out=values)
@@ -159,7 +169,7 @@ class Volumes:
     def mask(self, row: int, corner: Sequence[int] | None = None, size: Sequence[int] | None = None) -> np.ndarray:
         """The label map of a box, uint8 (*size), the whole by default: 1 is the first structure; outside, 0."""
         corner, size = self._box(row, corner, size)
-        return self._masks.box(row, corner, size, outside=0)
+        return self._masks.box(row, corner, outside=0, into=np.empty(size, np.uint8))
 
     def anchors(self, row: int) -> np.ndarray:
         """Some voxels of each structure, evenly thinned: int32 (structures, ANCHORS, 3); -1 where there is none."""
@@ -197,8 +207,9 @@ class Volumes:
         if row not in self._shown:
             stored, case = self._images[row], self._cases.iloc[row]
             black, span = self._range(case, stored)
-            scale = case["slope"] / span, (case["intercept"] - black) / span, int(stored.min())
-            self._shown[row] = scale
+            # numbers of Python, with which arrays keep their type: NumPy's own would make every value a double
+            slope, intercept = float(case["slope"] / span), float((case["intercept"] - black) / span)
+            self._shown[row] = slope, intercept, int(stored.min())
         return self._shown[row]
 
     def _range(self, case: pd.Series, stored: np.ndarray) -> tuple[float, float]:

@@ -69,17 +69,20 @@ def step(
     ]
     cut = list(zip(chosen.tolist(), corners, strict=True))
     spacing = tensor(np.stack([volumes.spacing(row) for row in chosen]).astype(np.float32), device=device)
-    images = tensor(np.stack([volumes.image(*at, volumes.patch) for at in cut]), device=device)
+    images = np.empty((len(cut), 1, *volumes.patch), np.float32)
+    for at, patch in zip(cut, images, strict=True):
+        volumes.image(*at, volumes.patch, into=patch)
 
     def read(held: np.ndarray | Masks) -> Tensor | Patches:
         if isinstance(held, Masks):
-            maps = [held.classes[volumes.mask(*at, volumes.patch)] for at in cut]
-            seen = np.stack(maps)
+            seen = np.empty((len(cut), *volumes.patch), np.uint8)
+            for at, patch in zip(cut, seen, strict=True):
+                patch[...] = held.classes[volumes.mask(*at, volumes.patch)]
             seen[~held.known[places]] = UNKNOWN
             return Patches(tensor(seen, device=device), spacing)
         return tensor(held[places], device=device)
 
-    return Patches(images, spacing), mapped(read, targets)
+    return Patches(tensor(images, device=device), spacing), mapped(read, targets)
 
 
 def _parts(targets: Any) -> list[Any]:
