@@ -301,6 +301,8 @@ for _owner, _place in (("sources", S), ("recipes", R)):
         }),
     }  # fmt: skip
 CHANGES |= {
+    "sources.views.like": Change(f"{S}.views.like", "photographs"),
+    "recipes.views.like": Change(f"{R}.views.like", "ct", refused="views.like: only pre-training has usual ones"),
     "recipes.training.layer_decay": Change(f"{R}.training.layer_decay", 0.7),
     "sources.training.layer_decay": Change("sources.photographs.training.layer_decay", 0.7),
 }

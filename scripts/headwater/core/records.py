@@ -59,11 +59,16 @@ def _converts(text: str) -> bool:
 CHECKS = {"int": _whole, "float": _number}
 
 
+def _checked(schema: dict) -> bool:
+    """Whether a schema is one in which a number is looked at already."""
+    return schema.get("type") == "function-before" and schema["function"]["function"] in CHECKS.values()
+
+
 def _strict(schema: Any) -> Any:
     """A schema of pydantic in which each number is looked at before it is converted."""
     if isinstance(schema, list):
         return [_strict(part) for part in schema]
-    if not isinstance(schema, dict) or schema.get("type") == "function-before":
+    if not isinstance(schema, dict) or _checked(schema):
         return schema
     kind = schema.get("type")
     if kind in CHECKS:

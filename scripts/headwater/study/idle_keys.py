@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from headwater.core import registry
 from headwater.core.errors import UserError
 from headwater.core.records import Record
-from headwater.study import crops, target
+from headwater.study import crops, target, usual_views
 from headwater.study.archive import ndim_of, window_of
 from headwater.study.recipe import JITTERED, OF_A_VIEW, OF_COLOURS, OF_PICTURES, OF_VOLUMES, Training, Views
 from headwater.study.source import DEPTH, Source
@@ -141,17 +141,18 @@ def _of_views(place: str, views: Views, *, dimensions: set[int]) -> Iterable[str
 
 
 def _views_of_each(config: "Config") -> Iterable[str]:
-    """Probabilities for more views of an image than are made of it."""
+    """Probabilities for more views of an image than are made of it, and usual views where there are none."""
     made = {f"recipes.{name}": (recipe.views, 1) for name, recipe in config.recipes.items()}
     for name, source in config.sources.items():
         # of a method that does not exist, or whose options are wrong, `checks` tell
         with contextlib.suppress(UserError):
             if source.method:
-                counts = registry.constant("methods", source.method.name, "VIEWS", default=(1,))
-                options = registry.chosen("methods", source.method)
-                number = sum(getattr(options, count) if isinstance(count, str) else count for count in counts)
-                made[f"sources.{name}"] = source.views, number
+                made[f"sources.{name}"] = source.views, usual_views.made_of_each(source.method)
     for place, (views, count) in made.items():
+        if views.like:
+            method = place.startswith("sources.")
+            why = "this method has no usual ones" if method else "only pre-training has usual ones"
+            yield f"{place}.views.like: {why}; remove it, and set the views one by one"
         for key in OF_A_VIEW:
             given = getattr(views, key)
             if isinstance(given, tuple) and count == 1:

@@ -28,6 +28,9 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 class Views(Record):
     """Random changes of the training images: each image gets its own, drawn from (seed, epoch, case)."""
 
+    like: Literal["photographs", "radiographs", "ct"] | None = Field(None, exclude=True)
+    """In pre-training, what is usual for such images: `photographs` are changed as in the paper of the method, and
+    docs/how-to/views.md has the values of all. Keys beside it go before it."""
     crop: float | None = Field(None, gt=0, le=1)
     """Smallest share of the image area, of volumes of the patch, that a random crop may show; 1 switches cropping off.
     By default off, but in pre-training by `dino`, `swav`, `moco`, `byol` and `simclr` the published value, as an option

@@ -1,13 +1,13 @@
 """A source of first weights: published weights, a pre-training done here, or a random start."""
 
 import re
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from headwater.core import registry
 from headwater.core.records import Choice, Record
-from headwater.study import initialisation
+from headwater.study import initialisation, usual_views
 from headwater.study.compute import Processes
 from headwater.study.ct_windows import Window
 from headwater.study.intensity import Intensity
@@ -190,6 +190,11 @@ class Source(Record):
     def drawn(self) -> str:
         """How the weights that are not loaded are drawn, for people."""
         return initialisation.named(self.backbone, residual=self.initialisation)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual_views(cls, value: Any) -> Any:
+        return usual_views.filled_in(value) if isinstance(value, dict) else value
 
     @model_validator(mode="after")
     def _one_way(self) -> "Source":

@@ -22,6 +22,18 @@ from headwater.training.methods import _branches, _crops
 
 DIMENSIONS = (2, 3)
 VIEWS = (2,)
+PHOTOGRAPHS = {
+    "flip": 0.5,
+    "jitter": 0.8,
+    "brightness": 0.4,
+    "contrast": 0.4,
+    "saturation": 0.2,
+    "hue": 0.1,
+    "grey": 0.2,
+    "blur": (1.0, 0.1),
+    "solarise": (0.0, 0.2),
+}
+"""Appendix B, table 6."""
 SMALLEST_BATCH = 2
 """BatchNorm in the heads has no variance over a single image."""
 

@@ -24,6 +24,18 @@ from headwater.training.methods._branches import Branch
 
 DIMENSIONS = (2, 3)
 VIEWS = (2, "local_views")
+PHOTOGRAPHS = {
+    "flip": 0.5,
+    "jitter": 0.8,
+    "brightness": 0.4,
+    "contrast": 0.4,
+    "saturation": 0.2,
+    "hue": 0.1,
+    "grey": 0.2,
+    "blur": (1.0, 0.1, 0.5),
+    "solarise": (0.0, 0.2, 0.0),
+}
+"""Those of BYOL, and for all small views alike, as in the published code."""
 NEEDED = {"local_crop": "local_views", "local_size": "local_views", "first_teacher_temperature": "warmup"}
 
 

@@ -25,6 +25,17 @@ from headwater.training.methods import _branches, _crops, _group_norm, _queues, 
 
 DIMENSIONS = (2, 3)
 VIEWS = (2,)
+PHOTOGRAPHS = {
+    "flip": 0.5,
+    "jitter": 0.8,
+    "brightness": 0.4,
+    "contrast": 0.4,
+    "saturation": 0.4,
+    "hue": 0.1,
+    "grey": 0.2,
+    "blur": 0.5,
+}
+"""Those of version 2 (arXiv 2003.04297) as in its published code."""
 SMALLEST_BATCH = 2
 """A single image cannot be shuffled."""
 

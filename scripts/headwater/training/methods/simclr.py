@@ -21,6 +21,17 @@ from headwater.training.methods import _branches, _crops
 
 DIMENSIONS = (2, 3)
 VIEWS = (2,)
+PHOTOGRAPHS = {
+    "flip": 0.5,
+    "jitter": 0.8,
+    "brightness": 0.8,
+    "contrast": 0.8,
+    "saturation": 0.8,
+    "hue": 0.2,
+    "grey": 0.2,
+    "blur": 0.5,
+}
+"""Appendix A, with a strength of 1."""
 SMALLEST_BATCH = 2
 """A single image has no negatives."""
 

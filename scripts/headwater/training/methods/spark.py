@@ -40,6 +40,8 @@ BACKBONES = (
     "genesis",
 )
 DIMENSIONS = (2, 3)
+PHOTOGRAPHS = {"crop": 0.67, "flip": 0.5}
+"""As in the published code."""
 CELL = 32
 SCALES = 4
 """The decoder sees the features of so many resolutions, the deepest, as in section 3.2."""

@@ -14,6 +14,8 @@ from headwater.training import fitting
 from headwater.training.loop import Learner
 
 DIMENSIONS = (2, 3)
+PHOTOGRAPHS = {"crop": 0.08, "flip": 0.5}
+"""Those with which ImageNet is usually learned (arXiv 1409.4842)."""
 
 
 class Options(Record):

@@ -24,6 +24,17 @@ from headwater.training.methods import _branches, _crops, _queues, _ranks
 
 DIMENSIONS = (2, 3)
 VIEWS = ("large_views", "small_views")
+PHOTOGRAPHS = {
+    "flip": 0.5,
+    "jitter": 0.8,
+    "brightness": 0.8,
+    "contrast": 0.8,
+    "saturation": 0.8,
+    "hue": 0.2,
+    "grey": 0.2,
+    "blur": 0.5,
+}
+"""Those of SimCLR, as in the published code."""
 SMALLEST_BATCH = 2
 """A single image cannot be assigned to clusters of equal size."""
 
