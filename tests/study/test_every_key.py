@@ -291,7 +291,7 @@ for _owner, _place in (("sources", S), ("recipes", R)):
             for key, value in {
                 "steps": 41, "batch": 32, "optimiser": "lamb", "lr": 2e-3, "weight_decay": 0.1, "schedule": "constant",
                 "warmup_steps": 3, "final_lr": 1e-5, "ema": 0.9, "clip": 1.0, "precision": "bf16", "validations": 3,
-                "patience": 2, "save_minutes": 1.0,
+                "patience": 2, "save_minutes": 1.0, "betas": [0.9, 0.95], "final_weight_decay": 0.2,
             }.items()
         },
         f"{_owner}.views.jitter": Change(f"{_place}.views.jitter", 0.8, {f"{_place}.views.contrast": 0.1}),
@@ -303,6 +303,8 @@ for _owner, _place in (("sources", S), ("recipes", R)):
 CHANGES |= {
     "sources.views.like": Change(f"{S}.views.like", "photographs"),
     "recipes.views.like": Change(f"{R}.views.like", "ct", refused="views.like: only pre-training has usual ones"),
+    "recipes.training.accumulate": Change(f"{R}.training.accumulate", 2),
+    "sources.training.accumulate": Change("sources.photographs.training.accumulate", 2),
     "recipes.training.layer_decay": Change(f"{R}.training.layer_decay", 0.7),
     "sources.training.layer_decay": Change("sources.photographs.training.layer_decay", 0.7),
 }
@@ -321,6 +323,9 @@ IDLE = {
     "loaded": ({"sources.published.initialisation": "zero_residual"}, "are loaded, not drawn"),
     "flat": ({"sources.random.initialisation": "zero_residual", "sources.random.backbone": "timm/vit_tiny_patch16_224"},
              "has no residual branches"),
+    "betas": ({f"{R}.training": {**TRAINING, **SGD, "betas": [0.9, 0.95]}}, "training.betas: sgd has no such setting"),
+    "decay": ({f"{R}.training": {**TRAINING, "weight_decay": 0, "final_weight_decay": 0.1}}, "nothing decays at first"),
+    "parts": ({f"{S}.training.accumulate": 2}, "simclr tells the images of a batch apart, and needs them at once"),
     "layers": ({f"{S}.training.layer_decay": 0.5}, "simclr trains all layers alike"),
     "head": ({f"{R}.training.layer_decay": 0.5, f"{R}.kind": "linear_probe"}, "a linear_probe trains one layer only"),
     "neighbours": ({f"{S}.probe.neighbours": 3, f"{S}.probe.kind": "linear_probe"}, "a linear_probe has no neighbours"),

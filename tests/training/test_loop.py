@@ -10,7 +10,7 @@ import torch
 import rounding
 from headwater.core.errors import UserError
 from headwater.study.recipe import Training
-from headwater.training import checkpoint, loop
+from headwater.training import checkpoint, loop, schedule
 from training_made import STEPS, Doomed, Small, losses, products, recipe, train
 
 
@@ -228,3 +228,59 @@ def test_by_default_norms_and_biases_do_not_decay():
     training = Training(steps=1, weight_decay=0.3)
     groups = {group["weight_decay"]: len(group["params"]) for group in Small().parameter_groups(training)}
     assert groups == {0.0: 5, 0.3: 3}
+
+
+class TestBatchesInParts:
+    @pytest.mark.parametrize("parts", [2, 4, 8])
+    def test_where_no_image_depends_on_others_the_losses_are_those_of_whole_batches(self, tmp_path, float64, parts):
+        train(tmp_path / "whole", Small("layer"))
+        train(tmp_path / "parts", Small("layer"), training=recipe(accumulate=parts))
+        whole, in_parts = losses(tmp_path / "whole"), losses(tmp_path / "parts")
+        np.testing.assert_allclose(in_parts, whole, **rounding.NEAR)
+        assert len(set(whole)) == STEPS
+
+    def test_batch_norm_has_the_statistics_of_each_part(self, tmp_path, float64):
+        train(tmp_path / "whole", Small())
+        train(tmp_path / "parts", Small(), training=recipe(accumulate=2))
+        assert abs(losses(tmp_path / "parts")[0] - losses(tmp_path / "whole")[0]) > 1e-4
+
+    def test_stopped_it_ends_in_the_same_bytes(self, tmp_path):
+        training = recipe(accumulate=4, steps=8, validations=2)
+        train(tmp_path / "alone", Small("layer"), training=training)
+        with pytest.raises(SystemExit):
+            train(tmp_path / "often", Doomed(at=3, deed=terminate, norm="layer"), training=training)
+        train(tmp_path / "often", Small("layer"), training=training)
+        assert products(tmp_path / "often") == products(tmp_path / "alone")
+
+    def test_parts_that_are_not_equal_are_refused(self, tmp_path):
+        with pytest.raises(UserError, match="3 equal parts cannot be made of the 8 images of a batch"):
+            train(tmp_path, Small(), training=recipe(accumulate=3))
+
+
+def decays(folder, **changes):
+    """The weight decay of each step, of weights and of biases."""
+    seen = []
+
+    class Watched(Small):
+        def after_step(self, *, step, steps):
+            seen.append([group["weight_decay"] for group in groups])
+
+    groups = []
+    made = schedule.optimiser
+
+    def kept(*given):
+        optimiser = made(*given)
+        groups.extend(optimiser.param_groups)
+        return optimiser
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schedule, "optimiser", kept)
+        train(folder, Watched(), training=recipe(**changes))
+    return np.array(seen).T
+
+
+def test_weight_decay_moves_along_a_cosine_and_spares_biases(tmp_path):
+    spared, decayed = decays(tmp_path / "moving", weight_decay=0.04, final_weight_decay=0.4)
+    assert not spared.any() and decayed[0] == pytest.approx(0.04) and (np.diff(decayed) > 0).all()
+    assert decayed[STEPS // 2] == pytest.approx(0.22) and 0.39 < decayed[-1] < 0.4
+    assert set(decays(tmp_path / "still", weight_decay=0.04)[1]) == {0.04}

@@ -41,6 +41,12 @@ def test_one_and_two_ranks_have_the_same_loss_trace(two_ranks, tmp_path, name):
 
 
 @pytest.mark.slow
+def test_a_batch_in_parts_has_the_same_loss_trace_on_two_ranks(two_ranks, tmp_path):
+    train(tmp_path, Small("layer"))
+    np.testing.assert_allclose(losses(two_ranks / "in_parts"), losses(tmp_path), **rounding.NEAR)
+
+
+@pytest.mark.slow
 def test_uneven_shares_are_gathered_in_the_order_of_ranks_and_scored_once(two_ranks):
     told = torch.load(two_ranks / "told.pt")
     assert told["gathered"].tolist() == [[0, 1], [2, 3], [4, 5], [100, 101], [102, 103]]

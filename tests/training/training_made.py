@@ -139,6 +139,7 @@ def several(folder: Path, world: ddp.World) -> None:
     """What two ranks are asked in one start: traces, uneven shares, and a stop that only the last rank hears."""
     for name, learner in LEARNERS.items():
         train(folder / name, learner(), world=world)
+    train(folder / "in_parts", Small("layer"), world=world, training=recipe(accumulate=2))
     own = torch.arange(ddp.share(5, world).size * 2).view(-1, 2) + 100 * world.rank
     gathered = ddp.gather(own, world)
     images, _ = pictures()

@@ -161,8 +161,11 @@ def fitting(recipe: Recipe) -> str:
 def optimised(how: Training) -> str:
     """The length and the optimiser of a training, in words."""
     long = many(how.steps, "step") if how.steps else f"{how.epochs:g} epochs"
+    decay = f"{how.weight_decay:g}"
+    if how.final_weight_decay is not None:
+        decay += f" to {how.final_weight_decay:g}"
     return (
-        f"{long}, batch {how.batch}, {how.optimiser}, learning rate {how.lr:g}, weight decay {how.weight_decay:g}, "
+        f"{long}, batch {how.batch}, {how.optimiser}, learning rate {how.lr:g}, weight decay {decay}, "
         f"{how.schedule} schedule"
     )
 

@@ -53,9 +53,13 @@ def changed(record: Record, *keys: str) -> list[str]:
 
 
 def _of_training(place: str, training: Training) -> Iterable[str]:
-    """Momentum without a momentum optimiser, and a final learning rate without a cosine."""
+    """Settings of other optimisers and schedules."""
     for key in changed(training, "momentum") if training.optimiser not in ("sgd", "lars") else ():
         yield f"{place}.{key}: {training.optimiser} has no such setting; remove it, or set optimiser: sgd"
+    for key in changed(training, "betas") if training.optimiser not in ("adamw", "adam", "lamb") else ():
+        yield f"{place}.{key}: {training.optimiser} has no such setting; remove it, or set optimiser: adamw"
+    if training.final_weight_decay is not None and not training.weight_decay:
+        yield f"{place}.final_weight_decay: nothing decays at first, so nothing does later; set weight_decay too"
     for key in changed(training, "final_lr") if training.schedule == "constant" else ():
         yield f"{place}.{key}: a constant schedule ends at lr; remove it, or set schedule: cosine"
 
@@ -71,9 +75,18 @@ def _of_source(place: str, source: Source) -> Iterable[str]:
         yield f"{place}.seed: all weights are loaded, none is drawn; remove it"
     if source.training and source.training.layer_decay is not None and source.method.name != "supervised":
         yield f"{place}.training.layer_decay: {source.method.name} trains all layers alike; remove it"
+    if source.training and changed(source.training, "accumulate") and not _apart(source.method.name):
+        why = f"{source.method.name} tells the images of a batch apart, and needs them at once"
+        yield f"{place}.training.accumulate: {why}; remove it, and lower batch or raise compute.ranks"
     for key in changed(source.probe, "neighbours", "temperature") if source.probe else ():
         if source.probe.kind != "knn":
             yield f"{place}.probe.{key}: a {source.probe.kind} has no neighbours; remove it, or set kind: knn"
+
+
+def _apart(method: str) -> bool:
+    """Whether no image's loss depends on the others of its batch, but through BatchNorm."""
+    known = method in registry.names("methods")
+    return not known or registry.constant("methods", method, "APART", default=False)
 
 
 def _of_method(place: str, source: Source) -> Iterable[str]:

@@ -23,6 +23,7 @@ OF_A_VIEW = ("blur", "solarise")
 """Those that may have a probability for each view of an image."""
 
 Probability = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Views(Record):
@@ -81,15 +82,24 @@ class Training(Record):
     """Length in passes through the training images, as usual in papers; either this or steps."""
     batch: int = Field(64, ge=1)
     """Images per optimiser step over ALL ranks; the number of ranks never changes it."""
+    accumulate: int = Field(1, ge=1)
+    """Parts in which each rank takes its share of a batch, one after the other, where it does not fit into memory at
+    once: in fine-tuning, `mae`, `spark` and `supervised`. Losses stay the same but for BatchNorm, whose statistics are
+    those of each part."""
     optimiser: Literal["adamw", "adam", "sgd", "lars", "lamb"] = "adamw"
     """The optimiser, as in the published study; lars and lamb are for batches of thousands."""
     lr: float = Field(1e-3, gt=0)
     """Peak learning rate for this batch; it is not scaled with the batch. The first key to tune."""
     momentum: float = Field(0.9, ge=0, lt=1)
     """Momentum of sgd and lars; other optimisers ignore it."""
+    betas: tuple[Share, Share] = (0.9, 0.999)
+    """Decay rates of the mean and the square of the gradients in adamw, adam and lamb; [0.9, 0.95] in MAE."""
     weight_decay: float = Field(0.05, ge=0)
     """Weight decay, as in the published study; by default 0.05 for adamw and lamb, 1e-6 for lars, and 0 for adam and
-    sgd."""
+    sgd. Biases, scales of norms, positions and class tokens are not decayed."""
+    final_weight_decay: float | None = Field(None, ge=0)
+    """Weight decay at the end, towards which it moves by a cosine; none keeps it. DINO moves from 0.04 to 0.4, SparK to
+    0.2."""
     schedule: Literal["cosine", "constant"] = "cosine"
     """Learning rate after the warm-up."""
     warmup_steps: int = Field(0, ge=0)

@@ -32,6 +32,14 @@ class Batch:
             **{name: mapped(lambda held: held.to(device, non_blocking=True), part) for name, part in vars(self).items()}
         )
 
+    def parts(self, count: int) -> Iterator[tuple["Batch", bool]]:
+        """So many equal parts of it, one after the other, each with whether it is the last."""
+        size = len(self.cases) // count
+        for number in range(count):
+            some = slice(number * size, (number + 1) * size)
+            cut = {name: mapped(lambda held, some=some: held[some], part) for name, part in vars(self).items()}
+            yield Batch(**cut), number == count - 1
+
 
 def training_batches(
     ahead: Iterable[int],

@@ -7,7 +7,7 @@ and metrics: random numbers are functions of the step, and everything else is in
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -53,10 +53,18 @@ class Learner(nn.Module):
         raise NotImplementedError
 
     def parameter_groups(self, training: Training) -> list[dict]:
-        """Parameter groups for the optimiser: all that require gradients, without weight decay on biases and norms."""
+        """Parameter groups for the optimiser: all that require gradients.
+
+        Biases, norms, and what a network names itself, such as positions and class tokens, have no weight decay (timm).
+        """
         if training.layer_decay is not None:
             raise UserError("layer_decay works only where all layers are fine-tuned", remedy="leave it out")
-        return timm.optim.param_groups_weight_decay(self, training.weight_decay)
+        spared = [
+            f"{place}.{name}"
+            for place, module in self.named_modules()
+            for name in getattr(module, "no_weight_decay", tuple)()
+        ]
+        return timm.optim.param_groups_weight_decay(self, training.weight_decay, no_weight_decay_list=spared)
 
     def pace(self, *, step: int) -> float:
         """A factor on the scheduled learning rate of a step; 1 unless overridden."""
@@ -167,13 +175,19 @@ def _stop(code: int, *, state: State, finished: bool) -> NoReturn:
 
 
 def _check(rows: np.ndarray, training: Training, world: World) -> None:
-    """Refuse an empty training set, and a batch that ranks cannot share equally."""
+    """Refuse an empty training set, and a batch that cannot be shared equally."""
     if not len(rows):
         raise UserError("there is no image to train on", remedy="check the splits, the reduction and the fraction")
     if training.batch % world.size:
         raise UserError(
             f"batch must be a multiple of the {world.size} ranks (got {training.batch})",
             remedy="change batch or compute.ranks",
+        )
+    if training.batch % (world.size * training.accumulate):
+        raise UserError(
+            f"{training.accumulate} equal parts cannot be made of the {training.batch // world.size} images of a batch"
+            " that each rank has",
+            remedy="change batch or accumulate",
         )
 
 
@@ -187,18 +201,12 @@ def _learn(state: State, batch: Batch, *, seed: int) -> tuple[float, Tensor]:
     torch.manual_seed(int(draw[0]))
     # the schedule sets `lr` anew at each step, so the factor does not accumulate
     state.rate.step_update(state.step)
+    decay = schedule.weight_decay(state.training, step=state.step, steps=state.steps)
     for group in state.optimiser.param_groups:
         group["lr"] *= learner.pace(step=state.step)
-    with torch.no_grad():
-        keys = draws.keys(seed=seed, epochs=batch.epochs, cases=batch.cases)
-        inputs, aims = learner.views(batch.images, keys), learner.aims(batch.targets, keys)
-    with (
-        _single_values_told(state.training.batch),
-        torch.autocast(world.device.type, dtype=state.format, enabled=state.format is not None),
-    ):
-        # through the DDP wrapper, whose backward pass averages the gradients over the ranks
-        loss = state.parallel(inputs, aims)
-    state.scaler.scale(loss).backward()
+        if group["weight_decay"]:
+            group["weight_decay"] = decay
+    loss = sum(_backward(state, part, seed=seed, last=last) for part, last in batch.parts(state.training.accumulate))
     if state.training.clip:
         # the norm to clip is that of the true gradients, not of those scaled up for fp16
         state.scaler.unscale_(state.optimiser)
@@ -214,7 +222,24 @@ def _learn(state: State, batch: Batch, *, seed: int) -> tuple[float, Tensor]:
         state.average.update(learner, step=state.step)
     # the largest rate is logged (with layer decay, the head's); the loss stays on its device, because reading it would
     # make the CPU wait
-    return max(group["lr"] for group in state.optimiser.param_groups), loss.detach().float()
+    return max(group["lr"] for group in state.optimiser.param_groups), loss
+
+
+def _backward(state: State, part: Batch, *, seed: int, last: bool) -> Tensor:
+    """Add a part's share of the gradients of a step; its share of the loss, still on its device."""
+    learner, count = state.learner, state.training.accumulate
+    with torch.no_grad():
+        keys = draws.keys(seed=seed, epochs=part.epochs, cases=part.cases)
+        inputs, aims = learner.views(part.images, keys), learner.aims(part.targets, keys)
+    # the DDP wrapper averages the gradients over the ranks in the backward pass of the last part
+    with nullcontext() if last or state.parallel is learner else state.parallel.no_sync():
+        with (
+            _single_values_told(state.training.batch // count),
+            torch.autocast(state.world.device.type, dtype=state.format, enabled=state.format is not None),
+        ):
+            loss = state.parallel(inputs, aims) / count
+        state.scaler.scale(loss).backward()
+    return loss.detach().float()
 
 
 @contextmanager

@@ -38,12 +38,14 @@ def optimiser(groups: list[dict], training: Training) -> torch.optim.Optimizer:
     LARS and LAMB adapt the learning rate only of parameters with weight decay, and so not of biases and norms, as in
     SimCLR and BYOL.
     """
+    betas = {} if training.optimiser in ("sgd", "lars") else {"betas": training.betas}
     return timm.optim.create_optimizer_v2(
         groups,
         opt=training.optimiser,
         lr=training.lr,
         weight_decay=training.weight_decay,
         momentum=training.momentum,
+        **betas,
     )
 
 
@@ -66,6 +68,12 @@ def learning_rate(
         warmup_prefix=True,
         t_in_epochs=False,
     )
+
+
+def weight_decay(training: Training, *, step: int, steps: int) -> float:
+    """The weight decay of a step: constant, or along half a cosine, as in DINO's published code."""
+    first, last = training.weight_decay, training.final_weight_decay
+    return first if last is None else last + (first - last) * (1 + math.cos(math.pi * step / steps)) / 2
 
 
 def validations(training: Training, *, steps: int) -> set[int]:

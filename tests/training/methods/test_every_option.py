@@ -17,9 +17,12 @@ from headwater.models import backbones
 from headwater.models.task_network import TaskNetwork
 from headwater.models.task_set import TaskSet
 from headwater.models.tasks import Task
+from headwater.models.timm_library import timm
 from headwater.study.recipe import OF_COLOURS, OF_VOLUMES, Training, Views
-from headwater.training import checkpoint, fitting
+from headwater.study.tracking import Tracking
+from headwater.training import checkpoint, fitting, loop
 from headwater.training.loop import Learner
+from headwater.training.tracking import Trackers
 from headwater.training.views import draws, pictures
 from test_methods import FIRST, METHODS, SIDE, SMALL
 
@@ -90,7 +93,8 @@ BESIDE = {"swav": {"queue": 8, "queue_starts": 0.0}, "moco": {"queue": 8}}
 TRAINED = {
     "steps": 12, "batch": 4, "optimiser": "sgd", "lr": 0.01, "momentum": 0.5, "weight_decay": 0.5,
     "schedule": "constant", "warmup_steps": 2, "final_lr": 0.01, "ema": 0.5, "clip": 0.01, "precision": "bf16",
-    "validations": 3, "patience": 1, "save_minutes": 60.0,
+    "validations": 3, "patience": 1, "save_minutes": 60.0, "accumulate": 2, "betas": (0.5, 0.9),
+    "final_weight_decay": 0.9,
 }  # fmt: skip
 ELSEWHERE = {"epochs", "layer_decay"}
 """Keys of `training` with a test of their own below."""
@@ -217,6 +221,26 @@ def test_a_training_in_epochs_has_another_length(tmp_path):
     assert trained(tmp_path / "epochs", steps=None, epochs=2.0)[-1] != 24
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_the_loss_of_a_batch_is_the_mean_of_its_parts_only_where_a_method_says_so(method: str, float64):
+    targets = torch.from_numpy(np.eye(3)[[0, 0, 0, 1, 1, 2, 0, 0]])
+    # nothing is known of two labels of the second half
+    targets[4:, :2] = torch.nan
+    whole, parts = [], []
+    for losses, cuts in ((whole, (slice(0, 8),)), (parts, (slice(0, 4), slice(4, 8)))):
+        module = learner(method)
+        # in evaluation BatchNorm does not tell the images of each other
+        module.eval().before_step(step=0)
+        for cut in cuts:
+            cases = torch.arange(BATCH)[cut]
+            keys = draws.keys(seed=1, epochs=torch.zeros_like(cases), cases=cases)
+            views = module.views(images(method)[cut], keys)
+            losses.append(float(module(views, targets[cut]).detach()))
+    same = sum(parts) / 2 == pytest.approx(whole[0], rel=1e-9)
+    # byol learns by the BatchNorm of its heads, which is at rest here
+    assert same == (method == "byol" or registry.constant("methods", method, "APART", default=False)), (whole, parts)
+
+
 @pytest.mark.parametrize("method", [method for method in METHODS if method != "supervised"])
 def test_layer_decay_is_refused_where_all_layers_are_trained_alike(method: str):
     with pytest.raises(UserError, match="layer_decay works only where all layers are fine-tuned"):
@@ -241,3 +265,69 @@ def test_changing_the_colours_of_grey_images_is_refused(key: str):
     pictures.check(Views(), channels=1)
     with pytest.raises(UserError, match=r"views\.scaling changes volumes only"):
         pictures.check(Views(scaling=0.1), channels=1)
+
+
+@pytest.mark.parametrize("backbone", ["timm/test_vit", "timm/test_vit4", "timm/test_resnet"])
+def test_without_layer_decay_those_that_decay_are_timms(backbone: str):
+    encoder = backbones.build(
+        backbone, size=160 if backbone == "timm/test_vit4" else 32, mean=(0.5,), std=(0.25,), seed=0
+    )
+    module = Learner()
+    module.encoder = encoder
+    groups = module.parameter_groups(Training(steps=1, weight_decay=0.1))
+    spared = getattr(encoder.backbone, "no_weight_decay", set)()
+    theirs = timm.optim.param_groups_weight_decay(encoder.backbone, 0.1, no_weight_decay_list=spared)
+    ours = {id(parameter): group["weight_decay"] for group in groups for parameter in group["params"]}
+    assert {id(each): group["weight_decay"] for group in theirs for each in group["params"]} == ours
+    assert {0.0, 0.1} == set(ours.values())
+    for name in ("pos_embed", "cls_token"):
+        if "vit" in backbone and getattr(encoder.backbone, name, None) is not None:
+            assert not ours[id(getattr(encoder.backbone, name))]
+
+
+def test_with_layer_decay_those_that_decay_are_timms():
+    tasks = TaskSet.of(Task(name="classification", labels=("a", "b"), form="multilabel"))
+    encoder = backbones.build("timm/test_vit", size=32, mean=(0.5,), std=(0.25,), seed=0)
+    network = TaskNetwork(encoder, tasks=tasks, seeds={"": 0})
+    learner: nn.Module = fitting.Fitting(network, views=Views(), label_weights=torch.ones(2))
+    decays = [
+        {
+            id(parameter): group["weight_decay"]
+            for group in learner.parameter_groups(training)
+            for parameter in group["params"]
+        }
+        for training in (Training(steps=1), Training(steps=1, layer_decay=0.5))
+    ]
+    assert decays[0] == decays[1]
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_masked_autoencoders_have_the_same_losses_in_parts(parts: int, tmp_path):
+    traces = []
+    for count in (1, parts):
+        training = Training(steps=6, batch=BATCH, accumulate=count, clip=1.0)
+        rows = np.arange(BATCH)
+        with Trackers(
+            tmp_path / str(count),
+            record=training,
+            group="g",
+            name="n",
+            job="t",
+            tracking=Tracking(),
+            world=training_made.ALONE,
+        ) as tracker:
+            loop.fit(
+                learner("mae"),
+                images=images("mae").numpy(),
+                rows=rows,
+                targets=np.zeros((BATCH, 1), np.float32),
+                training=training,
+                seed=0,
+                world=training_made.ALONE,
+                progress=tmp_path / f"{count}.pt",
+                identity="x",
+                tracker=tracker,
+            )
+        traces.append(training_made.losses(tmp_path / str(count)))
+    np.testing.assert_allclose(traces[1], traces[0], rtol=1e-6)
+    assert len(set(traces[0])) == 6

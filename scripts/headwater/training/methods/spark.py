@@ -40,6 +40,7 @@ BACKBONES = (
     "genesis",
 )
 DIMENSIONS = (2, 3)
+APART = True
 PHOTOGRAPHS = {"crop": 0.67, "flip": 0.5}
 """As in the published code."""
 CELL = 32

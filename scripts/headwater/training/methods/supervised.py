@@ -14,6 +14,7 @@ from headwater.training import fitting
 from headwater.training.loop import Learner
 
 DIMENSIONS = (2, 3)
+APART = True
 PHOTOGRAPHS = {"crop": 0.08, "flip": 0.5}
 """Those with which ImageNet is usually learned (arXiv 1409.4842)."""
 

@@ -47,6 +47,10 @@ class Patches:
     def __len__(self) -> int:
         return len(self.values)
 
+    def __getitem__(self, rows: slice) -> "Patches":
+        """Some of them."""
+        return Patches(self.values[rows], self.spacing[rows])
+
     def to(self, device: torch.device, *, non_blocking: bool = False) -> "Patches":
         """The same on a device."""
         return Patches(*(tensor.to(device, non_blocking=non_blocking) for tensor in (self.values, self.spacing)))
