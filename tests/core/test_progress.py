@@ -28,6 +28,18 @@ def test_a_log_gets_the_time_left_and_then_the_time_taken(seconds: list[float], 
     ]
 
 
+def test_what_is_known_stands_behind(seconds: list[float], capsys: pytest.CaptureFixture):
+    known: list[str] = []
+    for item in progress.bar("abc", total=3, what="training", say=lambda: ", ".join(known)):
+        known[:] = [f"loss {item}"] if item != "a" else []
+        seconds[0] += 31
+    assert capsys.readouterr().err.splitlines() == [
+        "training: 1 of 3, time left not known yet",
+        "training: 2 of 3, 0:00:31 left; loss b",
+        "training: 3 of 3 in 0:01:33; loss c",
+    ]
+
+
 def test_work_that_was_done_before_is_counted_but_not_timed(seconds: list[float], capsys: pytest.CaptureFixture):
     for _ in progress.bar(range(3), total=10, what="pretrain", done=7):
         seconds[0] += 31

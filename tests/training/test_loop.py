@@ -1,6 +1,7 @@
 """A training that was stopped anywhere ends as if it had been left alone."""
 
 import os
+import re
 import signal
 
 import numpy as np
@@ -284,3 +285,14 @@ def test_weight_decay_moves_along_a_cosine_and_spares_biases(tmp_path):
     assert not spared.any() and decayed[0] == pytest.approx(0.04) and (np.diff(decayed) > 0).all()
     assert decayed[STEPS // 2] == pytest.approx(0.22) and 0.39 < decayed[-1] < 0.4
     assert set(decays(tmp_path / "still", weight_decay=0.04)[1]) == {0.04}
+
+
+def test_its_last_line_says_how_it_stands(tmp_path, capsys):
+    train(tmp_path, Small())
+    [line] = [line for line in capsys.readouterr().err.splitlines() if "24 of 24" in line]
+    mean = np.mean(losses(tmp_path)[20:])
+    assert re.fullmatch(
+        r"training: 24 of 24 in 0:\d\d:\d\d; loss (\S+), validation loss (\S+), \d+ % of the time waiting for images",
+        line,
+    )
+    assert f"; loss {mean:.3g}, " in line

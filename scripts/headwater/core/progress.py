@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -12,10 +12,16 @@ Item = TypeVar("Item")
 SECONDS_BETWEEN_LINES = 30.0
 
 
-def bar(items: Iterable[Item], *, total: int, what: str, done: int = 0) -> Iterator[Item]:
-    """Yields the items while reporting how many of `total` are done; `done` of them were done before."""
+def bar(items: Iterable[Item], *, total: int, what: str, done: int = 0, say: Callable[[], str] = str) -> Iterator[Item]:
+    """Yields the items while reporting how many of `total` are done; `done` of them were done before.
+
+    What `say` returns, such as the latest loss, stands at the end of each report.
+    """
     if sys.stderr.isatty():
-        yield from tqdm(items, total=total, desc=what, initial=done)
+        shown = tqdm(items, total=total, desc=what, initial=done)
+        for item in shown:
+            yield item
+            shown.set_postfix_str(say(), refresh=False)
         return
     start = last_printed = time.monotonic()
     first_done = start
@@ -24,11 +30,16 @@ def bar(items: Iterable[Item], *, total: int, what: str, done: int = 0) -> Itera
         now = time.monotonic()
         if now - last_printed >= SECONDS_BETWEEN_LINES and count < total:
             left = _left(now - first_done, count - done - 1, total - count)
-            print(f"{what}: {count} of {total}, {left}", file=sys.stderr, flush=True)
+            print(_line(f"{what}: {count} of {total}, {left}", say()), file=sys.stderr, flush=True)
             last_printed = now
         if count == done + 1:
             first_done = now
-    print(f"{what}: {total} of {total} in {clock(time.monotonic() - start)}", file=sys.stderr, flush=True)
+    took = f"{what}: {total} of {total} in {clock(time.monotonic() - start)}"
+    print(_line(took, say()), file=sys.stderr, flush=True)
+
+
+def _line(*parts: str) -> str:
+    return "; ".join(filter(None, parts))
 
 
 def _left(seconds: float, passed: int, ahead: int) -> str:

@@ -31,6 +31,7 @@ MEASURED = {
     "machine/images_per_second": SPEED,
     "machine/memory_gib": "Memory, GiB",
     "machine/gpu_memory_gib": "GPU memory, GiB",
+    "machine/waiting": "Share of the time waiting for images",
 }
 """What is measured of the machine, and what it is called."""
 

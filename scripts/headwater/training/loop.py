@@ -140,7 +140,10 @@ def fit(
         batches = training_batches(
             ahead, images=images, rows=rows, targets=targets, batch=training.batch, seed=seed, world=world
         )
-        for batch in bar(batches, total=last, what="training", done=state.step) if world.first and ahead else batches:
+        batches = state.load.waiting(batches)
+        if world.first and ahead:
+            batches = bar(batches, total=last, what="training", done=state.step, say=state.words)
+        for batch in batches:
             unlogged.append(_learn(state, batch.to(world.device), seed=seed))
             # a signal may reach the ranks at different steps; all must stop at the same one
             stopped = any_rank(bool(signalled()), world)
@@ -157,7 +160,8 @@ def fit(
                 saved = time.monotonic()
             if stopped:
                 _stop(signalled() or STOPPED, state=state, finished=finished)
-            if finished:
+            # the batches end by themselves, and then their progress tells the end
+            if state.out_of_patience:
                 break
 
     kept_step, score = state.restore_kept()
@@ -267,6 +271,7 @@ def _log(unlogged: list[tuple[float, Tensor]], *, state: State, tracker: Tracker
                 remedy="lower lr, raise warmup_steps, or set clip: 1",
             )
         tracker.log(number, {"training/loss": loss, "training/lr": rate})
+    state.latest["loss"] = float(means.mean())
     tracker.measured(state.step, state.load.read())
     unlogged.clear()
 
@@ -285,6 +290,8 @@ def _validate(
         measured = validate(state.learner)
         state.learner.mode(True)
         tracker.log(state.step, measured)
+        # of several targets the means
+        state.latest |= {name.replace("/", " "): value for name, value in measured.items() if name.count("/") == 1}
         if watch:
             watch(state.step, measured)
         state.keep_if_best(measured, select)

@@ -39,6 +39,15 @@ class State:
         self.step = 0
         self.bad_validations = 0
         self.best: dict[str, Any] | None = None
+        self.latest: dict[str, float] = {}
+        """What was measured last, by name for people."""
+
+    def words(self) -> str:
+        """How the training stands, for its progress."""
+        waiting = f"{100 * self.load.share:.0f} % of the time waiting for images"
+        return ", ".join(
+            [*(f"{name} {value:.3g}" for name, value in self.latest.items()), *[waiting] * bool(self.latest)]
+        )
 
     @contextmanager
     def averaged(self) -> Iterator[None]:

@@ -181,8 +181,8 @@ def _curves(grid: Grid) -> Iterator[Any]:
 
 
 def _machine() -> Iterator[Any]:
-    """Speed and memory."""
-    for name in ("images_per_second", "gpu_memory_gib", "memory_gib"):
+    """Speed, waiting and memory."""
+    for name in ("images_per_second", "waiting", "gpu_memory_gib", "memory_gib"):
         yield wr.LinePlot(title=name, x="Step", y=[f"machine/{name}"], layout=HALF, **SPREAD)
 
 

@@ -32,6 +32,7 @@ LAYOUT = {
     },
     "Machine": {
         "Images per second": "machine/images_per_second$",
+        "Share of the time waiting for images": "machine/waiting$",
         "Memory, GiB": r"machine/(gpu_)?memory_gib$",
     },
 }
