@@ -296,3 +296,16 @@ def test_its_last_line_says_how_it_stands(tmp_path, capsys):
         line,
     )
     assert f"; loss {mean:.3g}, " in line
+
+
+def test_a_gpu_that_is_too_small_is_told_with_a_remedy(tmp_path):
+    class Large(Small):
+        def forward(self, views, targets):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.\nSee the documentation")
+
+    words = (
+        r"2 images at a time take more memory than the GPU has \(CUDA out of memory.*; set training.accumulate to 8 "
+    )
+    with pytest.raises(UserError, match=words) as refusal:
+        train(tmp_path, Large("layer"), training=recipe(accumulate=4))
+    assert "\n" not in str(refusal.value)

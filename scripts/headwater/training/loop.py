@@ -236,27 +236,37 @@ def _backward(state: State, part: Batch, *, seed: int, last: bool) -> Tensor:
         keys = draws.keys(seed=seed, epochs=part.epochs, cases=part.cases)
         inputs, aims = learner.views(part.images, keys), learner.aims(part.targets, keys)
     # the DDP wrapper averages the gradients over the ranks in the backward pass of the last part
-    with nullcontext() if last or state.parallel is learner else state.parallel.no_sync():
-        with (
-            _single_values_told(state.training.batch // count),
-            torch.autocast(state.world.device.type, dtype=state.format, enabled=state.format is not None),
-        ):
+    with (
+        _limits_told(state.training, images=len(part.cases)),
+        nullcontext() if last or state.parallel is learner else state.parallel.no_sync(),
+    ):
+        with torch.autocast(state.world.device.type, dtype=state.format, enabled=state.format is not None):
             loss = state.parallel(inputs, aims) / count
         state.scaler.scale(loss).backward()
     return loss.detach().float()
 
 
 @contextmanager
-def _single_values_told(batch: int) -> Iterator[None]:
-    """A block in which a BatchNorm layer that gets one value per channel, which has no variance, is told in a line."""
+def _limits_told(training: Training, *, images: int) -> Iterator[None]:
+    """A block in which what so many images at once do not allow is told in a line.
+
+    A BatchNorm layer that gets one value per channel has no variance, and a GPU has so much memory.
+    """
     try:
         yield
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise
+        least = 2 if training.accumulate == 1 else f"{2 * training.accumulate}, 2 for each part,"
         raise UserError(
-            f"a batch of {batch} leaves a BatchNorm layer of this network one value per channel, which has no variance",
-            remedy="raise batch to 2 or more, or prepare larger images",
+            f"a batch of {images} leaves a BatchNorm layer of this network one value per channel, without a variance",
+            remedy=f"raise batch to {least} or more, or prepare larger images",
+        ) from None
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"{images} images at a time take more memory than the GPU has ({str(error).splitlines()[0]})",
+            remedy=f"set training.accumulate to {2 * training.accumulate} (fine-tuning, mae, spark, supervised), lower"
+            " batch, or raise compute.ranks",
         ) from None
 
 
