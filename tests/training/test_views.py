@@ -11,7 +11,7 @@ from torchvision.transforms.functional import adjust_hue, adjust_saturation
 import rounding
 from headwater.study.recipe import Views
 from headwater.training.views.draws import keys, normal, uniform
-from headwater.training.views.pictures import BLUR, DRAWS, as_float, augment
+from headwater.training.views.pictures import BLUR, DRAWS, as_float, augment, window
 
 EVERYTHING = Views(
     crop=0.3, flip=0.5, rotation=20, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.2, jitter=0.8, grey=0.3,
@@ -236,3 +236,16 @@ def test_noise_has_its_strength_and_keeps_grey_grey():
     assert torch.equal(drawn[:, 0], drawn[:, 2])
     strength = drawn[:, 0].std(dim=(1, 2))
     assert strength.min() < 0.005 and 0.095 < strength.max() < 0.108
+
+
+def test_grey_images_are_one_channel_with_the_views_of_three():
+    grey = torch.randint(0, 256, (6, 1, 20, 20), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
+    once, thrice = as_float(grey), as_float(grey).contiguous()
+    assert once.shape == thrice.shape == (6, 3, 20, 20) and once.untyped_storage().nbytes() == 6 * 20 * 20 * 4
+    changes = EVERYTHING.model_copy(update={"saturation": 0.0, "hue": 0.0, "grey": 0.0})
+    for views in (changes, changes.model_copy(update={"jitter": 1.0, "blur": 1.0})):
+        seen = [augment(images, some_keys(6), views, size=16) for images in (once, thrice)]
+        torch.testing.assert_close(*seen)
+        assert seen[0].shape == (6, 3, 16, 16) and seen[0].stride(1) == 0
+    cut = [window(images, some_keys(6), share=0.4, draw=3) for images in (once, thrice)]
+    assert torch.equal(*cut) and cut[0].stride(1) == 0

@@ -29,11 +29,24 @@ SOLARISED = 0.5
 
 
 def as_float(images: Tensor) -> Tensor:
-    """Float32 (batch, 3, h, w) in [0, 1] from uint8 (batch, 1 or 3, h, w) or from float32 already in [0, 1]."""
+    """Float32 (batch, 3, h, w) in [0, 1] from uint8 (batch, 1 or 3, h, w) or from float32 already in [0, 1].
+
+    Of grey images it is one channel seen three times, which takes the memory of one.
+    """
     if images.dtype not in (torch.uint8, torch.get_default_dtype()):
         raise TypeError(f"images must be uint8 or float in [0, 1] (got {images.dtype}); apply a CT window first")
-    wide = images.expand(-1, 3, -1, -1).to(torch.get_default_dtype())
-    return wide / 255 if images.dtype == torch.uint8 else wide
+    values = images.to(torch.get_default_dtype())
+    return _seen_thrice(values / 255 if images.dtype == torch.uint8 else values)
+
+
+def _once(images: Tensor) -> Tensor:
+    """The one channel of grey images that are seen three times; others as they are."""
+    return images[:, :1] if images.stride(1) == 0 else images
+
+
+def _seen_thrice(images: Tensor) -> Tensor:
+    """Images in three channels, of grey ones without a copy."""
+    return images.expand(-1, 3, -1, -1)
 
 
 def shown(images: Tensor, *, window: Window | None) -> Tensor:
@@ -71,7 +84,8 @@ def window(images: Tensor, keys: Tensor, *, share: float, draw: int) -> Tensor:
     columns = left[:, None] + torch.arange(width, device=images.device)
     cases = torch.arange(len(images), device=images.device)
     # each sample has its own rows and columns, so the indices broadcast to (batch, height, width)
-    return images.permute(0, 2, 3, 1)[cases[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    pixels = _once(images).permute(0, 2, 3, 1)[cases[:, None, None], rows[:, :, None], columns[:, None, :]]
+    return pixels.permute(0, 3, 1, 2).expand(-1, images.shape[1], -1, -1)
 
 
 def augment(images: Tensor, keys: Tensor, views: Views, *, size: int | None = None, first_draw: int = 0) -> Tensor:
@@ -79,7 +93,7 @@ def augment(images: Tensor, keys: Tensor, views: Views, *, size: int | None = No
 
     The images come back unchanged where `views` turns everything off and they have the size already.
     """
-    draws = uniforms(keys, first_draw, DRAWS)
+    draws, images = uniforms(keys, first_draw, DRAWS), _once(images)
     images = _placed(images, draws, views, size=size or images.shape[-1])
     if views.grey or any(getattr(views, key) for key in JITTERED):
         images = _coloured(images, draws, views)
@@ -93,7 +107,7 @@ def augment(images: Tensor, keys: Tensor, views: Views, *, size: int | None = No
         # the same noise in all channels, so that a grey image stays grey
         noise = normal(keys, first_draw + 13, (1, *images.shape[-2:]))
         images = (images + _each(views.noise * draws[12]) * noise).clamp(0, 1)
-    return images
+    return _seen_thrice(images)
 
 
 def _placed(images: Tensor, draws: list[Tensor], views: Views, *, size: int) -> Tensor:
@@ -169,7 +183,7 @@ def _turned(images: Tensor, turns: Tensor) -> Tensor:
 
 def _grey(images: Tensor) -> Tensor:
     """Luminance (batch, 1, h, w) by ITU-R BT.601."""
-    red, green, blue = images.unbind(dim=1)
+    red, green, blue = _seen_thrice(images).unbind(dim=1)
     return (0.299 * red + 0.587 * green + 0.114 * blue).unsqueeze(1)
 
 
