@@ -136,14 +136,7 @@ def fit(
         learner.mode(True)
         unlogged: list[tuple[float, Tensor]] = []
         saved = time.monotonic()
-        ahead = range(state.step, state.step if state.out_of_patience else last)
-        batches = training_batches(
-            ahead, images=images, rows=rows, targets=targets, batch=training.batch, seed=seed, world=world
-        )
-        batches = state.load.waiting(batches)
-        if world.first and ahead:
-            batches = bar(batches, total=last, what="training", done=state.step, say=state.words)
-        for batch in batches:
+        for batch in _ahead(state, images=images, rows=rows, targets=targets, seed=seed):
             unlogged.append(_learn(state, batch.to(world.device), seed=seed))
             # a signal may reach the ranks at different steps; all must stop at the same one
             stopped = any_rank(bool(signalled()), world)
@@ -166,6 +159,16 @@ def fit(
 
     kept_step, score = state.restore_kept()
     return Fitted(steps=state.step, kept_step=kept_step, score=score, stopped_early=state.step < last)
+
+
+def _ahead(state: State, *, images: Any, rows: np.ndarray, targets: Any, seed: int) -> Iterator[Batch]:
+    """The batches of the steps that are left, with their progress."""
+    left, world = range(state.step, state.step if state.out_of_patience else state.steps), state.world
+    read = {"images": images, "rows": rows, "targets": targets, "seed": seed}
+    batches = state.load.waiting(training_batches(left, batch=state.training.batch, world=world, **read))
+    if not world.first or not left:
+        return batches
+    return bar(batches, total=state.steps, what="training", done=state.step, say=state.words)
 
 
 def _stop(code: int, *, state: State, finished: bool) -> NoReturn:
