@@ -143,8 +143,8 @@ def test_in_slurm_the_leases_and_the_books_tell_the_seconds(tmp_path: Path, slur
 def test_the_command_says_what_it_does_not_know(tmp_path: Path, capsys: pytest.CaptureFixture):
     cli.main(["plan", "cost", str(DEMO), "--folder", str(tmp_path)])
     said = " ".join(capsys.readouterr().out.split())
-    assert "54 jobs, 39 of them on GPUs" in said
-    assert "54 jobs of unknown duration (–) not included" in said
+    assert "66 jobs, 51 of them on GPUs" in said
+    assert "66 jobs of unknown duration (–) not included" in said
     assert "process-hours" not in said
 
 
