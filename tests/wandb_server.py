@@ -19,6 +19,7 @@ NOW = "2026-01-01T00:00:00"
 MUTATIONS = (
     *("upsertBucket", "createRunFiles", "upsertView", "createCustomChart", "createProject"),
     *("createArtifactManifest", "updateArtifactManifest", "createArtifactFiles", "createArtifact", "commitArtifact"),
+    "useArtifact",
 )
 
 
@@ -155,9 +156,23 @@ class Server:
         return {"project": {"id": "cA==", "name": variables.get("name")}}
 
     def _createartifact(self, variables: dict[str, Any]) -> dict[str, Any]:
-        number = f"artifact{len(self.artifacts)}"
-        self.artifacts[number] = variables
-        return {"artifact": {"id": number, "state": "PENDING", "artifactSequence": {"id": "s", "latestArtifact": None}}}
+        asked = _input(variables)
+        collection, digest = _collection(asked), asked["digest"]
+        known = [number for number, one in self.artifacts.items() if one["is"] == (collection, digest)]
+        number = known[0] if known else f"artifact{len(self.artifacts)}"
+        held = self.artifacts.setdefault(number, {"is": (collection, digest), "asked": asked, "made": [], "used": []})
+        held["last"] = asked["runName"]
+        if not known:
+            held["made"].append(asked["runName"])
+        state = "COMMITTED" if known else "PENDING"
+        return {"artifact": {"id": number, "state": state, "artifactSequence": {"id": "s", "latestArtifact": None}}}
+
+    def _useartifact(self, variables: dict[str, Any]) -> dict[str, Any]:
+        asked = _input(variables)
+        used = self.artifacts[asked["artifactID"]]["used"]
+        if asked["runName"] not in used:
+            used.append(asked["runName"])
+        return {"artifact": {"id": asked["artifactID"]}}
 
     def _createartifactmanifest(self, variables: dict[str, Any]) -> dict[str, Any]:
         return {"artifactManifest": {"id": "manifest", "file": self._place(variables, "manifest.json")}}
@@ -190,6 +205,11 @@ class Server:
 def _input(variables: dict[str, Any]) -> dict[str, Any]:
     """What a mutation is given, which may stand in one variable."""
     return variables.get("input") or variables
+
+
+def _collection(asked: dict[str, Any]) -> str:
+    """The name of the artifact that a mutation is about, without its version."""
+    return (asked.get("artifactCollectionNames") or [asked.get("artifactCollectionName")])[0]
 
 
 @contextmanager

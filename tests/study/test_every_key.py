@@ -262,6 +262,7 @@ CHANGES = {
     "tracking.project": Change("tracking.project", "mine"),
     "tracking.entity": Change("tracking.entity", "ours"),
     "tracking.aggregates_only": Change("tracking.aggregates_only", True),
+    "tracking.artifacts": Change("tracking.artifacts", ["encoders"]),
     "tracking.also": Change("tracking.also", ["wandb"]),
     "compute.ranks": Change("compute.ranks", 2),
     "compute.nodes": Change("compute.nodes", 2, {"compute.ranks": 2}),

@@ -45,7 +45,8 @@ def finetune(
         learner = fine_tuning.learner_of(run, encoder=network, material=material)
         names = {"group": f"{run.dataset.name}/{run.source.name}", "name": run.path, "job": "finetune"}
         content = fine_tuning.identity(run, learner=learner, material=material, origin=origin)
-        with Trackers(model.parent, record=run, content=content, tracking=tracking, world=world, **names) as tracker:
+        read = {"content": content, "encoder": encoder}
+        with Trackers(model.parent, record=run, tracking=tracking, world=world, **read, **names) as tracker:
             common = {"material": material, "origin": origin, "world": world}
             fitted = fine_tuning.fit(learner, run=run, progress=progress, tracker=tracker, **common)
             tracker.summary(fitted.kept)

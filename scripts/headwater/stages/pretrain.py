@@ -55,12 +55,14 @@ def pretrain(
         probed = pretraining.probe_set_of(source, files, size=size)
         monitor = CollapseMonitor(source=source, images=corpus.images, rows=kept_rows, world=world, probed=probed)
         names = {"group": f"pretrain/{source.name}", "name": source.name, "job": "pretrain"}
-        with Trackers(history, record=source, content=identity, tracking=tracking, world=world, **names) as tracker:
+        read = {"content": identity, "encoder": start}
+        with Trackers(history, record=source, tracking=tracking, world=world, **read, **names) as tracker:
             common = {"source": source, "corpus": corpus, "rows": kept_rows, "monitor": monitor, "world": world}
             fitted = pretraining.fit(learner, progress=progress, identity=identity, tracker=tracker, **common)
             features = monitor.features(learner.encoder)
             tracker.summary({**features, **fitted.kept})
+            if world.first:
+                made = {"features": features, "origin": pretraining.origin_of(corpus, kept_rows, files=files)}
+                pretraining.save(learner.encoder, encoder, source=source, fitted=fitted, **made)
+                tracker.made(encoder)
         record |= {"images": len(kept_rows), "steps": fitted.steps, "ranks": world.size}
-        if world.first:
-            origin = pretraining.origin_of(corpus, kept_rows, files=files)
-            pretraining.save(learner.encoder, encoder, source=source, features=features, fitted=fitted, origin=origin)

@@ -26,7 +26,7 @@ def mistakes(config: "Config") -> Iterable[str]:
     """One line for each mistake that pydantic, which sees one key at a time, cannot find."""
     checks = (
         _unknown_plugins,
-        _unknown_trackers,
+        _bad_tracking,
         _undefined_names,
         _bad_second_readings,
         _bad_windows,
@@ -103,12 +103,17 @@ def missing(place: str, name: str, names: Iterable[str]) -> Iterable[str]:
         yield f"{place}: there is no {name!r}; {did_you_mean(name, names)}"
 
 
-def _unknown_trackers(config: "Config") -> Iterable[str]:
-    """Trackers that no file stands for, or that a key of their own has switched off."""
+def _bad_tracking(config: "Config") -> Iterable[str]:
+    """Trackers that no file stands for, or that a key of their own switches off, and what may not leave."""
     for tracker in config.tracking.also:
         yield from missing("tracking.also", tracker, registry.names("trackers"))
         if tracker in SERVICES and tracker not in config.tracking.services:
             yield f"tracking.also: {tracker} has a key of its own; set tracking.{tracker}: offline instead"
+    if config.tracking.aggregates_only and "encoders" in config.tracking.artifacts:
+        yield "tracking.artifacts: aggregates_only lets no encoder leave; remove encoders from the list"
+    if config.tracking.artifacts and (config.results.startswith(("/", "~")) or ".." in config.results.split("/")):
+        linked = f"link it (ln -s {config.results} results) and set results: results"
+        yield f"tracking.artifacts: Weights & Biases would be told the folder {config.results}; {linked}"
 
 
 def _undefined_names(config: "Config") -> Iterable[str]:

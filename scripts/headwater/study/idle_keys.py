@@ -213,7 +213,7 @@ def _without_service(config: "Config") -> Iterable[str]:
     off = tracking.wandb == "disabled"
     for key in changed(tracking, "study", "inputs"):
         yield f"tracking.{key}: follows from the rest of the config; remove it"
-    for key in changed(tracking, "entity", "aggregates_only") if off else ():
+    for key in changed(tracking, "entity", "aggregates_only", "artifacts") if off else ():
         yield f"tracking.{key}: Weights & Biases is switched off; remove it, or set wandb: offline"
     if changed(tracking, "project") and not tracking.services:
         yield f"tracking.project: {', '.join(SERVICES)} are switched off; remove it, or set one of them to offline"

@@ -29,6 +29,8 @@ class Tracking(Record):
     """The account or team at Weights & Biases; none uses your default."""
     aggregates_only: bool = False
     """Send Weights & Biases the report's tables and figures only, no training: for archives whose terms allow that."""
+    artifacts: tuple[Literal["encoders", "report"], ...] = ()
+    """Files that Weights & Biases keeps, too: the encoders that the study pre-trains, the files of its report."""
     also: tuple[str, ...] = ()
     """Further trackers, by the names of their files in `training/trackers`."""
     study: str = ""

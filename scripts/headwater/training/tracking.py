@@ -27,10 +27,12 @@ class Trackers:
         tracking: Tracking,
         world: World,
         content: str = "",
+        encoder: Path | None = None,
     ):
         self.folder = Path(folder)
         names = {"group": group, "name": name, "job": job}
-        self.tracked = Tracked(record=record, content=content, machine=device_name(world.device), **names)
+        files = {"content": content, "encoder": encoder}
+        self.tracked = Tracked(record=record, machine=device_name(world.device), **files, **names)
         self.tracking = tracking
         self.names = tracking.trackers if world.first else ()
         self.opened: dict[str, Tracker] = {}
@@ -80,6 +82,11 @@ class Trackers:
         """Log results of the whole training."""
         for tracker in self.opened.values():
             tracker.summary(values)
+
+    def made(self, encoder: Path) -> None:
+        """Tell of the encoder that a pre-training has saved."""
+        for tracker in self.opened.values():
+            tracker.made(encoder)
 
     def close(self, exit_code: int) -> None:
         """Close all trackers; 143 and 130 mean that the job was stopped and will be resumed."""

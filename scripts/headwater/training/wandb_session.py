@@ -49,11 +49,23 @@ class Named:
 class Session:
     """A run of W&B that is open; `variables` are the environment variables to unset at its end."""
 
-    def __init__(self, run: Any, *, variables: list[str], former: list[Path]):
+    def __init__(self, run: Any, *, offline: bool, variables: list[str], former: list[Path]):
         self.run = run
+        self.offline = offline
         self.variables = variables
         self.former = former
         """Folders of former attempts at an offline run; none for an online one, which a server puts together."""
+
+    def use(self, artifact: Any) -> None:
+        """Tell that the run reads an artifact, which is uploaded if the server does not have it."""
+        try:
+            # what its use_artifact does, which refuses offline runs although their files can hold the same
+            self.run._log_artifact(artifact, is_user_created=True, use_after_commit=True)
+        except (AttributeError, TypeError):
+            raise UserError(
+                "this version of wandb cannot tell which encoder a training reads",
+                remedy="remove encoders from tracking.artifacts, or install the version in envs/",
+            ) from None
 
     def remove_former(self) -> None:
         """Remove what former attempts wrote, once this one holds it too.
@@ -96,7 +108,7 @@ def begin(folder: Path, *, named: Named, config: Mapping[str, Any], tracking: Tr
         )
     except (wandb.errors.CommError, wandb.errors.UsageError) as error:
         raise unreachable(error, otherwise="set tracking.wandb: offline and call headwater sync later") from None
-    return Session(run, variables=variables, former=former)
+    return Session(run, offline=tracking.wandb == "offline", variables=variables, former=former)
 
 
 def library() -> Any:

@@ -68,6 +68,16 @@ def test_what_would_be_made_fits_the_classes_of_wandb_workspaces(tmp_path, capsy
     assert not (tmp_path / "results").exists()
 
 
+def test_files_that_are_kept_are_linked(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    content = large()
+    for asked, links in (([], []), (["encoders", "report"], ["more", "most", "photographs", "report"])):
+        dashboard(written(content | {"tracking": content["tracking"] | {"artifacts": asked}}, tmp_path), dry_run=True)
+        linked = re.findall(r"/team/headwater/artifacts/(\w+)/large-(\w+)", capsys.readouterr().out)
+        assert sorted(name for _, name in linked) == links
+        assert {kind for kind, name in linked if name != "report"} <= {"encoder"}
+
+
 def test_studies_in_folders_of_one_name_share_no_run_on_their_dashboards(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     asked = []

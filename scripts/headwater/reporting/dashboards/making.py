@@ -11,6 +11,7 @@ from headwater.study import hosting, run_ids
 from headwater.study.config import Config
 from headwater.study.paths import Paths, history, seconds_of_training
 from headwater.study.tracking import Tracking
+from headwater.training import wandb_artifacts
 
 
 def dashboard(config: Path, *, dry_run: bool = False) -> None:
@@ -34,6 +35,7 @@ def dashboard(config: Path, *, dry_run: bool = False) -> None:
         address=saving.address(),
         study_run=run_ids.of_study(tracking),
         runs={} if tracking.aggregates_only else finished(study, tracking=tracking),
+        artifacts=wandb_artifacts.kept(study.grid(), tracking=tracking),
     )
     if dry_run:
         print(json.dumps(workspace.as_json(study.grid(), place), indent=1))

@@ -1,5 +1,6 @@
 """Study run: one run at Weights & Biases that holds a study's tables, figures, page, plan and price."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,15 +9,15 @@ import pandas as pd
 from headwater.core import files
 from headwater.core.records import plain, without_places
 from headwater.core.timing import seconds
-from headwater.reporting import artefacts
+from headwater.reporting import artefacts, crate
 from headwater.reporting.results import StudyResults
 from headwater.reporting.trace_report import read_table
 from headwater.study import run_ids
 from headwater.study.grid import Grid
 from headwater.study.paths import Paths, history, seconds_of_training
 from headwater.study.tracking import Tracking
-from headwater.training import wandb_session
-from headwater.training.wandb_session import Named
+from headwater.training import wandb_artifacts, wandb_session
+from headwater.training.wandb_session import Named, Session
 
 FIGURES = ("forest", "roc")
 """How the names of the figures begin that are shown beside the tables."""
@@ -45,10 +46,23 @@ def log(study: StudyResults, *, report: Path, tracking: Tracking) -> None:
             table.bind_to_run(session.run, f"tables/{name}", session.run.step)
         session.run.log(shown)
         session.run.summary.update(summary(study, spent=spent))
+        keep_files(session, study.grid, paths=study.paths, report=report, tracking=tracking)
         session.remove_former()
         code = 0
     finally:
         session.close(code)
+
+
+def keep_files(session: Session, grid: Grid, *, paths: Paths, report: Path, tracking: Tracking) -> None:
+    """Keep the report's files with the run, and tell which encoders they are about, as the config asks."""
+    for source in wandb_artifacts.made_in(grid):
+        if artifact := wandb_artifacts.encoder(Path(paths.encoder(source.name)), tracking=tracking):
+            session.use(artifact)
+    if "report" in tracking.artifacts:
+        # the summary names a folder of this machine
+        listed = json.loads((report / crate.NAME).read_text())["@graph"]
+        files = [report / entity["name"] for entity in listed if entity["@type"] == "File"]
+        session.run.log_artifact(wandb_artifacts.report([*files, report / crate.NAME], tracking=tracking))
 
 
 def named(tracking: Tracking) -> Named:

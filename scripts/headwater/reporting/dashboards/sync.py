@@ -10,8 +10,10 @@ from headwater.core.text import many
 from headwater.study import config as study_config
 from headwater.study import hosting
 from headwater.study.config import Config
+from headwater.study.grid import Grid
 from headwater.study.paths import Paths, history
-from headwater.training import wandb_session
+from headwater.study.source import Source
+from headwater.training import wandb_artifacts, wandb_session
 
 OFFLINE = "offline-run-*/run-*.wandb"
 
@@ -46,7 +48,8 @@ def sync(config: Path, *, dry_run: bool = False) -> None:
     elif waiting:
         record.parent.mkdir(parents=True, exist_ok=True)
         try:
-            upload(waiting)
+            for files in in_turns(study, waiting):
+                upload(files)
         finally:
             # also of an upload that broke off: what is there must not be sent a second time
             there = {file.stem: str(file.parent.name) for file in waiting if synced(file).exists()}
@@ -63,6 +66,23 @@ def offline_runs(study: Config) -> list[Path]:
         folders += [paths.run(run.path) for dataset in grid.datasets for run in grid.runs(dataset.name)]
         folders += [history(paths.encoder(source.name)) for source in grid.sources if source.method]
     return sorted(file for folder in folders for file in Path(folder).rglob(OFFLINE))
+
+
+def in_turns(study: Config, files: list[Path]) -> list[list[Path]]:
+    """The files in groups to upload one after the other: W&B takes for an encoder's maker who sends it first."""
+    if "encoders" not in study.tracking.artifacts:
+        return [files]
+    grid, paths = study.grid(), Paths(study.results)
+    made = sorted(wandb_artifacts.made_in(grid), key=lambda source: len(_starts(source, grid)))
+    places = [Path(history(paths.encoder(source.name))) for source in made]
+    makers = [[file for file in files if file.is_relative_to(place)] for place in places]
+    others = [file for file in files if not any(file in group for group in makers)]
+    return [group for group in (*makers, others) if group]
+
+
+def _starts(source: Source, grid: Grid) -> list[str]:
+    """The sources that a source goes back to, each starting from the next."""
+    return [source.start, *_starts(grid.source(source.start), grid)] if source.start else []
 
 
 def synced(file: Path) -> Path:

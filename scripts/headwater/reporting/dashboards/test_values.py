@@ -33,6 +33,7 @@ def add(folders: Iterable[Path], *, rows: Rows, values: Rows, tracking: Tracking
             job="finetune",
             content=fit.get("identity", ""),
             machine=fit["device"],
+            encoder=Path(file) if (file := fit["encoder"].get("file")) else None,
         )
         for tracker in trackers:
             if hasattr(tracker, "add"):

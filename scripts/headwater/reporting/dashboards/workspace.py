@@ -39,10 +39,12 @@ class Place:
     """The id of the study's own run."""
     runs: dict[str, str]
     """The ids of the trainings that are there, by their names."""
+    artifacts: dict[str, str]
+    """The kinds of the files that are kept there, by their names."""
 
-    def link(self, run: str) -> str:
-        """The address of a run."""
-        return "/".join([self.address, self.entity, self.project, "runs", run])
+    def link(self, *path: str) -> str:
+        """The address of a page of the project."""
+        return "/".join([self.address, self.entity, self.project, *path])
 
 
 def workspaces(grid: Grid, place: Place) -> list[ws.Workspace]:
@@ -198,7 +200,14 @@ def _chart(place: Place, *, dataset: str, metric: str) -> wr.CustomChart:
 
 
 def _links(place: Place) -> list[Any]:
-    """Links to the study's run, which holds its page and artifacts, and to each training."""
-    links = {f"{place.study} (tables, figures, page and artifacts)": place.study_run, **place.runs}
-    items = [[wr.Link(text=name, url=place.link(run))] for name, run in links.items()]
-    return [wr.H2("Runs"), wr.UnorderedList(items=items)]
+    """Links to the study's run, which holds its page, to each training, and to the files that are kept."""
+    runs = {f"{place.study} (tables, figures and page)": place.study_run, **place.runs}
+    blocks = [wr.H2("Runs"), _list({name: place.link("runs", run) for name, run in runs.items()})]
+    if place.artifacts:
+        files = {name: place.link("artifacts", kind, name) for name, kind in place.artifacts.items()}
+        blocks += [wr.H2("Files"), _list(files)]
+    return blocks
+
+
+def _list(links: dict[str, str]) -> wr.UnorderedList:
+    return wr.UnorderedList(items=[[wr.Link(text=name, url=url)] for name, url in links.items()])

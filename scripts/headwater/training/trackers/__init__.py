@@ -15,6 +15,7 @@ closed in the order of opening, so that a later one may read what metrics.csv ho
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from headwater.study.grid import Run
@@ -41,6 +42,8 @@ class Tracked:
     """The fingerprints of the files that the training reads."""
     machine: str = ""
     """The kind of device that it runs on, such as a GPU's model."""
+    encoder: Path | None = None
+    """The file of the encoder that it starts from; none for random weights."""
 
 
 class Tracker(Protocol):
@@ -60,6 +63,9 @@ class Tracker(Protocol):
 
     def summary(self, values: dict[str, float]) -> None:
         """Log results of the whole training."""
+
+    def made(self, encoder: Path) -> None:
+        """Tell of the encoder that a pre-training has saved."""
 
     def close(self, exit_code: int) -> None:
         """Close everything; 143 and 130 mean that the job was stopped and will be resumed."""

@@ -6,7 +6,7 @@ from typing import Any
 from headwater.core.errors import INTERRUPTED, UserError
 from headwater.study import run_ids
 from headwater.study.tracking import Tracking
-from headwater.training import wandb_session
+from headwater.training import wandb_artifacts, wandb_session
 from headwater.training.trackers import Tracked, Tracker
 from headwater.training.trackers._whole import config_of, drawn, parts_of
 from headwater.training.wandb_session import Named, Session
@@ -18,10 +18,10 @@ STOPPED = (143, INTERRUPTED)
 class Dashboard(Tracker):
     """A run of W&B; `folder` is the training's."""
 
-    def __init__(self, session: Session, *, folder: Path, offline: bool):
+    def __init__(self, session: Session, *, folder: Path, tracking: Tracking):
         self.session = session
         self.folder = folder
-        self.offline = offline
+        self.tracking = tracking
 
     def log(self, step: int, values: dict[str, float]) -> None:
         """One point of each curve."""
@@ -33,7 +33,7 @@ class Dashboard(Tracker):
 
     def rewind(self, step: int) -> None:
         """Make an offline run whole: log what former attempts logged up to `step`, and remove their folders."""
-        if self.offline:
+        if self.session.offline:
             self.repeat(step)
             self.session.remove_former()
 
@@ -45,6 +45,11 @@ class Dashboard(Tracker):
     def summary(self, values: dict[str, float]) -> None:
         """Set the run's summary values."""
         self.session.run.summary.update(values)
+
+    def made(self, encoder: Path) -> None:
+        """Keep the encoder with the run, if the config asks for it."""
+        if artifact := wandb_artifacts.encoder(encoder, tracking=self.tracking):
+            self.session.run.log_artifact(artifact)
 
     def close(self, exit_code: int) -> None:
         """End the run, marked as preempted if the training was stopped."""
@@ -68,7 +73,9 @@ def open(folder: Path, *, training: Tracked, tracking: Tracking) -> Dashboard:
     wandb_session.library()
     config = config_of(training, tracking=tracking)
     session = wandb_session.begin(folder, named=named(training, tracking=tracking), config=config, tracking=tracking)
-    return Dashboard(session, folder=folder, offline=tracking.wandb == "offline")
+    if training.encoder and (artifact := wandb_artifacts.encoder(training.encoder, tracking=tracking)):
+        session.use(artifact)
+    return Dashboard(session, folder=folder, tracking=tracking)
 
 
 def add(folder: Path, *, training: Tracked, tracking: Tracking, steps: int, summary: dict[str, Any]) -> None:
@@ -79,7 +86,7 @@ def add(folder: Path, *, training: Tracked, tracking: Tracking, steps: int, summ
     board = open(folder, training=training, tracking=tracking)
     code = 1
     try:
-        if board.offline or not board.session.run.resumed:
+        if board.session.offline or not board.session.run.resumed:
             board.repeat(steps)
         board.summary(summary)
         board.session.remove_former()
