@@ -5,11 +5,12 @@ import re
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 import pytest
 from PIL import Image
 
 from headwater.reporting import drawing
-from headwater.reporting.drawing import COLOURS, DASHES, LOOK, NARROW, WIDE, Drawing, paper
+from headwater.reporting.drawing import COLOURS, DASHES, LOOK, NARROW, WIDE, Drawing, as_title, paper
 from headwater.stages.report import report
 from report_made import study
 
@@ -33,6 +34,30 @@ def test_figures_have_the_width_of_one_column_or_of_two(wide, millimetres):
     png = Image.open(io.BytesIO(made.png))
     assert png.info["dpi"] == pytest.approx((300, 300), abs=0.1)
     assert png.width == pytest.approx(millimetres / 25.4 * 300, abs=1)
+
+
+def test_panels_of_a_fixed_aspect_are_where_further_drawings_leave_them():
+    with mpl.rc_context(LOOK):
+        figure = paper(WIDE, 5.7)
+        axes = figure.subplots(2, 3).ravel()
+        for ax in axes:
+            ax.plot([0, 1], [0, 1], label="a source 0.577 [0.497, 0.652]")
+            ax.set(aspect="equal", title="macro")
+            ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12))
+        figure.draw_without_rendering()
+        first = [ax.get_position().bounds for ax in axes]
+        made = Drawing(figure)
+        assert made.svg
+        places = [ax.get_position().bounds for ax in axes]
+        figure.set_layout_engine("constrained")
+        figure.draw_without_rendering()
+        assert np.allclose(places, [ax.get_position().bounds for ax in axes], atol=1e-3)
+        assert not np.allclose(places, first, atol=1e-2), "one drawing would do"
+
+
+def test_a_title_is_no_wider_than_its_panel():
+    assert as_title("Pneumothorax, scaled", inches=1.3) == "Pneumothorax,\nscaled"
+    assert as_title("Pneumothorax, scaled") == "Pneumothorax, scaled"
 
 
 def test_a_pdf_embeds_its_fonts_as_truetype():

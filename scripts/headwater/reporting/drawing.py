@@ -41,6 +41,9 @@ NARROW, WIDE = 89 / 25.4, 183 / 25.4
 DOTS = 300
 """Dots per inch of a PNG."""
 
+DRAWINGS = 3
+"""Drawings after which no panel moves any more."""
+
 LOOK = {
     "svg.fonttype": "none",
     # fonts as TrueType within the file: journals refuse the outlines of Type 3
@@ -111,8 +114,19 @@ class Drawing:
     def _saved(self, form: str, **how: Any) -> bytes:
         buffer = io.BytesIO()
         with mpl.rc_context(self.look), _any_letters():
-            self.figure.savefig(buffer, format=form, **how)
+            self._settled.savefig(buffer, format=form, **how)
         return buffer.getvalue()
+
+    @cached_property
+    def _settled(self) -> Figure:
+        """The figure with everything at its place, the same in each format.
+
+        Constrained layout moves panels of a fixed aspect once more at each drawing; the first would cut titles off.
+        """
+        for _ in range(DRAWINGS):
+            self.figure.draw_without_rendering()
+        self.figure.set_layout_engine("none")
+        return self.figure
 
 
 def as_png(figure: Figure) -> bytes:
@@ -157,10 +171,10 @@ ABOVE, BESIDE = 2.2, 4.2
 """Inches of text that fit above a small panel, and beside the panels of a figure."""
 
 
-def as_title(words: str) -> str:
-    """Text from a config or an archive above a small panel: long text in several lines, none wider than the panel."""
+def as_title(words: str, *, inches: float = ABOVE) -> str:
+    """Text from a config or an archive above a small panel: in several lines where one is wider than the panel."""
     lines, longest = [visible(words)], LONGEST_LINE
-    while longest > 8 and len(words) > LONGEST_LINE and _width(lines) > ABOVE:
+    while longest > 8 and _width(lines) > inches:
         lines, longest = textwrap.wrap(visible(words), longest), longest - 1
     return "\n".join(lines)
 
