@@ -2,10 +2,14 @@
 
 from pathlib import Path
 
+import matplotlib as mpl
+import nbformat
 import pandas as pd
 import pytest
 
-REPORT = Path(__file__).parent.parent / "results" / "demo" / "report"
+ROOT = Path(__file__).parent.parent
+REPORT = ROOT / "results" / "demo" / "report"
+NOTEBOOK = ROOT / "docs" / "tutorials" / "results.ipynb"
 
 
 @pytest.fixture(scope="module")
@@ -68,3 +72,15 @@ def test_the_signal_is_neither_absent_nor_trivial(table):
     assert fitted["value"].between(0.6, 1, inclusive="left").all()
     assert fitted.loc[fitted["label"] == "macro", "value"].between(0.6, 0.98).all()
     assert fitted["reference_value"].dropna().between(0.6, 1, inclusive="left").all()
+
+
+def test_the_notebook_runs_from_its_first_cell_to_its_last(monkeypatch):
+    monkeypatch.chdir(NOTEBOOK.parent)
+    mpl.use("Agg")
+    book = nbformat.read(NOTEBOOK, as_version=4)
+    nbformat.validate(book)
+    cells = [cell for cell in book.cells if cell.cell_type == "code"]
+    assert len(cells) >= 5 and not any(cell.outputs for cell in cells), "outputs would be those of another day"
+    told = {}
+    for number, cell in enumerate(cells, start=1):
+        exec(compile(cell.source, f"{NOTEBOOK.name}, code cell {number}", "exec"), told)
