@@ -211,7 +211,9 @@ def _words(annotation: typing.Any) -> str:
 
 
 def _plural(words: str) -> str:
-    """The plural of a kind, which its bounds follow."""
+    """The plural of a kind, which its bounds follow; words to choose from stay as they are."""
+    if words.startswith("`"):
+        return words
     return re.sub(r"$| (?=[≥>])", lambda end: "s" + end[0], words, count=1)
 
 

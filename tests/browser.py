@@ -26,7 +26,7 @@ FLAGS = (
 KEYS = {"Tab": (9, ""), "Enter": (13, "\r"), "Backspace": (8, "")}
 """(code, what it types) of the keys that are no characters."""
 
-READ = """
+DRAWN = """
     const done = () => new Promise((wake) => requestAnimationFrame(() => setTimeout(wake, 0)));
     document.readyState === "complete" ? done() : new Promise((wake) => addEventListener("load", () => wake(done())))
 """
@@ -67,10 +67,9 @@ class Page:
         """Show a file in a window of that size, until it is drawn."""
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         self.ask("Emulation.setDeviceMetricsOverride", **size)
-        self.ask("Page.navigate", url=file.resolve().as_uri())
-        while self.value("location.protocol") != "file:":
-            pass
-        self.value(READ)
+        told = self.ask("Page.navigate", url=file.resolve().as_uri())
+        assert "errorText" not in told, told
+        self.value(DRAWN)
 
     def value(self, script: str) -> Any:
         """The value of an expression in the page, awaited."""

@@ -160,8 +160,7 @@ class Server:
         collection, digest = _collection(asked), asked["digest"]
         known = [number for number, one in self.artifacts.items() if one["is"] == (collection, digest)]
         number = known[0] if known else f"artifact{len(self.artifacts)}"
-        held = self.artifacts.setdefault(number, {"is": (collection, digest), "asked": asked, "made": [], "used": []})
-        held["last"] = asked["runName"]
+        held = self.artifacts.setdefault(number, {"is": (collection, digest), "made": [], "used": []})
         if not known:
             held["made"].append(asked["runName"])
         state = "COMMITTED" if known else "PENDING"

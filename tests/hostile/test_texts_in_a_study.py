@@ -12,6 +12,7 @@ import pytest
 import yaml
 from PIL import Image
 
+import browser
 import report_made
 from headwater.core import files as core_files
 from headwater.core import registry
@@ -315,17 +316,14 @@ def test_pdflatex_sets_every_table(reported, tmp_path):
         assert done.returncode == 0, (file.name, done.stdout[-2000:])
 
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-
+@browser.needed
 @pytest.mark.slow
-@pytest.mark.skipif(not CHROMIUM, reason="no chromium is installed")
 def test_a_browser_runs_nothing_of_the_page(reported, tmp_path):
     page = tmp_path / "page.html"
     labels = ["<img src=x onerror='document.title=1'>", "<script>document.title=1</script>", *drawn(200)]
     page.write_text(as_html(Page(title="safe", summary=labels, parts=[("x", pd.DataFrame({"Label": labels}))])))
     for file, title in ((page, "safe"), (reported / "index.html", "headwater: sources compared")):
-        call = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", file.resolve().as_uri()]
+        call = [browser.CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", file.resolve().as_uri()]
         seen = subprocess.run(call, capture_output=True, text=True, timeout=300, cwd=tmp_path).stdout
         assert f"<title>{title}</title>" in seen
         assert file != page or set(labels) <= set(Words(seen).cells)

@@ -123,6 +123,13 @@ def test_weights_that_others_published_and_folders_of_this_machine_are_not_told(
     assert not capsys.readouterr().err
     assert wandb_artifacts.encoder(tmp_path / "gone.safetensors", tracking=tracking) is None
     assert "is no longer there" in capsys.readouterr().err
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes((tmp_path / "encoder.safetensors").read_bytes()[:-1] + b"x")
+    with pytest.raises(UserError, match="has changed since headwater wrote it"):
+        wandb_artifacts.encoder(damaged, tracking=tracking)
+    damaged.write_bytes(b"no weights")
+    with pytest.raises(UserError, match="missing, corrupt or truncated"):
+        wandb_artifacts.encoder(damaged, tracking=tracking)
     with pytest.raises(UserError, match="its folder would be told to Weights & Biases"):
         wandb_artifacts.report([tmp_path / "encoder.safetensors"], tracking=tracking)
 

@@ -11,8 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
-
+from headwater.core import weights_digest
 from headwater.core.errors import UserError
 from headwater.core.fingerprints import sha256
 from headwater.study.grid import Grid
@@ -20,7 +19,7 @@ from headwater.study.source import Source
 from headwater.study.tracking import Tracking
 from headwater.training import wandb_session
 
-RELATIVE = "start where `results` lies below the current folder, and give it without /, or remove tracking.artifacts"
+RELATIVE = "give `results` relative to the folder in which you start, or remove tracking.artifacts"
 
 LONGEST_NAME = 128
 """Characters of a name that W&B takes."""
@@ -34,8 +33,7 @@ def encoder(path: Path, *, tracking: Tracking) -> Any | None:
         said = f"Weights & Biases: {path} is no longer there, so what used it is shown without it"
         print(said, file=sys.stderr, flush=True)
         return None
-    with safe_open(path, framework="numpy") as content:
-        metadata = content.metadata()
+    metadata = weights_digest.metadata_of(path, remedy="delete it and run its rule again")
     source = json.loads(metadata["source"])
     if not source["method"]:
         # their licence is not ours to give

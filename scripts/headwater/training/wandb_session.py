@@ -64,7 +64,7 @@ class Session:
         except (AttributeError, TypeError):
             raise UserError(
                 "this version of wandb cannot tell which encoder a training reads",
-                remedy="remove encoders from tracking.artifacts, or install the version in envs/",
+                remedy="remove encoders from tracking.artifacts, or call make setup for the version that is tested",
             ) from None
 
     def remove_former(self) -> None:

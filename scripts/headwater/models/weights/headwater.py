@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from headwater.core import weights_digest
 from headwater.core.errors import UserError
 from headwater.models.weights import Card, Options
 
@@ -21,10 +22,10 @@ def check(file: Path, metadata: dict[str, str], *, options: Options, backbone: s
     `backbone`: the network that its weights are for, up to the tag of the weights; empty if another is meant.
     """
     # not at the top: these need torch, and plans read the card
-    from headwater.models import encoder, orientation, weight_files
+    from headwater.models import encoder, orientation
 
     if metadata:
-        weight_files.refuse_changed(file, remedy=AGAIN)
+        weights_digest.metadata_of(file, remedy=AGAIN)
     named = metadata.get("backbone", backbone)
     if backbone and named.partition(".")[0] != backbone.partition(".")[0]:
         raise UserError(f"holds a {named}, not a {backbone}", file=file, remedy=f"set backbone: {named}")

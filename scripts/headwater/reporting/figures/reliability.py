@@ -15,7 +15,7 @@ from headwater.study.grid import Grid
 COLUMNS = 4
 """Panels side by side: the raw and the scaled scores of two labels."""
 
-BESIDE = 0.5
+GAP = 0.5
 """Inches between two panels, for the numbers of an axis."""
 
 
@@ -66,7 +66,7 @@ def drawn(panels: list[tuple[str, pd.DataFrame]], *, colours: dict[str, str], gr
             ax.set_visible(False)
         for (title, points), ax in zip(panels, axes[: len(panels)], strict=True):
             _panel(ax, points, colours=colours, grid=grid)
-            title = as_title(title, inches=figure.get_figwidth() / across - BESIDE)
+            title = as_title(title, inches=figure.get_figwidth() / across - GAP)
             ax.set_title(title, fontsize=8, fontweight="bold", loc="left")
         figure.supxlabel("mean predicted probability", fontsize=8)
         figure.supylabel("observed share", fontsize=8)
