@@ -236,6 +236,55 @@ def test_the_loss_of_a_volume_counts_hidden_cubes_only_on_the_axes_of_the_networ
     assert loss == pytest.approx(np.mean(errors), rel=1e-9)
 
 
+def as_published(decoder, scales, masks):
+    """The published decoder (github.com/keyu-tian/SparK, spark.py and decoder.py), of our weights."""
+    x = 0
+    for number, block in enumerate(decoder.blocks):
+        if number < len(scales):
+            mask, values, norm = masks[number], scales[number], decoder.norms[number]
+            seen = values.permute(0, 2, 3, 1)[mask[:, 0]]
+            if isinstance(norm, nn.BatchNorm2d):
+                normed = (seen - seen.mean(0)) / (seen.var(0, unbiased=False) + norm.eps).sqrt()
+            else:
+                normed = nn.functional.layer_norm(seen, seen.shape[1:], eps=norm.eps)
+            whole = decoder.embeddings[number].expand_as(values).permute(0, 2, 3, 1).clone()
+            whole[mask[:, 0]] = normed
+            projection = decoder.projections[number]
+            same = number == 0 and whole.shape[-1] == decoder.blocks[0][0].in_channels
+            assert isinstance(projection, nn.Identity) == same
+            if not same:
+                assert projection.kernel_size == ((1, 1) if number == 0 else (3, 3))
+            x = x + projection(whole.permute(0, 3, 1, 2))
+        x = block(x)
+    return decoder.draw(x)
+
+
+@pytest.mark.parametrize(("backbone", "width"), [("timm/test_resnet", 64), ("timm/convnext_atto", 320)])
+def test_hidden_features_are_filled_in_as_published(backbone, width):
+    module = learner(backbone=backbone, decoder_dimension=width)
+    views, mask = seen(module)
+    encoded = features(module.encoder.backbone, module.encoder.normalised(views[0]), mask)
+    scales = [encoded[scale] for scale in module.scales]
+    expected = as_published(module.decoder, scales, [mask.at(scale) for scale in scales])
+    torch.testing.assert_close(module.decoder(scales, mask), expected, **rounding.NEAR)
+
+
+def test_the_decoder_begins_with_weights_as_published():
+    decoder = learner(decoder_dimension=256).decoder
+    assert all(0.005 < embedding.std() < 0.02 >= embedding.abs().max() for embedding in decoder.embeddings)
+    for layer in decoder.blocks.modules():
+        if isinstance(layer, nn.ConvTranspose2d):
+            # He et al. 2015 over what leaves the layer, which torch counts by the second axis
+            aim = (2 / (layer.weight.shape[0] * 16)) ** 0.5
+        elif isinstance(layer, nn.Conv2d):
+            aim = 0.02
+        else:
+            continue
+        assert layer.bias is None or not layer.bias.any()
+        # four standard errors of a standard deviation
+        assert abs(layer.weight.std().item() / aim - 1) < 4 / (2 * layer.weight.numel()) ** 0.5
+
+
 def test_twenty_of_49_squares_are_seen_as_published():
     assert learner(backbone="timm/resnet18", size=224).seen == 20
 

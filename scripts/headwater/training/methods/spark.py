@@ -6,12 +6,13 @@ Wald et al. 2024, arXiv 2410.23132.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from lightly.models import utils as tokens
 from pydantic import Field
+from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 from torch.nn.modules.instancenorm import _InstanceNorm
 
@@ -19,7 +20,7 @@ from headwater.core.errors import UserError
 from headwater.core.records import Record
 from headwater.models.encoder import Encoder
 from headwater.models.orientation import turned
-from headwater.models.sparse import Shown, features
+from headwater.models.sparse import Shown, features, through
 from headwater.models.tasks import Task
 from headwater.study.recipe import Views
 from headwater.training import views
@@ -84,33 +85,66 @@ class Doubling(nn.Sequential):
 class Decoder(nn.Module):
     """Fills hidden positions at each scale with a learned embedding, and upsamples from the deepest to the image.
 
-    `widths` are the channels of each scale, the deepest first, and `narrowest` those of the decoder at the image's
-    resolution.
+    `widths` are the channels of each scale, the deepest first, `narrowest` those of the decoder at the image's
+    resolution, and `norm` makes the norm of visible features, of as many channels.
     """
 
-    def __init__(self, widths: Sequence[int], *, narrowest: int, doublings: int, dimensions: int, colours: int):
+    def __init__(
+        self,
+        widths: Sequence[int],
+        *,
+        narrowest: int,
+        doublings: int,
+        dimensions: int,
+        colours: int,
+        norm: Callable[[int], nn.Module],
+    ):
         super().__init__()
         convolution, *_ = KINDS[dimensions]
         inner = [narrowest << (doublings - scale) for scale in range(doublings + 1)]
         places = [1] * dimensions
-        self.embeddings = nn.ParameterList([0.02 * torch.randn(1, outer, *places) for outer in widths])
+        self.norms = nn.ModuleList([norm(outer) for outer in widths])
+        embeddings = [torch.empty(1, outer, *places) for outer in widths]
+        for embedding in embeddings:
+            nn.init.trunc_normal_(embedding, std=0.02, a=-0.02, b=0.02)
+        self.embeddings = nn.ParameterList(embeddings)
         self.projections = nn.ModuleList(
-            [convolution(*pair, 1) for pair in zip(widths, inner[: len(widths)], strict=True)]
+            [
+                # as published, the deepest features are not mixed with their neighbours
+                convolution(outer, own, 3 if scale else 1, padding=1 if scale else 0)
+                if scale or outer != own
+                else nn.Identity()
+                for scale, (outer, own) in enumerate(zip(widths, inner[: len(widths)], strict=True))
+            ]
         )
         self.blocks = nn.ModuleList([Doubling(channels, dimensions=dimensions) for channels in inner[:-1]])
         self.draw = convolution(inner[-1], colours, 1)
+        for part in (self.blocks, self.draw):
+            part.apply(_initialised)
 
     def forward(self, scales: list[Tensor], shown: Shown) -> Tensor:
         """Reconstructed images (batch, colours, *space) from features at each scale, the deepest first."""
         x = None
         for number, block in enumerate(self.blocks):
             if number < len(scales):
-                embedding = self.embeddings[number].to(scales[number].dtype)
-                dense = torch.where(shown.at(scales[number]), scales[number], embedding)
+                visible = through(self.norms[number], scales[number], shown)
+                dense = torch.where(shown.at(visible), visible, self.embeddings[number].to(visible.dtype))
                 projected = self.projections[number](dense)
                 x = projected if x is None else x + projected
             x = block(x)
         return self.draw(x)
+
+
+@torch.no_grad()
+def _initialised(layer: nn.Module) -> None:
+    """Draw the weights of a convolution as published."""
+    if isinstance(layer, (nn.ConvTranspose2d, nn.ConvTranspose3d)):
+        nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.zeros_(layer.bias)
+    elif isinstance(layer, (nn.Conv2d, nn.Conv3d)):
+        nn.init.trunc_normal_(layer.weight, std=0.02)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
 
 
 class Spark(Learner):
@@ -133,6 +167,7 @@ class Spark(Learner):
                 doublings=int(math.log2(self.cell)),
                 dimensions=encoder.dimensions,
                 colours=encoder.colours,
+                norm=_norm(encoder),
             )
 
     def views(self, images: Tensor, keys: Tensor) -> list[Tensor]:
@@ -155,6 +190,13 @@ class Spark(Learner):
         # summed over ranks, because BatchNorm's statistics are over the visible positions of the whole batch
         cells = torch.zeros_like(shuffled, dtype=torch.bool).scatter(1, shuffled[:, : self.seen], True)
         return Shown(cells=cells.view(-1, *self.grid), total=sum_over_ranks)
+
+
+def _norm(encoder: Encoder) -> Callable[[int], nn.Module]:
+    """The norm of visible features: over their channels for networks that norm so (ConvNeXts), else over the batch."""
+    if any(isinstance(module, LayerNorm2d) for module in encoder.backbone.modules()):
+        return LayerNorm2d
+    return KINDS[encoder.dimensions][2]
 
 
 def _grid(encoder: Encoder, *, cell: int) -> tuple[int, ...]:
