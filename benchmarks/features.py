@@ -234,6 +234,29 @@ class ByolPeer(Peer):
         return (self.criterion(said[0], aims[1]) + self.criterion(said[1], aims[0])) / 2
 
 
+class MocoV3Peer(Peer):
+    def __init__(self, encoder: Encoder, *, steps: int):
+        first = lightly.transforms.BYOLView1Transform(encoder.size, normalize=None)
+        second = lightly.transforms.BYOLView2Transform(encoder.size, normalize=None)
+        super().__init__(encoder, transform=lightly.transforms.BYOLTransform(first, second), steps=steps)
+        self.head, late = (parts.MoCoProjectionHead(encoder.width, 128, 64, 3, batch_norm=True) for _ in range(2))
+        self.predictor = parts.MoCoProjectionHead(64, 128, 64, 2, batch_norm=True)
+        late.load_state_dict(self.head.state_dict())
+        self.late = nn.Sequential(encoder.twin(), late).requires_grad_(False)
+
+    def before(self, step: int) -> None:
+        tools.update_momentum(
+            nn.Sequential(self.encoder, self.head), self.late, cosine_schedule(step, self.steps, 0.9, 1.0)
+        )
+
+    def forward(self, views: list[Tensor], classes: Tensor) -> Tensor:
+        with torch.no_grad():
+            aims = [F.normalize(self.late(view)) for view in views]
+        said = [F.normalize(self.predictor(self.head(self.encoder(view)))) for view in views]
+        own = torch.arange(len(classes))
+        return 0.4 * sum(F.cross_entropy(said[one] @ aims[1 - one].T / 0.2, own) for one in (0, 1))
+
+
 class SwavPeer(Peer):
     def __init__(self, encoder: Encoder, *, steps: int):
         sides = (encoder.size, encoder.size // 2)
@@ -309,6 +332,7 @@ class SupervisedPeer(Peer):
 PEERS = {
     "simclr": SimclrPeer,
     "moco": MocoPeer,
+    "moco_v3": MocoV3Peer,
     "byol": ByolPeer,
     "swav": SwavPeer,
     "dino": DinoPeer,
@@ -319,6 +343,7 @@ PEERS = {
 OPTIONS = {
     "simclr": {"dimension": 64, "hidden_dimension": 128, "temperature": 0.2},
     "moco": {"dimension": 64, "hidden_dimension": 128, "queue": 256, "momentum": 0.9, "group": 32},
+    "moco_v3": {"dimension": 64, "hidden_dimension": 128, "momentum": 0.9},
     "byol": {"dimension": 64, "hidden_dimension": 128, "target_momentum": 0.9},
     "swav": {"prototypes": 32, "dimension": 64, "hidden_dimension": 128, "small_views": 4, "small_size": 0.5},
     "dino": {

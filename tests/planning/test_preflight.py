@@ -167,6 +167,18 @@ def test_a_method_trains_some_networks_only_and_images_of_some_sizes():
     assert "dino" in said.partition("one of")[2]
 
 
+def test_options_that_do_nothing_to_the_network_are_told_in_the_plan():
+    def change(config):
+        config["sources"]["own"] = {
+            "method": {"name": "moco_v3", "frozen_patches": False},
+            "corpus": "chestxray14",
+            "training": {"steps": 2, "batch": 8},
+            "backbone": "timm/test_resnet",
+        }
+
+    assert "sources.own.method: moco_v3.frozen_patches has an effect on networks of" in told(change)
+
+
 def test_batches_are_dealt_into_groups_and_fill_no_more_than_a_queue():
     def moco(backbone="timm/test_resnet", **options):
         config = copy.deepcopy(small_config()) | {"compute": {"ranks": 4}}

@@ -204,6 +204,7 @@ def _methods(config: Config) -> Iterable[str]:
             try:
                 size = config.grid().size_of(source.corpus, source=name)
                 methods.check(source.method.name, backbone=source.backbone, size=size)
+                methods.check_options(source.method, backbone=source.backbone)
             except UserError as refusal:
                 yield f"sources.{name}.method: {refusal}"
             yield from _batches(config, source)

@@ -41,6 +41,7 @@ def pretrain(
         raise UserError(f"source {source.name!r} has no method", remedy="give it method, corpus and training")
     size = sized(size)
     methods.check(source.method.name, backbone=source.backbone, size=size)
+    methods.check_options(source.method, backbone=source.backbone)
     probe = {"probe_cases": probe_cases, "probe_images": probe_images, "probe_dropped": probe_dropped}
     files = pretraining.Files(cases=cases, images=images, rows=rows, start=start, dropped=dropped, **probe)
     identity = files.identity(source, size=size)

@@ -34,8 +34,8 @@ class Views(Record):
     docs/how-to/views.md has the values of all. Keys beside it go before it."""
     crop: float | None = Field(None, gt=0, le=1)
     """Smallest share of the image area, of volumes of the patch, that a random crop may show; 1 switches cropping off.
-    By default off, but in pre-training by `dino`, `swav`, `moco`, `byol` and `simclr` the published value, as an option
-    of the method."""
+    By default off, but in pre-training by methods that compare views the published value, as an option of the
+    method."""
     flip: float = Field(0.0, ge=0, le=1)
     """Probability of a left-right flip; of volumes of a flip along each of `flip_axes`."""
     flip_axes: tuple[Literal["x", "y", "z"], ...] = Field(("x",), min_length=1)

@@ -1,4 +1,4 @@
-"""BYOL, SimCLR and MoCo against plain arithmetic: their losses, what follows what, and who is normalised with whom."""
+"""BYOL, SimCLR and both MoCos against plain arithmetic: their losses, what follows what, and who is normalised how."""
 
 import copy
 import math
@@ -12,8 +12,12 @@ from timm.layers import BatchNormAct2d
 from torch import nn
 
 import rounding
+from headwater.core import registry
 from headwater.core.errors import UserError
-from headwater.study.recipe import Training
+from headwater.core.records import Choice
+from headwater.models import backbones
+from headwater.study.recipe import Training, Views
+from headwater.training import methods
 from headwater.training.methods import _group_norm, _queues, moco
 from headwater.training.views.draws import keys
 from test_methods import learner
@@ -69,18 +73,23 @@ def test_byols_loss_is_the_papers_equation_2_both_ways():
     assert loss == pytest.approx(sum(distances), rel=1e-9)
 
 
-def test_byols_target_follows_by_a_cosine_to_1_and_gets_no_gradient():
-    module = learner("byol", steps=5, target_momentum=0.8)
+@pytest.mark.parametrize(
+    ("method", "option", "followed", "follower"),
+    [("byol", "target_momentum", "online", "target"), ("moco_v3", "momentum", "query", "key")],
+)
+def test_what_follows_does_so_by_a_cosine_to_1_and_gets_no_gradient(method, option, followed, follower):
+    module = learner(method, steps=5, **{option: 0.8})
+    online, target = getattr(module, followed), getattr(module, follower)
     with torch.no_grad():
-        for parameter in module.online.parameters():
+        for parameter in online.parameters():
             parameter.add_(1)
     for step in range(5):
-        online, before = weights(module.online), weights(module.target)
+        known, before = weights(online), weights(target)
         module(seen(module), TARGETS).backward()
-        assert all(parameter.grad is None for parameter in module.target.parameters())
+        assert all(parameter.grad is None for parameter in target.parameters())
         module.after_step(step=step, steps=5)
         momentum = 1 - 0.2 * (1 + math.cos(math.pi * step / 4)) / 2
-        for one, old, new in zip(online, before, module.target.parameters(), strict=True):
+        for one, old, new in zip(known, before, target.parameters(), strict=True):
             torch.testing.assert_close(new, momentum * old + (1 - momentum) * one, **rounding.NEAR)
 
 
@@ -102,6 +111,65 @@ def test_mocos_loss_is_lightlys_with_a_memory_bank():
     expected = reference(torch.from_numpy(queries[0]).float().requires_grad_(), found)
     assert loss == pytest.approx(expected.item(), rel=1e-9)
     torch.testing.assert_close(module.queue.answers[:8], found)
+
+
+def test_moco_v3s_loss_is_the_papers_algorithm_1_both_ways():
+    module = learner("moco_v3", temperature=0.3)
+    queries, loss = made_by(module.predictor, lambda: module(seen(module), TARGETS))
+    keys_of, _ = made_by(module.key, lambda: module(seen(module), TARGETS))
+    terms = []
+    for one in (0, 1):
+        alike = unit(queries[one]) @ unit(keys_of[1 - one]).T / 0.3
+        terms.append(2 * 0.3 * np.mean(logsumexp(alike, axis=1) - np.diag(alike)))
+    assert loss == pytest.approx(sum(terms), rel=1e-9)
+
+
+def test_moco_v3s_heads_have_three_layers_and_two_each_with_a_norm():
+    module = learner("moco_v3")
+    shapes = [[tuple(one.weight.shape) for one in head.layers if isinstance(one, nn.Linear)] for head in (
+        module.query.head, module.predictor
+    )]  # fmt: skip
+    width = module.encoder.width
+    assert shapes == [[(32, width), (32, 32), (16, 32)], [(32, 16), (16, 32)]]
+    for head in (module.query.head, module.predictor):
+        norms = [one for one in head.layers if isinstance(one, nn.BatchNorm1d)]
+        assert [norm.affine for norm in norms] == [True] * (len(norms) - 1) + [False]
+        assert len(norms) == sum(isinstance(one, nn.Linear) for one in head.layers)
+        assert not any(name.endswith("bias") for name, _ in head.layers[0].named_parameters())
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_moco_v3_leaves_a_transformers_patch_projection_as_it_is_if_asked(frozen):
+    module = learner("moco_v3", backbone="timm/test_vit", frozen_patches=frozen)
+    projection = module.encoder.backbone.patch_embed.proj
+    before, others = weights(projection), weights(module.encoder.backbone.blocks)
+    groups = module.parameter_groups(Training(steps=1, batch=8, weight_decay=0.1))
+    optimiser = torch.optim.AdamW(groups, lr=0.01)
+    module(seen(module), TARGETS).backward()
+    optimiser.step()
+    assert moved(before, weights(projection)) != frozen
+    assert moved(others, weights(module.encoder.backbone.blocks))
+
+
+def test_moco_v3_freezes_the_cubes_of_volumes_too_and_nothing_of_other_networks():
+    cubes = backbones.build("vit3d/test_patch8", size=16, mean=(0.0,), std=(1.0,), seed=0)
+    made = registry.load("methods", "moco_v3")
+    module = made.MocoV3(cubes, options=made.Options(dimension=4, hidden_dimension=8), changes=Views())
+    still = [name for name, one in module.encoder.named_parameters() if not one.requires_grad]
+    assert still == ["backbone.patch_embed.proj.weight", "backbone.patch_embed.proj.bias"]
+    assert all(one.requires_grad for one in learner("moco_v3").encoder.parameters())
+
+
+def test_frozen_patches_are_refused_where_there_are_none():
+    asked = Choice(name="moco_v3", options={"frozen_patches": False})
+    methods.check_options(asked, backbone="timm/test_vit")
+    methods.check_options(Choice(name="moco_v3", options={"frozen_patches": True}), backbone="timm/resnet50")
+    why = (
+        r"moco_v3\.frozen_patches has an effect on networks of timm/vision_transformer and vit3d only"
+        r" \(got timm/resnet50\); leave frozen_patches out"
+    )
+    with pytest.raises(UserError, match=why):
+        methods.check_options(asked, backbone="timm/resnet50")
 
 
 def test_a_queue_keeps_the_newest_first():
@@ -212,19 +280,21 @@ def test_a_queue_shorter_than_the_batch_is_refused():
         learner("moco", queue=8).parameter_groups(Training(steps=1, batch=16))
 
 
-@pytest.mark.parametrize("method", ["byol", "moco", "simclr"])
+@pytest.mark.parametrize("method", ["byol", "moco", "moco_v3", "simclr"])
 def test_a_single_image_is_refused(method):
     with pytest.raises(UserError, match=rf"batch must be >= 2 \(got 1\): {method}.*; set batch to 2 or more"):
         learner(method).parameter_groups(Training(steps=1, batch=1))
 
 
-@pytest.mark.parametrize("method", ["byol", "moco"])
+@pytest.mark.parametrize("method", ["byol", "moco", "moco_v3"])
 def test_a_second_moving_average_is_refused(method):
     with pytest.raises(UserError, match=r"is already a moving average of the weights; leave out training\.ema"):
         learner(method).parameter_groups(Training(steps=1, batch=16, ema=0.9))
 
 
-@pytest.mark.parametrize(("method", "kept"), [("byol", "online"), ("moco", "query"), ("simclr", "branch")])
+@pytest.mark.parametrize(
+    ("method", "kept"), [("byol", "online"), ("moco", "query"), ("moco_v3", "query"), ("simclr", "branch")]
+)
 def test_the_encoder_that_learns_is_kept(method, kept):
     module = learner(method)
     assert module.encoder is getattr(module, kept).encoder

@@ -67,6 +67,10 @@ TRIED = {
         "dimension": 8, "hidden_dimension": 16, "temperature": 0.5, "queue": 16, "momentum": 0.5, "group": 2,
         "crop": 0.3,
     },
+    "moco_v3": {
+        "dimension": 8, "hidden_dimension": 16, "temperature": 0.5, "momentum": 0.5, "frozen_patches": False,
+        "crop": 0.3,
+    },
     "simclr": {"dimension": 8, "hidden_dimension": 16, "temperature": 0.1, "crop": 0.3},
     "spark": {"mask": 0.25, "decoder_dimension": 32, "normalise": False},
     "supervised": {"class_weights": True},
@@ -89,6 +93,8 @@ TRIED = {
 }  # fmt: skip
 BESIDE = {"swav": {"queue": 8, "queue_starts": 0.0}, "moco": {"queue": 8}}
 """What makes the other options matter within a few steps."""
+NETWORKS = {"frozen_patches": "timm/test_vit"}
+"""Networks on which options matter that have no effect on others."""
 
 TRAINED = {
     "steps": 12, "batch": 4, "optimiser": "sgd", "lr": 0.01, "momentum": 0.5, "weight_decay": 0.5,
@@ -100,12 +106,18 @@ ELSEWHERE = {"epochs", "layer_decay"}
 """Keys of `training` with a test of their own below."""
 
 
-def learner(method: str, *, views: Views = Views(), **options: object) -> Learner:  # noqa: B008
+def learner(
+    method: str,
+    *,
+    views: Views = Views(),  # noqa: B008
+    backbone: str | None = None,
+    **options: object,
+) -> Learner:
     """A tiny learner of a method."""
     side = SIDE.get(method, 32)
     form = registry.options("methods", method)
     return registry.load("methods", method).learner(
-        backbones.build(FIRST[method], size=side, mean=(0.5,), std=(0.25,), seed=0),
+        backbones.build(backbone or FIRST[method], size=side, mean=(0.5,), std=(0.25,), seed=0),
         options=form(**{**SMALL[method], **BESIDE.get(method, {}), **options}),
         views=views,
         size=side,
@@ -150,9 +162,9 @@ def outcome(module: Learner, method: str) -> list[float]:
 
 
 @cache
-def usual(method: str) -> list[float]:
+def usual(method: str, backbone: str | None = None) -> list[float]:
     """The outcome without a change."""
-    return outcome(learner(method), method)
+    return outcome(learner(method, backbone=backbone), method)
 
 
 def test_every_key_has_another_value_here():
@@ -195,7 +207,17 @@ def test_two_crops_are_two_and_none_is_the_published_one(method: str):
 
 @pytest.mark.parametrize(("method", "key"), [(method, key) for method in METHODS for key in TRIED[method]])
 def test_every_option_of_a_method_changes_its_training(method: str, key: str):
-    assert outcome(learner(method, **{key: TRIED[method][key]}), method) != usual(method)
+    backbone = NETWORKS.get(key)
+    changed = outcome(learner(method, backbone=backbone, **{key: TRIED[method][key]}), method)
+    assert changed != usual(method, backbone)
+
+
+def test_options_that_matter_to_some_networks_only_are_tried_with_one_of_them():
+    told = dict(
+        each for method in METHODS for each in registry.constant("methods", method, "ONLY_ON", default={}).items()
+    )
+    assert told.keys() == NETWORKS.keys()
+    assert all(backbones.belongs(NETWORKS[key], kinds) for key, kinds in told.items())
 
 
 @cache

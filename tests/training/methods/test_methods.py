@@ -35,6 +35,7 @@ SMALL = {
     },
     "mae": {"decoder_dimension": 32, "decoder_depth": 1, "decoder_heads": 2},
     "moco": {"dimension": 16, "hidden_dimension": 32, "queue": 40, "momentum": 0.9, "group": 4, "crop": 0.6},
+    "moco_v3": {"dimension": 16, "hidden_dimension": 32, "momentum": 0.9, "crop": 0.6},
     "simclr": {"dimension": 16, "hidden_dimension": 32, "temperature": 0.5, "crop": 0.6},
     "spark": {"decoder_dimension": 64},
     "supervised": {},
@@ -54,6 +55,7 @@ STILL = {
     "byol": {"target_momentum": 1.0},
     "dino": {"teacher_momentum": 1.0, "centre_momentum": 0.0},
     "moco": {"momentum": 1.0, "queue": 16, "group": 16, "crop": 1.0},
+    "moco_v3": {"momentum": 1.0},
 }
 # a sharp temperature, or a norm over few places, carries a rounding far: under Adam traces part that begin alike
 QUIET = {"swav": {"lr": 1e-5}, "spark": {"optimiser": "sgd", "lr": 2e-3}}

@@ -31,6 +31,7 @@ SMALL = {
     "dino": {"output_dimension": 16, "hidden_dimension": 16, "bottleneck_dimension": 8, "local_views": 2},
     "mae": {"decoder_dimension": 24, "decoder_depth": 1, "decoder_heads": 2},
     "moco": {"dimension": 8, "hidden_dimension": 16, "queue": 16, "group": 2},
+    "moco_v3": {"dimension": 8, "hidden_dimension": 16},
     "simclr": {"dimension": 8, "hidden_dimension": 16},
     "spark": {"decoder_dimension": 64},
     "supervised": {},

@@ -13,6 +13,7 @@ and may define
     BACKBONES       the only networks that it can train: modules of their libraries, such as "timm/resnet", libraries,
                     or how the names of a library's list begin, such as "monai/unet"
     NEEDED          options without effect where another one is 0: {option: the other one}
+    ONLY_ON         options that matter to some networks only: {option: networks, as in BACKBONES}
     CELL            the side of pictures must be a multiple of this many pixels, that of volumes of the STRIDE of the
                     network
     DIMENSIONS      of the images that it can train on, such as (2, 3); else (2,)
@@ -20,9 +21,13 @@ and may define
 torch is not imported until a method is loaded, so that checking a plan is quick.
 """
 
+from collections.abc import Sequence
+
 from headwater.core import registry
 from headwater.core.errors import UserError
+from headwater.core.records import Choice
 from headwater.models import backbones
+from headwater.study.idle_keys import changed
 
 
 def check(method: str, *, backbone: str, size: int | tuple[int, ...]) -> None:
@@ -38,6 +43,17 @@ def check(method: str, *, backbone: str, size: int | tuple[int, ...]) -> None:
         )
     if registry.constant("methods", method, "CELL", default=None):
         _refuse_parts_of_cells(method, backbone=backbone, size=size)
+
+
+def check_options(method: Choice, *, backbone: str) -> None:
+    """Refuse options of a method that change nothing of how it trains this network."""
+    options = registry.chosen("methods", method)
+    for key, kinds in registry.constant("methods", method.name, "ONLY_ON", default={}).items():
+        if changed(options, key) and not backbones.belongs(backbone, kinds):
+            raise UserError(
+                f"{method.name}.{key} has an effect on networks of {_enumerated(kinds)} only (got {backbone})",
+                remedy=f"leave {key} out",
+            )
 
 
 def _refuse_parts_of_cells(method: str, *, backbone: str, size: int | tuple[int, ...]) -> None:
@@ -56,7 +72,7 @@ def _refuse_parts_of_cells(method: str, *, backbone: str, size: int | tuple[int,
         )
 
 
-def _enumerated(names: list[str]) -> str:
+def _enumerated(names: Sequence[str]) -> str:
     """Names with commas, and `and` before the last."""
     *others, last = names
     return f"{', '.join(others)} and {last}" if others else last
