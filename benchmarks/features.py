@@ -38,6 +38,7 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 import torchvision.transforms.v2 as T
+from lightly.models.modules.heads import VICRegProjectionHead
 from lightly.utils.scheduler import cosine_schedule
 from PIL import Image
 from sklearn.datasets import load_sample_images
@@ -257,6 +258,17 @@ class MocoV3Peer(Peer):
         return 0.4 * sum(F.cross_entropy(said[one] @ aims[1 - one].T / 0.2, own) for one in (0, 1))
 
 
+class VicregPeer(Peer):
+    def __init__(self, encoder: Encoder, *, steps: int):
+        super().__init__(
+            encoder, transform=lightly.transforms.VICRegTransform(encoder.size, normalize=None), steps=steps
+        )
+        self.head, self.criterion = VICRegProjectionHead(encoder.width, 128, 64), lightly.loss.VICRegLoss()
+
+    def forward(self, views: list[Tensor], classes: Tensor) -> Tensor:
+        return self.criterion(*(self.head(self.encoder(view)) for view in views))
+
+
 class SwavPeer(Peer):
     def __init__(self, encoder: Encoder, *, steps: int):
         sides = (encoder.size, encoder.size // 2)
@@ -334,6 +346,7 @@ PEERS = {
     "moco": MocoPeer,
     "moco_v3": MocoV3Peer,
     "byol": ByolPeer,
+    "vicreg": VicregPeer,
     "swav": SwavPeer,
     "dino": DinoPeer,
     "mae": MaePeer,
@@ -345,6 +358,7 @@ OPTIONS = {
     "moco": {"dimension": 64, "hidden_dimension": 128, "queue": 256, "momentum": 0.9, "group": 32},
     "moco_v3": {"dimension": 64, "hidden_dimension": 128, "momentum": 0.9},
     "byol": {"dimension": 64, "hidden_dimension": 128, "target_momentum": 0.9},
+    "vicreg": {"dimension": 64, "hidden_dimension": 128},
     "swav": {"prototypes": 32, "dimension": 64, "hidden_dimension": 128, "small_views": 4, "small_size": 0.5},
     "dino": {
         "output_dimension": 256, "hidden_dimension": 128, "bottleneck_dimension": 32,

@@ -25,7 +25,7 @@ from headwater.training.views import draws
 
 PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "views.md"
 
-COMPARING = ("simclr", "moco", "moco_v3", "byol", "swav", "dino")
+COMPARING = ("simclr", "moco", "moco_v3", "byol", "swav", "dino", "vicreg")
 """Methods that compare views of an image."""
 
 SIDE, CLASSES, BATCH, NEIGHBOURS = 32, 4, 64, 10
@@ -39,6 +39,7 @@ OPTIONS = {
     "moco": {**SMALL, "temperature": 0.2, "queue": 64, "momentum": 0.9, "group": 16},
     "moco_v3": {**SMALL, "temperature": 0.2, "momentum": 0.9},
     "byol": {**SMALL, "target_momentum": 0.9},
+    "vicreg": SMALL,
 }
 
 
@@ -142,7 +143,7 @@ def published(method: str) -> dict[str, object]:
         "simclr": transforms.SimCLRTransform, "moco": transforms.MoCoV2Transform, "byol": transforms.BYOLView1Transform,
         # of which lightly has no transform; the published code has those of BYOL
         "moco_v3": transforms.BYOLView1Transform,
-        "swav": transforms.SwaVTransform, "dino": transforms.DINOTransform,
+        "swav": transforms.SwaVTransform, "dino": transforms.DINOTransform, "vicreg": transforms.VICRegTransform,
     }  # fmt: skip
     given = {name: each.default for name, each in inspect.signature(forms[method]).parameters.items()}
     views = {key: given[word] for key, word in words.items()}
@@ -152,6 +153,8 @@ def published(method: str) -> dict[str, object]:
         second = inspect.signature(transforms.BYOLView2Transform).parameters
         lists = {"blur": "gaussian_blur", "solarise": "solarization_prob"}
         views |= {key: [given[word], second[word].default] for key, word in lists.items()}
+    if method == "vicreg":
+        views["solarise"] = given["solarize_prob"]
     if method == "dino":
         # of its views the second large one is solarised
         views |= {"blur": list(given["gaussian_blur"]), "solarise": [0.0, given["solarization_prob"], 0.0]}

@@ -1,4 +1,4 @@
-"""BYOL, SimCLR and both MoCos against plain arithmetic: their losses, what follows what, and who is normalised how."""
+"""Methods that compare views against plain arithmetic: their losses, what follows what, and who is normalised how."""
 
 import copy
 import math
@@ -93,11 +93,12 @@ def test_what_follows_does_so_by_a_cosine_to_1_and_gets_no_gradient(method, opti
             torch.testing.assert_close(new, momentum * old + (1 - momentum) * one, **rounding.NEAR)
 
 
-def test_every_parameter_of_byols_heads_learns():
-    """A bias before the predictor's BatchNorm would not: its gradient would be rounding alone."""
-    module = learner("byol")
+@pytest.mark.parametrize("method", ["byol", "moco_v3", "vicreg"])
+def test_every_parameter_of_the_heads_learns(method):
+    """A bias before BatchNorm, or a loss of differences, would not: its gradient would be rounding alone."""
+    module = learner(method)
     module(seen(module), TARGETS).backward()
-    heads = [*module.online.head.parameters(), *module.predictor.parameters()]
+    heads = [one for name, one in module.named_parameters() if one.requires_grad and "encoder." not in name]
     assert min(one.grad.abs().max() for one in heads) > 1e-4
 
 
@@ -170,6 +171,20 @@ def test_frozen_patches_are_refused_where_there_are_none():
     )
     with pytest.raises(UserError, match=why):
         methods.check_options(asked, backbone="timm/resnet50")
+
+
+def test_vicregs_loss_is_the_published_one():
+    """The paper's equation 6, with a mean over the dimensions and of both variances as in its code."""
+    module = learner("vicreg", invariance=2, variance=3, covariance=5)
+    rows, loss = made_by(module.branch, lambda: module(seen(module), TARGETS))
+    terms = [2 * np.mean((rows[0] - rows[1]) ** 2)]
+    for view in rows:
+        covariances = np.cov(view.T)
+        # some dimensions vary by more than 1, and some by less
+        lack = np.maximum(0, 1 - np.sqrt(np.diag(covariances) + 1e-4))
+        terms.append(3 * np.mean(lack) / 2)
+        terms.append(5 * (np.sum(covariances**2) - np.sum(np.diag(covariances) ** 2)) / 16)
+    assert loss == pytest.approx(sum(terms), rel=1e-9)
 
 
 def test_a_queue_keeps_the_newest_first():
@@ -280,7 +295,7 @@ def test_a_queue_shorter_than_the_batch_is_refused():
         learner("moco", queue=8).parameter_groups(Training(steps=1, batch=16))
 
 
-@pytest.mark.parametrize("method", ["byol", "moco", "moco_v3", "simclr"])
+@pytest.mark.parametrize("method", ["byol", "moco", "moco_v3", "simclr", "vicreg"])
 def test_a_single_image_is_refused(method):
     with pytest.raises(UserError, match=rf"batch must be >= 2 \(got 1\): {method}.*; set batch to 2 or more"):
         learner(method).parameter_groups(Training(steps=1, batch=1))
@@ -293,7 +308,8 @@ def test_a_second_moving_average_is_refused(method):
 
 
 @pytest.mark.parametrize(
-    ("method", "kept"), [("byol", "online"), ("moco", "query"), ("moco_v3", "query"), ("simclr", "branch")]
+    ("method", "kept"),
+    [("byol", "online"), ("moco", "query"), ("moco_v3", "query"), ("simclr", "branch"), ("vicreg", "branch")],
 )
 def test_the_encoder_that_learns_is_kept(method, kept):
     module = learner(method)

@@ -90,6 +90,9 @@ TRIED = {
         "small_crop": (0.2, 0.3),
         "small_size": 0.9,
     },
+    "vicreg": {
+        "dimension": 8, "hidden_dimension": 16, "invariance": 10, "variance": 10, "covariance": 10, "crop": 0.3,
+    },
 }  # fmt: skip
 BESIDE = {"swav": {"queue": 8, "queue_starts": 0.0}, "moco": {"queue": 8}}
 """What makes the other options matter within a few steps."""

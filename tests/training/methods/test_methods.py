@@ -49,6 +49,7 @@ SMALL = {
         "small_views": 2,
         "small_size": 0.5,
     },
+    "vicreg": {"dimension": 16, "hidden_dimension": 32, "crop": 0.6},
 }
 # a teacher that stands still makes a loss a plain one, that can only fall
 STILL = {

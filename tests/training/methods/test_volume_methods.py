@@ -36,6 +36,7 @@ SMALL = {
     "spark": {"decoder_dimension": 64},
     "supervised": {},
     "swav": {"dimension": 8, "hidden_dimension": 16, "prototypes": 6, "small_views": 2},
+    "vicreg": {"dimension": 8, "hidden_dimension": 16},
 }
 
 

@@ -2,7 +2,7 @@
 
 import torch
 import torch.distributed as dist
-from lightly.utils.dist import rank, world_size
+from lightly.utils.dist import gather, rank, world_size
 from torch import Tensor
 
 
@@ -15,6 +15,14 @@ def whole(tensor: Tensor) -> Tensor:
     dist.all_gather(pieces, tensor)
     # ranks hold every n-th row of the batch (see training.batches), so their rows are interleaved
     return torch.stack(pieces, dim=1).flatten(0, 1)
+
+
+def gathered(tensor: Tensor) -> Tensor:
+    """The rows of all ranks with their gradient, rank by rank: for losses that do not depend on the order of images.
+
+    If each rank's loss is that of the whole batch, the mean over ranks of the parameters' gradients is its gradient.
+    """
+    return torch.cat(gather(tensor)) if world_size() > 1 else tensor
 
 
 def share(tensor: Tensor) -> Tensor:
