@@ -269,6 +269,18 @@ class VicregPeer(Peer):
         return self.criterion(*(self.head(self.encoder(view)) for view in views))
 
 
+class BarlowTwinsPeer(Peer):
+    def __init__(self, encoder: Encoder, *, steps: int):
+        first = lightly.transforms.BYOLView1Transform(encoder.size, normalize=None)
+        second = lightly.transforms.BYOLView2Transform(encoder.size, normalize=None)
+        super().__init__(encoder, transform=lightly.transforms.BYOLTransform(first, second), steps=steps)
+        self.head = parts.BarlowTwinsProjectionHead(encoder.width, 128, 64)
+        self.criterion = lightly.loss.BarlowTwinsLoss()
+
+    def forward(self, views: list[Tensor], classes: Tensor) -> Tensor:
+        return self.criterion(*(self.head(self.encoder(view)) for view in views))
+
+
 class SwavPeer(Peer):
     def __init__(self, encoder: Encoder, *, steps: int):
         sides = (encoder.size, encoder.size // 2)
@@ -347,6 +359,7 @@ PEERS = {
     "moco_v3": MocoV3Peer,
     "byol": ByolPeer,
     "vicreg": VicregPeer,
+    "barlow_twins": BarlowTwinsPeer,
     "swav": SwavPeer,
     "dino": DinoPeer,
     "mae": MaePeer,
@@ -359,6 +372,7 @@ OPTIONS = {
     "moco_v3": {"dimension": 64, "hidden_dimension": 128, "momentum": 0.9},
     "byol": {"dimension": 64, "hidden_dimension": 128, "target_momentum": 0.9},
     "vicreg": {"dimension": 64, "hidden_dimension": 128},
+    "barlow_twins": {"dimension": 64, "hidden_dimension": 128},
     "swav": {"prototypes": 32, "dimension": 64, "hidden_dimension": 128, "small_views": 4, "small_size": 0.5},
     "dino": {
         "output_dimension": 256, "hidden_dimension": 128, "bottleneck_dimension": 32,

@@ -383,7 +383,7 @@ def test_batches_must_be_shared_evenly():
     study_config.load(changed(("compute.ranks", 4)))
 
 
-@pytest.mark.parametrize("method", ["byol", "moco", "moco_v3", "simclr", "swav", "vicreg"])
+@pytest.mark.parametrize("method", ["barlow_twins", "byol", "moco", "moco_v3", "simclr", "swav", "vicreg"])
 def test_methods_that_compare_images_need_two(method):
     line = told(("sources.ours.method", method), ("sources.ours.training.batch", 1))
     assert f"sources.ours.training.batch: must be >= 2 for {method}, which compares images of a batch (got 1)" in line

@@ -13,7 +13,7 @@ from headwater.training.methods import _ranks
 from headwater.training.views.draws import keys
 from test_methods import learner
 
-COMPARED = ("byol", "dino", "moco", "moco_v3", "simclr", "swav", "vicreg")
+COMPARED = ("barlow_twins", "byol", "dino", "moco", "moco_v3", "simclr", "swav", "vicreg")
 CASES = 16
 
 

@@ -25,7 +25,7 @@ from headwater.training.views import draws
 
 PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "views.md"
 
-COMPARING = ("simclr", "moco", "moco_v3", "byol", "swav", "dino", "vicreg")
+COMPARING = ("simclr", "moco", "moco_v3", "byol", "swav", "dino", "vicreg", "barlow_twins")
 """Methods that compare views of an image."""
 
 SIDE, CLASSES, BATCH, NEIGHBOURS = 32, 4, 64, 10
@@ -40,6 +40,7 @@ OPTIONS = {
     "moco_v3": {**SMALL, "temperature": 0.2, "momentum": 0.9},
     "byol": {**SMALL, "target_momentum": 0.9},
     "vicreg": SMALL,
+    "barlow_twins": SMALL,
 }
 
 
@@ -141,15 +142,15 @@ def published(method: str) -> dict[str, object]:
     }  # fmt: skip
     forms = {
         "simclr": transforms.SimCLRTransform, "moco": transforms.MoCoV2Transform, "byol": transforms.BYOLView1Transform,
-        # of which lightly has no transform; the published code has those of BYOL
-        "moco_v3": transforms.BYOLView1Transform,
+        # of which lightly has no transforms; the published code has those of BYOL
+        "moco_v3": transforms.BYOLView1Transform, "barlow_twins": transforms.BYOLView1Transform,
         "swav": transforms.SwaVTransform, "dino": transforms.DINOTransform, "vicreg": transforms.VICRegTransform,
     }  # fmt: skip
     given = {name: each.default for name, each in inspect.signature(forms[method]).parameters.items()}
     views = {key: given[word] for key, word in words.items()}
     for key in ("brightness", "contrast", "saturation", "hue"):
         views[key] = pytest.approx(views[key] * given["cj_strength"])
-    if method in ("byol", "moco_v3"):
+    if method in ("byol", "moco_v3", "barlow_twins"):
         second = inspect.signature(transforms.BYOLView2Transform).parameters
         lists = {"blur": "gaussian_blur", "solarise": "solarization_prob"}
         views |= {key: [given[word], second[word].default] for key, word in lists.items()}

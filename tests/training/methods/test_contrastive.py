@@ -93,7 +93,7 @@ def test_what_follows_does_so_by_a_cosine_to_1_and_gets_no_gradient(method, opti
             torch.testing.assert_close(new, momentum * old + (1 - momentum) * one, **rounding.NEAR)
 
 
-@pytest.mark.parametrize("method", ["byol", "moco_v3", "vicreg"])
+@pytest.mark.parametrize("method", ["byol", "moco_v3", "vicreg", "barlow_twins"])
 def test_every_parameter_of_the_heads_learns(method):
     """A bias before BatchNorm, or a loss of differences, would not: its gradient would be rounding alone."""
     module = learner(method)
@@ -185,6 +185,17 @@ def test_vicregs_loss_is_the_published_one():
         terms.append(3 * np.mean(lack) / 2)
         terms.append(5 * (np.sum(covariances**2) - np.sum(np.diag(covariances) ** 2)) / 16)
     assert loss == pytest.approx(sum(terms), rel=1e-9)
+
+
+def test_barlow_twins_loss_is_the_papers_equation_1():
+    module = learner("barlow_twins", redundancy=0.3)
+    rows, loss = made_by(module.branch, lambda: module(seen(module), TARGETS))
+    # 1e-5 keeps torch's standardisation from a division by 0
+    first, second = ((view - view.mean(axis=0)) / np.sqrt(view.var(axis=0) + 1e-5) for view in rows)
+    correlations = first.T @ second / 8
+    own = np.diag(correlations)
+    expected = np.sum((1 - own) ** 2) + 0.3 * (np.sum(correlations**2) - np.sum(own**2))
+    assert loss == pytest.approx(expected, rel=1e-9)
 
 
 def test_a_queue_keeps_the_newest_first():
@@ -295,7 +306,7 @@ def test_a_queue_shorter_than_the_batch_is_refused():
         learner("moco", queue=8).parameter_groups(Training(steps=1, batch=16))
 
 
-@pytest.mark.parametrize("method", ["byol", "moco", "moco_v3", "simclr", "vicreg"])
+@pytest.mark.parametrize("method", ["byol", "moco", "moco_v3", "simclr", "vicreg", "barlow_twins"])
 def test_a_single_image_is_refused(method):
     with pytest.raises(UserError, match=rf"batch must be >= 2 \(got 1\): {method}.*; set batch to 2 or more"):
         learner(method).parameter_groups(Training(steps=1, batch=1))
@@ -309,7 +320,14 @@ def test_a_second_moving_average_is_refused(method):
 
 @pytest.mark.parametrize(
     ("method", "kept"),
-    [("byol", "online"), ("moco", "query"), ("moco_v3", "query"), ("simclr", "branch"), ("vicreg", "branch")],
+    [
+        ("byol", "online"),
+        ("moco", "query"),
+        ("moco_v3", "query"),
+        ("simclr", "branch"),
+        ("vicreg", "branch"),
+        ("barlow_twins", "branch"),
+    ],
 )
 def test_the_encoder_that_learns_is_kept(method, kept):
     module = learner(method)

@@ -43,6 +43,7 @@ VIEWS = {
     "noise": 0.2,
 }
 TRIED = {
+    "barlow_twins": {"dimension": 8, "hidden_dimension": 16, "redundancy": 0.5, "crop": 0.3},
     "byol": {"dimension": 8, "hidden_dimension": 16, "target_momentum": 0.5, "crop": 0.3},
     "dino": {
         "output_dimension": 32,

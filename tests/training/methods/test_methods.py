@@ -24,6 +24,7 @@ from headwater.training.views.draws import keys
 
 METHODS = registry.names("methods")
 SMALL = {
+    "barlow_twins": {"dimension": 16, "hidden_dimension": 32, "crop": 0.6},
     "byol": {"dimension": 16, "hidden_dimension": 32, "target_momentum": 0.9, "crop": 0.6},
     "dino": {
         "output_dimension": 64,

@@ -27,6 +27,7 @@ SIZE = (8, 8, 6)
 NETWORKS = {"mae": "vit3d/test_patch8", "spark": "monai/segresnet_small"}
 """Of methods that do not train every network."""
 SMALL = {
+    "barlow_twins": {"dimension": 8, "hidden_dimension": 16},
     "byol": {"dimension": 8, "hidden_dimension": 16},
     "dino": {"output_dimension": 16, "hidden_dimension": 16, "bottleneck_dimension": 8, "local_views": 2},
     "mae": {"decoder_dimension": 24, "decoder_depth": 1, "decoder_heads": 2},
@@ -159,7 +160,9 @@ def test_every_method_takes_networks_for_volumes_and_those_that_it_does_not_are_
     with pytest.raises(UserError, match=r"mae trains networks of vit3d only \(got tiny/net\); choose another backbone"):
         methods.check("mae", backbone="tiny/net", size=SIZE)
     monkeypatch.setattr(methods, "dimensions", lambda method: (2,) if method == "dino" else (2, 3))
-    with pytest.raises(UserError, match=r"dino does not train networks for volumes, .*; choose one of byol, mae, "):
+    with pytest.raises(
+        UserError, match=r"dino does not train networks for volumes, .*; choose one of barlow_twins, byol, mae, "
+    ):
         methods.check("dino", backbone="tiny/net", size=SIZE)
 
 
