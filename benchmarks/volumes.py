@@ -346,7 +346,7 @@ def of_views(asked: argparse.Namespace) -> Iterator[dict[str, str]]:
     def ours(number: int) -> None:
         key = keys[number : number + 1]
         augment(Patches(image, spacing), key, views)
-        placed(Patches(mask, spacing), key, views)
+        placed(Patches(mask, spacing), key, views, labels=2)
 
     def by_monai(number: int) -> None:
         theirs({"image": image[0], "mask": mask.float()})

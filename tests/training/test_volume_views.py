@@ -50,7 +50,7 @@ def test_the_mask_of_a_view_is_the_view_of_the_mask(thin, seed, **changes):
     views, chance = Views(flip_axes=("x", "y", "z"), **changes), some_keys(4, seed=seed)
     image = patches(inside.float().expand(4, 1, *sides), (1.0, 1.0, thin))
     mask = Patches(inside.to(torch.uint8).expand(4, *sides), image.spacing)
-    seen, moved = augment(image, chance, views)[:, 0] > 0.5, placed(mask, chance, views)
+    seen, moved = augment(image, chance, views)[:, 0] > 0.5, placed(mask, chance, views, labels=2)
     assert moved.dtype == torch.uint8
     for one, other in zip(seen, moved == 1, strict=True):
         assert 2 * (one & other).sum() >= 0.98 * (one.sum() + other.sum())
@@ -87,7 +87,7 @@ def test_the_mask_of_a_view_of_a_slice_is_the_view_of_its_mask(plane, thin, seed
     views, chance = Views(flip_axes=("x", "y", "z"), **changes), some_keys(4, seed=seed)
     image = patches(inside.float().expand(4, 1, *sides), (1.0, thin, thin))
     mask = Patches(inside.to(torch.uint8).expand(4, *sides), image.spacing)
-    seen, moved = augment(image, chance, views)[:, 0] > 0.5, placed(mask, chance, views)
+    seen, moved = augment(image, chance, views)[:, 0] > 0.5, placed(mask, chance, views, labels=2)
     assert seen.shape == moved.shape == (4, *sides)
     for one, other in zip(seen, moved == 1, strict=True):
         # a border of about 60 voxels around 250, where linear interpolation ties at 0.5
@@ -142,7 +142,7 @@ def test_nothing_asked_nothing_changed():
     given = some_patches()
     assert torch.equal(augment(given, some_keys(4), Views()), given.values)
     mask = Patches(torch.randint(0, 3, (4, *SIDES), dtype=torch.uint8), given.spacing)
-    assert torch.equal(placed(mask, some_keys(4), Views()), mask.values)
+    assert torch.equal(placed(mask, some_keys(4), Views(), labels=2), mask.values)
 
 
 @pytest.mark.parametrize("key", EVERYTHING)
@@ -234,11 +234,22 @@ def test_low_resolution_leaves_a_constant_alone_and_smooths_noise():
     assert spread.min() < 0.65 and spread.max() < 1.05
 
 
+@rounding.in_float64()
+def test_a_gpu_makes_views_of_low_resolution_as_a_cpu_does():
+    chance = torch.Generator().manual_seed(2)
+    for sides in ((23, 16, 9), (12, 1, 31)):
+        values = torch.randn(6, 1, *sides, generator=chance)
+        shares = torch.cat([torch.tensor([1.0, volumes.COARSEST]), volumes._share(torch.rand(4, generator=chance))])
+        seen = volumes._coarsened_by_places(values, shares=shares)
+        torch.testing.assert_close(seen, volumes._coarsened(values, shares=shares), **rounding.NEAR)
+        assert torch.equal(seen[0], values[0]) and not torch.equal(seen[1], values[1])
+
+
 def test_what_is_unknown_stays_unknown_and_labels_are_told_apart():
     given = some_patches(2)
     mask = torch.zeros(2, *SIDES, dtype=torch.uint8)
     mask[0, 5:12, 5:12, 5:12], mask[0, 12:16, 5:12, 5:12], mask[1] = 1, 2, volumes.UNKNOWN
-    moved = placed(Patches(mask, given.spacing), some_keys(2), Views(rotation=20))
+    moved = placed(Patches(mask, given.spacing), some_keys(2), Views(rotation=20), labels=3)
     assert moved[0].unique().tolist() == [0, 1, 2] and moved[1].unique().tolist() == [volumes.UNKNOWN]
     assert (moved[0] == 1).sum() > (moved[0] == 2).sum() > 100
 
@@ -247,9 +258,10 @@ def test_many_labels_move_as_they_do_one_by_one(monkeypatch):
     chance = torch.Generator().manual_seed(5)
     mask = torch.randint(0, 2 * volumes.AT_ONCE + 3, (2, *SIDES), generator=chance, dtype=torch.uint8)
     given = Patches(mask, some_patches(2).spacing)
-    together = placed(given, some_keys(2), Views(rotation=20, scaling=0.2))
+    asked = {"views": Views(rotation=20, scaling=0.2), "labels": 2 * volumes.AT_ONCE + 3}
+    together = placed(given, some_keys(2), **asked)
     monkeypatch.setattr(volumes, "AT_ONCE", 1)
-    assert torch.equal(together, placed(given, some_keys(2), Views(rotation=20, scaling=0.2)))
+    assert torch.equal(together, placed(given, some_keys(2), **asked))
 
 
 @pytest.mark.parametrize("kept", [1, 3])
@@ -259,7 +271,7 @@ def test_far_from_where_labels_meet_the_nearest_one_has_the_largest_share(kept):
     random = torch.rand(2, 9, 10, 11, 3, generator=torch.Generator().manual_seed(1))
     corners = torch.tensor([-1.0, 0.0, 1.0]).expand(2, 9, 10, 11, 3)
     for grid in (2 * random - 1, corners):
-        wanted = volumes._by_shares(labels, grid)
+        wanted = volumes._by_shares(labels, grid, count=4)
         found = [volumes._moved(*one) for one in zip(labels.split(1), grid.split(1), strict=True)]
         assert torch.equal(torch.cat(found), wanted)
     assert len(wanted.unique()) > 1

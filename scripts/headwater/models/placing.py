@@ -1,7 +1,7 @@
 """Where a network computes: its device, and the layout of its weights that is fastest there."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from headwater.models import backbones
 from headwater.models.encoder import Encoder
@@ -20,3 +20,8 @@ def placed(network: nn.Module, device: torch.device) -> nn.Module:
                 if isinstance(module, nn.Conv3d):
                     module.weight.data = module.weight.data.to(memory_format=torch.channels_last_3d)
     return network
+
+
+def sent(small: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the CPU on a device, without waiting until all that was asked of a GPU before is done."""
+    return (small.pin_memory() if device.type == "cuda" else small).to(device, non_blocking=True)

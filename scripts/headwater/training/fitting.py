@@ -9,7 +9,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from headwater.models.encoder import Encoder
 from headwater.models.task_network import Outputs, TaskNetwork
-from headwater.models.task_set import mapped
 from headwater.models.tasks import Task
 from headwater.models.timm_library import timm
 from headwater.study.recipe import Loss, Training, Views
@@ -66,10 +65,13 @@ class Fitting(Learner):
 
     def aims(self, targets: Any, keys: Tensor) -> Outputs:
         """The targets, of which label maps are placed as the views of their images are."""
-        return mapped(lambda held: self._placed(held, keys) if isinstance(held, Patches) else held, targets)
+        tasks = self.network.tasks
+        return tasks.together(tasks.each(partial(self._placed, keys=keys), targets))
 
-    def _placed(self, masks: Patches, keys: Tensor) -> Tensor:
-        return kinds.of(self.encoder).placed(masks, keys, self.changes)
+    def _placed(self, task: Task, held: Tensor | Patches, *, keys: Tensor) -> Tensor:
+        if not isinstance(held, Patches):
+            return held
+        return kinds.of(self.encoder).placed(held, keys, self.changes, labels=1 + len(task.labels))
 
     def forward(self, views: list[Tensor], targets: Outputs) -> Tensor:
         """The mean over the targets of their mean losses over the cases."""

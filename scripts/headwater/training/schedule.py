@@ -36,8 +36,11 @@ def optimiser(groups: list[dict], training: Training) -> torch.optim.Optimizer:
     """timm's optimiser of the training's name on the parameter groups.
 
     LARS and LAMB adapt the learning rate only of parameters with weight decay, and so not of biases and norms, as in
-    SimCLR and BYOL.
+    SimCLR and BYOL. On GPUs Adam and AdamW update all parameters in one kernel; the others update many
+    of them in each kernel, as they choose themselves.
     """
+    on_gpu = any(parameter.is_cuda for group in groups for parameter in group["params"])
+    fused = {"fused": True} if on_gpu and training.optimiser in ("adam", "adamw") else {}
     betas = {} if training.optimiser in ("sgd", "lars") else {"betas": training.betas}
     return timm.optim.create_optimizer_v2(
         groups,
@@ -46,6 +49,7 @@ def optimiser(groups: list[dict], training: Training) -> torch.optim.Optimizer:
         weight_decay=training.weight_decay,
         momentum=training.momentum,
         **betas,
+        **fused,
     )
 
 

@@ -18,7 +18,7 @@ from headwater.core.records import Choice
 from headwater.models import backbones
 from headwater.study.recipe import Training, Views
 from headwater.training import methods
-from headwater.training.methods import _group_norm, _queues, moco
+from headwater.training.methods import _group_norm, _queues, moco, simclr
 from headwater.training.views.draws import keys
 from test_methods import learner
 
@@ -52,6 +52,15 @@ def moved(before, after):
 
 def weights(part):
     return [one.detach().clone() for one in part.parameters()]
+
+
+def test_simclrs_loss_is_lightlys_to_the_bit():
+    chance = torch.Generator().manual_seed(1)
+    both = [torch.randn(8, 16, generator=chance, dtype=torch.float32).requires_grad_() for _ in range(2)]
+    ours, theirs = simclr.nt_xent(*both, temperature=0.3), NTXentLoss(0.3)(*both)
+    assert torch.equal(ours, theirs)
+    for one, other in zip(torch.autograd.grad(ours, both), torch.autograd.grad(theirs, both), strict=True):
+        assert torch.equal(one, other)
 
 
 def test_simclrs_loss_is_the_papers_equation_1():

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from headwater.core.errors import UserError
 from headwater.data.store import Prepared
 from headwater.models.encoder import Encoder
+from headwater.models.placing import sent
 from headwater.models.tasks import classification
 
 EVIDENCE = ("target", "value", "predicted")
@@ -74,7 +75,7 @@ def loss(outputs: Tensor, targets: Tensor, *, weights: Tensor, form: str) -> Ten
 
     Squares up to one standard deviation and lines beyond it, so that a few wrong entries do not lead the training.
     """
-    mean, spread = (torch.tensor(each, dtype=targets.dtype, device=targets.device) for each in _scale(form))
+    mean, spread = (sent(torch.from_numpy(each).to(targets.dtype), targets.device) for each in _scale(form))
     known = targets.isfinite()
     wanted = torch.where(known, (targets - mean) / spread, 0.0)
     each = F.huber_loss(outputs.to(wanted.dtype), wanted, reduction="none")

@@ -17,6 +17,7 @@ from torch import Tensor
 from headwater.core.errors import UserError
 from headwater.core.records import Record
 from headwater.models.encoder import Encoder
+from headwater.models.placing import sent
 from headwater.models.tasks import Task
 from headwater.study.recipe import Training, Views
 from headwater.training.checkpoint import print_once
@@ -125,7 +126,7 @@ class Moco(Learner):
         images = _ranks.whole(images)
         # seeded by the step, so that a resumed training shuffles alike, and so do all ranks
         order = torch.randperm(len(images), generator=torch.Generator().manual_seed(self.step))
-        order = order.to(images.device)
+        order = sent(order, images.device)
         keys = _ranks.whole(self.key(images[_ranks.share(order)]).float())
         # argsort inverts the shuffle
         return F.normalize(_ranks.share(keys[order.argsort()]), dim=1)

@@ -1,14 +1,16 @@
 """SimCLR: contrastive learning of two views of an image against all other images of the mini-batch.
 
-Chen et al. 2020, arXiv 2002.05709; loss and head are lightly's. Negatives and BatchNorm statistics come from all ranks,
-as in the paper (section 2.2). Its jitter of hue and saturation, which it finds essential on photographs (section 3.2),
+Chen et al. 2020, arXiv 2002.05709; the head is lightly's. The loss equals lightly's NTXentLoss, but is written out here
+because that one makes the CPU wait for the GPU at each step. Negatives and BatchNorm statistics come from all ranks, as
+in the paper (section 2.2). Its jitter of hue and saturation, which it finds essential on photographs (section 3.2),
 is set in `views`, as all augmentations are; docs/how-to/views.md has its values.
 """
 
 import numpy as np
 import torch
-from lightly.loss import NTXentLoss
+import torch.nn.functional as F
 from lightly.models.modules import SimCLRProjectionHead
+from lightly.utils.dist import gather, rank, world_size
 from pydantic import Field
 from torch import Tensor
 
@@ -56,7 +58,6 @@ class Simclr(Learner):
         with _branches.fixed_seed():
             head = SimCLRProjectionHead(encoder.width, options.hidden_dimension, options.dimension)
             self.branch = _branches.Branch(encoder, head)
-        self.criterion = NTXentLoss(options.temperature, gather_distributed=True)
 
     @property
     def encoder(self) -> Encoder:
@@ -72,12 +73,29 @@ class Simclr(Learner):
         # one forward pass for both views, as in the paper, so that BatchNorm's statistics are over both
         first, second = self.branch(torch.cat(views)).float().chunk(2)
         with _branches.full_precision(first.device):
-            return self.criterion(first, second)
+            return nt_xent(first, second, temperature=self.options.temperature)
 
     def parameter_groups(self, training: Training) -> list[dict]:
         """All parameters."""
         _branches.check_batch(training, minimum=SMALLEST_BATCH, why="simclr compares the images of a batch")
         return super().parameter_groups(training)
+
+
+def nt_xent(first: Tensor, second: Tensor, *, temperature: float) -> Tensor:
+    """The loss of two views' projections (batch, dimension) of this rank's images, in which those of all ranks are."""
+    both = [F.normalize(view, dim=1) for view in (first, second)]
+    everyone = [torch.cat(gather(view)) if world_size() > 1 else view for view in both]
+    own = torch.arange(len(first), device=first.device) + rank() * len(first)
+    # in the order of lightly's, because gradients are added up in its reverse
+    alike, across, back, alike_too = (
+        torch.einsum("nc,mc->nm", view, others) / temperature for view in both for others in everyone
+    )
+    # by their places, because the number of places in a mask would have to be read from the GPU
+    places = torch.arange(alike.shape[1] - 1, device=own.device)
+    places = places + (places >= own[:, None])
+    alike, alike_too = alike.gather(1, places), alike_too.gather(1, places)
+    rows = torch.cat([torch.cat([across, alike], dim=1), torch.cat([back, alike_too], dim=1)])
+    return F.cross_entropy(rows, own.repeat(2))
 
 
 def learner(

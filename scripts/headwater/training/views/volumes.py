@@ -88,7 +88,8 @@ def augment(
         smallest, largest = BLUR
         values = _blurred(values, torch.where(draws[15] < views.blur, smallest + (largest - smallest) * draws[16], 0.0))
     if views.low_resolution:
-        values = _coarsened(values, shares=torch.where(draws[17] < views.low_resolution, _share(draws[18]), 1.0))
+        coarsened = _coarsened if values.device.type == "cpu" else _coarsened_by_places
+        values = coarsened(values, shares=torch.where(draws[17] < views.low_resolution, _share(draws[18]), 1.0))
     if views.noise:
         noise = normal(keys, first_draw + 19, (1, *values.shape[2:]))
         values = values + _each(views.noise * draws[20]) * (high - low) * noise
@@ -97,24 +98,31 @@ def augment(
 
 
 def placed(
-    masks: Patches, keys: Tensor, views: Views, *, size: int | Sides | None = None, first_draw: int = 0
+    masks: Patches,
+    keys: Tensor,
+    views: Views,
+    *,
+    labels: int,
+    size: int | Sides | None = None,
+    first_draw: int = 0,
 ) -> Tensor:
     """Label maps uint8 (batch, x, y, z) on the grid on which `augment` shows the images of the same keys.
 
-    A voxel gets the label with the largest share of it by linear interpolation, as the image does: the nearest voxel's
-    would move borders by up to half a voxel, which is much of a cartilage. Maps of `UNKNOWN` stay unknown.
+    Their values are below `labels`, or `UNKNOWN`, which stays. A voxel gets the label with the largest share of it by
+    linear interpolation, as the image does: the nearest voxel's would move borders by up to half a voxel, which is much
+    of a cartilage.
     """
-    draws, labels = uniforms(keys, first_draw, DRAWS), masks.values[:, None]
-    spacing, sides = masks.spacing.to(torch.get_default_dtype()), _sides(size, labels)
-    grid = _grid(draws, views, spacing=spacing, before=labels.shape[2:], sides=sides)
+    draws, values = uniforms(keys, first_draw, DRAWS), masks.values[:, None]
+    spacing, sides = masks.spacing.to(torch.get_default_dtype()), _sides(size, values)
+    grid = _grid(draws, views, spacing=spacing, before=values.shape[2:], sides=sides)
     if grid is None:
         return masks.values
-    known = labels != UNKNOWN
-    labels = torch.where(known, labels, 0)
-    if labels.device.type == "cpu":
-        found = torch.cat(list(map(_moved, labels.split(1), grid.split(1))))
+    known = values != UNKNOWN
+    values = torch.where(known, values, 0)
+    if values.device.type == "cpu":
+        found = torch.cat(list(map(_moved, values.split(1), grid.split(1))))
     else:
-        found = _by_shares(labels, grid)
+        found = _by_shares(values, grid, count=labels)
     return torch.where(known[:, :, :1, :1, :1], found, UNKNOWN)[:, 0]
 
 
@@ -127,7 +135,8 @@ def _moved(labels: Tensor, grid: Tensor) -> Tensor:
     nearest = _sampled(labels.to(grid.dtype) + 256 * meet, grid, mode="nearest").short()
     found, places = (nearest & 255).to(labels.dtype), (nearest >= 256).flatten().nonzero()[:, 0]
     if len(places):
-        found.view(-1)[places] = _by_shares(labels, grid.view(1, 1, 1, -1, 3)[:, :, :, places]).flatten()
+        there = grid.view(1, 1, 1, -1, 3)[:, :, :, places]
+        found.view(-1)[places] = _by_shares(labels, there, count=int(labels.max()) + 1).flatten()
     return found
 
 
@@ -140,12 +149,12 @@ def _widened(labels: Tensor, of: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
     return labels
 
 
-def _by_shares(labels: Tensor, grid: Tensor) -> Tensor:
-    """The label with the largest share at each place of a grid (batch, 1, *sides); the first of equals."""
+def _by_shares(labels: Tensor, grid: Tensor, *, count: int) -> Tensor:
+    """The label (of `count`) with the largest share at each place of a grid (batch, 1, *sides); the first of equals."""
     found = labels.new_zeros(len(labels), 1, *grid.shape[1:-1])
     most = grid.new_zeros(found.shape)
     # several at once, as finding the places costs more than reading there
-    for some in torch.arange(int(labels.max()) + 1, device=labels.device).split(AT_ONCE):
+    for some in torch.arange(count, device=labels.device).split(AT_ONCE):
         shares = _sampled((labels == some.view(1, -1, 1, 1, 1)).to(grid.dtype), grid)
         share, at = shares.max(dim=1, keepdim=True)
         found, most = torch.where(share > most, some[at].to(found.dtype), found), share.maximum(most)
@@ -297,6 +306,22 @@ def _coarsened(values: Tensor, *, shares: Tensor) -> Tensor:
             value = F.interpolate(F.interpolate(value, size=coarse, mode="nearest"), size=sides, mode="trilinear")
         seen.append(value)
     return torch.cat(seen)
+
+
+def _coarsened_by_places(values: Tensor, *, shares: Tensor) -> Tensor:
+    """The same but for rounding, by the places of what is read: to read the shares, the CPU would wait for a GPU."""
+    for axis, side in enumerate(values.shape[2:], start=2):
+        # halves are rounded to even numbers, as Python does it
+        coarse = (side * shares).round().clamp(min=1)[:, None]
+        middle = ((torch.arange(side, device=values.device) + 0.5) * coarse / side - 0.5).clamp(min=0)
+        first = middle.floor()
+        shape = [len(values), *(side if axis == other else 1 for other in range(1, 5))]
+        around = [
+            values.gather(axis, (place * side / coarse).floor().long().view(shape).expand_as(values))
+            for place in (first, (first + 1).minimum(coarse - 1))
+        ]
+        values = torch.lerp(*around, (middle - first).to(values.dtype).view(shape))
+    return values
 
 
 def _each(values: Tensor | float) -> Tensor:
