@@ -11,7 +11,7 @@ import torch
 import rounding
 from headwater.core.errors import UserError
 from headwater.study.recipe import Training
-from headwater.training import checkpoint, loop, schedule
+from headwater.training import checkpoint, ddp, loop, schedule
 from training_made import STEPS, Doomed, Small, losses, products, recipe, train
 
 
@@ -214,6 +214,8 @@ def test_what_cannot_be_trained_is_refused(tmp_path):
         train(tmp_path, Small(), training=recipe(layer_decay=0.7))
     with pytest.raises(UserError, match="fp16 needs a GPU"):
         train(tmp_path, Small(), training=recipe(precision="fp16"))
+    with pytest.raises(UserError, match="tf32 needs a GPU"):
+        train(tmp_path, Small(), training=recipe(precision="tf32"))
 
 
 def test_bf16_trains_and_resumes_exactly(tmp_path):
@@ -223,6 +225,31 @@ def test_bf16_trains_and_resumes_exactly(tmp_path):
         train(tmp_path / "stopped", Doomed(at=7, deed=terminate), training=training)
     train(tmp_path / "stopped", Small(), training=training)
     assert products(tmp_path / "stopped") == products(tmp_path / "alone")
+
+
+def test_only_where_it_is_asked_for_is_float32_rounded_to_tf32():
+    places = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    with ddp.world(threads=1):
+        for precision, rounded in (("fp32", False), ("tf32", True), ("auto", False)):
+            with ddp.tensor_float(precision):
+                assert [place.allow_tf32 for place in places] == [rounded] * 2
+        assert not any(place.allow_tf32 for place in places)
+
+
+def test_a_training_that_began_on_a_gpu_goes_on_on_a_cpu(tmp_path):
+    train(tmp_path / "alone", Small())
+    with pytest.raises(SystemExit):
+        train(tmp_path / "moved", Doomed(at=7, deed=terminate))
+    progress = tmp_path / "moved" / "progress.pt"
+    saved = checkpoint.load(progress, identity="this one")
+    for group in saved["optimiser"]["param_groups"]:
+        group["fused"] = True
+    for held in saved["optimiser"]["state"].values():
+        for name, value in held.items():
+            held[name] = value.to(memory_format=torch.channels_last) if value.ndim == 4 else value
+    checkpoint.save(saved, progress, identity="this one")
+    train(tmp_path / "moved", Small())
+    assert products(tmp_path / "moved") == products(tmp_path / "alone")
 
 
 def test_by_default_norms_and_biases_do_not_decay():

@@ -63,6 +63,8 @@ def world(*, threads: int, device: DeviceChoice = "auto") -> Iterator[World]:
     # cuDNN's benchmark picks the fastest algorithm, which may differ between runs; a resumed training must not differ
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
+    # torch lets convolutions round to TF32 even where float32 is asked for; `tensor_float` allows it where it is wanted
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     if device.type == "cuda":
         # cuBLAS is deterministic only with this setting; operations without a deterministic form warn
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -174,14 +176,28 @@ def stop_signals() -> Iterator[Callable[[], int]]:
 
 
 def precision(name: str, device: torch.device) -> torch.dtype | None:
-    """The dtype for autocast on a device, None for plain float32; `auto` is bf16 if the GPU supports it."""
-    if name == "fp16" and device.type == "cpu":
-        raise UserError("precision fp16 needs a GPU", remedy="set precision: auto")
+    """The dtype for autocast on a device, None for float32 and TF32; `auto` is bf16 if the GPU supports it."""
+    if name in ("fp16", "tf32") and device.type == "cpu":
+        raise UserError(f"precision {name} needs a GPU", remedy="set precision: auto")
     if name == "auto":
         # older GPUs emulate bf16, without its speed
         has_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         return torch.bfloat16 if has_bf16 else None
-    return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
+    return {"fp32": None, "tf32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
+
+
+@contextmanager
+def tensor_float(precision: str) -> Iterator[None]:
+    """A block in which GPUs round what they multiply to TF32 (10 of 23 bits of a fraction) if the precision says so."""
+    places = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    before = [place.allow_tf32 for place in places]
+    try:
+        for place in places:
+            place.allow_tf32 = precision == "tf32"
+        yield
+    finally:
+        for place, allowed in zip(places, before, strict=True):
+            place.allow_tf32 = allowed
 
 
 def with_shared_statistics(model: nn.Module, world: World) -> nn.Module:

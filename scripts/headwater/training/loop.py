@@ -22,7 +22,7 @@ from headwater.models.timm_library import timm
 from headwater.study.recipe import Training
 from headwater.training import checkpoint, schedule
 from headwater.training.batches import Batch, training_batches
-from headwater.training.ddp import STOPPED, World, any_rank, barrier, stop_signals, total
+from headwater.training.ddp import STOPPED, World, any_rank, barrier, stop_signals, tensor_float, total
 from headwater.training.state import State
 from headwater.training.tracking import Trackers
 from headwater.training.views import draws
@@ -242,6 +242,7 @@ def _backward(state: State, part: Batch, *, seed: int, last: bool) -> Tensor:
     with (
         _limits_told(state.training, images=len(part.cases)),
         nullcontext() if last or state.parallel is learner else state.parallel.no_sync(),
+        tensor_float(state.training.precision),
     ):
         with torch.autocast(state.world.device.type, dtype=state.format, enabled=state.format is not None):
             loss = state.parallel(inputs, aims) / count

@@ -12,7 +12,7 @@ from headwater.models.placing import placed
 from headwater.models.task_network import Outputs
 from headwater.models.task_set import mapped
 from headwater.training import reading
-from headwater.training.ddp import World, gather, share
+from headwater.training.ddp import World, gather, share, tensor_float
 from headwater.training.ddp import precision as number_format
 from headwater.training.reading.volumes import Asked
 
@@ -40,7 +40,11 @@ def score(
     kind = number_format(precision, world.device)
     was_training = {module: module.training for module in network.modules()}
     placed(network, world.device).eval()
-    with torch.no_grad(), torch.autocast(world.device.type, dtype=kind, enabled=kind is not None):
+    with (
+        torch.no_grad(),
+        torch.autocast(world.device.type, dtype=kind, enabled=kind is not None),
+        tensor_float(precision),
+    ):
         said = reading.of(images).said(network, images, rows=needed, batch=batch, device=world.device, asked=asked)
         outputs = list(said)
     for module, training in was_training.items():

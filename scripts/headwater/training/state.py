@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from headwater.core.errors import UserError
@@ -107,7 +107,7 @@ class State:
             return
         try:
             self.learner.load_state_dict(saved["learner"])
-            self.optimiser.load_state_dict(saved["optimiser"])
+            self._resume_optimiser(saved["optimiser"])
             if self.average:
                 self.average.module.load_state_dict(saved["average"])
             self.scaler.load_state_dict(saved["scaler"])
@@ -121,6 +121,17 @@ class State:
         self.step, self.best, self.bad_validations = saved["step"], saved["best"], saved["bad_validations"]
         print_once(f"training: resuming from step {self.step} of {self.steps}")
 
+    def _resume_optimiser(self, saved: dict[str, Any]) -> None:
+        """Load the optimiser's state, which may have been saved on another kind of device."""
+        for group, own in zip(saved["param_groups"], self.optimiser.param_groups, strict=True):
+            # fused kernels take the state in the layout of the parameters, whichever this device prefers
+            group.update({"fused": own["fused"]} if "fused" in own else {})
+        self.optimiser.load_state_dict(saved)
+        for parameter, held in self.optimiser.state.items():
+            for name, value in held.items():
+                if isinstance(value, Tensor) and value.shape == parameter.shape:
+                    held[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+
     def restore_kept(self) -> tuple[int, float | None]:
         """Load the kept weights into the learner; (their step, their score)."""
         if self.best is None:
@@ -133,5 +144,6 @@ class State:
 def _parallel(learner: nn.Module) -> DistributedDataParallel:
     """The learner with its gradients averaged over the ranks (DDP)."""
     # find_unused_parameters also keeps DDP from regrouping gradients after the first step, so the order of sums stays
-    # the same and a resumed training is exact on any number of ranks; torch warns once that it costs time
-    return DistributedDataParallel(learner, find_unused_parameters=True)
+    # the same and a resumed training is exact on any number of ranks; torch warns once that it costs time.
+    # gradient_as_bucket_view: gradients lie where they are sent from, which spares a copy of all of them
+    return DistributedDataParallel(learner, find_unused_parameters=True, gradient_as_bucket_view=True)

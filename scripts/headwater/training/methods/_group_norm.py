@@ -21,6 +21,9 @@ class GroupedBatchNorm(nn.Module):
     It does not inherit from torch's BatchNorm, so that `with_shared_statistics` leaves it alone.
     """
 
+    CHANNELS_FIRST = True
+    """Groups are folded into channels, for which values with channels last would be copied, there and back."""
+
     def __init__(self, norm: _BatchNorm, *, group: int):
         super().__init__()
         self._parameters, self._buffers, self._modules = norm._parameters, norm._buffers, norm._modules
