@@ -40,6 +40,10 @@ GROUPS = {
             "headwater.planning.timing_benchmark:calibrate",
             "Time a few real training steps of each kind on this machine.",
         ),
+        "memory": (
+            "headwater.planning.memory:memory",
+            "Show what GPU memory a step of each kind of training takes, and what makes it fit.",
+        ),
         "compare": (
             "headwater.planning.estimate_vs_actual:compare",
             "Set estimates beside the actual durations of finished jobs.",

@@ -91,7 +91,7 @@ def told(content: dict[str, Any]) -> dict[str, Any]:
         "overlaps": lineage.overlaps(grid).as_json(),
         "tracking": config.tracking.as_json(),
         "resources": [config.compute.resources(entry.compute) for entry in entries],
-        "machine": (config.compute.device, config.compute.workers),
+        "machine": (config.compute.device, config.compute.workers, config.compute.gpu_memory),
         # what things are called reaches the report alone
         "wording": grid.wording.as_json(),
         "jobs": [(job.product, job.needs, job.ranks) for job in graph.jobs()],
@@ -276,6 +276,7 @@ CHANGES = {
     "compute.threads": Change("compute.threads", 3),
     "compute.workers": Change("compute.workers", 3),
     "compute.device": Change("compute.device", "cpu"),
+    "compute.gpu_memory": Change("compute.gpu_memory", 80),
 }
 for _owner, _place in (("sources", S), ("recipes", R)):
     CHANGES |= {

@@ -8,7 +8,7 @@ import pandas as pd
 
 from headwater.core import text
 from headwater.core.errors import UserError
-from headwater.planning import cost, runtime_estimate, timing_profile
+from headwater.planning import cost, memory, runtime_estimate, timing_profile
 from headwater.planning.runtime_estimate import Estimate
 from headwater.study import config as study_config
 from headwater.study.config import Config
@@ -37,7 +37,7 @@ def compare(config: Path, *, held_out: list[int] | None = None, folder: Path = P
     """Set estimates beside the actual process-hours of finished training jobs, and say whether they are within 25 %.
 
     The jobs of the held-out seeds are estimated twice: from finished jobs of the other seeds, and from the timing
-    profile.
+    profile. Where trainings on GPUs have finished, the memory that they allocated stands beside its forecast.
 
     Args:
         config: Config file of the study.
@@ -57,6 +57,9 @@ def compare(config: Path, *, held_out: list[int] | None = None, folder: Path = P
     print(text.as_text(as_table(estimates)), end="\n\n")
     for way in ESTIMATES:
         print(textwrap.fill(verdict(estimates, way=way), width=120))
+    compared = memory.beside_actual(plan, folder=folder)
+    if len(compared):
+        print(f"\nMemory of GPUs, forecast for a step and allocated in all.\n\n{text.as_text(compared)}")
 
 
 def estimated(plan: Config, runtimes: Estimate, *, seeds: list[int], folder: Path) -> list[Estimated]:

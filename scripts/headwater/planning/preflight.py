@@ -58,6 +58,7 @@ def examined(config: Config) -> Preflight:
     outcome.mistakes += _archives(config, outcome)
     for check_of in (_labels, _probes, _backbones, _methods, _weights, _external, _packages, _hosted):
         outcome.mistakes += check_of(config)
+    outcome.notes += _tight(config)
     return outcome
 
 
@@ -307,6 +308,16 @@ def _hosted(config: Config) -> Iterable[str]:
                 yield (
                     f"tracking.{service}: online, but nothing of archives.{name} may go to a server outside; {remedy}"
                 )
+
+
+def _tight(config: Config) -> Iterable[str]:
+    """Trainings that do not fit into the memory of a GPU, as far as both are known."""
+    if config.compute.gpu_memory is None:
+        return []
+    # not at the top: it looks at all jobs, and few configs ask for it
+    from headwater.planning import memory_forecast
+
+    return memory_forecast.tight(config, folder=Path())
 
 
 def _packages(config: Config) -> Iterable[str]:

@@ -1,4 +1,4 @@
-"""Rehearse: a few real optimiser steps of one kind of training, and how long they took."""
+"""Rehearse: a few real optimiser steps of one kind of training, how long they took, and what memory."""
 
 import shutil
 import tempfile
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from headwater.core import registry
 from headwater.core.files import write_json
 from headwater.data import prepared
 from headwater.data.volumes import Volumes
@@ -23,8 +24,10 @@ from headwater.planning.timing_profile import Rehearsal
 from headwater.study.archive import Dataset
 from headwater.study.grid import Run
 from headwater.study.recipe import Training
+from headwater.study.step_memory import StepMemory
 from headwater.study.tracking import Tracking
-from headwater.training import ddp, fine_tuning, loop, pretraining, scoring
+from headwater.training import ddp, fine_tuning, loop, memory, pretraining, scoring
+from headwater.training.batches import Batch, training_batches
 from headwater.training.reading.volumes import Asked, Masks, value_of
 from headwater.training.tracking import Trackers
 
@@ -60,8 +63,8 @@ def rehearse(
     """
     with tempfile.TemporaryDirectory(prefix="rehearsal-") as place, ddp.world(device=device, threads=threads) as world:
         real = bool(cases and images)
-        files = (cases, images) if real else noise.written(rehearsal, Path(place), count=4 * _batch(rehearsal))
-        part = (_pretraining if rehearsal.recipe is None else _fine_tuning)(rehearsal, *files)
+        files = (cases, images) if real else noise.written(rehearsal, Path(place), count=4 * rehearsal.share)
+        part = _part(rehearsal, *files)
         began = time.monotonic()
         on_gpu = world.device.type == "cuda"
         if on_gpu:
@@ -99,6 +102,45 @@ class Part:
     targets: Any
     tasks: TaskSet | None = None
     """What is measured of whole volumes."""
+
+
+def memory_of(rehearsal: Rehearsal) -> StepMemory:
+    """What a step of a kind of training takes, from two small batches of noise that a CPU computes.
+
+    In `auto` precision it is that of a GPU with bf16; fp16 takes as much.
+    """
+    fewer = _few_images(rehearsal)
+    with tempfile.TemporaryDirectory(prefix="rehearsal-") as place, ddp.world(device="cpu", threads=1) as world:
+        part = _part(rehearsal, *noise.written(rehearsal, Path(place), count=2 * fewer))
+        return memory.measured(
+            part.learner,
+            tuple(_noise(part, count, world=world) for count in (fewer, 2 * fewer)),
+            training=_training(rehearsal),
+            steps=MOST_READINGS * STEPS_BETWEEN_READINGS,
+            format=None if rehearsal.training.precision == "fp32" else torch.bfloat16,
+        )
+
+
+def _few_images(rehearsal: Rehearsal) -> int:
+    """A number of images that each method and network can learn from."""
+    if rehearsal.recipe is None and (option := registry.option("methods", rehearsal.source.method.name, means="group")):
+        return getattr(registry.chosen("methods", rehearsal.source.method), option)
+    # BatchNorm has no variance over a single pooled image; a patch of a volume is large, and has many values
+    apart = rehearsal.recipe or registry.constant("methods", rehearsal.source.method.name, "APART", default=False)
+    return 1 if apart and _patch(rehearsal) is not None else 2
+
+
+def _noise(part: Part, count: int, *, world: ddp.World) -> Batch:
+    """A batch of so many cases."""
+    places = np.resize(np.arange(len(part.rows)), max(len(part.rows), count))
+    cases = {"rows": part.rows[places], "targets": mapped(partial(_repeated, places=places), part.targets)}
+    batches = training_batches(range(1), images=part.images, batch=count, seed=0, world=world, **cases)
+    return next(iter(batches)).to(world.device)
+
+
+def _part(rehearsal: Rehearsal, cases: Path, images: Path) -> Part:
+    """What is rehearsed, on prepared cases or on noise."""
+    return (_pretraining if rehearsal.recipe is None else _fine_tuning)(rehearsal, cases, images)
 
 
 def _fine_tuning(rehearsal: Rehearsal, cases: Path, images: Path) -> Part:
@@ -141,19 +183,12 @@ def _patch(rehearsal: Rehearsal) -> tuple[int, ...] | None:
 
 def _training(rehearsal: Rehearsal) -> Training:
     """The training with one process' share of the batch, and long enough to be timed."""
-    training = rehearsal.recipe.training if rehearsal.recipe else rehearsal.source.training
     # early stopping needs a score, a checkpoint would be timed as well, and the full rate without its warm-up may make
     # the loss NaN
     without = {"epochs": None, "warmup_steps": 0, "patience": None, "save_minutes": 1e6, "lr": 1e-6}
     # a reading takes the place of each validation
     length = {"steps": MOST_READINGS * STEPS_BETWEEN_READINGS, "validations": MOST_READINGS}
-    return training.model_copy(update=without | length | {"batch": _batch(rehearsal)})
-
-
-def _batch(rehearsal: Rehearsal) -> int:
-    """One process' share of the batch: processes run side by side, so one of them shows the time of a step."""
-    training = rehearsal.recipe.training if rehearsal.recipe else rehearsal.source.training
-    return max(1, training.batch // rehearsal.ranks)
+    return rehearsal.training.model_copy(update=without | length | {"batch": rehearsal.share})
 
 
 def _time_steps(part: Part, rehearsal: Rehearsal, *, seconds: float, world: ddp.World) -> list[float]:

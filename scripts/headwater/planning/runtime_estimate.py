@@ -10,7 +10,7 @@ from headwater.cluster import run_lock, schedulers, snakemake_state
 from headwater.cluster.schedulers import COMPLETED
 from headwater.core.progress import clock
 from headwater.core.text import many
-from headwater.planning import timing_profile, volume_sizes
+from headwater.planning import memory_forecast, timing_profile, volume_sizes
 from headwater.study.archive import ndim_of
 from headwater.study.config import Config
 from headwater.study.job_graph import jobs
@@ -44,7 +44,7 @@ class Estimate:
     from_profile: set[Kind]
     """The kinds that are estimated from the timing profile, as no job of them has finished."""
     memory: dict[Kind, int] = field(default_factory=dict)
-    """Most bytes of a GPU that a job of a kind needs, by the timing profile; empty if it was measured without one."""
+    """Most bytes of a GPU that a job of a kind needs, by the timing profile of one, or else by the memory profile."""
     volumes: dict[str, str] = field(default_factory=dict)
     """Of each archive of volumes: how many there are, how large, and in how many windows each is scored."""
 
@@ -85,9 +85,9 @@ def estimated(plan: Config, *, folder: Path) -> Estimate:
 
 
 def _memory(listed: list[Job], *, plan: Config, folder: Path) -> dict[Kind, int]:
-    """Bytes of a GPU by kind of job, from the timing profile."""
+    """Bytes of a GPU by kind of job, from the timing profile, or else as forecast."""
     profile = timing_profile.read(plan, folder=folder)
-    needed = {}
+    needed = {(each.rule, each.of): each.bytes for each in memory_forecast.forecasts(plan, folder=folder)}
     for job in {kind_of(job): job for job in listed if profile and job.ranks}.values():
         rehearsal = timing_profile.rehearsal_of(job, plan)
         timed = profile.trainings.get(rehearsal.key) if rehearsal else None

@@ -14,7 +14,7 @@ from headwater.planning import preflight, timing_profile, volume_sizes
 from headwater.planning.timing_profile import Rehearsal, Timed, TimingProfile
 from headwater.study import config as study_config
 from headwater.study.config import Config
-from headwater.study.job_graph import JobGraph, jobs
+from headwater.study.job_graph import JobGraph
 
 TRAINER = Path(__file__).parents[2] / "rehearse.py"
 EMPTY_JOBS = 20
@@ -64,11 +64,9 @@ def _told(timed: Timed) -> str:
 def _rehearsals(plan: Config) -> list[tuple[str, Rehearsal]]:
     """(archive, rehearsal on its images), once for each kind of training."""
     rehearsals = {}
-    for job in jobs(plan):
-        if job.rule in ("pretrain", "finetune"):
-            rehearsal = timing_profile.rehearsal_of(job, plan)
-            archive = job.run.dataset.archive if job.run else rehearsal.source.corpus
-            rehearsals.setdefault(rehearsal.key, (archive, rehearsal))
+    for job, rehearsal in timing_profile.trainings(plan):
+        archive = job.run.dataset.archive if job.run else rehearsal.source.corpus
+        rehearsals.setdefault(rehearsal.key, (archive, rehearsal))
     return list(rehearsals.values())
 
 

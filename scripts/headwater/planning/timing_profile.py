@@ -10,7 +10,7 @@ structures, which predictions measure), and of a GPU `memory` (the most bytes th
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -33,6 +33,7 @@ from headwater.study.ct_windows import Window
 from headwater.study.folds import Fold
 from headwater.study.grid import Run
 from headwater.study.intensity import Intensity
+from headwater.study.job_graph import jobs
 from headwater.study.jobs import Job
 from headwater.study.paths import Paths
 from headwater.study.recipe import Recipe, Training
@@ -106,6 +107,16 @@ class Rehearsal(Record):
         return f"{kind} {self.source.backbone} {size} {self.ranks} ranks"
 
     @property
+    def training(self) -> Training:
+        """The training that is rehearsed: the recipe's, or the source's."""
+        return self.recipe.training if self.recipe else self.source.training
+
+    @property
+    def share(self) -> int:
+        """One process' images of a batch; processes run side by side, so one of them shows what a step takes."""
+        return max(1, self.training.batch // self.ranks)
+
+    @property
     def asked(self) -> dict[str, Target]:
         """Of a recipe: what networks are asked, by the name of the target."""
         return target_of.asked(self.targets, task=self.task, labels=self.listed)
@@ -157,6 +168,13 @@ def rehearsal_of(job: Job, plan: Config) -> Rehearsal | None:
     source = plan.sources[job.wildcards[0]]
     ranks = plan.compute.of(source.compute).ranks
     return Rehearsal(source=source, ranks=ranks, **_measures(plan.archives[source.corpus]))
+
+
+def trainings(plan: Config) -> Iterator[tuple[Job, Rehearsal]]:
+    """The jobs that train, each with its rehearsal."""
+    for job in jobs(plan):
+        if job.rule in ("pretrain", "finetune"):
+            yield job, rehearsal_of(job, plan)
 
 
 def _measures(archive: Archive, *, listed: tuple[str, ...] = ()) -> dict[str, Any]:

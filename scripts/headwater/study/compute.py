@@ -29,6 +29,9 @@ class Compute(Record):
     """CPU threads per training process."""
     workers: int = Field(2, ge=1)
     """Processes that decode images in `prepare`."""
+    gpu_memory: float | None = Field(None, gt=0)
+    """GB (10^9 bytes) of memory of the GPU that each process has: a plan warns of trainings that do not fit, once
+    `headwater plan memory` has measured what their steps take."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device of trainings: `auto` uses GPUs if there are any, `cuda` requires them; `cpu` requests none."""
 

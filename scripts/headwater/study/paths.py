@@ -205,6 +205,10 @@ class Paths:
         """The timing profile: seconds per step of each kind of training on this machine."""
         return f"{self.results}/calibration.json"
 
+    def memory_profile(self) -> str:
+        """The memory profile: the bytes that a step of each kind of training takes."""
+        return f"{self.results}/memory.json"
+
 
 def run_path(dataset: str, source: str, recipe: str, seed: int | str) -> str:
     """The folder of a run's products below the folder of all runs."""

@@ -8,6 +8,7 @@ import psutil
 import torch
 
 from headwater.training.ddp import World
+from headwater.training.trackers.csv import GPU_MEMORY
 
 GIB = 2**30
 
@@ -61,6 +62,6 @@ class MachineLoad:
             measured["machine/images_per_second"] = self.steps * self.batch / self.seconds
             measured["machine/waiting"] = self.share = self.waited / self.seconds
         if self.device.type == "cuda":
-            measured["machine/gpu_memory_gib"] = torch.cuda.max_memory_allocated(self.device) / GIB
+            measured[GPU_MEMORY] = torch.cuda.max_memory_allocated(self.device) / GIB
         self.steps, self.seconds, self.waited = 0, 0.0, 0.0
         return measured

@@ -17,6 +17,8 @@ from headwater.training.trackers import Tracked, Tracker
 EVERY_STEP = True
 HEADER = "step,name,value\n"
 CURVES, MACHINE = "metrics.csv", "machine.csv"
+GPU_MEMORY = "machine/gpu_memory_gib"
+"""The most of a GPU that was allocated at once, by torch's own count, in GiB."""
 
 
 class Tables(Tracker):

@@ -1,0 +1,51 @@
+"""Step memory: what a training step takes of a GPU's memory, and the parts in which a batch has to be taken to fit."""
+
+from pydantic import Field
+
+from headwater.core.records import Record
+
+SPARE = 0.1
+"""Share of a GPU's memory that is not counted on: gaps between tensors, work space of kernels, and the driver."""
+
+
+class StepMemory(Record):
+    """Bytes that a step of one kind of training takes, by what takes them; measured on a few images."""
+
+    weights: int = Field(ge=0)
+    """Of all networks of the learner, those that do not learn by gradients among them, and their buffers."""
+    gradients: int = Field(ge=0)
+    moments: int = Field(ge=0)
+    """Of the optimiser, with the moving average of the weights if there is one."""
+    activations: int = Field(ge=0)
+    """What passes by in the forward and backward pass and does not depend on the number of images."""
+    image: int = Field(ge=0)
+    """The same for each image of a part: its views, and what the backward pass needs."""
+    held: int = Field(0, ge=0)
+    """For each image of a process' share of the batch, which lies on the device whole."""
+
+    def needed(self, share: int, *, parts: int = 1, ranks: int = 1) -> int:
+        """The most bytes at once for so many images of a process, taken in equal parts.
+
+        Several processes have a second copy of the gradients, which they send to each other (DDP).
+        """
+        gradients = self.gradients * (2 if ranks > 1 else 1)
+        # the optimiser's step takes a copy of what it moves, when the activations are gone
+        passing = max(self.activations + self.image * -(-share // parts), self.gradients)
+        return self.weights + gradients + self.moments + self.held * share + passing
+
+    def parts(self, share: int, *, memory: int, ranks: int = 1) -> int | None:
+        """The fewest equal parts of a process' images with which a step fits in so many bytes; none if it never does.
+
+        A part has 1 image at least.
+        """
+        fitting = (
+            parts
+            for parts in range(1, share + 1)
+            if share % parts == 0 and self.needed(share, parts=parts, ranks=ranks) <= usable(memory)
+        )
+        return next(fitting, None)
+
+
+def usable(memory: int) -> int:
+    """The bytes of a device that are counted on."""
+    return int((1 - SPARE) * memory)

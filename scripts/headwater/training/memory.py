@@ -1,0 +1,121 @@
+"""Memory of a training step: what weights, gradients, moments and activations take, measured on a few images.
+
+The real step of the real network is taken on two small batches, and every tensor that it makes is counted while it
+lives. What a step takes grows by the same number of bytes with each image, so larger batches follow from the two.
+"""
+
+import copy
+import weakref
+from collections.abc import Iterable, Iterator
+from dataclasses import fields, is_dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
+
+from headwater.study.recipe import Training
+from headwater.study.step_memory import StepMemory
+from headwater.training.batches import Batch
+from headwater.training.optimiser_step import seen
+
+if TYPE_CHECKING:
+    from headwater.training.loop import Learner
+
+MOMENTS = {"adamw": 2, "adam": 2, "lamb": 2, "sgd": 1, "lars": 1}
+"""Numbers that an optimiser keeps for each weight."""
+
+
+class Living(TorchDispatchMode):
+    """Counts the bytes of the tensors that are made within it while they live, and the most at once.
+
+    Tensors that share their memory count once, and `known` ones, which were there before, not at all.
+    """
+
+    def __init__(self, known: Iterable[Tensor]):
+        super().__init__()
+        self.now = self.most = 0
+        self._addresses = {tensor.untyped_storage()._cdata for tensor in known}
+
+    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+        """What an operation returns, which is counted."""
+        made = function(*arguments, **(keywords or {}))
+        tree_map_only(Tensor, self._count, made)
+        return made
+
+    def _count(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in self._addresses:
+            self._addresses.add(storage._cdata)
+            self.now += storage.nbytes()
+            self.most = max(self.most, self.now)
+            weakref.finalize(storage, self._forget, storage._cdata, storage.nbytes())
+
+    def _forget(self, address: int, size: int) -> None:
+        self._addresses.discard(address)
+        self.now -= size
+
+
+def measured(
+    learner: "Learner",
+    batches: tuple[Batch, Batch],
+    *,
+    training: Training,
+    steps: int,
+    format: torch.dtype | None,
+    seed: int = 0,
+) -> StepMemory:
+    """What a step of a learner takes, from two batches of different size on its device.
+
+    It is that of the last of so many steps, in which all weights learn that ever do. The learner stays as it is: a copy
+    takes the steps. `format` is the dtype for autocast, None for plain float32.
+    """
+    copied = copy.deepcopy(learner)
+    copied.mode(True)
+    groups = copied.parameter_groups(training)
+    copied.before_step(step=steps - 1)
+    trained = [parameter for group in groups for parameter in group["params"]]
+    for parameter in trained:
+        parameter.grad = torch.zeros_like(parameter)
+    fewer, more = (_passing(copied, batch, format=format, seed=seed) for batch in batches)
+    images = [len(batch.cases) for batch in batches]
+    image = max(0, -((fewer - more) // (images[1] - images[0])))
+    weights = sum(
+        tensor.nbytes for tensor in {**dict(copied.named_parameters()), **dict(copied.named_buffers())}.values()
+    )
+    moments = MOMENTS[training.optimiser] if training.optimiser != "lars" or training.momentum else 0
+    gradients = sum(parameter.nbytes for parameter in trained)
+    return StepMemory(
+        weights=weights,
+        gradients=gradients,
+        moments=moments * gradients + (weights if training.ema else 0),
+        activations=max(0, fewer - image * images[0]),
+        image=image,
+        held=sum(tensor.nbytes for tensor in _tensors(vars(batches[0]))) // images[0],
+    )
+
+
+def _passing(learner: "Learner", batch: Batch, *, format: torch.dtype | None, seed: int) -> int:
+    """The most bytes at once of what the forward and backward pass of a batch make, besides weights and gradients."""
+    known = [*learner.parameters(), *learner.buffers(), *(each.grad for each in learner.parameters())]
+    known += _tensors(vars(batch))
+    torch.manual_seed(seed)
+    with Living(tensor for tensor in known if tensor is not None) as living:
+        inputs, aims = seen(learner, batch, seed=seed)
+        with torch.autocast(batch.cases.device.type, dtype=format, enabled=format is not None):
+            loss = learner(inputs, aims)
+        loss.backward()
+    return living.most
+
+
+def _tensors(held: Any) -> Iterator[Tensor]:
+    """All tensors in a value: itself, or what its fields or entries hold."""
+    if isinstance(held, Tensor):
+        yield held
+    elif is_dataclass(held):
+        for field in fields(held):
+            yield from _tensors(getattr(held, field.name))
+    elif isinstance(held, dict | list | tuple):
+        for entry in held.values() if isinstance(held, dict) else held:
+            yield from _tensors(entry)

@@ -1,0 +1,32 @@
+"""The fewest parts of a batch that fit are chosen."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headwater.study.step_memory import StepMemory, usable
+
+BYTES = st.integers(0, 10**6)
+STEPS = st.builds(
+    StepMemory, weights=BYTES, gradients=BYTES, moments=BYTES, activations=BYTES, image=BYTES, held=st.integers(0, 100)
+)
+
+
+@given(step=STEPS, share=st.integers(1, 60), memory=st.integers(0, 10**8), ranks=st.integers(1, 3))
+def test_the_fewest_parts_that_fit(step: StepMemory, share: int, memory: int, ranks: int):
+    chosen = step.parts(share, memory=memory, ranks=ranks)
+    fits = [
+        parts
+        for parts in range(1, share + 1)
+        if share % parts == 0 and step.needed(share, parts=parts, ranks=ranks) <= 0.9 * memory
+    ]
+    assert chosen == (min(fits) if fits else None)
+
+
+def test_a_step_is_a_sum():
+    step = StepMemory(weights=1, gradients=10, moments=100, activations=1000, image=10_000, held=100_000)
+    assert step.needed(4) == 1 + 10 + 100 + 1000 + 40_000 + 400_000
+    assert step.needed(4, parts=2) == 1 + 10 + 100 + 1000 + 20_000 + 400_000
+    assert step.needed(4, ranks=2) == step.needed(4) + 10
+    # without activations it is the optimiser that takes most
+    assert StepMemory(weights=1, gradients=10, moments=100, activations=0, image=1).needed(4) == 121
+    assert usable(1000) == 900
