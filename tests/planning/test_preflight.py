@@ -196,6 +196,20 @@ def test_batches_are_dealt_into_groups_and_fill_no_more_than_a_queue():
     assert moco(group=16) == moco(backbone="timm/test_vit") == ""
 
 
+def test_checkpointing_is_refused_of_networks_of_which_it_is_not_known_to_keep_less():
+    def checkpointed(backbone):
+        config = copy.deepcopy(small_config()) | {"backbone": backbone}
+        for recipe in config["recipes"].values():
+            recipe["training"]["checkpointing"] = recipe.get("kind", "finetune") == "finetune"
+        return "; ".join(preflight.mistakes(study_config.load(config)))
+
+    assert (
+        "training.checkpointing: gradient checkpointing of timm/test_byobnet is not known to keep less; remove it, and"
+        " raise accumulate or compute.ranks" in checkpointed("timm/test_byobnet")
+    )
+    assert "checkpointing" not in checkpointed("timm/test_resnet")
+
+
 def test_a_probe_needs_labels_that_its_archive_has(monkeypatch):
     def probing(config):
         config["sources"]["photographs"]["probe"] = {"archive": "photographs", "labels": ["china r0 c99"]}

@@ -314,6 +314,8 @@ CHANGES |= {
     "recipes.views.like": Change(f"{R}.views.like", "ct", refused="views.like: only pre-training has usual ones"),
     "recipes.training.accumulate": Change(f"{R}.training.accumulate", 2),
     "sources.training.accumulate": Change("sources.photographs.training.accumulate", 2),
+    "recipes.training.checkpointing": Change(f"{R}.training.checkpointing", True),
+    "sources.training.checkpointing": Change(f"{S}.training.checkpointing", True),
     "recipes.training.layer_decay": Change(f"{R}.training.layer_decay", 0.7),
     "sources.training.layer_decay": Change("sources.photographs.training.layer_decay", 0.7),
 }
@@ -335,6 +337,8 @@ IDLE = {
     "betas": ({f"{R}.training": {**TRAINING, **SGD, "betas": [0.9, 0.95]}}, "training.betas: sgd has no such setting"),
     "decay": ({f"{R}.training": {**TRAINING, "weight_decay": 0, "final_weight_decay": 0.1}}, "nothing decays at first"),
     "parts": ({f"{S}.training.accumulate": 2}, "simclr tells the images of a batch apart, and needs them at once"),
+    "twice computed": ({f"{R}.training.checkpointing": True, f"{R}.kind": "linear_probe"}, "keeps nothing of its"),
+    "by layers": ({f"{S}.training.checkpointing": True, f"{S}.method": "spark"}, "goes through the encoder layer by"),
     "layers": ({f"{S}.training.layer_decay": 0.5}, "simclr trains all layers alike"),
     "gamma": ({f"{R}.loss.gamma": 1}, "cross_entropy has no gamma; remove it, or set kind: focal"),
     "smoothing": ({f"{R}.loss": {"kind": "focal", "smoothing": 0.1}}, "focal has no smoothing"),

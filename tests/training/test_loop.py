@@ -285,6 +285,50 @@ class TestBatchesInParts:
             train(tmp_path, Small(), training=recipe(accumulate=3))
 
 
+class TestTooLittleMemory:
+    """A GPU whose memory is full in one forward pass, or in all that have more than one image."""
+
+    @staticmethod
+    def failing(at, *, norm, apart=True):
+        class Failing(Small):
+            passes = 0
+
+            def forward(self, views, targets):
+                loss = super().forward(views, targets)
+                self.passes += self.training
+                if self.training and self.passes in at:
+                    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+                return loss
+
+        learner = Failing(norm, dropout=0.2)
+        learner.apart = apart
+        return learner
+
+    def test_from_the_first_step_all_is_as_if_half_the_parts_had_been_asked_for(self, tmp_path, capsys):
+        # the second part fails: the first one has left gradients, statistics and draws
+        train(tmp_path / "failed", self.failing({2}, norm="batch"), training=recipe(accumulate=2))
+        said = [line for line in capsys.readouterr().err.splitlines() if "more memory" in line]
+        train(tmp_path / "asked", Small(dropout=0.2), training=recipe(accumulate=4))
+        assert products(tmp_path / "failed") == products(tmp_path / "asked")
+        assert said == [
+            "training: 4 images at a time take more memory than the GPU has; from step 1 on each batch is taken in 4"
+            " parts, as training.accumulate: 4 does"
+        ]
+
+    def test_a_later_step_goes_on_with_the_same_batch(self, tmp_path, float64):
+        learner = self.failing({6}, norm="layer")
+        learner.network[-2].p = 0.0
+        train(tmp_path / "failed", learner, training=recipe())
+        train(tmp_path / "whole", Small("layer"), training=recipe())
+        np.testing.assert_allclose(losses(tmp_path / "failed"), losses(tmp_path / "whole"), **rounding.NEAR)
+
+    def test_a_second_time_and_where_images_are_told_apart_it_ends(self, tmp_path):
+        with pytest.raises(UserError, match=r"4 images at a time .* set training.accumulate to 4 "):
+            train(tmp_path / "twice", self.failing({1, 2}, norm="layer"))
+        with pytest.raises(UserError, match=r"8 images at a time .* set training.accumulate to 2 "):
+            train(tmp_path / "whole", self.failing({1}, norm="layer", apart=False))
+
+
 def decays(folder, **changes):
     """The weight decay of each step, of weights and of biases."""
     seen = []

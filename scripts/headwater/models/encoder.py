@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from headwater.core import registry
 from headwater.core.errors import UserError
-from headwater.models import slices
+from headwater.models import backbones, slices
 from headwater.models.orientation import OURS, turned, turned_back
 from headwater.models.orientation import of as orientation_of
 from headwater.models.weight_files import MADE_AGAIN
@@ -130,6 +130,15 @@ class Encoder(nn.Module):
         images, sides = slices.as_pictures(images, depth=self.depth), [1] * self.dimensions
         # a slice has one channel, which all colours share
         return turned((images - self.mean.view(1, -1, *sides)) / self.std.view(1, -1, *sides), self.orientation)
+
+    def compute_twice(self) -> None:
+        """Let backward passes compute the backbone's blocks a second time; refuses those that cannot."""
+        # timm's switch does nothing in some networks
+        if not backbones.is_checkpointed(self.name):
+            raise UserError(
+                f"gradient checkpointing of {self.name} is not known to keep less", remedy="remove checkpointing"
+            )
+        self.backbone.set_grad_checkpointing()
 
     def twin(self) -> "Encoder":
         """A copy with the same weights."""

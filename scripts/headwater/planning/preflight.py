@@ -211,6 +211,7 @@ def _methods(config: Config) -> Iterable[str]:
             yield from _batches(config, source)
     if backbones_exist:
         yield from _single_images(config)
+        yield from _checkpointed(config)
 
 
 def _batches(config: Config, source: Source) -> Iterable[str]:
@@ -252,6 +253,25 @@ def _single_images(config: Config) -> Iterable[str]:
         and backbones.family(source.backbone) == "timm/resnet"
         and _longest(grid.size_of(archive, source=source.name)) <= PIXELS_OF_LAST_MAP
         and not source.backbone.endswith("_gn")
+    }
+    return sorted(lines)
+
+
+def _checkpointed(config: Config) -> Iterable[str]:
+    """Gradient checkpointing of networks of which it is not known to keep less."""
+    trained = [(f"sources.{source.name}", source.training, source) for source in config.sources.values()]
+    trained += [
+        (f"recipes.{recipe.name}", recipe.training, source)
+        for dataset in config.datasets.values()
+        for recipe in config.recipes.values()
+        for source in config.sources.values()
+        if dataset.takes(source.name) and dataset.follows(recipe.name)
+    ]
+    lines = {
+        f"{place}.training.checkpointing: gradient checkpointing of {source.backbone} is not known to keep less; remove"
+        " it, and raise accumulate or compute.ranks"
+        for place, training, source in trained
+        if training and training.checkpointing and not backbones.is_checkpointed(source.backbone)
     }
     return sorted(lines)
 

@@ -31,6 +31,8 @@ def mistakes(config: "Config") -> Iterable[str]:
         yield from _of_training(f"recipes.{name}.training", recipe.training)
         if recipe.kind == "linear_probe" and recipe.training.layer_decay is not None:
             yield f"recipes.{name}.training.layer_decay: a linear_probe trains one layer only; remove it"
+        if recipe.kind == "linear_probe" and recipe.training.checkpointing:
+            yield f"recipes.{name}.training.checkpointing: a linear_probe keeps nothing of its encoder; remove it"
     idle = (
         _drawn_seeds,
         _grey_views,
@@ -78,6 +80,9 @@ def _of_source(place: str, source: Source) -> Iterable[str]:
     if source.training and changed(source.training, "accumulate") and not _apart(source.method.name):
         why = f"{source.method.name} tells the images of a batch apart, and needs them at once"
         yield f"{place}.training.accumulate: {why}; remove it, and lower batch or raise compute.ranks"
+    if source.training and source.training.checkpointing and not _by_blocks(source.method.name):
+        why = f"{source.method.name} goes through the encoder layer by layer, not block by block"
+        yield f"{place}.training.checkpointing: {why}; remove it, and raise accumulate or compute.ranks"
     for key in changed(source.probe, "neighbours", "temperature") if source.probe else ():
         if source.probe.kind != "knn":
             yield f"{place}.probe.{key}: a {source.probe.kind} has no neighbours; remove it, or set kind: knn"
@@ -87,6 +92,12 @@ def _apart(method: str) -> bool:
     """Whether no image's loss depends on the others of its batch, but through BatchNorm."""
     known = method in registry.names("methods")
     return not known or registry.constant("methods", method, "APART", default=False)
+
+
+def _by_blocks(method: str) -> bool:
+    """Whether a method calls its encoder's own forward pass, which can compute its blocks a second time."""
+    known = method in registry.names("methods")
+    return not known or registry.constant("methods", method, "BY_BLOCKS", default=True)
 
 
 def _of_method(place: str, source: Source) -> Iterable[str]:

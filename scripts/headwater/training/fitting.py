@@ -27,6 +27,8 @@ class Fitting(Learner):
     `loss` is what is made small where findings are classified; cases that are scored have their cross-entropy.
     """
 
+    apart = True
+
     def __init__(
         self,
         network: TaskNetwork,

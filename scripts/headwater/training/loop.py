@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from headwater.core.errors import UserError
 from headwater.core.progress import bar
+from headwater.models.encoder import Encoder
 from headwater.models.timm_library import timm
 from headwater.study.recipe import Training
 from headwater.training import checkpoint, schedule
@@ -36,6 +37,9 @@ class Learner(nn.Module):
     Each method defines `views` and `forward`. Its random numbers come only from the keys of the cases or from torch's
     global generator (dropout), which the loop seeds at each step; otherwise a resumed training would differ.
     """
+
+    apart = False
+    """Whether no image's loss depends on the others of its batch, but through BatchNorm: then parts may be smaller."""
 
     def views(self, images: Tensor, keys: Tensor) -> list[Tensor]:
         """Augmented views of images as their kind is read, determined by the cases' random keys (batch,)."""
@@ -64,6 +68,12 @@ class Learner(nn.Module):
             for name in getattr(module, "no_weight_decay", tuple)()
         ]
         return timm.optim.param_groups_weight_decay(self, training.weight_decay, no_weight_decay_list=spared)
+
+    def compute_twice(self) -> None:
+        """Let the backward pass compute the blocks of the encoder a second time, in place of keeping all in them."""
+        for module in self.modules():
+            if isinstance(module, Encoder):
+                module.compute_twice()
 
     def pace(self, *, step: int) -> float:
         """A factor on the scheduled learning rate of a step; 1 unless overridden."""

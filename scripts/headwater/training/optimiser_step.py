@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from headwater.core.errors import UserError
-from headwater.study.recipe import Training
-from headwater.training import schedule
+from headwater.training import checkpoint, schedule
 from headwater.training.batches import Batch
 from headwater.training.ddp import tensor_float
 from headwater.training.state import State
@@ -19,15 +18,15 @@ from headwater.training.views import draws
 if TYPE_CHECKING:
     from headwater.training.loop import Learner
 
+RUNNING = ("running_mean", "running_var", "num_batches_tracked")
+"""The buffers of BatchNorm layers."""
+
 
 def learn(state: State, batch: Batch, *, seed: int) -> tuple[float, Tensor]:
     """Take one optimiser step; (learning rate, this rank's loss, still on its device)."""
-    learner, world = state.learner, state.world
+    learner = state.learner
     state.load.step_begins()
     learner.before_step(step=state.step)
-    # seeds dropout and stochastic depth from the step's number, so that no generator's state has to be saved
-    draw = np.random.SeedSequence((seed, state.step, world.rank)).generate_state(1, np.uint64)
-    torch.manual_seed(int(draw[0]))
     # the schedule sets `lr` anew at each step, so the factor does not accumulate
     state.rate.step_update(state.step)
     decay = schedule.weight_decay(state.training, step=state.step, steps=state.steps)
@@ -35,7 +34,7 @@ def learn(state: State, batch: Batch, *, seed: int) -> tuple[float, Tensor]:
         group["lr"] *= learner.pace(step=state.step)
         if group["weight_decay"]:
             group["weight_decay"] = decay
-    loss = sum(_backward(state, part, seed=seed, last=last) for part, last in batch.parts(state.training.accumulate))
+    loss = _gradients(state, batch, seed=seed)
     if state.training.clip:
         # the norm to clip is that of the true gradients, not of those scaled up for fp16
         state.scaler.unscale_(state.optimiser)
@@ -54,19 +53,61 @@ def learn(state: State, batch: Batch, *, seed: int) -> tuple[float, Tensor]:
     return max(group["lr"] for group in state.optimiser.param_groups), loss
 
 
+def _gradients(state: State, batch: Batch, *, seed: int) -> Tensor:
+    """Compute the gradients of a step; this rank's loss.
+
+    Where a GPU has too little memory, once in a training, all is put back and done in twice as many parts from then on.
+    """
+    learner, images = state.learner, len(batch.cases)
+    may_halve = learner.apart and state.world.size == 1 and state.parts == state.training.accumulate
+    may_halve = may_halve and images % (2 * state.parts) == 0
+    before = [buffer.clone() for buffer in learner.buffers()] if may_halve else []
+    try:
+        return _in_parts(state, batch, seed=seed)
+    except torch.OutOfMemoryError as error:
+        if not may_halve:
+            raise _too_large(error, images=images // state.parts, parts=state.parts) from None
+    # outside the `except`, whose error holds on to all that the failed pass has kept
+    with torch.no_grad():
+        for buffer, first in zip(learner.buffers(), before, strict=True):
+            buffer.copy_(first)
+    state.optimiser.zero_grad(set_to_none=True)
+    del before
+    if state.world.device.type == "cuda":
+        torch.cuda.empty_cache()
+    state.parts *= 2
+    checkpoint.print_once(
+        f"training: {2 * images // state.parts} images at a time take more memory than the GPU has; from step"
+        f" {state.step + 1} on each batch is taken in {state.parts} parts, as training.accumulate: {state.parts} does"
+    )
+    try:
+        return _in_parts(state, batch, seed=seed)
+    except torch.OutOfMemoryError as error:
+        raise _too_large(error, images=images // state.parts, parts=state.parts) from None
+
+
+def _in_parts(state: State, batch: Batch, *, seed: int) -> Tensor:
+    """Compute the gradients of a batch, part by part; this rank's loss."""
+    # seeds dropout and stochastic depth from the step's number, so that no generator's state has to be saved
+    draw = np.random.SeedSequence((seed, state.step, state.world.rank)).generate_state(1, np.uint64)
+    torch.manual_seed(int(draw[0]))
+    return sum(_backward(state, part, seed=seed, last=last) for part, last in batch.parts(state.parts))
+
+
 def _backward(state: State, part: Batch, *, seed: int, last: bool) -> Tensor:
     """Add a part's share of the gradients of a step; its share of the loss, still on its device."""
-    learner, count = state.learner, state.training.accumulate
+    learner, count = state.learner, state.parts
     inputs, aims = seen(learner, part, seed=seed)
     # the DDP wrapper averages the gradients over the ranks in the backward pass of the last part
     with (
-        _limits_told(state.training, images=len(part.cases)),
+        _limits_told(count, images=len(part.cases)),
         nullcontext() if last or state.parallel is learner else state.parallel.no_sync(),
         tensor_float(state.training.precision),
     ):
         with torch.autocast(state.world.device.type, dtype=state.format, enabled=state.format is not None):
             loss = state.parallel(inputs, aims) / count
-        state.scaler.scale(loss).backward()
+        with _statistics_kept(learner) if state.training.checkpointing else nullcontext():
+            state.scaler.scale(loss).backward()
     return loss.detach().float()
 
 
@@ -78,24 +119,37 @@ def seen(learner: "Learner", part: Batch, *, seed: int) -> tuple[list[Tensor], A
 
 
 @contextmanager
-def _limits_told(training: Training, *, images: int) -> Iterator[None]:
-    """A block in which what so many images at once do not allow is told in a line.
+def _statistics_kept(learner: "Learner") -> Iterator[None]:
+    """A block, of a backward pass that computes BatchNorm layers a second time, that leaves their buffers as they are.
 
-    A BatchNorm layer that gets one value per channel has no variance, and a GPU has so much memory.
+    Outputs in training do not depend on these running statistics, so the gradients are those of the first time.
     """
+    running = [tensor for name, tensor in learner.named_buffers() if name.rpartition(".")[2] in RUNNING]
+    before = [tensor.clone() for tensor in running]
+    yield
+    for tensor, first in zip(running, before, strict=True):
+        tensor.copy_(first)
+
+
+@contextmanager
+def _limits_told(parts: int, *, images: int) -> Iterator[None]:
+    """A block in which a BatchNorm layer that gets one value per channel, without a variance, is told in a line."""
     try:
         yield
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise
-        least = 2 if training.accumulate == 1 else f"{2 * training.accumulate}, 2 for each part,"
+        least = 2 if parts == 1 else f"{2 * parts}, 2 for each part,"
         raise UserError(
             f"a batch of {images} leaves a BatchNorm layer of this network one value per channel, without a variance",
             remedy=f"raise batch to {least} or more, or prepare larger images",
         ) from None
-    except torch.OutOfMemoryError as error:
-        raise UserError(
-            f"{images} images at a time take more memory than the GPU has ({str(error).splitlines()[0]})",
-            remedy=f"set training.accumulate to {2 * training.accumulate} (fine-tuning, mae, spark, supervised), lower"
-            " batch, or raise compute.ranks",
-        ) from None
+
+
+def _too_large(error: torch.OutOfMemoryError, *, images: int, parts: int) -> UserError:
+    """What to set where so many images at a time do not fit into a GPU's memory."""
+    return UserError(
+        f"{images} images at a time take more memory than the GPU has ({str(error).splitlines()[0]})",
+        remedy=f"set training.accumulate to {2 * parts} (fine-tuning, mae, spark, supervised), lower batch, or raise"
+        " compute.ranks",
+    )

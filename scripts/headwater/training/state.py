@@ -25,6 +25,8 @@ class State:
 
     def __init__(self, learner: nn.Module, *, training: Training, steps: int, world: World):
         self.training, self.steps, self.world = training, steps, world
+        if training.checkpointing:
+            learner.compute_twice()
         self.learner = with_shared_statistics(placed(learner, world.device), world)
         self.optimiser = schedule.optimiser(learner.parameter_groups(training), training)
         self.rate = schedule.learning_rate(self.optimiser, training, steps=steps)
@@ -37,6 +39,8 @@ class State:
         self.parallel = _parallel(learner) if world.size > 1 else learner
         self.load = MachineLoad(batch=training.batch, world=world)
         self.step = 0
+        self.parts = training.accumulate
+        """Parts in which a rank takes its share of a batch: more than asked for once a GPU had too little memory."""
         self.bad_validations = 0
         self.best: dict[str, Any] | None = None
         self.latest: dict[str, float] = {}

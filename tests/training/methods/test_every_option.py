@@ -19,10 +19,8 @@ from headwater.models.task_set import TaskSet
 from headwater.models.tasks import Task
 from headwater.models.timm_library import timm
 from headwater.study.recipe import OF_COLOURS, OF_VOLUMES, Training, Views
-from headwater.study.tracking import Tracking
-from headwater.training import checkpoint, fitting, loop
+from headwater.training import checkpoint, fitting
 from headwater.training.loop import Learner
-from headwater.training.tracking import Trackers
 from headwater.training.views import draws, pictures
 from test_methods import FIRST, METHODS, SIDE, SMALL
 
@@ -106,8 +104,8 @@ TRAINED = {
     "validations": 3, "patience": 1, "save_minutes": 60.0, "accumulate": 2, "betas": (0.5, 0.9),
     "final_weight_decay": 0.9,
 }  # fmt: skip
-ELSEWHERE = {"epochs", "layer_decay"}
-"""Keys of `training` with a test of their own below."""
+ELSEWHERE = {"epochs", "layer_decay", "checkpointing"}
+"""Keys of `training` with a test of their own, below or in test_recomputed.py."""
 
 
 def learner(
@@ -263,6 +261,7 @@ def test_the_loss_of_a_batch_is_the_mean_of_its_parts_only_where_a_method_says_s
             views = module.views(images(method)[cut], keys)
             losses.append(float(module(views, targets[cut]).detach()))
     same = sum(parts) / 2 == pytest.approx(whole[0], rel=1e-9)
+    assert module.apart == registry.constant("methods", method, "APART", default=False)
     # byol learns by the BatchNorm of its heads, which is at rest here
     assert same == (method == "byol" or registry.constant("methods", method, "APART", default=False)), (whole, parts)
 
@@ -325,35 +324,3 @@ def test_with_layer_decay_those_that_decay_are_timms():
         for training in (Training(steps=1), Training(steps=1, layer_decay=0.5))
     ]
     assert decays[0] == decays[1]
-
-
-@pytest.mark.parametrize("parts", [2, 4])
-def test_masked_autoencoders_have_the_same_losses_in_parts(parts: int, tmp_path):
-    traces = []
-    for count in (1, parts):
-        training = Training(steps=6, batch=BATCH, accumulate=count, clip=1.0)
-        rows = np.arange(BATCH)
-        with Trackers(
-            tmp_path / str(count),
-            record=training,
-            group="g",
-            name="n",
-            job="t",
-            tracking=Tracking(),
-            world=training_made.ALONE,
-        ) as tracker:
-            loop.fit(
-                learner("mae"),
-                images=images("mae").numpy(),
-                rows=rows,
-                targets=np.zeros((BATCH, 1), np.float32),
-                training=training,
-                seed=0,
-                world=training_made.ALONE,
-                progress=tmp_path / f"{count}.pt",
-                identity="x",
-                tracker=tracker,
-            )
-        traces.append(training_made.losses(tmp_path / str(count)))
-    np.testing.assert_allclose(traces[1], traces[0], rtol=1e-6)
-    assert len(set(traces[0])) == 6

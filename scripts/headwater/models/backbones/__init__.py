@@ -25,6 +25,8 @@ A plug-in defines
                                                    and the lowest, so that there is none for deep supervision
     CHANNELS_LAST: tuple (optional)                how names begin of models for volumes that a CPU trains faster with
                                                    their weights laid out channels last
+    CHECKPOINTED: tuple (optional)                 the networks of which gradient checkpointing is known to keep less,
+                                                   as a method's BACKBONES; their models' `set_grad_checkpointing`
     FOOTNOTE: text (optional)                      how its networks differ from those whose weights are published
 For volumes, `create` takes one side or three. Networks may have
     levels(images), pyramid                        as above; the last level has as many channels as there are features
@@ -102,6 +104,12 @@ def is_channels_last(backbone: str) -> bool:
     """Whether a CPU trains this network for volumes faster with its weights laid out channels last."""
     library, _, model = backbone.partition("/")
     return model.startswith(tuple(registry.constant("backbones", library, "CHANNELS_LAST", default=())))
+
+
+def is_checkpointed(backbone: str) -> bool:
+    """Whether gradient checkpointing of this network is known to keep less."""
+    library = backbone.partition("/")[0]
+    return belongs(backbone, registry.constant("backbones", library, "CHECKPOINTED", default=()))
 
 
 def stride(backbone: str) -> int:

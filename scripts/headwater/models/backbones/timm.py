@@ -10,6 +10,17 @@ from headwater.core.errors import UserError, did_you_mean
 from headwater.models.timm_library import timm
 
 SHALLOW = r"_patch14_"
+CHECKPOINTED = (
+    "timm/convnext",
+    "timm/densenet",
+    "timm/efficientnet",
+    "timm/eva",
+    "timm/mobilenetv3",
+    "timm/regnet",
+    "timm/resnet",
+    "timm/swin_transformer",
+    "timm/vision_transformer",
+)
 ZEROABLE = (
     "ba", "bo", "cs3", "cspd", "cspr", "dar", "eca_b", "eca_h", "eca_r", "ecar", "gcr", "ger", "hal", "la",
     "mobilev", "reg", "res2", "resn", "seb", "sed", "seh", "sen", "ser", "sk", "test_b", "test_r", "w",

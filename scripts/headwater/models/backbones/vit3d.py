@@ -12,11 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from headwater.models.backbones import _volumes
+from headwater.models.recomputed import blocks_of
 from headwater.models.timm_library import timm
 
 DIMENSIONS = 3
 COLOURS = 1
 INITIALISATIONS = {"": "truncated normal (SD 0.02)"}
+CHECKPOINTED = ("vit3d",)
 MODELS = (
     "test_patch8",
     "test_patch8_dinov2",
@@ -83,7 +85,7 @@ class _VolumeTransformer(timm.models.VisionTransformer):
         """Normalised tokens (batch, 1 + cubes, width), the class token first."""
         cubes = self.patch_embed(volumes)
         tokens = torch.cat([self.cls_token.expand(len(cubes), -1, -1), cubes], dim=1)
-        return self.norm(self.blocks(tokens + self._positions(self._grid(volumes))))
+        return self.norm(blocks_of(self, tokens + self._positions(self._grid(volumes))))
 
     def levels(self, volumes: Tensor) -> list[Tensor]:
         """The cubes' normalised tokens where the cubes are: (batch, width, x / patch, y / patch, z / patch)."""

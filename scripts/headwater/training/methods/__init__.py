@@ -17,6 +17,8 @@ and may define
     CELL            the side of pictures must be a multiple of this many pixels, that of volumes of the STRIDE of the
                     network
     DIMENSIONS      of the images that it can train on, such as (2, 3); else (2,)
+    APART           True where no image's loss depends on the others of its batch, but through BatchNorm
+    BY_BLOCKS       False where it does not call the encoder's own forward pass, so that nothing can be computed twice
     VIEWS           how many views of an image it compares: numbers and names of options, to be added up; else one view
 torch is not imported until a method is loaded, so that checking a plan is quick.
 """

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from headwater.core.errors import UserError
 from headwater.core.records import Record
 from headwater.models.encoder import Encoder
+from headwater.models.recomputed import blocks_of
 from headwater.models.tasks import Task
 from headwater.study.recipe import Views
 from headwater.training import views
@@ -51,8 +52,20 @@ class _Masked(MaskedVisionTransformerTIMM):
         return self.vit.pos_drop(torch.cat([x[:, :without], x[:, without:] + self.vit.pos_embed], dim=1))
 
 
+class _Decoder(MaskedVisionTransformerDecoderTIMM):
+    """lightly's decoder, whose blocks can be computed a second time in the backward pass."""
+
+    grad_checkpointing = False
+
+    def decode(self, x: Tensor) -> Tensor:
+        """The tokens after the blocks and the last norm."""
+        return self.norm(blocks_of(self, x))
+
+
 class MaskedAutoencoder(Learner):
     """An encoder of the visible patches and a decoder that reconstructs the hidden ones; the encoder is kept."""
+
+    apart = APART
 
     def __init__(self, encoder: Encoder, *, options: Options, changes: Views):
         super().__init__()
@@ -67,6 +80,11 @@ class MaskedAutoencoder(Learner):
             self.embed = nn.Linear(network.embed_dim, options.decoder_dimension)
             self.decoder = _decoder(encoder, options=options)
             self.draw = nn.Linear(options.decoder_dimension, encoder.colours * self.patch**encoder.dimensions)
+
+    def compute_twice(self) -> None:
+        """Let the backward pass compute the blocks of the encoder and of the decoder a second time."""
+        super().compute_twice()
+        self.decoder.grad_checkpointing = True
 
     def views(self, images: Tensor, keys: Tensor) -> list[Tensor]:
         """The augmented image, and a random order of its patches: the first are visible, the rest hidden."""
@@ -93,6 +111,7 @@ class MaskedAutoencoder(Learner):
         # a new wrapper at each step: as an attribute it would put every weight a second time into the checkpoint
         # "skip", because lightly would otherwise initialise the encoder anew
         masked = _Masked(self.encoder.backbone, weight_initialization="skip", pos_embed_initialization="skip")
+        masked.set_grad_checkpointing(self.encoder.backbone.grad_checkpointing)
         return masked.encode(self.encoder.normalised(images), idx_keep=visible)
 
     def _places(self, shuffled: Tensor) -> tuple[Tensor, Tensor]:
@@ -110,13 +129,13 @@ class MaskedAutoencoder(Learner):
         return tokens.get_at_index(self.decoder(whole, idx_mask=hidden), hidden)
 
 
-def _decoder(encoder: Encoder, *, options: Options) -> MaskedVisionTransformerDecoderTIMM:
+def _decoder(encoder: Encoder, *, options: Options) -> _Decoder:
     """The decoder, with fixed positions on the encoder's grid of patches."""
     network = encoder.backbone
     grid, prefix = network.patch_embed.grid_size, network.num_prefix_tokens
     # lightly knows the positions of squares only
     squares = len(grid) == 2 and grid[0] == grid[1]
-    decoder = MaskedVisionTransformerDecoderTIMM(
+    decoder = _Decoder(
         network.patch_embed.num_patches,
         options.decoder_dimension,
         options.decoder_depth,

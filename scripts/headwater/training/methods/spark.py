@@ -42,6 +42,7 @@ BACKBONES = (
 )
 DIMENSIONS = (2, 3)
 APART = True
+BY_BLOCKS = False
 PHOTOGRAPHS = {"crop": 0.67, "flip": 0.5}
 """As in the published code."""
 CELL = 32
@@ -149,6 +150,8 @@ def _initialised(layer: nn.Module) -> None:
 
 class Spark(Learner):
     """An encoder of the visible parts and a decoder that reconstructs the hidden ones; the encoder is kept."""
+
+    apart = APART
 
     def __init__(self, encoder: Encoder, *, options: Options, changes: Views):
         super().__init__()
