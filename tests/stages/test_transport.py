@@ -13,7 +13,7 @@ from headwater.core.errors import UserError
 from headwater.data import store, tables
 from headwater.data.store import CASES
 from headwater.evaluation.predictions import ELSEWHERE
-from headwater.models import predictor
+from headwater.models import predictor, resizing
 from headwater.stages.transport import transport
 from headwater.study.grid import Run
 from headwater.study.shared_labels import Exchange, Exchanges
@@ -126,7 +126,7 @@ def test_images_of_another_size_are_brought_to_that_of_the_network(tmp_path, bac
 def test_a_picture_is_made_smaller_as_pillow_does_it():
     """Antialiased: each new pixel looks at all those that it stands for."""
     pixels = np.random.default_rng(0).integers(0, 256, (80, 80), dtype=np.uint8)
-    small = predictor.Resizing(torch.nn.Identity(), size=32)(as_float(torch.from_numpy(pixels)[None, None]))
+    small = resizing.Resizing(torch.nn.Identity(), size=32)(as_float(torch.from_numpy(pixels)[None, None]))
     pillow = np.asarray(Image.fromarray(pixels).resize((32, 32), Image.Resampling.BILINEAR), dtype=float)
     np.testing.assert_allclose(255 * small[0, 0].numpy(), pillow, atol=1.0)
 

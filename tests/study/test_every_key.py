@@ -125,6 +125,7 @@ CHANGES = {
     ),
     "archives.projections": Change(f"{A}.projections", ["PA"]),
     "archives.size": Change(f"{A}.size", 48),
+    "archives.view": Change(f"{A}.view", 24),
     "archives.resize": Change(f"{A}.resize", "squash"),
     "archives.validation": Change(f"{A}.validation", 0.3),
     "archives.test": Change("archives.own.test", 0.3, {"archives.own": OWN}),
@@ -172,6 +173,7 @@ CHANGES = {
     "sources.start": Change(f"{S}.start", "photographs"),
     "sources.training": Change(f"{S}.training", {**TRAINING, "steps": 41}),
     "sources.views": Change(f"{S}.views", {"flip": 0.5}),
+    "sources.view": Change(f"{S}.view", 16),
     "sources.collapse": Change(f"{S}.collapse", {"spread": 0.5}),
     "sources.collapse.spread": Change(f"{S}.collapse.spread", 0.5),
     "sources.collapse.rank": Change(f"{S}.collapse.rank", 2.0),
@@ -209,6 +211,7 @@ CHANGES = {
     "datasets.splits.seed": Change("datasets.own.splits.seed", 1, IN_FOLDS),
     "datasets.title": Change(f"{D}.title", "ChestX-ray14"),
     "datasets.short": Change(f"{D}.short", "CXR14"),
+    "datasets.view": Change(f"{D}.view", 16),
     "datasets.tolerance": Change(f"{D}.tolerance", 2.0, refused="tolerance: no task of it outlines anything"),
     "datasets.targets": Change("datasets.second.targets", {"organ": {"labels": ["Cardiomegaly"]}}),
     "datasets.targets.task": Change(

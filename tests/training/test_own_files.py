@@ -62,22 +62,26 @@ def hospital(folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Paths]:
     """(folder of the pictures, paths of a study that has prepared them, fitted a network and tested it)."""
-    place = tmp_path_factory.mktemp("study")
+    return finished(tmp_path_factory.mktemp("study"), run=RUN)
+
+
+def finished(place: Path, *, run: Run) -> tuple[Path, Paths]:
+    """The same in a place of its own, of a run."""
     folder, paths = hospital(place / "hospital"), Paths(place / "results")
     options = {"table": "labels.csv", "bits": 12}
     archive = Archive(name="mine", kind=Choice(name="own_folder", options=options), folder=str(folder), size=32)
     products = {name: Path(getattr(paths, name)("mine")) for name in ("cases", "images", "hashes", "rejects", "labels")}
     prepare(archive=archive, **products, split=Path(paths.split("mine")), workers=0)
     read = {name: products[name] for name in ("cases", "images")}
-    model = Path(paths.model(RUN.path))
-    finetune(run=RUN, **read, model=model, fit=Path(paths.fit(RUN.path)), progress=place / "progress.pt", device="cpu")
-    tested = {"predictions": [Path(paths.predictions(RUN.path))], "validation": [Path(paths.validation(RUN.path))]}
-    predict(runs=[RUN], **read, models=[model], **tested, device="cpu")
+    model = Path(paths.model(run.path))
+    finetune(run=run, **read, model=model, fit=Path(paths.fit(run.path)), progress=place / "progress.pt", device="cpu")
+    tested = {"predictions": [Path(paths.predictions(run.path))], "validation": [Path(paths.validation(run.path))]}
+    predict(runs=[run], **read, models=[model], **tested, device="cpu")
     return folder, paths
 
 
 def grid_of(paths: Paths) -> pd.Series:
-    """The scores of the grid by file and label."""
+    """The scores of the grid by file and label; the run has the same path whatever its view."""
     table = PREDICTIONS.read(Path(paths.predictions(RUN.path)))
     return table.set_index(["case", "label"])["score"]
 
@@ -97,6 +101,16 @@ def test_a_folder_is_predicted_as_in_the_grid(study):
     np.testing.assert_allclose(own["score"], grid, rtol=0, atol=TOLERANCE)
     np.testing.assert_allclose(own["probability"], expit(grid), rtol=0, atol=TOLERANCE)
     assert own["calibrated"].isna().all()
+
+
+def test_a_network_that_sees_a_view_of_larger_pictures_is_given_such_ones(tmp_path):
+    run = RUN.model_copy(update={"dataset": RUN.dataset.model_copy(update={"view": 24})})
+    folder, paths = finished(tmp_path, run=run)
+    metadata = load_weights(Path(paths.model(run.path)))[1]
+    assert (metadata["size"], metadata["stored"]) == ("24", "32")
+    grid = grid_of(paths)
+    own = asked(folder, paths).set_index(["file", "label"]).loc[grid.index]
+    np.testing.assert_allclose(own["score"], grid, rtol=0, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".dcm"])

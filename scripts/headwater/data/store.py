@@ -153,6 +153,12 @@ class Prepared:
         """Width and height of the images in pixels."""
         return self.images.shape[-1]
 
+    def seen_in(self, view: int | None) -> int:
+        """Width and height in which networks see the images: those of a view, which is smaller, or all pixels."""
+        if view is not None and view >= self.size:
+            raise UserError(f"images of {self.size} pixels have no view of {view}", remedy="run prepare again")
+        return view or self.size
+
     @property
     def labels(self) -> list[str]:
         """The labels that the cases have targets for."""

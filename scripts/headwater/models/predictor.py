@@ -3,15 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from headwater.core.errors import UserError
 from headwater.core.fingerprints import NOT_RECORDED, sha256
-from headwater.models import task_set
+from headwater.models import resizing, task_set
 from headwater.models.encoder import Size, draw, normalisation, size_in
 from headwater.models.orientation import of as orientation_of
-from headwater.models.task_network import Outputs, TaskNetwork
+from headwater.models.task_network import TaskNetwork
 from headwater.models.task_set import TaskSet
 from headwater.models.weight_files import MADE_AGAIN, load_weights
 from headwater.study.grid import Run
@@ -44,24 +43,14 @@ class Predictor:
         encoder = self.metadata.get("encoder", NOT_RECORDED)
         return {"record": self.run.digest, "model": sha256(self.file), "encoder": encoder}
 
+    @property
+    def stored(self) -> Size:
+        """The size of the images that the study prepared for it, which is its own unless it sees a smaller view."""
+        return int(self.metadata["stored"]) if "stored" in self.metadata else self.size
+
     def taking(self, size: Size) -> nn.Module:
         """The network for images of `size` pixels, which are brought to its own size; of volumes it sees patches."""
-        return (
-            self.network if size == self.size or not isinstance(size, int) else Resizing(self.network, size=self.size)
-        )
-
-
-class Resizing(nn.Module):
-    """A network in front of which images are brought to one size, smoothly and the same each time."""
-
-    def __init__(self, network: nn.Module, *, size: int):
-        super().__init__()
-        self.network = network
-        self.size = size
-
-    def forward(self, images: Tensor) -> Outputs:
-        """What the network gives for float images (batch, 3, any height, any width)."""
-        return self.network(F.interpolate(images, size=(self.size, self.size), mode="bilinear", antialias=True))
+        return resizing.taking(size, self.network, size=self.size)
 
 
 OTHER_VERSION = "was fitted by another version of headwater, or by another program"

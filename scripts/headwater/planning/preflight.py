@@ -1,6 +1,7 @@
 """Preflight checks before the first job: archives, label files, weights files, models and packages; without torch."""
 
 import os
+import re
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
@@ -56,7 +57,7 @@ def examined(config: Config) -> Preflight:
     """The mistakes and notes of a study."""
     outcome = Preflight()
     outcome.mistakes += _archives(config, outcome)
-    for check_of in (_labels, _probes, _backbones, _methods, _weights, _external, _packages, _hosted):
+    for check_of in (_labels, _probes, _backbones, _methods, _parts, _weights, _external, _packages, _hosted):
         outcome.mistakes += check_of(config)
     outcome.notes += _tight(config)
     return outcome
@@ -203,7 +204,7 @@ def _methods(config: Config) -> Iterable[str]:
     for name, source in config.sources.items():
         if backbones_exist and source.method:
             try:
-                size = config.grid().size_of(source.corpus, source=name)
+                size = config.grid().size_of_encoder(name)
                 methods.check(source.method.name, backbone=source.backbone, size=size)
                 methods.check_options(source.method, backbone=source.backbone)
             except UserError as refusal:
@@ -212,6 +213,24 @@ def _methods(config: Config) -> Iterable[str]:
     if backbones_exist:
         yield from _single_images(config)
         yield from _checkpointed(config)
+
+
+def _parts(config: Config) -> Iterable[str]:
+    """Views that the patches of a vision transformer do not fill."""
+    grid = config.grid()
+    seen = [(source, f"sources.{source.name}.view", source.view) for source in grid.sources if not source.control]
+    seen += [
+        (source, f"datasets.{dataset.name}.view", dataset.view)
+        for dataset in grid.datasets
+        for source in grid.fitted_to(dataset.name)
+    ]
+    for source, place, view in seen:
+        patch = re.search(r"_patch(\d+)_", f"{source.backbone}_")
+        of_patches = patch and backbones.family(source.backbone) == "timm/vision_transformer"
+        if view and of_patches and view % (side := int(patch[1])):
+            nearest = max(1, round(view / side)) * side
+            needs = f"{source.backbone} takes multiples of its patch of {side} pixels"
+            yield f"{place}: {needs} (got {view}); set {nearest}"
 
 
 def _batches(config: Config, source: Source) -> Iterable[str]:
@@ -232,26 +251,26 @@ def _batches(config: Config, source: Source) -> Iterable[str]:
 
 def _single_images(config: Config) -> Iterable[str]:
     """Batches of one image that leave BatchNorm one value per channel: a ResNet's last maps have a pixel for 32."""
+    grid = config.grid()
     trainings = [
-        (f"recipes.{recipe.name}", recipe.training, dataset.archive, source)
-        for dataset in config.datasets.values()
+        (f"recipes.{recipe.name}", recipe.training, grid.size_in(dataset, source=source.name), source)
+        for dataset in grid.datasets
         for recipe in config.recipes.values()
         for source in config.sources.values()
         if recipe.kind == "finetune" and dataset.takes(source.name) and dataset.follows(recipe.name)
     ]
     trainings += [
-        (f"sources.{source.name}", source.training, source.corpus, source)
+        (f"sources.{source.name}", source.training, grid.size_of_encoder(source.name), source)
         for source in config.sources.values()
         if source.method
     ]
-    grid = config.grid()
     lines = {
-        f"{place}.training.batch: a batch of 1 image of {config.archives[archive].size} pixels leaves BatchNorm layers "
+        f"{place}.training.batch: a batch of 1 image of {_longest(size)} pixels leaves BatchNorm layers "
         f"of {source.backbone} one value per channel, which has no variance; raise batch to 2 or more"
-        for place, training, archive, source in trainings
+        for place, training, size, source in trainings
         if training.batch == 1
         and backbones.family(source.backbone) == "timm/resnet"
-        and _longest(grid.size_of(archive, source=source.name)) <= PIXELS_OF_LAST_MAP
+        and _longest(size) <= PIXELS_OF_LAST_MAP
         and not source.backbone.endswith("_gn")
     }
     return sorted(lines)

@@ -16,7 +16,7 @@ from headwater.core import registry
 from headwater.core.files import write_json
 from headwater.data import prepared
 from headwater.data.volumes import Volumes
-from headwater.models import outlines
+from headwater.models import outlines, resizing
 from headwater.models.encoder import Encoder
 from headwater.models.task_set import TaskSet, mapped
 from headwater.planning import noise
@@ -148,17 +148,18 @@ def _fine_tuning(rehearsal: Rehearsal, cases: Path, images: Path) -> Part:
     recipe = {"training": _training(rehearsal), "fraction": 1.0, "select": "loss"}
     asked = {"task": rehearsal.task, "labels": rehearsal.listed, "targets": rehearsal.targets}
     run = Run(
-        dataset=Dataset(name="any", archive="any", seen=rehearsal.seen, **asked),
+        dataset=Dataset(name="any", archive="any", seen=rehearsal.seen, view=rehearsal.view, **asked),
         source=rehearsal.source,
         recipe=rehearsal.recipe.model_copy(update=recipe),
         seed=0,
     )
     data = prepared.read(cases, images=images, seen=rehearsal.seen, patch=_patch(rehearsal))
     material = fine_tuning.material_of(run, data, file=cases)
-    encoder, _ = fine_tuning.first_weights(run, size=data.size, encoder=None)
+    encoder, _ = fine_tuning.first_weights(run, size=data.seen_in(rehearsal.view), encoder=None)
     learner = fine_tuning.learner_of(run, encoder=encoder, material=material)
     return Part(
-        **{"learner": learner, "encoder": encoder, "network": learner.network, "images": data.images},
+        **{"learner": learner, "encoder": encoder, "images": data.images},
+        network=resizing.taking(data.size, learner.network, size=encoder.size),
         rows=material.training,
         targets=fine_tuning.learned(material, foreground=run.recipe.foreground),
         tasks=material.tasks,
@@ -168,12 +169,14 @@ def _fine_tuning(rehearsal: Rehearsal, cases: Path, images: Path) -> Part:
 def _pretraining(rehearsal: Rehearsal, cases: Path, images: Path) -> Part:
     """A pre-training on all training cases, from random weights."""
     source = rehearsal.source.model_copy(update={"start": None, "training": _training(rehearsal)})
-    corpus = pretraining.corpus_of(cases, images, size=rehearsal.size, seen=rehearsal.seen)
+    size, seen = rehearsal.view or rehearsal.size, {"seen": rehearsal.seen, "view": rehearsal.view}
+    corpus = pretraining.corpus_of(cases, images, size=size, **seen)
     rows = corpus.rows("train")
-    encoder = pretraining.first_weights(source, size=corpus.size, start=None)
+    encoder = pretraining.first_weights(source, size=size, start=None)
+    network = resizing.taking(corpus.size, encoder, size=encoder.size)
     learner = pretraining.learner_of(source, corpus, rows, encoder=encoder)
     targets = corpus.targets(rows, corpus.labels)
-    return Part(learner=learner, encoder=encoder, network=encoder, images=corpus.images, rows=rows, targets=targets)
+    return Part(learner=learner, encoder=encoder, network=network, images=corpus.images, rows=rows, targets=targets)
 
 
 def _patch(rehearsal: Rehearsal) -> tuple[int, ...] | None:

@@ -27,7 +27,7 @@ from headwater.planning import volume_sizes
 from headwater.planning.volume_sizes import Lengths, Sides
 from headwater.study import shared_labels
 from headwater.study import target as target_of
-from headwater.study.archive import Archive, ndim_of, seen_of, usual_window
+from headwater.study.archive import Archive, ndim_of, seen_of, usual_window, view_of
 from headwater.study.config import Config
 from headwater.study.ct_windows import Window
 from headwater.study.folds import Fold
@@ -71,6 +71,8 @@ class Rehearsal(Record):
     recipe: Recipe | None = None
     size: int | Sides
     """Width and height of images in pixels, of volumes the sides of the patch in voxels."""
+    view: int | None = None
+    """Width and height in which networks see images that are stored larger, in pixels."""
     channels: int
     labels: int
     task: str = "classification"
@@ -101,9 +103,10 @@ class Rehearsal(Record):
             kind += "" if tasks == ["classification"] else f" {' '.join(sorted(tasks))}"
         else:
             reset = {"name": "", "corpus": "", "reduction": "everything", "start": None, "seed": 0, "seen": None}
-            reset |= {"training": _any_length(self.source.training)}
+            reset |= {"view": None, "training": _any_length(self.source.training)}
             kind = f"{self.source.method.name} {self.source.model_copy(update=reset).digest}"
         size = f"{self.size} px" if isinstance(self.size, int) else f"{' x '.join(map(str, self.size))} voxels"
+        size = f"{self.view} of {size}" if self.view else size
         return f"{kind} {self.source.backbone} {size} {self.ranks} ranks"
 
     @property
@@ -161,13 +164,14 @@ def rehearsal_of(job: Job, plan: Config) -> Rehearsal | None:
         archive = plan.archives[dataset.archive]
         # the origin of its initial weights does not change a network's speed
         source = Source(**{key: getattr(job.run.source, key) for key in ("backbone", "mean", "std")}, name="any")
-        measures = _measures(archive, listed=dataset.listed) | {"task": dataset.task, "targets": dataset.targets}
+        measures = _measures(archive, listed=dataset.listed, view=dataset.view)
+        measures |= {"task": dataset.task, "targets": dataset.targets}
         return Rehearsal(source=source, recipe=job.run.recipe, ranks=ranks, **measures)
     if job.rule != "pretrain":
         return None
     source = plan.sources[job.wildcards[0]]
-    ranks = plan.compute.of(source.compute).ranks
-    return Rehearsal(source=source, ranks=ranks, **_measures(plan.archives[source.corpus]))
+    ranks, archive = plan.compute.of(source.compute).ranks, plan.archives[source.corpus]
+    return Rehearsal(source=source, ranks=ranks, **_measures(archive, view=view_of(archive, own=source.view)))
 
 
 def trainings(plan: Config) -> Iterator[tuple[Job, Rehearsal]]:
@@ -177,12 +181,12 @@ def trainings(plan: Config) -> Iterator[tuple[Job, Rehearsal]]:
             yield job, rehearsal_of(job, plan)
 
 
-def _measures(archive: Archive, *, listed: tuple[str, ...] = ()) -> dict[str, Any]:
+def _measures(archive: Archive, *, listed: tuple[str, ...] = (), view: int | None) -> dict[str, Any]:
     """What a rehearsal must know of an archive."""
     size = archive.patch if ndim_of(archive) == 3 else archive.size
     labels = len(listed or cards.card(archive).labels) or 1
     shown = {"channels": channels(archive), "seen": seen_of(archive)}
-    return {"size": size, "labels": labels, "listed": listed, **shown}
+    return {"size": size, "view": view, "labels": labels, "listed": listed, **shown}
 
 
 def channels(archive: Archive) -> int:

@@ -110,7 +110,7 @@ def _published(source: Source, found: dict[str, Any]) -> dict[str, str | None]:
 def _pretrained(source: Source, found: dict[str, Any], study: StudyResults) -> dict[str, str]:
     """What an encoder learned from here, and how."""
     grid, origin, probe = study.grid, found.get("origin", {}), found.get("probe", {})
-    archive = grid.archive(source.corpus)
+    archive = grid.seen_in(source)
     chosen = "the last"
     if source.probe:
         step, of, score = (probe.get(name) for name in ("step", "of", "auroc"))
@@ -134,7 +134,7 @@ def _pretrained(source: Source, found: dict[str, Any], study: StudyResults) -> d
 def _of_models(dataset: Dataset, source: Source, recipe: Recipe, study: StudyResults) -> str:
     """The card of the networks of all seeds of a dataset, source and recipe."""
     called, grid = study.grid.wording.title, study.grid
-    archive = grid.archive(dataset.archive)
+    archive = grid.seen_in(dataset)
     named = (source.name, recipe.name)
     runs = [run for run in grid.runs(dataset.name) if (run.source.name, run.recipe.name) == named]
     fits = {run.path: fit_of(run, study) for run in runs}

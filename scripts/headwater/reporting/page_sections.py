@@ -119,7 +119,7 @@ def _dataset(dataset: Dataset, study: StudyResults) -> Section:
     """The section of one dataset."""
     rows, counts = study.comparisons, study.counts_of(dataset)
     here = rows[rows["dataset"] == dataset.name]
-    about = prose.about(study.grid.archive(dataset.archive))
+    about = prose.about(study.grid.seen_in(dataset))
     compared = _compared(here, study)
     compared = replace(compared, shown=compared.shown.drop(columns=["Dataset"]))
     return Section(

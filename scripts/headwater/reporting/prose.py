@@ -14,7 +14,7 @@ from headwater.data.leakage import SHARED
 from headwater.data.tables import CHANCE
 from headwater.evaluation import multiplicity
 from headwater.reporting import formatting
-from headwater.study.archive import Archive, is_flat, ndim_of
+from headwater.study.archive import Archive, is_flat, ndim_of, view_of
 from headwater.study.grid import Grid
 from headwater.study.leaks import Excuse, is_tested
 from headwater.study.source import Source
@@ -225,7 +225,8 @@ def about(archive: Archive) -> str:
 def extent_of(archive: Archive) -> str:
     """The size of images in pixels, or of the patches of volumes in voxels and how far apart these are."""
     if ndim_of(archive) == 2:
-        return f"{archive.size} × {archive.size} pixels"
+        view = view_of(archive)
+        return f"{archive.size} × {archive.size} pixels" + (f", seen in views of {view} × {view}" if view else "")
     spacing = archive.spacing
     if isinstance(spacing, str):
         apart = SPACINGS[spacing].format(thing=thing([archive]))
@@ -289,7 +290,8 @@ def length(source: Source, grid: Grid) -> str:
     long = many(training.steps, "step") if training.steps else f"{training.epochs:g} epochs"
     seen = "patch" if ndim_of(grid.archive(source.corpus)) == 3 else "image"
     batch = f"{training.batch} patches" if seen == "patch" and training.batch > 1 else many(training.batch, seen)
-    return f"{long} of {batch}, seed {source.seed}"
+    views = f" in views of {source.view} × {source.view} pixels" if source.view else ""
+    return f"{long} of {batch}{views}, seed {source.seed}"
 
 
 def unreadable(rejects: pd.DataFrame) -> str:

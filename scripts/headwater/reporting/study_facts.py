@@ -44,7 +44,7 @@ def data(study: StudyResults) -> Fact:
     """Where the data come from."""
 
     def told(dataset: Dataset) -> str:
-        archive = study.grid.archive(dataset.archive)
+        archive = study.grid.seen_in(dataset)
         return f"{prose.about(archive)}; licence: {cards.card(archive).licence}"
 
     return Fact(says=_each(study, told), files=(PAGE,))
@@ -64,7 +64,7 @@ def exclusions(study: StudyResults) -> Fact:
 def preparation(study: StudyResults) -> Fact:
     """How images are prepared."""
 
-    says = _each(study, lambda dataset: prepared(study.grid.archive(dataset.archive)))
+    says = _each(study, lambda dataset: prepared(study.grid.seen_in(dataset)))
     return Fact(says=says, files=(PAGE, "provenance.json"))
 
 

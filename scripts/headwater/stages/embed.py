@@ -32,7 +32,7 @@ def embed(
     began = time.monotonic()
     with ddp.world(threads=threads, device=device) as world:
         corpus = prepared.read(cases, images=images, seen=source.seen, patch=patch, dropped=dropped)
-        network = encoder_of(source, size=corpus.size, encoder=encoder)
+        network = encoder_of(source, size=corpus.seen_in(source.view), encoder=encoder)
         rows = corpus.rows("train")
         pieces = pieces_of(network, corpus, rows, world=world)
         if not world.first:

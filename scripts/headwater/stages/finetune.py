@@ -41,7 +41,7 @@ def finetune(
         if material.silent and world.first:
             labels = ", ".join(material.silent)
             print(f"finetune: no validation case tells of {labels}: no part in picking the kept step", flush=True)
-        network, origin = fine_tuning.first_weights(run, size=data.size, encoder=encoder)
+        network, origin = fine_tuning.first_weights(run, size=data.seen_in(run.dataset.view), encoder=encoder)
         learner = fine_tuning.learner_of(run, encoder=network, material=material)
         names = {"group": f"{run.dataset.name}/{run.source.name}", "name": run.path, "job": "finetune"}
         content = fine_tuning.identity(run, learner=learner, material=material, origin=origin)

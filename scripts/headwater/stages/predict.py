@@ -38,9 +38,9 @@ def predict(
         data = prepared.read(cases, images=images, seen=seen, patch=patch, dropped=dropped, fold=fold)
         written = with_evidence(PREDICTIONS, evidence(runs[0].dataset.tasks))
         for fitted, test_product, validation_product in prediction.predictors(runs, models, predictions, validation):
-            if fitted.size != data.size:
+            if fitted.size != (size := data.seen_in(fitted.run.dataset.view)):
                 raise UserError(
-                    f"was fine-tuned on images of {fitted.size} pixels, but these have {data.size}",
+                    f"was fine-tuned on images of {fitted.size} pixels, but these have {size}",
                     file=fitted.file,
                     remedy="run finetune again",
                 )

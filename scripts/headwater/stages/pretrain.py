@@ -49,7 +49,8 @@ def pretrain(
         ddp.world(threads=threads, device=device) as world,
         timing.counted(seconds_of_training(history), identity=identity, writes=world.first) as record,
     ):
-        corpus = pretraining.corpus_of(cases, images, size=size, seen=source.seen, dropped=dropped)
+        seen = {"seen": source.seen, "view": source.view}
+        corpus = pretraining.corpus_of(cases, images, size=size, **seen, dropped=dropped)
         kept_rows = pretraining.rows_of(corpus, rows)
         first = pretraining.first_weights(source, size=size, start=start)
         learner = pretraining.learner_of(source, corpus, kept_rows, encoder=first)

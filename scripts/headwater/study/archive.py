@@ -56,6 +56,10 @@ class Archive(Record):
     """Width and height of the prepared images in pixels, as in the published study; small findings need more. Of
     volumes the sides of the patch in voxels that networks see: [160, 160, 64] from right to left, back to front and
     feet to head, or one number for a cube."""
+    view: Side | None = Field(None, exclude=True)
+    """Width and height in pixels in which networks see pictures, where `size` is larger: random crops are cut from the
+    larger pictures, and whole ones are reduced for scoring. By default `size`. Sources and datasets may set their own;
+    another one repeats trainings, but prepares nothing again."""
     resize: Literal["pad", "squash"] = "pad"
     """Keep the aspect ratio and pad, or stretch to a square as the published study does."""
     validation: float = Field(0.1, gt=0, lt=0.5)
@@ -125,6 +129,9 @@ class Dataset(Record):
     splits: Folds | None = None
     """In place of the archive's own splits, for archives without an official test split: `{folds: 5}` deals all its
     patients into five parts, each of which is tested by networks that learned from the others."""
+    view: Side | None = None
+    """Width and height in pixels in which networks see its pictures in fine-tuning and scoring, where the archive's
+    `size` is larger; by default the `view` of the archive."""
     tolerance: float = Field(1.0, gt=0)
     """Millimetres, or pixels of pictures that do not tell millimetres, within which two borders of a structure agree,
     for surface Dice."""
@@ -223,6 +230,12 @@ def ndim_of(archive: Archive) -> int:
     """Dimensions of an archive's images: 2 for pictures and slices, 3 for volumes."""
     known = archive.kind.name in registry.names("datasets")
     return registry.constant("datasets", archive.kind.name, "CARD.ndim", default=2) if known else 2
+
+
+def view_of(archive: Archive, *, own: int | None = None) -> int | None:
+    """The side of what networks see of pictures that are stored larger, `own` before the archive's; else none."""
+    view = own or archive.view
+    return None if ndim_of(archive) == 3 or view == archive.size else view
 
 
 def is_flat(archive: Archive) -> bool:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from headwater.study.config import Config
 
 
-OWN_OF_A_SECOND_READING = {"name", "kind", "images_of", "projections", "window", "intensity"}
+OWN_OF_A_SECOND_READING = {"name", "kind", "images_of", "projections", "view", "window", "intensity"}
 """Keys that an archive with `images_of` may set itself; all others come from the archive whose images it uses."""
 
 

@@ -20,11 +20,12 @@ from headwater.study import (
     overrides,
     target_checks,
     text_checks,
+    view_checks,
     volume_checks,
     wording_checks,
 )
 from headwater.study import source_matrix as source_grids
-from headwater.study.archive import Archive, Dataset, seen_of
+from headwater.study.archive import Archive, Dataset, seen_of, view_of
 from headwater.study.comparison import Comparing
 from headwater.study.compute import Compute
 from headwater.study.grid import EVERYTHING, Grid
@@ -45,7 +46,10 @@ UNWRITTEN = ("name", "control", "of", "seen", "study", "inputs")
 """Fields of records that are filled in from other parts of the config; no config sets them."""
 
 
-CHECKS = (text_checks, checks, target_checks, comparison_checks, idle_keys, volume_checks, fold_checks, wording_checks)
+CHECKS = (
+    *(text_checks, checks, target_checks, comparison_checks, idle_keys, volume_checks, view_checks, fold_checks),
+    wording_checks,
+)
 
 
 class Config(Record):
@@ -115,15 +119,19 @@ class Config(Record):
         return Wording(**sections | {"sources": sources | of_controls}, labels=self.labels)
 
     def _as_seen(self, entry: Source | Dataset | Probe) -> Source | Dataset | Probe:
-        """A source, dataset or probe with the window or intensity of its archive in `seen`, if that has one.
+        """A source, dataset or probe with its archive's window or intensity in `seen`, and its `view`, if it has them.
 
-        It is excluded from the archive's own record, so that a new one repeats trainings, but no `prepare`.
+        They are excluded from the archive's own record, so that a new one repeats trainings, but no `prepare`. A probe
+        is seen in the view of the pre-training that it belongs to.
         """
         if isinstance(entry, Source) and entry.probe:
             entry = entry.model_copy(update={"probe": self._as_seen(entry.probe)})
         archive = self.archives.get((entry.corpus if isinstance(entry, Source) else entry.archive) or "")
-        seen = archive and seen_of(archive)
-        return entry.model_copy(update={"seen": seen}) if seen else entry
+        if not archive:
+            return entry
+        views = {} if isinstance(entry, Probe) else {"view": view_of(archive, own=entry.view)}
+        told = {"seen": seen_of(archive), **views}
+        return entry.model_copy(update={key: value for key, value in told.items() if value != getattr(entry, key)})
 
     def _control_sources(self) -> Iterable[Source]:
         """The sources that `controls` adds."""

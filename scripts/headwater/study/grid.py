@@ -9,7 +9,7 @@ from pydantic import Field
 
 from headwater.core import registry
 from headwater.core.records import Choice, Record
-from headwater.study.archive import Archive, Dataset, ndim_of
+from headwater.study.archive import Archive, Dataset, ndim_of, view_of
 from headwater.study.comparison import Comparing, Comparison
 from headwater.study.folds import apart
 from headwater.study.leaks import Leaks, Learned, Overlaps
@@ -70,6 +70,11 @@ class Grid(Record):
     def archive(self, name: str) -> Archive:
         """The archive of that name."""
         return _named(self.archives, name)
+
+    def seen_in(self, entry: Source | Dataset) -> Archive:
+        """The archive of a dataset, or the corpus of a source, with the view in which its pictures are seen there."""
+        archive = self.archive(entry.archive if isinstance(entry, Dataset) else entry.corpus)
+        return archive.model_copy(update={"view": entry.view})
 
     def images_of(self, archive: str) -> str:
         """The archive whose prepared images an archive uses: itself, unless it is a second reading of another."""
@@ -155,17 +160,26 @@ class Grid(Record):
     def size_of_encoder(self, source: str) -> int | tuple[int, ...]:
         """The image size that a source's network is built for: its corpus's, or the largest of the datasets'."""
         if corpus := self.source(source).corpus:
-            return self.size_of(corpus, source=source)
+            # filled in from the corpus where the source sets none
+            return self.source(source).view or self._whole(corpus, source=source)
         original = self.source(source).original.name
-        fitted = [dataset.archive for dataset in self.datasets if dataset.takes(original)]
+        sizes = [self.size_in(dataset, source=source) for dataset in self.datasets if dataset.takes(original)]
         # what only others start from, or look at a corpus with, sees what those see
-        used = fitted or [corpus for corpus, looking in self.looked_at if looking == source]
-        sizes = [self.size_of(archive, source=source) for archive in used]
+        looked_at = [corpus for corpus, looking in self.looked_at if looking == source]
+        sizes = sizes or [self.size_of(corpus, source=source) for corpus in looked_at]
         sizes = sizes or [self.size_of_encoder(further.name) for further in self.sources if further.start == source]
         return max(sizes, key=lambda size: size**2 if isinstance(size, int) else math.prod(size))
 
     def size_of(self, archive: str, *, source: str) -> int | tuple[int, int, int]:
-        """The pixels of pictures across, or of volumes the patch that a source's networks see."""
+        """The pixels of pictures across, or of volumes the patch that a source's networks see of an archive."""
+        return view_of(self.archive(archive)) or self._whole(archive, source=source)
+
+    def size_in(self, dataset: Dataset, *, source: str) -> int | tuple[int, int, int]:
+        """The same of a dataset, which may have a view of its own."""
+        return dataset.view or self._whole(dataset.archive, source=source)
+
+    def _whole(self, archive: str, *, source: str) -> int | tuple[int, int, int]:
+        """The same where nothing is reduced: pictures as they are stored."""
         record = self.archive(archive)
         return record.size if ndim_of(record) == 2 else self.source(source).shown(record.patch)
 

@@ -11,7 +11,7 @@ from itertools import chain
 from typing import Any, Literal
 
 from headwater.study import shared_labels
-from headwater.study.archive import Archive, ndim_of, seen_of
+from headwater.study.archive import Archive, ndim_of, seen_of, view_of
 from headwater.study.config import Config
 from headwater.study.grid import Grid, Run
 from headwater.study.jobs import Job, by_seed, in_order, of_runs, place
@@ -212,8 +212,9 @@ class JobGraph:
         return self.paths.images(self.grid.images_of(archive))
 
     def looking_at(self, archive: str, source: str) -> Source:
-        """The record of a source that sees an archive's images as the archive's window or intensity shows them."""
-        return self.grid.source(source).model_copy(update={"seen": seen_of(self.grid.archive(archive))})
+        """The record of a source that sees an archive's images in the archive's window or intensity, and its view."""
+        record = self.grid.archive(archive)
+        return self.grid.source(source).model_copy(update={"seen": seen_of(record), "view": view_of(record)})
 
     def _material(self, archive: str) -> Inputs:
         """Cases and images of an archive."""

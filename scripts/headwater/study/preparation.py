@@ -8,7 +8,7 @@ from headwater.study.archive import Archive, ndim_of, window_of
 
 
 class Preparation(Record):
-    """What was done with each image of an archive; its size is that of the network."""
+    """What was done with each image of an archive; its size is that of the network, or what a model says is stored."""
 
     ndim: Literal[2, 3] = 2
     """Dimensions of an image: 2 for pictures and slices, 3 for volumes."""

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from headwater.core import registry
 from headwater.core.records import Choice, Record
 from headwater.study import initialisation, usual_views
+from headwater.study.archive import Side
 from headwater.study.compute import Processes
 from headwater.study.ct_windows import Window
 from headwater.study.intensity import Intensity
@@ -94,6 +95,9 @@ class Source(Record):
     """Length and optimiser of the pre-training; see the table of `training`."""
     views: Views = Views()
     """Random changes of the images in pre-training; see the table of `views`."""
+    view: Side | None = None
+    """Width and height in pixels in which the network sees the pictures of its corpus in pre-training, where their
+    `size` is larger; by default the `view` of the corpus."""
     collapse: Collapse = Collapse()
     """When to stop the pre-training, checked `training.validations` times; see the table of `collapse`."""
     probe: Probe | None = None

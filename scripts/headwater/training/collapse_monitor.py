@@ -8,6 +8,7 @@ import numpy as np
 
 from headwater.core.errors import UserError, did_you_mean
 from headwater.data import store
+from headwater.models import resizing
 from headwater.models.encoder import Encoder
 from headwater.study.source import PROBED, Probe, Source
 from headwater.training import scoring
@@ -108,7 +109,9 @@ class CollapseMonitor:
     def _features(self, encoder: Encoder, images: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Features float32 (rows, width)."""
         # always fp32, whatever the training uses, so that values can be compared between steps and devices
-        features = scoring.score(encoder, images=images, rows=rows, batch=BATCH, world=self.world, precision="fp32")
+        how = {"batch": BATCH, "world": self.world, "precision": "fp32"}
+        taking = resizing.taking(images.shape[-1], encoder, size=encoder.size)
+        features = scoring.score(taking, images=images, rows=rows, **how)
         return features.numpy()
 
 

@@ -10,7 +10,7 @@ from headwater.core import files
 from headwater.core.errors import UserError
 from headwater.core.progress import bar
 from headwater.data import store
-from headwater.models import backbones
+from headwater.models import backbones, resizing
 from headwater.models.encoder import Encoder, Size, refuse_other_source, restore
 from headwater.models.weight_files import load_weights
 from headwater.study.source import Source
@@ -43,11 +43,12 @@ def pieces_of(network: Encoder, corpus: store.Prepared, rows: np.ndarray, *, wor
     """Features float16 (at most PIECE, width) of length 1 of the images of `rows`, in order."""
     if not len(rows):
         raise UserError("no image is in the train split", remedy="check the archive's splits")
+    taking = resizing.taking(corpus.size, network, size=network.size)
     begins = range(0, len(rows), PIECE)
     for begin in bar(begins, total=len(begins), what="features") if world.first else begins:
         part = rows[begin : begin + PIECE]
         # fp32 on all devices, so that reductions do not depend on the machine
-        features = scoring.score(network, images=corpus.images, rows=part, batch=BATCH, world=world, precision="fp32")
+        features = scoring.score(taking, images=corpus.images, rows=part, batch=BATCH, world=world, precision="fp32")
         if not features.isfinite().all():
             raise UserError(
                 f"features of {network.name} are NaN or infinite", remedy="delete its encoder and run its rule again"

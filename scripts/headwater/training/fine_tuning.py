@@ -15,7 +15,7 @@ from headwater.core.errors import UserError, about, did_you_mean
 from headwater.core.fingerprints import RANDOM, sha256
 from headwater.data import dropping, splits, store, subsample
 from headwater.data.tables import read_origin
-from headwater.models import backbones
+from headwater.models import backbones, resizing
 from headwater.models.encoder import Encoder, Size, count, restore
 from headwater.models.task_network import TaskNetwork
 from headwater.models.task_set import TaskSet, mapped
@@ -310,7 +310,7 @@ def validate(learner: Fitting, *, material: Material, run: Run, world: World) ->
     """Loss and scores on the validation split; of several targets the means over them, then those of each."""
     training = run.recipe.training
     outputs = scoring.score(
-        learner.network,
+        resizing.taking(material.images.shape[-1], learner.network, size=learner.encoder.size),
         images=material.images,
         rows=material.validation,
         batch=training.batch,
@@ -354,6 +354,8 @@ def save(run: Run, *, learner: Fitting, material: Material, origin: dict[str, An
         "encoder": origin.get("sha256", RANDOM),
         "split": material.split,
         **({"preparation": material.preparation} if material.preparation else {}),
+        # of pictures that it sees in another size than that in which they are stored
+        **({"stored": str(material.images.shape[-1])} if run.dataset.view else {}),
     }
     save_weights(tensors, path, metadata)
 

@@ -62,8 +62,7 @@ class Fitting(Learner):
 
     def views(self, images: Tensor, keys: Tensor) -> list[Tensor]:
         """One changed view per image."""
-        kind = kinds.of(self.encoder)
-        return [kind.augment(kind.as_float(images), keys, self.changes)]
+        return [kinds.one(self.encoder, images, keys, self.changes)]
 
     def aims(self, targets: Any, keys: Tensor) -> Outputs:
         """The targets, of which label maps are placed as the views of their images are."""

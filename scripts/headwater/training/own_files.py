@@ -93,7 +93,7 @@ def predicted(
     if not names:
         raise UserError("has no name in UTF-8", file=images, remedy="rename it")
     with tempfile.TemporaryDirectory() as place, ddp.world(threads=threads, device=device) as world:
-        seen, size = fitted.run.dataset.seen, fitted.size
+        seen, size = fitted.run.dataset.seen, fitted.stored
         data, refused = own_files.prepare(
             folder, names, how=how, size=size, seen=seen, into=Path(place), workers=workers
         )
@@ -135,7 +135,7 @@ def _rows(fitted: Predictor, data: store.Prepared, *, world: ddp.World) -> pd.Da
     # no structure has a reference that its outline could be compared with
     asked = Asked(tasks=tasks, surfaces=False, named={})
     outputs = scoring.score(
-        fitted.network,
+        fitted.taking(data.size),
         images=data.images,
         rows=np.arange(len(data.cases)),
         batch=training.batch,

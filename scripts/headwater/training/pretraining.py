@@ -47,12 +47,21 @@ class Files:
 
 
 def corpus_of(
-    cases: Path, images: Path, *, size: Size, seen: Window | Intensity | None, dropped: Path | None = None
+    cases: Path,
+    images: Path,
+    *,
+    size: Size,
+    seen: Window | Intensity | None,
+    view: int | None = None,
+    dropped: Path | None = None,
 ) -> store.Prepared:
-    """The corpus, with CT windowed by `seen`; refuses another image size than the network is built for."""
+    """The corpus, with CT windowed by `seen`; refuses another image size than the network is built for.
+
+    That is the `view` in which larger pictures are seen, if there is one.
+    """
     patch = None if isinstance(size, int) else size
     corpus = prepared.read(cases, images=images, seen=seen, patch=patch, dropped=dropped)
-    if corpus.size != size:
+    if corpus.seen_in(view) != size:
         raise UserError(f"has images of {corpus.size} pixels, not {size}", file=images, remedy="run prepare again")
     return corpus
 
@@ -110,7 +119,7 @@ def learner_of(source: Source, corpus: store.Prepared, rows: np.ndarray, *, enco
         encoder,
         options=registry.chosen("methods", source.method),
         views=source.views,
-        size=corpus.size,
+        size=encoder.size,
         labels=len(corpus.labels),
         task=Task(name=tasks.OF_A_CORPUS, labels=tuple(corpus.labels), form=form),
         targets=plugin.targets(corpus, rows, labels=corpus.labels),
@@ -138,7 +147,8 @@ def probe_set_of(source: Source, files: Files, *, size: Size) -> ProbeSet | None
         )
     if source.probe is None:
         return None
-    data = corpus_of(cases, images, size=size, seen=source.probe.seen, dropped=files.probe_dropped)
+    how = {"seen": source.probe.seen, "view": source.view, "dropped": files.probe_dropped}
+    data = corpus_of(cases, images, size=size, **how)
     return collapse_monitor.probe_set(source.probe, data, file=cases)
 
 

@@ -17,11 +17,18 @@ COMPARED = ("barlow_twins", "byol", "dino", "moco", "moco_v3", "simclr", "swav",
 CASES = 16
 
 
-def first_steps(method: str, world: ddp.World, *, steps: int = 2) -> dict[str, Tensor | dict[str, Tensor]]:
-    """Mean losses and gradients of steps that change no weight, and the state after them."""
+def first_steps(
+    method: str, world: ddp.World, *, steps: int = 2, side: int = 32
+) -> dict[str, Tensor | dict[str, Tensor]]:
+    """Mean losses and gradients of steps that change no weight, and the state after them.
+
+    The network sees 32 pixels across, of pictures that may have a larger `side`.
+    """
     module = ddp.with_shared_statistics(learner(method, steps=10, **EASED.get(method, {})), world)
     parallel = DistributedDataParallel(module, find_unused_parameters=True) if world.size > 1 else module
-    images = torch.randint(0, 255, (CASES, 1, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    images = torch.randint(
+        0, 255, (CASES, 1, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
     own, losses = torch.arange(world.rank, CASES, world.size), []
     module.mode(True)
     for step in range(steps):
@@ -51,7 +58,8 @@ def told(world: ddp.World) -> dict[str, Tensor | dict]:
     whole = _ranks.whole(torch.arange(CASES).view(-1, 1)[world.rank :: world.size])
     mean = _ranks.mean(torch.tensor([1.0 + 2 * world.rank]))
     steps = {method: first_steps(method, world) for method in COMPARED}
-    return {"whole": whole, "mean": mean, "sorted": sorted_scores(world), **steps}
+    larger = first_steps("dino", world, side=48)
+    return {"whole": whole, "mean": mean, "sorted": sorted_scores(world), **steps, "larger pictures": larger}
 
 
 if __name__ == "__main__":

@@ -37,6 +37,13 @@ def of_pictures(method, folder):
     return source(method, steps=STEPS, batch=8, warmup_steps=3, save_minutes=0), made, size
 
 
+def of_larger_pictures(method, folder):
+    """The source of a pre-training on views of larger pictures, its files, and the size of the views."""
+    made, size = asdict(prepared_made.archive(folder, size=48)), 32
+    wanted = source(method, steps=STEPS, batch=8, warmup_steps=3, save_minutes=0)
+    return wanted.model_copy(update={"view": size}), made, size
+
+
 def of_volumes(method, folder):
     """The source of a pre-training on volumes, its files, and the patch."""
     made = volume_ranks_made.archive(folder, sides=(18, 18, 10) if method in NETWORKS else (10, 12, 8))
@@ -59,7 +66,8 @@ def of_volumes(method, folder):
 
 
 EACH = [*((method, of_pictures) for method in METHODS), *((method, of_volumes) for method in SMALL_OF_VOLUMES)]
-DAILY = {*((method, of_pictures) for method in METHODS), ("dino", of_volumes)}
+EACH += [("dino", of_larger_pictures)]
+DAILY = {*((method, of_pictures) for method in METHODS), ("dino", of_volumes), ("dino", of_larger_pictures)}
 
 
 @pytest.mark.slow

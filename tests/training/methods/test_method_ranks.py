@@ -46,7 +46,7 @@ def test_sinkhorn_over_ranks_is_sinkhorn_over_the_whole(one, two):
         torch.testing.assert_close(rank["sorted"], one["sorted"], **rounding.NEAR)
 
 
-@pytest.mark.parametrize("method", ranks_made.COMPARED)
+@pytest.mark.parametrize("method", [*ranks_made.COMPARED, "larger pictures"])
 def test_losses_and_gradients_are_those_of_the_whole_batch(one, two, method):
     for rank in two:
         torch.testing.assert_close(rank[method]["losses"], one[method]["losses"], **rounding.NEAR)

@@ -66,11 +66,12 @@ def _refuse_parts_of_cells(method: str, *, backbone: str, size: int | tuple[int,
         cell, cells = registry.constant("methods", method, "CELL", default=None), "squares of {} pixels"
     # across a slice, which is one voxel wide, nothing is masked
     sides = (size,) if isinstance(size, int) else [side for side in size if side != 1]
+    flat = isinstance(size, int) and _dims(backbone) == 2
     if any(side % cell or side < 2 * cell for side in sides):
         raise UserError(
             f"{method} masks {cells.format(cell)}, so the image size must be a multiple of {cell}, at least"
             f" {2 * cell} (got {size})",
-            remedy=f"prepare the corpus with size {_nearest(size, cell)}",
+            remedy=f"prepare the corpus with size {_nearest(size, cell)}" + (", or set such a view" if flat else ""),
         )
 
 

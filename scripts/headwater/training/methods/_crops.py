@@ -20,8 +20,9 @@ def wide(encoder: Encoder, images: Any, keys: Tensor, changes: Views, *, least: 
     """
     kind = views.of(encoder)
     changes, images = changes.model_copy(update={"crop": changes.crop or least}), kind.as_float(images)
+    reducing = views.reducing(encoder, images)
     return [
-        kind.augment(images, keys, changes.of_view(view), size=encoder.size, first_draw=DRAWS * view)
+        kind.augment(images, keys, changes.of_view(view), size=encoder.size, first_draw=DRAWS * view, **reducing)
         for view in range(count)
     ]
 
@@ -43,13 +44,14 @@ def pieces(
     """
     (smallest, largest), kind = shares, views.of(encoder)
     images, size = kind.as_float(images), encoder.size if side is None else smaller(encoder, side=side)
+    reducing = views.reducing(encoder, images)
     # `augment` crops at most the whole of what it is given: so first a window of the largest extent, then a crop of it
     narrow = changes.model_copy(update={"crop": smallest / largest})
     made = []
     for view in range(first_view, first_view + count):
         cut = kind.window(images, keys, share=largest, draw=DRAWS * view)
         own, start = narrow.of_view(view), DRAWS * view + kind.WINDOW_DRAWS
-        made.append(kind.augment(cut, keys, own, size=size, first_draw=start))
+        made.append(kind.augment(cut, keys, own, size=size, first_draw=start, **reducing))
     return made
 
 

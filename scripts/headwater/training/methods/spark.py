@@ -175,9 +175,8 @@ class Spark(Learner):
 
     def views(self, images: Tensor, keys: Tensor) -> list[Tensor]:
         """The augmented image, and a random order of its parts: the first are visible, the rest hidden."""
-        kind = views.of(self.encoder)
-        view = kind.augment(kind.as_float(images), keys, self.changes, size=self.encoder.size)
-        return [view, order(keys, kind.DRAWS, self.parts)]
+        view = views.one(self.encoder, images, keys, self.changes)
+        return [view, order(keys, views.of(self.encoder).DRAWS, self.parts)]
 
     def forward(self, views: list[Tensor], targets: Tensor) -> Tensor:
         """Mean squared error of the hidden parts (section 3.3)."""

@@ -88,13 +88,22 @@ def window(images: Tensor, keys: Tensor, *, share: float, draw: int) -> Tensor:
     return pixels.permute(0, 3, 1, 2).expand(-1, images.shape[1], -1, -1)
 
 
-def augment(images: Tensor, keys: Tensor, views: Views, *, size: int | None = None, first_draw: int = 0) -> Tensor:
+def augment(
+    images: Tensor,
+    keys: Tensor,
+    views: Views,
+    *,
+    size: int | None = None,
+    first_draw: int = 0,
+    antialias: bool = False,
+) -> Tensor:
     """Augmented views (batch, 3, size, size) of float images (batch, 3, h, w) in [0, 1], determined by the keys.
 
-    The images come back unchanged where `views` turns everything off and they have the size already.
+    The images come back unchanged where `views` turns everything off and they have the size already. With `antialias`
+    details that are too fine for a view that shrinks its crop are filtered out first.
     """
     draws, images = uniforms(keys, first_draw, DRAWS), _once(images)
-    images = _placed(images, draws, views, size=size or images.shape[-1])
+    images = _placed(images, draws, views, size=size or images.shape[-1], antialias=antialias)
     if views.grey or any(getattr(views, key) for key in JITTERED):
         images = _coloured(images, draws, views)
     if views.blur:
@@ -110,7 +119,7 @@ def augment(images: Tensor, keys: Tensor, views: Views, *, size: int | None = No
     return _seen_thrice(images)
 
 
-def _placed(images: Tensor, draws: list[Tensor], views: Views, *, size: int) -> Tensor:
+def _placed(images: Tensor, draws: list[Tensor], views: Views, *, size: int, antialias: bool) -> Tensor:
     """Crop, left-right flip, rotation and resize in one bilinear resampling."""
     height, width = images.shape[-2:]
     if _least(views) == 1 and not views.flip and not views.rotation and (height, width) == (size, size):
@@ -127,9 +136,34 @@ def _placed(images: Tensor, draws: list[Tensor], views: Views, *, size: int) -> 
         [across * torch.sin(turn) * mirror * width / height, down * torch.cos(turn), up_down],
     ]
     places = torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)  # (batch, 2, 3)
+    if antialias:
+        factors = (down * height / size, across * width / size)
+        images = _smoothed(images, factors=factors, most=max(height, width) / size)
     grid = F.affine_grid(places, [len(images), images.shape[1], size, size], align_corners=False)
     # a rotated view reaches past the image's edge; black corners would give the angle away, reflection does not
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+
+
+def _smoothed(images: Tensor, *, factors: tuple[Tensor, Tensor], most: float) -> Tensor:
+    """Images without what is finer than the pixels of views that shrink each by two factors (batch,), down and across.
+
+    The weights are those of Pillow's and torchvision's antialiased bilinear resizing, a triangle as wide as two pixels
+    of the view, centred on each pixel of the image; a factor of at most 1 changes no byte. `most` is the largest
+    factor that there can be.
+    """
+    reach = max(0, math.ceil(most) - 1)
+    for axis, factor in zip((2, 3), factors, strict=True):
+        ways = torch.arange(reach + 1, device=images.device)
+        weights = (1 - ways / factor.clamp(min=1)[:, None]).clamp(min=0)
+        weights = weights / (2 * weights.sum(dim=1, keepdim=True) - 1)  # (batch, ways), the middle one is 1 before
+        padding = (0, 0, reach, reach) if axis == 2 else (reach, reach, 0, 0)
+        padded, side = F.pad(images, padding, mode="replicate"), images.shape[axis]
+        # shifted sums, because they are the same in a batch of any size, and faster than a grouped convolution
+        images = images * _each(weights[:, 0])
+        for way in range(1, reach + 1):
+            before, after = (padded.narrow(axis, reach + step, side) for step in (-way, way))
+            images.addcmul_(before + after, _each(weights[:, way]))
+    return images
 
 
 def _extents(draws: list[Tensor], views: Views) -> tuple[Tensor, Tensor]:
