@@ -30,6 +30,9 @@ def made(tmp_path_factory):
     for run in made.grid.runs("chest"):
         fitted(made, run)
     encoder(made, "dino", origin={"kept": 1234})
+    figures = {"spread": 0.5, "rank": 31.25, "uniformity": -2.5, "alignment": 0.125, "lidar": None}
+    record = {"source": made.grid.source("dino").digest, "step": 40, "images": 256, "views": 10, "features": figures}
+    write_json(record, made.results / "encoders" / "dino" / "features.json")
     origin = {"title": "Weights of somebody", "licence": "MIT", "sha256": "f" * 64, "file": f"{SECRET}.pth"}
     encoder(made, "published", origin=origin, coverage={"share": 0.995})
     return made
@@ -175,6 +178,12 @@ CHANGED = {
         "from | not recorded",
     ),
     "encoder's seed": (ENCODER, lambda made: source(made, "dino", seed=7), "seed 0", "seed 7"),
+    "encoder's features": (
+        ENCODER,
+        lambda made: source(made, "dino", seed=7),
+        "spread 0.5, RankMe 31.2, LiDAR not recorded, alignment 0.125, uniformity -2.5 (256 training images, 10 views",
+        "Features | not recorded",
+    ),
     "encoder's length": (
         *(ENCODER, lambda made: source(made, "dino", training=Training(epochs=9))),
         *("100 steps", "9 epochs"),

@@ -22,11 +22,14 @@ from headwater.data.store import CASES
 from headwater.models import backbones, weight_files
 from headwater.models.encoder import restore
 from headwater.stages.pretrain import pretrain
+from headwater.study.recipe import Views
 from headwater.study.source import Probe, Source
-from headwater.training import ddp, fitting
+from headwater.training import ddp, fitting, pretraining
 from headwater.training.collapse_monitor import CollapseMonitor, evenly, probe_set
+from headwater.training.feature_spread import lidar
 from headwater.training.loop import Learner
 from headwater.training.methods import supervised
+from headwater.training.views import draws
 from headwater.training.views.pictures import as_float
 
 ALONE = ddp.World(rank=0, size=1, device=torch.device("cpu"))
@@ -64,6 +67,75 @@ def trained(folder, wanted, made, **files):
 def curve(folder, name):
     metrics = pd.read_csv(folder / "history" / "metrics.csv")
     return metrics.loc[metrics["name"] == name].set_index("step")["value"].astype(float)
+
+
+FIGURES = {"spread", "rank", "uniformity", "alignment", "lidar"}
+
+
+@pytest.mark.parametrize(
+    ("method", "backbone"),
+    [
+        ("supervised", "timm/test_resnet"),
+        ("simclr", "timm/test_resnet"),
+        ("moco", "timm/test_resnet"),
+        ("byol", "timm/test_resnet"),
+        ("swav", "timm/test_resnet"),
+        ("dino", "timm/test_vit"),
+        ("mae", "timm/test_vit"),
+        ("spark", "timm/test_resnet"),
+    ],
+)
+def test_figures_of_views_are_those_of_the_views_that_the_method_makes(tmp_path, made, method, backbone):
+    size = {"size": 64} if method == "spark" else {}
+    made = prepared_made.archive(tmp_path / "made", **size) if size else made
+    wanted = source(method=method, backbone=backbone, views={"crop": 0.5, "flip": 0.5}, training={"steps": 2})
+    corpus = store.read(made.cases, images=made.images)
+    rows = corpus.rows("train")
+    first = pretraining.first_weights(wanted, size=corpus.size, start=None)
+    learner = pretraining.learner_of(wanted, corpus, rows, encoder=first)
+    before = {name: tensor.clone() for name, tensor in learner.state_dict().items()}
+    torch.manual_seed(3)
+    state = torch.get_rng_state()
+    watch = CollapseMonitor(source=wanted, images=corpus.images, rows=rows, world=ALONE)
+    told = watch.quality(learner)
+    assert told.keys() == FIGURES and np.isfinite(list(told.values())).all() and told["alignment"] > 1e-4
+    # nothing of the training is touched: weights, statistics of BatchNorm, torch's random state, modes
+    assert all(torch.equal(tensor, before[name]) for name, tensor in learner.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), state) and learner.training and learner.encoder.training
+    # by hand: two calls of the method's own views, of which the first are as large as they come
+    at_once = 1 if method in ("supervised", "mae", "spark") else 2
+    features, cases = [], torch.from_numpy(rows)
+    learner.encoder.eval()
+    with torch.no_grad():
+        for call in range(10 // at_once):
+            keys = draws.keys(seed=wanted.seed, epochs=torch.full_like(cases, -1 - call), cases=cases)
+            seen = learner.views(torch.from_numpy(corpus.images[rows]), keys)
+            features += [learner.encoder(view) for view in seen[:at_once]]
+    views = torch.stack(features, dim=1).double()
+    unit = F.normalize(views, dim=2)
+    pairs = [(unit[:, one] - unit[:, other]).pow(2).sum(dim=1).mean() for one in range(10) for other in range(one)]
+    assert told["alignment"] == pytest.approx(float(sum(pairs) / len(pairs)), rel=1e-3)
+    assert told["lidar"] == pytest.approx(lidar(views.numpy()), rel=1e-3)
+
+
+def test_views_that_are_all_alike_are_left_out_with_a_word(tmp_path, made, capsys):
+    trained(tmp_path, source(training={"steps": 2}), made)
+    assert "supervised: `views` changes nothing, so alignment and LiDAR" in capsys.readouterr().err
+    record = json.loads((tmp_path / "history" / "features.json").read_text())
+    assert record["features"].keys() == {"spread", "rank", "uniformity"} and record["views"] == 0
+    assert curve(tmp_path, "features/alignment").empty
+
+
+def test_the_record_beside_the_encoder_has_the_figures_of_its_step(tmp_path, made, other):
+    wanted = choosing(lr=2e-2).model_copy(update={"views": Views(flip=0.5, crop=0.5)})
+    _, metadata = chosen(tmp_path, wanted, made, other)
+    record = json.loads((tmp_path / "history" / "features.json").read_text())
+    step = json.loads(metadata["probe"])["step"]
+    assert record["step"] == step and record["source"] == wanted.digest and record["views"] == 10
+    assert record["features"].keys() == FIGURES
+    for name, value in record["features"].items():
+        assert value == pytest.approx(curve(tmp_path, f"features/{name}")[step], rel=1e-5)
+    assert "lidar" not in metadata and metadata["rank"] == f"{record['features']['rank']:.6g}"
 
 
 class Constant(Learner):
@@ -263,7 +335,7 @@ def test_what_cannot_choose_is_refused(tmp_path, made, other):
 @pytest.mark.slow
 @rounding.in_float64()
 def test_two_ranks_choose_as_one_does(tmp_path, made, other):
-    wanted = choosing(optimiser="sgd", lr=1e-3)
+    wanted = choosing(optimiser="sgd", lr=1e-3).model_copy(update={"views": Views(flip=0.5, crop=0.5)})
     (tmp_path / "one").mkdir()
     chosen(tmp_path / "one", wanted, made, other)
     words = ["--source", wanted.as_json(), "--size", 32, "--cases", made.cases, "--images", made.images]
@@ -273,5 +345,5 @@ def test_two_ranks_choose_as_one_does(tmp_path, made, other):
     door = Path(__file__).parents[2] / "scripts" / "pretrain.py"
     done = subprocess.run([*launch, rounding.__file__, door, *map(str, words)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for name in ("probe/auroc", "features/spread", "features/rank"):
+    for name in ("probe/auroc", *(f"features/{name}" for name in FIGURES)):
         np.testing.assert_allclose(curve(tmp_path, name), curve(tmp_path / "one", name), **rounding.NEAR)

@@ -94,7 +94,8 @@ def test_tensorboard_has_charts_for_all_that_a_training_measures(tmp_path):
     from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
     from tensorboard.plugins.custom_scalar.metadata import CONFIG_SUMMARY_TAG
 
-    measured = ("training/loss", "training/lr", "validation/loss", "validation/auroc")
+    measured = ("training/loss", "training/lr", "validation/loss", "validation/auroc", "probe/auroc")
+    measured += tuple(f"features/{name}" for name in ("spread", "rank", "lidar", "alignment", "uniformity"))
     machine = ("machine/images_per_second", "machine/waiting", "machine/memory_gib", "machine/gpu_memory_gib")
     with tracker(tmp_path) as one:
         one.log(10, dict.fromkeys(measured, 1.0))

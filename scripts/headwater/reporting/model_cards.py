@@ -125,7 +125,35 @@ def _pretrained(source: Source, found: dict[str, Any], study: StudyResults) -> d
         "Preparation": preparation(archive),
         "Settings": f"{study_facts.optimised(source.training)}; seed {source.seed}",
         "Kept step": chosen,
+        "Features": _features(source, study),
     }
+
+
+FIGURES = {
+    "spread": "spread",
+    "rank": "RankMe",
+    "lidar": "LiDAR",
+    "alignment": "alignment",
+    "uniformity": "uniformity",
+}
+"""Figures of features without labels, and what they are called."""
+
+
+def _features(source: Source, study: StudyResults) -> str:
+    """The quality of the features of the kept step."""
+    file = paths.figures_of_features(Path(paths.history(study.paths.encoder(source.name))))
+    record = files.read_record(file) if file.is_file() else {}
+    # of an encoder with other settings nothing is told
+    if record.get("source") != source.digest:
+        return NOT_RECORDED
+    measured = record["features"]
+    told = [
+        f"{called} {NOT_RECORDED if measured[name] is None else format(measured[name], '.3g')}"
+        for name, called in FIGURES.items()
+        if name in measured
+    ]
+    views = f", {record['views']} views each" if record["views"] else ""
+    return f"{', '.join(told)} ({record['images']} training images{views})"
 
 
 # fine-tuned networks

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from headwater.core import timing
 from headwater.core.errors import UserError
+from headwater.core.files import write_json
 from headwater.study.archive import sized
-from headwater.study.paths import seconds_of_training
+from headwater.study.paths import figures_of_features, seconds_of_training
 from headwater.study.source import Source
 from headwater.study.tracking import Tracking
 from headwater.training import ddp, methods, pretraining
@@ -61,10 +62,11 @@ def pretrain(
         with Trackers(history, record=source, tracking=tracking, world=world, **read, **names) as tracker:
             common = {"source": source, "corpus": corpus, "rows": kept_rows, "monitor": monitor, "world": world}
             fitted = pretraining.fit(learner, progress=progress, identity=identity, tracker=tracker, **common)
-            features = monitor.features(learner.encoder)
-            tracker.summary({**features, **fitted.kept})
+            quality = monitor.quality(learner)
+            tracker.summary({**quality, **fitted.kept})
             if world.first:
-                made = {"features": features, "origin": pretraining.origin_of(corpus, kept_rows, files=files)}
+                write_json(monitor.record(quality, step=fitted.kept_step), figures_of_features(history))
+                made = {"features": quality, "origin": pretraining.origin_of(corpus, kept_rows, files=files)}
                 pretraining.save(learner.encoder, encoder, source=source, fitted=fitted, **made)
                 tracker.made(encoder)
         record |= {"images": len(kept_rows), "steps": fitted.steps, "ranks": world.size}

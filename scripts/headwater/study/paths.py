@@ -266,6 +266,11 @@ def seconds_of_training(folder: Path) -> Path:
     return folder / "spent.json"
 
 
+def figures_of_features(folder: Path) -> Path:
+    """The record of the quality of a pre-trained encoder's features, in the same folder."""
+    return folder / "features.json"
+
+
 def seconds_of_reduction(file: Path) -> Path:
     """The file of the seconds that each attempt of a reduction took, beside its table of rows."""
     return file.with_name(f"{file.name.partition('.')[0]}.spent.json")

@@ -67,6 +67,13 @@ class Views(Record):
     noise: float = Field(0.0, ge=0, le=1)
     """Largest standard deviation of added Gaussian noise, in units of the full grey range, of volumes the patch's."""
 
+    @property
+    def vary(self) -> bool:
+        """Whether anything of an image changes at random, so that two of its views differ."""
+        cropped = self.crop is not None and self.crop < 1
+        changes = set(Views.model_fields) - {"like", "crop", "flip_axes", "jitter"}
+        return cropped or any(max(held) if isinstance(held := getattr(self, key), tuple) else held for key in changes)
+
     def of_view(self, number: int) -> "Views":
         """The changes of one view of an image: of a list of probabilities its own, or the last."""
         lists = {key: value for key in OF_A_VIEW if isinstance(value := getattr(self, key), tuple)}

@@ -46,7 +46,7 @@ class Collapse(Record):
     """Smallest spread of the features, in units of that of random directions; untrained networks have 0.1 or more, and
     0.01 is a mean cosine of 0.9999 between images."""
     rank: float = Field(1.0, ge=1)
-    """Smallest effective rank of the features (RankMe) of 256 training images; 1, the default, never stops."""
+    """Smallest RankMe, the effective rank of the features, of 256 training images; 1, the default, never stops."""
 
 
 PROBED = ("train", "validation")

@@ -1,8 +1,9 @@
 """Collapse monitor: measures features during pre-training, stops on collapse, and scores steps by a feature probe."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -11,13 +12,13 @@ from headwater.data import store
 from headwater.models import resizing
 from headwater.models.encoder import Encoder
 from headwater.study.source import PROBED, Probe, Source
-from headwater.training import scoring
+from headwater.training import feature_views, scoring
 from headwater.training.ddp import World
-from headwater.training.feature_spread import effective_rank, spread
+from headwater.training.feature_spread import alignment, lidar, rankme, spread, uniformity
 from headwater.training.loop import Learner
 
 SAMPLE = 256
-"""How many training images the feature quality is measured on."""
+"""How many training images the quality of features is measured on; so no rank is higher."""
 
 BATCH = 64
 """Images per forward pass."""
@@ -70,7 +71,7 @@ class CollapseMonitor:
 
     def measure(self, learner: Learner) -> dict[str, float]:
         """Feature quality, and the probe's score if there is a probe, by name of the tracked metric."""
-        quality = {f"features/{name}": value for name, value in self.features(learner.encoder).items()}
+        quality = {f"features/{name}": value for name, value in self.quality(learner).items()}
         return quality | ({CHOICE: self.probe(learner.encoder)} if self.probed else {})
 
     def probe(self, encoder: Encoder) -> float:
@@ -88,9 +89,35 @@ class CollapseMonitor:
         return (CHOICE, "max") if self.probed else None
 
     def features(self, encoder: Encoder) -> dict[str, float]:
-        """Spread and effective rank of the features of a fixed sample of the training images."""
-        features = self._features(encoder, self.images, evenly(self.rows, most=SAMPLE))
-        return {"spread": spread(features), "rank": effective_rank(features)}
+        """Spread and rank (RankMe) of the features of a fixed sample of the training images, for which floors are."""
+        return _floored(self._sampled(encoder))
+
+    def quality(self, learner: Learner) -> dict[str, float]:
+        """The same, how evenly the features lie, and how those of views of an image agree, if its views differ."""
+        features = self._sampled(learner.encoder)
+        if len(features) < 2:
+            return _floored(features)
+        quality = {**_floored(features), "uniformity": uniformity(features)}
+        if not feature_views.differ(self.source):
+            return quality
+        training = self.source.training
+        # no more at a time than in training
+        batch = max(1, min(BATCH, training.batch // (training.accumulate * self.world.size)))
+        given = {"source": self.source, "images": self.images, "rows": self.sample, "batch": batch, "world": self.world}
+        views = feature_views.of(learner, **given)
+        return {**quality, "alignment": alignment(views), "lidar": lidar(views)}
+
+    def record(self, quality: dict[str, float], *, step: int) -> dict[str, Any]:
+        """What is kept of the quality of the kept step's features, beside its encoder."""
+        views = feature_views.COUNT if "lidar" in quality else 0
+        measured = {name: value if math.isfinite(value) else None for name, value in quality.items()}
+        about = {"source": self.source.digest, "step": step, "images": len(self.sample), "views": views}
+        return {**about, "features": measured}
+
+    @property
+    def sample(self) -> np.ndarray:
+        """The rows on which features are measured."""
+        return evenly(self.rows, most=SAMPLE)
 
     def refuse_collapse(self, step: int, measured: dict[str, float]) -> None:
         """Stop the pre-training if a measure of its features is below the source's floor."""
@@ -106,6 +133,9 @@ class CollapseMonitor:
                     remedy=f"lower lr, raise batch or warmup_steps, or lower sources.{name}.collapse.{measure}",
                 )
 
+    def _sampled(self, encoder: Encoder) -> np.ndarray:
+        return self._features(encoder, self.images, self.sample)
+
     def _features(self, encoder: Encoder, images: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Features float32 (rows, width)."""
         # always fp32, whatever the training uses, so that values can be compared between steps and devices
@@ -113,6 +143,10 @@ class CollapseMonitor:
         taking = resizing.taking(images.shape[-1], encoder, size=encoder.size)
         features = scoring.score(taking, images=images, rows=rows, **how)
         return features.numpy()
+
+
+def _floored(features: np.ndarray) -> dict[str, float]:
+    return {"spread": spread(features), "rank": rankme(features)}
 
 
 def evenly(rows: np.ndarray, *, most: int) -> np.ndarray:

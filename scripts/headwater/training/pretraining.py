@@ -18,7 +18,7 @@ from headwater.models.weight_files import load_weights, save_weights
 from headwater.study.ct_windows import Window
 from headwater.study.intensity import Intensity
 from headwater.study.source import Source
-from headwater.training import collapse_monitor, loop, views
+from headwater.training import collapse_monitor, feature_views, loop, views
 from headwater.training.checkpoint import print_once
 from headwater.training.collapse_monitor import CollapseMonitor, ProbeSet
 from headwater.training.ddp import World
@@ -111,6 +111,7 @@ def learner_of(source: Source, corpus: store.Prepared, rows: np.ndarray, *, enco
     """The learner of the source's method for these rows of the corpus."""
     views.of(encoder).check(source.views, channels=corpus.images.shape[1])
     _say_that_colours_stay(source, channels=corpus.images.shape[1])
+    _say_that_views_are_alike(source)
     # the form of the task is read from all targets but the test split's, so that a reduction does not change it
     not_test = np.flatnonzero(corpus.cases["split"].isin(["train", "validation"]))
     plugin = registry.load("tasks", tasks.OF_A_CORPUS)
@@ -134,6 +135,15 @@ def _say_that_colours_stay(source: Source, *, channels: int) -> None:
         print_once(
             f"{source.method.name}: the views of a picture keep its hue, so it can be told from others by its colours"
             " alone, and little else may be learned; set views.hue and views.saturation (docs/how-to/views.md)"
+        )
+
+
+def _say_that_views_are_alike(source: Source) -> None:
+    """Tell of a method that shows each image as it is, so that two views of it have nothing to agree on."""
+    if not feature_views.differ(source):
+        print_once(
+            f"{source.method.name}: `views` changes nothing, so alignment and LiDAR, which compare views of an image,"
+            " are left out"
         )
 
 
@@ -191,9 +201,10 @@ def save(
     fitted: loop.Fitted,
     origin: dict[str, str | int],
 ) -> None:
-    """Save the encoder with its source, origin, feature quality and kept step as metadata."""
+    """Save the encoder with its source, origin, the features' spread and rank, and the kept step as metadata."""
     record = {"source": source.as_json(), "digest": source.digest, "origin": json.dumps(origin, sort_keys=True)}
-    spreads = {name: f"{value:.6g}" for name, value in features.items()}
+    # the other figures are in a record of their own, so that encoders keep their bytes
+    spreads = {name: f"{features[name]:.6g}" for name in ("spread", "rank")}
     save_weights(encoder.tensors(), path, {**encoder.metadata(), **record, **spreads, **_choice(source, fitted)})
 
 

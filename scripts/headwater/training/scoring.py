@@ -1,5 +1,7 @@
 """Scoring: what a network says of each case, exactly once, on any number of ranks."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -37,6 +39,15 @@ def score(
     own = share(len(rows), world)
     # with fewer images than ranks an idle rank scores one too, to know how many outputs there are
     needed = rows[own] if len(own) else rows[:1]
+    with evaluating(network, world=world, precision=precision):
+        said = reading.of(images).said(network, images, rows=needed, batch=batch, device=world.device, asked=asked)
+        outputs = list(said)
+    return mapped(partial(gathered, rows=len(rows), own=len(own), world=world), *outputs)
+
+
+@contextmanager
+def evaluating(network: nn.Module, *, world: World, precision: str) -> Iterator[None]:
+    """A block in which a network is on the device, in evaluation, and gets no gradients; its modes come back."""
     kind = number_format(precision, world.device)
     was_training = {module: module.training for module in network.modules()}
     placed(network, world.device).eval()
@@ -45,14 +56,12 @@ def score(
         torch.autocast(world.device.type, dtype=kind, enabled=kind is not None),
         tensor_float(precision),
     ):
-        said = reading.of(images).said(network, images, rows=needed, batch=batch, device=world.device, asked=asked)
-        outputs = list(said)
+        yield
     for module, training in was_training.items():
         module.training = training
-    return mapped(partial(_gathered, rows=len(rows), own=len(own), world=world), *outputs)
 
 
-def _gathered(*pieces: Tensor, rows: int, own: int, world: World) -> Tensor:
+def gathered(*pieces: Tensor, rows: int, own: int, world: World) -> Tensor:
     """The outputs of all ranks in the order of the rows, from this rank's pieces, of which `own` rows count."""
     scored = gather(torch.cat(pieces)[:own].cpu(), world)
     everyone = [share(rows, World(rank=rank, size=world.size, device=world.device)) for rank in range(world.size)]

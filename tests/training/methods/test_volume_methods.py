@@ -1,5 +1,6 @@
 """Methods learn from volumes as they do from pictures, or are refused by name before anything begins."""
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -242,3 +243,12 @@ def test_one_and_two_ranks_learn_alike_from_volumes(tmp_path, name):
     one, two = volume_ranks_made.losses(tmp_path / name), volume_ranks_made.losses(tmp_path / "two" / name)
     assert len(one) == 6
     np.testing.assert_allclose(two, one, **rounding.NEAR)
+
+
+def test_features_of_views_of_volumes_are_measured(tmp_path):
+    volume_ranks_made.pretraining(tmp_path, volume_ranks_made.archive(tmp_path / "made"))
+    record = json.loads((tmp_path / "features.json").read_text())
+    measured = record["features"]
+    assert measured.keys() == {"spread", "rank", "uniformity", "alignment", "lidar"} and record["views"] == 10
+    # views of a patch differ, and less than volumes do
+    assert 0 < measured["alignment"] < 2 and 1 <= measured["lidar"] <= record["images"] - 1

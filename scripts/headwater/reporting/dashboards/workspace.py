@@ -26,6 +26,18 @@ FIELDS = ("dataset", "metric", "recipe", "label", "source", "value", "low", "hig
 """Columns of the table of test values that the chart of bars reads."""
 
 
+PRETRAINING = {
+    "training/loss": "Loss",
+    "probe/auroc": "Feature probe, AUROC",
+    "features/rank": "RankMe of the features",
+    "features/lidar": "LiDAR of the features",
+    "features/spread": "Spread of the features",
+    "features/alignment": "Alignment of views",
+    "features/uniformity": "Uniformity of the features",
+}
+"""Curves of pre-trainings, and what they are called."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Place:
     """Where a study is at W&B, and how its dashboards are named there."""
@@ -87,8 +99,10 @@ def report(grid: Grid, place: Place) -> wr.Report:
     if any(source.method for source in grid.sources):
         filters = [expr.Config("study_run") == place.study_run, expr.Metric("JobType") == "pretrain"]
         runset = _runset(name="pre-training", filters=filters)
-        loss = wr.LinePlot(title="Loss", x="Step", y=["training/loss"], layout=HALF, **SPREAD)
-        blocks += [wr.H2("Pre-training"), wr.PanelGrid(runsets=[runset], panels=[loss, *_machine()])]
+        panels = [
+            wr.LinePlot(title=title, x="Step", y=[name], layout=HALF, **SPREAD) for name, title in PRETRAINING.items()
+        ]
+        blocks += [wr.H2("Pre-training"), wr.PanelGrid(runsets=[runset], panels=[*panels, *_machine()])]
     title = f"{place.study}: sources of first weights compared"
     return wr.Report(
         entity=place.entity,

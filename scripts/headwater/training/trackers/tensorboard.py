@@ -30,6 +30,12 @@ LAYOUT = {
         "Losses": r"(training|validation)/loss$",
         "Learning rate": "training/lr$",
     },
+    "Pre-training": {
+        "Feature probe, AUROC": "probe/auroc",
+        "RankMe and LiDAR": "features/(rank|lidar)$",
+        "Spread": "features/spread$",
+        "Alignment and uniformity": "features/(alignment|uniformity)$",
+    },
     "Machine": {
         "Images per second": "machine/images_per_second$",
         "Share of the time waiting for images": "machine/waiting$",
