@@ -183,6 +183,9 @@ CHANGES = {
     "sources.probe.kind": Change(f"{S}.probe.kind", "linear_probe"),
     "sources.probe.neighbours": Change(f"{S}.probe.neighbours", 5),
     "sources.probe.temperature": Change(f"{S}.probe.temperature", 0.5),
+    "sources.probe.inverse_penalty": Change(
+        f"{S}.probe.inverse_penalty", "chosen", {f"{S}.probe.kind": "linear_probe"}
+    ),
     "sources.probe.images": Change(f"{S}.probe.images", 50),
     "sources.compute": Change(f"{S}.compute", {"ranks": 2}),
     "sources.initialisation": Change(f"{S}.initialisation", "zero_residual"),
@@ -347,6 +350,7 @@ IDLE = {
     "smoothing": ({f"{R}.loss": {"kind": "focal", "smoothing": 0.1}}, "focal has no smoothing"),
     "head": ({f"{R}.training.layer_decay": 0.5, f"{R}.kind": "linear_probe"}, "a linear_probe trains one layer only"),
     "neighbours": ({f"{S}.probe.neighbours": 3, f"{S}.probe.kind": "linear_probe"}, "a linear_probe has no neighbours"),
+    "penalty": ({f"{S}.probe.inverse_penalty": 0.1}, "probe.inverse_penalty: a knn has no penalty"),
     "twice": ({f"{S}.views.crop": 0.5, f"{S}.method": {"name": "simclr", "crop": 0.4}}, "simclr.crop is set too"),
     "queue": ({f"{S}.method": {"name": "swav", "queue_starts": 0.5}}, "queue_starts: has no effect with queue: 0"),
     "local": ({f"{S}.method": {"name": "dino", "local_views": 0, "local_size": 0.3}}, "local_size: has no effect with"),

@@ -1,5 +1,6 @@
 """A pre-training that collapses is stopped while it runs, and a healthy one is not."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -26,6 +27,7 @@ from headwater.study.recipe import Views
 from headwater.study.source import Probe, Source
 from headwater.training import ddp, fitting, pretraining
 from headwater.training.collapse_monitor import CollapseMonitor, evenly, probe_set
+from headwater.training.feature_probe import GRID
 from headwater.training.feature_spread import lidar
 from headwater.training.loop import Learner
 from headwater.training.methods import supervised
@@ -252,9 +254,52 @@ def test_the_kept_encoder_is_that_of_the_step_with_the_best_probe(tmp_path, made
         world=ALONE,
         probed=probe_set(wanted.probe, data, file=other.cases),
     )
-    assert watch.probe(encoder) == pytest.approx(aurocs.max(), abs=1e-6)
+    assert watch.probe(encoder)["auroc"] == pytest.approx(aurocs.max(), abs=1e-6)
+    assert json.loads((tmp_path / "history" / "features.json").read_text())["probe"] == {"auroc": aurocs.max()}
     assert float(metadata["spread"]) == pytest.approx(curve(tmp_path, "features/spread")[said["step"]], rel=1e-5)
     assert json.loads(metadata["origin"])["probe"] != json.loads(metadata["origin"])["cases"]
+
+
+def test_the_penalty_is_chosen_without_the_validation_split_and_recorded(tmp_path, made, other):
+    probe = {"archive": "other", "kind": "linear_probe", "inverse_penalty": "chosen"}
+    wanted = choosing(lr=2e-2).model_copy(update={"probe": Probe(**probe)})
+    _, metadata = chosen(tmp_path, wanted, made, other)
+    penalties = curve(tmp_path, "probe/inverse_penalty")
+    assert set(penalties) <= set(GRID) and len(penalties) == 6
+    record = json.loads((tmp_path / "history" / "features.json").read_text())
+    assert record["probe"] == {
+        "auroc": curve(tmp_path, "probe/auroc")[record["step"]],
+        "inverse_penalty": penalties[record["step"]],
+    }
+    assert json.loads(metadata["probe"])["step"] == record["step"]
+    # other labels in the validation split choose another step, perhaps, but no other penalty
+    frame = CASES.read(other.cases)
+    labels = [name for name in frame if name.startswith(tables.TARGET)]
+    frame.loc[frame["split"] == "validation", labels] = 1 - frame.loc[frame["split"] == "validation", labels]
+    turned = dataclasses.replace(other, cases=tmp_path / "cases.parquet")
+    CASES.write(frame, turned.cases)
+    chosen(tmp_path / "turned", wanted, made, turned)
+    assert curve(tmp_path / "turned", "probe/inverse_penalty").equals(penalties)
+    np.testing.assert_allclose(
+        curve(tmp_path / "turned", "probe/auroc"), 1 - curve(tmp_path, "probe/auroc"), **rounding.NEAR
+    )
+
+
+def test_patients_are_on_one_side_where_the_penalty_is_chosen(other):
+    data = store.read(other.cases, images=other.images)
+    probed = probe_set(Probe(archive="other"), data, file=other.cases)
+    patients = data.cases["patient"].to_numpy()[probed.training]
+    held, kept = set(patients[probed.held]), set(patients[~probed.held])
+    assert len(held) == len(held | kept) // 5 and not held & kept
+    # one label of both classes in the split, but of one class among those held out
+    frame = data.cases.copy()
+    labels = [name for name in frame if name.startswith(tables.TARGET)]
+    frame.loc[frame["patient"].isin(held), labels] = 0.0
+    poor = store.Prepared(cases=frame, images=data.images)
+    asked = Probe(archive="other", kind="linear_probe", inverse_penalty="chosen")
+    with pytest.raises(UserError, match=r"no label has both classes among the \d+ images held out"):
+        probe_set(asked, poor, file="cases")
+    probe_set(asked.model_copy(update={"inverse_penalty": 1.0}), poor, file="cases")
 
 
 def test_the_probe_changes_no_step_and_never_reads_a_test_image_or_label(tmp_path, made, other):

@@ -64,8 +64,9 @@ def pretrain(
             fitted = pretraining.fit(learner, progress=progress, identity=identity, tracker=tracker, **common)
             quality = monitor.quality(learner)
             tracker.summary({**quality, **fitted.kept})
+            record_of_features = monitor.record(quality, encoder=learner.encoder, step=fitted.kept_step)
             if world.first:
-                write_json(monitor.record(quality, step=fitted.kept_step), figures_of_features(history))
+                write_json(record_of_features, figures_of_features(history))
                 made = {"features": quality, "origin": pretraining.origin_of(corpus, kept_rows, files=files)}
                 pretraining.save(learner.encoder, encoder, source=source, fitted=fitted, **made)
                 tracker.made(encoder)

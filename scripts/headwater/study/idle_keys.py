@@ -86,6 +86,9 @@ def _of_source(place: str, source: Source) -> Iterable[str]:
     for key in changed(source.probe, "neighbours", "temperature") if source.probe else ():
         if source.probe.kind != "knn":
             yield f"{place}.probe.{key}: a {source.probe.kind} has no neighbours; remove it, or set kind: knn"
+    for key in changed(source.probe, "inverse_penalty") if source.probe else ():
+        if source.probe.kind != "linear_probe":
+            yield f"{place}.probe.{key}: a {source.probe.kind} has no penalty; remove it, or set kind: linear_probe"
 
 
 def _apart(method: str) -> bool:

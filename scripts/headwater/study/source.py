@@ -1,7 +1,7 @@
 """A source of first weights: published weights, a pre-training done here, or a random start."""
 
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -53,6 +53,10 @@ PROBED = ("train", "validation")
 """The splits that a probe uses."""
 
 
+CHOSEN = "chosen"
+"""The penalty of a probe that is chosen in its training split."""
+
+
 class Probe(Record):
     """A feature probe, which selects the step of a pre-training to keep, on an archive that is not tested on."""
 
@@ -66,6 +70,10 @@ class Probe(Record):
     """Number of neighbours that vote in a knn."""
     temperature: float = Field(0.07, gt=0)
     """Temperature of the votes: each has the weight e to the power of cosine / temperature (Wu et al. 2018)."""
+    inverse_penalty: Annotated[float, Field(gt=0)] | Literal["chosen"] = 1.0
+    """Inverse strength of the L2 penalty of a linear_probe, scikit-learn's C. `chosen` takes the best of 0.0001, 0.001,
+    0.01, 0.1, 1 and 10 on a fifth of the patients of its training split anew at each validation, which takes several
+    times as long."""
     images: int = Field(4000, ge=10)
     """Largest number of images of either split; more are thinned evenly."""
     seen: Window | Intensity | None = None

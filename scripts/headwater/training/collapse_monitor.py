@@ -11,8 +11,8 @@ from headwater.core.errors import UserError, did_you_mean
 from headwater.data import store
 from headwater.models import resizing
 from headwater.models.encoder import Encoder
-from headwater.study.source import PROBED, Probe, Source
-from headwater.training import feature_views, scoring
+from headwater.study.source import CHOSEN, PROBED, Probe, Source
+from headwater.training import ddp, feature_views, scoring
 from headwater.training.ddp import World
 from headwater.training.feature_spread import alignment, lidar, rankme, spread, uniformity
 from headwater.training.loop import Learner
@@ -38,6 +38,8 @@ class ProbeSet:
     """Rows that it is scored on."""
     targets: tuple[np.ndarray, np.ndarray]
     """Targets of the training and the validation rows, each (rows, labels)."""
+    held: np.ndarray
+    """Which training rows are held out where the penalty of a linear probe is chosen."""
 
 
 def probe_set(probe: Probe, data: store.Prepared, *, file: Path) -> ProbeSet:
@@ -56,7 +58,15 @@ def probe_set(probe: Probe, data: store.Prepared, *, file: Path) -> ProbeSet:
             file=file,
             remedy="probe with another archive, or raise probe.images",
         )
-    return ProbeSet(images=data.images, training=rows[0], validation=rows[1], targets=targets)
+    held = feature_probe.held_out(data.cases["patient"].to_numpy()[rows[0]])
+    if probe.inverse_penalty == CHOSEN and not feature_probe.scorable((targets[0][~held], targets[0][held])):
+        raise UserError(
+            f"no label has both classes among the {held.sum()} images held out of the train split and among the others,"
+            " so no penalty can be chosen",
+            file=file,
+            remedy="probe with another archive, raise probe.images, or set probe.inverse_penalty to a number",
+        )
+    return ProbeSet(images=data.images, training=rows[0], validation=rows[1], targets=targets, held=held)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,16 +82,26 @@ class CollapseMonitor:
     def measure(self, learner: Learner) -> dict[str, float]:
         """Feature quality, and the probe's score if there is a probe, by name of the tracked metric."""
         quality = {f"features/{name}": value for name, value in self.quality(learner).items()}
-        return quality | ({CHOICE: self.probe(learner.encoder)} if self.probed else {})
+        return quality | ({f"probe/{name}": value for name, value in self.probe(learner.encoder).items()})
 
-    def probe(self, encoder: Encoder) -> float:
-        """Macro AUROC of the feature probe on the encoder's features."""
-        from headwater.training import feature_probe
-
+    def probe(self, encoder: Encoder) -> dict[str, float]:
+        """Macro AUROC of the feature probe on the encoder's features, and the penalty if it is chosen."""
+        probed, probe = self.probed, self.source.probe
+        if probed is None:
+            return {}
         training, validation = (
-            self._features(encoder, self.probed.images, rows) for rows in (self.probed.training, self.probed.validation)
+            self._features(encoder, probed.images, rows) for rows in (probed.training, probed.validation)
         )
-        return feature_probe.macro_auroc(self.source.probe, training, validation, targets=self.probed.targets)
+        # the first rank alone fits: the others would only repeat it
+        score, penalty = float("nan"), float("nan")
+        if self.world.first:
+            from headwater.training import feature_probe
+
+            fitted = feature_probe.with_penalty(probe, training, targets=probed.targets[0], held=probed.held)
+            score = feature_probe.macro_auroc(fitted, training, validation, targets=probed.targets)
+            penalty = fitted.inverse_penalty
+        score, penalty = ddp.of_first((score, penalty), self.world)
+        return {"auroc": score} | ({"inverse_penalty": penalty} if probe.inverse_penalty == CHOSEN else {})
 
     @property
     def select(self) -> tuple[str, Literal["max"]] | None:
@@ -107,12 +127,20 @@ class CollapseMonitor:
         views = feature_views.of(learner, **given)
         return {**quality, "alignment": alignment(views), "lidar": lidar(views)}
 
-    def record(self, quality: dict[str, float], *, step: int) -> dict[str, Any]:
-        """What is kept of the quality of the kept step's features, beside its encoder."""
-        views = feature_views.COUNT if "lidar" in quality else 0
-        measured = {name: value if math.isfinite(value) else None for name, value in quality.items()}
-        about = {"source": self.source.digest, "step": step, "images": len(self.sample), "views": views}
-        return {**about, "features": measured}
+    def record(self, quality: dict[str, float], *, encoder: Encoder, step: int) -> dict[str, Any]:
+        """What is kept beside the encoder of the quality of its features, and of what probes say of it."""
+        about = {
+            "source": self.source.digest,
+            "step": step,
+            "images": len(self.sample),
+            "views": feature_views.COUNT if "lidar" in quality else 0,
+        }
+        found = {"features": quality, "probe": self.probe(encoder)}
+        # JSON knows no NaN
+        return about | {
+            of: {name: value if math.isfinite(value) else None for name, value in values.items()}
+            for of, values in found.items()
+        }
 
     @property
     def sample(self) -> np.ndarray:

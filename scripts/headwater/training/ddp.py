@@ -12,7 +12,7 @@ import datetime
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -137,6 +137,14 @@ def total(tensor: Tensor, world: World) -> Tensor:
     summed = tensor.clone()
     dist.all_reduce(summed)
     return summed
+
+
+def of_first(values: Sequence[float], world: World) -> list[float]:
+    """The numbers that the first rank passes, on every rank; the others pass as many of any value."""
+    told = torch.tensor(values, dtype=torch.float64)
+    if world.size > 1:
+        dist.broadcast(told, src=0)
+    return told.tolist()
 
 
 def gather(tensor: Tensor, world: World) -> Tensor:
