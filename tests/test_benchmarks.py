@@ -102,3 +102,15 @@ def test_the_stopwatches_of_views_and_windows_of_volumes_run(monkeypatch):
         for part in ("views", "windows"):
             (row,) = volumes.PARTS[part](argparse.Namespace(repeats=3))
             assert row["peer / ours"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["finetune", "moco", "mae"])
+def test_the_stopwatch_of_training_steps_runs(monkeypatch, part):
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    with loaded("training") as training:
+        asked = argparse.Namespace(batch=4, rounds=2, steps=3, threads=1)
+        make, name = training.PARTS[part][0]
+        here, there, peer = make(asked, name)
+        assert all(len(way(3)) == 2 and min(way(3)) > 0 for way in (here, there))
+        assert training.row(part, here, there, peer=peer, asked=asked)["peer / ours"]
