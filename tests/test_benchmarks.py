@@ -2,8 +2,10 @@
 
 import argparse
 import importlib.util
+import json
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -114,3 +116,35 @@ def test_the_stopwatch_of_training_steps_runs(monkeypatch, part):
         here, there, peer = make(asked, name)
         assert all(len(way(3)) == 2 and min(way(3)) > 0 for way in (here, there))
         assert training.row(part, here, there, peer=peer, asked=asked)["peer / ours"]
+
+
+def test_what_goes_wrong_on_a_gpu_that_is_lent_is_told_in_a_row(monkeypatch):
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+
+    def slow(bench):
+        yield {"what": "first"}
+        time.sleep(5)
+
+    def broken(bench):
+        yield {"what": "first"}
+        raise ValueError("no such thing")
+
+    with loaded("on_gpu") as on_gpu:
+        for part, words in ((slow, "Overtime: its 0 seconds are over"), (broken, "ValueError: no such thing")):
+            rows = on_gpu.told("x", part, None, seconds=0.2)
+            assert rows == [{"part": "x", "what": "first"}, {"part": "x", "failed": words}]
+
+
+@pytest.mark.slow
+def test_the_script_for_a_gpu_runs_on_a_cpu(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    with loaded("on_gpu") as on_gpu:
+        out = tmp_path / "on_gpu.json"
+        # a compiler would take most of the time
+        monkeypatch.setattr(on_gpu, "compiled", lambda bench, module: module)
+        rows = on_gpu.main(["--tiny", "--threads", "1", "--out", str(out)])
+        assert {row["part"] for row in rows} == set(on_gpu.PARTS) and not [row for row in rows if "failed" in row]
+        assert json.loads(out.read_text())["rows"] == json.loads(json.dumps(rows))
+        resumed = [row for row in rows if row["part"] == "resume"]
+        assert len(resumed) == 4 and all(row["same losses"] and row["same weights"] for row in resumed)
+        assert all(row["apart"] < 0.05 for row in rows if row["part"] == "curves")
