@@ -13,7 +13,7 @@ from headwater.core.records import Record
 from headwater.study import crops, target, usual_views
 from headwater.study.archive import ndim_of, window_of
 from headwater.study.recipe import JITTERED, OF_A_VIEW, OF_COLOURS, OF_PICTURES, OF_VOLUMES, Training, Views
-from headwater.study.source import DEPTH, Source
+from headwater.study.source import DEPTH, Probe, Source
 from headwater.study.tracking import SERVICES
 
 if TYPE_CHECKING:
@@ -75,20 +75,32 @@ def _of_source(place: str, source: Source) -> Iterable[str]:
         yield f"{place}.{key}: {own} the normalisation that they were trained with; remove it"
     if source.weights and source.whole and changed(source, "seed"):
         yield f"{place}.seed: all weights are loaded, none is drawn; remove it"
-    if source.training and source.training.layer_decay is not None and source.method.name != "supervised":
-        yield f"{place}.training.layer_decay: {source.method.name} trains all layers alike; remove it"
-    if source.training and changed(source.training, "accumulate") and not _apart(source.method.name):
+    if source.training:
+        yield from _of_pretraining(f"{place}.training", source)
+    if source.probe:
+        yield from _of_probe(f"{place}.probe", source.probe)
+
+
+def _of_pretraining(place: str, source: Source) -> Iterable[str]:
+    """Settings that a method cannot follow, as of how it goes through its batches and its encoder."""
+    if source.training.layer_decay is not None and source.method.name != "supervised":
+        yield f"{place}.layer_decay: {source.method.name} trains all layers alike; remove it"
+    if changed(source.training, "accumulate") and not _apart(source.method.name):
         why = f"{source.method.name} tells the images of a batch apart, and needs them at once"
-        yield f"{place}.training.accumulate: {why}; remove it, and lower batch or raise compute.ranks"
-    if source.training and source.training.checkpointing and not _by_blocks(source.method.name):
+        yield f"{place}.accumulate: {why}; remove it, and lower batch or raise compute.ranks"
+    if source.training.checkpointing and not _by_blocks(source.method.name):
         why = f"{source.method.name} goes through the encoder layer by layer, not block by block"
-        yield f"{place}.training.checkpointing: {why}; remove it, and raise accumulate or compute.ranks"
-    for key in changed(source.probe, "neighbours", "temperature") if source.probe else ():
-        if source.probe.kind != "knn":
-            yield f"{place}.probe.{key}: a {source.probe.kind} has no neighbours; remove it, or set kind: knn"
-    for key in changed(source.probe, "inverse_penalty") if source.probe else ():
-        if source.probe.kind != "linear_probe":
-            yield f"{place}.probe.{key}: a {source.probe.kind} has no penalty; remove it, or set kind: linear_probe"
+        yield f"{place}.checkpointing: {why}; remove it, and raise accumulate or compute.ranks"
+
+
+def _of_probe(place: str, probe: Probe) -> Iterable[str]:
+    """Settings of probes of the other kind."""
+    for key in changed(probe, "neighbours", "temperature"):
+        if probe.kind != "knn":
+            yield f"{place}.{key}: a {probe.kind} has no neighbours; remove it, or set kind: knn"
+    for key in changed(probe, "inverse_penalty"):
+        if probe.kind != "linear_probe":
+            yield f"{place}.{key}: a {probe.kind} has no penalty; remove it, or set kind: linear_probe"
 
 
 def _apart(method: str) -> bool:
