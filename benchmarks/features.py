@@ -518,9 +518,10 @@ def main() -> None:
         pending = [workers.submit(measured, *job, steps=asked.steps, samples=asked.samples) for job in jobs]
         for done in bar(pending, total=len(pending), what="trainings"):
             rows += done.result()
-    table = pd.DataFrame(rows)
-    if asked.table:
-        table.to_csv(asked.table, index=False)
+            table = pd.DataFrame(rows)
+            if asked.table:
+                # after each training, as all of them take the better part of an hour
+                table.to_csv(asked.table, index=False)
     shown = 100 * table.pivot_table(index=["set", "method"], columns="way", values=["kNN", "linear"], sort=False)
     print(shown.round(1).to_string())
 

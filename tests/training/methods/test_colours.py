@@ -70,8 +70,8 @@ def told(encoder: Encoder) -> float:
     return float((votes.argmax(axis=1) == TESTED[1]).mean())
 
 
-def trained(method: str, views: Views, *, steps: int) -> tuple[float, float]:
-    """What features tell of the class before a pre-training, and after it."""
+def trained(method: str, views: Views, *, steps: int, broken: str = "") -> tuple[float, float]:
+    """What features tell of the class before a pre-training, and after it; `broken`: its views, or its loss."""
     encoder = backbones.build("timm/test_resnet", size=SIDE, mean=(0.5,), std=(0.25,), seed=0)
     before, pictures = told(encoder), LEARNED[0]
     learner = registry.load("methods", method).learner(
@@ -93,7 +93,12 @@ def trained(method: str, views: Views, *, steps: int) -> tuple[float, float]:
         learner.before_step(step=step)
         with torch.no_grad():
             seen = learner.views(pictures[chosen], keys)
+        if broken == "views":
+            # each view is of another picture
+            seen = [view.roll(number, dims=0) for number, view in enumerate(seen)]
         loss = learner(seen, torch.zeros(BATCH, CLASSES))
+        if broken == "loss":
+            loss = -loss
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -106,6 +111,13 @@ def test_simclr_learns_what_pictures_show_only_if_their_colours_change():
     before, after = trained("simclr", Views(**COLOURED), steps=100)
     _, without = trained("simclr", Views(**EXPOSED), steps=100)
     assert after > before + 0.2 and after > without + 0.2, (before, after, without)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("broken", ["views", "loss"])
+def test_that_simclr_learns_would_be_missed_if_it_were_broken(broken):
+    before, after = trained("simclr", Views(**COLOURED), steps=100, broken=broken)
+    assert after < before + 0.2, (before, after)
 
 
 @pytest.mark.soak
