@@ -66,7 +66,7 @@ def test_a_list_of_methods_and_options_under_their_name_will_do():
         ({"reductions": ["everything", "halv"]}, "reductions.halv: there is no 'halv'; did you mean 'half'?"),
         ({"corpora": ["photograph"]}, "corpora.photograph: there is no 'photograph'; did you mean 'photographs'?"),
         ({"methods": ["supervized"]}, "methods.supervized: methods: there is no 'supervized'; did you mean 'super"),
-        ({"each": {"viewz": {}}}, "each.viewz: unknown key; did you mean 'views'?"),
+        ({"each": {"vievs": {}}}, "each.vievs: unknown key; did you mean 'views'?"),
         ({"each": {"start": "nobody"}}, "each.start: there is no 'nobody'"),
         ({"each": {"method": "dino"}}, "each.method: the lists set it; remove it"),
         ({"pattern": "{reduction}_{training}_{corpora}"}, "pattern: there is no {corpora}; did you mean 'corpus'?"),

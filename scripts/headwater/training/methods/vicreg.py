@@ -1,11 +1,11 @@
 """VICReg: two views of an image are to look alike, while features keep their variance over a batch and do not repeat.
 
-Bardes et al. 2022, arXiv 2105.04906; loss and head are lightly's. Variances and covariances are those of the batch over
-all ranks. `views` sets all augmentations; the paper's are in docs/how-to/views.md.
+Bardes et al. 2022, arXiv 2105.04906; the head and most of the loss are lightly's. Variances and covariances are those
+of the batch over all ranks. `views` sets all augmentations; the paper's are in docs/how-to/views.md.
 """
 
 import numpy as np
-from lightly.loss import VICRegLoss
+from lightly.loss import vicreg_loss
 from lightly.models.modules.heads import VICRegProjectionHead
 from pydantic import Field
 from torch import Tensor
@@ -62,7 +62,6 @@ class Vicreg(Learner):
             # full steps; the published code has none
             head.layers[-1].bias = None
             self.branch = _branches.Branch(encoder, head)
-        self.criterion = VICRegLoss(options.invariance, options.variance, options.covariance)
 
     @property
     def encoder(self) -> Encoder:
@@ -77,12 +76,27 @@ class Vicreg(Learner):
         """Weighted sum of invariance, variance and covariance over the batch of all ranks (equation 6)."""
         first, second = (_ranks.gathered(self.branch(view).float()) for view in views)
         with _branches.full_precision(first.device):
-            return self.criterion(first, second)
+            weights, both = self.options, (first, second)
+            return (
+                weights.invariance * vicreg_loss.invariance_loss(*both)
+                + weights.variance * sum(map(vicreg_loss.variance_loss, both)) / 2
+                + weights.covariance * sum(map(covariance_loss, both))
+            )
 
     def parameter_groups(self, training: Training) -> list[dict]:
         """All parameters."""
         _branches.check_batch(training, minimum=SMALLEST_BATCH, why="vicreg measures how the images of a batch vary")
         return super().parameter_groups(training)
+
+
+def covariance_loss(features: Tensor) -> Tensor:
+    """The squared covariances between dimensions of features (batch, dimensions), by the number of these (equation 4).
+
+    lightly's picks them by a mask, for which the CPU waits for the GPU.
+    """
+    centred = features - features.mean(dim=0)
+    covariance = centred.T @ centred / (len(features) - 1)
+    return (covariance.square().sum() - covariance.diagonal().square().sum()) / features.shape[1]
 
 
 def learner(
