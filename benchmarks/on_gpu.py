@@ -217,18 +217,26 @@ def compiled(bench: Bench, module: nn.Module) -> nn.Module:
 def finetune(bench: Bench) -> Iterator[Row]:
     for network, wanted in ((VIT_B, 128), (RESNET, 256)):
         training = Training(steps=1000, batch=bench.batch(wanted), lr=1e-4, precision="bf16")
-        yield {"what": network, "way": "headwater", **Going(bench, bench.fitting(network), training).speed()}
+        yield {
+            "what": bench.name(network),
+            "way": "headwater",
+            **Going(bench, bench.fitting(network), training).speed(),
+        }
         learner = bench.fitting(network)
         compiled(bench, learner.encoder.backbone)
-        yield {"what": network, "way": "headwater, compiled", **Going(bench, learner, training).speed()}
+        yield {"what": bench.name(network), "way": "headwater, compiled", **Going(bench, learner, training).speed()}
         for way in ("plain", "channels last", "compiled"):
-            yield {"what": network, "way": f"timm, {way}", **with_timm(bench, network, batch=training.batch, way=way)}
+            yield {
+                "what": bench.name(network),
+                "way": f"timm, {way}",
+                **with_timm(bench, network, batch=training.batch, way=way),
+            }
 
 
 def methods(bench: Bench) -> Iterator[Row]:
     for name, (network, _) in METHODS.items():
         learner, training = bench.method(name)
-        yield {"what": f"{name}, {network}", "way": "headwater", **Going(bench, learner, training).speed()}
+        yield {"what": f"{name}, {bench.name(network)}", "way": "headwater", **Going(bench, learner, training).speed()}
 
 
 @contextmanager
@@ -286,7 +294,7 @@ def levers(bench: Bench) -> Iterator[Row]:
             training = going(network, wanted, **settings)
             change(training)
             with block():
-                yield {"what": network, "way": way, **training.speed(seconds=3.0)}
+                yield {"what": bench.name(network), "way": way, **training.speed(seconds=3.0)}
 
 
 def waited(going: Going) -> Row:
@@ -362,7 +370,13 @@ def curves(bench: Bench) -> Iterator[Row]:
         apart = np.abs(told["bf16"] - told["fp32"]).mean() / told["fp32"].mean()
         ends = {f"end {name}": round(float(losses[-5:].mean()), 4) for name, losses in told.items()}
         losses = {name: [round(float(loss), 5) for loss in each] for name, each in told.items()}
-        yield {"what": network, "apart": round(float(apart), 4), "start": losses["fp32"][0], **ends, "losses": losses}
+        yield {
+            "what": bench.name(network),
+            "apart": round(float(apart), 4),
+            "start": losses["fp32"][0],
+            **ends,
+            "losses": losses,
+        }
 
 
 PARTS: dict[str, tuple[Callable[[Bench], Iterator[Row]], float]] = {
