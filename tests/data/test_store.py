@@ -10,6 +10,7 @@ from headwater.core.errors import UserError
 from headwater.core.fingerprints import sha256
 from headwater.data import store
 from headwater.data.store import CASES
+from headwater.study.ct_windows import Window
 
 
 @pytest.fixture
@@ -56,6 +57,26 @@ def test_a_changed_image_is_refused_by_its_case(made: prepared_made.Made, change
     for _ in range(2):
         with pytest.raises(UserError, match=r"images\.npy: image \d+ \(case00\d\) has changed since it was prepared"):
             pixels[rows]
+        if isinstance(rows, np.ndarray):
+            with pytest.raises(UserError, match="has changed since it was prepared"):
+                pixels.read(rows, into=np.empty((len(rows), *pixels.shape[1:]), pixels.dtype))
+
+
+def test_several_are_read_in_the_order_of_the_disk_and_come_in_the_order_asked_for(made: prepared_made.Made):
+    images, read_rows = np.load(made.images), []
+
+    class Disk:
+        def __getitem__(self, row: int) -> np.ndarray:
+            read_rows.append(row)
+            return images[row]
+
+    pixels, rows = read(made), np.array([5, 0, 5, 8, 1])
+    pixels._array, into = Disk(), np.empty((5, *images.shape[1:]), images.dtype)
+    for held in (pixels, store.Scans(values=pixels, window=Window(centre=0, width=1))):
+        into[...] = 0
+        held.read(rows, into=into)
+        assert (into == images[rows]).all()
+    assert read_rows == 2 * [0, 1, 5, 5, 8]
 
 
 def test_images_that_are_not_read_are_not_looked_at(made: prepared_made.Made):

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from headwater.data.store import Scans
+from headwater.data.store import Pixels, Scans
 from headwater.models.task_network import Outputs
 from headwater.models.task_set import mapped
 from headwater.study.ct_windows import Window
@@ -56,10 +56,13 @@ def said(
         yield mapped(torch.Tensor.float, network(as_float(piece.to(device, non_blocking=True))))
 
 
-def load(images: np.ndarray | Scans, rows: np.ndarray, *, device: torch.device) -> Loaded:
+def load(images: np.ndarray | Pixels | Scans, rows: np.ndarray, *, device: torch.device) -> Loaded:
     """The images of `rows`, in that order."""
-    # rows are read in the order in which they lie on disk, because scattered reads are slow
-    order = np.argsort(rows, kind="stable")
-    loaded = np.empty((len(rows), *images.shape[1:]), dtype=images.dtype)
-    loaded[order] = images[rows[order]]
-    return Loaded(tensor(loaded, device=device), images.window if isinstance(images, Scans) else None)
+    kind = torch.from_numpy(np.empty(0, images.dtype)).dtype
+    # copied once, to where a GPU takes them from; torch keeps pinned memory for the next batch
+    held = torch.empty((len(rows), *images.shape[1:]), dtype=kind, pin_memory=device.type == "cuda")
+    if isinstance(images, np.ndarray):
+        held.numpy()[...] = images[rows]
+    else:
+        images.read(rows, into=held.numpy())
+    return Loaded(held, images.window if isinstance(images, Scans) else None)
