@@ -234,6 +234,13 @@ def test_low_resolution_leaves_a_constant_alone_and_smooths_noise():
     assert spread.min() < 0.65 and spread.max() < 1.05
 
 
+def test_only_what_is_blurred_is_computed_and_has_the_same_bytes():
+    values = some_patches(6).values
+    for sigmas in ([0.0, 1.2, 0.0, 0.4, 2.0, 0.0], [0.0] * 6, [1.0] * 6, [0.0] * 5 + [0.7]):
+        seen = volumes._blurred_where_drawn(values, torch.tensor(sigmas))
+        assert torch.equal(seen, volumes._blurred(values, torch.tensor(sigmas)))
+
+
 @rounding.in_float64()
 def test_a_gpu_makes_views_of_low_resolution_as_a_cpu_does():
     chance = torch.Generator().manual_seed(2)

@@ -206,7 +206,8 @@ def _coloured(images: Tensor, draws: list[Tensor], views: Views) -> Tensor:
 def _turned(images: Tensor, turns: Tensor) -> Tensor:
     """Images with their hues turned by a share of the colour circle each, (batch,), value and saturation kept (HSV)."""
     red, green, blue = images.unbind(dim=1)
-    highest, chroma = images.amax(dim=1), images.amax(dim=1) - images.amin(dim=1)
+    highest = images.amax(dim=1)
+    chroma = highest - images.amin(dim=1)
     divisor = torch.where(chroma > 0, chroma, 1)
     # in sixths of the circle, from red over green to blue
     of_blue = torch.where(highest == green, (blue - red) / divisor + 2, (red - green) / divisor + 4)
