@@ -97,7 +97,6 @@ def test_writing_outlines_repeats_predictions_only():
         ("recipes.full.views", {"flip_axes": ["y"]}, "recipes.full.views.flip_axes: nothing is flipped"),
         ("recipes.full.views", {"grey": 0.5}, "recipes.full.views.grey: changes pictures only"),
         ("recipes.full.class_weights", True, "recipes.full.class_weights: structures are not weighted"),
-        ("recipes.full.loss", "focal", "recipes.full.loss: the task segmentation has a loss of its own"),
         ("controls", {"shuffled": ["random"]}, "controls.shuffled: an outline of another case fits no image"),
         ("recipes.full.select", "auroc", "recipes.full.select: the task segmentation has no score 'auroc'"),
     ],

@@ -10,7 +10,7 @@ from headwater.data.tables import SPLITS, is_mean
 from headwater.reporting import artefacts, formatting, prose, verdict
 from headwater.reporting.results import StudyResults
 from headwater.study.archive import Archive, Dataset, ndim_of
-from headwater.study.recipe import Loss, Recipe, Training
+from headwater.study.recipe import Recipe, Training
 
 PAGE = "index.html"
 
@@ -155,17 +155,7 @@ def fitting(recipe: Recipe) -> str:
     whole = "the whole network" if recipe.kind == "finetune" else "a linear head on fixed features"
     share = f", {100 * recipe.fraction:g}% of the training patients" if recipe.fraction < 1 else ""
     weighted = ", positive cases weighted" if recipe.class_weights else ""
-    return f"{whole}, {optimised(recipe.training)}{loss(recipe.loss)}{share}{weighted}"
-
-
-def loss(how: Loss) -> str:
-    """A loss other than the plain cross-entropy, in words."""
-    if how.kind == "focal":
-        return f", focal loss (gamma {how.gamma:g})"
-    if how.kind == "asymmetric":
-        powers = f"gamma {how.gamma_positive:g} for present and {how.gamma_negative:g} for absent findings"
-        return f", asymmetric loss ({powers}, clip {how.clip:g})"
-    return f", label smoothing {how.smoothing:g}" if how.smoothing else ""
+    return f"{whole}, {optimised(recipe.training)}{share}{weighted}"
 
 
 def optimised(how: Training) -> str:

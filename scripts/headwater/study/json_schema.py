@@ -55,8 +55,6 @@ def schema() -> dict[str, Any]:
             },
         ],
     }
-    kinds = forms["Loss"]["properties"]["kind"]["enum"]
-    forms["Loss"] = {"description": forms["Loss"].pop("description"), "anyOf": [{"enum": kinds}, forms["Loss"]]}
     forms["Intensity"] = {
         "description": forms["Intensity"]["description"],
         "anyOf": [

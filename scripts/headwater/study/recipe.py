@@ -1,6 +1,6 @@
 """How a network is trained: the optimiser, the random changes of the images, and the recipe of a fine-tuning."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -151,39 +151,6 @@ class Training(Record):
         return self
 
 
-class Loss(Record):
-    """What a fine-tuning makes small, of findings; its validation always tells the cross-entropy."""
-
-    kind: Literal["cross_entropy", "focal", "asymmetric"] = "cross_entropy"
-    """`focal` counts cases less the better they are told already (arXiv 1708.02002); `asymmetric` does so more for
-    absent findings than for present ones, of findings side by side (arXiv 2009.14119)."""
-    smoothing: float = Field(0.0, ge=0, lt=1)
-    """How far targets of the cross-entropy lie from certainty towards each class alike; 0.1 in arXiv 1512.00567."""
-    gamma: float = Field(2.0, ge=0)
-    """Power of what the focal loss multiplies by, the distance of a probability from the truth (section 3.2). The
-    balance of section 3.1 is `class_weights`."""
-    gamma_positive: float = Field(1.0, ge=0)
-    """The same of the asymmetric loss for present findings, as in the published code."""
-    gamma_negative: float = Field(4.0, ge=0)
-    """And for absent ones."""
-    clip: float = Field(0.05, ge=0, lt=1)
-    """Probability up to which an absent finding counts nothing in the asymmetric loss (section 2.3.2)."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _short_form(cls, value: Any) -> Any:
-        return {"kind": value} if isinstance(value, str) else value
-
-    @model_validator(mode="after")
-    def _has_an_effect(self) -> "Loss":
-        of = {"smoothing": "cross_entropy", "gamma": "focal"}
-        of |= dict.fromkeys(("gamma_positive", "gamma_negative", "clip"), "asymmetric")
-        for key, kind in of.items():
-            if kind != self.kind and getattr(self, key) != type(self).model_fields[key].default:
-                raise ValueError(f"{self.kind} has no {key}; remove it, or set kind: {kind}")
-        return self
-
-
 class Recipe(Record):
     """How a network is fitted to a dataset; the same for every source."""
 
@@ -198,9 +165,6 @@ class Recipe(Record):
     """Processes of this fine-tuning, if other than those of the top-level `compute`."""
     class_weights: bool = False
     """Weight positive cases by negatives / positives of the training split, per label."""
-    loss: Loss = Loss()
-    """What is made small where findings are classified: its kind alone, or with what belongs to it; see the table of
-    `loss`."""
     foreground: float = Field(1 / 3, ge=0, le=1)
     """Share of the patches of volumes that are placed on a voxel of a structure, each structure as often, where
     structures are outlined; a third, as in nnU-Net. The others lie anywhere."""

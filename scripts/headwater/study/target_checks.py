@@ -90,7 +90,7 @@ def _bad_selection(config: "Config") -> Iterable[str]:
 
 
 def _outlines(config: "Config") -> Iterable[str]:
-    """Keys without effect where nothing is outlined or classified, and what cannot be done where something is."""
+    """Keys without effect where nothing is outlined, and what cannot be done where something is."""
     tasks = {
         name: [task for task in of.tasks if task in registry.names("tasks")] for name, of in config.datasets.items()
     }
@@ -109,16 +109,8 @@ def _outlines(config: "Config") -> Iterable[str]:
             yield f"recipes.{name}.{key}: no task outlines structures; remove it"
         if recipe.class_weights and fitted and all(len(outlining[of]) == len(tasks[of]) for of in fitted):
             yield f"recipes.{name}.class_weights: structures are not weighted, as Dice counts each alike; remove it"
-        others = {of for dataset in fitted for of in tasks[dataset] if not _has_losses(of)}
-        for task in sorted(others) if changed(recipe, "loss") else ():
-            yield f"recipes.{name}.loss: the task {task} has a loss of its own; remove it"
     if config.controls.shuffled and any(outlining.values()):
         yield "controls.shuffled: an outline of another case fits no image; remove it, controls.again is the check here"
-
-
-def _has_losses(task: str) -> bool:
-    """Whether a recipe chooses the loss of a task."""
-    return registry.constant("tasks", task, "LOSSES", default=False)
 
 
 def _shallow(config: "Config") -> Iterable[str]:

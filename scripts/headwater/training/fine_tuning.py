@@ -25,7 +25,7 @@ from headwater.study.grid import Run
 from headwater.study.target import SCORE, Target, fewest, of_numbers
 from headwater.training import loop, schedule, scoring, views
 from headwater.training.ddp import World, device_name
-from headwater.training.fitting import CROSS_ENTROPY, Fitting, mean
+from headwater.training.fitting import Fitting, mean
 from headwater.training.reading.volumes import Asked, Masks, masks_of
 from headwater.training.seeds import seed_of
 from headwater.training.tracking import Trackers
@@ -237,9 +237,6 @@ def learner_of(run: Run, *, encoder: Encoder, material: Material) -> Fitting:
     """The encoder with fresh heads, as the recipe fits them."""
     recipe, tasks = run.recipe, material.tasks
     views.of(encoder).check(recipe.views, channels=material.images.shape[1])
-    if recipe.loss != CROSS_ENTROPY:
-        for task in tasks.tasks.values():
-            task.plugin.check_loss(recipe.loss, form=task.form, labels=task.labels)
     # a target's head is the same whatever stands beside it
     seeds = {name: seed_of("head", *filter(None, [name]), run.stream) for name in tasks.tasks}
     weights = tasks.each(
@@ -254,7 +251,6 @@ def learner_of(run: Run, *, encoder: Encoder, material: Material) -> Fitting:
         frozen=recipe.kind == "linear_probe",
         held=schedule.frozen(recipe, cases=len(material.training)),
         later=(recipe.unfrozen_lr or recipe.training.lr) / recipe.training.lr,
-        loss=recipe.loss,
     )
 
 

@@ -1,7 +1,6 @@
 """Fitting: a network learns its tasks, with its encoder frozen, held at first, or learning from the start."""
 
 from collections.abc import Iterator, Mapping
-from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -11,12 +10,10 @@ from headwater.models.encoder import Encoder
 from headwater.models.task_network import Outputs, TaskNetwork
 from headwater.models.tasks import Task
 from headwater.models.timm_library import timm
-from headwater.study.recipe import Loss, Training, Views
+from headwater.study.recipe import Training, Views
 from headwater.training import views as kinds
 from headwater.training.loop import Learner
 from headwater.training.views.volumes import Patches
-
-CROSS_ENTROPY = Loss()
 
 
 class Fitting(Learner):
@@ -24,7 +21,6 @@ class Fitting(Learner):
 
     In the first `held` steps the encoder's weights stay as they were while its BatchNorm layers learn; from then on the
     learning rate is `later` times the scheduled one. `label_weights` (labels,) are the task's, by target if several.
-    `loss` is what is made small where findings are classified; cases that are scored have their cross-entropy.
     """
 
     apart = True
@@ -38,11 +34,10 @@ class Fitting(Learner):
         frozen: bool = False,
         held: int = 0,
         later: float = 1.0,
-        loss: Loss = CROSS_ENTROPY,
     ):
         super().__init__()
         self.network = network
-        self.changes, self.loss = views, loss
+        self.changes = views
         self.frozen, self.held, self.later = frozen, held, later
         for name, weights in network.tasks.apart(label_weights).items():
             self.register_buffer(f"label_weights:{name}", weights, persistent=False)
@@ -80,7 +75,7 @@ class Fitting(Learner):
 
     def losses(self, outputs: Outputs, targets: Outputs) -> dict[str, Tensor]:
         """Each task's loss, by target, of outputs that are on the device of the targets."""
-        return self.network.tasks.each(partial(_loss, how=self.loss), outputs, targets, self.label_weights)
+        return self.network.tasks.each(_loss, outputs, targets, self.label_weights)
 
     def losses_of_cases(self, outputs: Outputs, targets: Outputs) -> dict[str, Tensor]:
         """The same of what whole cases were scored with, which of outlines is measured already."""
@@ -119,9 +114,8 @@ def mean(losses: Mapping[str, Tensor]) -> Tensor:
     return sum(others, start=first) / len(losses)
 
 
-def _loss(task: Task, outputs: Tensor, targets: Tensor, weights: Tensor, *, how: Loss = CROSS_ENTROPY) -> Tensor:
-    chosen = {} if how == CROSS_ENTROPY else {"how": how}
-    return task.plugin.loss(outputs, targets, weights=weights.to(targets.device), form=task.form, **chosen)
+def _loss(task: Task, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    return task.plugin.loss(outputs, targets, weights=weights.to(targets.device), form=task.form)
 
 
 def _loss_of_cases(task: Task, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:

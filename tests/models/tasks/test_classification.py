@@ -4,17 +4,14 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from timm.loss import AsymmetricLossMultiLabel
-from torchvision.ops import sigmoid_focal_loss
 
-import rounding
 from headwater.core.errors import UserError
 from headwater.evaluation.metrics import auroc
 from headwater.models import backbones
 from headwater.models.task_network import TaskNetwork
 from headwater.models.task_set import TaskSet
 from headwater.models.tasks import Task, classification
-from headwater.study.recipe import Loss, Training, Views
+from headwater.study.recipe import Training, Views
 from headwater.training import fitting as training_fitting
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -84,113 +81,11 @@ def test_without_weights_the_loss_is_torchs():
     )
 
 
-LOSSES = {
-    "multilabel": ({}, {"smoothing": 0.1}, {"kind": "focal"}, {"kind": "asymmetric"}),
-    "multiclass": ({}, {"smoothing": 0.1}, {"kind": "focal"}),
-}
-CHOSEN = [(form, Loss(**how)) for form, every in LOSSES.items() for how in every]
-
-
-class TestLosses:
-    @staticmethod
-    def case(form):
-        random = np.random.default_rng(1)
-        logits = torch.from_numpy(3 * random.normal(size=(8, 3))).requires_grad_()
-        return logits, torch.from_numpy(random_targets(random, form, cases=8, labels=3)).double()
-
-    @pytest.mark.parametrize("gamma", [0, 0.5, 2])
-    def test_the_focal_one_of_findings_is_torchvisions(self, gamma):
-        logits, targets = self.case("multilabel")
-        ours = classification.loss(
-            logits, targets, weights=torch.ones(3), form="multilabel", how=Loss(kind="focal", gamma=gamma)
-        )
-        theirs = sigmoid_focal_loss(logits, targets, alpha=-1, gamma=gamma, reduction="mean")
-        torch.testing.assert_close(ours, theirs, **rounding.NEAR)
-
-    def test_the_balance_of_the_focal_loss_is_the_weight_of_positives(self):
-        logits, targets = self.case("multilabel")
-        weights = torch.full((3,), 0.25 / 0.75)
-        ours = classification.loss(logits, targets, weights=weights, form="multilabel", how=Loss(kind="focal"))
-        theirs = sigmoid_focal_loss(logits, targets, alpha=0.25, gamma=2, reduction="mean")
-        torch.testing.assert_close(0.75 * ours, theirs, **rounding.NEAR)
-
-    @pytest.mark.parametrize("given", [{}, {"gamma_positive": 0, "gamma_negative": 2, "clip": 0.2}])
-    def test_the_asymmetric_one_is_timms(self, given):
-        logits, targets = self.case("multilabel")
-        how = Loss(kind="asymmetric", **given)
-        ours = classification.loss(logits, targets, weights=torch.ones(3), form="multilabel", how=how)
-        powers = {"gamma_neg": how.gamma_negative, "gamma_pos": how.gamma_positive, "clip": how.clip}
-        theirs = AsymmetricLossMultiLabel(**powers, eps=1e-300)(logits, targets)
-        torch.testing.assert_close(targets.shape[1] * ours, theirs, **rounding.NEAR)
-
-    def test_smoothed_targets_of_classes_are_torchs(self):
-        logits, targets = self.case("multiclass")
-        how = {"form": "multiclass", "how": Loss(smoothing=0.2)}
-        for weights in (torch.ones(3), torch.tensor([0.5, 1.0, 3.0])):
-            ours = classification.loss(logits, targets, weights=weights, **how)
-            theirs = F.cross_entropy(logits, targets.argmax(1), weight=weights, label_smoothing=0.2, reduction="none")
-            torch.testing.assert_close(ours, theirs.mean(), **rounding.NEAR)
-
-    def test_smoothed_findings_lie_between_certainty_and_a_half(self):
-        logits, targets = self.case("multilabel")
-        ours = classification.loss(logits, targets, weights=torch.ones(3), form="multilabel", how=Loss(smoothing=0.2))
-        theirs = F.binary_cross_entropy_with_logits(logits, 0.1 + 0.8 * targets)
-        torch.testing.assert_close(ours, theirs, **rounding.NEAR)
-
-    def test_the_focal_one_of_classes_is_that_of_two_as_findings(self):
-        logits = torch.randn(8, 1, generator=torch.Generator().manual_seed(0))
-        present = (torch.arange(8) % 2)[:, None].double()
-        classes = torch.cat([torch.zeros_like(logits), logits], dim=1), torch.cat([1 - present, present], dim=1)
-        how = {"how": Loss(kind="focal")}
-        ours = classification.loss(*classes, weights=torch.ones(2), form="multiclass", **how)
-        finding = classification.loss(logits, present, weights=torch.ones(1), form="multilabel", **how)
-        torch.testing.assert_close(ours, finding, **rounding.NEAR)
-
-    @pytest.mark.parametrize(("form", "how"), CHOSEN, ids=str)
-    @pytest.mark.parametrize("gamma", [0.5, 2])
-    def test_slopes_are_finite_however_sure_the_network_is(self, form, how, gamma):
-        changed = {key: gamma for key in ("gamma", "gamma_positive", "gamma_negative") if key in how.model_fields_set}
-        logits = torch.tensor([[300.0, -300.0, 0.0], [-300.0, 300.0, 30.0]], requires_grad=True)
-        targets = torch.tensor([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
-        value = classification.loss(
-            logits, targets, weights=torch.ones(3), form=form, how=how.model_copy(update=changed)
-        )
-        value.backward()
-        assert value.isfinite() and logits.grad.isfinite().all()
-
-    @pytest.mark.parametrize(("form", "how"), CHOSEN, ids=str)
-    def test_each_learns_what_there_is_to_learn(self, form, how):
-        draw = torch.Generator().manual_seed(0)
-        features, truth = torch.randn(400, 5, generator=draw), torch.randn(5, 3, generator=draw)
-        score = features @ truth + torch.randn(400, 3, generator=draw)
-        targets = (score > 0).double() if form == "multilabel" else F.one_hot(score.argmax(1), 3).double()
-        weights = torch.zeros(5, 3, requires_grad=True)
-        optimiser = torch.optim.Adam([weights], lr=0.1)
-        for _ in range(100):
-            optimiser.zero_grad()
-            classification.loss(
-                features[:200] @ weights, targets[:200], weights=torch.ones(3), form=form, how=how
-            ).backward()
-            optimiser.step()
-        evidence = classification.evidence((features[200:] @ weights).detach(), targets[200:].numpy(), form=form)
-        assert classification.validation_score(evidence) > 0.8
-
-    def test_cases_that_are_scored_have_their_cross_entropy(self):
-        plain, chosen = fitting(), fitting(loss=Loss(kind="focal"))
-        outputs, targets = torch.randn(4, 3), torch.eye(4, 3)
-        assert plain.losses_of_cases(outputs, targets) == chosen.losses_of_cases(outputs, targets)
-        assert plain.losses(outputs, targets) != chosen.losses(outputs, targets)
-
-    def test_the_asymmetric_one_is_refused_for_one_of_several(self):
-        with pytest.raises(UserError, match=r"each case bears one of a, b.* set the recipe's loss to focal"):
-            classification.check_loss(Loss(kind="asymmetric"), form="multiclass", labels=["a", "b"])
-
-
-@pytest.mark.parametrize(("kind", "how"), CHOSEN, ids=str)
-def test_unknown_targets_pull_at_nothing(kind, how):
+@pytest.mark.parametrize("kind", ["multilabel", "multiclass"])
+def test_unknown_targets_pull_at_nothing(kind):
     logits = torch.randn(2, 3, requires_grad=True)
     targets = torch.tensor([[1.0, 0.0, 0.0], [torch.nan] * 3])
-    classification.loss(logits, targets, weights=torch.ones(3), form=kind, how=how).backward()
+    classification.loss(logits, targets, weights=torch.ones(3), form=kind).backward()
     assert logits.grad[0].abs().sum() > 0
     assert torch.equal(logits.grad[1], torch.zeros(3))
 
@@ -237,8 +132,8 @@ def test_the_head_is_the_same_for_every_source():
     assert not torch.equal(first.head.weight, network(encoder(), seed=8).head.weight)
 
 
-def fitting(*, name="timm/test_vit", **how):
-    return training_fitting.Fitting(network(encoder(name)), views=Views(), label_weights=torch.ones(3), **how)
+def fitting(*, frozen=False, name="timm/test_vit"):
+    return training_fitting.Fitting(network(encoder(name)), views=Views(), label_weights=torch.ones(3), frozen=frozen)
 
 
 @pytest.mark.parametrize("name", ["timm/test_vit", "timm/test_resnet"])

@@ -15,8 +15,6 @@ A plug-in holds
                                              features, and answers are measured case by case; else False, see below
     WEIGHTED: bool (optional)                whether `label_weights` can weigh labels; else True
     OF_NUMBERS: bool (optional)              whether its labels are names of numbers of the cases; else False
-    LOSSES: bool (optional)                  whether `loss` takes `how`, the recipe's `loss`, which `check_loss(how, *,
-                                             form, labels)` refuses where it has no meaning; else False
     LOG_ODDS: bool (optional)                whether its evidence has a `score` that is log-odds, which `examine` can
                                              calibrate and set thresholds in; else False
     FEWEST: int (optional)                   how many labels a target must at least list, in an order that tells; its

@@ -8,18 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from headwater.core.errors import UserError
 from headwater.data.store import Prepared
 from headwater.models.encoder import Encoder
-from headwater.study.recipe import Loss
 
 EVIDENCE = ("target", "score")
 KINDS = {"score": "finite", "target": "binary"}
 SCORE = "auroc"
 NEEDS = "has both classes"
 LOG_ODDS = True
-LOSSES = True
-CROSS_ENTROPY = Loss()
 
 Form = Literal["multilabel", "multiclass"]
 
@@ -72,7 +68,7 @@ def label_weights(targets: np.ndarray, *, form: Form, wanted: bool) -> Tensor:
     return torch.tensor(weights, dtype=torch.float32)
 
 
-def loss(outputs: Tensor, targets: Tensor, *, weights: Tensor, form: Form, how: Loss = CROSS_ENTROPY) -> Tensor:
+def loss(outputs: Tensor, targets: Tensor, *, weights: Tensor, form: Form) -> Tensor:
     """Mean over the cases of the batch; labels or cases whose target is unknown (NaN) add nothing.
 
     The denominator is the number of cases (and labels) whatever is unknown, so that the mean over equal shares of a
@@ -83,44 +79,11 @@ def loss(outputs: Tensor, targets: Tensor, *, weights: Tensor, form: Form, how: 
     # torch computes the multilabel loss in the number format of the targets
     filled = torch.where(known, targets, 0.0).to(logits.dtype)
     if form == "multilabel":
-        return torch.where(known, _of_findings(logits, filled, weights=weights, how=how), 0.0).mean()
+        each = F.binary_cross_entropy_with_logits(logits, filled, pos_weight=weights, reduction="none")
+        return torch.where(known, each, 0.0).mean()
     # a case with an unknown label, or with none of the classes, has weight 0
-    weighed = filled * known.all(dim=1, keepdim=True)
-    likelihood = F.log_softmax(logits, dim=1)
-    if how.smoothing:
-        weighed = (1 - how.smoothing) * weighed + how.smoothing / weighed.shape[1] * weighed.sum(dim=1, keepdim=True)
-    if how.kind == "focal":
-        likelihood = _power(1 - likelihood.exp(), how.gamma) * likelihood
-    return -(weighed * weights * likelihood).sum(dim=1).mean()
-
-
-def _of_findings(logits: Tensor, targets: Tensor, *, weights: Tensor, how: Loss) -> Tensor:
-    """The loss of each finding of each case (cases, labels), each told apart from its absence."""
-    if how.kind == "cross_entropy":
-        aims = targets * (1 - how.smoothing) + how.smoothing / 2 if how.smoothing else targets
-        return F.binary_cross_entropy_with_logits(logits, aims, pos_weight=weights, reduction="none")
-    if how.kind == "focal":
-        # arXiv 1708.02002, equation 4: by how far the probability of the truth lies from 1
-        wrong = _power(torch.where(targets == 1, -logits, logits).sigmoid(), how.gamma)
-        return wrong * F.binary_cross_entropy_with_logits(logits, targets, pos_weight=weights, reduction="none")
-    # arXiv 2009.14119, equations 4 to 7
-    present, absent = logits.sigmoid(), ((-logits).sigmoid() + how.clip).clamp(max=1)
-    of_present = weights * _power(1 - present, how.gamma_positive) * F.logsigmoid(logits)
-    return -(targets * of_present + (1 - targets) * _power(1 - absent, how.gamma_negative) * absent.log())
-
-
-def _power(distances: Tensor, exponent: float) -> Tensor:
-    """Distances from the truth to a power, whose slope is finite also at 0."""
-    return distances.clamp(min=torch.finfo(distances.dtype).tiny) ** exponent
-
-
-def check_loss(how: Loss, *, form: Form, labels: Sequence[str]) -> None:
-    """Refuse a loss of findings side by side where each case bears one of several."""
-    if how.kind == "asymmetric" and form == "multiclass":
-        raise UserError(
-            f"asymmetric is a loss of findings side by side, but each case bears one of {', '.join(labels)}",
-            remedy="set the recipe's loss to focal or cross_entropy",
-        )
+    weighed = filled * weights * known.all(dim=1, keepdim=True)
+    return -(weighed * F.log_softmax(logits, dim=1)).sum(dim=1).mean()
 
 
 def evidence(
