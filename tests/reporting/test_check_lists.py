@@ -130,6 +130,22 @@ CHANGED = {
 """By the fact: a change of the study, what is said before it, and after it."""
 
 
+TOLD = {
+    "label smoothing 0.1": {"label_smoothing": 0.1},
+    "pairs of images mixed by mixup (alpha 0.2)": {"mixup": 0.2},
+    "pairs of images mixed by mixup (alpha 0.8) or CutMix (alpha 1), either": {"mixup": 0.8, "cutmix": 1},
+}
+"""What is said of a recipe with these keys."""
+
+
+@pytest.mark.parametrize("words", TOLD)
+def test_a_way_to_fine_tune_is_told(made, words):
+    assert words not in study_facts.training(made.read_in()).says
+    changes = TOLD[words]
+    assert words in study_facts.fitting(Recipe(name="r", training=Training(steps=9), **changes))
+    assert words in study_facts.training(recipe(made, **changes)).says
+
+
 @pytest.mark.parametrize("name", sorted(CHANGED))
 def test_an_answer_changes_with_the_study(made, name):
     change, before, after = CHANGED[name]

@@ -155,7 +155,17 @@ def fitting(recipe: Recipe) -> str:
     whole = "the whole network" if recipe.kind == "finetune" else "a linear head on fixed features"
     share = f", {100 * recipe.fraction:g}% of the training patients" if recipe.fraction < 1 else ""
     weighted = ", positive cases weighted" if recipe.class_weights else ""
-    return f"{whole}, {optimised(recipe.training)}{share}{weighted}"
+    return f"{whole}, {optimised(recipe.training)}{share}{weighted}{softened(recipe)}"
+
+
+def softened(recipe: Recipe) -> str:
+    """How a recipe smooths labels and mixes images, in words; nothing where it does not."""
+    mixed = {"mixup": recipe.mixup, "CutMix": recipe.cutmix}
+    chosen = " or ".join(f"{name} (alpha {alpha:g})" for name, alpha in mixed.items() if alpha)
+    either = ", either with the same chance" if all(mixed.values()) else ""
+    said = [f"label smoothing {recipe.label_smoothing:g}"] if recipe.label_smoothing else []
+    said += [f"pairs of images mixed by {chosen}{either}"] if chosen else []
+    return "".join(f", {each}" for each in said)
 
 
 def optimised(how: Training) -> str:

@@ -15,6 +15,7 @@ from headwater.study import (
     comparison_checks,
     config_text,
     crops,
+    fitting_checks,
     fold_checks,
     idle_keys,
     overrides,
@@ -47,7 +48,8 @@ UNWRITTEN = ("name", "control", "of", "seen", "study", "inputs")
 
 
 CHECKS = (
-    *(text_checks, checks, target_checks, comparison_checks, idle_keys, volume_checks, view_checks, fold_checks),
+    *(text_checks, checks, target_checks, comparison_checks, idle_keys, fitting_checks),
+    *(volume_checks, view_checks, fold_checks),
     wording_checks,
 )
 

@@ -22,6 +22,9 @@ JITTERED = ("brightness", "contrast", "saturation", "hue")
 OF_A_VIEW = ("blur", "solarise")
 """Those that may have a probability for each view of an image."""
 
+MIXED = ("mixup", "cutmix")
+"""Keys of a recipe that mix images."""
+
 Probability = Annotated[float, Field(ge=0, le=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
@@ -165,6 +168,15 @@ class Recipe(Record):
     """Processes of this fine-tuning, if other than those of the top-level `compute`."""
     class_weights: bool = False
     """Weight positive cases by negatives / positives of the training split, per label."""
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """Share of each label that is replaced by not knowing: one half for findings side by side, an equal part for each
+    of several classes (arXiv 1512.00567, section 7); 0.1 is usual. Validation does without."""
+    mixup: float = Field(0.0, ge=0)
+    """Mix the images of each pair in a batch, and their labels alike, in a share from Beta(mixup, mixup) (arXiv
+    1710.09412); 0.2 and 0.8 are usual, and 0 mixes nothing. A mixed image lacks a label that either image lacks."""
+    cutmix: float = Field(0.0, ge=0)
+    """Exchange a box between the images of each pair, and labels by its share of the image, which is from Beta(cutmix,
+    cutmix) (arXiv 1905.04899); 1 is usual. With mixup, each pair gets either by chance."""
     foreground: float = Field(1 / 3, ge=0, le=1)
     """Share of the patches of volumes that are placed on a voxel of a structure, each structure as often, where
     structures are outlined; a third, as in nnU-Net. The others lie anywhere."""

@@ -66,6 +66,11 @@ def of_numbers(task: str) -> bool:
     return registry.constant("tasks", task, "OF_NUMBERS", default=False)
 
 
+def soft(task: str) -> bool:
+    """Whether the targets of a task may lie between 0 and 1, as those of mixed images do."""
+    return registry.constant("tasks", task, "SOFT", default=False)
+
+
 def fewest(task: str) -> int:
     """How many labels a target must at least list for a task that learns from their order; 0 for any other task."""
     return registry.constant("tasks", task, "FEWEST", default=0)

@@ -50,8 +50,9 @@ def training_batches(
     batch: int,
     seed: int,
     world: World,
+    together: int = 1,
 ) -> Iterator[Batch]:
-    """This rank's part of the mini-batch of each step in `ahead`.
+    """This rank's part of the mini-batch of each step in `ahead`; so many images that follow each other stay together.
 
     The shuffled epochs form one endless stream, which is cut into batches that are always full. So a step's images
     follow from its number alone, and all ranks together see the images that a single rank would see.
@@ -60,7 +61,8 @@ def training_batches(
 
     def read(step: int) -> Batch:
         # ranks take turns, so that the union of their parts does not depend on how many there are
-        epochs, places = stream(step * batch + np.arange(world.rank, batch, world.size), cases=len(rows), seed=seed)
+        own = np.arange(batch).reshape(-1, together)[world.rank :: world.size].ravel()
+        epochs, places = stream(step * batch + own, cases=len(rows), seed=seed)
         chance = draws.keys(seed=seed, epochs=torch.from_numpy(epochs), cases=torch.from_numpy(rows[places]))
         shown, aims = kind.step(images, targets, rows=rows, places=places, keys=chance, device=world.device)
         numbers = {"epochs": epochs, "cases": rows[places]}

@@ -26,6 +26,7 @@ from headwater.study.target import SCORE, Target, fewest, of_numbers
 from headwater.training import loop, schedule, scoring, views
 from headwater.training.ddp import World, device_name
 from headwater.training.fitting import Fitting, mean
+from headwater.training.mixing import Mixing
 from headwater.training.reading.volumes import Asked, Masks, masks_of
 from headwater.training.seeds import seed_of
 from headwater.training.tracking import Trackers
@@ -251,6 +252,8 @@ def learner_of(run: Run, *, encoder: Encoder, material: Material) -> Fitting:
         frozen=recipe.kind == "linear_probe",
         held=schedule.frozen(recipe, cases=len(material.training)),
         later=(recipe.unfrozen_lr or recipe.training.lr) / recipe.training.lr,
+        smoothing=recipe.label_smoothing,
+        mixing=Mixing(mixup=recipe.mixup, cutmix=recipe.cutmix) if recipe.mixup or recipe.cutmix else None,
     )
 
 

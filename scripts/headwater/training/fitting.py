@@ -1,6 +1,7 @@
 """Fitting: a network learns its tasks, with its encoder frozen, held at first, or learning from the start."""
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -8,11 +9,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from headwater.models.encoder import Encoder
 from headwater.models.task_network import Outputs, TaskNetwork
+from headwater.models.task_set import mapped
 from headwater.models.tasks import Task
 from headwater.models.timm_library import timm
 from headwater.study.recipe import Training, Views
 from headwater.training import views as kinds
 from headwater.training.loop import Learner
+from headwater.training.mixing import PAIR, Mixing
 from headwater.training.views.volumes import Patches
 
 
@@ -21,6 +24,7 @@ class Fitting(Learner):
 
     In the first `held` steps the encoder's weights stay as they were while its BatchNorm layers learn; from then on the
     learning rate is `later` times the scheduled one. `label_weights` (labels,) are the task's, by target if several.
+    In training, targets that may be soft are so by the share `smoothing`, and images and targets mixed by `mixing`.
     """
 
     apart = True
@@ -34,11 +38,15 @@ class Fitting(Learner):
         frozen: bool = False,
         held: int = 0,
         later: float = 1.0,
+        smoothing: float = 0.0,
+        mixing: Mixing | None = None,
     ):
         super().__init__()
         self.network = network
         self.changes = views
         self.frozen, self.held, self.later = frozen, held, later
+        self.smoothing, self.mixing = smoothing, mixing
+        self.together = PAIR if mixing else 1
         for name, weights in network.tasks.apart(label_weights).items():
             self.register_buffer(f"label_weights:{name}", weights, persistent=False)
         if frozen:
@@ -56,12 +64,17 @@ class Fitting(Learner):
         return tasks.together({name: self.get_buffer(f"label_weights:{name}") for name in tasks.tasks})
 
     def views(self, images: Tensor, keys: Tensor) -> list[Tensor]:
-        """One changed view per image."""
-        return [kinds.one(self.encoder, images, keys, self.changes)]
+        """One changed view per image, mixed with that of its partner."""
+        changed = kinds.one(self.encoder, images, keys, self.changes)
+        return [self.mixing.images(changed, keys) if self.mixing else changed]
 
     def aims(self, targets: Any, keys: Tensor) -> Outputs:
-        """The targets, of which label maps are placed as the views of their images are."""
+        """The targets, of which label maps are placed as the views of their images are, and others softened."""
         tasks = self.network.tasks
+        if self.smoothing:
+            targets = tasks.together(tasks.each(partial(_softened, share=self.smoothing), targets))
+        if self.mixing:
+            return mapped(partial(self.mixing.targets, keys=keys, space=self.encoder.space), targets)
         return tasks.together(tasks.each(partial(self._placed, keys=keys), targets))
 
     def _placed(self, task: Task, held: Tensor | Patches, *, keys: Tensor) -> Tensor:
@@ -112,6 +125,11 @@ def mean(losses: Mapping[str, Tensor]) -> Tensor:
     """The mean over the targets of their losses."""
     first, *others = losses.values()
     return sum(others, start=first) / len(losses)
+
+
+def _softened(task: Task, targets: Tensor, *, share: float) -> Tensor:
+    """A task's targets smoothed, unless they cannot be."""
+    return task.plugin.softened(targets, share=share, form=task.form) if task.soft else targets
 
 
 def _loss(task: Task, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:

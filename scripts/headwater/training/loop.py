@@ -40,6 +40,8 @@ class Learner(nn.Module):
 
     apart = False
     """Whether no image's loss depends on the others of its batch, but through BatchNorm: then parts may be smaller."""
+    together = 1
+    """How many images that follow each other in a batch stay on one rank and in one part, as the loss needs them so."""
 
     def views(self, images: Tensor, keys: Tensor) -> list[Tensor]:
         """Augmented views of images as their kind is read, determined by the cases' random keys (batch,)."""
@@ -134,7 +136,7 @@ def fit(
     All ranks call `validate`, then `watch`, which may raise an error. SIGTERM and SIGUSR1 save and exit with 143,
     SIGINT (Ctrl-C) with 130.
     """
-    _check(rows, training, world)
+    _check(rows, training, world, together=learner.together)
     last = steps(training, cases=len(rows))
     state = State(learner, training=training, steps=last, world=world)
     validated = schedule.validations(training, steps=last) if validate else set()
@@ -173,7 +175,7 @@ def fit(
 def _ahead(state: State, *, images: Any, rows: np.ndarray, targets: Any, seed: int) -> Iterator[Batch]:
     """The batches of the steps that are left, with their progress."""
     left, world = range(state.step, state.step if state.out_of_patience else state.steps), state.world
-    read = {"images": images, "rows": rows, "targets": targets, "seed": seed}
+    read = {"images": images, "rows": rows, "targets": targets, "seed": seed, "together": state.learner.together}
     batches = state.load.waiting(training_batches(left, batch=state.training.batch, world=world, **read))
     if not world.first or not left:
         return batches
@@ -190,8 +192,8 @@ def _stop(code: int, *, state: State, finished: bool) -> NoReturn:
     raise SystemExit(code)
 
 
-def _check(rows: np.ndarray, training: Training, world: World) -> None:
-    """Refuse an empty training set, and a batch that cannot be shared equally."""
+def _check(rows: np.ndarray, training: Training, world: World, *, together: int) -> None:
+    """Refuse an empty training set, and a batch that cannot be shared equally, or not without parting what belongs."""
     if not len(rows):
         raise UserError("there is no image to train on", remedy="check the splits, the reduction and the fraction")
     if training.batch % world.size:
@@ -204,6 +206,12 @@ def _check(rows: np.ndarray, training: Training, world: World) -> None:
             f"{training.accumulate} equal parts cannot be made of the {training.batch // world.size} images of a batch"
             " that each rank has",
             remedy="change batch or accumulate",
+        )
+    if training.batch % (whole := world.size * training.accumulate * together):
+        raise UserError(
+            f"images are mixed in pairs, which {training.batch} images on {world.size} ranks in {training.accumulate}"
+            " parts do not leave together",
+            remedy=f"make batch a multiple of {whole}",
         )
 
 

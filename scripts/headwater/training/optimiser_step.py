@@ -60,7 +60,7 @@ def _gradients(state: State, batch: Batch, *, seed: int) -> Tensor:
     """
     learner, images = state.learner, len(batch.cases)
     may_halve = learner.apart and state.world.size == 1 and state.parts == state.training.accumulate
-    may_halve = may_halve and images % (2 * state.parts) == 0
+    may_halve = may_halve and images % (2 * state.parts * learner.together) == 0
     before = [buffer.clone() for buffer in learner.buffers()] if may_halve else []
     try:
         return _in_parts(state, batch, seed=seed)

@@ -14,6 +14,8 @@ A plug-in holds
     LEVELS: bool (optional)                  whether it outlines structures: its head gets the encoder's maps of
                                              features, and answers are measured case by case; else False, see below
     WEIGHTED: bool (optional)                whether `label_weights` can weigh labels; else True
+    SOFT: bool (optional)                    whether its targets may lie between 0 and 1, as those of mixed images
+                                             do, and it has `softened`; else False
     OF_NUMBERS: bool (optional)              whether its labels are names of numbers of the cases; else False
     LOG_ODDS: bool (optional)                whether its evidence has a `score` that is log-odds, which `examine` can
                                              calibrate and set thresholds in; else False
@@ -35,6 +37,8 @@ A plug-in holds
                                              a row depends on its case alone, so that it may be computed batch by batch;
                                              `columns`: which of the outputs the targets are for, where not for all
     validation_score(evidence) -> float|None the higher the better; None where no label can be scored
+A task with SOFT holds
+    softened(targets, *, share, form) -> Tensor   targets of which a share is replaced by not knowing: label smoothing
 A task with LEVELS learns from label maps, and its outputs hold what is measured of each case (cases, labels, measures):
     measured(logits, *, volumes, row, values, tolerance, surfaces) -> (Tensor, array)   the measures of a case, and its
                                              predicted label map on the grid of the source
@@ -73,3 +77,8 @@ class Task:
     def outlines(self) -> bool:
         """Whether it outlines structures."""
         return getattr(self.plugin, "LEVELS", False)
+
+    @property
+    def soft(self) -> bool:
+        """Whether its targets may lie between 0 and 1."""
+        return getattr(self.plugin, "SOFT", False)

@@ -16,6 +16,7 @@ KINDS = {"score": "finite", "target": "binary"}
 SCORE = "auroc"
 NEEDS = "has both classes"
 LOG_ODDS = True
+SOFT = True
 
 Form = Literal["multilabel", "multiclass"]
 
@@ -68,11 +69,21 @@ def label_weights(targets: np.ndarray, *, form: Form, wanted: bool) -> Tensor:
     return torch.tensor(weights, dtype=torch.float32)
 
 
+def softened(targets: Tensor, *, share: float, form: Form) -> Tensor:
+    """Targets (batch, labels) of which a share is replaced by not knowing; NaN stays.
+
+    Not knowing is one half for each of several findings, and an equal part for each of several classes, as in torch's
+    `cross_entropy` (Szegedy 2016, arXiv 1512.00567, section 7).
+    """
+    return (1 - share) * targets + share / (2 if form == "multilabel" else targets.shape[1])
+
+
 def loss(outputs: Tensor, targets: Tensor, *, weights: Tensor, form: Form) -> Tensor:
     """Mean over the cases of the batch; labels or cases whose target is unknown (NaN) add nothing.
 
     The denominator is the number of cases (and labels) whatever is unknown, so that the mean over equal shares of a
-    batch is the loss of the batch. `weights` (labels,): of positives (multilabel), of classes (multiclass).
+    batch is the loss of the batch. Targets may lie between 0 and 1. `weights` (labels,): of positives (multilabel), of
+    classes (multiclass).
     """
     logits = outputs.float()
     known = targets.isfinite()

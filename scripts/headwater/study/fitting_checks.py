@@ -1,0 +1,59 @@
+"""Mistakes in how recipes fit networks: what a dataset's tasks, the networks or the processes cannot be given."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from headwater.core import registry
+from headwater.study import target as targets
+from headwater.study.idle_keys import changed
+from headwater.study.recipe import MIXED, Recipe
+
+if TYPE_CHECKING:
+    from headwater.study.config import Config
+
+
+def mistakes(config: "Config") -> Iterable[str]:
+    """A line for each thing that is wrong with how networks are fitted."""
+    return (line for check in (_unsoft, _unmixed, _parted) for line in check(config))
+
+
+def _followed(config: "Config", recipe: Recipe) -> Iterator[tuple[str, list[str]]]:
+    """Each dataset that a recipe fits networks to, and its tasks."""
+    known = registry.names("tasks")
+    for name, dataset in config.datasets.items():
+        if dataset.follows(recipe.name) and set(dataset.tasks) <= set(known):
+            yield name, list(dataset.tasks)
+
+
+def _unlike(config: "Config", keys: Iterable[str], *, lacks: Callable[[list[str]], bool], why: str) -> Iterable[str]:
+    """A line for each of the keys that a recipe sets for a dataset with tasks that it does not fit."""
+    for name, recipe in config.recipes.items():
+        for key in changed(recipe, *keys):
+            for dataset, tasks in _followed(config, recipe):
+                if lacks(tasks):
+                    elsewhere = f"remove it, or list other recipes under datasets.{dataset}.recipes"
+                    yield f"recipes.{name}.{key}: {why} (datasets.{dataset}: {', '.join(tasks)}); {elsewhere}"
+
+
+def _unsoft(config: "Config") -> Iterable[str]:
+    """Label smoothing where no task has labels to smooth."""
+    why = "there are no labels of findings or classes to smooth"
+    return _unlike(config, ("label_smoothing",), lacks=lambda tasks: not any(map(targets.soft, tasks)), why=why)
+
+
+def _unmixed(config: "Config") -> Iterable[str]:
+    """Mixed images where what is asked of one of them cannot be mixed."""
+    why = "images are mixed only where all that is asked of them are findings or classes"
+    return _unlike(config, MIXED, lacks=lambda tasks: not all(map(targets.soft, tasks)), why=why)
+
+
+def _parted(config: "Config") -> Iterable[str]:
+    """Batches whose pairs would be parted by processes or parts of a batch."""
+    for name, recipe in config.recipes.items():
+        ranks, parts = config.compute.of(recipe.compute).ranks, recipe.training.accumulate
+        whole, batch = 2 * ranks * parts, recipe.training.batch
+        if changed(recipe, *MIXED) and batch % whole:
+            yield (
+                f"recipes.{name}.training.batch: must be a multiple of {whole}, as images are mixed in pairs that stay "
+                f"together on {ranks} ranks in {parts} parts (got {batch})"
+            )

@@ -1,0 +1,42 @@
+"""What a dataset's tasks, the networks or the processes cannot be given is refused in the plan."""
+
+import copy
+
+import pytest
+
+from headwater.core.errors import UserError
+from headwater.study import config as study_config
+from test_every_key import put, whole
+from test_keys_of_volumes import changed
+
+R = "recipes.finetune"
+NUMBERS = {"datasets.second": {"task": "regression", "labels": ["age"]}, "comparison.metrics": ["auroc", "r_squared"]}
+SELECTED = {f"{R}.select": "loss"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({**NUMBERS, **SELECTED, f"{R}.label_smoothing": 0.1},
+         "finetune.label_smoothing: there are no labels of findings or classes to smooth (datasets.second: reg"),
+        ({**NUMBERS, **SELECTED, f"{R}.mixup": 0.2}, "finetune.mixup: images are mixed only where all that is asked"),
+        ({**NUMBERS, **SELECTED, f"{R}.cutmix": 1}, "finetune.cutmix: images are mixed only where all that is asked"),
+        ({f"{R}.mixup": 0.2, f"{R}.training.batch": 30, f"{R}.compute": {"ranks": 2}},
+         "finetune.training.batch: must be a multiple of 4, as images are mixed in pairs"),
+        ({f"{R}.cutmix": 0.2, f"{R}.training.batch": 4, f"{R}.training.accumulate": 4},
+         "finetune.training.batch: must be a multiple of 8, as images are mixed in pairs"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused_by_name(changes, words):
+    with pytest.raises(UserError) as refusal:
+        study_config.load(put(whole(), changes))
+    assert words in str(refusal.value)
+    # without the key it is all right
+    set_here = {f"{R}.label_smoothing", f"{R}.mixup", f"{R}.cutmix"}
+    study_config.load(put(whole(), {place: value for place, value in changes.items() if place not in set_here}))
+
+
+@pytest.mark.parametrize("key", ["label_smoothing", "mixup", "cutmix"])
+def test_outlines_are_neither_smoothed_nor_mixed(key):
+    with pytest.raises(UserError, match=rf"recipes\.full\.{key}: .* \(datasets\.hip: segmentation\)"):
+        study_config.load(copy.deepcopy(changed(f"recipes.full.{key}", 0.1)))
