@@ -25,7 +25,7 @@ from headwater.study.folds import Folds
 from headwater.study.intensity import Intensity
 from headwater.study.json_schema import schema
 from headwater.study.leaks import Excuse, Leaks
-from headwater.study.recipe import Recipe, Training, Views
+from headwater.study.recipe import Loss, Recipe, Training, Views
 from headwater.study.source import Collapse, Controls, Probe, Source, Weights
 from headwater.study.target import Target
 from headwater.study.tracking import Tracking
@@ -62,6 +62,7 @@ SECTIONS: dict[str, type[Record]] = {
     "datasets.NAME.targets.NAME": Target,
     "datasets.NAME.splits": Folds,
     "recipes.NAME": Recipe,
+    "recipes.NAME.loss": Loss,
     "training": Training,
     "views": Views,
     "labels.NAME": Words,

@@ -68,6 +68,13 @@ READERS = {2: {"read_pixels": None}, 3: {"read_volume": ("folder", "case", "opti
 OUTLINING = dict.fromkeys(("head", "probe"), ("encoder", "labels", "seed", "deep"))
 """What a task has that outlines structures."""
 
+WITH = {
+    "LEVELS": OUTLINING,
+    "LOSSES": {"loss": ("outputs", "targets", "weights", "form", "chosen")},
+    "SOFT": {"softened": ("targets", "share", "form")},
+}
+"""What a task has beside each of these constants."""
+
 OPTIONAL = {"read_mask": ("folder", "case", "options")}
 """What an archive may hold."""
 
@@ -118,7 +125,8 @@ def test_the_families_are_the_folders_and_each_has_a_contract():
 def test_an_entry_holds_what_its_family_asks(family: str, name: str):
     holds = held(family, name)
     more = READERS[registry.constant(family, name, "CARD.ndim", default=2)] if family == "datasets" else {}
-    more |= OUTLINING if family == "tasks" and registry.constant(family, name, "LEVELS", default=False) else {}
+    for constant, besides in WITH.items() if family == "tasks" else ():
+        more |= besides if registry.constant(family, name, constant, default=None) else {}
     for wanted, parameters in {**CONTRACTS[family], **more}.items():
         assert wanted in holds, f"{family}/{name}.py has no {wanted}"
         if parameters is not None:

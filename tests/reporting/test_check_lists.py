@@ -131,6 +131,8 @@ CHANGED = {
 
 
 TOLD = {
+    "focal loss (gamma 3)": {"loss": {"kind": "focal", "gamma": 3}},
+    "asymmetric loss (gamma 0 of positives and 4 of negatives, clip 0.05)": {"loss": "asymmetric"},
     "label smoothing 0.1": {"label_smoothing": 0.1},
     "pairs of images mixed by mixup (alpha 0.2)": {"mixup": 0.2},
     "pairs of images mixed by mixup (alpha 0.8) or CutMix (alpha 1), either": {"mixup": 0.8, "cutmix": 1},

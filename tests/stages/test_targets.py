@@ -49,7 +49,7 @@ from headwater.study.comparison import Comparison
 from headwater.study.grid import Run
 from headwater.study.shared_labels import Exchange, Exchanges
 from headwater.study.source import Source
-from headwater.training import fine_tuning
+from headwater.training import validation
 
 SOURCES = ("random", "other")
 ORGANS = {"belly": ["liver", "spleen", "kidney-left"], "chest": ["heart", "lung-left"]}
@@ -254,7 +254,7 @@ def test_a_target_may_be_one_of_several_classes_while_another_is_not(organs, tmp
 def test_a_training_that_is_killed_ends_in_the_same_bytes(organs, tmp_path, monkeypatch):
     run = organs.run(training={"steps": 20})
     whole = organs.fitted(run, tmp_path / "whole").read_bytes()
-    validate, seen = fine_tuning.validate, []
+    validate, seen = validation.validate, []
 
     def killed(*arguments, **options):
         seen.append(1)
@@ -262,7 +262,7 @@ def test_a_training_that_is_killed_ends_in_the_same_bytes(organs, tmp_path, monk
             raise KeyboardInterrupt
         return validate(*arguments, **options)
 
-    monkeypatch.setattr(fine_tuning, "validate", killed)
+    monkeypatch.setattr(validation, "validate", killed)
     with pytest.raises(KeyboardInterrupt):
         organs.fitted(run, tmp_path / "killed")
     monkeypatch.undo()

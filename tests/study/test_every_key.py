@@ -232,6 +232,13 @@ CHANGES = {
     "recipes.views": Change(f"{R}.views", {"flip": 0.5}),
     "recipes.compute": Change(f"{R}.compute", {"ranks": 2}),
     "recipes.class_weights": Change(f"{R}.class_weights", True),
+    "recipes.loss": Change(f"{R}.loss", "focal"),
+    "recipes.loss.kind": Change(f"{R}.loss.kind", "asymmetric"),
+    "recipes.loss.gamma": Change(f"{R}.loss.gamma", 3.0, {f"{R}.loss": {"kind": "focal"}}),
+    **{
+        f"recipes.loss.{key}": Change(f"{R}.loss.{key}", value, {f"{R}.loss": {"kind": "asymmetric"}})
+        for key, value in {"gamma_positive": 1.0, "gamma_negative": 2.0, "clip": 0.1}.items()
+    },
     "recipes.label_smoothing": Change(f"{R}.label_smoothing", 0.1),
     "recipes.mixup": Change(f"{R}.mixup", 0.2),
     "recipes.cutmix": Change(f"{R}.cutmix", 1.0),
@@ -342,6 +349,8 @@ IDLE = {
     "twice computed": ({f"{R}.training.checkpointing": True, f"{R}.kind": "linear_probe"}, "keeps nothing of its"),
     "by layers": ({f"{S}.training.checkpointing": True, f"{S}.method": "spark"}, "goes through the encoder layer by"),
     "layers": ({f"{S}.training.layer_decay": 0.5}, "simclr trains all layers alike"),
+    "gamma": ({f"{R}.loss.gamma": 3}, "finetune.loss.gamma: cross_entropy has no such setting"),
+    "gammas": ({f"{R}.loss": {"kind": "focal", "clip": 0.1}}, "loss.clip: focal has no such setting; remove it"),
     "head": ({f"{R}.training.layer_decay": 0.5, f"{R}.kind": "linear_probe"}, "a linear_probe trains one layer only"),
     "neighbours": ({f"{S}.probe.neighbours": 3, f"{S}.probe.kind": "linear_probe"}, "a linear_probe has no neighbours"),
     "penalty": ({f"{S}.probe.inverse_penalty": 0.1}, "probe.inverse_penalty: a knn has no penalty"),

@@ -19,6 +19,8 @@ SELECTED = {f"{R}.select": "loss"}
     [
         ({**NUMBERS, **SELECTED, f"{R}.label_smoothing": 0.1},
          "finetune.label_smoothing: there are no labels of findings or classes to smooth (datasets.second: reg"),
+        ({**NUMBERS, **SELECTED, f"{R}.loss": "focal"},
+         "finetune.loss: there are no findings or classes whose loss it could be (datasets.second: regression)"),
         ({**NUMBERS, **SELECTED, f"{R}.mixup": 0.2}, "finetune.mixup: images are mixed only where all that is asked"),
         ({**NUMBERS, **SELECTED, f"{R}.cutmix": 1}, "finetune.cutmix: images are mixed only where all that is asked"),
         ({f"{R}.mixup": 0.2, f"{R}.training.batch": 30, f"{R}.compute": {"ranks": 2}},
@@ -32,8 +34,21 @@ def test_what_does_not_fit_is_refused_by_name(changes, words):
         study_config.load(put(whole(), changes))
     assert words in str(refusal.value)
     # without the key it is all right
-    set_here = {f"{R}.label_smoothing", f"{R}.mixup", f"{R}.cutmix"}
+    set_here = {f"{R}.label_smoothing", f"{R}.loss", f"{R}.mixup", f"{R}.cutmix"}
     study_config.load(put(whole(), {place: value for place, value in changes.items() if place not in set_here}))
+
+
+@pytest.mark.parametrize("key", ["label_smoothing", "mixup", "cutmix"])
+@pytest.mark.parametrize("loss", ["focal", "asymmetric"])
+def test_soft_labels_have_the_loss_of_soft_labels(key, loss):
+    with pytest.raises(UserError, match=rf"finetune: the {loss} loss is of labels that are 0 or 1; remove {key}"):
+        study_config.load(put(whole(), {f"{R}.{key}": 0.1, f"{R}.loss": loss}))
+
+
+@pytest.mark.parametrize("key", ["gamma_positive", "gamma_negative"])
+def test_a_gamma_without_gradient_is_refused(key):
+    with pytest.raises(UserError, match=rf"{key} must be 0, or 1 and more"):
+        study_config.load(put(whole(), {f"{R}.loss": {"kind": "asymmetric", key: 0.5}}))
 
 
 @pytest.mark.parametrize("key", ["label_smoothing", "mixup", "cutmix"])

@@ -24,6 +24,8 @@ VIEWS = Views(crop=0.8, brightness=0.1, noise=0.05)
 WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "smoothed": ("timm/test_resnet", {"label_smoothing": 0.2}),
     "mixed": ("timm/test_resnet", {"mixup": 0.8, "cutmix": 1.0, "label_smoothing": 0.1}),
+    "focal": ("timm/test_resnet", {"loss": "focal", "class_weights": True}),
+    "asymmetric": ("timm/test_resnet", {"loss": {"kind": "asymmetric", "gamma_positive": 1.0}}),
 }
 """By name: the network, and the keys of the recipe."""
 

@@ -11,6 +11,7 @@ sys.modules["wandb"] = None
 try:
     import timm
     import timm.layers
+    import timm.loss
     import timm.models
     import timm.optim
     import timm.scheduler

@@ -127,7 +127,9 @@ def _few_images(rehearsal: Rehearsal) -> int:
         return getattr(registry.chosen("methods", rehearsal.source.method), option)
     # BatchNorm has no variance over a single pooled image; a patch of a volume is large, and has many values
     apart = rehearsal.recipe or registry.constant("methods", rehearsal.source.method.name, "APART", default=False)
-    return 1 if apart and _patch(rehearsal) is not None else 2
+    # images are mixed in pairs
+    mixed = rehearsal.recipe and (rehearsal.recipe.mixup or rehearsal.recipe.cutmix)
+    return 1 if apart and not mixed and _patch(rehearsal) is not None else 2
 
 
 def _noise(part: Part, count: int, *, world: ddp.World) -> Batch:

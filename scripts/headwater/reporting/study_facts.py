@@ -10,7 +10,7 @@ from headwater.data.tables import SPLITS, is_mean
 from headwater.reporting import artefacts, formatting, prose, verdict
 from headwater.reporting.results import StudyResults
 from headwater.study.archive import Archive, Dataset, ndim_of
-from headwater.study.recipe import Recipe, Training
+from headwater.study.recipe import Loss, Recipe, Training
 
 PAGE = "index.html"
 
@@ -155,7 +155,15 @@ def fitting(recipe: Recipe) -> str:
     whole = "the whole network" if recipe.kind == "finetune" else "a linear head on fixed features"
     share = f", {100 * recipe.fraction:g}% of the training patients" if recipe.fraction < 1 else ""
     weighted = ", positive cases weighted" if recipe.class_weights else ""
-    return f"{whole}, {optimised(recipe.training)}{share}{weighted}{softened(recipe)}"
+    return f"{whole}, {optimised(recipe.training)}{share}{weighted}{lost(recipe.loss)}{softened(recipe)}"
+
+
+def lost(loss: Loss) -> str:
+    """The loss of a recipe in words, if it is not cross-entropy."""
+    if loss.kind == "focal":
+        return f", focal loss (gamma {loss.gamma:g})"
+    gammas = f"gamma {loss.gamma_positive:g} of positives and {loss.gamma_negative:g} of negatives"
+    return f", asymmetric loss ({gammas}, clip {loss.clip:g})" if loss.kind == "asymmetric" else ""
 
 
 def softened(recipe: Recipe) -> str:

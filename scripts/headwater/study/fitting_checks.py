@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def mistakes(config: "Config") -> Iterable[str]:
     """A line for each thing that is wrong with how networks are fitted."""
-    return (line for check in (_unsoft, _unmixed, _parted) for line in check(config))
+    return (line for check in (_unsoft, _unchosen, _unmixed, _parted) for line in check(config))
 
 
 def _followed(config: "Config", recipe: Recipe) -> Iterator[tuple[str, list[str]]]:
@@ -39,6 +39,12 @@ def _unsoft(config: "Config") -> Iterable[str]:
     """Label smoothing where no task has labels to smooth."""
     why = "there are no labels of findings or classes to smooth"
     return _unlike(config, ("label_smoothing",), lacks=lambda tasks: not any(map(targets.soft, tasks)), why=why)
+
+
+def _unchosen(config: "Config") -> Iterable[str]:
+    """A loss where no task has one to choose."""
+    why = "there are no findings or classes whose loss it could be"
+    return _unlike(config, ("loss",), lacks=lambda tasks: not any(map(targets.losses, tasks)), why=why)
 
 
 def _unmixed(config: "Config") -> Iterable[str]:

@@ -12,7 +12,7 @@ from headwater.core.errors import UserError
 from headwater.core.records import Record
 from headwater.study import crops, target, usual_views
 from headwater.study.archive import ndim_of, window_of
-from headwater.study.recipe import JITTERED, OF_A_VIEW, OF_COLOURS, OF_PICTURES, OF_VOLUMES, Training, Views
+from headwater.study.recipe import JITTERED, OF_A_VIEW, OF_COLOURS, OF_PICTURES, OF_VOLUMES, Loss, Training, Views
 from headwater.study.source import DEPTH, Probe, Source
 from headwater.study.tracking import SERVICES
 
@@ -29,6 +29,7 @@ def mistakes(config: "Config") -> Iterable[str]:
             yield from _of_training(f"sources.{name}.training", source.training)
     for name, recipe in config.recipes.items():
         yield from _of_training(f"recipes.{name}.training", recipe.training)
+        yield from _of_loss(f"recipes.{name}.loss", recipe.loss)
         if recipe.kind == "linear_probe" and recipe.training.layer_decay is not None:
             yield f"recipes.{name}.training.layer_decay: a linear_probe trains one layer only; remove it"
         if recipe.kind == "linear_probe" and recipe.training.checkpointing:
@@ -64,6 +65,13 @@ def _of_training(place: str, training: Training) -> Iterable[str]:
         yield f"{place}.final_weight_decay: nothing decays at first, so nothing does later; set weight_decay too"
     for key in changed(training, "final_lr") if training.schedule == "constant" else ():
         yield f"{place}.{key}: a constant schedule ends at lr; remove it, or set schedule: cosine"
+
+
+def _of_loss(place: str, loss: Loss) -> Iterable[str]:
+    """Settings of other losses."""
+    for kind, keys in {"focal": ("gamma",), "asymmetric": ("gamma_positive", "gamma_negative", "clip")}.items():
+        for key in changed(loss, *keys) if loss.kind != kind else ():
+            yield f"{place}.{key}: {loss.kind} has no such setting; remove it, or set kind: {kind}"
 
 
 def _of_source(place: str, source: Source) -> Iterable[str]:

@@ -62,6 +62,8 @@ def schema() -> dict[str, Any]:
             {"type": "object", "properties": {"percentiles": PAIR}, "required": ["percentiles"]},
         ],
     }
+    kinds = forms["Loss"]["properties"]["kind"]["enum"]
+    forms["Loss"] = {"description": forms["Loss"]["description"], "anyOf": [{"enum": kinds}, forms["Loss"]]}
     # keys that `_filled_in` adds are not required in the file
     for form, added in (("Archive", "kind"), ("Source", "backbone"), ("Dataset", "archive"), ("Recipe", "")):
         for key in UNWRITTEN:

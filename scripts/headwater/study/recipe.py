@@ -1,6 +1,6 @@
 """How a network is trained: the optimiser, the random changes of the images, and the recipe of a fine-tuning."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -154,6 +154,34 @@ class Training(Record):
         return self
 
 
+class Loss(Record):
+    """What a fine-tuning makes smaller, of findings and classes; `loss: focal` is short for `loss: {kind: focal}`."""
+
+    kind: Literal["cross_entropy", "focal", "asymmetric"] = "cross_entropy"
+    """Cross-entropy; `focal`, in which answers that are right already count less (arXiv 1708.02002); or `asymmetric`,
+    in which right negatives count less than right positives, of findings side by side (arXiv 2009.14119)."""
+    gamma: float = Field(2.0, ge=1)
+    """Focusing of the focal loss: the factor is the probability of the wrong answer to this power."""
+    gamma_positive: float = Field(0.0, ge=0)
+    """The same of positives in the asymmetric loss, 0 or 1 and more; 0 is cross-entropy (section 2.2)."""
+    gamma_negative: float = Field(4.0, ge=0)
+    """The same of negatives in the asymmetric loss."""
+    clip: float = Field(0.05, ge=0, lt=1)
+    """In the asymmetric loss negatives with a lower probability than this count nothing (section 2.3)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        return {"kind": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _with_gradient(self) -> "Loss":
+        for key in ("gamma_positive", "gamma_negative"):
+            if 0 < (gamma := getattr(self, key)) < 1:
+                raise ValueError(f"{key} must be 0, or 1 and more: else sure answers have no gradient ({gamma:g})")
+        return self
+
+
 class Recipe(Record):
     """How a network is fitted to a dataset; the same for every source."""
 
@@ -168,6 +196,8 @@ class Recipe(Record):
     """Processes of this fine-tuning, if other than those of the top-level `compute`."""
     class_weights: bool = False
     """Weight positive cases by negatives / positives of the training split, per label."""
+    loss: Loss = Loss()
+    """The loss of findings and classes; see the table of `loss`. By it the step is chosen that `select: loss` keeps."""
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """Share of each label that is replaced by not knowing: one half for findings side by side, an equal part for each
     of several classes (arXiv 1512.00567, section 7); 0.1 is usual. Validation does without."""
@@ -202,6 +232,13 @@ class Recipe(Record):
     in every `.csv`."""
     short: str = Field("", exclude=True)
     """What it is called on axes, in legends and in headings of columns; by default `title`."""
+
+    @model_validator(mode="after")
+    def _of_whole_labels(self) -> "Recipe":
+        for key in ("label_smoothing", *MIXED) if self.loss.kind != "cross_entropy" else ():
+            if getattr(self, key):
+                raise ValueError(f"the {self.loss.kind} loss is of labels that are 0 or 1; remove {key}, or loss")
+        return self
 
     @model_validator(mode="after")
     def _frozen_at_first(self) -> "Recipe":

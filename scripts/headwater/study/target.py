@@ -71,6 +71,11 @@ def soft(task: str) -> bool:
     return registry.constant("tasks", task, "SOFT", default=False)
 
 
+def losses(task: str) -> tuple[str, ...]:
+    """Which losses of a task can be chosen besides its own."""
+    return registry.constant("tasks", task, "LOSSES", default=())
+
+
 def fewest(task: str) -> int:
     """How many labels a target must at least list for a task that learns from their order; 0 for any other task."""
     return registry.constant("tasks", task, "FEWEST", default=0)

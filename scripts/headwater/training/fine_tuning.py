@@ -1,4 +1,4 @@
-"""Fine-tuning: what a run may learn from, the weights that it starts from, how it is validated, and its record."""
+"""Fine-tuning: what a run may learn from, the weights that it starts from, how it is fitted, and its record."""
 
 import importlib.metadata
 import json
@@ -15,7 +15,7 @@ from headwater.core.errors import UserError, about, did_you_mean
 from headwater.core.fingerprints import RANDOM, sha256
 from headwater.data import dropping, splits, store, subsample
 from headwater.data.tables import read_origin
-from headwater.models import backbones, resizing
+from headwater.models import backbones
 from headwater.models.encoder import Encoder, Size, count, restore
 from headwater.models.task_network import TaskNetwork
 from headwater.models.task_set import TaskSet, mapped
@@ -23,11 +23,11 @@ from headwater.models.tasks import Task
 from headwater.models.weight_files import load_weights, save_weights
 from headwater.study.grid import Run
 from headwater.study.target import SCORE, Target, fewest, of_numbers
-from headwater.training import loop, schedule, scoring, views
+from headwater.training import loop, schedule, validation, views
 from headwater.training.ddp import World, device_name
-from headwater.training.fitting import Fitting, mean
+from headwater.training.fitting import Fitting
 from headwater.training.mixing import Mixing
-from headwater.training.reading.volumes import Asked, Masks, masks_of
+from headwater.training.reading.volumes import Masks, masks_of
 from headwater.training.seeds import seed_of
 from headwater.training.tracking import Trackers
 
@@ -176,6 +176,14 @@ def _check(run: Run, tasks: TaskSet, targets: dict[str, Any], *, file: Path) -> 
                 file=file,
                 remedy="choose other labels, or raise fraction",
             )
+    for task in tasks.tasks.values() if run.recipe.loss.kind == "asymmetric" else ():
+        if task.form == "multiclass":
+            raise UserError(
+                f"each case bears exactly one of {', '.join(task.labels)}, and the asymmetric loss is of findings side"
+                " by side",
+                file=file,
+                remedy="set loss: focal, or remove it",
+            )
     silent = _silent(tasks, targets["validation"])
     if run.recipe.select == "loss" and len(silent) == sum(len(task.labels) for task in tasks.tasks.values()):
         raise UserError(
@@ -252,6 +260,7 @@ def learner_of(run: Run, *, encoder: Encoder, material: Material) -> Fitting:
         frozen=recipe.kind == "linear_probe",
         held=schedule.frozen(recipe, cases=len(material.training)),
         later=(recipe.unfrozen_lr or recipe.training.lr) / recipe.training.lr,
+        loss=recipe.loss,
         smoothing=recipe.label_smoothing,
         mixing=Mixing(mixup=recipe.mixup, cutmix=recipe.cutmix) if recipe.mixup or recipe.cutmix else None,
     )
@@ -279,7 +288,7 @@ def fit(
         progress=progress,
         identity=identity(run, learner=learner, material=material, origin=origin),
         tracker=tracker,
-        validate=partial(validate, material=material, run=run, world=world),
+        validate=partial(validation.validate, material=material, run=run, world=world),
         select=(f"validation/{run.recipe.select}", "min" if run.recipe.select == "loss" else "max"),
     )
 
@@ -303,44 +312,6 @@ def learned(material: Material, *, foreground: float) -> Any:
         return masks_of(images, task, targets, foreground=foreground) if task.outlines else targets
 
     return tasks.together(tasks.each(of_task, material.targets["train"]))
-
-
-def validate(learner: Fitting, *, material: Material, run: Run, world: World) -> dict[str, float]:
-    """Loss and scores on the validation split; of several targets the means over them, then those of each."""
-    training = run.recipe.training
-    outputs = scoring.score(
-        resizing.taking(material.images.shape[-1], learner.network, size=learner.encoder.size),
-        images=material.images,
-        rows=material.validation,
-        batch=training.batch,
-        world=world,
-        precision=training.precision,
-        # the score needs no distances of borders, which take longer than all else
-        asked=Asked(tasks=material.tasks, surfaces=False),
-    )
-    targets, tasks = material.targets["validation"], material.tasks
-    losses = learner.losses_of_cases(outputs, mapped(torch.from_numpy, targets))
-    known = {name: score for name, score in tasks.each(_score, outputs, targets).items() if score is not None}
-    measured = {"validation/loss": float(mean(losses)), **_mean_scores(tasks, known)}
-    if run.recipe.select == SCORE and known:
-        measured[f"validation/{SCORE}"] = float(np.mean(list(known.values())))
-    if tasks.named:
-        measured |= {f"validation/{name}/loss": float(loss) for name, loss in losses.items()}
-        measured |= {f"validation/{name}/{tasks.tasks[name].plugin.SCORE}": score for name, score in known.items()}
-    return measured
-
-
-def _mean_scores(tasks: TaskSet, known: dict[str, float]) -> dict[str, float]:
-    """For each kind of score its mean over the targets that have one."""
-    by_kind: dict[str, list[float]] = {}
-    for name, score in known.items():
-        by_kind.setdefault(f"validation/{tasks.tasks[name].plugin.SCORE}", []).append(score)
-    return {kind: float(np.mean(scores)) for kind, scores in by_kind.items()}
-
-
-def _score(task: Task, outputs: torch.Tensor, targets: np.ndarray) -> float | None:
-    """A task's score of what it is answered on the validation split; none where no label can be scored."""
-    return task.plugin.validation_score(task.plugin.evidence(outputs, targets, form=task.form))
 
 
 def save(run: Run, *, learner: Fitting, material: Material, origin: dict[str, Any], path: Path) -> None:

@@ -12,7 +12,7 @@ from headwater.models.task_network import Outputs, TaskNetwork
 from headwater.models.task_set import mapped
 from headwater.models.tasks import Task
 from headwater.models.timm_library import timm
-from headwater.study.recipe import Training, Views
+from headwater.study.recipe import Loss, Training, Views
 from headwater.training import views as kinds
 from headwater.training.loop import Learner
 from headwater.training.mixing import PAIR, Mixing
@@ -24,6 +24,7 @@ class Fitting(Learner):
 
     In the first `held` steps the encoder's weights stay as they were while its BatchNorm layers learn; from then on the
     learning rate is `later` times the scheduled one. `label_weights` (labels,) are the task's, by target if several.
+    Losses that can be chosen are `loss`.
     In training, targets that may be soft are so by the share `smoothing`, and images and targets mixed by `mixing`.
     """
 
@@ -38,6 +39,7 @@ class Fitting(Learner):
         frozen: bool = False,
         held: int = 0,
         later: float = 1.0,
+        loss: Loss | None = None,
         smoothing: float = 0.0,
         mixing: Mixing | None = None,
     ):
@@ -45,7 +47,7 @@ class Fitting(Learner):
         self.network = network
         self.changes = views
         self.frozen, self.held, self.later = frozen, held, later
-        self.smoothing, self.mixing = smoothing, mixing
+        self.loss, self.smoothing, self.mixing = loss or Loss(), smoothing, mixing
         self.together = PAIR if mixing else 1
         for name, weights in network.tasks.apart(label_weights).items():
             self.register_buffer(f"label_weights:{name}", weights, persistent=False)
@@ -88,11 +90,11 @@ class Fitting(Learner):
 
     def losses(self, outputs: Outputs, targets: Outputs) -> dict[str, Tensor]:
         """Each task's loss, by target, of outputs that are on the device of the targets."""
-        return self.network.tasks.each(_loss, outputs, targets, self.label_weights)
+        return self.network.tasks.each(partial(_loss, chosen=self.loss), outputs, targets, self.label_weights)
 
     def losses_of_cases(self, outputs: Outputs, targets: Outputs) -> dict[str, Tensor]:
         """The same of what whole cases were scored with, which of outlines is measured already."""
-        return self.network.tasks.each(_loss_of_cases, outputs, targets, self.label_weights)
+        return self.network.tasks.each(partial(_loss_of_cases, chosen=self.loss), outputs, targets, self.label_weights)
 
     def pace(self, *, step: int) -> float:
         """1 while the encoder is held, then what the recipe says."""
@@ -132,12 +134,15 @@ def _softened(task: Task, targets: Tensor, *, share: float) -> Tensor:
     return task.plugin.softened(targets, share=share, form=task.form) if task.soft else targets
 
 
-def _loss(task: Task, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    return task.plugin.loss(outputs, targets, weights=weights.to(targets.device), form=task.form)
+def _loss(task: Task, outputs: Tensor, targets: Tensor, weights: Tensor, *, chosen: Loss) -> Tensor:
+    how = {"chosen": chosen} if task.choosing else {}
+    return task.plugin.loss(outputs, targets, weights=weights.to(targets.device), form=task.form, **how)
 
 
-def _loss_of_cases(task: Task, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    return task.plugin.loss_of(outputs, targets) if task.outlines else _loss(task, outputs, targets, weights)
+def _loss_of_cases(task: Task, outputs: Tensor, targets: Tensor, weights: Tensor, *, chosen: Loss) -> Tensor:
+    if task.outlines:
+        return task.plugin.loss_of(outputs, targets)
+    return _loss(task, outputs, targets, weights, chosen=chosen)
 
 
 def held_parameters(encoder: nn.Module) -> Iterator[nn.Parameter]:

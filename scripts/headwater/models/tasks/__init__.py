@@ -16,6 +16,8 @@ A plug-in holds
     WEIGHTED: bool (optional)                whether `label_weights` can weigh labels; else True
     SOFT: bool (optional)                    whether its targets may lie between 0 and 1, as those of mixed images
                                              do, and it has `softened`; else False
+    LOSSES: tuple[str, ...] (optional)       which losses its `loss` has besides its own, to choose in a recipe: it
+                                             takes the choice as `chosen`; else ()
     OF_NUMBERS: bool (optional)              whether its labels are names of numbers of the cases; else False
     LOG_ODDS: bool (optional)                whether its evidence has a `score` that is log-odds, which `examine` can
                                              calibrate and set thresholds in; else False
@@ -77,6 +79,11 @@ class Task:
     def outlines(self) -> bool:
         """Whether it outlines structures."""
         return getattr(self.plugin, "LEVELS", False)
+
+    @property
+    def choosing(self) -> bool:
+        """Whether its loss can be chosen."""
+        return bool(getattr(self.plugin, "LOSSES", ()))
 
     @property
     def soft(self) -> bool:

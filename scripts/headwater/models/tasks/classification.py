@@ -7,9 +7,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision.ops import sigmoid_focal_loss
 
 from headwater.data.store import Prepared
 from headwater.models.encoder import Encoder
+from headwater.models.timm_library import timm
+from headwater.study.recipe import Loss
 
 EVIDENCE = ("target", "score")
 KINDS = {"score": "finite", "target": "binary"}
@@ -17,6 +20,7 @@ SCORE = "auroc"
 NEEDS = "has both classes"
 LOG_ODDS = True
 SOFT = True
+LOSSES = ("focal", "asymmetric")
 
 Form = Literal["multilabel", "multiclass"]
 
@@ -78,23 +82,43 @@ def softened(targets: Tensor, *, share: float, form: Form) -> Tensor:
     return (1 - share) * targets + share / (2 if form == "multilabel" else targets.shape[1])
 
 
-def loss(outputs: Tensor, targets: Tensor, *, weights: Tensor, form: Form) -> Tensor:
+def loss(outputs: Tensor, targets: Tensor, *, weights: Tensor, form: Form, chosen: Loss | None = None) -> Tensor:
     """Mean over the cases of the batch; labels or cases whose target is unknown (NaN) add nothing.
 
     The denominator is the number of cases (and labels) whatever is unknown, so that the mean over equal shares of a
     batch is the loss of the batch. Targets may lie between 0 and 1. `weights` (labels,): of positives (multilabel), of
-    classes (multiclass).
+    classes (multiclass). Without a chosen loss it is cross-entropy.
     """
+    chosen = chosen or Loss()
     logits = outputs.float()
     known = targets.isfinite()
     # torch computes the multilabel loss in the number format of the targets
     filled = torch.where(known, targets, 0.0).to(logits.dtype)
     if form == "multilabel":
-        each = F.binary_cross_entropy_with_logits(logits, filled, pos_weight=weights, reduction="none")
-        return torch.where(known, each, 0.0).mean()
+        return torch.where(known, _of_findings(logits, filled, weights=weights, chosen=chosen), 0.0).mean()
     # a case with an unknown label, or with none of the classes, has weight 0
     weighed = filled * weights * known.all(dim=1, keepdim=True)
-    return -(weighed * F.log_softmax(logits, dim=1)).sum(dim=1).mean()
+    chances = F.log_softmax(logits, dim=1)
+    if chosen.kind == "focal":
+        weighed = weighed * (1 - chances.exp()) ** chosen.gamma
+    return -(weighed * chances).sum(dim=1).mean()
+
+
+def _of_findings(logits: Tensor, targets: Tensor, *, weights: Tensor, chosen: Loss) -> Tensor:
+    """The loss of each case and label (batch, labels); weights (labels,) are of positives.
+
+    Focal: Lin 2017, arXiv 1708.02002, equation 4. Asymmetric: Ridnik 2021, arXiv 2009.14119, equations 5 to 7.
+    """
+    if chosen.kind == "focal":
+        each = sigmoid_focal_loss(logits, targets, alpha=-1, gamma=chosen.gamma)
+        return torch.where(targets == 1, weights * each, each)
+    if chosen.kind == "asymmetric":
+        gammas = {"gamma_pos": chosen.gamma_positive, "gamma_neg": chosen.gamma_negative}
+        asymmetric = timm.loss.AsymmetricLossMultiLabel(
+            **gammas, clip=chosen.clip, pos_weight=weights, reduction="none"
+        )
+        return asymmetric(logits, targets)
+    return F.binary_cross_entropy_with_logits(logits, targets, pos_weight=weights, reduction="none")
 
 
 def evidence(
