@@ -131,6 +131,7 @@ CHANGED = {
 
 
 TOLD = {
+    "layer-wise decay of the learning rate 0.75": {"training": Training(steps=100, layer_decay=0.75)},
     "focal loss (gamma 3)": {"loss": {"kind": "focal", "gamma": 3}},
     "asymmetric loss (gamma 0 of positives and 4 of negatives, clip 0.05)": {"loss": "asymmetric"},
     "label smoothing 0.1": {"label_smoothing": 0.1},
@@ -144,7 +145,7 @@ TOLD = {
 def test_a_way_to_fine_tune_is_told(made, words):
     assert words not in study_facts.training(made.read_in()).says
     changes = TOLD[words]
-    assert words in study_facts.fitting(Recipe(name="r", training=Training(steps=9), **changes))
+    assert words in study_facts.fitting(Recipe(**{"name": "r", "training": Training(steps=9)} | changes))
     assert words in study_facts.training(recipe(made, **changes)).says
 
 

@@ -55,3 +55,16 @@ def test_a_gamma_without_gradient_is_refused(key):
 def test_outlines_are_neither_smoothed_nor_mixed(key):
     with pytest.raises(UserError, match=rf"recipes\.full\.{key}: .* \(datasets\.hip: segmentation\)"):
         study_config.load(copy.deepcopy(changed(f"recipes.full.{key}", 0.1)))
+
+
+@pytest.mark.parametrize("place", ["recipes.full", "sources.ours"])
+def test_layers_of_networks_that_do_not_tell_them_apart_are_refused(place):
+    content = changed(f"{place}.training", {"steps": 40, "batch": 4, "layer_decay": 0.5})
+    content["sources"]["ours"]["method"] = "supervised"
+    with pytest.raises(UserError) as refusal:
+        study_config.load(content)
+    why = f"{place}.training.layer_decay: monai/segresnet does not tell its layers apart; remove it, or choose"
+    assert why in str(refusal.value)
+    for source in content["sources"].values():
+        source["backbone"] = "vit3d/test_patch8"
+    study_config.load(content)

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 import rounding
 from headwater.models import backbones
@@ -26,6 +25,7 @@ WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "mixed": ("timm/test_resnet", {"mixup": 0.8, "cutmix": 1.0, "label_smoothing": 0.1}),
     "focal": ("timm/test_resnet", {"loss": "focal", "class_weights": True}),
     "asymmetric": ("timm/test_resnet", {"loss": {"kind": "asymmetric", "gamma_positive": 1.0}}),
+    "by layer": ("timm/test_convnext", {"how": {"layer_decay": 0.5}}),
 }
 """By name: the network, and the keys of the recipe."""
 
@@ -63,7 +63,7 @@ def learner(backbone: str = "timm/test_resnet", *, form: str = "multilabel", how
     )
     encoder = backbones.build(backbone, size=SIZE, mean=(0.5,), std=(0.25,), seed=0)
     made = fine_tuning.learner_of(run, encoder=encoder, material=material)
-    made.taught = targets[rows]
+    made.taught, made.how = targets[rows], run.recipe.training
     return made
 
 
@@ -72,17 +72,16 @@ def fit(folder: Path, made: Fitting, *, world: ddp.World | None = None, **change
     images, _ = pictures()
     where = {"world": world} if world else {}
     rest = {"validate": None, "select": None, "targets": made.taught}
-    return train(folder, made, **{"training": training(), "images": images, **rest, **where, **changes})
+    return train(folder, made, **{"training": made.how, "images": images, **rest, **where, **changes})
 
 
-def of_way(name: str) -> Fitting:
-    """The learner of one of WAYS."""
+def of_way(name: str, **changes) -> Fitting:
+    """The learner of one of WAYS; `changes` are of its training."""
     backbone, keys = WAYS[name]
-    return learner(backbone, **keys)
+    return learner(backbone, **{**keys, "how": training(**keys.get("how", {}), **changes)})
 
 
 if __name__ == "__main__":
     with rounding.in_float64(), ddp.world(threads=1) as here:
         for way in WAYS:
-            torch.manual_seed(0)
             fit(Path(sys.argv[1]) / way, of_way(way), world=here)

@@ -13,7 +13,7 @@ import fitted_made
 import headwater
 import rounding
 import warm
-from fitted_made import STEPS, WAYS, fit, learner, of_way, pictures, training
+from fitted_made import STEPS, WAYS, fit, learner, of_way, pictures
 from headwater.training.views.pictures import as_float
 from training_made import losses, products
 
@@ -66,10 +66,8 @@ def test_killed_and_resumed_it_ends_in_the_same_bytes(tmp_path, way, monkeypatch
 
 @pytest.mark.parametrize("way", WAYS)
 def test_it_learns_better_than_nothing(tmp_path, way):
-    backbone, keys = WAYS[way]
-    how = training(steps=60, lr=3e-3, optimiser="adamw", ema=None, batch=16)
-    made = learner(backbone, how=how, **keys)
-    fit(tmp_path, made, training=how)
+    made = of_way(way, steps=60, lr=3e-3, optimiser="adamw", ema=None, batch=16)
+    fit(tmp_path, made)
     # of 84 answers a coin has 60 right or more in one of ten thousand tries
     assert _right(made) >= 60 / 84 > _right(of_way(way))
 

@@ -182,9 +182,10 @@ def optimised(how: Training) -> str:
     decay = f"{how.weight_decay:g}"
     if how.final_weight_decay is not None:
         decay += f" to {how.final_weight_decay:g}"
+    layers = "" if how.layer_decay is None else f", layer-wise decay of the learning rate {how.layer_decay:g}"
     return (
         f"{long}, batch {how.batch}, {how.optimiser}, learning rate {how.lr:g}, weight decay {decay}, "
-        f"{how.schedule} schedule"
+        f"{how.schedule} schedule{layers}"
     )
 
 

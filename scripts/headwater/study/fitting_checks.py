@@ -7,6 +7,7 @@ from headwater.core import registry
 from headwater.study import target as targets
 from headwater.study.idle_keys import changed
 from headwater.study.recipe import MIXED, Recipe
+from headwater.study.source import Source
 
 if TYPE_CHECKING:
     from headwater.study.config import Config
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 def mistakes(config: "Config") -> Iterable[str]:
     """A line for each thing that is wrong with how networks are fitted."""
-    return (line for check in (_unsoft, _unchosen, _unmixed, _parted) for line in check(config))
+    return (line for check in (_unsoft, _unchosen, _unmixed, _parted, _without_layers) for line in check(config))
 
 
 def _followed(config: "Config", recipe: Recipe) -> Iterator[tuple[str, list[str]]]:
@@ -63,3 +64,31 @@ def _parted(config: "Config") -> Iterable[str]:
                 f"recipes.{name}.training.batch: must be a multiple of {whole}, as images are mixed in pairs that stay "
                 f"together on {ranks} ranks in {parts} parts (got {batch})"
             )
+
+
+def _without_layers(config: "Config") -> Iterable[str]:
+    """Keys about the layers of networks that do not tell them apart."""
+    trained = [
+        (f"sources.{name}.training", source.training, [source])
+        for name, source in config.sources.items()
+        if source.training
+    ]
+    trained += [(f"recipes.{name}.training", of.training, _fitted(config, of)) for name, of in config.recipes.items()]
+    for place, record, sources in trained:
+        for key in changed(record, "layer_decay"):
+            for backbone in sorted({source.backbone for source in sources if not _grouped(source)}):
+                remedy = "remove it, or choose a network of timm or vit3d"
+                yield f"{place}.{key}: {backbone} does not tell its layers apart; {remedy}"
+
+
+def _fitted(config: "Config", recipe: Recipe) -> list[Source]:
+    """The sources that are fitted by a recipe."""
+    datasets = [dataset for dataset in config.datasets.values() if dataset.follows(recipe.name)]
+    return [source for source in config.sources.values() if any(dataset.takes(source.name) for dataset in datasets)]
+
+
+def _grouped(source: Source) -> bool:
+    """Whether a source's network tells its layers apart; of an unknown library others tell."""
+    library = source.backbone.partition("/")[0]
+    known = library in registry.names("backbones")
+    return not known or registry.constant("backbones", library, "GROUPED", default=False)

@@ -121,7 +121,8 @@ class Training(Record):
     final_lr: float = Field(0.0, ge=0)
     """Learning rate at the end of the cosine."""
     layer_decay: float | None = Field(None, gt=0, le=1)
-    """Factor on the learning rate per layer below the head (vision transformers: 0.65 to 0.9)."""
+    """Factor on the learning rate per layer below the head, of timm's networks and vit3d: 0.65 to 0.9 for vision
+    transformers and ConvNeXts. Layers are timm's, such as the blocks of a ResNet."""
     ema: float | None = Field(None, gt=0, lt=1)
     """Decay of a moving average of the weights, which is then what is validated and kept; none by default."""
     clip: float | None = Field(None, gt=0)

@@ -11,9 +11,9 @@ from headwater.models.encoder import Encoder
 from headwater.models.task_network import Outputs, TaskNetwork
 from headwater.models.task_set import mapped
 from headwater.models.tasks import Task
-from headwater.models.timm_library import timm
 from headwater.study.recipe import Loss, Training, Views
 from headwater.training import views as kinds
+from headwater.training.layers import layer_groups
 from headwater.training.loop import Learner
 from headwater.training.mixing import PAIR, Mixing
 from headwater.training.views.volumes import Patches
@@ -150,22 +150,3 @@ def held_parameters(encoder: nn.Module) -> Iterator[nn.Parameter]:
     for module in encoder.modules():
         if not isinstance(module, _BatchNorm):
             yield from module.parameters(recurse=False)
-
-
-def layer_groups(network: TaskNetwork, *, training: Training) -> list[dict]:
-    """Parameter groups whose learning rate shrinks by `layer_decay` per layer below the head (arXiv 2106.08254)."""
-    backbone = network.encoder.backbone
-    below = timm.optim.param_groups_layer_decay(
-        backbone,
-        weight_decay=training.weight_decay,
-        no_weight_decay_list=getattr(backbone, "no_weight_decay", set)(),
-        layer_decay=training.layer_decay,
-    )
-    # as everywhere, biases and the scales of norms are not decayed
-    decayed = [parameter for parameter in network.head.parameters() if parameter.ndim > 1]
-    others = [parameter for parameter in network.head.parameters() if parameter.ndim <= 1]
-    return [
-        *below,
-        {"params": decayed, "lr_scale": 1.0, "weight_decay": training.weight_decay},
-        {"params": others, "lr_scale": 1.0, "weight_decay": 0.0},
-    ]

@@ -23,6 +23,8 @@ A plug-in defines
                                                    how models' names begin; of convolutional networks for volumes
     SHALLOW: pattern (optional)                    of the names of models whose decoder has no output between the finest
                                                    and the lowest, so that there is none for deep supervision
+    GROUPED: bool (optional)                       whether its networks tell their layers apart, by
+                                                   timm's `group_matcher`; else False
     CHANNELS_LAST: tuple (optional)                how names begin of models for volumes that a CPU trains faster with
                                                    their weights laid out channels last
     CHECKPOINTED: tuple (optional)                 the networks of which gradient checkpointing is known to keep less,

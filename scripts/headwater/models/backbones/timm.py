@@ -21,6 +21,7 @@ CHECKPOINTED = (
     "timm/swin_transformer",
     "timm/vision_transformer",
 )
+GROUPED = True
 ZEROABLE = (
     "ba", "bo", "cs3", "cspd", "cspr", "dar", "eca_b", "eca_h", "eca_r", "ecar", "gcr", "ger", "hal", "la",
     "mobilev", "reg", "res2", "resn", "seb", "sed", "seh", "sen", "ser", "sk", "test_b", "test_r", "w",

@@ -1,0 +1,54 @@
+"""Layers are timm's, as of the same network with a classifier on top."""
+
+import pytest
+import timm
+import torch
+from torch import nn
+
+from headwater.core.errors import UserError
+from headwater.models import backbones
+from headwater.study.recipe import Training
+from headwater.training import layers
+
+NETWORKS = (
+    *("resnet18", "test_resnet", "test_convnext", "test_vit", "test_efficientnet", "mobilenetv3_small_050"),
+    *("densenet121", "swin_s3_tiny_224", "cait_xxs24_224", "inception_v3", "regnetx_002"),
+)
+
+
+def by_name(groups: list[dict], network: nn.Module) -> dict[str, tuple[float, float]]:
+    """(rate, weight decay) of each parameter by its name."""
+    names = {id(parameter): name for name, parameter in network.named_parameters()}
+    return {
+        names[id(each)]: (group["lr_scale"], group["weight_decay"])
+        for group in groups
+        for each in group["params"]
+        if id(each) in names
+    }
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_groups_are_timms_of_the_network_with_its_classifier(name):
+    training = Training(steps=1, layer_decay=0.5, weight_decay=0.1)
+    size = 224 if "224" in name or name == "inception_v3" else 32
+    with torch.device("meta"):
+        whole = timm.create_model(name, num_classes=3)
+    encoder = backbones.build(f"timm/{name}", size=size, mean=(0.5,), std=(0.25,), seed=0)
+    network = nn.Module()
+    network.encoder, network.head = encoder, nn.Linear(encoder.width, 3)
+    ours = layers.layer_groups(network, training=training)
+    theirs = timm.optim.param_groups_layer_decay(
+        whole, 0.1, no_weight_decay_list=whole.no_weight_decay() if hasattr(whole, "no_weight_decay") else (),
+        layer_decay=0.5,
+    )  # fmt: skip
+    wanted, found = by_name(theirs, whole), by_name(ours, encoder.backbone)
+    assert found and found == {key: wanted[key] for key in found}
+    lacking = [wanted[key] for key in wanted.keys() - found.keys()]
+    assert sorted(by_name(ours, network.head).values()) == [(1.0, 0.0), (1.0, 0.1)]
+    assert {rate for rate, _ in lacking} == {1.0}
+    assert len({rate for rate, _ in found.values()}) > 2
+
+
+def test_networks_that_do_not_tell_their_layers_apart_are_refused():
+    with pytest.raises(UserError, match=r"this network does not tell its layers apart; remove layer_decay"):
+        layers.layers_of(nn.Linear(2, 2))
