@@ -6,7 +6,6 @@ image, and pairs follow each other in a batch, so that nothing depends on the nu
 
 import numpy as np
 import torch
-from scipy.special import betaincinv
 from torch import Tensor, nn
 
 from headwater.training.views.draws import uniforms
@@ -62,6 +61,9 @@ class Mixing(nn.Module):
 
 def _quantiles(alpha: float) -> Tensor:
     """The quantiles of Beta(alpha, alpha) in the middles of equally likely intervals."""
+    # imported here because few trainings need it, and all would wait for it
+    from scipy.special import betaincinv
+
     middles = (np.arange(QUANTILES) + 0.5) / QUANTILES
     return torch.tensor(betaincinv(alpha, alpha, middles), dtype=torch.get_default_dtype())
 
