@@ -47,7 +47,7 @@ from headwater.models.tasks import Task
 from headwater.study.recipe import Training, Views
 from headwater.study.source import Source
 from headwater.study.tracking import Tracking
-from headwater.training import ddp, fitting, loop
+from headwater.training import ddp, fitting, loop, optimiser_step
 from headwater.training.batches import Batch, training_batches
 from headwater.training.state import State
 from headwater.training.tracking import Trackers
@@ -157,7 +157,7 @@ class Going:
     def steps(self, number: int) -> list[torch.Tensor]:
         """The losses of so many steps, on their device."""
         device = self.bench.world.device
-        return [loop._learn(self.state, batch.to(device), seed=0)[1] for batch in islice(self.batches, number)]
+        return [optimiser_step.learn(self.state, batch.to(device), seed=0)[1] for batch in islice(self.batches, number)]
 
     def speed(self, *, seconds: float = 4.0, warm: int = 4) -> Row:
         """Images per second, the peak of memory, and the share of the time that is spent waiting for images."""
@@ -306,7 +306,7 @@ def waited(going: Going) -> Row:
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
             for batch in batches:
-                loop._learn(going.state, batch, seed=0)
+                optimiser_step.learn(going.state, batch, seed=0)
     finally:
         torch.cuda.set_sync_debug_mode("default")
     found = [f"{Path(one.filename).name}:{one.lineno}" for one in told if "synchroniz" in str(one.message)]

@@ -68,13 +68,14 @@ def doom(*, at: int, place: str) -> None:
 
     def learner(*given, **named):
         mortal = made(*given, **named)
-        for name in ("views", "forward", "after_step"):
+        for name in ("before_step", "views", "forward", "after_step"):
             setattr(mortal, name, dying(name, getattr(mortal, name)))
         return mortal
 
     def dying(name, whole):
         def part(*given, **named):
-            taken.extend([name] if name == "views" else [])
+            # views are also made between steps, where features are measured
+            taken.extend([name] if name == "before_step" else [])
             die_if(name)
             return whole(*given, **named)
 

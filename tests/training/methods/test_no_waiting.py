@@ -12,7 +12,7 @@ from headwater.models.task_network import TaskNetwork
 from headwater.models.task_set import TaskSet
 from headwater.models.tasks import Task
 from headwater.study.recipe import Training, Views
-from headwater.training import ddp, fitting, loop, state
+from headwater.training import ddp, fitting, optimiser_step, state
 from headwater.training.batches import Batch
 from headwater.training.views import draws
 from headwater.training.views.volumes import Patches
@@ -140,6 +140,6 @@ def test_a_whole_step_on_a_real_gpu(method, backbone):
         for way in ("default", "error", "error"):
             torch.cuda.set_sync_debug_mode(way)
             try:
-                loop._learn(going, there, seed=0)
+                optimiser_step.learn(going, there, seed=0)
             finally:
                 torch.cuda.set_sync_debug_mode("default")
