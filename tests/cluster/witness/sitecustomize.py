@@ -29,7 +29,7 @@ class Witness:
 
         def run_and_watch(module: ModuleType) -> None:
             run(module)
-            module._learn = noted(module._learn)
+            module.learn = noted(module.learn)
 
         spec.loader.exec_module = run_and_watch
         return spec
