@@ -131,6 +131,7 @@ CHANGED = {
 
 
 TOLD = {
+    "the head and the last 2 blocks, all below frozen": {"trained_blocks": 2},
     "layer-wise decay of the learning rate 0.75": {"training": Training(steps=100, layer_decay=0.75)},
     "focal loss (gamma 3)": {"loss": {"kind": "focal", "gamma": 3}},
     "asymmetric loss (gamma 0 of positives and 4 of negatives, clip 0.05)": {"loss": "asymmetric"},

@@ -239,6 +239,7 @@ CHANGES = {
         f"recipes.loss.{key}": Change(f"{R}.loss.{key}", value, {f"{R}.loss": {"kind": "asymmetric"}})
         for key, value in {"gamma_positive": 1.0, "gamma_negative": 2.0, "clip": 0.1}.items()
     },
+    "recipes.trained_blocks": Change(f"{R}.trained_blocks", 2),
     "recipes.label_smoothing": Change(f"{R}.label_smoothing", 0.1),
     "recipes.mixup": Change(f"{R}.mixup", 0.2),
     "recipes.cutmix": Change(f"{R}.cutmix", 1.0),

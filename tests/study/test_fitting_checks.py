@@ -68,3 +68,12 @@ def test_layers_of_networks_that_do_not_tell_them_apart_are_refused(place):
     for source in content["sources"].values():
         source["backbone"] = "vit3d/test_patch8"
     study_config.load(content)
+
+
+def test_blocks_of_networks_that_do_not_tell_them_apart_and_of_probes_are_refused():
+    with pytest.raises(
+        UserError, match=r"recipes\.full\.trained_blocks: monai/segresnet does not tell its layers apart"
+    ):
+        study_config.load(changed("recipes.full.trained_blocks", 2))
+    with pytest.raises(UserError, match="a linear_probe trains no block; remove trained_blocks, or set kind: finetune"):
+        study_config.load(put(whole(), {f"{R}.trained_blocks": 2, f"{R}.kind": "linear_probe"}))

@@ -25,6 +25,7 @@ WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "mixed": ("timm/test_resnet", {"mixup": 0.8, "cutmix": 1.0, "label_smoothing": 0.1}),
     "focal": ("timm/test_resnet", {"loss": "focal", "class_weights": True}),
     "asymmetric": ("timm/test_resnet", {"loss": {"kind": "asymmetric", "gamma_positive": 1.0}}),
+    "last blocks": ("timm/test_resnet", {"trained_blocks": 2, "frozen_steps": 3}),
     "by layer": ("timm/test_convnext", {"how": {"layer_decay": 0.5}}),
 }
 """By name: the network, and the keys of the recipe."""

@@ -5,6 +5,7 @@ import timm
 import torch
 from torch import nn
 
+from fitted_made import fit, learner, training
 from headwater.core.errors import UserError
 from headwater.models import backbones
 from headwater.study.recipe import Training
@@ -52,3 +53,43 @@ def test_groups_are_timms_of_the_network_with_its_classifier(name):
 def test_networks_that_do_not_tell_their_layers_apart_are_refused():
     with pytest.raises(UserError, match=r"this network does not tell its layers apart; remove layer_decay"):
         layers.layers_of(nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_convnext"])
+@pytest.mark.parametrize("held", [None, 3])
+def test_only_the_last_blocks_learn(tmp_path, name, held):
+    made = learner(f"timm/{name}", trained_blocks=2, frozen_steps=held, how=training(optimiser="adamw", lr=1e-2))
+    start = {key: tensor.clone() for key, tensor in made.encoder.backbone.state_dict().items()}
+    places = layers.layers_of(made.encoder.backbone)
+    last = {key for key, layer in places.items() if layer >= places[layers.HEAD] - 2} - {layers.HEAD}
+    assert last and len(last) < len(places) - 1 and places[layers.HEAD] - 2 in {places[key] for key in last}
+    fit(tmp_path, made)
+    moved = {key for key, tensor in made.encoder.backbone.state_dict().items() if not torch.equal(tensor, start[key])}
+    of_statistics = {key for key in moved if "running" in key or "tracked" in key}
+    assert moved - of_statistics == last
+    # a norm's statistics move where its scale does
+    assert {key.rpartition(".")[0] + ".weight" for key in of_statistics} <= last
+    assert bool(of_statistics) == (name == "test_resnet")
+    trained = {id(each) for group in made.parameter_groups(Training(steps=1)) for each in group["params"]}
+    names = {key for key, each in made.encoder.backbone.named_parameters() if id(each) in trained}
+    assert names == last
+
+
+def test_nothing_below_the_last_blocks_gets_a_gradient():
+    made = learner("timm/test_resnet", trained_blocks=1)
+    made.mode(True)
+    inner = []
+    made.encoder.backbone.layer1.register_forward_hook(lambda *given: inner.append(given[2].requires_grad))
+    made.network(torch.rand(4, 3, 32, 32)).sum().backward()
+    assert inner == [False]
+    got = {key for key, each in made.encoder.backbone.named_parameters() if each.grad is not None}
+    assert got and all(key.startswith("layer4") for key in got)
+    modes = {place: module.training for place, module in made.encoder.backbone.named_modules() if "bn" in place}
+    assert all(training == place.startswith("layer4") for place, training in modes.items())
+
+
+def test_more_blocks_than_there_are_are_refused():
+    blocks = layers.layers_of(learner("timm/test_vit").encoder.backbone)[layers.HEAD] - 1
+    learner("timm/test_vit", trained_blocks=blocks)
+    with pytest.raises(UserError, match=rf"timm/test_vit has only {blocks} blocks above its stem, and 9 are to be"):
+        learner("timm/test_vit", trained_blocks=9)

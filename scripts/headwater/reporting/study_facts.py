@@ -153,6 +153,8 @@ def training(study: StudyResults) -> Fact:
 def fitting(recipe: Recipe) -> str:
     """A recipe in words."""
     whole = "the whole network" if recipe.kind == "finetune" else "a linear head on fixed features"
+    if recipe.trained_blocks:
+        whole = f"the head and the last {many(recipe.trained_blocks, 'block')}, all below frozen"
     share = f", {100 * recipe.fraction:g}% of the training patients" if recipe.fraction < 1 else ""
     weighted = ", positive cases weighted" if recipe.class_weights else ""
     return f"{whole}, {optimised(recipe.training)}{share}{weighted}{lost(recipe.loss)}{softened(recipe)}"

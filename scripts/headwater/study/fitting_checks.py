@@ -76,9 +76,17 @@ def _without_layers(config: "Config") -> Iterable[str]:
     trained += [(f"recipes.{name}.training", of.training, _fitted(config, of)) for name, of in config.recipes.items()]
     for place, record, sources in trained:
         for key in changed(record, "layer_decay"):
-            for backbone in sorted({source.backbone for source in sources if not _grouped(source)}):
-                remedy = "remove it, or choose a network of timm or vit3d"
-                yield f"{place}.{key}: {backbone} does not tell its layers apart; {remedy}"
+            yield from _ungrouped(f"{place}.{key}", sources)
+    for name, recipe in config.recipes.items():
+        for key in changed(recipe, "trained_blocks"):
+            yield from _ungrouped(f"recipes.{name}.{key}", _fitted(config, recipe))
+
+
+def _ungrouped(place: str, sources: list[Source]) -> Iterable[str]:
+    """A line for each network of the sources that does not tell its layers apart."""
+    for backbone in sorted({source.backbone for source in sources if not _grouped(source)}):
+        remedy = "remove it, or choose a network of timm or vit3d"
+        yield f"{place}: {backbone} does not tell its layers apart; {remedy}"
 
 
 def _fitted(config: "Config", recipe: Recipe) -> list[Source]:

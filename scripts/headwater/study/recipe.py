@@ -222,6 +222,9 @@ class Recipe(Record):
     """Criterion that selects the step to keep on the validation split: the lowest `loss`, or the highest score of the
     dataset's task, which for classification is the macro `auroc`, for outlines `dice`, for numbers `r_squared`. `score`
     stands for whichever the dataset's tasks have, of several targets for their mean."""
+    trained_blocks: int | None = Field(None, ge=1)
+    """Train only so many of the last blocks of the network, and what lies between them and the head; below them weights
+    and BatchNorm statistics stay as they came. Blocks are timm's, such as those of ResNets and vision transformers."""
     frozen_steps: int | None = Field(None, ge=1)
     """First optimiser steps in which only the head and the BatchNorm layers are trained; then all is."""
     frozen_epochs: float | None = Field(None, gt=0)
@@ -248,6 +251,8 @@ class Recipe(Record):
             raise ValueError("set either frozen_steps or frozen_epochs, not both")
         if lengths and self.kind != "finetune":
             raise ValueError("a linear_probe is always frozen; remove frozen_steps and frozen_epochs")
+        if self.trained_blocks and self.kind != "finetune":
+            raise ValueError("a linear_probe trains no block; remove trained_blocks, or set kind: finetune")
         if self.unfrozen_lr and not lengths:
             raise ValueError("unfrozen_lr needs frozen_steps or frozen_epochs; set one of them")
         for frozen, whole in (("frozen_steps", "steps"), ("frozen_epochs", "epochs")):

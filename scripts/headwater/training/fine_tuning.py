@@ -23,7 +23,7 @@ from headwater.models.tasks import Task
 from headwater.models.weight_files import load_weights, save_weights
 from headwater.study.grid import Run
 from headwater.study.target import SCORE, Target, fewest, of_numbers
-from headwater.training import loop, schedule, validation, views
+from headwater.training import layers, loop, schedule, validation, views
 from headwater.training.ddp import World, device_name
 from headwater.training.fitting import Fitting
 from headwater.training.mixing import Mixing
@@ -253,6 +253,7 @@ def learner_of(run: Run, *, encoder: Encoder, material: Material) -> Fitting:
         material.targets["train"],
     )
     fitted = {"probe": recipe.kind == "linear_probe", "deep": recipe.deep_supervision}
+    blocks = recipe.trained_blocks
     return Fitting(
         TaskNetwork(encoder, tasks=tasks, seeds=seeds, **fitted),
         views=recipe.views,
@@ -260,6 +261,7 @@ def learner_of(run: Run, *, encoder: Encoder, material: Material) -> Fitting:
         frozen=recipe.kind == "linear_probe",
         held=schedule.frozen(recipe, cases=len(material.training)),
         later=(recipe.unfrozen_lr or recipe.training.lr) / recipe.training.lr,
+        still=layers.still(encoder, trained_blocks=blocks) if blocks else frozenset(),
         loss=recipe.loss,
         smoothing=recipe.label_smoothing,
         mixing=Mixing(mixup=recipe.mixup, cutmix=recipe.cutmix) if recipe.mixup or recipe.cutmix else None,

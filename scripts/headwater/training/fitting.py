@@ -24,6 +24,7 @@ class Fitting(Learner):
 
     In the first `held` steps the encoder's weights stay as they were while its BatchNorm layers learn; from then on the
     learning rate is `later` times the scheduled one. `label_weights` (labels,) are the task's, by target if several.
+    Parameters of the encoder whose names are in `still` never learn, and BatchNorm layers of only such never do.
     Losses that can be chosen are `loss`.
     In training, targets that may be soft are so by the share `smoothing`, and images and targets mixed by `mixing`.
     """
@@ -42,11 +43,12 @@ class Fitting(Learner):
         loss: Loss | None = None,
         smoothing: float = 0.0,
         mixing: Mixing | None = None,
+        still: frozenset[str] = frozenset(),
     ):
         super().__init__()
         self.network = network
         self.changes = views
-        self.frozen, self.held, self.later = frozen, held, later
+        self.frozen, self.held, self.later, self.still = frozen, held, later, still
         self.loss, self.smoothing, self.mixing = loss or Loss(), smoothing, mixing
         self.together = PAIR if mixing else 1
         for name, weights in network.tasks.apart(label_weights).items():
@@ -107,14 +109,18 @@ class Fitting(Learner):
         DistributedDataParallel, which settles before the first step who may have gradients, looks for those unused.
         """
         if self.held:
-            for parameter in held_parameters(self.encoder):
+            for parameter in held_parameters(self.encoder, but=self.still):
                 parameter.requires_grad_(step >= self.held)
 
     def mode(self, training: bool) -> None:
-        """Training or evaluation; a frozen encoder is never in training."""
+        """Training or evaluation; a frozen encoder is never in training, nor are the layers that lie still."""
         self.train(training)
         if self.frozen:
             self.encoder.eval()
+        for place, module in self.encoder.named_modules() if self.still else ():
+            names = {f"{place}.{name}" for name, _ in module.named_parameters()}
+            if names and names <= self.still:
+                module.eval()
 
     def parameter_groups(self, training: Training) -> list[dict]:
         """All parameters, or with layer decay the backbone's by depth and the head's at the full rate."""
@@ -145,8 +151,10 @@ def _loss_of_cases(task: Task, outputs: Tensor, targets: Tensor, weights: Tensor
     return _loss(task, outputs, targets, weights, chosen=chosen)
 
 
-def held_parameters(encoder: nn.Module) -> Iterator[nn.Parameter]:
-    """The parameters of an encoder that are in no BatchNorm layer."""
-    for module in encoder.modules():
+def held_parameters(encoder: nn.Module, *, but: frozenset[str] = frozenset()) -> Iterator[nn.Parameter]:
+    """The parameters of an encoder that are in no BatchNorm layer, `but` those of these names."""
+    for place, module in encoder.named_modules():
         if not isinstance(module, _BatchNorm):
-            yield from module.parameters(recurse=False)
+            for name, parameter in module.named_parameters(place, recurse=False):
+                if name not in but:
+                    yield parameter

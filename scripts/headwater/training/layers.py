@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from torch import nn
 
 from headwater.core.errors import UserError
+from headwater.models.encoder import Encoder
 from headwater.models.task_network import TaskNetwork
 from headwater.models.timm_library import timm
 from headwater.study.recipe import Training
@@ -23,6 +24,22 @@ def layers_of(backbone: nn.Module, *, name: str = "this network") -> dict[str, i
         raise UserError(f"{name} does not tell its layers apart", remedy=remedy)
     whole = SimpleNamespace(named_parameters=lambda: [*backbone.named_parameters(), (HEAD, None)])
     return timm.models.group_parameters(whole, backbone.group_matcher(coarse=False), reverse=True)
+
+
+def still(encoder: Encoder, *, trained_blocks: int) -> frozenset[str]:
+    """The names of an encoder's parameters below its last blocks, which get no gradient; refuses fewer blocks."""
+    layers = layers_of(encoder.backbone, name=encoder.name)
+    blocks = layers[HEAD] - 1
+    if trained_blocks > blocks:
+        raise UserError(
+            f"{encoder.name} has only {blocks} blocks above its stem, and {trained_blocks} are to be trained",
+            remedy="lower trained_blocks, or remove it",
+        )
+    below = {name for name, layer in layers.items() if layer < layers[HEAD] - trained_blocks}
+    for name, parameter in encoder.backbone.named_parameters():
+        if name in below:
+            parameter.requires_grad_(False)
+    return frozenset(f"backbone.{name}" for name in below)
 
 
 def layer_groups(network: TaskNetwork, *, training: Training) -> list[dict]:
