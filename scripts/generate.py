@@ -25,7 +25,7 @@ from headwater.study.folds import Folds
 from headwater.study.intensity import Intensity
 from headwater.study.json_schema import schema
 from headwater.study.leaks import Excuse, Leaks
-from headwater.study.recipe import Loss, Recipe, Training, Views
+from headwater.study.recipe import Lora, Loss, Recipe, Training, Views
 from headwater.study.source import Collapse, Controls, Probe, Source, Weights
 from headwater.study.target import Target
 from headwater.study.tracking import Tracking
@@ -63,6 +63,7 @@ SECTIONS: dict[str, type[Record]] = {
     "datasets.NAME.splits": Folds,
     "recipes.NAME": Recipe,
     "recipes.NAME.loss": Loss,
+    "recipes.NAME.lora": Lora,
     "training": Training,
     "views": Views,
     "labels.NAME": Words,

@@ -131,6 +131,9 @@ CHANGED = {
 
 
 TOLD = {
+    "the head and LoRA of the attention and MLPs (rank 4, alpha 8), all else frozen": {
+        "lora": {"rank": 4, "mlp": True}
+    },
     "the head and the last 2 blocks, all below frozen": {"trained_blocks": 2},
     "layer-wise decay of the learning rate 0.75": {"training": Training(steps=100, layer_decay=0.75)},
     "focal loss (gamma 3)": {"loss": {"kind": "focal", "gamma": 3}},

@@ -267,6 +267,31 @@ def test_an_encoder_is_frozen_for_as_long_as_the_recipe_says(tmp_path, made):
     assert "conv1.0.weight" in moved & still and "bn1.running_mean" in moved - still
 
 
+def test_an_adapted_model_is_a_file_as_any_other(tmp_path, made):
+    source = pretrained_source("timm/test_vit")
+    encoder = encoder_of(tmp_path, source, made)
+    plain, _ = fitted(tmp_path / "plain", a_run(source), made, encoder)
+    run = a_run(source, lora={"rank": 4})
+    model, fit = fitted(tmp_path, run, made, encoder)
+    assert {key: one.shape for key, one in model.items()} == {key: one.shape for key, one in plain.items()}
+    start = weight_files.load_weights(encoder)[0]
+    for key, tensor in start.items():
+        now = model[f"encoder.backbone.{key}"]
+        if not key.endswith(("attn.qkv.weight", "attn.proj.weight")):
+            assert torch.equal(now, tensor), key
+            continue
+        # each number of the sum is rounded by half a unit in the last place at most
+        rounded = torch.finfo(torch.float32).eps * torch.maximum(now, tensor).double().abs().norm()
+        sizes = torch.linalg.svdvals((now - tensor).double())
+        assert sizes[4] <= rounded < sizes[0], key
+    assert fit["run"]["recipe"]["lora"] == {"rank": 4}
+    assert predicted(tmp_path, run, made)["score"].notna().all()
+    # what is left of the training goes on under the names of what learned
+    (tmp_path / "model.safetensors").unlink()
+    again, _ = fitted(tmp_path, run, made, encoder)
+    assert all(torch.equal(again[key], tensor) for key, tensor in model.items())
+
+
 def start_of(folder, run, made):
     """The model before anything was learnt: a rate too small to move a weight."""
     still = run.recipe.training.model_copy(update={"lr": 1e-30, "weight_decay": 0.0})

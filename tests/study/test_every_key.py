@@ -114,6 +114,7 @@ CT = {"kind": "ct_ich", "folder": "more"}
 OWN = {"kind": "own_folder", "folder": "own"}
 IN_FOLDS = {"archives.own": OWN, "datasets.own": {"splits": {"folds": 3}}}
 VOLUMES = {"archives.volumes": {"kind": {"name": "msd", "structures": ["organ"]}, "folder": "volumes", "size": 32}}
+VIT = {"backbone": "timm/vit_tiny_patch16_224"}
 CHANGES = {
     "results": Change("results", "elsewhere"),
     "backbone": Change("backbone", "timm/resnet18"),
@@ -240,6 +241,11 @@ CHANGES = {
         for key, value in {"gamma_positive": 1.0, "gamma_negative": 2.0, "clip": 0.1}.items()
     },
     "recipes.trained_blocks": Change(f"{R}.trained_blocks", 2),
+    "recipes.lora": Change(f"{R}.lora", {}, VIT),
+    **{
+        f"recipes.lora.{key}": Change(f"{R}.lora.{key}", value, VIT | {f"{R}.lora": {}})
+        for key, value in {"rank": 4, "alpha": 16.0, "mlp": True}.items()
+    },
     "recipes.label_smoothing": Change(f"{R}.label_smoothing", 0.1),
     "recipes.mixup": Change(f"{R}.mixup", 0.2),
     "recipes.cutmix": Change(f"{R}.cutmix", 1.0),

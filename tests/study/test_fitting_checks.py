@@ -77,3 +77,18 @@ def test_blocks_of_networks_that_do_not_tell_them_apart_and_of_probes_are_refuse
         study_config.load(changed("recipes.full.trained_blocks", 2))
     with pytest.raises(UserError, match="a linear_probe trains no block; remove trained_blocks, or set kind: finetune"):
         study_config.load(put(whole(), {f"{R}.trained_blocks": 2, f"{R}.kind": "linear_probe"}))
+
+
+@pytest.mark.parametrize("backbone", ["timm/resnet50", "timm/convnext_tiny"])
+def test_networks_without_attention_are_not_adapted(backbone):
+    content = put(whole(), {f"{R}.lora": {}, "backbone": backbone})
+    with pytest.raises(UserError, match=rf"finetune\.lora: {backbone} has no attention that it adapts; remove it, or"):
+        study_config.load(content)
+    study_config.load(put(content, {"backbone": "timm/vit_tiny_patch16_224"}))
+
+
+@pytest.mark.parametrize(("key", "value"), [("trained_blocks", 2), ("kind", "linear_probe")])
+def test_lora_alone_says_what_learns(key, value):
+    content = put(whole(), {f"{R}.lora": {}, f"{R}.{key}": value, "backbone": "timm/vit_tiny_patch16_224"})
+    with pytest.raises(UserError, match=rf"lora says what of the network learns, and so does {key}"):
+        study_config.load(content)

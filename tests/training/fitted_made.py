@@ -26,6 +26,7 @@ WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "focal": ("timm/test_resnet", {"loss": "focal", "class_weights": True}),
     "asymmetric": ("timm/test_resnet", {"loss": {"kind": "asymmetric", "gamma_positive": 1.0}}),
     "last blocks": ("timm/test_resnet", {"trained_blocks": 2, "frozen_steps": 3}),
+    "adapted": ("timm/test_vit", {"lora": {"rank": 4, "alpha": 8}, "frozen_steps": 3}),
     "by layer": ("timm/test_convnext", {"how": {"layer_decay": 0.5}}),
 }
 """By name: the network, and the keys of the recipe."""

@@ -14,6 +14,7 @@ import headwater
 import rounding
 import warm
 from fitted_made import STEPS, WAYS, fit, learner, of_way, pictures
+from headwater.models.tasks import classification
 from headwater.training.views.pictures import as_float
 from training_made import losses, products
 
@@ -68,14 +69,15 @@ def test_killed_and_resumed_it_ends_in_the_same_bytes(tmp_path, way, monkeypatch
 def test_it_learns_better_than_nothing(tmp_path, way):
     made = of_way(way, steps=60, lr=3e-3, optimiser="adamw", ema=None, batch=16)
     fit(tmp_path, made)
-    # of 84 answers a coin has 60 right or more in one of ten thousand tries
-    assert _right(made) >= 60 / 84 > _right(of_way(way))
+    # 28 cases: that of chance has a standard deviation of 0.11 for a label, and of 0.065 for the mean of three
+    assert _auroc(made) > 0.5 + 4 * 0.065 > _auroc(of_way(way))
 
 
-def _right(made) -> float:
-    """The share of right answers to the training pictures."""
+def _auroc(made) -> float:
+    """The macro AUROC of the training pictures."""
     images, targets = pictures()
     made.mode(False)
     with torch.no_grad():
-        answers = made.network(as_float(torch.from_numpy(images))) > 0
-    return float((answers.numpy() == targets)[1:29].mean())
+        answers = made.network(as_float(torch.from_numpy(images[1:29])))
+    evidence = classification.evidence(answers, targets[1:29], form="multilabel")
+    return classification.validation_score(evidence)

@@ -155,6 +155,11 @@ def fitting(recipe: Recipe) -> str:
     whole = "the whole network" if recipe.kind == "finetune" else "a linear head on fixed features"
     if recipe.trained_blocks:
         whole = f"the head and the last {many(recipe.trained_blocks, 'block')}, all below frozen"
+    if recipe.lora:
+        where = "attention and MLPs" if recipe.lora.mlp else "attention"
+        whole = (
+            f"the head and LoRA of the {where} (rank {recipe.lora.rank}, alpha {recipe.lora.alpha:g}), all else frozen"
+        )
     share = f", {100 * recipe.fraction:g}% of the training patients" if recipe.fraction < 1 else ""
     weighted = ", positive cases weighted" if recipe.class_weights else ""
     return f"{whole}, {optimised(recipe.training)}{share}{weighted}{lost(recipe.loss)}{softened(recipe)}"

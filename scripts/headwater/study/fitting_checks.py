@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 def mistakes(config: "Config") -> Iterable[str]:
     """A line for each thing that is wrong with how networks are fitted."""
-    return (line for check in (_unsoft, _unchosen, _unmixed, _parted, _without_layers) for line in check(config))
+    return (
+        line
+        for check in (_unsoft, _unchosen, _unmixed, _parted, _without_layers, _inattentive)
+        for line in check(config)
+    )
 
 
 def _followed(config: "Config", recipe: Recipe) -> Iterator[tuple[str, list[str]]]:
@@ -100,3 +104,15 @@ def _grouped(source: Source) -> bool:
     library = source.backbone.partition("/")[0]
     known = library in registry.names("backbones")
     return not known or registry.constant("backbones", library, "GROUPED", default=False)
+
+
+def _inattentive(config: "Config") -> Iterable[str]:
+    """Low-rank adaptation of networks without attention."""
+    for name, recipe in config.recipes.items():
+        adapted = {source.backbone for source in _fitted(config, recipe)} if recipe.lora else set()
+        for backbone in sorted(adapted):
+            library, _, model = backbone.partition("/")
+            known = library in registry.names("backbones")
+            if known and not model.startswith(registry.constant("backbones", library, "ATTENTIVE", default=())):
+                remedy = "remove it, or choose a vision transformer"
+                yield f"recipes.{name}.lora: {backbone} has no attention that it adapts; {remedy}"

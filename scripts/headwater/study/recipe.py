@@ -183,6 +183,17 @@ class Loss(Record):
         return self
 
 
+class Lora(Record):
+    """Low-rank adaptation: only a product of two narrow matrices is learned of each of some weights (LoRA)."""
+
+    rank: int = Field(8, ge=1)
+    """How narrow the matrices are."""
+    alpha: float = Field(8.0, gt=0)
+    """Their product is multiplied by alpha / rank."""
+    mlp: bool = False
+    """Whether the two layers of each block's MLP are adapted beside `qkv` and `proj` of its attention."""
+
+
 class Recipe(Record):
     """How a network is fitted to a dataset; the same for every source."""
 
@@ -225,6 +236,9 @@ class Recipe(Record):
     trained_blocks: int | None = Field(None, ge=1)
     """Train only so many of the last blocks of the network, and what lies between them and the head; below them weights
     and BatchNorm statistics stay as they came. Blocks are timm's, such as those of ResNets and vision transformers."""
+    lora: Lora | None = None
+    """Learn a low-rank change of the attention of a vision transformer, and the head; all else stays as it came (arXiv
+    2106.09685). See the table of `lora`; `lora: {}` takes its defaults."""
     frozen_steps: int | None = Field(None, ge=1)
     """First optimiser steps in which only the head and the BatchNorm layers are trained; then all is."""
     frozen_epochs: float | None = Field(None, gt=0)
@@ -251,6 +265,9 @@ class Recipe(Record):
             raise ValueError("set either frozen_steps or frozen_epochs, not both")
         if lengths and self.kind != "finetune":
             raise ValueError("a linear_probe is always frozen; remove frozen_steps and frozen_epochs")
+        if self.lora and (self.trained_blocks or self.kind != "finetune"):
+            other = "trained_blocks" if self.trained_blocks else f"kind: {self.kind}"
+            raise ValueError(f"lora says what of the network learns, and so does {other}; remove one of them")
         if self.trained_blocks and self.kind != "finetune":
             raise ValueError("a linear_probe trains no block; remove trained_blocks, or set kind: finetune")
         if self.unfrozen_lr and not lengths:

@@ -15,7 +15,7 @@ from headwater.core.errors import UserError, about, did_you_mean
 from headwater.core.fingerprints import RANDOM, sha256
 from headwater.data import dropping, splits, store, subsample
 from headwater.data.tables import read_origin
-from headwater.models import backbones
+from headwater.models import backbones, lora
 from headwater.models.encoder import Encoder, Size, count, restore
 from headwater.models.task_network import TaskNetwork
 from headwater.models.task_set import TaskSet, mapped
@@ -253,7 +253,6 @@ def learner_of(run: Run, *, encoder: Encoder, material: Material) -> Fitting:
         material.targets["train"],
     )
     fitted = {"probe": recipe.kind == "linear_probe", "deep": recipe.deep_supervision}
-    blocks = recipe.trained_blocks
     return Fitting(
         TaskNetwork(encoder, tasks=tasks, seeds=seeds, **fitted),
         views=recipe.views,
@@ -261,11 +260,20 @@ def learner_of(run: Run, *, encoder: Encoder, material: Material) -> Fitting:
         frozen=recipe.kind == "linear_probe",
         held=schedule.frozen(recipe, cases=len(material.training)),
         later=(recipe.unfrozen_lr or recipe.training.lr) / recipe.training.lr,
-        still=layers.still(encoder, trained_blocks=blocks) if blocks else frozenset(),
+        still=_still(run, encoder=encoder),
         loss=recipe.loss,
         smoothing=recipe.label_smoothing,
         mixing=Mixing(mixup=recipe.mixup, cutmix=recipe.cutmix) if recipe.mixup or recipe.cutmix else None,
     )
+
+
+def _still(run: Run, *, encoder: Encoder) -> frozenset[str]:
+    """What of the encoder never learns, by name: what lies below its last blocks, or all that LoRA does not adapt."""
+    if run.recipe.lora:
+        how = {"name": encoder.name, "seed": seed_of("lora", run.stream)}
+        return lora.adapt(encoder, lora=run.recipe.lora, **how)
+    blocks = run.recipe.trained_blocks
+    return layers.still(encoder, trained_blocks=blocks) if blocks else frozenset()
 
 
 def fit(
@@ -317,7 +325,11 @@ def learned(material: Material, *, foreground: float) -> Any:
 
 
 def save(run: Run, *, learner: Fitting, material: Material, origin: dict[str, Any], path: Path) -> None:
-    """Write the fitted network with all that is needed to predict with it, and what it came from."""
+    """Write the fitted network with all that is needed to predict with it, and what it came from.
+
+    What was adapted becomes part of the weights, so that the file is as any other.
+    """
+    lora.merge(learner.network)
     tensors = {key: tensor.cpu().contiguous() for key, tensor in learner.network.state_dict().items()}
     metadata = {
         **learner.encoder.metadata(),

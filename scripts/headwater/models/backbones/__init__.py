@@ -25,6 +25,7 @@ A plug-in defines
                                                    and the lowest, so that there is none for deep supervision
     GROUPED: bool (optional)                       whether its networks tell their layers apart, by
                                                    timm's `group_matcher`; else False
+    ATTENTIVE: tuple (optional)                    how names begin of models with attention that LoRA adapts; else none
     CHANNELS_LAST: tuple (optional)                how names begin of models for volumes that a CPU trains faster with
                                                    their weights laid out channels last
     CHECKPOINTED: tuple (optional)                 the networks of which gradient checkpointing is known to keep less,

@@ -22,6 +22,7 @@ CHECKPOINTED = (
     "timm/vision_transformer",
 )
 GROUPED = True
+ATTENTIVE = ("beit", "deit", "eva02_", "swin_", "swinv2_", "test_vit", "vit_")
 ZEROABLE = (
     "ba", "bo", "cs3", "cspd", "cspr", "dar", "eca_b", "eca_h", "eca_r", "ecar", "gcr", "ger", "hal", "la",
     "mobilev", "reg", "res2", "resn", "seb", "sed", "seh", "sen", "ser", "sk", "test_b", "test_r", "w",

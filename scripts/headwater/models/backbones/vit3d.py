@@ -18,6 +18,7 @@ from headwater.models.timm_library import timm
 DIMENSIONS = 3
 COLOURS = 1
 GROUPED = True
+ATTENTIVE = ("",)
 INITIALISATIONS = {"": "truncated normal (SD 0.02)"}
 CHECKPOINTED = ("vit3d",)
 MODELS = (
