@@ -215,6 +215,11 @@ def test_a_probe_needs_labels_that_its_archive_has(monkeypatch):
         config["sources"]["photographs"]["probe"] = {"archive": "photographs", "labels": ["china r0 c99"]}
 
     assert "sources.photographs.probe.labels: photographs has no 'china r0 c99'; did you mean 'china" in told(probing)
+
+    def watching(config):
+        config["sources"]["photographs"]["further_probes"] = [{"archive": "photographs", "labels": ["none"]}]
+
+    assert "sources.photographs.further_probes.0.labels: photographs has no 'none'" in told(watching)
     monkeypatch.setattr(preflight, "_labels_of", lambda kind: ("Cardiomegaly", "Effusion") * (kind == "chestxray14"))
     said = told(probing)
     assert said.endswith("sources.photographs.probe.archive: photographs has no labels; name another archive")

@@ -355,6 +355,8 @@ def test_a_probe_looks_at_an_archive_that_is_no_test(probe: dict, said: str):
     }
     line = told(("archives", archives), ("sources.ours.probe", probe))
     assert said in line and not line.startswith("2 mistakes")
+    further = told(("archives", archives), ("sources.ours.further_probes", [probe]))
+    assert said.replace("ours.probe", "ours.further_probes.0") in further
 
 
 def test_a_probe_needs_a_method():
@@ -372,6 +374,12 @@ def test_what_a_probe_looks_at_is_prepared_and_stands_in_the_ledger():
     cases = "results/archives/spanish/cases.parquet"
     assert estimated[cases].rule == "prepare"
     assert cases in estimated["results/encoders/ours.safetensors"].needs
+    # those that choose nothing, too
+    watched = changed(("archives", archives), ("sources.ours.further_probes", [{"archive": "spanish"}]))
+    assert study_config.load(watched).grid().overlaps.parts == plan.grid().overlaps.parts
+    scans = {**GOOD["archives"], "scans": {"kind": "ct_ich", "folder": "scans", "window": "bone"}}
+    shown = changed(("archives", scans), ("sources.ours.further_probes", [{"archive": "scans"}]))
+    assert study_config.load(shown).grid().source("ours").further_probes[0].seen is not None
     own = study_config.load(changed(("sources.ours.probe", {"archive": "readers"})))
     assert own.grid().overlaps.parts[-2:] == ["readers train", "readers validation"]
 

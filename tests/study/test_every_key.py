@@ -37,10 +37,12 @@ def whole() -> dict[str, Any]:
     config["archives"] |= {
         "second": twin,
         "third": {**twin, "folder": "third"},
+        "fifth": {**twin, "folder": "fifth"},
         "scans": {"kind": "ct_ich", "folder": "scans", "size": 32, "twin": {"cases": 60}},
         "again": {"images_of": "scans"},
     }
     ssl = {"method": "simclr", "corpus": "photographs", "training": dict(TRAINING), "probe": {"archive": "third"}}
+    ssl["further_probes"] = [{"archive": "fifth"}]
     config["sources"] |= {
         "published": {"weights": {"layout": "timm", "path": "w.safetensors"}},
         "contrastive": ssl,
@@ -188,6 +190,19 @@ CHANGES = {
         f"{S}.probe.inverse_penalty", "chosen", {f"{S}.probe.kind": "linear_probe"}
     ),
     "sources.probe.images": Change(f"{S}.probe.images", 50),
+    "sources.further_probes": Change(f"{S}.further_probes", []),
+    **{
+        f"sources.further_probes.{key}": Change(f"{S}.further_probes.0.{key}", value, beside)
+        for key, value, beside in [
+            ("archive", "fourth", {"archives.fourth": {**OWN, "size": 32}}),
+            ("labels", ["Effusion"], {}),
+            ("kind", "linear_probe", {}),
+            ("neighbours", 5, {}),
+            ("temperature", 0.5, {}),
+            ("inverse_penalty", "chosen", {f"{S}.further_probes.0.kind": "linear_probe"}),
+            ("images", 50, {}),
+        ]
+    },
     "sources.compute": Change(f"{S}.compute", {"ranks": 2}),
     "sources.initialisation": Change(f"{S}.initialisation", "zero_residual"),
     "sources.seed": Change(f"{S}.seed", 3),
@@ -361,6 +376,12 @@ IDLE = {
     "head": ({f"{R}.training.layer_decay": 0.5, f"{R}.kind": "linear_probe"}, "a linear_probe trains one layer only"),
     "neighbours": ({f"{S}.probe.neighbours": 3, f"{S}.probe.kind": "linear_probe"}, "a linear_probe has no neighbours"),
     "penalty": ({f"{S}.probe.inverse_penalty": 0.1}, "probe.inverse_penalty: a knn has no penalty"),
+    "further": ({f"{S}.further_probes": [{"archive": "third"}]}, "knn on third is probed twice; remove one"),
+    "watching": ({"sources.random.further_probes": [{"archive": "third"}]}, "further_probes needs a method"),
+    "further penalty": (
+        {f"{S}.further_probes.0.inverse_penalty": 0.1},
+        "contrastive.further_probes.0.inverse_penalty: a knn has no penalty",
+    ),
     "twice": ({f"{S}.views.crop": 0.5, f"{S}.method": {"name": "simclr", "crop": 0.4}}, "simclr.crop is set too"),
     "queue": ({f"{S}.method": {"name": "swav", "queue_starts": 0.5}}, "queue_starts: has no effect with queue: 0"),
     "local": ({f"{S}.method": {"name": "dino", "local_views": 0, "local_size": 0.3}}, "local_size: has no effect with"),

@@ -18,7 +18,9 @@ import rounding
 import warm
 from headwater.core import registry
 from headwater.core.errors import UserError
+from headwater.core.fingerprints import sha256
 from headwater.data import store, tables
+from headwater.data.dropping import DROPPED
 from headwater.data.store import CASES
 from headwater.models import backbones, weight_files
 from headwater.models.encoder import restore
@@ -233,7 +235,7 @@ def choosing(**changes):
 
 
 def chosen(folder, wanted, made, other):
-    return trained(folder, wanted, made, probe_cases=other.cases, probe_images=other.images)
+    return trained(folder, wanted, made, probe_cases=[other.cases], probe_images=[other.images])
 
 
 @pytest.mark.parametrize("kind", ["knn", "linear_probe"])
@@ -252,7 +254,7 @@ def test_the_kept_encoder_is_that_of_the_step_with_the_best_probe(tmp_path, made
         images=data.images,
         rows=np.arange(2),
         world=ALONE,
-        probed=probe_set(wanted.probe, data, file=other.cases),
+        probed={"probe": probe_set(wanted.probe, data, file=other.cases)},
     )
     assert watch.probe(encoder)["auroc"] == pytest.approx(aurocs.max(), abs=1e-6)
     assert json.loads((tmp_path / "history" / "features.json").read_text())["probe"] == {"auroc": aurocs.max()}
@@ -283,6 +285,50 @@ def test_the_penalty_is_chosen_without_the_validation_split_and_recorded(tmp_pat
     np.testing.assert_allclose(
         curve(tmp_path / "turned", "probe/auroc"), 1 - curve(tmp_path, "probe/auroc"), **rounding.NEAR
     )
+
+
+def test_further_probes_are_told_and_recorded_and_choose_nothing(tmp_path, made, other):
+    third = prepared_made.archive(tmp_path / "third", cases=80, seed=9)
+    further = (Probe(archive="other", kind="linear_probe"), Probe(archive="third", neighbours=3, labels=("stripes",)))
+    alone = choosing(lr=2e-2)
+    wanted = alone.model_copy(update={"further_probes": further})
+    assert list(wanted.probes) == ["probe", "further_probes.0", "further_probes.1"]
+    _, of_one = chosen(tmp_path / "alone", alone, made, other)
+    archives = [other, other, third]
+    files = {"probe_cases": [one.cases for one in archives], "probe_images": [one.images for one in archives]}
+    _, metadata = trained(tmp_path, wanted, made, **files)
+    assert metadata["probe"] == of_one["probe"] and metadata["digest"] != of_one["digest"]
+    assert curve(tmp_path, "probe/auroc").equals(curve(tmp_path / "alone", "probe/auroc"))
+    record = json.loads((tmp_path / "history" / "features.json").read_text())
+    names = {"auroc", "auroc/other/linear_probe", "auroc/third/knn"}
+    assert record["probe"] == {name: curve(tmp_path, f"probe/{name}")[record["step"]] for name in names}
+    # each is what it is where it chooses
+    as_chooser = wanted.model_copy(update={"probe": further[1], "further_probes": ()})
+    chosen(tmp_path / "chooser", as_chooser, made, third)
+    assert curve(tmp_path / "chooser", "probe/auroc").equals(curve(tmp_path, "probe/auroc/third/knn"))
+    origin = json.loads(metadata["origin"])
+    assert origin["probe"] == origin["further_probes.0"] == sha256(other.cases)
+    assert origin["further_probes.1"] == sha256(third.cases)
+    # lists of cases to leave out, one of each archive
+    cases = CASES.read(other.cases)
+    some = cases.loc[cases["split"] == "validation", ["case", "split"]].iloc[:4].assign(kinds="identical", tests="x")
+    lists = [tmp_path / f"dropped{number}.parquet" for number in range(3)]
+    for number, path in enumerate(lists):
+        DROPPED.write(some if number == 0 else some.iloc[:0], path)
+    _, left = trained(tmp_path / "dropped", wanted, made, **files, probe_dropped=lists)
+    named = json.loads(left["origin"])
+    assert named["probe_dropped"] == sha256(lists[0]) != named["further_probes.1_dropped"] == sha256(lists[2])
+    paths = pretraining.Files(cases=made.cases, images=made.images, rows=made.rows, **files, probe_dropped=lists)
+    read = pretraining.probe_sets_of(wanted, paths, size=32)
+    assert len(read["probe"].validation) == len(read["further_probes.0"].validation) - 4
+    assert curve(tmp_path / "dropped", "probe/auroc/third/knn").equals(curve(tmp_path, "probe/auroc/third/knn"))
+    # without one that chooses, the last step is kept
+    watching = wanted.model_copy(update={"probe": None, "further_probes": further[1:]})
+    _, last = chosen(tmp_path / "watching", watching, made, third)
+    assert "probe" not in last
+    assert json.loads((tmp_path / "watching" / "history" / "features.json").read_text())["step"] == 36
+    with pytest.raises(UserError, match="source 'made' has 3 probes; give 3 of each of --probe-cases, --probe-images"):
+        chosen(tmp_path / "few", wanted, made, other)
 
 
 def test_patients_are_on_one_side_where_the_penalty_is_chosen(other):

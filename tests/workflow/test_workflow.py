@@ -43,12 +43,20 @@ def test_the_plan_counts_every_rule(tmp_path):
 def test_only_the_pretraining_that_is_probed_waits_for_the_archive_of_its_probe(tmp_path):
     config = small_config()
     config["archives"]["german"] = {"kind": "uka_cxr", "folder": "german", "size": 32, "twin": {"cases": 60}}
+    config["archives"]["other"] = {**config["archives"]["german"], "folder": "other"}
     config["sources"]["chosen"] = config["sources"]["photographs"] | {"probe": {"archive": "german"}}
+    config["sources"]["watched"] = config["sources"]["chosen"] | {"further_probes": [{"archive": "other"}]}
     output = snakemake(tmp_path, "-n", "-p", config=config).stdout
     commands = [line for line in output.splitlines() if "pretrain.py" in line]
     given = "--probe-cases results/archives/german/cases.parquet --probe-images results/archives/german/images.npy"
     assert [given in line for line in commands if "encoders/chosen" in line] == [True]
     assert [given in line for line in commands if "encoders/photographs" in line] == [False]
+    archives = [f"results/archives/{name}" for name in ("german", "other")]
+    both = " ".join(
+        f"--probe-{of} {' '.join(f'{archive}/{file}' for archive in archives)}"
+        for of, file in (("cases", "cases.parquet"), ("images", "images.npy"))
+    )
+    assert [both in line for line in commands if "encoders/watched" in line] == [True]
     assert not [line for line in output.splitlines() if "finetune.py" in line and "archives/german" in line]
 
 

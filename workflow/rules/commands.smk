@@ -62,11 +62,13 @@ def words(numbers):
 
 
 def besides(wildcards, input):
-    """The arguments that only some pre-trainings have: the initial weights and the archive of the feature probe."""
+    """The arguments that only some pre-trainings have: the initial weights and the archives of feature probes."""
     start = f"--start {quote(input.start[0])}" if input.start else ""
     options = ("--probe-cases", "--probe-images", "--probe-dropped")
-    # the last only in a study that resolves leaks
-    probe = " ".join(f"{option} {quote(file)}" for option, file in zip(options, input.probe))
+    # the last only in a study that resolves leaks; each option has a file of each probe
+    of_each = len(options) if GRID.leaks.resolve else len(options) - 1
+    files = {option: input.probe[number::of_each] for number, option in enumerate(options[:of_each])}
+    probe = " ".join(f"{option} {' '.join(map(quote, each))}" for option, each in files.items() if each)
     return " ".join(part for part in (start, probe) if part)
 
 

@@ -155,16 +155,18 @@ def _labels(config: Config) -> Iterable[str]:
 
 def _probes(config: Config) -> Iterable[str]:
     """Labels of probes that the archive does not have."""
-    for name, source in config.sources.items():
-        if source.probe is None:
-            continue
-        archive = source.probe.archive
-        labels = _labels_of(config.archives[archive])
+    probes = [
+        (f"sources.{name}.{key}", probe)
+        for name, source in config.sources.items()
+        for key, probe in source.probes.items()
+    ]
+    for place, probe in probes:
+        labels = _labels_of(config.archives[probe.archive])
         if labels is not None and not labels:
-            yield f"sources.{name}.probe.archive: {archive} has no labels; name another archive"
-        for label in source.probe.labels if labels else ():
+            yield f"{place}.archive: {probe.archive} has no labels; name another archive"
+        for label in probe.labels if labels else ():
             if label not in labels:
-                yield f"sources.{name}.probe.labels: {archive} has no {label!r}; {did_you_mean(label, labels)}"
+                yield f"{place}.labels: {probe.archive} has no {label!r}; {did_you_mean(label, labels)}"
 
 
 def _numbers_of(archive: Archive) -> tuple[str, ...]:

@@ -146,7 +146,7 @@ def _used(archive: Archive, study: StudyResults) -> str:
     called, grid = study.grid.wording.title, study.grid
     uses = [f"dataset {called('datasets', of.name)}" for of in grid.datasets if of.archive == archive.name]
     uses += [f"corpus of {called('sources', of.name)}" for of in grid.sources if of.corpus == archive.name]
-    probed = [of for of in grid.sources if of.probe and of.probe.archive == archive.name]
+    probed = [of for of in grid.sources if archive.name in [probe.archive for probe in of.probes.values()]]
     uses += [f"probe of {called('sources', of.name)}" for of in probed]
     return ", ".join(uses)
 

@@ -215,10 +215,10 @@ def _learned(report: Report, source: Source, metadata: dict[str, Any]) -> Iterat
         ),
         Node(report.line("rows", rows, origin.get("rows", NOT_RECORDED)), list(_features(report, source, rows))),
     ]
-    if source.probe:
-        probed = Path(report.paths.cases(source.probe.archive))
-        inner = [_archive(report, source.probe.archive)]
-        parts.append(Node(report.line("step chosen on", probed, origin.get("probe", NOT_RECORDED)), inner))
+    for key, probe in source.probes.items():
+        probed, inner = Path(report.paths.cases(probe.archive)), [_archive(report, probe.archive)]
+        what = "step chosen on" if key == "probe" else "also probed on"
+        parts.append(Node(report.line(what, probed, origin.get(key, NOT_RECORDED)), inner))
     if source.start:
         parts.append(_encoder(report, report.grid.source(source.start), origin.get("start", NOT_RECORDED)))
     yield Node(f"pre-trained: {source.method.name} on {source.corpus} ({source.reduction}{kept})", parts)

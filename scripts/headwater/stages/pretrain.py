@@ -25,17 +25,18 @@ def pretrain(
     history: Path,
     progress: Path,
     start: Path | None = None,
-    probe_cases: Path | None = None,
-    probe_images: Path | None = None,
+    probe_cases: list[Path] | None = None,
+    probe_images: list[Path] | None = None,
     dropped: Path | None = None,
-    probe_dropped: Path | None = None,
+    probe_dropped: list[Path] | None = None,
     tracking: Tracking = Tracking(),  # noqa: B008
     threads: int = 1,
     device: ddp.DeviceChoice = "auto",
 ) -> None:
     """Write the encoder that a source's method learns from the kept rows of its corpus.
 
-    The cases that DROPPED lists are not among them; PROBE_DROPPED are those of the probe's archive. SIZE are the pixels
+    The cases that DROPPED lists are not among them; PROBE_DROPPED are those of the archives of probes,
+    of which each option has one file, in the order of the source's. SIZE are the pixels
     of pictures across, or three sides of what is seen of volumes.
     """
     if source.method is None:
@@ -43,7 +44,7 @@ def pretrain(
     size = sized(size)
     methods.check(source.method.name, backbone=source.backbone, size=size)
     methods.check_options(source.method, backbone=source.backbone)
-    probe = {"probe_cases": probe_cases, "probe_images": probe_images, "probe_dropped": probe_dropped}
+    probe = {"probe_cases": probe_cases or (), "probe_images": probe_images or (), "probe_dropped": probe_dropped or ()}
     files = pretraining.Files(cases=cases, images=images, rows=rows, start=start, dropped=dropped, **probe)
     identity = files.identity(source, size=size)
     with (
@@ -55,7 +56,7 @@ def pretrain(
         kept_rows = pretraining.rows_of(corpus, rows)
         first = pretraining.first_weights(source, size=size, start=start)
         learner = pretraining.learner_of(source, corpus, kept_rows, encoder=first)
-        probed = pretraining.probe_set_of(source, files, size=size)
+        probed = pretraining.probe_sets_of(source, files, size=size)
         monitor = CollapseMonitor(source=source, images=corpus.images, rows=kept_rows, world=world, probed=probed)
         names = {"group": f"pretrain/{source.name}", "name": source.name, "job": "pretrain"}
         read = {"content": identity, "encoder": start}
@@ -67,7 +68,7 @@ def pretrain(
             record_of_features = monitor.record(quality, encoder=learner.encoder, step=fitted.kept_step)
             if world.first:
                 write_json(record_of_features, figures_of_features(history))
-                made = {"features": quality, "origin": pretraining.origin_of(corpus, kept_rows, files=files)}
+                made = {"features": quality, "origin": pretraining.origin_of(source, corpus, kept_rows, files=files)}
                 pretraining.save(learner.encoder, encoder, source=source, fitted=fitted, **made)
                 tracker.made(encoder)
         record |= {"images": len(kept_rows), "steps": fitted.steps, "ranks": world.size}

@@ -175,25 +175,28 @@ def _bad_windows(config: "Config") -> Iterable[str]:
             if "seen" in entry.model_fields_set:
                 yield f"{section}.{name}.seen: cannot be set here; set `window` or `intensity` of the archive"
     for name, source in config.sources.items():
-        if source.probe and "seen" in source.probe.model_fields_set:
-            yield f"sources.{name}.probe.seen: cannot be set here; set `window` or `intensity` of the archive"
+        for key, probe in source.probes.items():
+            if "seen" in probe.model_fields_set:
+                yield f"sources.{name}.{key}.seen: cannot be set here; set `window` or `intensity` of the archive"
 
 
 def _bad_probes(config: "Config") -> Iterable[str]:
     """Probes on an archive that is undefined, that is also tested on, or whose images have another size."""
     # by the archive that holds the images: a second reading of a test set's images would leak as the test set does
     tested = {_images_of(config, dataset.archive): name for name, dataset in config.datasets.items()}
-    for name, source in config.sources.items():
-        if source.probe is None:
-            continue
-        place, archive = f"sources.{name}.probe.archive", source.probe.archive
+    probes = {
+        f"sources.{name}.{key}.archive": (probe.archive, source.corpus)
+        for name, source in config.sources.items()
+        for key, probe in source.probes.items()
+    }
+    for place, (archive, corpus) in probes.items():
         yield from missing(place, archive, config.archives)
         if (dataset := tested.get(_images_of(config, archive))) is not None:
             yield (
                 f"{place}: {archive} is also tested on (datasets.{dataset}), and would leak into the choice of the"
                 " encoder; name another archive"
             )
-        sizes = [config.archives[name].size for name in (archive, source.corpus) if name in config.archives]
+        sizes = [config.archives[name].size for name in (archive, corpus) if name in config.archives]
         if len(set(sizes)) > 1:
             yield f"{place}: its images have {sizes[0]} pixels, those of the corpus {sizes[1]}; set one size for both"
 

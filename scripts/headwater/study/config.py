@@ -126,8 +126,10 @@ class Config(Record):
         They are excluded from the archive's own record, so that a new one repeats trainings, but no `prepare`. A probe
         is seen in the view of the pre-training that it belongs to.
         """
-        if isinstance(entry, Source) and entry.probe:
-            entry = entry.model_copy(update={"probe": self._as_seen(entry.probe)})
+        if isinstance(entry, Source) and entry.probes:
+            further = tuple(self._as_seen(probe) for probe in entry.further_probes)
+            update = {"further_probes": further} | ({"probe": self._as_seen(entry.probe)} if entry.probe else {})
+            entry = entry.model_copy(update=update)
         archive = self.archives.get((entry.corpus if isinstance(entry, Source) else entry.archive) or "")
         if not archive:
             return entry

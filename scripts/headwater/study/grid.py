@@ -85,7 +85,8 @@ class Grid(Record):
         """What the ledger compares: all splits of datasets, training splits of corpora, and the splits of probes."""
         # the order matters: an archive with several uses keeps the last entry, the one with the most splits
         used = {self.images_of(source.corpus): ("train",) for source in self.sources if source.corpus}
-        used |= {self.images_of(source.probe.archive): PROBED for source in self.sources if source.probe}
+        probes = [probe for source in self.sources for probe in source.probes.values()]
+        used |= {self.images_of(probe.archive): PROBED for probe in probes}
         used |= {self.images_of(dataset.archive): ("train", "validation", "test") for dataset in self.datasets}
         folds = {self.images_of(dataset.archive): dataset.splits for dataset in self.datasets if dataset.splits}
         used |= {archive: dealt.names for archive, dealt in folds.items()}

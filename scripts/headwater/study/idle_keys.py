@@ -85,8 +85,8 @@ def _of_source(place: str, source: Source) -> Iterable[str]:
         yield f"{place}.seed: all weights are loaded, none is drawn; remove it"
     if source.training:
         yield from _of_pretraining(f"{place}.training", source)
-    if source.probe:
-        yield from _of_probe(f"{place}.probe", source.probe)
+    for of, probe in source.probes.items():
+        yield from _of_probe(f"{place}.{of}", probe)
 
 
 def _of_pretraining(place: str, source: Source) -> Iterable[str]:

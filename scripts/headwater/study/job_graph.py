@@ -91,14 +91,15 @@ class JobGraph:
         return {"weights": self.grid.source(source).weights.path or []}
 
     def pretrain(self, source: str) -> Inputs:
-        """The corpus, the rows of its reduction, and if there are any, initial weights and the archive of the probe."""
+        """The corpus, the rows of its reduction, and if there are any, initial weights and the archives of probes."""
         record = self.grid.source(source)
-        probe = {**self._material(record.probe.archive), **self._dropped(record.probe.archive)} if record.probe else {}
+        archives = [probe.archive for probe in record.probes.values()]
+        probes = [{**self._material(archive), **self._dropped(archive)} for archive in archives]
         return {
             **self._material(record.corpus),
             "rows": self.paths.rows(record.corpus, record.reduction),
             "start": [self.paths.encoder(record.start)] if record.start else [],
-            "probe": list(probe.values()),
+            "probe": [file for files in probes for file in files.values()],
             **self._dropped(record.corpus),
         }
 

@@ -110,6 +110,9 @@ class Source(Record):
     """When to stop the pre-training, checked `training.validations` times; see the table of `collapse`."""
     probe: Probe | None = None
     """Feature probe that selects the step to keep; none keeps the last. See the table of `probe`."""
+    further_probes: tuple[Probe, ...] = ()
+    """A list of further feature probes, on other archives or of the other kind: their scores are curves and are kept
+    beside the encoder, but choose nothing. Each has the keys of `probe`."""
     compute: Processes = Field(Processes(), exclude=True)
     """Processes of this pre-training, if other than those of the top-level `compute`."""
     initialisation: Literal["full_residual", "zero_residual"] | None = None
@@ -190,8 +193,14 @@ class Source(Record):
 
     @property
     def archives(self) -> tuple[str, ...]:
-        """The archives that its pre-training reads: its corpus, and that of its probe."""
-        return tuple(name for name in (self.corpus, self.probe and self.probe.archive) if name)
+        """The archives that its pre-training reads: its corpus, and those of its probes."""
+        return tuple(filter(None, (self.corpus, *(probe.archive for probe in self.probes.values()))))
+
+    @property
+    def probes(self) -> dict[str, Probe]:
+        """Its feature probes by the place of their keys: the one that chooses, if there is one, then the others."""
+        further = {f"further_probes.{number}": probe for number, probe in enumerate(self.further_probes)}
+        return ({"probe": self.probe} if self.probe else {}) | further
 
     @property
     def kind(self) -> Literal["random", "adopted", "pretrained"]:
@@ -222,12 +231,20 @@ class Source(Record):
             raise ValueError("method, corpus and training belong together; set all three or none")
         if self.reduction != "everything" and not self.corpus:
             raise ValueError("reduction needs a corpus; set corpus or remove reduction")
-        if self.probe and not self.method:
-            raise ValueError("probe needs a method, whose pre-training it monitors; set method or remove probe")
-        if self.training and self.training.patience and not self.probe:
-            raise ValueError("patience needs a probe, which scores the steps of a pre-training; set probe")
         if self.start and not self.method:
             raise ValueError("start needs a method to continue pre-training with; set method or remove start")
+        return self
+
+    @model_validator(mode="after")
+    def _probes_fit(self) -> "Source":
+        for key in ("probe", "further_probes") if not self.method else ():
+            if getattr(self, key):
+                raise ValueError(f"{key} needs a method, whose pre-training it monitors; set method or remove {key}")
+        asked = [f"{probe.kind} on {probe.archive}" for probe in self.probes.values()]
+        if twice := {name for name in asked if asked.count(name) > 1}:
+            raise ValueError(f"{min(twice)} is probed twice; remove one of the probes")
+        if self.training and self.training.patience and not self.probe:
+            raise ValueError("patience needs a probe, which scores the steps of a pre-training; set probe")
         return self
 
 

@@ -119,8 +119,8 @@ def _places_of_labels(config: "Config") -> Iterator[tuple[str, tuple[str, ...]]]
         for target, asked in dataset.targets.items():
             yield f"datasets.{name}.targets.{target}.labels", asked.labels
     for name, source in config.sources.items():
-        if source.probe:
-            yield f"sources.{name}.probe.labels", source.probe.labels
+        for key, probe in source.probes.items():
+            yield f"sources.{name}.{key}.labels", probe.labels
     for name, by_dataset in config.comparison.subsets.items():
         for dataset, labels in by_dataset.items():
             yield f"comparison.subsets.{name}.{dataset}", labels

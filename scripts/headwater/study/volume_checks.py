@@ -110,7 +110,9 @@ def _of_corpus(config: "Config", source: Source) -> Iterable[str]:
 
 def _of_probe(config: "Config", source: Source) -> Iterable[str]:
     """Probes on pictures of networks that learn from volumes, and the reverse."""
-    read = [config.archives[name] for name in source.archives if name in config.archives]
-    if len({ndim_of(archive) for archive in read}) > 1:
-        corpus, probe = (KINDS[ndim_of(archive)] for archive in read)
-        yield f"sources.{source.name}.probe.archive: holds {probe}, but the corpus {corpus}; name another archive"
+    corpus = config.archives.get(source.corpus or "")
+    for key, probe in source.probes.items():
+        archive = config.archives.get(probe.archive)
+        if corpus and archive and ndim_of(archive) != ndim_of(corpus):
+            holds, other = KINDS[ndim_of(archive)], KINDS[ndim_of(corpus)]
+            yield f"sources.{source.name}.{key}.archive: holds {holds}, but the corpus {other}; name another archive"

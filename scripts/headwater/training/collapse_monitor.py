@@ -1,7 +1,8 @@
 """Collapse monitor: measures features during pre-training, stops on collapse, and scores steps by a feature probe."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -77,18 +78,26 @@ class CollapseMonitor:
     images: np.ndarray
     rows: np.ndarray
     world: World
-    probed: ProbeSet | None = None
+    probed: Mapping[str, ProbeSet] = field(default_factory=dict)
+    """What each probe looks at, by the place of its keys."""
 
     def measure(self, learner: Learner) -> dict[str, float]:
-        """Feature quality, and the probe's score if there is a probe, by name of the tracked metric."""
+        """Feature quality, and what probes score, by name of the tracked metric."""
         quality = {f"features/{name}": value for name, value in self.quality(learner).items()}
         return quality | ({f"probe/{name}": value for name, value in self.probe(learner.encoder).items()})
 
     def probe(self, encoder: Encoder) -> dict[str, float]:
-        """Macro AUROC of the feature probe on the encoder's features, and the penalty if it is chosen."""
-        probed, probe = self.probed, self.source.probe
-        if probed is None:
-            return {}
+        """Macro AUROC of each feature probe on the encoder's features, and its penalty if that is chosen.
+
+        Of those that choose nothing, the names end with archive and kind.
+        """
+        told = {}
+        for key, probe in self.source.probes.items():
+            behind = "" if key == "probe" else f"/{probe.archive}/{probe.kind}"
+            told |= {f"{name}{behind}": value for name, value in self._probe(probe, self.probed[key], encoder).items()}
+        return told
+
+    def _probe(self, probe: Probe, probed: ProbeSet, encoder: Encoder) -> dict[str, float]:
         training, validation = (
             self._features(encoder, probed.images, rows) for rows in (probed.training, probed.validation)
         )
@@ -106,7 +115,7 @@ class CollapseMonitor:
     @property
     def select(self) -> tuple[str, Literal["max"]] | None:
         """The metric that chooses the kept step, and its direction; None keeps the last step."""
-        return (CHOICE, "max") if self.probed else None
+        return (CHOICE, "max") if self.source.probe else None
 
     def features(self, encoder: Encoder) -> dict[str, float]:
         """Spread and rank (RankMe) of the features of a fixed sample of the training images, for which floors are."""

@@ -1,6 +1,7 @@
 """Pre-training: a source's corpus, initial weights and learner, and the encoder that is saved."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,15 +35,16 @@ class Files:
     rows: Path
     start: Path | None = None
     """The encoder to continue from."""
-    probe_cases: Path | None = None
-    probe_images: Path | None = None
+    probe_cases: Sequence[Path] = ()
+    """One of each probe, as of the next two, in the order of `Source.probes`."""
+    probe_images: Sequence[Path] = ()
     dropped: Path | None = None
     """The list of the corpus's cases that are dropped from training, if the study resolves leaks."""
-    probe_dropped: Path | None = None
+    probe_dropped: Sequence[Path] = ()
 
     def identity(self, source: Source, *, size: Size) -> str:
         """What must be unchanged for an unfinished pre-training to resume."""
-        read = (self.cases, self.rows, self.start, self.probe_cases, self.dropped, self.probe_dropped)
+        read = (self.cases, self.rows, self.start, *self.probe_cases, self.dropped, *self.probe_dropped)
         return " ".join([source.digest, str(size), *(sha256(file) for file in read if file is not None)])
 
 
@@ -147,19 +149,23 @@ def _say_that_views_are_alike(source: Source) -> None:
         )
 
 
-def probe_set_of(source: Source, files: Files, *, size: Size) -> ProbeSet | None:
-    """The images and targets of the source's feature probe, None if it has no probe."""
-    cases, images = files.probe_cases, files.probe_images
-    if (source.probe is None) == bool(cases or images) or bool(cases) != bool(images):
+def probe_sets_of(source: Source, files: Files, *, size: Size) -> dict[str, ProbeSet]:
+    """The images and targets of the source's feature probes, by the place of their keys."""
+    count, dropped = len(source.probes), files.probe_dropped
+    if {len(files.probe_cases), len(files.probe_images), len(dropped) or count} != {count}:
+        probes = {0: "no probe", 1: "a probe"}.get(count, f"{count} probes")
+        remedy = f"give {count} of each of" if count > 1 else "give" if count else "leave out"
         raise UserError(
-            f"source {source.name!r} has {'a' if source.probe else 'no'} probe",
-            remedy=f"{'give' if source.probe else 'leave out'} --probe-cases and --probe-images",
+            f"source {source.name!r} has {probes}",
+            remedy=f"{remedy} --probe-cases, --probe-images (and --probe-dropped)",
         )
-    if source.probe is None:
-        return None
-    how = {"seen": source.probe.seen, "view": source.view, "dropped": files.probe_dropped}
-    data = corpus_of(cases, images, size=size, **how)
-    return collapse_monitor.probe_set(source.probe, data, file=cases)
+    read = zip(source.probes.items(), files.probe_cases, files.probe_images, dropped or [None] * count, strict=True)
+    return {
+        key: collapse_monitor.probe_set(
+            probe, corpus_of(cases, images, size=size, seen=probe.seen, view=source.view, dropped=out), file=cases
+        )
+        for (key, probe), cases, images, out in read
+    }
 
 
 def fit(
@@ -216,8 +222,8 @@ def _choice(source: Source, fitted: loop.Fitted) -> dict[str, str]:
     return {"probe": json.dumps({**probe, "step": fitted.kept_step, "of": fitted.steps}, sort_keys=True)}
 
 
-def origin_of(corpus: store.Prepared, rows: np.ndarray, *, files: Files) -> dict[str, str | int]:
-    """Fingerprints of the inputs: corpus, splits, kept rows, initial weights, and the probe's cases if any."""
+def origin_of(source: Source, corpus: store.Prepared, rows: np.ndarray, *, files: Files) -> dict[str, str | int]:
+    """Fingerprints of the inputs: corpus, splits, kept rows, initial weights, and the cases of probes."""
     origin = {
         "cases": sha256(files.cases),
         "split": splits.digests(corpus.cases)[splits.ALL],
@@ -225,5 +231,8 @@ def origin_of(corpus: store.Prepared, rows: np.ndarray, *, files: Files) -> dict
         "kept": len(rows),
         "start": sha256(files.start) if files.start else RANDOM,
     }
-    others = {"probe": files.probe_cases, "dropped": files.dropped, "probe_dropped": files.probe_dropped}
+    probed = dict(zip(source.probes, files.probe_cases, strict=True))
+    dropped = files.probe_dropped or [None] * len(source.probes)
+    left_out = {f"{key}_dropped": file for key, file in zip(source.probes, dropped, strict=True)}
+    others = {**probed, "dropped": files.dropped, **left_out}
     return origin | {name: sha256(file) for name, file in others.items() if file}
