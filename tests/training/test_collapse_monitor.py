@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -128,6 +129,24 @@ def test_views_that_are_all_alike_are_left_out_with_a_word(tmp_path, made, capsy
     record = json.loads((tmp_path / "history" / "features.json").read_text())
     assert record["features"].keys() == {"spread", "rank", "uniformity"} and record["views"] == 0
     assert curve(tmp_path, "features/alignment").empty
+
+
+def test_the_log_tells_how_it_stands_and_how_it_ended(tmp_path, made, other, capsys):
+    wanted = choosing(lr=2e-2).model_copy(update={"views": Views(flip=0.5, crop=0.5)})
+    chosen(tmp_path, wanted, made, other)
+    *_, progress, end = capsys.readouterr().err.splitlines()
+    figures = ("spread", "rank", "uniformity", "alignment", "lidar")
+    assert progress.startswith("training: 36 of 36 in ")
+    for name in ("loss", *(f"features {name}" for name in figures), "probe auroc"):
+        value = curve(tmp_path, name.replace(" ", "/") if name != "loss" else "training/loss").iloc[-6:]
+        assert f"{name} {(value.mean() if name == 'loss' else value.iloc[-1]):.3g}, " in progress
+    step = json.loads((tmp_path / "history" / "features.json").read_text())["step"]
+    best = curve(tmp_path, "probe/auroc").max()
+    assert end.startswith(
+        f"made: step {step} of 36 is kept, with the best AUROC ({best:.3g}, knn on other); its features"
+    )
+    assert all(f"{name} {curve(tmp_path, f'features/{name}')[step]:.3g}" in end for name in figures)
+    assert re.search(r"; training loss at the end \S+; \d+ % of the time waiting for images$", end)
 
 
 def test_the_record_beside_the_encoder_has_the_figures_of_its_step(tmp_path, made, other):

@@ -11,8 +11,8 @@ import torch
 import rounding
 from headwater.core.errors import UserError
 from headwater.study.recipe import Training
-from headwater.training import checkpoint, ddp, loop, schedule
-from training_made import STEPS, Doomed, Small, losses, products, recipe, train
+from headwater.training import checkpoint, ddp, loop, machine_load, schedule
+from training_made import ALONE, STEPS, Doomed, Small, losses, products, recipe, train
 
 
 class Crash(Exception):
@@ -380,3 +380,25 @@ def test_a_gpu_that_is_too_small_is_told_with_a_remedy(tmp_path):
     with pytest.raises(UserError, match=words) as refusal:
         train(tmp_path, Large("layer"), training=recipe(accumulate=4))
     assert "\n" not in str(refusal.value)
+
+
+def test_the_share_of_waiting_is_that_of_the_whole_training_in_the_end(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(machine_load.time, "monotonic", lambda: now[0])
+
+    def slow(seconds):
+        for wait in seconds:
+            now[0] += wait
+            yield wait
+
+    load = machine_load.MachineLoad(batch=4, world=ALONE)
+    assert load.share_of_all is None
+    # the first batch is begun with, not waited for; each step takes a second, and the load is read after each two
+    for number, _ in enumerate(load.waiting(slow([9.0, 1.0, 3.0, 5.0]))):
+        load.step_begins()
+        now[0] += 1
+        load.step_ends()
+        if number % 2:
+            load.read()
+    # the reading pauses the clock, so that what is loaded after it is not waited for
+    assert load.share == 5 / 7 and load.share_of_all == (1 + 5) / (3 + 7)

@@ -10,6 +10,7 @@ from headwater.study.paths import figures_of_features, seconds_of_training
 from headwater.study.source import Source
 from headwater.study.tracking import Tracking
 from headwater.training import ddp, methods, pretraining
+from headwater.training.checkpoint import print_once
 from headwater.training.collapse_monitor import CollapseMonitor
 from headwater.training.tracking import Trackers
 
@@ -71,4 +72,5 @@ def pretrain(
                 made = {"features": quality, "origin": pretraining.origin_of(source, corpus, kept_rows, files=files)}
                 pretraining.save(learner.encoder, encoder, source=source, fitted=fitted, **made)
                 tracker.made(encoder)
+                print_once(pretraining.said_at_the_end(source, fitted, quality=quality))
         record |= {"images": len(kept_rows), "steps": fitted.steps, "ranks": world.size}

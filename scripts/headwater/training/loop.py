@@ -7,7 +7,7 @@ and metrics: random numbers are functions of the step, and everything else is in
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
@@ -100,6 +100,10 @@ class Fitted:
     kept_step: int
     score: float | None
     stopped_early: bool
+    loss: float | None = field(default=None, compare=False)
+    """The mean training loss of the last steps; none if there was no step left."""
+    waiting: float | None = field(default=None, compare=False)
+    """The share of the time that this attempt spent waiting for images."""
 
     @property
     def kept(self) -> dict[str, float]:
@@ -169,7 +173,8 @@ def fit(
                 break
 
     kept_step, score = state.restore_kept()
-    return Fitted(steps=state.step, kept_step=kept_step, score=score, stopped_early=state.step < last)
+    ended = {"loss": state.latest.get("loss"), "waiting": state.load.share_of_all}
+    return Fitted(steps=state.step, kept_step=kept_step, score=score, stopped_early=state.step < last, **ended)
 
 
 def _ahead(state: State, *, images: Any, rows: np.ndarray, targets: Any, seed: int) -> Iterator[Batch]:

@@ -27,6 +27,13 @@ class MachineLoad:
         self.began: float | None = None
         self.share = 0.0
         """The share of the time of the last steps that was spent waiting for their images."""
+        self.all_seconds = self.all_waited = 0.0
+        """The same two since the training began or was resumed."""
+
+    @property
+    def share_of_all(self) -> float | None:
+        """The share of the time of all steps that was spent waiting, none without a step."""
+        return self.all_waited / self.all_seconds if self.all_seconds else None
 
     def step_begins(self) -> None:
         """Start to count the time of steps, unless it is being counted."""
@@ -63,5 +70,6 @@ class MachineLoad:
             measured["machine/waiting"] = self.share = self.waited / self.seconds
         if self.device.type == "cuda":
             measured[GPU_MEMORY] = torch.cuda.max_memory_allocated(self.device) / GIB
+        self.all_seconds, self.all_waited = self.all_seconds + self.seconds, self.all_waited + self.waited
         self.steps, self.seconds, self.waited = 0, 0.0, 0.0
         return measured

@@ -198,6 +198,17 @@ def fit(
     )
 
 
+def said_at_the_end(source: Source, fitted: loop.Fitted, *, quality: dict[str, float]) -> str:
+    """The last line of the log: which step was kept and why, the quality of its features, the loss and the waiting."""
+    kept = f"step {fitted.kept_step} of {fitted.steps} is kept"
+    if source.probe:
+        kept += f", with the best AUROC ({fitted.score:.3g}, {source.probe.kind} on {source.probe.archive})"
+    told = ", ".join(f"{name} {value:.3g}" for name, value in quality.items())
+    loss = [] if fitted.loss is None else [f"training loss at the end {fitted.loss:.3g}"]
+    waiting = [] if fitted.waiting is None else [f"{100 * fitted.waiting:.0f} % of the time waiting for images"]
+    return "; ".join([f"{source.name}: {kept}", f"its features: {told}", *loss, *waiting])
+
+
 def save(
     encoder: Encoder,
     path: Path,
