@@ -195,6 +195,31 @@ def test_a_run_that_may_be_in_training_is_refused_where_nobody_can_be_asked(else
         debug_run.one(RUN, config=CONFIG)
 
 
+def test_a_pre_training_goes_by_hand_too_and_a_bad_loss_is_replayed(folder: Path):
+    source = config.read(CONFIG).grid().source("photographs")
+    for file in ("archives/photographs/cases.parquet", "archives/photographs/images.npy", "ledger.parquet"):
+        written(folder / "results" / file, "")
+    written(folder / "results" / "corpora" / "photographs" / "everything.parquet", "")
+    command = [sys.executable, str(ROOT / "scripts" / "submit.py"), "one", "photographs", "--config", "config.yaml"]
+
+    def asked(*words: str) -> subprocess.CompletedProcess:
+        return subprocess.run([*command, *words], env=environment(), capture_output=True, text=True)
+
+    assert "photographs has no step to replay: no attempt at it ended with a loss" in asked("--replay").stderr
+    written(folder / "results" / "encoders" / "photographs" / "bad_loss.json", '{"step": 7}')
+    process = asked("--replay")
+    assert process.stderr.startswith("headwater pretrain: results/archives/photographs/cases.parquet: cannot be read")
+    variable, *words = shlex.split(process.stdout.splitlines()[0])
+    told = dict(pairwise(words))
+    assert variable == "HEADWATER_REPLAYED_STEP=7"
+    assert json.loads(told["--source"])["name"] == "photographs"
+    assert told["--encoder"] == "results/by_hand/encoders/photographs.safetensors"
+    assert told["--history"] == "results/by_hand/encoders/photographs"
+    assert told["--progress"] == f"results/by_hand/progress/{source.digest}.pt"
+    assert told["--cases"] == "results/archives/photographs/cases.parquet"
+    assert not asked().stdout.startswith("HEADWATER")
+
+
 def test_one_run_goes_by_the_command_of_the_grid_to_a_place_of_its_own(folder: Path):
     run = debug_run._run_named(config.read(CONFIG).grid(), RUN)
     for name in ("cases.parquet", "images.npy"):

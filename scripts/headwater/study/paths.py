@@ -271,6 +271,11 @@ def figures_of_features(folder: Path) -> Path:
     return folder / "features.json"
 
 
+def bad_loss(folder: Path) -> Path:
+    """The file of the batches at which a training's loss became no number, in the folder of its curves."""
+    return folder / "bad_loss.json"
+
+
 def seconds_of_reduction(file: Path) -> Path:
     """The file of the seconds that each attempt of a reduction took, beside its table of rows."""
     return file.with_name(f"{file.name.partition('.')[0]}.spent.json")

@@ -75,6 +75,12 @@ def training_batches(
     return read_ahead(read, ahead)
 
 
+def of_step(step: int, *, rows: np.ndarray, batch: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """(epoch, row) of each image of the mini-batch of a step, counted from 0, over all ranks."""
+    epochs, places = stream(step * batch + np.arange(batch), cases=len(rows), seed=seed)
+    return epochs, rows[places]
+
+
 def stream(positions: np.ndarray, *, cases: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """(epoch, index of the case) at each position of the endless stream."""
     epochs, within = np.divmod(positions, cases)

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
@@ -20,8 +21,8 @@ from headwater.core.progress import bar
 from headwater.models.encoder import Encoder
 from headwater.models.timm_library import timm
 from headwater.study.recipe import Training
-from headwater.training import checkpoint, schedule
-from headwater.training.batches import Batch, training_batches
+from headwater.training import bad_loss, checkpoint, schedule
+from headwater.training.batches import Batch, of_step, training_batches
 from headwater.training.ddp import STOPPED, World, any_rank, barrier, stop_signals, total
 from headwater.training.optimiser_step import learn
 from headwater.training.state import State
@@ -148,6 +149,7 @@ def fit(
     with checkpoint.alone(progress, world=world), stop_signals() as signalled:
         state.resume(checkpoint.load(progress, identity=identity), file=progress)
         tracker.rewind(state.step)
+        bad_loss.forget(tracker.folder, world=world)
         learner.mode(True)
         unlogged: list[tuple[float, Tensor]] = []
         saved = time.monotonic()
@@ -157,7 +159,7 @@ def fit(
             stopped = any_rank(bool(signalled()), world)
             log_now = stopped or state.step % LOG_EVERY == 0 or state.step in validated or state.step == last
             if log_now:
-                _log(unlogged, state=state, tracker=tracker, world=world)
+                _log(unlogged, state=state, tracker=tracker, rows=rows, seed=seed)
             if state.step in validated:
                 _validate(state, validate, select=select, watch=watch, tracker=tracker)
 
@@ -220,15 +222,20 @@ def _check(rows: np.ndarray, training: Training, world: World, *, together: int)
         )
 
 
-def _log(unlogged: list[tuple[float, Tensor]], *, state: State, tracker: Trackers, world: World) -> None:
+def _log(unlogged: list[tuple[float, Tensor]], *, state: State, tracker: Trackers, rows: np.ndarray, seed: int) -> None:
     """Log learning rates and losses (means over the ranks) of the latest steps, and the load; refuses NaN losses."""
+    world = state.world
     means = total(torch.stack([loss for _, loss in unlogged]), world) / world.size
     first = state.step - len(unlogged) + 1
     for number, ((rate, _), loss) in enumerate(zip(unlogged, means.tolist(), strict=True), start=first):
         if not math.isfinite(loss):
+            if world.first:
+                drawn = partial(of_step, rows=rows, batch=state.training.batch, seed=seed)
+                kept = {"losses": dict(enumerate(means.tolist(), start=first)), "step": number, "rate": rate}
+                bad_loss.keep(tracker.folder, **kept, seed=seed, drawn=drawn)
             raise UserError(
                 f"the loss became {loss} at step {number} with learning rate {rate:.3g}",
-                remedy="lower lr, raise warmup_steps, or set clip: 1",
+                remedy="lower lr, raise warmup_steps, or set clip: 1; `headwater submit one ... --replay` shows where",
             )
         tracker.log(number, {"training/loss": loss, "training/lr": rate})
     state.latest["loss"] = float(means.mean())

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from headwater.core.errors import UserError
-from headwater.training import checkpoint, schedule
+from headwater.training import bad_loss, checkpoint, schedule
 from headwater.training.batches import Batch
 from headwater.training.ddp import tensor_float
 from headwater.training.state import State
@@ -35,6 +35,7 @@ def learn(state: State, batch: Batch, *, seed: int) -> tuple[float, Tensor]:
         if group["weight_decay"]:
             group["weight_decay"] = decay
     loss = _gradients(state, batch, seed=seed)
+    bad_loss.tell(loss, step=state.step + 1, world=state.world)
     if state.training.clip:
         # the norm to clip is that of the true gradients, not of those scaled up for fp16
         state.scaler.unscale_(state.optimiser)
@@ -101,6 +102,7 @@ def _backward(state: State, part: Batch, *, seed: int, last: bool) -> Tensor:
     # the DDP wrapper averages the gradients over the ranks in the backward pass of the last part
     with (
         _limits_told(count, images=len(part.cases)),
+        bad_loss.looked_at(learner, inputs, step=state.step + 1),
         nullcontext() if last or state.parallel is learner else state.parallel.no_sync(),
         tensor_float(state.training.precision),
     ):
