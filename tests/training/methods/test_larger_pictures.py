@@ -15,7 +15,7 @@ from headwater.data import store
 from headwater.data.resizing import fitted
 from headwater.evaluation.predictions import PREDICTIONS
 from headwater.models import predictor, weight_files
-from headwater.models.encoder import size_in
+from headwater.models.encoder import Encoder, size_in
 from headwater.stages.embed import embed
 from headwater.stages.finetune import finetune
 from headwater.stages.predict import predict
@@ -181,10 +181,10 @@ def a_run(source: Source, **dataset) -> Run:
     )
 
 
-def pretrained(folder, source, made, *, size=32):
+def pretrained(folder, source, made, *, size=32, **probe):
     files = {"cases": made.cases, "images": made.images, "rows": made.rows}
     products = {"encoder": folder / "e.safetensors", "history": folder / "h", "progress": folder / "p.pt"}
-    pretrain(source=source, size=[size], **files, **products)
+    pretrain(source=source, size=[size], **files, **probe, **products)
     return products["encoder"]
 
 
@@ -215,6 +215,23 @@ def test_encoders_and_models_remember_the_size_of_their_views(tmp_path, made):
         expected = fitted_network.network.eval()(small).numpy()
     table = PREDICTIONS.read(tmp_path / "test.parquet")
     np.testing.assert_allclose(table["score"].to_numpy().reshape(expected.shape), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_networks_are_given_nothing_but_views(tmp_path, made, monkeypatch):
+    """In the steps, at the checks of the features, by the probe, and in the validation."""
+    normalised, given = Encoder.normalised, []
+
+    def watched(self, images):
+        given.append(images.shape[-1])
+        return normalised(self, images)
+
+    source = a_source(probe={"archive": "made"})
+    files = {"cases": made.cases, "images": made.images}
+    monkeypatch.setattr(Encoder, "normalised", watched)
+    encoder = pretrained(tmp_path, source, made, probe_cases=made.cases, probe_images=made.images)
+    products = {"model": tmp_path / "m.safetensors", "fit": tmp_path / "fit.json", "progress": tmp_path / "run.pt"}
+    finetune(run=a_run(source), **files, encoder=encoder, **products)
+    assert set(given) == {32} and len(given) > 2 * 4
 
 
 def test_features_for_a_reduction_are_those_of_the_view(tmp_path, made):
