@@ -3,10 +3,10 @@
     python benchmarks/features.py [--samples ../shared/data] [--sets photographs ...] [--methods simclr ...]
                                   [--steps 300] [--seeds 3] [--table features.csv]
 
-Each method pre-trains a small network (timm/test_resnet at 32 pixels; MAE timm/test_vit and SparK the ResNet at 64)
-from the same weights for as many steps, once as headwater does it and once by lightly's modules, losses and transforms,
-with the same optimiser. What the features say of other images is then told by their ten nearest neighbours and by a
-logistic regression, as the share of images whose class is right. SparK has no peer in lightly.
+Each method pre-trains a small network (timm/test_resnet at 32 pixels; MAE and SimMIM timm/test_vit and SparK the ResNet
+at 64) from the same weights for as many steps, once as headwater does it and once by lightly's modules, losses and
+transforms, with the same optimiser. What the features say of other images is then told by their ten nearest neighbours
+and by a logistic regression, as the share of images whose class is right. SparK has no peer in lightly.
 
 `photographs` are windows of the two photographs that scikit-learn ships; the class is the place, and windows of the
 left half of each place are learned from, those of the right half asked. `grey photographs` are the same without their
@@ -342,6 +342,26 @@ class MaePeer(Peer):
         return F.mse_loss(said, aims)
 
 
+class SimmimPeer(Peer):
+    def __init__(self, encoder: Encoder, *, steps: int):
+        still = {"mean": [0.0] * 3, "std": [1.0] * 3}
+        made = lightly.transforms.MAETransform(encoder.size, min_scale=0.67, normalize=still)
+        super().__init__(encoder, transform=made, steps=steps)
+        backbone = encoder.backbone
+        self.side, self.count = backbone.patch_embed.patch_size[0], backbone.patch_embed.num_patches + 1
+        asked = {"weight_initialization": "skip", "pos_embed_initialization": "skip"}
+        self.masked, self.draw = (
+            parts.MaskedVisionTransformerTIMM(backbone, **asked),
+            nn.Linear(backbone.embed_dim, 3 * self.side**2),
+        )
+
+    def forward(self, views: list[Tensor], classes: Tensor) -> Tensor:
+        images = self.encoder.normalised(views[0])
+        _, hidden = tools.random_token_mask((len(images), self.count), mask_ratio=0.6)
+        said = self.draw(tools.get_at_index(self.masked.encode(images, idx_mask=hidden), hidden))
+        return F.l1_loss(said, tools.get_at_index(tools.patchify(images, self.side), hidden - 1))
+
+
 class SupervisedPeer(Peer):
     def __init__(self, encoder: Encoder, *, steps: int):
         crop = T.RandomResizedCrop(encoder.size, scale=(0.08, 1.0), antialias=True)
@@ -363,6 +383,7 @@ PEERS = {
     "swav": SwavPeer,
     "dino": DinoPeer,
     "mae": MaePeer,
+    "simmim": SimmimPeer,
     "supervised": SupervisedPeer,
 }
 
@@ -379,6 +400,7 @@ OPTIONS = {
         "local_views": 4, "local_size": 0.5, "teacher_momentum": 0.9, "teacher_temperature": 0.04,
     },
     "mae": {"decoder_dimension": 64, "decoder_depth": 2, "decoder_heads": 4},
+    "simmim": {"mask_side": 16},
     "spark": {"decoder_dimension": 64},
     "supervised": {},
 }  # fmt: skip
@@ -391,8 +413,8 @@ OPTIONS = {
 def started(method: str, *, seed: int) -> Encoder:
     """The encoder from which both start."""
     backbone, side = (
-        ("timm/test_vit" if method == "mae" else "timm/test_resnet"),
-        64 if method in ("mae", "spark") else 32,
+        ("timm/test_vit" if method in ("mae", "simmim") else "timm/test_resnet"),
+        64 if method in ("mae", "simmim", "spark") else 32,
     )
     return backbones.build(backbone, size=side, mean=(0.5,), std=(0.25,), seed=seed)
 
@@ -402,7 +424,7 @@ def by_headwater(method: str, sample: Sample, *, steps: int, seed: int) -> Encod
     length = how(steps)
     channels = sample.learned.shape[1]
     views = {"like": sample.like}
-    if sample.like == "photographs" and channels == 1 and method not in ("mae", "spark", "supervised"):
+    if sample.like == "photographs" and channels == 1 and method not in ("mae", "simmim", "spark", "supervised"):
         # those that change colours have nothing to change
         views |= {"saturation": 0, "hue": 0, "grey": 0}
     source = Source.model_validate(

@@ -141,7 +141,7 @@ class TestWhatIsSaid:
         assert not self.said(capsys, method=method, channels=3, hue=0.1)
         assert not self.said(capsys, method=method, channels=1)
 
-    @pytest.mark.parametrize("method", ["mae", "spark", "supervised"])
+    @pytest.mark.parametrize("method", ["mae", "simmim", "spark", "supervised"])
     def test_others_need_no_colours(self, capsys, method):
         assert not self.said(capsys, method=method, channels=3)
 
@@ -198,7 +198,7 @@ def test_the_page_has_the_values():
         head, line = told[name]
         views = usual("simclr", name) if name in KINDS else usual(name, "photographs")
         assert values(line) == [views[key] for key in head if key in views] and set(views) <= set(head), name
-    for method in ("mae", "spark", "supervised"):
+    for method in ("mae", "simmim", "spark", "supervised"):
         assert set(usual(method, "photographs")) == {"crop", "flip"}
 
 

@@ -71,6 +71,7 @@ TRIED = {
         "crop": 0.3,
     },
     "simclr": {"dimension": 8, "hidden_dimension": 16, "temperature": 0.1, "crop": 0.3},
+    "simmim": {"mask": 0.3, "mask_side": 32},
     "spark": {"mask": 0.25, "decoder_dimension": 32, "normalise": False},
     "supervised": {"class_weights": True},
     "swav": {

@@ -38,6 +38,7 @@ SMALL = {
     "moco": {"dimension": 16, "hidden_dimension": 32, "queue": 40, "momentum": 0.9, "group": 4, "crop": 0.6},
     "moco_v3": {"dimension": 16, "hidden_dimension": 32, "momentum": 0.9, "crop": 0.6},
     "simclr": {"dimension": 16, "hidden_dimension": 32, "temperature": 0.5, "crop": 0.6},
+    "simmim": {"mask_side": 16},
     "spark": {"decoder_dimension": 64},
     "supervised": {},
     "swav": {
@@ -66,7 +67,7 @@ SIMPLER = {("moco", "timm/test_resnet")}
 # a decoder begins with small weights, as published, and predicts nothing for a while
 LONGER = {"spark": {"steps": 60, "lr": 5e-3}}
 # what is hidden in part must have several parts
-SIDE = {"mae": 64, "spark": 64}
+SIDE = {"mae": 64, "simmim": 64, "spark": 64}
 BACKBONES = ("timm/test_resnet", "timm/test_vit")
 
 

@@ -25,7 +25,7 @@ from headwater.training.views import draws
 from headwater.training.views.volumes import Patches
 
 SIZE = (8, 8, 6)
-NETWORKS = {"mae": "vit3d/test_patch8", "spark": "monai/segresnet_small"}
+NETWORKS = {"mae": "vit3d/test_patch8", "simmim": "vit3d/test_patch8", "spark": "monai/segresnet_small"}
 """Of methods that do not train every network."""
 SMALL = {
     "barlow_twins": {"dimension": 8, "hidden_dimension": 16},
@@ -35,6 +35,7 @@ SMALL = {
     "moco": {"dimension": 8, "hidden_dimension": 16, "queue": 16, "group": 2},
     "moco_v3": {"dimension": 8, "hidden_dimension": 16},
     "simclr": {"dimension": 8, "hidden_dimension": 16},
+    "simmim": {"mask_side": 8},
     "spark": {"decoder_dimension": 64},
     "supervised": {},
     "swav": {"dimension": 8, "hidden_dimension": 16, "prototypes": 6, "small_views": 2},
@@ -50,7 +51,7 @@ def tiny(tmp_path_factory):
 
 def size(method):
     """The sides that a method's network sees: at least two cubes along an axis of those that are hidden."""
-    return {"mae": (16, 16, 8), "spark": (8, 8, 8)}.get(method, SIZE)
+    return {"mae": (16, 16, 8), "simmim": (16, 16, 8), "spark": (8, 8, 8)}.get(method, SIZE)
 
 
 def learner(method):
@@ -110,6 +111,7 @@ def test_a_method_learns_from_volumes_and_all_of_it_is_in_its_state(method):
         ("dino", "timm/test_resnet", (1, 16, 12)),
         ("dino", "timm/test_vit", (32, 1, 48)),
         ("mae", "timm/test_vit", (32, 48, 1)),
+        ("simmim", "timm/test_vit", (32, 48, 1)),
         ("spark", "timm/resnet18", (96, 64, 1)),
         ("simclr", "timm/test_resnet", (16, 12, 1)),
     ],

@@ -37,6 +37,16 @@ def parts(images: Tensor, *, side: int) -> Tensor:
     return split.permute(0, *outer, *inner, 1).reshape(batch, -1, side**axes * colours)
 
 
+def patches_of(cells: Tensor, *, side: int, grid: Sequence[int]) -> Tensor:
+    """The patches (batch, patches) of a grid that lie in these squares or cubes of `side` patches (batch, *cells).
+
+    Squares are cut where the grid ends.
+    """
+    for axis, edge in enumerate(grid, start=1):
+        cells = cells.repeat_interleave(side, dim=axis).narrow(axis, 0, edge)
+    return cells.flatten(1)
+
+
 def positions(grid: Sequence[int], *, width: int) -> Tensor:
     """Fixed sine-cosine embeddings of places on a grid, float32 (places, width), each axis with an equal share.
 

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from lightly.models import utils as tokens
 from lightly.models.modules.masked_vision_transformer_decoder_timm import MaskedVisionTransformerDecoderTIMM
-from lightly.models.modules.masked_vision_transformer_timm import MaskedVisionTransformerTIMM
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -20,7 +19,7 @@ from headwater.models.tasks import Task
 from headwater.study.recipe import Views
 from headwater.training import views
 from headwater.training.loop import Learner
-from headwater.training.methods import _branches, _masking
+from headwater.training.methods import _branches, _masking, _transformers
 from headwater.training.views.draws import order
 
 BACKBONES = ("timm/vision_transformer", "vit3d")
@@ -41,15 +40,6 @@ class Options(Record):
     decoder_heads: int = Field(16, ge=1)
     normalise: bool = True
     """Whether the target is each patch standardised by its own mean and standard deviation."""
-
-
-class _Masked(MaskedVisionTransformerTIMM):
-    """lightly's masked transformer, on images of the size that the network was built for."""
-
-    def add_pos_embed(self, x: Tensor) -> Tensor:
-        """Tokens with their positions; lightly would take any grid for a square."""
-        without = self.vit.num_prefix_tokens if self.vit.no_embed_class else 0
-        return self.vit.pos_drop(torch.cat([x[:, :without], x[:, without:] + self.vit.pos_embed], dim=1))
 
 
 class _Decoder(MaskedVisionTransformerDecoderTIMM):
@@ -107,11 +97,8 @@ class MaskedAutoencoder(Learner):
 
     def encode(self, images: Tensor, visible: Tensor) -> Tensor:
         """The encoder's output for the tokens of each image with these indices (batch, visible)."""
-        # a new wrapper at each step: as an attribute it would put every weight a second time into the checkpoint
-        # "skip", because lightly would otherwise initialise the encoder anew
-        masked = _Masked(self.encoder.backbone, weight_initialization="skip", pos_embed_initialization="skip")
-        masked.set_grad_checkpointing(self.encoder.backbone.grad_checkpointing)
-        return masked.encode(self.encoder.normalised(images), idx_keep=visible)
+        network = _transformers.masked(self.encoder.backbone)
+        return network.encode(self.encoder.normalised(images), idx_keep=visible)
 
     def _places(self, shuffled: Tensor) -> tuple[Tensor, Tensor]:
         """Indices of (visible tokens, hidden tokens); class and register tokens are always visible."""

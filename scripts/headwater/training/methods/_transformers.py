@@ -1,0 +1,35 @@
+"""Plain vision transformers, of pictures or volumes, that see some tokens of an image only, or a mask token instead."""
+
+import torch
+from lightly.models.modules.masked_vision_transformer_timm import MaskedVisionTransformerTIMM
+from torch import Tensor, nn
+
+
+class _Masked(MaskedVisionTransformerTIMM):
+    """lightly's masked transformer, on images of the size that the network was built for."""
+
+    def add_pos_embed(self, x: Tensor) -> Tensor:
+        """Tokens with their positions; lightly would take any grid for a square."""
+        without = self.vit.num_prefix_tokens if self.vit.no_embed_class else 0
+        return self.vit.pos_drop(torch.cat([x[:, :without], x[:, without:] + self.vit.pos_embed], dim=1))
+
+
+def masked(network: nn.Module, *, mask_token: nn.Parameter | None = None) -> MaskedVisionTransformerTIMM:
+    """The transformer with lightly's ways to mask it; its weights are the network's own, and whether it checkpoints.
+
+    Made anew at each step: as an attribute it would put every weight a second time into the checkpoint.
+    """
+    # "skip", because lightly would otherwise initialise the encoder anew
+    made = _Masked(network, mask_token, weight_initialization="skip", pos_embed_initialization="skip")
+    made.set_grad_checkpointing(network.grad_checkpointing)
+    return made
+
+
+def mask_token(width: int) -> nn.Parameter:
+    """A learnable token (1, 1, width) that stands in for hidden ones, with the first weights of the published codes."""
+    return nn.Parameter(nn.init.trunc_normal_(torch.empty(1, 1, width), std=0.02))
+
+
+def with_prefix(hidden: Tensor, *, prefix: int) -> Tensor:
+    """Which tokens are hidden (batch, prefix + patches), from patches alone: class and register tokens never are."""
+    return torch.cat([hidden.new_zeros(len(hidden), prefix), hidden], dim=1)
