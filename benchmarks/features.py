@@ -3,10 +3,10 @@
     python benchmarks/features.py [--samples ../shared/data] [--sets photographs ...] [--methods simclr ...]
                                   [--steps 300] [--seeds 3] [--table features.csv]
 
-Each method pre-trains a small network (timm/test_resnet at 32 pixels; MAE and SimMIM timm/test_vit and SparK the ResNet
-at 64) from the same weights for as many steps, once as headwater does it and once by lightly's modules, losses and
-transforms, with the same optimiser. What the features say of other images is then told by their ten nearest neighbours
-and by a logistic regression, as the share of images whose class is right. SparK has no peer in lightly.
+Each method pre-trains a small network (timm/test_resnet at 32 pixels; iBOT, MAE and SimMIM timm/test_vit and SparK the
+ResNet at 64) from the same weights for as many steps, once as headwater does it and once by lightly's modules, losses
+and transforms, with the same optimiser. What the features say of other images is then told by their ten nearest
+neighbours and by a logistic regression, as the share of images whose class is right. SparK has no peer in lightly.
 
 `photographs` are windows of the two photographs that scikit-learn ships; the class is the place, and windows of the
 left half of each place are learned from, those of the right half asked. `grey photographs` are the same without their
@@ -320,6 +320,44 @@ class DinoPeer(Peer):
         return self.criterion(list(aims), [*said[0].chunk(2), *said[1].chunk(len(views) - 2)], teacher_temp=0.04)
 
 
+class IbotPeer(Peer):
+    def __init__(self, encoder: Encoder, *, steps: int):
+        made = lightly.transforms.DINOTransform(
+            global_crop_size=encoder.size,
+            global_crop_scale=(0.25, 1.0),
+            local_crop_size=encoder.size // 2,
+            local_crop_scale=(0.05, 0.25),
+            n_local_views=4,
+            normalize=None,
+        )
+        super().__init__(encoder, transform=made, steps=steps)
+        self.grid, late = encoder.backbone.patch_embed.grid_size, encoder.twin()
+        late.load_state_dict(encoder.state_dict())
+        self.head, late_head = (parts.DINOProjectionHead(encoder.width, 128, 32, 256) for _ in range(2))
+        late_head.load_state_dict(self.head.state_dict())
+        self.late = nn.ModuleList([late, late_head]).requires_grad_(False)
+        self.token = nn.Parameter(0.02 * torch.randn(1, 1, encoder.width))
+        self.criterion, self.of_patches = lightly.loss.DINOLoss(256), lightly.loss.IBOTPatchLoss(256)
+
+    def before(self, step: int) -> None:
+        tools.update_momentum(
+            nn.ModuleList([self.encoder, self.head]), self.late, cosine_schedule(step, self.steps, 0.9, 1.0)
+        )
+
+    def forward(self, views: list[Tensor], classes: Tensor) -> Tensor:
+        large = self.encoder.normalised(torch.cat(views[:2]))
+        mask = tools.random_block_mask((len(large), *self.grid), min_num_masks_per_block=1)
+        asked = {"weight_initialization": "skip", "pos_embed_initialization": "skip"}
+        student = parts.MaskedVisionTransformerTIMM(self.encoder.backbone, mask_token=self.token, **asked)
+        tokens = student.encode(large, mask=F.pad(mask.flatten(1), (1, 0)))
+        with torch.no_grad():
+            late = self.late[0].backbone.forward_features(large)
+            aims, patch_aims = self.late[1](late[:, 0]).chunk(2), self.late[1](late[:, 1:][mask.flatten(1)])
+        said = [*self.head(tokens[:, 0]).chunk(2), *self.head(self.encoder(torch.cat(views[2:]))).chunk(len(views) - 2)]
+        of_patches = self.of_patches(patch_aims, self.head(tokens[:, 1:][mask.flatten(1)]), mask, teacher_temp=0.04)
+        return self.criterion(list(aims), said, teacher_temp=0.04) + of_patches
+
+
 class MaePeer(Peer):
     def __init__(self, encoder: Encoder, *, steps: int):
         still = {"mean": [0.0] * 3, "std": [1.0] * 3}
@@ -382,6 +420,7 @@ PEERS = {
     "barlow_twins": BarlowTwinsPeer,
     "swav": SwavPeer,
     "dino": DinoPeer,
+    "ibot": IbotPeer,
     "mae": MaePeer,
     "simmim": SimmimPeer,
     "supervised": SupervisedPeer,
@@ -399,6 +438,11 @@ OPTIONS = {
         "output_dimension": 256, "hidden_dimension": 128, "bottleneck_dimension": 32,
         "local_views": 4, "local_size": 0.5, "teacher_momentum": 0.9, "teacher_temperature": 0.04,
     },
+    "ibot": {
+        "output_dimension": 256, "hidden_dimension": 128, "bottleneck_dimension": 32,
+        "local_views": 4, "local_size": 0.5, "teacher_momentum": 0.9, "teacher_temperature": 0.04,
+        "normalise_last_layer": True,
+    },
     "mae": {"decoder_dimension": 64, "decoder_depth": 2, "decoder_heads": 4},
     "simmim": {"mask_side": 16},
     "spark": {"decoder_dimension": 64},
@@ -413,8 +457,8 @@ OPTIONS = {
 def started(method: str, *, seed: int) -> Encoder:
     """The encoder from which both start."""
     backbone, side = (
-        ("timm/test_vit" if method in ("mae", "simmim") else "timm/test_resnet"),
-        64 if method in ("mae", "simmim", "spark") else 32,
+        ("timm/test_vit" if method in ("ibot", "mae", "simmim") else "timm/test_resnet"),
+        64 if method in ("ibot", "mae", "simmim", "spark") else 32,
     )
     return backbones.build(backbone, size=side, mean=(0.5,), std=(0.25,), seed=seed)
 

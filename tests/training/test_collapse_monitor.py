@@ -86,6 +86,7 @@ FIGURES = {"spread", "rank", "uniformity", "alignment", "lidar"}
         ("byol", "timm/test_resnet"),
         ("swav", "timm/test_resnet"),
         ("dino", "timm/test_vit"),
+        ("ibot", "timm/test_vit"),
         ("mae", "timm/test_vit"),
         ("simmim", "timm/test_vit"),
         ("spark", "timm/test_resnet"),

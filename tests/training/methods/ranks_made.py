@@ -11,21 +11,22 @@ from torch.nn.parallel import DistributedDataParallel
 from headwater.training import ddp
 from headwater.training.methods import _ranks
 from headwater.training.views.draws import keys
-from test_methods import learner
+from test_methods import SIDE, learner
 
-COMPARED = ("barlow_twins", "byol", "dino", "moco", "moco_v3", "simclr", "swav", "vicreg")
+COMPARED = ("barlow_twins", "byol", "dino", "ibot", "moco", "moco_v3", "simclr", "swav", "vicreg")
 CASES = 16
 
 
 def first_steps(
-    method: str, world: ddp.World, *, steps: int = 2, side: int = 32
+    method: str, world: ddp.World, *, steps: int = 2, side: int | None = None
 ) -> dict[str, Tensor | dict[str, Tensor]]:
     """Mean losses and gradients of steps that change no weight, and the state after them.
 
-    The network sees 32 pixels across, of pictures that may have a larger `side`.
+    `side`: of the pictures, if they are larger than the network sees.
     """
     module = ddp.with_shared_statistics(learner(method, steps=10, **EASED.get(method, {})), world)
     parallel = DistributedDataParallel(module, find_unused_parameters=True) if world.size > 1 else module
+    side = side or SIDE.get(method, 32)
     images = torch.randint(
         0, 255, (CASES, 1, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
     )
@@ -42,7 +43,10 @@ def first_steps(
     return {"losses": torch.stack(losses), "gradients": gradients, "state": module.state_dict()}
 
 
-EASED = {"swav": {"frozen_prototypes": 0.0, "queue": 16, "queue_starts": 0.0}}
+EASED = {
+    "ibot": {"koleo": 0.1, "untied_heads": True, "masked_views": 0.5},
+    "swav": {"frozen_prototypes": 0.0, "queue": 16, "queue_starts": 0.0},
+}
 """What brings everything into play within two steps."""
 
 

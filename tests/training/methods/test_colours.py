@@ -25,7 +25,7 @@ from headwater.training.views import draws
 
 PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "views.md"
 
-COMPARING = ("simclr", "moco", "moco_v3", "byol", "swav", "dino", "vicreg", "barlow_twins")
+COMPARING = ("simclr", "moco", "moco_v3", "byol", "swav", "dino", "ibot", "vicreg", "barlow_twins")
 """Methods that compare views of an image."""
 
 SIDE, CLASSES, BATCH, NEIGHBOURS = 32, 4, 64, 10
@@ -154,8 +154,9 @@ def published(method: str) -> dict[str, object]:
     }  # fmt: skip
     forms = {
         "simclr": transforms.SimCLRTransform, "moco": transforms.MoCoV2Transform, "byol": transforms.BYOLView1Transform,
-        # of which lightly has no transforms; the published code has those of BYOL
+        # of which lightly has no transforms; the published codes have those of BYOL and of DINO
         "moco_v3": transforms.BYOLView1Transform, "barlow_twins": transforms.BYOLView1Transform,
+        "ibot": transforms.DINOTransform,
         "swav": transforms.SwaVTransform, "dino": transforms.DINOTransform, "vicreg": transforms.VICRegTransform,
     }  # fmt: skip
     given = {name: each.default for name, each in inspect.signature(forms[method]).parameters.items()}
@@ -168,7 +169,7 @@ def published(method: str) -> dict[str, object]:
         views |= {key: [given[word], second[word].default] for key, word in lists.items()}
     if method == "vicreg":
         views["solarise"] = given["solarize_prob"]
-    if method == "dino":
+    if method in ("dino", "ibot"):
         # of its views the second large one is solarised
         views |= {"blur": list(given["gaussian_blur"]), "solarise": [0.0, given["solarization_prob"], 0.0]}
     return views

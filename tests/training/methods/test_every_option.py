@@ -61,6 +61,27 @@ TRIED = {
         "local_crop": (0.2, 0.3),
         "local_size": 0.9,
     },
+    "ibot": {
+        "output_dimension": 32,
+        "hidden_dimension": 16,
+        "bottleneck_dimension": 8,
+        "untied_heads": True,
+        "normalise_last_layer": True,
+        "frozen_last_layer": 0.9,
+        "student_temperature": 0.2,
+        "teacher_temperature": 0.2,
+        "first_teacher_temperature": 0.02,
+        "warmup": 1.0,
+        "centre_momentum": 0.1,
+        "teacher_momentum": 0.5,
+        "mask": (0.2, 0.3),
+        "masked_views": 0.3,
+        "koleo": 0.1,
+        "global_crop": 0.3,
+        "local_views": 1,
+        "local_crop": (0.2, 0.3),
+        "local_size": 0.9,
+    },
     "mae": {"mask": 0.5, "decoder_dimension": 16, "decoder_depth": 2, "decoder_heads": 4, "normalise": False},
     "moco": {
         "dimension": 8, "hidden_dimension": 16, "temperature": 0.5, "queue": 16, "momentum": 0.5, "group": 2,
@@ -94,7 +115,7 @@ TRIED = {
         "dimension": 8, "hidden_dimension": 16, "invariance": 10, "variance": 10, "covariance": 10, "crop": 0.3,
     },
 }  # fmt: skip
-BESIDE = {"swav": {"queue": 8, "queue_starts": 0.0}, "moco": {"queue": 8}}
+BESIDE = {"swav": {"queue": 8, "queue_starts": 0.0}, "moco": {"queue": 8}, "ibot": {"warmup": 0.5}}
 """What makes the other options matter within a few steps."""
 NETWORKS = {"frozen_patches": "timm/test_vit"}
 """Networks on which options matter that have no effect on others."""

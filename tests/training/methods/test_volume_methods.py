@@ -25,12 +25,24 @@ from headwater.training.views import draws
 from headwater.training.views.volumes import Patches
 
 SIZE = (8, 8, 6)
-NETWORKS = {"mae": "vit3d/test_patch8", "simmim": "vit3d/test_patch8", "spark": "monai/segresnet_small"}
+NETWORKS = {
+    "ibot": "vit3d/test_patch8",
+    "mae": "vit3d/test_patch8",
+    "simmim": "vit3d/test_patch8",
+    "spark": "monai/segresnet_small",
+}
 """Of methods that do not train every network."""
 SMALL = {
     "barlow_twins": {"dimension": 8, "hidden_dimension": 16},
     "byol": {"dimension": 8, "hidden_dimension": 16},
     "dino": {"output_dimension": 16, "hidden_dimension": 16, "bottleneck_dimension": 8, "local_views": 2},
+    "ibot": {
+        "output_dimension": 16,
+        "hidden_dimension": 16,
+        "bottleneck_dimension": 8,
+        "local_views": 2,
+        "mask": (0.4, 0.8),
+    },
     "mae": {"decoder_dimension": 24, "decoder_depth": 1, "decoder_heads": 2},
     "moco": {"dimension": 8, "hidden_dimension": 16, "queue": 16, "group": 2},
     "moco_v3": {"dimension": 8, "hidden_dimension": 16},
@@ -51,7 +63,7 @@ def tiny(tmp_path_factory):
 
 def size(method):
     """The sides that a method's network sees: at least two cubes along an axis of those that are hidden."""
-    return {"mae": (16, 16, 8), "simmim": (16, 16, 8), "spark": (8, 8, 8)}.get(method, SIZE)
+    return {"ibot": (16, 16, 8), "mae": (16, 16, 8), "simmim": (16, 16, 8), "spark": (8, 8, 8)}.get(method, SIZE)
 
 
 def learner(method):
@@ -111,6 +123,7 @@ def test_a_method_learns_from_volumes_and_all_of_it_is_in_its_state(method):
         ("dino", "timm/test_resnet", (1, 16, 12)),
         ("dino", "timm/test_vit", (32, 1, 48)),
         ("mae", "timm/test_vit", (32, 48, 1)),
+        ("ibot", "timm/test_vit", (32, 48, 1)),
         ("simmim", "timm/test_vit", (32, 48, 1)),
         ("spark", "timm/resnet18", (96, 64, 1)),
         ("simclr", "timm/test_resnet", (16, 12, 1)),
@@ -164,7 +177,7 @@ def test_every_method_takes_networks_for_volumes_and_those_that_it_does_not_are_
         methods.check("mae", backbone="tiny/net", size=SIZE)
     monkeypatch.setattr(methods, "dimensions", lambda method: (2,) if method == "dino" else (2, 3))
     with pytest.raises(
-        UserError, match=r"dino does not train networks for volumes, .*; choose one of barlow_twins, byol, mae, "
+        UserError, match=r"dino does not train networks for volumes, .*; choose one of barlow_twins, byol, ibot, "
     ):
         methods.check("dino", backbone="tiny/net", size=SIZE)
 

@@ -47,6 +47,16 @@ def patches_of(cells: Tensor, *, side: int, grid: Sequence[int]) -> Tensor:
     return cells.flatten(1)
 
 
+def places(chosen: Tensor, *, count: int) -> tuple[Tensor, Tensor]:
+    """The places of the chosen parts of each image, and which of them are no padding: (batch, count) each.
+
+    No image has more than `count`. All have as many, so that a GPU need not tell how many there are.
+    """
+    # the chosen ones first, each kind in its order
+    indices = chosen.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :count]
+    return indices, chosen.gather(1, indices)
+
+
 def positions(grid: Sequence[int], *, width: int) -> Tensor:
     """Fixed sine-cosine embeddings of places on a grid, float32 (places, width), each axis with an equal share.
 

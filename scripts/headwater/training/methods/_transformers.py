@@ -25,11 +25,6 @@ def masked(network: nn.Module, *, mask_token: nn.Parameter | None = None) -> Mas
     return made
 
 
-def mask_token(width: int) -> nn.Parameter:
-    """A learnable token (1, 1, width) that stands in for hidden ones, with the first weights of the published codes."""
-    return nn.Parameter(nn.init.trunc_normal_(torch.empty(1, 1, width), std=0.02))
-
-
 def with_prefix(hidden: Tensor, *, prefix: int) -> Tensor:
     """Which tokens are hidden (batch, prefix + patches), from patches alone: class and register tokens never are."""
     return torch.cat([hidden.new_zeros(len(hidden), prefix), hidden], dim=1)

@@ -1,26 +1,22 @@
 """DINO: a student learns to give, for small crops of an image, the output of its moving average for large ones.
 
-Caron et al. 2021, arXiv 2104.14294; loss, heads and schedules are lightly's.
+Caron et al. 2021, arXiv 2104.14294; loss and heads are lightly's.
 """
-
-import warnings
 
 import numpy as np
 import torch
 from lightly.loss import DINOLoss
-from lightly.models.modules import DINOProjectionHead
-from lightly.models.utils import update_momentum
-from lightly.utils.scheduler import cosine_schedule
 from pydantic import Field
 from torch import Tensor
 
 from headwater.core.records import Record
 from headwater.models.encoder import Encoder
 from headwater.models.tasks import Task
-from headwater.study.recipe import Training, Views
+from headwater.study.recipe import Views
 from headwater.training.loop import Learner
-from headwater.training.methods import _branches, _crops
+from headwater.training.methods import _branches
 from headwater.training.methods._branches import Branch
+from headwater.training.methods._distillation import SelfDistillation, head
 
 DIMENSIONS = (2, 3)
 VIEWS = (2, "local_views")
@@ -70,37 +66,19 @@ class Options(Record):
     """Side of a small view as a fraction of the large one's."""
 
 
-class Dino(Learner):
+class Dino(SelfDistillation):
     """Student, teacher and the centre of the teacher's outputs; the teacher's encoder is kept."""
 
     def __init__(self, encoder: Encoder, *, options: Options, changes: Views, steps: int):
-        super().__init__()
-        self.options, self.changes, self.steps = options, changes, steps
-        with _branches.fixed_seed():
-            self.student = Branch(encoder, _head(encoder, options=options))
-            # weight_norm's tensors cannot be deep-copied, so the teacher's head is built anew
-            self.teacher = Branch(encoder.twin(), _head(encoder, options=options))
-        # the teacher is a moving average, so it starts from the student's weights
-        self.teacher.load_state_dict(self.student.state_dict())
-        self.teacher.requires_grad_(False)
+        def branch(encoder: Encoder) -> Branch:
+            return Branch(encoder, head(encoder.width, options=options, batch_norm=options.batch_norm))
+
+        super().__init__(encoder, options=options, changes=changes, steps=steps, branch=branch)
         self.criterion = DINOLoss(
             options.output_dimension,
             student_temp=options.student_temperature,
             center_momentum=options.centre_momentum,
         )
-        self.step = 0
-
-    @property
-    def encoder(self) -> Encoder:
-        """The teacher's encoder."""
-        return self.teacher.encoder
-
-    def views(self, images: Tensor, keys: Tensor) -> list[Tensor]:
-        """Two large views, then the small ones."""
-        options, given = self.options, (self.encoder, images, keys, self.changes)
-        large = _crops.wide(*given, least=options.global_crop, count=2)
-        small = {"side": options.local_size, "count": options.local_views, "first_view": 2}
-        return large + _crops.pieces(*given, shares=options.local_crop, **small)
 
     def forward(self, views: list[Tensor], targets: Tensor) -> Tensor:
         """Mean cross-entropy between the teacher's and the student's outputs for different views of the same images."""
@@ -113,46 +91,6 @@ class Dino(Learner):
             student += self.student(torch.cat(small)).float().chunk(len(small))
         with _branches.full_precision(large[0].device):
             return self.criterion(list(teacher), list(student), teacher_temp=self._temperature())
-
-    def parameter_groups(self, training: Training) -> list[dict]:
-        """The student's parameters."""
-        _branches.check_one_average(training, which="dino's teacher")
-        return super().parameter_groups(training)
-
-    def before_step(self, *, step: int) -> None:
-        """Note the step, and ask for no gradient of the head's last layer while it is frozen, as in the published code.
-
-        With gradients of zero an optimiser would decay its weights, and its moments would make the first updates after
-        the thaw three times as large as the learning rate.
-        """
-        self.step = step
-        self.student.head.last_layer.weight_v.requires_grad_(step >= self.options.frozen_last_layer * self.steps)
-
-    def after_step(self, *, step: int, steps: int) -> None:
-        """Update the teacher as a moving average of the student, whose momentum rises to 1 by a cosine."""
-        momentum = cosine_schedule(step, steps, self.options.teacher_momentum, 1.0)
-        update_momentum(self.student, self.teacher, momentum)
-
-    def _temperature(self) -> float:
-        """The teacher's temperature at this step: a linear warm-up, then constant."""
-        first, last = self.options.first_teacher_temperature, self.options.teacher_temperature
-        warmup_steps = self.options.warmup * self.steps
-        return last if warmup_steps == 0 else first + (last - first) * min(1.0, self.step / warmup_steps)
-
-
-def _head(encoder: Encoder, *, options: Options) -> DINOProjectionHead:
-    """The head from features to logits (batch, output_dimension)."""
-    with warnings.catch_warnings():
-        # lightly's head uses a weight_norm that torch has deprecated
-        warnings.simplefilter("ignore", FutureWarning)
-        return DINOProjectionHead(
-            encoder.width,
-            options.hidden_dimension,
-            options.bottleneck_dimension,
-            options.output_dimension,
-            batch_norm=options.batch_norm,
-            norm_last_layer=options.normalise_last_layer,
-        )
 
 
 def learner(

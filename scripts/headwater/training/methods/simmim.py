@@ -56,7 +56,7 @@ class Simmim(Learner):
             )
         self.hidden = min(math.ceil(math.prod(self.cells) * options.mask), math.prod(self.cells) - 1)
         with _branches.fixed_seed():
-            self.mask_token = _transformers.mask_token(network.embed_dim)
+            self.mask_token = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, 1, network.embed_dim), std=0.02))
             self.draw = nn.Linear(network.embed_dim, encoder.colours * self.patch**encoder.dimensions)
 
     def views(self, images: Tensor, keys: Tensor) -> list[Tensor]:
