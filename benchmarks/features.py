@@ -3,10 +3,11 @@
     python benchmarks/features.py [--samples ../shared/data] [--sets photographs ...] [--methods simclr ...]
                                   [--steps 300] [--seeds 3] [--table features.csv]
 
-Each method pre-trains a small network (timm/test_resnet at 32 pixels; iBOT, MAE and SimMIM timm/test_vit and SparK the
-ResNet at 64) from the same weights for as many steps, once as headwater does it and once by lightly's modules, losses
-and transforms, with the same optimiser. What the features say of other images is then told by their ten nearest
-neighbours and by a logistic regression, as the share of images whose class is right. SparK has no peer in lightly.
+Each method pre-trains a small network (timm/test_resnet at 32 pixels; iBOT, I-JEPA, MAE and SimMIM timm/test_vit and
+SparK the ResNet at 64) from the same weights for as many steps, once as headwater does it and once by lightly's
+modules, losses and transforms, with the same optimiser. What the features say of other images is then told by their ten
+nearest neighbours and by a logistic regression, as the share of images whose class is right. SparK and I-JEPA have no
+peer here.
 
 `photographs` are windows of the two photographs that scikit-learn ships; the class is the place, and windows of the
 left half of each place are learned from, those of the right half asked. `grey photographs` are the same without their
@@ -443,6 +444,7 @@ OPTIONS = {
         "local_views": 4, "local_size": 0.5, "teacher_momentum": 0.9, "teacher_temperature": 0.04,
         "normalise_last_layer": True,
     },
+    "ijepa": {"predictor_dimension": 64, "predictor_depth": 2, "predictor_heads": 4, "target_momentum": 0.9},
     "mae": {"decoder_dimension": 64, "decoder_depth": 2, "decoder_heads": 4},
     "simmim": {"mask_side": 16},
     "spark": {"decoder_dimension": 64},
@@ -457,8 +459,8 @@ OPTIONS = {
 def started(method: str, *, seed: int) -> Encoder:
     """The encoder from which both start."""
     backbone, side = (
-        ("timm/test_vit" if method in ("ibot", "mae", "simmim") else "timm/test_resnet"),
-        64 if method in ("ibot", "mae", "simmim", "spark") else 32,
+        ("timm/test_vit" if method in ("ibot", "ijepa", "mae", "simmim") else "timm/test_resnet"),
+        64 if method in ("ibot", "ijepa", "mae", "simmim", "spark") else 32,
     )
     return backbones.build(backbone, size=side, mean=(0.5,), std=(0.25,), seed=seed)
 
@@ -468,7 +470,11 @@ def by_headwater(method: str, sample: Sample, *, steps: int, seed: int) -> Encod
     length = how(steps)
     channels = sample.learned.shape[1]
     views = {"like": sample.like}
-    if sample.like == "photographs" and channels == 1 and method not in ("mae", "simmim", "spark", "supervised"):
+    if (
+        sample.like == "photographs"
+        and channels == 1
+        and method not in ("ijepa", "mae", "simmim", "spark", "supervised")
+    ):
         # those that change colours have nothing to change
         views |= {"saturation": 0, "hue": 0, "grey": 0}
     source = Source.model_validate(

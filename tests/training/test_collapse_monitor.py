@@ -87,6 +87,7 @@ FIGURES = {"spread", "rank", "uniformity", "alignment", "lidar"}
         ("swav", "timm/test_resnet"),
         ("dino", "timm/test_vit"),
         ("ibot", "timm/test_vit"),
+        ("ijepa", "timm/test_vit"),
         ("mae", "timm/test_vit"),
         ("simmim", "timm/test_vit"),
         ("spark", "timm/test_resnet"),
@@ -110,7 +111,7 @@ def test_figures_of_views_are_those_of_the_views_that_the_method_makes(tmp_path,
     assert all(torch.equal(tensor, before[name]) for name, tensor in learner.state_dict().items())
     assert torch.equal(torch.get_rng_state(), state) and learner.training and learner.encoder.training
     # by hand: two calls of the method's own views, of which the first are as large as they come
-    at_once = 1 if method in ("supervised", "mae", "simmim", "spark") else 2
+    at_once = 1 if method in ("supervised", "ijepa", "mae", "simmim", "spark") else 2
     features, cases = [], torch.from_numpy(rows)
     learner.encoder.eval()
     with torch.no_grad():

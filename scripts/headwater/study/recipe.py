@@ -94,12 +94,13 @@ class Training(Record):
     """Images per optimiser step over ALL ranks; the number of ranks never changes it."""
     accumulate: int = Field(1, ge=1)
     """Parts in which each rank takes its share of a batch, one after the other, where it does not fit into memory at
-    once: in fine-tuning, `mae`, `simmim`, `spark` and `supervised`. Losses stay the same but for BatchNorm, whose
-    statistics are those of each part."""
+    once: in fine-tuning, `ijepa`, `mae`, `simmim`, `spark` and `supervised`. Losses stay the same but for BatchNorm,
+    whose statistics are those of each part."""
     checkpointing: bool = False
-    """Gradient checkpointing: the backward pass computes the encoder's blocks, and those of the decoder of `mae`, a
-    second time in place of keeping all that happens within them. A step takes less memory and about a third more time;
-    its numbers stay the same. For timm's larger families and `vit3d`, and not in `spark`."""
+    """Gradient checkpointing: the backward pass computes the encoder's blocks, and those of the decoder of `mae` and
+    the predictor of `ijepa`, a second time in place of keeping all that happens within them. A step takes less memory
+    and about a third more time; its numbers stay the same. For timm's larger families and `vit3d`, and not in
+    `spark`."""
     optimiser: Literal["adamw", "adam", "sgd", "lars", "lamb"] = "adamw"
     """The optimiser, as in the published study; lars and lamb are for batches of thousands."""
     lr: float = Field(1e-3, gt=0)

@@ -152,6 +152,6 @@ def _too_large(error: torch.OutOfMemoryError, *, images: int, parts: int) -> Use
     """What to set where so many images at a time do not fit into a GPU's memory."""
     return UserError(
         f"{images} images at a time take more memory than the GPU has ({str(error).splitlines()[0]})",
-        remedy=f"set training.accumulate to {2 * parts} (fine-tuning, mae, simmim, spark, supervised), lower batch, or"
-        " raise compute.ranks",
+        remedy=f"set training.accumulate to {2 * parts} (fine-tuning, ijepa, mae, simmim, spark, supervised), lower"
+        " batch, or raise compute.ranks",
     )

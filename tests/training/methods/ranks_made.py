@@ -13,7 +13,7 @@ from headwater.training.methods import _ranks
 from headwater.training.views.draws import keys
 from test_methods import SIDE, learner
 
-COMPARED = ("barlow_twins", "byol", "dino", "ibot", "moco", "moco_v3", "simclr", "swav", "vicreg")
+COMPARED = ("barlow_twins", "byol", "dino", "ibot", "ijepa", "moco", "moco_v3", "simclr", "simmim", "swav", "vicreg")
 CASES = 16
 
 

@@ -141,7 +141,7 @@ class TestWhatIsSaid:
         assert not self.said(capsys, method=method, channels=3, hue=0.1)
         assert not self.said(capsys, method=method, channels=1)
 
-    @pytest.mark.parametrize("method", ["mae", "simmim", "spark", "supervised"])
+    @pytest.mark.parametrize("method", ["ijepa", "mae", "simmim", "spark", "supervised"])
     def test_others_need_no_colours(self, capsys, method):
         assert not self.said(capsys, method=method, channels=3)
 
@@ -201,6 +201,7 @@ def test_the_page_has_the_values():
         assert values(line) == [views[key] for key in head if key in views] and set(views) <= set(head), name
     for method in ("mae", "simmim", "spark", "supervised"):
         assert set(usual(method, "photographs")) == {"crop", "flip"}
+    assert usual("ijepa", "photographs") == {"crop": 0.3}
 
 
 def test_what_stands_beside_a_kind_goes_before_it_and_lists_have_no_more_than_the_views():

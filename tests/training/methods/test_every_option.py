@@ -82,6 +82,18 @@ TRIED = {
         "local_crop": (0.2, 0.3),
         "local_size": 0.9,
     },
+    "ijepa": {
+        "targets": 2,
+        "target_scale": (0.3, 0.4),
+        "target_ratio": (0.3, 0.4),
+        "context_scale": (0.5, 0.6),
+        "context_limit": 0.2,
+        "predictor_dimension": 16,
+        "predictor_depth": 2,
+        "predictor_heads": 4,
+        "target_momentum": 0.5,
+        "loss": "l2",
+    },
     "mae": {"mask": 0.5, "decoder_dimension": 16, "decoder_depth": 2, "decoder_heads": 4, "normalise": False},
     "moco": {
         "dimension": 8, "hidden_dimension": 16, "temperature": 0.5, "queue": 16, "momentum": 0.5, "group": 2,

@@ -44,6 +44,7 @@ SMALL = {
         "masked_views": 0.9,
         "mask": (0.3, 0.6),
     },
+    "ijepa": {"predictor_dimension": 24, "predictor_depth": 1, "predictor_heads": 2, "target_momentum": 0.9},
     "mae": {"decoder_dimension": 32, "decoder_depth": 1, "decoder_heads": 2},
     "moco": {"dimension": 16, "hidden_dimension": 32, "queue": 40, "momentum": 0.9, "group": 4, "crop": 0.6},
     "moco_v3": {"dimension": 16, "hidden_dimension": 32, "momentum": 0.9, "crop": 0.6},
@@ -68,6 +69,7 @@ STILL = {
     "byol": {"target_momentum": 1.0},
     "dino": {"teacher_momentum": 1.0, "centre_momentum": 0.0},
     "ibot": {"teacher_momentum": 1.0, "centre_momentum": 0.0},
+    "ijepa": {"target_momentum": 1.0},
     "moco": {"momentum": 1.0, "queue": 16, "group": 16, "crop": 1.0},
     "moco_v3": {"momentum": 1.0},
 }
@@ -78,7 +80,7 @@ SIMPLER = {("moco", "timm/test_resnet")}
 # a decoder begins with small weights, as published, and predicts nothing for a while
 LONGER = {"spark": {"steps": 60, "lr": 5e-3}}
 # what is hidden in part must have several parts
-SIDE = {"ibot": 64, "mae": 64, "simmim": 64, "spark": 64}
+SIDE = {"ibot": 64, "ijepa": 64, "mae": 64, "simmim": 64, "spark": 64}
 BACKBONES = ("timm/test_resnet", "timm/test_vit")
 
 

@@ -21,7 +21,7 @@ from headwater.training import fitting, loop
 from headwater.training.loop import Learner
 from headwater.training.methods import moco
 from headwater.training.tracking import Trackers
-from test_every_option import BATCH, images, learner
+from test_every_option import BATCH, images, learner, seen
 from test_methods import METHODS
 
 STEPS = 6
@@ -62,10 +62,11 @@ def trained(folder, module: Learner, method: str, **changes) -> tuple[np.ndarray
     return training_made.losses(folder), module.state_dict()
 
 
-def test_masked_autoencoders_have_the_same_losses_in_parts_and_with_blocks_computed_twice(tmp_path, float64):
+@pytest.mark.parametrize("method", ["ijepa", "mae", "simmim"])
+def test_masked_images_have_the_same_losses_in_parts_and_with_blocks_computed_twice(method, tmp_path, float64):
     traces = {
         (parts, twice): trained(
-            tmp_path / f"{parts}{twice}", learner("mae"), "mae", accumulate=parts, checkpointing=twice
+            tmp_path / f"{parts}{twice}", learner(method), method, accumulate=parts, checkpointing=twice
         )[0]
         for parts in (1, 2, 4)
         for twice in (False, True)
@@ -118,6 +119,29 @@ def kept(network: nn.Module, shape: tuple[int, ...]) -> tuple[int, list[torch.Te
     loss.backward()
     gradients = [parameter.grad.clone() for parameter in network.parameters() if parameter.grad is not None]
     return sum(size for place, size in found.items() if place not in own), gradients
+
+
+def kept_of_a_step(module: Learner, method: str) -> int:
+    """Bytes that the loss of a step keeps for the backward pass."""
+    sizes: list[int] = []
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        sizes.append(tensor.nbytes)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        module(seen(module, method), None)
+    return sum(sizes)
+
+
+@pytest.mark.parametrize(("method", "part"), [("ijepa", "predictor"), ("mae", "decoder")])
+def test_what_follows_an_encoder_keeps_less_too(method, part):
+    modules = [learner(method, **{f"{part}_depth": 4}) for _ in range(2)]
+    for module in modules:
+        module.compute_twice()
+    getattr(modules[0], part).grad_checkpointing = False
+    much, little = (kept_of_a_step(module, method) for module in modules)
+    assert little < 0.8 * much
 
 
 @pytest.mark.parametrize("family", SMALL)

@@ -27,6 +27,7 @@ from headwater.training.views.volumes import Patches
 SIZE = (8, 8, 6)
 NETWORKS = {
     "ibot": "vit3d/test_patch8",
+    "ijepa": "vit3d/test_patch8",
     "mae": "vit3d/test_patch8",
     "simmim": "vit3d/test_patch8",
     "spark": "monai/segresnet_small",
@@ -43,6 +44,7 @@ SMALL = {
         "local_views": 2,
         "mask": (0.4, 0.8),
     },
+    "ijepa": {"predictor_dimension": 24, "predictor_depth": 1, "predictor_heads": 2},
     "mae": {"decoder_dimension": 24, "decoder_depth": 1, "decoder_heads": 2},
     "moco": {"dimension": 8, "hidden_dimension": 16, "queue": 16, "group": 2},
     "moco_v3": {"dimension": 8, "hidden_dimension": 16},
@@ -63,7 +65,13 @@ def tiny(tmp_path_factory):
 
 def size(method):
     """The sides that a method's network sees: at least two cubes along an axis of those that are hidden."""
-    return {"ibot": (16, 16, 8), "mae": (16, 16, 8), "simmim": (16, 16, 8), "spark": (8, 8, 8)}.get(method, SIZE)
+    return {
+        "ibot": (16, 16, 8),
+        "ijepa": (16, 16, 8),
+        "mae": (16, 16, 8),
+        "simmim": (16, 16, 8),
+        "spark": (8, 8, 8),
+    }.get(method, SIZE)
 
 
 def learner(method):
@@ -124,6 +132,7 @@ def test_a_method_learns_from_volumes_and_all_of_it_is_in_its_state(method):
         ("dino", "timm/test_vit", (32, 1, 48)),
         ("mae", "timm/test_vit", (32, 48, 1)),
         ("ibot", "timm/test_vit", (32, 48, 1)),
+        ("ijepa", "timm/test_vit", (32, 48, 1)),
         ("simmim", "timm/test_vit", (32, 48, 1)),
         ("spark", "timm/resnet18", (96, 64, 1)),
         ("simclr", "timm/test_resnet", (16, 12, 1)),

@@ -1,5 +1,6 @@
 """Boxes of patches: rectangles of the grid of a picture's patches, cuboids of that of a volume, drawn from keys."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -19,15 +20,30 @@ def sides(patches: Tensor, ratios: Sequence[Tensor], *, grid: Sequence[int]) -> 
 
     `ratios[axis]`: of the side along this axis to the geometric mean of those along all later ones.
     """
+    lengths = _unrounded(patches, ratios, grid=grid)
+    return [length.round().clamp(1, edge) for length, edge in zip(lengths, grid, strict=True)]
+
+
+def most(patches: float, ratio: tuple[float, float], *, grid: Sequence[int]) -> int:
+    """A number of patches that no box with `sides` exceeds, of up to so many patches and ratios within this range.
+
+    A side gains half a patch by rounding. The product of such sides is convex in the logarithms of the ratios, so it
+    is largest where each of them is at an end of its range.
+    """
+    ends = torch.cartesian_prod(*[torch.tensor(ratio, dtype=torch.float64)] * len(grid))
+    lengths = _unrounded(torch.full((len(ends),), patches, dtype=torch.float64), ends.unbind(dim=1), grid=grid)
+    wide = [(length + 0.5).clamp(min=1) for length, edge in zip(lengths, grid, strict=True) if edge > 1]
+    return min(math.ceil(torch.stack(wide).prod(dim=0).max()), math.prod(grid))
+
+
+def _unrounded(patches: Tensor, ratios: Sequence[Tensor], *, grid: Sequence[int]) -> list[Tensor]:
+    """The sides of boxes of exactly so many patches, in fractions of a patch; 1 where a grid is that thin."""
     left, further, lengths = patches.clamp(min=1), sum(edge > 1 for edge in grid), []
     for edge, ratio in zip(grid, ratios, strict=True):
-        if edge == 1:
-            lengths.append(torch.ones_like(left))
-            continue
-        further -= 1
-        side = left ** (1 / (further + 1)) * ratio ** (further / (further + 1))
+        further -= edge > 1
+        side = torch.ones_like(left) if edge == 1 else left ** (1 / (further + 1)) * ratio ** (further / (further + 1))
         left = left / side
-        lengths.append(side.round().clamp(1, edge))
+        lengths.append(side)
     return lengths
 
 

@@ -57,6 +57,12 @@ def places(chosen: Tensor, *, count: int) -> tuple[Tensor, Tensor]:
     return indices, chosen.gather(1, indices)
 
 
+def thinned(chosen: Tensor, shuffled: Tensor, *, count: int) -> Tensor:
+    """Of the chosen parts of each image (batch, parts) the first `count` in an order of all parts."""
+    ordered = chosen.gather(1, shuffled)
+    return torch.zeros_like(chosen).scatter(1, shuffled, ordered & (ordered.cumsum(dim=1) <= count))
+
+
 def positions(grid: Sequence[int], *, width: int) -> Tensor:
     """Fixed sine-cosine embeddings of places on a grid, float32 (places, width), each axis with an equal share.
 

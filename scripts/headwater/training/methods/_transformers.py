@@ -1,8 +1,21 @@
 """Plain vision transformers, of pictures or volumes, that see some tokens of an image only, or a mask token instead."""
 
 import torch
+from lightly.models.modules.masked_vision_transformer_decoder_timm import MaskedVisionTransformerDecoderTIMM
 from lightly.models.modules.masked_vision_transformer_timm import MaskedVisionTransformerTIMM
 from torch import Tensor, nn
+
+from headwater.models.recomputed import blocks_of
+
+
+class Decoder(MaskedVisionTransformerDecoderTIMM):
+    """lightly's decoder, whose blocks can be computed a second time in the backward pass."""
+
+    grad_checkpointing = False
+
+    def decode(self, x: Tensor, *, attn_mask: Tensor | None = None) -> Tensor:
+        """The tokens after the blocks, which attend to those that the mask shows, and the last norm."""
+        return self.norm(blocks_of(self, x, attn_mask=attn_mask))
 
 
 class _Masked(MaskedVisionTransformerTIMM):

@@ -7,19 +7,18 @@ weights and position embeddings of its source; the paper initialises its own and
 import numpy as np
 import torch
 from lightly.models import utils as tokens
-from lightly.models.modules.masked_vision_transformer_decoder_timm import MaskedVisionTransformerDecoderTIMM
 from pydantic import Field
 from torch import Tensor, nn
 
 from headwater.core.errors import UserError
 from headwater.core.records import Record
 from headwater.models.encoder import Encoder
-from headwater.models.recomputed import blocks_of
 from headwater.models.tasks import Task
 from headwater.study.recipe import Views
 from headwater.training import views
 from headwater.training.loop import Learner
 from headwater.training.methods import _branches, _masking, _transformers
+from headwater.training.methods._transformers import Decoder
 from headwater.training.views.draws import order
 
 BACKBONES = ("timm/vision_transformer", "vit3d")
@@ -40,16 +39,6 @@ class Options(Record):
     decoder_heads: int = Field(16, ge=1)
     normalise: bool = True
     """Whether the target is each patch standardised by its own mean and standard deviation."""
-
-
-class _Decoder(MaskedVisionTransformerDecoderTIMM):
-    """lightly's decoder, whose blocks can be computed a second time in the backward pass."""
-
-    grad_checkpointing = False
-
-    def decode(self, x: Tensor) -> Tensor:
-        """The tokens after the blocks and the last norm."""
-        return self.norm(blocks_of(self, x))
 
 
 class MaskedAutoencoder(Learner):
@@ -115,13 +104,13 @@ class MaskedAutoencoder(Learner):
         return tokens.get_at_index(self.decoder(whole, idx_mask=hidden), hidden)
 
 
-def _decoder(encoder: Encoder, *, options: Options) -> _Decoder:
+def _decoder(encoder: Encoder, *, options: Options) -> Decoder:
     """The decoder, with fixed positions on the encoder's grid of patches."""
     network = encoder.backbone
     grid, prefix = network.patch_embed.grid_size, network.num_prefix_tokens
     # lightly knows the positions of squares only
     squares = len(grid) == 2 and grid[0] == grid[1]
-    decoder = _Decoder(
+    decoder = Decoder(
         network.patch_embed.num_patches,
         options.decoder_dimension,
         options.decoder_depth,
