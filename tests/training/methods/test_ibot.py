@@ -279,3 +279,42 @@ def test_what_it_cannot_train_is_refused():
         learner().parameter_groups(Training(steps=1, ema=0.9))
     with pytest.raises(UserError, match="koleo compares the images of a batch"):
         learner(koleo=0.1).parameter_groups(Training(steps=1, batch=1))
+
+
+def ramps(count, *, seed):
+    """Pictures uint8 (count, 1, 64, 64) that become brighter along a direction each."""
+    angle = np.random.default_rng(seed).uniform(0, 2 * np.pi, (count, 1, 1))
+    down, across = np.mgrid[-1:1:64j, -1:1:64j]
+    return torch.from_numpy((127.5 + 85 * (across * np.cos(angle) + down * np.sin(angle))).astype(np.uint8))[:, None]
+
+
+@torch.no_grad()
+def loss_of_patches(module, views, *, shown):
+    """The mean cross-entropy of masked patches, of which the teacher sees the large views `shown` instead."""
+    large, masked = torch.cat(views[:2]), views[-1]
+    places, real = _masking.places(masked, count=module.most)
+    _, said, _ = module._told(module.student, large, places, masked=masked)
+    _, aims, _ = module._told(module.teacher, shown(large), places)
+    aims = torch.softmax((aims[real] - module.of_patches.center.value) / 0.04, dim=1)
+    return -(aims * torch.log_softmax(said[real] / 0.1, dim=1)).sum(dim=1).mean().item()
+
+
+def test_what_the_teacher_says_of_hidden_patches_of_unseen_pictures_is_learned():
+    """What is said of a picture fits it better than the next one; hardly so before, when a mask token tells nothing."""
+    module, ratios = learner(masked_views=1.0, normalise_last_layer=True, teacher_temperature=0.04), []
+    optimiser = torch.optim.AdamW([one for one in module.parameters() if one.requires_grad], lr=5e-4)
+    for step in range(81):
+        if step in (0, 80):
+            views = module.views(ramps(64, seed=0), drawn(64))
+            own = loss_of_patches(module, views, shown=lambda large: large)
+            next_ones = loss_of_patches(
+                module, views, shown=lambda large: torch.cat([view.roll(1, dims=0) for view in large.chunk(2)])
+            )
+            ratios.append(own / next_ones)
+        module.before_step(step=9)
+        loss = module(module.views(ramps(8, seed=1 + step), drawn(8, epoch=step)), None)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        module.after_step(step=step, steps=81)
+    assert ratios[0] > 0.9 and ratios[1] < 0.8, ratios
