@@ -15,11 +15,11 @@ from headwater.training.optimiser_step import seen
 from headwater.training.state import State
 
 STEPS, SIZE = 4, 32
-METHODS = {"mae": "timm/test_vit", "simclr": "timm/test_resnet", "byol": "timm/test_resnet"}
+METHODS = {"ijepa": "timm/test_vit", "mae": "timm/test_vit", "simclr": "timm/test_resnet", "byol": "timm/test_resnet"}
 
 
 def learner(method: str) -> torch.nn.Module:
-    encoder = backbones.build(METHODS[method], size=SIZE, mean=(0.5,), std=(0.25,), seed=0)
+    encoder = backbones.build(METHODS.get(method, "timm/test_vit"), size=SIZE, mean=(0.5,), std=(0.25,), seed=0)
     plugin = registry.load("methods", method)
     how = {"size": SIZE, "labels": 1, "task": None, "targets": np.zeros((16, 1)), "steps": STEPS}
     return plugin.learner(encoder, options=plugin.Options(), views=Views(crop=0.5, flip=0.5), **how)
@@ -75,7 +75,7 @@ def test_activations_are_what_autograd_keeps_and_little_more(method: str, format
     assert foretold <= found + 3 * views + 4 * largest + 2 * weight + twice
 
 
-@pytest.mark.parametrize("method", ["mae", "simclr"])
+@pytest.mark.parametrize("method", ["ijepa", "mae", "simclr"])
 def test_larger_batches_follow_from_small_ones(method: str):
     step, one = measured(method), learner(method)
     for parameter in one.parameters():
@@ -84,6 +84,18 @@ def test_larger_batches_follow_from_small_ones(method: str):
     # of simclr the similarities of all pairs grow with the square of the images: 32 x 32 numbers, a few times
     pairs = 8 * 32 * 32 * 4 if method == "simclr" else 0
     assert found - pairs <= step.activations + 16 * step.image <= found
+
+
+@pytest.mark.parametrize("method", ["dino", "ibot"])
+def test_heads_whose_weights_are_normed_are_measured_before_and_after_a_pass(method: str):
+    one, training = learner(method), Training(steps=STEPS, batch=8)
+    measures = []
+    for _ in range(2):
+        measures.append(memory.measured(one, (batch(2), batch(4)), training=training, steps=STEPS, format=None))
+        one(seen(one, batch(2), seed=0)[0], None).backward()
+    first, second = measures
+    assert (first.weights, first.gradients, first.moments) == (second.weights, second.gradients, second.moments)
+    assert first.image > 0 and second.image > 0
 
 
 def test_half_precision_keeps_about_half():

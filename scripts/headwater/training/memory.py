@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils.weight_norm import WeightNorm
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
@@ -71,6 +72,7 @@ def measured(
     It is that of the last of so many steps, in which all weights learn that ever do. The learner stays as it is: a copy
     takes the steps. `format` is the dtype for autocast, None for plain float32.
     """
+    _let_go_of_normed_weights(learner)
     copied = copy.deepcopy(learner)
     copied.mode(True)
     groups = copied.parameter_groups(training)
@@ -94,6 +96,17 @@ def measured(
         image=image,
         held=sum(tensor.nbytes for tensor in _tensors(vars(batches[0]))) // images[0],
     )
+
+
+def _let_go_of_normed_weights(learner: "Learner") -> None:
+    """Detach what torch's weight_norm made of weights, in a head such as DINO's: each pass makes it anew.
+
+    It hangs on the weights by a graph, with which no module can be copied.
+    """
+    for module in learner.modules():
+        for hook in module._forward_pre_hooks.values():
+            if isinstance(hook, WeightNorm):
+                setattr(module, hook.name, getattr(module, hook.name).detach())
 
 
 def _passing(learner: "Learner", batch: Batch, *, format: torch.dtype | None, seed: int) -> int:
