@@ -450,6 +450,7 @@ def test_no_shipped_config_has_a_key_without_effect(file: Path):
 
 CROPS = dict.fromkeys(("simclr", "byol", "moco", "moco_v3", "vicreg", "barlow_twins"), "crop") | {
     "dino": "global_crop",
+    "ibot": "global_crop",
     "swav": "large_crop",
 }
 
