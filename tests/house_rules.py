@@ -118,6 +118,14 @@ def scripts_shadow_no_module(root: Path) -> Iterator[str]:
             yield f"{file.relative_to(root)}: bears the name of a module"
 
 
+def tests_share_no_name(root: Path) -> Iterator[str]:
+    """Files of tests have a name each: pytest, which knows them by it alone, would not collect the second."""
+    first: dict[str, Path] = {}
+    for file in _python(root, "tests"):
+        if file.name.startswith("test_") and first.setdefault(file.name, file) != file:
+            yield f"{file}: bears the name of {first[file.name]}; rename one"
+
+
 def modules_say_what_they_are(root: Path) -> Iterator[str]:
     """Modules that do not open with a sentence."""
     for file in _python(root, "scripts"):
