@@ -228,7 +228,7 @@ def test_networks_are_given_nothing_but_views(tmp_path, made, monkeypatch):
     source = a_source(probe={"archive": "made"})
     files = {"cases": made.cases, "images": made.images}
     monkeypatch.setattr(Encoder, "normalised", watched)
-    encoder = pretrained(tmp_path, source, made, probe_cases=made.cases, probe_images=made.images)
+    encoder = pretrained(tmp_path, source, made, probe_cases=[made.cases], probe_images=[made.images])
     products = {"model": tmp_path / "m.safetensors", "fit": tmp_path / "fit.json", "progress": tmp_path / "run.pt"}
     finetune(run=a_run(source), **files, encoder=encoder, **products)
     assert set(given) == {32} and len(given) > 2 * 4
