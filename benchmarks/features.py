@@ -59,6 +59,9 @@ from headwater.training import schedule
 from headwater.training.views import draws
 
 SIDE, BATCH, NEIGHBOURS = 64, 64, 10
+OF_TRANSFORMERS = ("ibot", "ijepa", "mae", "simmim")
+COLOURS = {"saturation", "hue", "grey"}
+"""The keys of views that say something of colours."""
 
 
 @dataclass(frozen=True)
@@ -458,10 +461,8 @@ OPTIONS = {
 
 def started(method: str, *, seed: int) -> Encoder:
     """The encoder from which both start."""
-    backbone, side = (
-        ("timm/test_vit" if method in ("ibot", "ijepa", "mae", "simmim") else "timm/test_resnet"),
-        64 if method in ("ibot", "ijepa", "mae", "simmim", "spark") else 32,
-    )
+    backbone = "timm/test_vit" if method in OF_TRANSFORMERS else "timm/test_resnet"
+    side = 64 if method in (*OF_TRANSFORMERS, "spark") else 32
     return backbones.build(backbone, size=side, mean=(0.5,), std=(0.25,), seed=seed)
 
 
@@ -470,13 +471,10 @@ def by_headwater(method: str, sample: Sample, *, steps: int, seed: int) -> Encod
     length = how(steps)
     channels = sample.learned.shape[1]
     views = {"like": sample.like}
-    if (
-        sample.like == "photographs"
-        and channels == 1
-        and method not in ("ijepa", "mae", "simmim", "spark", "supervised")
-    ):
-        # those that change colours have nothing to change
-        views |= {"saturation": 0, "hue": 0, "grey": 0}
+    if sample.like == "photographs" and channels == 1:
+        # methods that change colours have nothing to change
+        usual = registry.constant("methods", method, "PHOTOGRAPHS", default={})
+        views |= dict.fromkeys(COLOURS & usual.keys(), 0)
     source = Source.model_validate(
         {"name": "x", "backbone": "timm/test_resnet", "corpus": "c", "training": length.model_dump(), "views": views}
         | {"method": {"name": method, "options": OPTIONS[method]}}
