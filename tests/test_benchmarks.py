@@ -118,6 +118,27 @@ def test_the_stopwatch_of_training_steps_runs(monkeypatch, part):
         assert training.row(part, here, there, peer=peer, asked=asked)["peer / ours"]
 
 
+@pytest.mark.slow
+def test_the_stopwatch_of_simclr_runs():
+    call = [sys.executable, str(BENCHMARKS / "peers.py"), "--rounds", "1", "--steps", "30", "--batch", "2", "--peers"]
+    done = subprocess.run(call, capture_output=True, text=True, check=True)
+    row = [cell.strip() for cell in done.stdout.splitlines()[-1].split("|")]
+    assert row[1].startswith("headwater ") and 0 < float(row[2]) < 10 and row[3] == "1.000 [1.000, 1.000]"
+    # two views besides a pair, of which cosines differ by 2, by a temperature of 0.5
+    assert 0 < float(row[4]) < np.log1p(2 * np.exp(2 / 0.5))
+
+
+def test_absent_packages_are_named_before_anything_is_timed(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    monkeypatch.setattr(sys, "argv", ["peers.py"])
+    with loaded("peers") as peers:
+        monkeypatch.setattr(peers.importlib.util, "find_spec", lambda name: None)
+        with pytest.raises(SystemExit, match="2"):
+            peers.main()
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "lightly-train and stable-pretraining not installed: pip install lightly-train stable-pretraining" in said
+
+
 def test_what_goes_wrong_on_a_gpu_that_is_lent_is_told_in_a_row(monkeypatch):
     monkeypatch.setattr(sys, "path", ["", *sys.path])
 
