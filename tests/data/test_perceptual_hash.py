@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from archives_made import SAMPLES
+from headwater.data.lanczos import Grey
 from headwater.data.perceptual_hash import BITS, KINDS, LEDGER, SHORTEST, SIDE, every, perceptual
 
 SLICES = SAMPLES / "luna16_slices"
@@ -14,7 +15,7 @@ RADIOGRAPHS = SAMPLES / "chestxray14_64px" / "images_001" / "images"
 
 
 def bits(pixels: np.ndarray) -> np.ndarray:
-    return np.unpackbits(perceptual(Image.fromarray(pixels), side=SIDE).astype(">u8").view(np.uint8))
+    return np.unpackbits(perceptual(Grey(pixels), side=SIDE).astype(">u8").view(np.uint8))
 
 
 def picture(seed: int, *, side: int, smooth: int, colours: bool = False) -> np.ndarray:

@@ -11,6 +11,7 @@ from scipy.fft import dct
 
 from headwater.data import sketches
 from headwater.data.io.windows import as_shades
+from headwater.data.lanczos import Grey
 
 SIDE = 16
 """Frequencies along either axis in the ledger's hash."""
@@ -36,14 +37,20 @@ WORDS = SHORTEST + sketches.WORDS
 """Words of one image; its sketches come last."""
 
 
-def every(pixels: np.ndarray) -> np.ndarray:
+def every(pixels: np.ndarray | Grey) -> np.ndarray:
     """All hashes of one image, uint8 (height, width) or (height, width, 3), as uint64 (words,).
 
     A slice in Hounsfield units, int16, is hashed as grey values from its lowest to its highest value.
     """
-    grey = Image.fromarray(as_shades(pixels)).convert("L")
+    grey = pixels if isinstance(pixels, Grey) else as_grey(pixels)
     short = [difference(grey), perceptual(grey, side=SHORT), average(grey)]
-    return np.concatenate([perceptual(grey, side=SIDE), *short, sketches.both(grey)])
+    return np.concatenate([perceptual(grey, side=SIDE), *short, sketches.both(grey.picture)])
+
+
+def as_grey(pixels: np.ndarray) -> Grey:
+    """What is hashed of an image as above."""
+    shades = as_shades(pixels)
+    return Grey(shades if shades.ndim == 2 else np.asarray(Image.fromarray(shades).convert("L")))
 
 
 def of_ledger(words: np.ndarray) -> np.ndarray:
@@ -52,28 +59,23 @@ def of_ledger(words: np.ndarray) -> np.ndarray:
     return np.concatenate([words[:, :LEDGER], words[:, SHORTEST:] if words.shape[1] == WORDS else blank], axis=1)
 
 
-def perceptual(grey: Image.Image, *, side: int) -> np.ndarray:
+def perceptual(grey: Grey, *, side: int) -> np.ndarray:
     """Hash by the low frequencies (phash): whether each is above their median."""
     # in ImageHash's order, columns before rows: the other order rounds differently and could flip a bit
-    lowest = dct(dct(_small(grey, OVERSAMPLED * side, OVERSAMPLED * side), axis=0), axis=1)[:side, :side]
+    lowest = dct(dct(grey.resized(OVERSAMPLED * side, OVERSAMPLED * side), axis=0), axis=1)[:side, :side]
     return _words(lowest > np.median(lowest))
 
 
-def difference(grey: Image.Image) -> np.ndarray:
+def difference(grey: Grey) -> np.ndarray:
     """Hash by differences (dhash): whether each pixel is brighter than its left neighbour."""
-    small = _small(grey, SHORT + 1, SHORT)
+    small = grey.resized(SHORT + 1, SHORT)
     return _words(small[:, 1:] > small[:, :-1])
 
 
-def average(grey: Image.Image) -> np.ndarray:
+def average(grey: Grey) -> np.ndarray:
     """Hash by the mean (average_hash): whether each pixel is above it."""
-    small = _small(grey, SHORT, SHORT)
+    small = grey.resized(SHORT, SHORT)
     return _words(small > small.mean())
-
-
-def _small(grey: Image.Image, width: int, height: int) -> np.ndarray:
-    """The image at a small size, by the same filter as ImageHash."""
-    return np.asarray(grey.resize((width, height), Image.Resampling.LANCZOS))
 
 
 def _words(bits: np.ndarray) -> np.ndarray:

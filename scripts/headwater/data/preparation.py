@@ -17,7 +17,7 @@ from headwater.core.progress import bar
 from headwater.data.datasets import pixel_options
 from headwater.data.image_sample import CRASHED
 from headwater.data.io.windows import is_blank
-from headwater.data.perceptual_hash import WORDS, every
+from headwater.data.perceptual_hash import WORDS, as_grey, every
 from headwater.data.resizing import fitted
 from headwater.data.shelf import Shelf
 from headwater.data.splits import with_splits
@@ -202,7 +202,9 @@ def prepared_case(
         kind = "shows nothing, one value throughout"
         return Outcome(None, {}, reason=f"{case['case']}: {kind}", kind=kind)
     # hashes are those of the decoded image, so that they do not depend on the archive's size and padding
-    return Outcome(fitted(decoded, size=size, resize=resize), header, every(decoded))
+    grey = as_grey(decoded)
+    own = grey if grey.pixels is decoded else None
+    return Outcome(fitted(decoded, size=size, resize=resize, grey=own), header, every(grey))
 
 
 def _lost_scan(scan: Mapping[str, Any]) -> list[tuple[int, Outcome]]:
