@@ -268,7 +268,9 @@ def _eight_bits(picture: Image.Image, path: Path, *, bits: int | Literal["guesse
     """The pixels of an open picture of any mode but 16-bit grey, as 8-bit grey or colour."""
     # known before the pixels are decoded: of colours in 16 bits Pillow keeps the upper 8
     is_wide = any(";16" in str(tile[3]) for tile in picture.tile)
-    if picture.mode in ("1", "L", "LA", "La"):
+    if picture.mode == "L" and "transparency" not in picture.info:
+        pixels = np.array(picture)
+    elif picture.mode in ("1", "L", "LA", "La"):
         pixels = np.array(picture.convert("LA").getchannel("L"))
     else:
         pixels = grey_if_equal(np.array(picture.convert("RGB")))
