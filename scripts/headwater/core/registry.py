@@ -64,6 +64,7 @@ def check(family: str, name: str) -> None:
         raise UserError(f"{family}: there is no {name!r}", remedy=did_you_mean(name, names(family)))
 
 
+@cache
 def load(family: str, name: str) -> ModuleType:
     """The module of one entry."""
     check(family, name)
