@@ -68,6 +68,9 @@ JPEGS = (JPEGBaseline8Bit, JPEGExtended12Bit)
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 """Deflated Explicit VR Little Endian."""
 
+MOST_META = 132 + 4096
+"""Bytes from the start of a file among which its transfer syntax is looked for."""
+
 PLAIN = b"1.2.840.10008.1.2.1".ljust(len(DEFLATED), b"\0")
 """Explicit VR Little Endian, padded to the same length, so that the header keeps its size."""
 
@@ -107,11 +110,14 @@ def refusing(path: Path, *, what: str) -> Iterator[None]:
 
 def opened(path: Path, *, tags: Sequence[str] | None = None) -> pydicom.Dataset:
     """The data set of a DICOM file, refused if empty; with `tags` only these elements, without reading pixels."""
-    content = inflated(limits.whole_file(path))
-    # force: files without the preamble of 128 bytes are common, and pydicom reads them
-    if tags is not None:
-        return pydicom.dcmread(BytesIO(content), force=True, stop_before_pixels=True, specific_tags=list(tags))
-    dataset = pydicom.dcmread(BytesIO(content), force=True)
+    with limits.readable(path) as file:
+        start = file.read(MOST_META)
+        file.seek(0)
+        content = BytesIO(inflated(file.read())) if DEFLATED in start else file
+        # force: files without the preamble of 128 bytes are common, and pydicom reads them
+        if tags is not None:
+            return pydicom.dcmread(content, force=True, stop_before_pixels=True, specific_tags=list(tags))
+        dataset = pydicom.dcmread(content, force=True)
     if len(dataset) == 0:
         raise UserError("is not a DICOM file", file=path, remedy="fetch it again", nameless="is not a DICOM file")
     return dataset
@@ -119,7 +125,7 @@ def opened(path: Path, *, tags: Sequence[str] | None = None) -> pydicom.Dataset:
 
 def inflated(content: bytes) -> bytes:
     """The file with a deflated data set inflated (DICOM PS3.5 A.5); pydicom would inflate without a limit on size."""
-    if content[128:132] != b"DICM" or DEFLATED not in content[132 : 132 + 4096]:
+    if content[128:132] != b"DICM" or DEFLATED not in content[132:MOST_META]:
         return content
     start = _end_of_meta(content)
     # negative: a raw stream without the header of zlib
@@ -165,7 +171,7 @@ def stored_values(dataset: pydicom.Dataset, path: Path) -> np.ndarray:
         _refuse_other_streams(dataset, path, shape=shape)
         stored = _decoded(dataset, path)
     else:
-        stored = pixel_array(dataset, allow_excess_frames=False)
+        stored = pixel_array(dataset, allow_excess_frames=False, view_only=True)
     samples = int(dataset.get("SamplesPerPixel") or 1)
     # pydicom omits the axis of a single frame and GDCM gives no shape, so only the number of values can be compared
     expected = shape if samples == 1 else (*shape, samples)

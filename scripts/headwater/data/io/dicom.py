@@ -9,6 +9,7 @@ import pydicom
 from pydicom.pixels import apply_color_lut, apply_windowing
 
 from headwater.core.errors import UserError
+from headwater.data.io import levels
 from headwater.data.io.ages import in_years
 from headwater.data.io.decoding import frames_of, opened, refusing, stored_values
 from headwater.data.io.elements import refuse_mosaic, refuse_without_picture
@@ -39,7 +40,7 @@ def read_radiograph(path: Path) -> np.ndarray:
             stored = apply_color_lut(stored, dataset)
         if stored.ndim == 3:
             return _grey_of_colour(stored, path)
-        if not np.isfinite(stored).all():
+        if stored.dtype.kind == "f" and not np.isfinite(stored).all():
             what = "has pixel values that are not finite"
             raise UserError(what, file=path, remedy="take it off the list", nameless=what)
         return _as_grey(stored, dataset)
@@ -94,11 +95,14 @@ def _as_grey(stored: np.ndarray, dataset: pydicom.Dataset) -> np.ndarray:
     if stored.dtype.kind == "f" or int(highest) - int(lowest) >= 2**16:
         return _shades(stored, dataset)
     # millions of pixels have at most 65,536 different values: each value is converted once
-    above_lowest = (stored.astype(np.int64) - int(lowest)).astype(np.uint16)
-    levels = np.flatnonzero(np.bincount(above_lowest.ravel()))
-    table = np.zeros(levels[-1] + 1, np.uint8)
-    table[levels] = _shades((levels + int(lowest)).astype(np.int32), dataset)
-    return table[above_lowest]
+    lowest, count = int(lowest), int(highest) - int(lowest) + 1
+    occurs = np.ones(count, bool)
+    if dataset.get("PixelPaddingValue") not in (None, "") or has_table(dataset, "ModalityLUTSequence"):
+        # otherwise the lowest and the highest value are all that shades depend on
+        occurs = levels.present(stored, lowest=lowest, count=count)
+    table = np.zeros(count, np.uint8)
+    table[occurs] = _shades((np.flatnonzero(occurs) + lowest).astype(np.int32), dataset)
+    return levels.replaced(stored, lowest=lowest, by=table)
 
 
 def _shades(values: np.ndarray, dataset: pydicom.Dataset) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Limits on the size of files and images, so that no header can claim more memory than there is."""
 
+import os
+from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -39,10 +41,26 @@ def of_decoder(path: Path) -> Limits:
 
 def whole_file(path: Path) -> bytes:
     """The content of a file; refused if it is too large, or no file."""
+    with readable(path) as file:
+        return file.read()
+
+
+class Readable(BufferedReader):
+    """An open file that allocates no more memory for a read than it has bytes left, whatever a header claims."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """The next bytes, at most so many."""
+        if size is not None and size > PIECE:
+            size = min(size, max(0, os.fstat(self.fileno()).st_size - self.tell()))
+        return super().read(size)
+
+
+def readable(path: Path) -> Readable:
+    """An open file; refused if it is too large, or no file."""
     refuse_special(path)
     if path.stat().st_size > MOST_BYTES:
         raise UserError(f"is larger than {MOST_BYTES >> 20} MiB", file=path, remedy="split it", nameless="is too large")
-    return path.read_bytes()
+    return Readable(FileIO(path))
 
 
 def exactly(stream: BinaryIO, count: int) -> bytearray:
