@@ -48,9 +48,6 @@ from headwater.data import preparation
 from headwater.data.io.dicom_writing import write_radiograph
 from headwater.study.archive import Archive
 
-LARGEST = 2048
-"""Pixels along a side of the largest files; of smaller ones there are more, so that all parts have as many pixels."""
-
 Shades = Callable[[Path], Image.Image]
 """The peer's way from a file to a grey picture of 8 bits."""
 
@@ -66,6 +63,8 @@ class Part(NamedTuple):
     name: str
     """of a file, with a place for its number"""
     peer: Shades
+    many: int
+    """files of this kind for each one that is asked for, so that what an archive takes once does not count"""
 
 
 def radiograph(number: int, *, side: int) -> np.ndarray:
@@ -123,11 +122,13 @@ def of_windowed_dicom(path: Path) -> Image.Image:
 
 
 PARTS = {
-    "png-512": Part("PNG of 512²", 512, as_png, "{}.png", of_picture),
-    "png-1024": Part("PNG of 1024²", 1024, as_png, "{}.png", of_picture),
-    "dicom": Part("DICOM of 2048², 16 bits", 2048, as_dicom, "{}.dcm", of_dicom),
-    "dicom-window": Part("DICOM of 2048², 16 bits, window", 2048, as_windowed_dicom, "{}.dcm", of_windowed_dicom),
-    "jpeg-2000": Part("DICOM of 2048², 16 bits, JPEG 2000", 2048, as_jpeg_2000, "{}.dcm", of_dicom),
+    "png-512": Part("PNG of 512²", 512, as_png, "{}.png", of_picture, many=64),
+    "png-1024": Part("PNG of 1024²", 1024, as_png, "{}.png", of_picture, many=16),
+    "dicom": Part("DICOM of 2048², 16 bits", 2048, as_dicom, "{}.dcm", of_dicom, many=4),
+    "dicom-window": Part(
+        "DICOM of 2048², 16 bits, window", 2048, as_windowed_dicom, "{}.dcm", of_windowed_dicom, many=4
+    ),
+    "jpeg-2000": Part("DICOM of 2048², 16 bits, JPEG 2000", 2048, as_jpeg_2000, "{}.dcm", of_dicom, many=1),
 }
 
 
@@ -164,7 +165,7 @@ def row(key: str, *, rounds: int, images: int, size: int) -> dict[str, str]:
     with tempfile.TemporaryDirectory() as place, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         folder = Path(place)
-        images *= round((LARGEST / part.side) ** 2)
+        images *= part.many
         catalogue = made(part, images=images, folder=folder)
         asked: dict[str, Any] = {"folder": folder, "size": size}
         ways = {
@@ -234,7 +235,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--images", type=int, default=4, help=f"of {LARGEST} pixels along a side; of smaller ones more")
+    parser.add_argument("--images", type=int, default=4, help="of JPEG 2000; of other files more")
     parser.add_argument("--size", type=int, default=224, help="of the stored images")
     asked = parser.parse_args()
     sizes = {"rounds": asked.rounds, "images": asked.images, "size": asked.size}

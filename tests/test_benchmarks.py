@@ -110,8 +110,7 @@ def test_the_stopwatches_of_views_and_windows_of_volumes_run(monkeypatch):
 def test_the_stopwatch_of_prepare_runs_and_both_ways_give_the_same_images(monkeypatch, part):
     monkeypatch.setattr(sys, "path", ["", *sys.path])
     with loaded("prepare") as prepare:
-        monkeypatch.setattr(prepare, "LARGEST", 64)
-        monkeypatch.setitem(prepare.PARTS, part, prepare.PARTS[part]._replace(side=64))
+        monkeypatch.setitem(prepare.PARTS, part, prepare.PARTS[part]._replace(side=64, many=1))
         row = prepare.in_a_worker(prepare.row, part, rounds=1, images=2, size=32)
         assert row["peer / ours"] and row["shades apart"] == "0 at most"
 

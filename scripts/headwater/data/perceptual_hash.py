@@ -63,7 +63,9 @@ def perceptual(grey: Grey, *, side: int) -> np.ndarray:
     """Hash by the low frequencies (phash): whether each is above their median."""
     # in ImageHash's order, columns before rows: the other order rounds differently and could flip a bit
     lowest = dct(dct(grey.resized(OVERSAMPLED * side, OVERSAMPLED * side), axis=0), axis=1)[:side, :side]
-    return _words(lowest > np.median(lowest))
+    # their median: there is an even number of them
+    below, above = np.sort(lowest, axis=None)[side * side // 2 - 1 :][:2]
+    return _words(lowest > (below + above) / 2)
 
 
 def difference(grey: Grey) -> np.ndarray:

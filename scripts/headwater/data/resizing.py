@@ -23,6 +23,8 @@ def fitted(pixels: np.ndarray, *, size: int, resize: str, grey: Grey | None = No
     planes = small[None] if small.ndim == 2 else small.transpose(2, 0, 1)  # (channels, height, width)
     # of an odd number of pixels the larger part goes below or to the right
     margins = [((size - side) // 2, (size - side + 1) // 2) for side in shape]
+    if not any(sum(pair) for pair in margins):
+        return np.ascontiguousarray(planes)
     return np.pad(planes, [(0, 0), *margins], constant_values=AIR if pixels.dtype == np.int16 else 0)
 
 

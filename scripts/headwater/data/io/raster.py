@@ -269,7 +269,7 @@ def _eight_bits(picture: Image.Image, path: Path, *, bits: int | Literal["guesse
     # known before the pixels are decoded: of colours in 16 bits Pillow keeps the upper 8
     is_wide = any(";16" in str(tile[3]) for tile in picture.tile)
     if picture.mode == "L" and "transparency" not in picture.info:
-        pixels = np.array(picture)
+        pixels = np.asarray(picture)
     elif picture.mode in ("1", "L", "LA", "La"):
         pixels = np.array(picture.convert("LA").getchannel("L"))
     else:
