@@ -319,7 +319,7 @@ for _owner, _place in (("sources", S), ("recipes", R)):
             f"{_owner}.views.{key}": Change(f"{_place}.views.{key}", value)
             for key, value in {
                 "crop": 0.5, "flip": 0.5, "rotation": 5, "brightness": 0.1, "contrast": 0.1, "grey": 0.1, "blur": 0.1,
-                "noise": 0.1, "saturation": 0.1, "hue": 0.1, "solarise": 0.1,
+                "noise": 0.1, "saturation": 0.1, "hue": 0.1, "solarise": 0.1, "elastic": 0.1,
             }.items()
         },
         **{
@@ -335,6 +335,9 @@ for _owner, _place in (("sources", S), ("recipes", R)):
             }.items()
         },
         f"{_owner}.views.jitter": Change(f"{_place}.views.jitter", 0.8, {f"{_place}.views.contrast": 0.1}),
+        f"{_owner}.views.elastic_displacement": Change(
+            f"{_place}.views.elastic_displacement", 0.02, {f"{_place}.views.elastic": 0.5}
+        ),
         f"{_owner}.training.epochs": Change(f"{_place}.training", {"epochs": 2, "batch": 16}),
         f"{_owner}.training.momentum": Change(f"{_place}.training", {**TRAINING, **SGD, "momentum": 0.5}, {
             f"{_place}.training": {**TRAINING, **SGD}
@@ -388,6 +391,7 @@ IDLE = {
     "grey": ({"sources.of_scans.views": {"grey": 0.5}}, "of_scans.views.grey: the images of scans are grey"),
     "hue": ({"sources.of_scans.views": {"hue": 0.5}}, "of_scans.views.hue: the images of scans are grey"),
     "jitter": ({f"{S}.views.jitter": 0.5}, "views.jitter: none of brightness, contrast, saturation, hue is set"),
+    "deformed": ({f"{S}.views.elastic_displacement": 0.02}, "views.elastic_displacement: nothing is deformed"),
     "one view": ({f"{R}.views.blur": [0.5]}, "finetune.views.blur: one view is made of each image; give a number"),
     "views of each": ({f"{S}.views.blur": [0.5, 0.1, 0.1]}, "blur: 2 views are made of each image; give at most 2"),
     "official": ({f"{A}.test": 0.3}, "chestxray14.test: chestxray14 has an official test split"),

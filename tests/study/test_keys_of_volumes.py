@@ -78,7 +78,7 @@ def test_trainings_and_predictions_get_the_patch_in_which_volumes_are_seen():
         *[
             (f"{owner}.views.{key}", value)
             for owner in ("recipes.full", "sources.ours")
-            for key, value in {"flip_axes": ["x", "y"], "scaling": 0.1, "low_resolution": 0.1}.items()
+            for key, value in {"flip_axes": ["x", "y"], "scaling": 0.1, "low_resolution": 0.1, "elastic": 0.1}.items()
         ],
     ],
 )

@@ -14,8 +14,8 @@ from headwater.training.views.draws import keys, normal, uniform
 from headwater.training.views.pictures import BLUR, DRAWS, as_float, augment, window
 
 EVERYTHING = Views(
-    crop=0.3, flip=0.5, rotation=20, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.2, jitter=0.8, grey=0.3,
-    blur=0.5, solarise=0.3, noise=0.1,
+    crop=0.3, flip=0.5, rotation=20, elastic=0.7, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.2, jitter=0.8,
+    grey=0.3, blur=0.5, solarise=0.3, noise=0.1,
 )  # fmt: skip
 
 
@@ -81,6 +81,7 @@ def test_normal_is_normal_and_its_pixels_are_independent():
     crop=st.floats(0.1, 1), flip=st.floats(0, 1), rotation=st.floats(0, 180), brightness=st.floats(0, 0.9),
     contrast=st.floats(0, 0.9), grey=st.floats(0, 1), blur=st.floats(0, 1), noise=st.floats(0, 1),
     saturation=st.floats(0, 1), hue=st.floats(0, 0.5), jitter=st.floats(0, 1), solarise=st.floats(0, 1),
+    elastic=st.floats(0, 1), elastic_displacement=st.floats(0.001, 0.1),
     size=st.sampled_from([9, 20, 31]), seed=st.integers(0, 2**32),
 )  # fmt: skip
 @rounding.in_float64()

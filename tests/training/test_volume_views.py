@@ -17,7 +17,8 @@ SIDES = (20, 24, 16)
 SPACING = (1.0, 0.8, 1.5)
 EVERYTHING = {
     "crop": 0.3, "flip": 0.5, "flip_axes": ("x", "y", "z"), "rotation": 30, "scaling": 0.3, "brightness": 0.4,
-    "contrast": 0.4, "jitter": 0.5, "blur": 0.7, "low_resolution": 0.7, "noise": 0.1,
+    "contrast": 0.4, "jitter": 0.5, "blur": 0.7, "low_resolution": 0.7, "noise": 0.1, "elastic": 0.7,
+    "elastic_displacement": 0.1,
 }  # fmt: skip
 
 
@@ -42,7 +43,7 @@ def places(sides):
 @settings(max_examples=10, deadline=None)
 @given(
     crop=st.one_of(st.none(), st.floats(0.4, 1)), rotation=st.floats(0, 60), scaling=st.floats(0, 0.3),
-    flip=st.floats(0, 1), thin=st.floats(0.5, 2), seed=st.integers(0, 2**32),
+    flip=st.floats(0, 1), elastic=st.floats(0, 1), thin=st.floats(0.5, 2), seed=st.integers(0, 2**32),
 )  # fmt: skip
 def test_the_mask_of_a_view_is_the_view_of_the_mask(thin, seed, **changes):
     sides = (28, 26, 24)
@@ -60,7 +61,8 @@ def test_the_mask_of_a_view_is_the_view_of_the_mask(thin, seed, **changes):
 @given(
     crop=st.floats(0.1, 1), flip=st.floats(0, 1), rotation=st.floats(0, 180), scaling=st.floats(0, 0.9),
     brightness=st.floats(0, 0.9), contrast=st.floats(0, 0.9), blur=st.floats(0, 1), noise=st.floats(0, 1),
-    low_resolution=st.floats(0, 1), size=st.sampled_from([9, (8, 12, 10)]), seed=st.integers(0, 2**32),
+    low_resolution=st.floats(0, 1), elastic=st.floats(0, 1), size=st.sampled_from([9, (8, 12, 10)]),
+    seed=st.integers(0, 2**32),
 )  # fmt: skip
 def test_a_view_has_the_same_bytes_in_any_batch(size, seed, **changes):
     views, given, chance = Views(**changes), some_patches(3), some_keys(3, seed=seed)
@@ -79,7 +81,8 @@ PLANES = {"axial": (28, 24, 1), "coronal": (28, 1, 24), "sagittal": (1, 28, 24)}
 @settings(max_examples=10, deadline=None)
 @given(
     plane=st.sampled_from(sorted(PLANES)), crop=st.one_of(st.none(), st.floats(0.4, 1)), rotation=st.floats(0, 60),
-    scaling=st.floats(0, 0.3), flip=st.floats(0, 1), thin=st.floats(0.5, 2), seed=st.integers(0, 2**32),
+    scaling=st.floats(0, 0.3), flip=st.floats(0, 1), elastic=st.floats(0, 1), thin=st.floats(0.5, 2),
+    seed=st.integers(0, 2**32),
 )  # fmt: skip
 def test_the_mask_of_a_view_of_a_slice_is_the_view_of_its_mask(plane, thin, seed, **changes):
     sides = PLANES[plane]
@@ -147,7 +150,8 @@ def test_nothing_asked_nothing_changed():
 
 @pytest.mark.parametrize("key", EVERYTHING)
 def test_every_key_changes_what_is_seen(key):
-    beside = {"flip_axes": {"flip": 0.5}, "jitter": {"contrast": 0.4}}.get(key, {})
+    needed = {"flip_axes": {"flip": 0.5}, "jitter": {"contrast": 0.4}, "elastic_displacement": {"elastic": 1}}
+    beside = needed.get(key, {})
     before, after = (
         augment(some_patches(6), some_keys(6), Views(**beside, **more)) for more in ({}, {key: EVERYTHING[key]})
     )

@@ -181,6 +181,8 @@ def _of_views(place: str, views: Views, *, dimensions: set[int]) -> Iterable[str
         yield f"{place}.{key}: changes volumes only, and all images are pictures; remove it"
     if "flip_axes" not in idle and changed(views, "flip_axes") and not views.flip:
         yield f"{place}.flip_axes: nothing is flipped; remove it, or set flip"
+    if changed(views, "elastic_displacement") and not views.elastic:
+        yield f"{place}.elastic_displacement: nothing is deformed; remove it, or set elastic"
     for key in changed(views, *OF_PICTURES) if dimensions == {3} else ():
         yield f"{place}.{key}: changes pictures only, and all images are volumes; remove it"
     if changed(views, "jitter") and not any(getattr(views, key) for key in JITTERED):

@@ -47,6 +47,12 @@ class Views(Record):
     """Largest rotation in degrees, either way; of volumes about each of their three axes."""
     scaling: float = Field(0.0, ge=0, lt=1)
     """Largest relative change of the size of what a volume shows, either way; of pictures `crop` changes it."""
+    elastic: Probability = 0.0
+    """Probability of an elastic deformation: a smooth random displacement of all places, of a picture or a volume,
+    between 7 control points along each side (cubic B-splines, as in TorchIO)."""
+    elastic_displacement: float = Field(0.05, gt=0, le=0.1)
+    """Largest displacement of a control point along each axis, as a share of that side of the view. The root mean
+    square of all displacements is about a quarter of it, of volumes a fifth. Beyond 0.1 images could fold."""
     brightness: float = Field(0.0, ge=0, lt=1)
     """Largest relative change of brightness."""
     contrast: float = Field(0.0, ge=0, lt=1)
@@ -74,7 +80,7 @@ class Views(Record):
     def vary(self) -> bool:
         """Whether anything of an image changes at random, so that two of its views differ."""
         cropped = self.crop is not None and self.crop < 1
-        changes = set(Views.model_fields) - {"like", "crop", "flip_axes", "jitter"}
+        changes = set(Views.model_fields) - {"like", "crop", "flip_axes", "jitter", "elastic_displacement"}
         return cropped or any(max(held) if isinstance(held := getattr(self, key), tuple) else held for key in changes)
 
     def of_view(self, number: int) -> "Views":

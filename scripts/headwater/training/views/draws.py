@@ -45,6 +45,11 @@ def normal(keys: Tensor, draw: int, shape: tuple[int, ...]) -> Tensor:
     return (radius * torch.cos(2 * math.pi * _fraction(bits, 8))).view(-1, *shape)
 
 
+def fractions(keys: Tensor, draw: int, count: int) -> Tensor:
+    """`count` numbers (batch, count) in [0, 1) of draw number `draw` of each sample."""
+    return _fraction(_stream(keys, draw, count), 40)
+
+
 def order(keys: Tensor, draw: int, count: int) -> Tensor:
     """A random permutation of range(count) for each sample, int64 (batch, count), identical on every device."""
     return _stream(keys, draw, count).argsort(dim=1, stable=True)

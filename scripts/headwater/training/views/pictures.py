@@ -1,4 +1,4 @@
-"""Views of pictures: random crops, flips, rotations, brightness and colours, blur and noise."""
+"""Views of pictures: random crops, flips, rotations, elastic deformation, brightness and colours, blur and noise."""
 
 import math
 
@@ -10,6 +10,7 @@ from headwater.core.errors import UserError
 from headwater.study.ct_windows import AIR, Window
 from headwater.study.idle_keys import changed
 from headwater.study.recipe import JITTERED, OF_COLOURS, OF_VOLUMES, Views
+from headwater.training.views import elastic
 from headwater.training.views.draws import normal, uniform, uniforms
 
 DRAWS = 16
@@ -102,8 +103,9 @@ def augment(
     The images come back unchanged where `views` turns everything off and they have the size already. With `antialias`
     details that are too fine for a view that shrinks its crop are filtered out first.
     """
-    draws, images = uniforms(keys, first_draw, DRAWS), _once(images)
-    images = _placed(images, draws, views, size=size or images.shape[-1], antialias=antialias)
+    draws, images, side = uniforms(keys, first_draw, DRAWS), _once(images), size or images.shape[-1]
+    displaced = elastic.displacements(keys, views, draw=first_draw + 14, sides=(side, side))
+    images = _placed(images, draws, views, size=side, displaced=displaced, antialias=antialias)
     if views.grey or any(getattr(views, key) for key in JITTERED):
         images = _coloured(images, draws, views)
     if views.blur:
@@ -119,10 +121,13 @@ def augment(
     return _seen_thrice(images)
 
 
-def _placed(images: Tensor, draws: list[Tensor], views: Views, *, size: int, antialias: bool) -> Tensor:
-    """Crop, left-right flip, rotation and resize in one bilinear resampling."""
+def _placed(
+    images: Tensor, draws: list[Tensor], views: Views, *, size: int, displaced: Tensor | None, antialias: bool
+) -> Tensor:
+    """Crop, left-right flip, rotation, elastic deformation and resize in one bilinear resampling."""
     height, width = images.shape[-2:]
-    if _least(views) == 1 and not views.flip and not views.rotation and (height, width) == (size, size):
+    still = _least(views) == 1 and not views.flip and not views.rotation and displaced is None
+    if still and (height, width) == (size, size):
         return images
     across, down = _extents(draws, views)
     left_right = (2 * draws[2] - 1) * (1 - across)
@@ -140,6 +145,10 @@ def _placed(images: Tensor, draws: list[Tensor], views: Views, *, size: int, ant
         factors = (down * height / size, across * width / size)
         images = _smoothed(images, factors=factors, most=max(height, width) / size)
     grid = F.affine_grid(places, [len(images), images.shape[1], size, size], align_corners=False)
+    if displaced is not None:
+        # a side is 2 long in these coordinates; what is displaced in the view moves in the image as the view lies there
+        down_by, across_by = (2 * displaced[:, axis, :, :, None] for axis in range(2))
+        grid = grid + across_by * places[:, None, None, :, 0] + down_by * places[:, None, None, :, 1]
     # a rotated view reaches past the image's edge; black corners would give the angle away, reflection does not
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 

@@ -16,6 +16,7 @@ from headwater.core.errors import UserError
 from headwater.data.volumes import UNKNOWN
 from headwater.study.idle_keys import changed
 from headwater.study.recipe import OF_PICTURES, Views
+from headwater.training.views import elastic
 from headwater.training.views.draws import normal, uniform, uniforms
 from headwater.training.views.pictures import BLUR, SHAPES
 
@@ -24,6 +25,9 @@ DRAWS = 32
 
 WINDOW_DRAWS = 3
 """How many random numbers one call of `window` uses."""
+
+ELASTIC = 22
+"""The draw of the elastic deformation, after those of all else."""
 
 COARSEST = 0.5
 """The smallest share of its voxels along each axis that a view of low resolution keeps (nnU-Net, supplement 4)."""
@@ -80,7 +84,9 @@ def augment(
     draws, values = uniforms(keys, first_draw, DRAWS), patches.values
     sides = _sides(size, values)
     low, high = (extreme(values, dim=(1, 2, 3, 4), keepdim=True) for extreme in (torch.amin, torch.amax))
-    if (grid := _grid(draws, views, spacing=patches.spacing, before=values.shape[2:], sides=sides)) is not None:
+    displaced = elastic.displacements(keys, views, draw=first_draw + ELASTIC, sides=sides)
+    at = {"spacing": patches.spacing, "before": values.shape[2:], "sides": sides, "displaced": displaced}
+    if (grid := _grid(draws, views, **at)) is not None:
         values = _sampled(values, grid)
     if views.brightness or views.contrast:
         values = _exposed(values, draws, views, low=low)
@@ -115,7 +121,8 @@ def placed(
     """
     draws, values = uniforms(keys, first_draw, DRAWS), masks.values[:, None]
     spacing, sides = masks.spacing.to(torch.get_default_dtype()), _sides(size, values)
-    grid = _grid(draws, views, spacing=spacing, before=values.shape[2:], sides=sides)
+    displaced = elastic.displacements(keys, views, draw=first_draw + ELASTIC, sides=sides)
+    grid = _grid(draws, views, spacing=spacing, before=values.shape[2:], sides=sides, displaced=displaced)
     if grid is None:
         return masks.values
     known = values != UNKNOWN
@@ -191,13 +198,15 @@ def _sides(size: int | Sides | None, values: Tensor) -> tuple[int, ...]:
     return (size,) * 3 if isinstance(size, int) else tuple(size)
 
 
-def _grid(draws: list[Tensor], views: Views, *, spacing: Tensor, before: Sides, sides: Sides) -> Tensor | None:
+def _grid(
+    draws: list[Tensor], views: Views, *, spacing: Tensor, before: Sides, sides: Sides, displaced: Tensor | None
+) -> Tensor | None:
     """Where each voxel of the views lies in its patch, (batch, *sides, 3); None where nothing moves.
 
-    Crop, zoom, flips and rotation in one map, from view to patch coordinates, both from -1 to 1 along each axis.
-    Nothing moves across a slice, which is one voxel wide: it is cropped and turned in its plane.
+    Elastic deformation, crop, zoom, flips and rotation in one map, from view to patch coordinates, both from -1 to 1
+    along each axis. Nothing moves across a slice, which is one voxel wide: it is cropped and turned in its plane.
     """
-    still = views.crop in (None, 1) and not (views.flip or views.rotation or views.scaling)
+    still = views.crop in (None, 1) and not (views.flip or views.rotation or views.scaling) and displaced is None
     if still and tuple(before) == tuple(sides):
         return None
     extents = _extents(draws, views, before=before)
@@ -211,6 +220,9 @@ def _grid(draws: list[Tensor], views: Views, *, spacing: Tensor, before: Sides, 
         for axis, name in enumerate(AXES)
     ]
     along = [_centres(side, axis, like=spacing) for axis, side in enumerate(sides)]
+    if displaced is not None:
+        # a side is 2 long in these coordinates
+        along = [centres + 2 * displaced[:, axis].to(spacing.dtype) for axis, centres in enumerate(along)]
     # millimetres within the rotation, so that it is rigid; sums of three terms, because a matrix product may round
     # differently in another batch
     scaled = [_each(mirrors[axis] * extents[axis] * halves[axis] / zoom)[:, 0] * along[axis] for axis in range(3)]
