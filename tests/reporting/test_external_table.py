@@ -124,6 +124,21 @@ def test_the_notes_say_what_the_numbers_cannot(made):
     assert "(chest 224, vindr 32 pixels)" in " ".join(external_table.footnotes(cells(), grid=other))
 
 
+def test_the_sizes_in_the_notes_are_those_that_networks_see(made):
+    def noted(*, size, views):
+        archives = tuple(one.model_copy(update={"size": size.get(one.name, one.size)}) for one in made.grid.archives)
+        datasets = tuple(one.model_copy(update={"view": views.get(one.name)}) for one in made.grid.datasets)
+        grid = made.grid.model_copy(update={"archives": archives, "datasets": datasets})
+        return " ".join(external_table.footnotes(cells(), grid=grid))
+
+    stored = dict.fromkeys(("chest_archive", "vindr_archive"), 384)
+    assert "(chest 224, vindr 320 pixels)" in noted(size=stored, views={"chest": 224, "vindr": 320})
+    assert "(chest 224, vindr 384 pixels)" in noted(size=stored, views={"chest": 224})
+    # stored at two sizes and seen at one, none is resized for another network
+    other = noted(size={"chest_archive": 384, "vindr_archive": 224}, views={"chest": 224})
+    assert "different sizes" not in other
+
+
 def test_volumes_are_seen_in_patches_of_voxels_and_not_resized(made):
     def noted(kinds, sizes):
         archives = tuple(

@@ -143,14 +143,12 @@ def _sizes(crossed: pd.DataFrame, grid: Grid) -> Iterator[str]:
     tested = set(crossed["dataset"])
     called = grid.wording.title
     archives = {
-        called("datasets", dataset.name): grid.archive(dataset.archive)
-        for dataset in grid.datasets
-        if dataset.name in tested
+        called("datasets", dataset.name): grid.seen_in(dataset) for dataset in grid.datasets if dataset.name in tested
     }
-    pictures = {name: f"{archive.size}" for name, archive in archives.items() if ndim_of(archive) == 2}
+    pictures = {name: f"{archive.view or archive.size}" for name, archive in archives.items() if ndim_of(archive) == 2}
     if len(set(pictures.values())) > 1:
         yield (
-            f"Images are prepared at different sizes ({_listed(pictures)} pixels); those of another size are resized "
+            f"Networks see images at different sizes ({_listed(pictures)} pixels); those of another size are resized "
             "to the one that a network was fitted to, bilinearly with antialiasing."
         )
     patches = {name: prose.patch_of(archive) for name, archive in archives.items() if name not in pictures}
