@@ -335,6 +335,9 @@ for _owner, _place in (("sources", S), ("recipes", R)):
             }.items()
         },
         f"{_owner}.views.jitter": Change(f"{_place}.views.jitter", 0.8, {f"{_place}.views.contrast": 0.1}),
+        f"{_owner}.views.resampling": Change(
+            f"{_place}.views.resampling", "bicubic", {f"{_place}.views.rotation": 5}
+        ),
         f"{_owner}.views.elastic_displacement": Change(
             f"{_place}.views.elastic_displacement", 0.02, {f"{_place}.views.elastic": 0.5}
         ),
@@ -392,6 +395,9 @@ IDLE = {
     "hue": ({"sources.of_scans.views": {"hue": 0.5}}, "of_scans.views.hue: the images of scans are grey"),
     "jitter": ({f"{S}.views.jitter": 0.5}, "views.jitter: none of brightness, contrast, saturation, hue is set"),
     "deformed": ({f"{S}.views.elastic_displacement": 0.02}, "views.elastic_displacement: nothing is deformed"),
+    "resampled": ({f"{S}.views.resampling": "bicubic", f"{S}.method": {"name": "simclr", "crop": 1.0}},
+                  "contrastive.views.resampling: nothing is cropped, turned or reduced"),
+    "resampled by a recipe": ({f"{R}.views.resampling": "bicubic"}, "finetune.views.resampling: nothing is cropped"),
     "one view": ({f"{R}.views.blur": [0.5]}, "finetune.views.blur: one view is made of each image; give a number"),
     "views of each": ({f"{S}.views.blur": [0.5, 0.1, 0.1]}, "blur: 2 views are made of each image; give at most 2"),
     "official": ({f"{A}.test": 0.3}, "chestxray14.test: chestxray14 has an official test split"),

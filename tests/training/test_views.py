@@ -82,6 +82,7 @@ def test_normal_is_normal_and_its_pixels_are_independent():
     contrast=st.floats(0, 0.9), grey=st.floats(0, 1), blur=st.floats(0, 1), noise=st.floats(0, 1),
     saturation=st.floats(0, 1), hue=st.floats(0, 0.5), jitter=st.floats(0, 1), solarise=st.floats(0, 1),
     elastic=st.floats(0, 1), elastic_displacement=st.floats(0.001, 0.1),
+    resampling=st.sampled_from(["bilinear", "bicubic"]),
     size=st.sampled_from([9, 20, 31]), seed=st.integers(0, 2**32),
 )  # fmt: skip
 @rounding.in_float64()

@@ -162,7 +162,7 @@ def test_volumes_and_pictures_have_their_own_keys():
     assert set(EVERYTHING) | set(OF_PICTURES) | {"like"} == set(Views.model_fields)
     for key in OF_PICTURES:
         with pytest.raises(UserError, match=f"views.{key} changes pictures only"):
-            volumes.check(Views(**{key: 0.1}), channels=1)
+            volumes.check(Views(**{key: "bicubic" if key == "resampling" else 0.1}), channels=1)
     for key in OF_VOLUMES:
         with pytest.raises(UserError, match=f"views.{key} changes volumes only"):
             pictures.check(Views(**{key: EVERYTHING[key]}), channels=1)

@@ -38,6 +38,7 @@ def mistakes(config: "Config") -> Iterable[str]:
         _drawn_seeds,
         _grey_views,
         _views_of_volumes,
+        _still_views,
         _views_of_each,
         _flips_across_slices,
         _official_splits,
@@ -172,6 +173,40 @@ def _views_of_volumes(config: "Config") -> Iterable[str]:
     used = {dimensions[dataset.archive] for dataset in config.datasets.values() if dataset.archive in dimensions}
     for name, recipe in config.recipes.items():
         yield from _of_views(f"recipes.{name}.views", recipe.views, dimensions=used)
+
+
+def _still_views(config: "Config") -> Iterable[str]:
+    """Weights of a resampling where each picture is shown as it is stored, or mirrored."""
+    smaller = {name for name, archive in config.archives.items() if archive.view}
+    for name, source in config.sources.items():
+        seen_smaller = source.view or source.corpus in smaller
+        if source.method and changed(source.views, "resampling") and not (seen_smaller or _moved(source)):
+            yield f"sources.{name}.views.resampling: nothing is cropped, turned or reduced; remove it, or set crop"
+    of_datasets = any(dataset.view or dataset.archive in smaller for dataset in config.datasets.values())
+    for name, recipe in config.recipes.items():
+        if changed(recipe.views, "resampling") and not (of_datasets or _moves(recipe.views)):
+            yield f"recipes.{name}.views.resampling: nothing is cropped, turned or reduced; remove it, or set crop"
+
+
+def _moved(source: Source) -> bool:
+    """Whether a pre-training shows anything but whole pictures of the stored size."""
+    method = source.method.name
+    if _moves(source.views) or method not in registry.names("methods"):
+        return True
+    # of options that are wrong, `checks` tell
+    with contextlib.suppress(UserError):
+        options, crop = registry.chosen("methods", source.method), crops.option_of(method)
+        least = getattr(options, crop) if crop else 1
+        small = registry.constant("methods", method, "NEEDED", default={}).values()
+        return (min(least) if isinstance(least, tuple) else least) < 1 or any(
+            getattr(options, views) for views in {*small} & {"local_views", "small_views"}
+        )
+    return True
+
+
+def _moves(views: Views) -> bool:
+    """Whether the places of a picture move by anything but a flip."""
+    return bool(views.rotation or views.elastic or (views.crop or 1) < 1)
 
 
 def _of_views(place: str, views: Views, *, dimensions: set[int]) -> Iterable[str]:

@@ -13,7 +13,7 @@ OF_VOLUMES = ("flip_axes", "scaling", "low_resolution")
 OF_COLOURS = ("saturation", "hue", "grey")
 """Those that change pictures in colour only."""
 
-OF_PICTURES = (*OF_COLOURS, "solarise")
+OF_PICTURES = (*OF_COLOURS, "solarise", "resampling")
 """Those that change pictures only."""
 
 JITTERED = ("brightness", "contrast", "saturation", "hue")
@@ -47,6 +47,10 @@ class Views(Record):
     """Largest rotation in degrees, either way; of volumes about each of their three axes."""
     scaling: float = Field(0.0, ge=0, lt=1)
     """Largest relative change of the size of what a volume shows, either way; of pictures `crop` changes it."""
+    resampling: Literal["bilinear", "bicubic"] = "bilinear"
+    """How crops, turns and reductions of a picture are interpolated; `bicubic` keeps more of fine detail, and is what
+    most methods' published code has. What shrinks is filtered with weights of the same kind where pictures are stored
+    larger than they are seen."""
     elastic: Probability = 0.0
     """Probability of an elastic deformation: a smooth random displacement of all places, of a picture or a volume,
     between 7 control points along each side (cubic B-splines, as in TorchIO)."""
@@ -80,7 +84,14 @@ class Views(Record):
     def vary(self) -> bool:
         """Whether anything of an image changes at random, so that two of its views differ."""
         cropped = self.crop is not None and self.crop < 1
-        changes = set(Views.model_fields) - {"like", "crop", "flip_axes", "jitter", "elastic_displacement"}
+        changes = set(Views.model_fields) - {
+            "like",
+            "crop",
+            "flip_axes",
+            "jitter",
+            "resampling",
+            "elastic_displacement",
+        }
         return cropped or any(max(held) if isinstance(held := getattr(self, key), tuple) else held for key in changes)
 
     def of_view(self, number: int) -> "Views":

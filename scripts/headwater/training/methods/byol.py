@@ -24,6 +24,7 @@ DIMENSIONS = (2, 3)
 VIEWS = (2,)
 PHOTOGRAPHS = {
     "flip": 0.5,
+    "resampling": "bicubic",
     "jitter": 0.8,
     "brightness": 0.4,
     "contrast": 0.4,

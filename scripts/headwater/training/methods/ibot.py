@@ -31,6 +31,7 @@ BACKBONES = ("timm/vision_transformer", "vit3d")
 DIMENSIONS = (2, 3)
 VIEWS = (2, "local_views")
 PHOTOGRAPHS = {
+    "resampling": "bicubic",
     "flip": 0.5,
     "jitter": 0.8,
     "brightness": 0.4,

@@ -24,7 +24,7 @@ from headwater.training.views.draws import order
 BACKBONES = ("timm/vision_transformer", "vit3d")
 DIMENSIONS = (2, 3)
 APART = True
-PHOTOGRAPHS = {"crop": 0.2, "flip": 0.5}
+PHOTOGRAPHS = {"crop": 0.2, "flip": 0.5, "resampling": "bicubic"}
 """As in the published code; colours stay, since they are to be reconstructed."""
 
 

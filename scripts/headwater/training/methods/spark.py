@@ -43,7 +43,7 @@ BACKBONES = (
 DIMENSIONS = (2, 3)
 APART = True
 BY_BLOCKS = False
-PHOTOGRAPHS = {"crop": 0.67, "flip": 0.5}
+PHOTOGRAPHS = {"crop": 0.67, "flip": 0.5, "resampling": "bicubic"}
 """As in the published code."""
 CELL = 32
 SCALES = 4

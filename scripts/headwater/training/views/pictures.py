@@ -124,7 +124,7 @@ def augment(
 def _placed(
     images: Tensor, draws: list[Tensor], views: Views, *, size: int, displaced: Tensor | None, antialias: bool
 ) -> Tensor:
-    """Crop, left-right flip, rotation, elastic deformation and resize in one bilinear resampling."""
+    """Crop, left-right flip, rotation, elastic deformation and resize in one resampling."""
     height, width = images.shape[-2:]
     still = _least(views) == 1 and not views.flip and not views.rotation and displaced is None
     if still and (height, width) == (size, size):
@@ -143,27 +143,30 @@ def _placed(
     places = torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)  # (batch, 2, 3)
     if antialias:
         factors = (down * height / size, across * width / size)
-        images = _smoothed(images, factors=factors, most=max(height, width) / size)
+        images = _smoothed(images, factors=factors, most=max(height, width) / size, kind=views.resampling)
     grid = F.affine_grid(places, [len(images), images.shape[1], size, size], align_corners=False)
     if displaced is not None:
         # a side is 2 long in these coordinates; what is displaced in the view moves in the image as the view lies there
         down_by, across_by = (2 * displaced[:, axis, :, :, None] for axis in range(2))
         grid = grid + across_by * places[:, None, None, :, 0] + down_by * places[:, None, None, :, 1]
     # a rotated view reaches past the image's edge; black corners would give the angle away, reflection does not
-    return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    seen = F.grid_sample(images, grid, mode=views.resampling, padding_mode="reflection", align_corners=False)
+    # beside edges, cubic weights give values beyond those that there are
+    return seen.clamp(0, 1) if views.resampling == "bicubic" else seen
 
 
-def _smoothed(images: Tensor, *, factors: tuple[Tensor, Tensor], most: float) -> Tensor:
+def _smoothed(images: Tensor, *, factors: tuple[Tensor, Tensor], most: float, kind: str) -> Tensor:
     """Images without what is finer than the pixels of views that shrink each by two factors (batch,), down and across.
 
-    The weights are those of Pillow's and torchvision's antialiased bilinear resizing, a triangle as wide as two pixels
-    of the view, centred on each pixel of the image; a factor of at most 1 changes no byte. `most` is the largest
-    factor that there can be.
+    The weights are those of Pillow's and torchvision's antialiased resizing of the same kind, a triangle as wide as two
+    pixels of the view or a cubic (Keys 1981, a = -0.5) as wide as four, centred on each pixel of the image; a factor of
+    at most 1 changes no byte. `most` is the largest factor that there can be.
     """
-    reach = max(0, math.ceil(most) - 1)
+    half, weight = (2, _cubic) if kind == "bicubic" else (1, _triangle)
+    reach = max(0, math.ceil(half * most) - 1)
     for axis, factor in zip((2, 3), factors, strict=True):
         ways = torch.arange(reach + 1, device=images.device)
-        weights = (1 - ways / factor.clamp(min=1)[:, None]).clamp(min=0)
+        weights = weight(ways / factor.clamp(min=1)[:, None])
         weights = weights / (2 * weights.sum(dim=1, keepdim=True) - 1)  # (batch, ways), the middle one is 1 before
         padding = (0, 0, reach, reach) if axis == 2 else (reach, reach, 0, 0)
         padded, side = F.pad(images, padding, mode="replicate"), images.shape[axis]
@@ -173,6 +176,17 @@ def _smoothed(images: Tensor, *, factors: tuple[Tensor, Tensor], most: float) ->
             before, after = (padded.narrow(axis, reach + step, side) for step in (-way, way))
             images.addcmul_(before + after, _each(weights[:, way]))
     return images
+
+
+def _triangle(ways: Tensor) -> Tensor:
+    """The weight of linear interpolation at a distance in pixels."""
+    return (1 - ways).clamp(min=0)
+
+
+def _cubic(ways: Tensor) -> Tensor:
+    """The weight of cubic convolution at a distance in pixels (Keys 1981, doi 10.1109/TASSP.1981.1163711, a = -0.5)."""
+    near, far = (1.5 * ways - 2.5) * ways**2 + 1, ((2.5 - 0.5 * ways) * ways - 4) * ways + 2
+    return torch.where(ways < 1, near, torch.where(ways < 2, far, 0))
 
 
 def _extents(draws: list[Tensor], views: Views) -> tuple[Tensor, Tensor]:
