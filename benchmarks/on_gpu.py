@@ -24,7 +24,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stderr
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import StringIO
 from itertools import count, islice
 from pathlib import Path
@@ -37,10 +37,9 @@ import pandas as pd
 import timm
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from headwater.core import registry
-from headwater.models import backbones
+from headwater.models import backbones, compiled
 from headwater.models.task_network import TaskNetwork
 from headwater.models.task_set import TaskSet
 from headwater.models.tasks import Task
@@ -107,6 +106,12 @@ class Bench:
         """timm's name of the network, or of a tiny one in its place."""
         return TINY[network] if self.tiny else network
 
+    @property
+    def compiling(self) -> ddp.World:
+        """The world in which networks are compiled."""
+        compiled.prepare(self.world.device)
+        return replace(self.world, compiled=True)
+
     def batch(self, wanted: int) -> int:
         return 8 if self.tiny else wanted
 
@@ -147,8 +152,9 @@ class Bench:
 class Going:
     """A training under way, step by step."""
 
-    def __init__(self, bench: Bench, learner: loop.Learner, training: Training):
-        self.bench, self.state = bench, State(learner, training=training, steps=training.steps, world=bench.world)
+    def __init__(self, bench: Bench, learner: loop.Learner, training: Training, *, world: ddp.World | None = None):
+        self.bench = bench
+        self.state = State(learner, training=training, steps=training.steps, world=world or bench.world)
         rows, how = np.arange(len(bench.images)), {"batch": training.batch, "seed": 0, "world": bench.world}
         batches = training_batches(count(), images=bench.images, rows=rows, targets=bench.targets, **how)
         self.batches: Iterator[Batch] = self.state.load.waiting(batches)
@@ -185,12 +191,13 @@ def with_timm(bench: Bench, network: str, *, batch: int, way: str, seconds: floa
     targets = targets[torch.arange(batch, device=device) % LABELS]
     if way == "channels last":
         model, images = (each.to(memory_format=torch.channels_last) for each in (model, images))
-    called = compiled(bench, model) if way == "compiled" else model
+    if way == "compiled":
+        compiled.in_place(model)
     optimiser = timm.optim.create_optimizer_v2(model, opt="adamw", lr=1e-4, weight_decay=0.05)
 
     def step() -> None:
         with torch.autocast(device.type, dtype=torch.bfloat16):
-            loss = F.cross_entropy(called(images), targets)
+            loss = F.cross_entropy(model(images), targets)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -205,12 +212,6 @@ def with_timm(bench: Bench, network: str, *, batch: int, way: str, seconds: floa
     return {"images/s": round(batch * done / (bench.done() - since), 1)}
 
 
-def compiled(bench: Bench, module: nn.Module) -> nn.Module:
-    """The module itself, compiled in place; tiny ones without a compiler of C."""
-    module.compile(backend="aot_eager" if bench.tiny else "inductor")
-    return module
-
-
 # the parts
 
 
@@ -222,9 +223,8 @@ def finetune(bench: Bench) -> Iterator[Row]:
             "way": "headwater",
             **Going(bench, bench.fitting(network), training).speed(),
         }
-        learner = bench.fitting(network)
-        compiled(bench, learner.encoder.backbone)
-        yield {"what": bench.name(network), "way": "headwater, compiled", **Going(bench, learner, training).speed()}
+        going = Going(bench, bench.fitting(network), training, world=bench.compiling)
+        yield {"what": bench.name(network), "way": "headwater, compiled", **going.speed()}
         for way in ("plain", "channels last", "compiled"):
             yield {
                 "what": bench.name(network),
@@ -274,9 +274,9 @@ def channels_first(going: Going) -> None:
 
 
 def levers(bench: Bench) -> Iterator[Row]:
-    def going(network: str, wanted: int, *, views: Views = VIEWS, precision: str = "bf16") -> Going:
+    def going(network: str, wanted: int, *, views: Views = VIEWS, precision: str = "bf16", **how: ddp.World) -> Going:
         training = Training(steps=1000, batch=bench.batch(wanted), lr=1e-4, precision=precision)
-        return Going(bench, bench.fitting(network, views=views), training)
+        return Going(bench, bench.fitting(network, views=views), training, **how)
 
     for network, wanted in ((RESNET, 256), (VIT_S, 256)):
         changed: dict[str, tuple[dict, Callable, Callable]] = {
@@ -286,7 +286,7 @@ def levers(bench: Bench) -> Iterator[Row]:
             "memory filled": ({}, filled_memory, lambda going: None),
             "any algorithm": ({}, any_algorithm, lambda going: None),
             "images not changed": ({"views": STILL}, nullcontext, lambda going: None),
-            "compiled": ({}, nullcontext, lambda going: compiled(bench, going.state.learner.encoder.backbone)),
+            "compiled": ({"world": bench.compiling}, nullcontext, lambda going: None),
             "fp32": ({"precision": "fp32"}, nullcontext, lambda going: None),
             **({"tf32": ({"precision": "tf32"}, nullcontext, lambda going: None)} if bench.on_gpu else {}),
         }
@@ -423,6 +423,9 @@ def main(given: list[str] | None = None) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder, ddp.world(threads=asked.threads) as world:
         if not (asked.tiny or world.device.type == "cuda"):
             parser.error("there is no GPU; --tiny runs on a CPU")
+        if asked.tiny:
+            # without a compiler of C++
+            compiled.BACKEND = "aot_eager"
         bench = Bench(world=world, tiny=asked.tiny, folder=Path(folder))
         machine = {"device": ddp.device_name(world.device), "torch": torch.__version__, "timm": timm.__version__}
         for part in asked.parts:

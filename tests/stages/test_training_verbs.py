@@ -19,7 +19,7 @@ from headwater.data.reduction import ROWS
 from headwater.data.splits import digests, in_fold
 from headwater.data.store import CASES
 from headwater.evaluation.predictions import PREDICTIONS
-from headwater.models import weight_files
+from headwater.models import compiled, weight_files
 from headwater.models.encoder import restore
 from headwater.stages.finetune import finetune
 from headwater.stages.predict import predict
@@ -51,7 +51,7 @@ def a_run(source, *, seed=0, labels=(), training=None, **recipe):
     )
 
 
-def fitted(folder, run, made, encoder=None):
+def fitted(folder, run, made, encoder=None, **how):
     """(tensors of the model, fit.json) of a run."""
     finetune(
         run=run,
@@ -61,6 +61,7 @@ def fitted(folder, run, made, encoder=None):
         model=folder / "model.safetensors",
         fit=folder / "fit.json",
         progress=folder / "progress" / f"{run.digest}.pt",
+        **how,
     )
     return weight_files.load_weights(folder / "model.safetensors")[0], core_files.read_json(folder / "fit.json")
 
@@ -513,3 +514,15 @@ def test_two_ranks_predict_as_one(tmp_path, made):
     two = PREDICTIONS.read(tmp_path / "two.parquet")
     pd.testing.assert_frame_equal(one.drop(columns="score"), two.drop(columns="score"))
     np.testing.assert_allclose(one["score"], two["score"], **rounding.NEAR)
+
+
+def test_a_compiled_run_says_so_and_has_the_weights_of_a_plain_one_under_their_names(tmp_path, monkeypatch):
+    monkeypatch.setattr(compiled, "BACKEND", "aot_eager")
+    made, run = prepared_made.archive(tmp_path), a_run(random_source())
+    plain, record = fitted(tmp_path / "plain", run, made)
+    tensors, record_of_compiled = fitted(tmp_path / "compiled", run, made, compile=True)
+    torch._dynamo.reset()
+    assert tensors.keys() == plain.keys() and record_of_compiled["compiled"] is True and "compiled" not in record
+    assert record_of_compiled["digest"] == record["digest"] and record_of_compiled["ranks"] == 1
+    # a run that is scored as it was validated is scored without compiling
+    predicted(tmp_path / "compiled", run, made)

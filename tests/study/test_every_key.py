@@ -307,6 +307,7 @@ CHANGES = {
     "compute.threads": Change("compute.threads", 3),
     "compute.workers": Change("compute.workers", 3),
     "compute.device": Change("compute.device", "cpu"),
+    "compute.compile": Change("compute.compile", True),
     "compute.gpu_memory": Change("compute.gpu_memory", 80),
 }
 for _owner, _place in (("sources", S), ("recipes", R)):
@@ -314,6 +315,7 @@ for _owner, _place in (("sources", S), ("recipes", R)):
         f"{_owner}.compute.ranks": Change(f"{_place}.compute.ranks", 4),
         f"{_owner}.compute.nodes": Change(f"{_place}.compute.nodes", 2, {f"{_place}.compute.ranks": 2}),
         f"{_owner}.compute.threads": Change(f"{_place}.compute.threads", 3),
+        f"{_owner}.compute.compile": Change(f"{_place}.compute.compile", False, {"compute.compile": True}),
         # no config of this test drops colours, rotates or blurs
         **{
             f"{_owner}.views.{key}": Change(f"{_place}.views.{key}", value)
@@ -375,6 +377,8 @@ IDLE = {
     "decay": ({f"{R}.training": {**TRAINING, "weight_decay": 0, "final_weight_decay": 0.1}}, "nothing decays at first"),
     "parts": ({f"{S}.training.accumulate": 2}, "simclr tells the images of a batch apart, and needs them at once"),
     "twice computed": ({f"{R}.training.checkpointing": True, f"{R}.kind": "linear_probe"}, "keeps nothing of its"),
+    "compiled": ({"compute.compile": True, f"{S}.method": "spark", f"{S}.backbone": "timm/resnet18"},
+                 "contrastive.compute.compile: spark goes through the encoder layer by layer"),
     "by layers": ({f"{S}.training.checkpointing": True, f"{S}.method": "spark"}, "goes through the encoder layer by"),
     "layers": ({f"{S}.training.layer_decay": 0.5}, "simclr trains all layers alike"),
     "gamma": ({f"{R}.loss.gamma": 3}, "finetune.loss.gamma: cross_entropy has no such setting"),

@@ -51,16 +51,17 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _options(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    """(options, script and its arguments) of a command line; the script also gets its number of threads."""
+    """(options, script and its arguments) of a command line; the script gets some of them too."""
     parser = argparse.ArgumentParser(prog="launch.py", description=__doc__.partition("\n")[0])
     parser.add_argument("--ranks", type=int, default=1, help="processes over all nodes, one per GPU")
     parser.add_argument("--nodes", type=int, default=1, help="nodes that share them evenly")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of each process")
     parser.add_argument("--gpus", type=int, default=0, help="GPUs on each node; 0 for CPUs")
+    parser.add_argument("--compile", action="store_true", help="let torch compile the network")
     parser.add_argument("--lease", type=Path, help="progress file of the run; one job at a time may train it")
     parser.add_argument("script", nargs="+", help="the script and its arguments, after --")
     options = parser.parse_args(arguments)
-    return options, [*options.script, "--threads", str(options.threads)]
+    return options, [*options.script, "--threads", str(options.threads), *["--compile"] * options.compile]
 
 
 # on this machine

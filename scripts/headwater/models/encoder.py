@@ -3,7 +3,7 @@
 import copy
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 
 import torch
@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from headwater.core import registry
 from headwater.core.errors import UserError
-from headwater.models import backbones, slices
+from headwater.models import backbones, compiled, slices
 from headwater.models.orientation import OURS, turned, turned_back
 from headwater.models.orientation import of as orientation_of
+from headwater.models.timm_library import timm
 from headwater.models.weight_files import MADE_AGAIN
 
 NO_WEIGHTS = ("num_batches_tracked", "relative_position_index")
@@ -54,6 +55,7 @@ class Encoder(nn.Module):
         self.depth = slices.depth_of(size, dimensions=dimensions)
         self.colours = colours
         self.orientation = orientation
+        self.compiled: dict[str, Callable] = {}
         # not persistent: a weights file has them in its metadata, so that its tensors are those of the backbone alone
         self.register_buffer("mean", _per_colour(mean, colours, "mean"), persistent=False)
         self.register_buffer("std", _per_colour(std, colours, "std"), persistent=False)
@@ -66,9 +68,7 @@ class Encoder(nn.Module):
 
     def levels(self, images: Tensor) -> list[Tensor]:
         """Maps of features (batch, widths[i], *space / strides[i]) of float images, the finest first."""
-        of_library = getattr(self._library, "levels", None)
-        normalised = self.normalised(images)
-        levels = of_library(self.backbone, normalised) if of_library else self.backbone.levels(normalised)
+        levels = self._pass("levels")(self.backbone, self.normalised(images))
         return [turned_back(level, self.orientation) for level in levels]
 
     def decoded(self, levels: Sequence[Tensor]) -> list[Tensor]:
@@ -76,7 +76,7 @@ class Encoder(nn.Module):
         if not self.outlines:
             raise UserError(f"{self.name} has no decoder of its own", remedy="choose another backbone")
         try:
-            decoded = self.backbone.decoded([turned(level, self.orientation) for level in levels])
+            decoded = self._pass("decoded")(self.backbone, [turned(level, self.orientation) for level in levels])
             return [turned_back(output, self.orientation) for output in decoded]
         except ValueError as error:
             # instance norms have nothing to compare at a single position, to which a small volume shrinks
@@ -139,6 +139,20 @@ class Encoder(nn.Module):
                 f"gradient checkpointing of {self.name} is not known to keep less", remedy="remove checkpointing"
             )
         self.backbone.set_grad_checkpointing()
+
+    def compile_passes(self) -> None:
+        """Let torch compile the backbone: of plain vision transformers, which methods call in parts, each block."""
+        if isinstance(self.backbone, timm.models.VisionTransformer):
+            for block in self.backbone.blocks:
+                compiled.in_place(block)
+            return
+        compiled.in_place(self.backbone)
+        self.compiled = {name: compiled.function(made) for name in ("levels", "decoded") if (made := self._pass(name))}
+
+    def _pass(self, name: str) -> Callable | None:
+        """What gives the levels of the backbone, or those of its own decoder: a function of it and of its input."""
+        of_library = getattr(self._library, name, None)
+        return self.compiled.get(name) or of_library or getattr(type(self.backbone), name, None)
 
     def twin(self) -> "Encoder":
         """A copy with the same weights."""

@@ -33,6 +33,7 @@ def pretrain(
     tracking: Tracking = Tracking(),  # noqa: B008
     threads: int = 1,
     device: ddp.DeviceChoice = "auto",
+    compile: bool = False,
 ) -> None:
     """Write the encoder that a source's method learns from the kept rows of its corpus.
 
@@ -49,7 +50,7 @@ def pretrain(
     files = pretraining.Files(cases=cases, images=images, rows=rows, start=start, dropped=dropped, **probe)
     identity = files.identity(source, size=size)
     with (
-        ddp.world(threads=threads, device=device) as world,
+        ddp.world(threads=threads, device=device, compile=compile) as world,
         timing.counted(seconds_of_training(history), identity=identity, writes=world.first) as record,
     ):
         seen = {"seen": source.seen, "view": source.view}
@@ -73,4 +74,4 @@ def pretrain(
                 pretraining.save(learner.encoder, encoder, source=source, fitted=fitted, **made)
                 tracker.made(encoder)
                 print_once(pretraining.said_at_the_end(source, fitted, quality=quality))
-        record |= {"images": len(kept_rows), "steps": fitted.steps, "ranks": world.size}
+        record |= {"images": len(kept_rows), "steps": fitted.steps, **world.record}

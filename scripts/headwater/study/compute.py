@@ -16,6 +16,8 @@ class Processes(Record):
     """Nodes that share the processes evenly; more than one needs a cluster."""
     threads: int | None = Field(None, ge=1)
     """CPU threads per process."""
+    compile: bool | None = None
+    """Whether torch compiles the network."""
 
 
 class Compute(Record):
@@ -32,13 +34,20 @@ class Compute(Record):
     gpu_memory: float | None = Field(None, gt=0)
     """GB (10^9 bytes) of memory of the GPU that each process has: a plan warns of trainings that do not fit, once
     `headwater plan memory` has measured what their steps take."""
+    compile: bool = False
+    """Whether torch compiles networks for trainings, by `torch.compile`: the first step takes minutes, and the others
+    are usually faster. Results change by rounding at most. It needs Triton on a GPU and a compiler of C++ on a CPU; not
+    for `spark`."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device of trainings: `auto` uses GPUs if there are any, `cuda` requires them; `cpu` requests none."""
 
     def of(self, own: Processes) -> Processes:
         """The processes of a training: its own values, and for those that it leaves out these defaults."""
         return Processes(
-            ranks=own.ranks or self.ranks, nodes=own.nodes or self.nodes, threads=own.threads or self.threads
+            ranks=own.ranks or self.ranks,
+            nodes=own.nodes or self.nodes,
+            threads=own.threads or self.threads,
+            compile=self.compile if own.compile is None else own.compile,
         )
 
     def resources(self, own: Processes) -> dict[str, int | str]:
@@ -57,5 +66,6 @@ class Compute(Record):
             "gpu": 0 if several else gpus,
             "tasks": nodes if several else 0,
             "slurm_extra": by_node if several else "",
-            "launch": f"--ranks {ranks} --nodes {nodes} --threads {threads} --gpus {gpus}",
+            "launch": f"--ranks {ranks} --nodes {nodes} --threads {threads} --gpus {gpus}"
+            + " --compile" * processes.compile,
         }

@@ -27,6 +27,9 @@ def mistakes(config: "Config") -> Iterable[str]:
         yield from _of_method(f"sources.{name}", source)
         if source.training:
             yield from _of_training(f"sources.{name}.training", source.training)
+        if source.training and not _by_blocks(source.method.name) and config.compute.of(source.compute).compile:
+            why = f"{source.method.name} goes through the encoder layer by layer, so that torch has nothing to compile"
+            yield f"sources.{name}.compute.compile: {why}; set it to false"
     for name, recipe in config.recipes.items():
         yield from _of_training(f"recipes.{name}.training", recipe.training)
         yield from _of_loss(f"recipes.{name}.loss", recipe.loss)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from headwater.core.errors import UserError
 from headwater.core.files import write_json
+from headwater.models import compiled
 from headwater.study.paths import bad_loss
 from headwater.study.replaying import REPLAYED
 from headwater.training.checkpoint import print_once
@@ -82,7 +83,8 @@ def looked_at(learner: nn.Module, inputs: Any, *, step: int) -> Iterator[None]:
         for name, module in learner.named_modules()
     ]
     try:
-        with torch.autograd.set_detect_anomaly(True):
+        # what is compiled has no modules to look at
+        with torch.autograd.set_detect_anomaly(True), compiled.passed_over():
             yield
     except RuntimeError as error:
         if "returned nan values" not in str(error):

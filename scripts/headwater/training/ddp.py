@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from headwater.core.errors import INTERRUPTED, UserError
 from headwater.core.memory import keep_freed_memory
+from headwater.models import compiled
 from headwater.models.timm_library import timm
 
 DeviceChoice = Literal["auto", "cpu", "cuda"]
@@ -38,20 +39,26 @@ TIMEOUT = datetime.timedelta(hours=2)
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """This process's rank, the number of ranks, and the device that it computes on."""
+    """This process's rank, the number of ranks, the device that it computes on, and whether it compiles networks."""
 
     rank: int
     size: int
     device: torch.device
+    compiled: bool = False
 
     @property
     def first(self) -> bool:
         """Whether this is the first rank, the only one that writes files."""
         return self.rank == 0
 
+    @property
+    def record(self) -> dict[str, int]:
+        """How a training was computed, for its record; what is as usual is left out."""
+        return {"ranks": self.size, **({"compiled": True} if self.compiled else {})}
+
 
 @contextmanager
-def world(*, threads: int, device: DeviceChoice = "auto") -> Iterator[World]:
+def world(*, threads: int, device: DeviceChoice = "auto", compile: bool = False) -> Iterator[World]:
     """The world that torchrun sets in RANK, WORLD_SIZE, LOCAL_RANK and LOCAL_WORLD_SIZE; one rank without them."""
     rank, size, local, local_size = (
         int(os.environ.get(name, default))
@@ -75,7 +82,9 @@ def world(*, threads: int, device: DeviceChoice = "auto") -> Iterator[World]:
         # flags are exchanged over the CPU (gloo), so that no rank has to synchronise with its GPU for them
         dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
     try:
-        yield World(rank=rank, size=size, device=device)
+        if compile:
+            compiled.prepare(device)
+        yield World(rank=rank, size=size, device=device, compiled=compile)
     finally:
         if size > 1:
             dist.destroy_process_group()
@@ -220,6 +229,11 @@ def with_shared_statistics(model: nn.Module, world: World) -> nn.Module:
             if isinstance(child, nn.modules.batchnorm._BatchNorm) and not isinstance(child, SharedBatchNorm):
                 setattr(module, name, SharedBatchNorm(child, ranks=world.size))
     return model
+
+
+def shared_norms(model: nn.Module) -> list[nn.Module]:
+    """The layers of a model whose statistics are over the ranks."""
+    return [module for module in model.modules() if isinstance(module, SharedBatchNorm | nn.SyncBatchNorm)]
 
 
 class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):

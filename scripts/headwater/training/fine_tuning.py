@@ -380,5 +380,5 @@ def record_of(
         "std": learner.encoder.normalisation[1],
         "versions": {"headwater": __version__} | {name: importlib.metadata.version(name) for name in ("torch", "timm")},
         "device": device_name(device),
-        "ranks": world.size,
+        **world.record,
     }

@@ -78,6 +78,12 @@ class Learner(nn.Module):
             if isinstance(module, Encoder):
                 module.compute_twice()
 
+    def compile_passes(self) -> None:
+        """Let torch compile the passes of the encoders, and whatever else takes long."""
+        for module in self.modules():
+            if isinstance(module, Encoder):
+                module.compile_passes()
+
     def pace(self, *, step: int) -> float:
         """A factor on the scheduled learning rate of a step; 1 unless overridden."""
         return 1.0

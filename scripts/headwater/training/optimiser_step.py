@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from headwater.core.errors import UserError
+from headwater.models import compiled
 from headwater.training import bad_loss, checkpoint, schedule
 from headwater.training.batches import Batch
 from headwater.training.ddp import tensor_float
@@ -101,6 +102,7 @@ def _backward(state: State, part: Batch, *, seed: int, last: bool) -> Tensor:
     inputs, aims = seen(learner, part, seed=seed)
     # the DDP wrapper averages the gradients over the ranks in the backward pass of the last part
     with (
+        compiled.told() if state.world.compiled else nullcontext(),
         _limits_told(count, images=len(part.cases)),
         bad_loss.looked_at(learner, inputs, step=state.step + 1),
         nullcontext() if last or state.parallel is learner else state.parallel.no_sync(),

@@ -1,7 +1,7 @@
 """Scoring: what a network says of each case, exactly once, on any number of ranks."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from headwater.core.errors import UserError
+from headwater.models import compiled
 from headwater.models.placing import placed
 from headwater.models.task_network import Outputs
 from headwater.models.task_set import mapped
@@ -55,6 +56,8 @@ def evaluating(network: nn.Module, *, world: World, precision: str) -> Iterator[
         torch.no_grad(),
         torch.autocast(world.device.type, dtype=kind, enabled=kind is not None),
         tensor_float(precision),
+        # scores do not depend on how a network has been trained
+        compiled.passed_over() if world.compiled else nullcontext(),
     ):
         yield
     for module, training in was_training.items():

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from headwater.core.errors import UserError
+from headwater.models import compiled
 from headwater.models.placing import placed
 from headwater.models.timm_library import timm
 from headwater.study.recipe import Training
 from headwater.training import schedule
 from headwater.training.checkpoint import print_once
-from headwater.training.ddp import World, any_rank, precision, with_shared_statistics
+from headwater.training.ddp import World, any_rank, precision, shared_norms, with_shared_statistics
 from headwater.training.machine_load import MachineLoad
 
 
@@ -37,6 +38,12 @@ class State:
         # warm-up lowers the decay in the first steps; else a short training's average would stay near its random start
         self.average = timm.utils.ModelEmaV3(learner, decay=training.ema, use_warmup=True) if training.ema else None
         self.parallel = _parallel(learner) if world.size > 1 else learner
+        if world.compiled:
+            # last, as the moving average is a copy of the plain learner
+            learner.compile_passes()
+            for norm in shared_norms(learner):
+                # these talk to other ranks in the midst of a pass
+                compiled.leave_out(norm)
         self.load = MachineLoad(batch=training.batch, world=world)
         self.step = 0
         self.parts = training.accumulate

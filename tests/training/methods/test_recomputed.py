@@ -40,11 +40,13 @@ SMALL = {
 """A small network of each family whose blocks can be computed twice."""
 
 
-def trained(folder, module: Learner, method: str, **changes) -> tuple[np.ndarray, dict[str, torch.Tensor]]:
+def trained(
+    folder, module: Learner, method: str, *, world=training_made.ALONE, **changes
+) -> tuple[np.ndarray, dict[str, torch.Tensor]]:
     """(the losses of a short training, all that it leaves)."""
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     training = Training(steps=STEPS, batch=BATCH, clip=1.0, **changes)
-    named = {"group": "g", "name": "n", "job": "t", "tracking": Tracking(), "world": training_made.ALONE}
+    named = {"group": "g", "name": "n", "job": "t", "tracking": Tracking(), "world": world}
     targets = np.eye(3, dtype=np.float32)[[0, 0, 0, 1, 1, 2, 0, 0]]
     with Trackers(folder, record=training, **named) as tracker:
         loop.fit(
@@ -54,12 +56,13 @@ def trained(folder, module: Learner, method: str, **changes) -> tuple[np.ndarray
             targets=targets,
             training=training,
             seed=0,
-            world=training_made.ALONE,
+            world=world,
             progress=folder / "progress.pt",
             identity="x",
             tracker=tracker,
         )
-    return training_made.losses(folder), module.state_dict()
+    # of several ranks the first one writes
+    return training_made.losses(folder) if world.first else np.array([]), module.state_dict()
 
 
 @pytest.mark.parametrize("method", ["ijepa", "mae", "simmim"])

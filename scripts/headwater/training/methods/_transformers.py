@@ -5,6 +5,7 @@ from lightly.models.modules.masked_vision_transformer_decoder_timm import Masked
 from lightly.models.modules.masked_vision_transformer_timm import MaskedVisionTransformerTIMM
 from torch import Tensor, nn
 
+from headwater.models import compiled
 from headwater.models.recomputed import blocks_of
 
 
@@ -12,6 +13,11 @@ class Decoder(MaskedVisionTransformerDecoderTIMM):
     """lightly's decoder, whose blocks can be computed a second time in the backward pass."""
 
     grad_checkpointing = False
+
+    def compile_passes(self) -> None:
+        """Let torch compile each block."""
+        for block in self.blocks:
+            compiled.in_place(block)
 
     def decode(self, x: Tensor, *, attn_mask: Tensor | None = None) -> Tensor:
         """The tokens after the blocks, which attend to those that the mask shows, and the last norm."""

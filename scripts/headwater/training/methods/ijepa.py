@@ -93,6 +93,11 @@ class Ijepa(Learner):
         super().compute_twice()
         self.predictor.grad_checkpointing = True
 
+    def compile_passes(self) -> None:
+        """Let torch compile the blocks of the encoder and of the predictor."""
+        super().compile_passes()
+        self.predictor.compile_passes()
+
     def views(self, images: Tensor, keys: Tensor) -> list[Tensor]:
         """The augmented image, its context (batch, patches) and its target blocks (batch, targets, patches)."""
         view = views.one(self.encoder, images, keys, self.changes)

@@ -65,6 +65,11 @@ class MaskedAutoencoder(Learner):
         super().compute_twice()
         self.decoder.grad_checkpointing = True
 
+    def compile_passes(self) -> None:
+        """Let torch compile the blocks of the encoder and of the decoder."""
+        super().compile_passes()
+        self.decoder.compile_passes()
+
     def views(self, images: Tensor, keys: Tensor) -> list[Tensor]:
         """The augmented image, and a random order of its patches: the first are visible, the rest hidden."""
         view = views.one(self.encoder, images, keys, self.changes)

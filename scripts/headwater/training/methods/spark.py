@@ -18,6 +18,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 
 from headwater.core.errors import UserError
 from headwater.core.records import Record
+from headwater.models import compiled
 from headwater.models.encoder import Encoder
 from headwater.models.orientation import turned
 from headwater.models.sparse import Shown, features, through
@@ -172,6 +173,13 @@ class Spark(Learner):
                 colours=encoder.colours,
                 norm=_norm(encoder),
             )
+
+    def compile_passes(self) -> None:
+        """Refused, as masked layers are called one by one."""
+        raise UserError(
+            "spark goes through the encoder layer by layer, so that torch has nothing to compile",
+            remedy=compiled.REMEDY,
+        )
 
     def views(self, images: Tensor, keys: Tensor) -> list[Tensor]:
         """The augmented image, and a random order of its parts: the first are visible, the rest hidden."""
