@@ -82,6 +82,14 @@ def matrix_and_bias(training):
 
 
 @rounding.in_float64()
+def test_sgd_without_momentum_is_plain_gradient_descent():
+    layer, start = matrix_and_bias(Training(steps=1, optimiser="sgd", lr=0.5, momentum=0, weight_decay=0.1))
+    weight = start["weight"]
+    torch.testing.assert_close(layer.weight, weight - 0.5 * (layer.weight.grad + 0.1 * weight), **rounding.NEAR)
+    torch.testing.assert_close(layer.bias, start["bias"] - 0.5 * layer.bias.grad, **rounding.NEAR)
+
+
+@rounding.in_float64()
 def test_lars_adapts_matrices_by_the_papers_rule_and_leaves_biases_alone():
     """You et al. 2017, algorithm 1, with the trust coefficient 0.001 of SwAV, SimCLR and BYOL."""
     layer, start = matrix_and_bias(Training(steps=1, optimiser="lars", lr=0.5, weight_decay=0.1))

@@ -42,9 +42,11 @@ def optimiser(groups: list[dict], training: Training) -> torch.optim.Optimizer:
     on_gpu = any(parameter.is_cuda for group in groups for parameter in group["params"])
     fused = {"fused": True} if on_gpu and training.optimiser in ("adam", "adamw") else {}
     betas = {} if training.optimiser in ("sgd", "lars") else {"betas": training.betas}
+    # timm's `sgd` has Nesterov's momentum, which torch refuses if it is 0; its `momentum` has the plain one
+    plain = training.optimiser == "sgd" and not training.momentum
     return timm.optim.create_optimizer_v2(
         groups,
-        opt=training.optimiser,
+        opt="momentum" if plain else training.optimiser,
         lr=training.lr,
         weight_decay=training.weight_decay,
         momentum=training.momentum,
