@@ -46,8 +46,8 @@ from headwater.models.tasks import Task
 from headwater.study.recipe import Training, Views
 from headwater.study.source import Source
 from headwater.study.tracking import Tracking
-from headwater.training import ddp, fitting, loop, optimiser_step
-from headwater.training.batches import Batch, training_batches
+from headwater.training import copying, ddp, fitting, loop, optimiser_step
+from headwater.training.batches import training_batches
 from headwater.training.state import State
 from headwater.training.tracking import Trackers
 
@@ -157,13 +157,12 @@ class Going:
         self.state = State(learner, training=training, steps=training.steps, world=world or bench.world)
         rows, how = np.arange(len(bench.images)), {"batch": training.batch, "seed": 0, "world": bench.world}
         batches = training_batches(count(), images=bench.images, rows=rows, targets=bench.targets, **how)
-        self.batches: Iterator[Batch] = self.state.load.waiting(batches)
+        self.batches = copying.there(self.state.load.waiting(batches), device=bench.world.device)
         learner.mode(True)
 
     def steps(self, number: int) -> list[torch.Tensor]:
         """The losses of so many steps, on their device."""
-        device = self.bench.world.device
-        return [optimiser_step.learn(self.state, batch.to(device), seed=0)[1] for batch in islice(self.batches, number)]
+        return [optimiser_step.learn(self.state, batch, seed=0)[1] for batch in islice(self.batches, number)]
 
     def speed(self, *, seconds: float = 4.0, warm: int = 4) -> Row:
         """Images per second, the peak of memory, and the share of the time that is spent waiting for images."""
@@ -263,6 +262,16 @@ def filled_memory() -> Iterator[None]:
         torch.utils.deterministic.fill_uninitialized_memory = before
 
 
+@contextmanager
+def one_stream() -> Iterator[None]:
+    """A block in which batches are copied to the GPU where it computes, each before its step."""
+    before, copying.lane_of = copying.lane_of, lambda device: None
+    try:
+        yield
+    finally:
+        copying.lane_of = before
+
+
 def not_fused(going: Going) -> None:
     for group in going.state.optimiser.param_groups:
         group["fused"] = None
@@ -284,6 +293,7 @@ def levers(bench: Bench) -> Iterator[Row]:
             "optimiser not fused": ({}, nullcontext, not_fused),
             "channels first": ({}, nullcontext, channels_first),
             "memory filled": ({}, filled_memory, lambda going: None),
+            "copied in line": ({}, one_stream, lambda going: None),
             "any algorithm": ({}, any_algorithm, lambda going: None),
             "images not changed": ({"views": STILL}, nullcontext, lambda going: None),
             "compiled": ({"world": bench.compiling}, nullcontext, lambda going: None),
@@ -299,7 +309,7 @@ def levers(bench: Bench) -> Iterator[Row]:
 
 def waited(going: Going) -> Row:
     """How often in a step the CPU waits for the GPU, and in which lines; of three steps."""
-    batches = [batch.to(going.bench.world.device) for batch in islice(going.batches, 3)]
+    batches = list(islice(going.batches, 3))
     going.bench.done()
     torch.cuda.set_sync_debug_mode("warn")
     try:

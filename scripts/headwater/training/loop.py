@@ -21,7 +21,7 @@ from headwater.core.progress import bar
 from headwater.models.encoder import Encoder
 from headwater.models.timm_library import timm
 from headwater.study.recipe import Training
-from headwater.training import bad_loss, checkpoint, schedule
+from headwater.training import bad_loss, checkpoint, copying, schedule
 from headwater.training.batches import Batch, of_step, training_batches
 from headwater.training.ddp import STOPPED, World, any_rank, barrier, stop_signals, total
 from headwater.training.optimiser_step import learn
@@ -160,7 +160,7 @@ def fit(
         unlogged: list[tuple[float, Tensor]] = []
         saved = time.monotonic()
         for batch in _ahead(state, images=images, rows=rows, targets=targets, seed=seed):
-            unlogged.append(learn(state, batch.to(world.device), seed=seed))
+            unlogged.append(learn(state, batch, seed=seed))
             # a signal may reach the ranks at different steps; all must stop at the same one
             stopped = any_rank(bool(signalled()), world)
             log_now = stopped or state.step % LOG_EVERY == 0 or state.step in validated or state.step == last
@@ -186,10 +186,11 @@ def fit(
 
 
 def _ahead(state: State, *, images: Any, rows: np.ndarray, targets: Any, seed: int) -> Iterator[Batch]:
-    """The batches of the steps that are left, with their progress."""
+    """The batches of the steps that are left, on the device, with their progress."""
     left, world = range(state.step, state.step if state.out_of_patience else state.steps), state.world
     read = {"images": images, "rows": rows, "targets": targets, "seed": seed, "together": state.learner.together}
-    batches = state.load.waiting(training_batches(left, batch=state.training.batch, world=world, **read))
+    read_ahead = state.load.waiting(training_batches(left, batch=state.training.batch, world=world, **read))
+    batches = copying.there(read_ahead, device=world.device)
     if not world.first or not left:
         return batches
     return bar(batches, total=state.steps, what="training", done=state.step, say=state.words)
