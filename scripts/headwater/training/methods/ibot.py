@@ -31,8 +31,8 @@ BACKBONES = ("timm/vision_transformer", "vit3d")
 DIMENSIONS = (2, 3)
 VIEWS = (2, "local_views")
 PHOTOGRAPHS = {
-    "resampling": "bicubic",
     "flip": 0.5,
+    "resampling": "bicubic",
     "jitter": 0.8,
     "brightness": 0.4,
     "contrast": 0.4,
