@@ -30,6 +30,9 @@ VIEWS = {
     "crop": 0.3,
     "flip": 0.5,
     "rotation": 20,
+    "elastic": 0.9,
+    "elastic_displacement": 0.1,
+    "resampling": "bicubic",
     "brightness": 0.4,
     "contrast": 0.4,
     "saturation": 0.8,
@@ -221,7 +224,9 @@ def test_a_few_steps_repeat_to_the_bit(method: str):
 @pytest.mark.parametrize("key", VIEWS)
 @pytest.mark.parametrize("method", METHODS)
 def test_every_key_of_views_changes_what_a_method_sees(method: str, key: str):
-    beside = {"jitter": {"hue": 0.5}}.get(key, {})
+    beside = {
+        "jitter": {"hue": 0.5}, "elastic_displacement": {"elastic": 0.9}, "resampling": {"rotation": 20},
+    }.get(key, {})  # fmt: skip
     before, after = (seen(learner(method, views=Views(**beside, **more)), method) for more in ({}, {key: VIEWS[key]}))
     assert not all(map(torch.equal, before, after))
 
