@@ -128,6 +128,17 @@ def constant(family: str, name: str, which: str, *, default: typing.Any) -> typi
     return default
 
 
+def defines(family: str, name: str, which: str) -> bool:
+    """Whether an entry's file defines a function or a constant of this name, without importing it."""
+    check(family, name)
+    for node in _text(folder(family) / f"{name}.py").body:
+        if isinstance(node, ast.FunctionDef) and node.name == which:
+            return True
+        if isinstance(node, ast.Assign) and which in map(ast.unparse, node.targets):
+            return True
+    return False
+
+
 def sentence(family: str, name: str) -> str:
     """The first sentence of an entry's file, which says what it is."""
     return (ast.get_docstring(_text(folder(family) / f"{name}.py")) or "").partition("\n\n")[0].replace("\n", " ")

@@ -19,9 +19,9 @@ from headwater.data.image_sample import CRASHED
 from headwater.data.io.windows import is_blank
 from headwater.data.perceptual_hash import WORDS, as_grey, every
 from headwater.data.resizing import fitted
-from headwater.data.shelf import Shelf
+from headwater.data.shelf import Shelf, Unshelved
 from headwater.data.splits import with_splits
-from headwater.data.store import CASES, REJECTS, digest, kinds
+from headwater.data.store import CASES, REJECTS, kinds
 from headwater.data.tables import SPLITS, labels_of
 from headwater.study.archive import Archive
 
@@ -58,11 +58,11 @@ def with_archive_splits(listed: pd.DataFrame, *, archive: Archive, files: Mappin
 def read_all(
     catalogue: pd.DataFrame, *, archive: Archive, workers: int, images: Path
 ) -> tuple[pd.DataFrame, np.ndarray, pd.DataFrame]:
-    """Write the pixels of all cases to `images`; return the table of these cases, their hashes, and the rejects."""
+    """Write the pixels of all cases to `images`, or how they are decoded; return their table, hashes, and rejects."""
     rows = catalogue.to_dict("records")
     results = _results(rows, archive=archive, workers=workers)
     kept, headers, hashes, refused = [], [], [], []
-    with Shelf(images, space=(archive.size, archive.size), kind=_kind(archive)) as shelf:
+    with _shelf(images, archive=archive) as shelf:
         for position, result in bar(results, total=len(rows), what=f"prepare {archive.name}"):
             if result.pixels is None:
                 refused.append({**{key: rows[position][key] for key in ("case", "file")}, **_why(result)})
@@ -71,11 +71,17 @@ def read_all(
             kept.append(position)
             headers.append(result.header)
             hashes.append(result.hash)
-    digests = [digest(pixels) for pixels in np.load(images, mmap_mode="r")]
     cases = _with_headers(catalogue.iloc[kept].reset_index(drop=True), headers)
-    prepared = cases.assign(row=np.arange(len(kept)), pixels=pd.Series(digests, dtype=str))
+    prepared = cases.assign(row=np.arange(len(kept)), pixels=pd.Series(shelf.digests(), dtype=str))
     rejects = pd.DataFrame(refused, columns=[*REJECTS.columns, *REJECTS.optional], dtype=str)
     return CASES.check(prepared), np.array(hashes, np.uint64).reshape(len(kept), WORDS), rejects
+
+
+def _shelf(images: Path, *, archive: Archive) -> Shelf | Unshelved:
+    """What takes the pixels of an archive."""
+    if not archive.stored:
+        return Unshelved(images, archive=archive)
+    return Shelf(images, space=(archive.size, archive.size), kind=_kind(archive))
 
 
 def _why(result: Outcome) -> dict[str, str]:

@@ -6,6 +6,13 @@ from typing import BinaryIO
 
 import numpy as np
 
+from headwater.data.store import digest
+from headwater.data.unstored import Unstored
+from headwater.study.archive import Archive
+
+COLOURS = 3
+"""Channels of pictures in colour."""
+
 
 class Shelf:
     """A .npy file to which images of one shape and type are appended: (cases, channels, *space).
@@ -35,6 +42,10 @@ class Shelf:
         self.file.write(wide.astype(self.kind, casting="equiv").tobytes())
         self.count += 1
 
+    def digests(self) -> list[str]:
+        """The digests of the images, once they are all on the shelf."""
+        return [digest(pixels) for pixels in np.load(self.path, mmap_mode="r")]
+
     def _widen(self, channels: int) -> None:
         """Repeat the one channel of all images so far, in place."""
         self.file.flush()
@@ -51,6 +62,32 @@ class Shelf:
 
     def _write_header(self) -> None:
         _write_header(self.file, kind=self.kind, shape=(self.count, self.channels, *self.space))
+
+
+class Unshelved:
+    """What a shelf is to pictures that are not stored: takes each once, and writes how they are decoded again."""
+
+    def __init__(self, path: Path, *, archive: Archive):
+        self.path, self.archive, self.channels = path, archive, 1
+        self._digests: list[dict[int, str]] = []
+
+    def __enter__(self) -> "Unshelved":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self.path.open("wb") as file:
+            np.save(file, np.array(Unstored(archive=self.archive, channels=self.channels).as_json()))
+
+    def add(self, pixels: np.ndarray) -> None:
+        """Take an image (channels, *space), of which the digest is kept."""
+        self.channels = max(self.channels, len(pixels))
+        # whether grey pictures are given in three channels is known once all are read
+        wide = {count: np.broadcast_to(pixels, (count, *pixels.shape[1:])) for count in {len(pixels), COLOURS}}
+        self._digests.append({count: digest(image) for count, image in wide.items()})
+
+    def digests(self) -> list[str]:
+        """The digests of the images in the channels of the archive."""
+        return [each[self.channels] for each in self._digests]
 
 
 class FlatShelf:

@@ -1,6 +1,7 @@
 """The store: prepared images and their cases, the two files that `prepare` writes, read together."""
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tokenize import TokenError
@@ -15,6 +16,7 @@ from headwater.core.fingerprints import NOT_RECORDED, sha256
 from headwater.core.progress import bar
 from headwater.data import dropping, splits, tables
 from headwater.data.tables import NUMBER, TEXT, WHOLE
+from headwater.data.unstored import Decoded
 from headwater.study.ct_windows import Window
 from headwater.study.folds import Fold
 
@@ -68,12 +70,13 @@ class Pixels:
     """Prepared images, memory-mapped, read like an array; each is compared with its digest when it is first read.
 
     A disk, a copy or another tool may have changed them since `prepare`; no number shall rest on such an image.
+    Images that are not stored are decoded, and compared each time.
     """
 
-    def __init__(self, values: np.ndarray, *, cases: pd.DataFrame, file: Path):
+    def __init__(self, values: np.ndarray | Decoded, *, cases: pd.DataFrame, file: Path):
         self._values, self._cases, self._file = values, cases, file
         # of a memory map a single image takes longer to find than to copy
-        self._array = np.asarray(values)
+        self._array = values if isinstance(values, Decoded) else np.asarray(values)
         self._digests = cases["pixels"].to_numpy()
         self._checked = np.zeros(len(values), dtype=bool)
 
@@ -103,21 +106,28 @@ class Pixels:
     def read(self, rows: np.ndarray, *, into: np.ndarray) -> None:
         """Copy the images of some rows (count,) into an array (count, channels, height, width), refusing as above."""
         # in the order in which they lie on disk, because scattered reads are slow
-        for place in np.argsort(rows, kind="stable").tolist():
-            row = int(rows[place])
-            into[place] = self._array[row]
+        places = np.argsort(rows, kind="stable")
+        for place, row, image in zip(places.tolist(), rows[places].tolist(), self._each(rows[places]), strict=True):
+            into[place] = image
             if not self._checked[row]:
                 self._check(row, into[place])
 
+    def _each(self, rows: np.ndarray) -> Iterator[np.ndarray]:
+        if isinstance(self._array, Decoded):
+            return self._array.each(rows)
+        return (self._array[row] for row in rows.tolist())
+
     def _check(self, row: int, image: np.ndarray) -> None:
+        decoded = isinstance(self._values, Decoded)
         if digest(image) != self._digests[row]:
             raise UserError(
                 f"image {row} ({self._cases['case'].iloc[row]}) has changed since it was prepared",
-                file=self._file,
+                file=self._values.file(row) if decoded else self._file,
                 remedy="run snakemake --forcerun prepare; if it happens again, check the disk",
                 nameless="an image has changed since it was prepared",
             )
-        self._checked[row] = True
+        # a file of the archive may still change
+        self._checked[row] = not decoded
 
 
 def digest(image: np.ndarray) -> str:
@@ -223,6 +233,8 @@ def read_cases(path: Path, *, dropped: Path | None, fold: Fold | None) -> pd.Dat
 def read_pixels(path: Path, *, cases: pd.DataFrame, table: Path) -> Pixels:
     """The images of `cases`, which were read from `table`, checked as they are used."""
     images = _read_images(path)
+    if isinstance(images, str):
+        return Pixels(Decoded(images, cases=cases, file=path), cases=cases, file=path)
     _refuse_other_count(images, path, cases=cases, table=table)
     return Pixels(images, cases=cases, file=path)
 
@@ -298,9 +310,14 @@ def _array(path: Path, *, by: str, mapped: bool = True) -> np.ndarray:
         raise UserError(f"cannot be read: {error}", file=path, remedy=f"delete it and run {by} again") from None
 
 
-def _read_images(path: Path) -> np.ndarray:
-    """Prepared pixels, memory-mapped: uint8, or int16 Hounsfield units, (cases, channels, height, width)."""
+def _read_images(path: Path) -> np.ndarray | str:
+    """Prepared pixels, memory-mapped: uint8, or int16 Hounsfield units, (cases, channels, height, width).
+
+    Of images that are not stored how they are decoded.
+    """
     images = _array(path, by="prepare")
+    if images.dtype.kind == "U" and not images.ndim:
+        return str(images)
     if images.ndim != 4 or images.dtype not in (np.uint8, np.int16):
         thing = f"is {images.dtype} {images.shape}, not uint8 or int16 (cases, channels, height, width)"
         raise UserError(thing, file=path)

@@ -196,7 +196,10 @@ def _images(archive: Archive, *, plan: Config, folder: Path) -> Iterator[DiskUse
 
 def _pictures(archive: Archive, *, plan: Config, folder: Path) -> DiskUse:
     """The expected size of images that are not prepared yet."""
-    what, cases = f"images of {archive.name}", timing_profile.counts(archive, plan=plan, folder=folder)
+    what = f"images of {archive.name}"
+    if not archive.stored:
+        return DiskUse(what=what, bytes=0, how="decoded from its files whenever they are used")
+    cases = timing_profile.counts(archive, plan=plan, folder=folder)
     if cases is None:
         return DiskUse(what=what, bytes=None, how="number of cases unknown until it is prepared")
     channels, pixel_bytes = timing_profile.channels(archive), timing_profile.pixel_bytes(archive)

@@ -62,6 +62,9 @@ class Archive(Record):
     another one repeats trainings, but prepares nothing again."""
     resize: Literal["pad", "squash"] = "pad"
     """Keep the aspect ratio and pad, or stretch to a square as the published study does."""
+    stored: bool = True
+    """Whether prepared pictures are stored. `false` stores none of their pixels, for archives that may not be copied:
+    each picture is decoded from its file whenever it is used, which gives the same values and takes longer."""
     validation: float = Field(0.1, gt=0, lt=0.5)
     """Share of the patients that are neither test nor official validation, kept for model selection."""
     test: float = Field(0.2, gt=0, lt=0.9)

@@ -45,6 +45,7 @@ def mistakes(config: "Config") -> Iterable[str]:
         _views_of_each,
         _flips_across_slices,
         _official_splits,
+        _stored,
         _without_borders,
         _without_service,
         _unpaired,
@@ -270,6 +271,16 @@ def _official_splits(config: "Config") -> Iterable[str]:
             yield f"archives.{name}.{split}: {archive.kind.name} has an official {split} split; remove it"
         if {"validation", "test"} <= set(official) and changed(archive, "split_seed"):
             yield f"archives.{name}.split_seed: all splits of {archive.kind.name} are official; remove it"
+
+
+def _stored(config: "Config") -> Iterable[str]:
+    """Archives that are to be decoded picture by picture, but are read a volume or a scan at a time."""
+    for name, archive in config.archives.items():
+        kind = archive.kind.name
+        if archive.stored or kind not in registry.names("datasets"):
+            continue
+        if ndim_of(archive) == 3 or registry.defines("datasets", kind, "read_scan"):
+            yield f"archives.{name}.stored: {kind} is read a whole scan at a time, so its images are stored; remove it"
 
 
 def _without_borders(config: "Config") -> Iterable[str]:
