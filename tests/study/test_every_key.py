@@ -337,6 +337,7 @@ for _owner, _place in (("sources", S), ("recipes", R)):
                 "patience": 2, "save_minutes": 1.0, "betas": [0.9, 0.95], "final_weight_decay": 0.2,
             }.items()
         },
+        f"{_owner}.training.clip_by": Change(f"{_place}.training.clip_by", "tensor", {f"{_place}.training.clip": 1.0}),
         f"{_owner}.views.jitter": Change(f"{_place}.views.jitter", 0.8, {f"{_place}.views.contrast": 0.1}),
         f"{_owner}.views.resampling": Change(
             f"{_place}.views.resampling", "bicubic", {f"{_place}.views.rotation": 5}
@@ -376,6 +377,7 @@ IDLE = {
              "has no residual branches"),
     "betas": ({f"{R}.training": {**TRAINING, **SGD, "betas": [0.9, 0.95]}}, "training.betas: sgd has no such setting"),
     "decay": ({f"{R}.training": {**TRAINING, "weight_decay": 0, "final_weight_decay": 0.1}}, "nothing decays at first"),
+    "unclipped": ({f"{R}.training.clip_by": "tensor"}, "training.clip_by: no gradient is clipped"),
     "parts": ({f"{S}.training.accumulate": 2}, "simclr tells the images of a batch apart, and needs them at once"),
     "twice computed": ({f"{R}.training.checkpointing": True, f"{R}.kind": "linear_probe"}, "keeps nothing of its"),
     "compiled": ({"compute.compile": True, f"{S}.method": "spark", f"{S}.backbone": "timm/resnet18"},

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+from functools import partial
 
 import numpy as np
 import pytest
@@ -327,6 +328,24 @@ class TestTooLittleMemory:
             train(tmp_path / "twice", self.failing({1, 2}, norm="layer"))
         with pytest.raises(UserError, match=r"8 images at a time .* set training.accumulate to 2 "):
             train(tmp_path / "whole", self.failing({1}, norm="layer", apart=False))
+
+
+def test_gradients_are_clipped_tensor_by_tensor(tmp_path):
+    learner, given = Small(), {}
+    for number, parameter in enumerate(learner.parameters()):
+        kept = partial(given.__setitem__, number)
+        parameter.register_post_accumulate_grad_hook(lambda each, kept=kept: kept(each.grad.clone()))
+    before = [parameter.detach().clone() for parameter in learner.parameters()]
+    sgd = {"optimiser": "sgd", "momentum": 0, "weight_decay": 0, "schedule": "constant", "lr": 1, "ema": None}
+    training = recipe(steps=1, warmup_steps=0, clip=0.02, clip_by="tensor", **sgd)
+    train(tmp_path, learner, training=training, validate=None)
+    longer = 0
+    for number, (parameter, first) in enumerate(zip(learner.parameters(), before, strict=True)):
+        # `utils.clip_gradients` of DINO's code
+        share = 0.02 / (given[number].norm() + 1e-6)
+        longer += bool(share < 1)
+        torch.testing.assert_close(first - parameter.detach(), given[number] * min(share, 1), atol=1e-7, rtol=1e-4)
+    assert 0 < longer < len(before)
 
 
 def decays(folder, **changes):

@@ -68,6 +68,8 @@ def _of_training(place: str, training: Training) -> Iterable[str]:
         yield f"{place}.{key}: {training.optimiser} has no such setting; remove it, or set optimiser: adamw"
     if training.final_weight_decay is not None and not training.weight_decay:
         yield f"{place}.final_weight_decay: nothing decays at first, so nothing does later; set weight_decay too"
+    for key in changed(training, "clip_by") if training.clip is None else ():
+        yield f"{place}.{key}: no gradient is clipped; remove it, or set clip too"
     for key in changed(training, "final_lr") if training.schedule == "constant" else ():
         yield f"{place}.{key}: a constant schedule ends at lr; remove it, or set schedule: cosine"
 

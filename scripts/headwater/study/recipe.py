@@ -145,6 +145,9 @@ class Training(Record):
     """Decay of a moving average of the weights, which is then what is validated and kept; none by default."""
     clip: float | None = Field(None, gt=0)
     """Largest gradient norm; none by default, 3 for DINO."""
+    clip_by: Literal["network", "tensor"] = "network"
+    """Whether `clip` is about the norm of all gradients together, or of each tensor of weights on its own, as in the
+    code of DINO and iBOT."""
     precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
     """`auto`: bf16 where the device has it, else fp32. `tf32` is float32 whose factors GPUs since 2020 round to ten
     bits; it is several times faster on them than `fp32`."""

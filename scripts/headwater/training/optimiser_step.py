@@ -40,7 +40,9 @@ def learn(state: State, batch: Batch, *, seed: int) -> tuple[float, Tensor]:
     if state.training.clip:
         # the norm to clip is that of the true gradients, not of those scaled up for fp16
         state.scaler.unscale_(state.optimiser)
-        nn.utils.clip_grad_norm_(state.trained, state.training.clip)
+        together = [state.trained] if state.training.clip_by == "network" else [[each] for each in state.trained]
+        for parameters in together:
+            nn.utils.clip_grad_norm_(parameters, state.training.clip)
     state.scaler.step(state.optimiser)
     state.scaler.update()
     # None instead of zeros: optimisers skip parameters without a gradient, weight decay included

@@ -139,7 +139,7 @@ TRAINED = {
     "steps": 12, "batch": 4, "optimiser": "sgd", "lr": 0.01, "momentum": 0.5, "weight_decay": 0.5,
     "schedule": "constant", "warmup_steps": 2, "final_lr": 0.01, "ema": 0.5, "clip": 0.01, "precision": "bf16",
     "validations": 3, "patience": 1, "save_minutes": 60.0, "accumulate": 2, "betas": (0.5, 0.9),
-    "final_weight_decay": 0.9,
+    "final_weight_decay": 0.9, "clip_by": "tensor",
 }  # fmt: skip
 ELSEWHERE = {"epochs", "layer_decay", "checkpointing"}
 """Keys of `training` with a test of their own, below or in test_recomputed.py."""
@@ -275,7 +275,9 @@ def trained(folder: object, **changes: object) -> tuple:
 
 @pytest.mark.parametrize("key", TRAINED)
 def test_every_key_of_a_training_changes_it(key: str, tmp_path):
-    beside = {"momentum": {"optimiser": "sgd"}, "patience": {"lr": 0.5, "validations": 24}}.get(key, {})
+    beside = {
+        "momentum": {"optimiser": "sgd"}, "patience": {"lr": 0.5, "validations": 24}, "clip_by": {"clip": 0.01},
+    }.get(key, {})  # fmt: skip
     before, after = tmp_path / "before", tmp_path / "after"
     assert trained(after, **beside, **{key: TRAINED[key]}) != trained(before, **beside)
 
