@@ -210,6 +210,19 @@ def test_checkpointing_is_refused_of_networks_of_which_it_is_not_known_to_keep_l
     assert "checkpointing" not in checkpointed("timm/test_resnet")
 
 
+def test_drop_path_is_refused_of_networks_without_blocks_to_leave_out():
+    def dropping(backbone):
+        config = copy.deepcopy(small_config()) | {"backbone": backbone}
+        config["recipes"]["finetune"]["training"]["drop_path"] = 0.1
+        return "; ".join(preflight.mistakes(study_config.load(config)))
+
+    assert (
+        "recipes.finetune.training.drop_path: timm/test_byobnet leaves out no blocks; remove it, or choose another"
+        " backbone" in dropping("timm/test_byobnet")
+    )
+    assert "drop_path" not in dropping("timm/test_resnet")
+
+
 def test_a_probe_needs_labels_that_its_archive_has(monkeypatch):
     def probing(config):
         config["sources"]["photographs"]["probe"] = {"archive": "photographs", "labels": ["china r0 c99"]}

@@ -334,7 +334,7 @@ for _owner, _place in (("sources", S), ("recipes", R)):
             for key, value in {
                 "steps": 41, "batch": 32, "optimiser": "lamb", "lr": 2e-3, "weight_decay": 0.1, "schedule": "constant",
                 "warmup_steps": 3, "final_lr": 1e-5, "ema": 0.9, "clip": 1.0, "precision": "bf16", "validations": 3,
-                "patience": 2, "save_minutes": 1.0, "betas": [0.9, 0.95], "final_weight_decay": 0.2,
+                "drop_path": 0.1, "patience": 2, "save_minutes": 1.0, "betas": [0.9, 0.95], "final_weight_decay": 0.2,
             }.items()
         },
         f"{_owner}.training.clip_by": Change(f"{_place}.training.clip_by", "tensor", {f"{_place}.training.clip": 1.0}),
@@ -380,6 +380,9 @@ IDLE = {
     "unclipped": ({f"{R}.training.clip_by": "tensor"}, "training.clip_by: no gradient is clipped"),
     "parts": ({f"{S}.training.accumulate": 2}, "simclr tells the images of a batch apart, and needs them at once"),
     "twice computed": ({f"{R}.training.checkpointing": True, f"{R}.kind": "linear_probe"}, "keeps nothing of its"),
+    "whole probe": ({f"{R}.training.drop_path": 0.1, f"{R}.kind": "linear_probe"}, "uses its whole encoder; remove it"),
+    "whole spark": ({f"{S}.training.drop_path": 0.1, f"{S}.method": "spark", f"{S}.backbone": "timm/resnet18"},
+                    "training.drop_path: spark uses the whole encoder; remove it"),
     "compiled": ({"compute.compile": True, f"{S}.method": "spark", f"{S}.backbone": "timm/resnet18"},
                  "contrastive.compute.compile: spark goes through the encoder layer by layer"),
     "by layers": ({f"{S}.training.checkpointing": True, f"{S}.method": "spark"}, "goes through the encoder layer by"),

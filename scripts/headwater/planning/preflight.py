@@ -214,7 +214,7 @@ def _methods(config: Config) -> Iterable[str]:
             yield from _batches(config, source)
     if backbones_exist:
         yield from _single_images(config)
-        yield from _checkpointed(config)
+        yield from _unsuited(config)
 
 
 def _parts(config: Config) -> Iterable[str]:
@@ -278,8 +278,8 @@ def _single_images(config: Config) -> Iterable[str]:
     return sorted(lines)
 
 
-def _checkpointed(config: Config) -> Iterable[str]:
-    """Gradient checkpointing of networks of which it is not known to keep less."""
+def _unsuited(config: Config) -> Iterable[str]:
+    """Gradient checkpointing of networks of which it is not known to keep less, and drop path of those without."""
     trained = [(f"sources.{source.name}", source.training, source) for source in config.sources.values()]
     trained += [
         (f"recipes.{recipe.name}", recipe.training, source)
@@ -288,11 +288,17 @@ def _checkpointed(config: Config) -> Iterable[str]:
         for source in config.sources.values()
         if dataset.takes(source.name) and dataset.follows(recipe.name)
     ]
+    trained = [(place, training, source) for place, training, source in trained if training]
     lines = {
         f"{place}.training.checkpointing: gradient checkpointing of {source.backbone} is not known to keep less; remove"
         " it, and raise accumulate or compute.ranks"
         for place, training, source in trained
-        if training and training.checkpointing and not backbones.is_checkpointed(source.backbone)
+        if training.checkpointing and not backbones.is_checkpointed(source.backbone)
+    }
+    lines |= {
+        f"{place}.training.drop_path: {source.backbone} leaves out no blocks; remove it, or choose another backbone"
+        for place, training, source in trained
+        if training.drop_path and not backbones.is_dropped(source.backbone)
     }
     return sorted(lines)
 

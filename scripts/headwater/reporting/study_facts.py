@@ -190,6 +190,7 @@ def optimised(how: Training) -> str:
     if how.final_weight_decay is not None:
         decay += f" to {how.final_weight_decay:g}"
     layers = "" if how.layer_decay is None else f", layer-wise decay of the learning rate {how.layer_decay:g}"
+    layers += f", drop path {how.drop_path:g}" if how.drop_path else ""
     return (
         f"{long}, batch {how.batch}, {how.optimiser}, learning rate {how.lr:g}, weight decay {decay}, "
         f"{how.schedule} schedule{layers}"

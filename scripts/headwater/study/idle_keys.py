@@ -35,6 +35,8 @@ def mistakes(config: "Config") -> Iterable[str]:
         yield from _of_loss(f"recipes.{name}.loss", recipe.loss)
         if recipe.kind == "linear_probe" and recipe.training.layer_decay is not None:
             yield f"recipes.{name}.training.layer_decay: a linear_probe trains one layer only; remove it"
+        for key in changed(recipe.training, "drop_path") if recipe.kind == "linear_probe" else ():
+            yield f"recipes.{name}.training.{key}: a linear_probe uses its whole encoder; remove it"
         if recipe.kind == "linear_probe" and recipe.training.checkpointing:
             yield f"recipes.{name}.training.checkpointing: a linear_probe keeps nothing of its encoder; remove it"
     idle = (
@@ -106,6 +108,8 @@ def _of_pretraining(place: str, source: Source) -> Iterable[str]:
     if source.training.checkpointing and not _by_blocks(source.method.name):
         why = f"{source.method.name} goes through the encoder layer by layer, not block by block"
         yield f"{place}.checkpointing: {why}; remove it, and raise accumulate or compute.ranks"
+    for key in changed(source.training, "drop_path") if not _by_blocks(source.method.name) else ():
+        yield f"{place}.{key}: {source.method.name} uses the whole encoder; remove it"
 
 
 def _of_probe(place: str, probe: Probe) -> Iterable[str]:

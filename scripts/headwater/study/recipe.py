@@ -148,6 +148,10 @@ class Training(Record):
     clip_by: Literal["network", "tensor"] = "network"
     """Whether `clip` is about the norm of all gradients together, or of each tensor of weights on its own, as in the
     code of DINO and iBOT."""
+    drop_path: float = Field(0.0, ge=0, lt=1)
+    """Stochastic depth of the encoder (drop path): how often the last of its blocks is left out for an image; earlier
+    ones are in proportion. In timm's transformers, ResNets and ConvNeXts; 0.1 in the student of DINO and iBOT, and
+    where vision transformers are fine-tuned."""
     precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
     """`auto`: bf16 where the device has it, else fp32. `tf32` is float32 whose factors GPUs since 2020 round to ten
     bits; it is several times faster on them than `fp32`."""

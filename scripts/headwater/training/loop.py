@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from headwater.core.errors import UserError
 from headwater.core.progress import bar
+from headwater.models import stochastic_depth
 from headwater.models.encoder import Encoder
 from headwater.models.timm_library import timm
 from headwater.study.recipe import Training
@@ -77,6 +78,10 @@ class Learner(nn.Module):
         for module in self.modules():
             if isinstance(module, Encoder):
                 module.compute_twice()
+
+    def leave_out_blocks(self, rate: float) -> None:
+        """Let the encoder that learns leave out blocks at random in training (stochastic depth)."""
+        stochastic_depth.add(self.encoder.backbone, rate=rate, name=self.encoder.name)
 
     def compile_passes(self) -> None:
         """Let torch compile the passes of the encoders, and whatever else takes long."""

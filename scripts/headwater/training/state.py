@@ -28,6 +28,8 @@ class State:
         self.training, self.steps, self.world = training, steps, world
         if training.checkpointing:
             learner.compute_twice()
+        if training.drop_path:
+            learner.leave_out_blocks(training.drop_path)
         self.learner = with_shared_statistics(placed(learner, world.device), world)
         self.optimiser = schedule.optimiser(learner.parameter_groups(training), training)
         self.rate = schedule.learning_rate(self.optimiser, training, steps=steps)

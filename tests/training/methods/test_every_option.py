@@ -141,8 +141,8 @@ TRAINED = {
     "validations": 3, "patience": 1, "save_minutes": 60.0, "accumulate": 2, "betas": (0.5, 0.9),
     "final_weight_decay": 0.9, "clip_by": "tensor",
 }  # fmt: skip
-ELSEWHERE = {"epochs", "layer_decay", "checkpointing"}
-"""Keys of `training` with a test of their own, below or in test_recomputed.py."""
+ELSEWHERE = {"epochs", "layer_decay", "checkpointing", "drop_path"}
+"""Keys of `training` with a test of their own, below, in test_recomputed.py or in test_stochastic_depth.py."""
 
 
 def learner(

@@ -30,6 +30,8 @@ A plug-in defines
                                                    their weights laid out channels last
     CHECKPOINTED: tuple (optional)                 the networks of which gradient checkpointing is known to keep less,
                                                    as a method's BACKBONES; their models' `set_grad_checkpointing`
+    DROPPED: tuple (optional)                      the networks that can leave out blocks (models/stochastic_depth.py),
+                                                   as a method's BACKBONES; else none
     FOOTNOTE: text (optional)                      how its networks differ from those whose weights are published
 For volumes, `create` takes one side or three. Networks may have
     levels(images), pyramid                        as above; the last level has as many channels as there are features
@@ -113,6 +115,12 @@ def is_checkpointed(backbone: str) -> bool:
     """Whether gradient checkpointing of this network is known to keep less."""
     library = backbone.partition("/")[0]
     return belongs(backbone, registry.constant("backbones", library, "CHECKPOINTED", default=()))
+
+
+def is_dropped(backbone: str) -> bool:
+    """Whether this network can leave out blocks in training."""
+    library = backbone.partition("/")[0]
+    return belongs(backbone, registry.constant("backbones", library, "DROPPED", default=()))
 
 
 def stride(backbone: str) -> int:

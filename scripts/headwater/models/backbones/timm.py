@@ -21,6 +21,17 @@ CHECKPOINTED = (
     "timm/swin_transformer",
     "timm/vision_transformer",
 )
+DROPPED = (
+    "timm/beit",
+    "timm/convnext",
+    "timm/deit",
+    "timm/eva",
+    "timm/regnet",
+    "timm/resnet",
+    "timm/swin_transformer",
+    "timm/swin_transformer_v2",
+    "timm/vision_transformer",
+)
 GROUPED = True
 ATTENTIVE = ("beit", "deit", "eva02_", "swin_", "swinv2_", "test_vit", "vit_")
 ZEROABLE = (
