@@ -223,6 +223,21 @@ def test_drop_path_is_refused_of_networks_without_blocks_to_leave_out():
     assert "drop_path" not in dropping("timm/test_resnet")
 
 
+def test_batches_in_parts_are_refused_where_batch_norm_would_show_the_parts_of_compared_images():
+    def in_parts(method, backbone):
+        config = copy.deepcopy(small_config())
+        source = config["sources"]["photographs"]
+        config["sources"]["photographs"] = source | {"method": method, "backbone": backbone}
+        config["sources"]["photographs"]["training"] = source["training"] | {"accumulate": 2}
+        return "; ".join(preflight.mistakes(study_config.load(config)))
+
+    said = in_parts("simclr", "timm/test_resnet")
+    assert "sources.photographs.training.accumulate: simclr compares the images of a batch" in said
+    assert "or take a network with LayerNorm" in said
+    for method, backbone in (("simclr", "timm/test_vit"), ("simclr", "timm/resnet50_gn"), ("byol", "timm/test_resnet")):
+        assert "accumulate" not in in_parts(method, backbone)
+
+
 def test_a_probe_needs_labels_that_its_archive_has(monkeypatch):
     def probing(config):
         config["sources"]["photographs"]["probe"] = {"archive": "photographs", "labels": ["china r0 c99"]}

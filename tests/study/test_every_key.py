@@ -378,7 +378,6 @@ IDLE = {
     "betas": ({f"{R}.training": {**TRAINING, **SGD, "betas": [0.9, 0.95]}}, "training.betas: sgd has no such setting"),
     "decay": ({f"{R}.training": {**TRAINING, "weight_decay": 0, "final_weight_decay": 0.1}}, "nothing decays at first"),
     "unclipped": ({f"{R}.training.clip_by": "tensor"}, "training.clip_by: no gradient is clipped"),
-    "parts": ({f"{S}.training.accumulate": 2}, "simclr tells the images of a batch apart, and needs them at once"),
     "twice computed": ({f"{R}.training.checkpointing": True, f"{R}.kind": "linear_probe"}, "keeps nothing of its"),
     "whole probe": ({f"{R}.training.drop_path": 0.1, f"{R}.kind": "linear_probe"}, "uses its whole encoder; remove it"),
     "whole spark": ({f"{S}.training.drop_path": 0.1, f"{S}.method": "spark", f"{S}.backbone": "timm/resnet18"},

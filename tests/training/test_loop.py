@@ -13,7 +13,7 @@ import rounding
 from headwater.core.errors import UserError
 from headwater.study.recipe import Training
 from headwater.training import checkpoint, ddp, loop, machine_load, schedule
-from training_made import ALONE, STEPS, Doomed, Small, losses, products, recipe, train
+from training_made import ALONE, STEPS, Doomed, Paired, Small, losses, paired, products, recipe, train
 
 
 class Crash(Exception):
@@ -324,10 +324,26 @@ class TestTooLittleMemory:
         np.testing.assert_allclose(losses(tmp_path / "failed"), losses(tmp_path / "whole"), **rounding.NEAR)
 
     def test_a_second_time_and_where_images_are_told_apart_it_ends(self, tmp_path):
-        with pytest.raises(UserError, match=r"4 images at a time .* set training.accumulate to 4 "):
+        with pytest.raises(UserError, match=r"4 images at a time .* set training.accumulate to 4, "):
             train(tmp_path / "twice", self.failing({1, 2}, norm="layer"))
-        with pytest.raises(UserError, match=r"8 images at a time .* set training.accumulate to 2 "):
+        with pytest.raises(UserError, match=r"8 images at a time .*; lower batch, or raise compute.ranks"):
             train(tmp_path / "whole", self.failing({1}, norm="layer", apart=False))
+
+    def test_images_that_are_compared_are_taken_in_parts_too(self, tmp_path, float64):
+        class Failing(Paired):
+            calls = 0
+
+            def features(self, views):
+                self.calls += 1
+                if self.calls == 2:
+                    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+                return super().features(views)
+
+        failing = Failing("layer")
+        failing.encoder = failing.network
+        train(tmp_path / "failed", failing)
+        train(tmp_path / "whole", paired())
+        np.testing.assert_allclose(losses(tmp_path / "failed"), losses(tmp_path / "whole"), **rounding.NEAR)
 
 
 def test_gradients_are_clipped_tensor_by_tensor(tmp_path):
@@ -393,9 +409,7 @@ def test_a_gpu_that_is_too_small_is_told_with_a_remedy(tmp_path):
         def forward(self, views, targets):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.\nSee the documentation")
 
-    words = (
-        r"2 images at a time take more memory than the GPU has \(CUDA out of memory.*; set training.accumulate to 8 "
-    )
+    words = r"2 images at a time take more memory than the GPU has \(CUDA out of memory.*; lower batch, or raise "
     with pytest.raises(UserError, match=words) as refusal:
         train(tmp_path, Large("layer"), training=recipe(accumulate=4))
     assert "\n" not in str(refusal.value)

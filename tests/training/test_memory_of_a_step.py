@@ -9,9 +9,8 @@ from headwater.core import registry
 from headwater.models import backbones
 from headwater.study.recipe import Training, Views
 from headwater.study.step_memory import StepMemory
-from headwater.training import memory
-from headwater.training.batches import Batch, training_batches
-from headwater.training.optimiser_step import seen
+from headwater.training import grad_cache, memory
+from headwater.training.batches import Batch, seen, training_batches
 from headwater.training.state import State
 
 STEPS, SIZE = 4, 32
@@ -96,6 +95,28 @@ def test_heads_whose_weights_are_normed_are_measured_before_and_after_a_pass(met
     first, second = measures
     assert (first.weights, first.gradients, first.moments) == (second.weights, second.gradients, second.moments)
     assert first.image > 0 and second.image > 0
+
+
+@pytest.mark.parametrize("method", ["simclr", "byol", "vicreg"])
+@pytest.mark.parametrize("parts", [2, 8])
+def test_in_parts_a_batch_that_is_compared_takes_what_is_foretold(
+    method: str, parts: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(METHODS, method, "timm/test_vit")
+    # heads large enough to show
+    step, images = measured(method), batch(16)
+    training = Training(steps=STEPS, batch=16, accumulate=parts)
+    state = State(learner(method), training=training, steps=STEPS, world=training_made.ALONE)
+    for parameter in state.trained:
+        parameter.grad = torch.zeros_like(parameter)
+    known = [*state.learner.parameters(), *state.learner.buffers(), *(each.grad for each in state.trained)]
+    with memory.Living([*known, images.images, images.targets, images.cases, images.epochs]) as living:
+        grad_cache.gradients(state, images, seed=0)
+    foretold = step.needed(16, parts=parts) - step.weights - step.gradients - step.moments - 16 * step.held
+    whole = step.needed(16) - step.weights - step.gradients - step.moments - 16 * step.held
+    # the features of all and the images of a part are not in memory at their most together
+    assert living.most <= foretold <= 3 * living.most
+    assert living.most < whole and step.compared > 0
 
 
 def test_half_precision_keeps_about_half():

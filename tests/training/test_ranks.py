@@ -14,7 +14,7 @@ from headwater.core.errors import UserError
 from headwater.training import ddp
 from headwater.training.ddp import SharedBatchNorm, World
 from headwater.training.views.pictures import as_float
-from training_made import LEARNERS, STEPS, Small, command, losses, pictures, products, train
+from training_made import LEARNERS, STEPS, Small, command, losses, paired, pictures, products, train
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -44,6 +44,12 @@ def test_one_and_two_ranks_have_the_same_loss_trace(two_ranks, tmp_path, name):
 def test_a_batch_in_parts_has_the_same_loss_trace_on_two_ranks(two_ranks, tmp_path):
     train(tmp_path, Small("layer"))
     np.testing.assert_allclose(losses(two_ranks / "in_parts"), losses(tmp_path), **rounding.NEAR)
+
+
+@pytest.mark.slow
+def test_a_batch_in_parts_that_is_compared_has_the_same_loss_trace_on_two_ranks(two_ranks, tmp_path):
+    train(tmp_path, paired())
+    np.testing.assert_allclose(losses(two_ranks / "compared"), losses(tmp_path), **rounding.NEAR)
 
 
 @pytest.mark.slow

@@ -18,6 +18,8 @@ from headwater.models import weight_files
 from headwater.study.recipe import Training, Views
 from headwater.study.tracking import Tracking
 from headwater.training import ddp, loop, scoring
+from headwater.training.methods import simclr
+from headwater.training.methods._compared import Compared
 from headwater.training.tracking import Trackers
 from headwater.training.views.pictures import as_float, augment
 
@@ -61,11 +63,28 @@ class Small(loop.Learner):
         return F.binary_cross_entropy_with_logits(self.network(views[0]), targets.to(views[0].dtype))
 
 
+class Paired(Compared, Small):
+    """Tells pictures apart by two views of each."""
+
+    def features(self, views):
+        return [self.network(view) for view in (views[0], views[0].flip(-1))]
+
+    def loss(self, features, momentum):
+        return simclr.nt_xent(*features, temperature=0.5)
+
+
 class Held(Small):
     """Its first convolution and norm lie still for half of the steps."""
 
     def before_step(self, *, step):
         self.network[:2].requires_grad_(step >= STEPS // 2)
+
+
+def paired(**settings) -> Paired:
+    """With a norm that keeps pictures apart."""
+    learner = Paired("layer", **settings)
+    learner.encoder = learner.network
+    return learner
 
 
 LEARNERS = {"batch": Small, "layer": lambda: Small("layer"), "held": Held}
@@ -140,6 +159,7 @@ def several(folder: Path, world: ddp.World) -> None:
     for name, learner in LEARNERS.items():
         train(folder / name, learner(), world=world)
     train(folder / "in_parts", Small("layer"), world=world, training=recipe(accumulate=2))
+    train(folder / "compared", paired(), world=world, training=recipe(accumulate=2))
     own = torch.arange(ddp.share(5, world).size * 2).view(-1, 2) + 100 * world.rank
     gathered = ddp.gather(own, world)
     images, _ = pictures()

@@ -3,11 +3,36 @@
 Chen et al. 2016, arXiv 1604.06174.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial, reduce
 
 from torch import Tensor, nn
 
 from headwater.models.timm_library import timm
+
+RUNNING = ("running_mean", "running_var", "num_batches_tracked")
+"""The buffers of BatchNorm layers."""
+
+
+@contextmanager
+def statistics_kept(network: nn.Module) -> Iterator[None]:
+    """A block, of a pass through BatchNorm layers that is made twice, that leaves their buffers as they are.
+
+    Outputs in training do not depend on these running statistics, so the gradients are those of the other time.
+    """
+    running = [tensor for name, tensor in network.named_buffers() if name.rpartition(".")[2] in RUNNING]
+    before = [tensor.clone() for tensor in running]
+    yield
+    for tensor, first in zip(running, before, strict=True):
+        tensor.copy_(first)
+
+
+def compares_images(network: nn.Module) -> bool:
+    """Whether a network in training normalises an image by the others that pass with it, as BatchNorm does."""
+    return any(
+        RUNNING[0] in dict(module.named_buffers(recurse=False)) for module in network.modules() if module.training
+    )
 
 
 def blocks_of(network: nn.Module, x: Tensor, *, attn_mask: Tensor | None = None) -> Tensor:

@@ -116,6 +116,7 @@ def explained() -> str:
     return (
         "Images are those of one process in a batch; parts are what training.accumulate says. On GPUs of each size: the"
         f" fewest parts that fit with {SPARE:.0%} left free, and the GB that they take; {text.NONE} where there are"
-        " none, or the method needs its batch at once. GB are 10^9 bytes. Activations include views of the images, and"
-        " what several processes send to each other. They are those that a CPU keeps, in bf16 unless precision is fp32."
+        " none, or the method needs its batch at once with this network. GB are 10^9 bytes. Activations include views"
+        " of the images, and what several processes send to each other. They are those that a CPU keeps, in bf16 unless"
+        " precision is fp32."
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pydantic
 
-from headwater.core import registry, text
+from headwater.core import text
 from headwater.core.errors import UserError
 from headwater.core.records import Record
 from headwater.planning import timing_profile
@@ -17,6 +17,7 @@ from headwater.planning.timing_profile import Rehearsal
 from headwater.study.config import Config
 from headwater.study.paths import Paths
 from headwater.study.step_memory import StepMemory, usable
+from headwater.training import methods
 
 GB = 10**9
 
@@ -55,7 +56,7 @@ class Forecast:
     def apart(self) -> bool:
         """Whether the batch can be taken in parts."""
         source = self.rehearsal.source
-        return bool(self.rehearsal.recipe) or registry.constant("methods", source.method.name, "APART", default=False)
+        return bool(self.rehearsal.recipe) or methods.takes_parts(source.method.name, backbone=source.backbone)
 
 
 def file_of(plan: Config, *, folder: Path) -> Path:

@@ -15,6 +15,7 @@ from headwater.models import backbones
 from headwater.study import hosting, shared_labels
 from headwater.study.archive import Archive, ndim_of
 from headwater.study.config import Config
+from headwater.study.idle_keys import changed
 from headwater.study.paths import Paths
 from headwater.study.source import Source
 from headwater.study.target import of_numbers
@@ -212,6 +213,7 @@ def _methods(config: Config) -> Iterable[str]:
             except UserError as refusal:
                 yield f"sources.{name}.method: {refusal}"
             yield from _batches(config, source)
+            yield from _in_parts(source)
     if backbones_exist:
         yield from _single_images(config)
         yield from _unsuited(config)
@@ -242,12 +244,23 @@ def _batches(config: Config, source: Source) -> Iterable[str]:
     if 0 < queue < batch:
         yield f"sources.{source.name}.method.queue: must be 0 or >= training.batch ({batch}, got {queue})"
     ranks = config.compute.of(source.compute).ranks
-    # of other families it is not known without building the network whether they have BatchNorm; `_gn` is GroupNorm
-    grouped = group and backbones.family(source.backbone) == "timm/resnet" and not source.backbone.endswith("_gn")
+    # of other families it is not known without building the network whether they have BatchNorm
+    grouped = group and backbones.has_batch_norm(source.backbone)
     if grouped and batch % (group * ranks):
         yield (
             f"sources.{source.name}.training.batch: must be a multiple of method.group ({group}) times ranks ({ranks},"
             f" got {batch})"
+        )
+
+
+def _in_parts(source: Source) -> Iterable[str]:
+    """Batches in parts of a method that compares their images, where BatchNorm would show which are of one part."""
+    method, backbone = source.method.name, source.backbone
+    if changed(source.training, "accumulate") and not methods.takes_parts(method, backbone=backbone):
+        yield (
+            f"sources.{source.name}.training.accumulate: {method} compares the images of a batch, and by its BatchNorm"
+            f" {backbone} could tell which of them are of one part without looking at them; remove it, and lower batch"
+            " or raise compute.ranks, or take a network with LayerNorm"
         )
 
 

@@ -126,10 +126,11 @@ def _few_images(rehearsal: Rehearsal) -> int:
     if rehearsal.recipe is None and (option := registry.option("methods", rehearsal.source.method.name, means="group")):
         return getattr(registry.chosen("methods", rehearsal.source.method), option)
     # BatchNorm has no variance over a single pooled image; a patch of a volume is large, and has many values
-    apart = rehearsal.recipe or registry.constant("methods", rehearsal.source.method.name, "APART", default=False)
+    name = rehearsal.source.method.name if rehearsal.recipe is None else ""
+    alone = rehearsal.recipe or not registry.constant("methods", name, "COMPARED", default=False)
     # images are mixed in pairs
     mixed = rehearsal.recipe and (rehearsal.recipe.mixup or rehearsal.recipe.cutmix)
-    return 1 if apart and not mixed and _patch(rehearsal) is not None else 2
+    return 1 if alone and not mixed and _patch(rehearsal) is not None else 2
 
 
 def _noise(part: Part, count: int, *, world: ddp.World) -> Batch:

@@ -102,9 +102,6 @@ def _of_pretraining(place: str, source: Source) -> Iterable[str]:
     """Settings that a method cannot follow, as of how it goes through its batches and its encoder."""
     if source.training.layer_decay is not None and source.method.name != "supervised":
         yield f"{place}.layer_decay: {source.method.name} trains all layers alike; remove it"
-    if changed(source.training, "accumulate") and not _apart(source.method.name):
-        why = f"{source.method.name} tells the images of a batch apart, and needs them at once"
-        yield f"{place}.accumulate: {why}; remove it, and lower batch or raise compute.ranks"
     if source.training.checkpointing and not _by_blocks(source.method.name):
         why = f"{source.method.name} goes through the encoder layer by layer, not block by block"
         yield f"{place}.checkpointing: {why}; remove it, and raise accumulate or compute.ranks"
@@ -120,12 +117,6 @@ def _of_probe(place: str, probe: Probe) -> Iterable[str]:
     for key in changed(probe, "inverse_penalty"):
         if probe.kind != "linear_probe":
             yield f"{place}.{key}: a {probe.kind} has no penalty; remove it, or set kind: linear_probe"
-
-
-def _apart(method: str) -> bool:
-    """Whether no image's loss depends on the others of its batch, but through BatchNorm."""
-    known = method in registry.names("methods")
-    return not known or registry.constant("methods", method, "APART", default=False)
 
 
 def _by_blocks(method: str) -> bool:

@@ -111,8 +111,8 @@ class Training(Record):
     """Images per optimiser step over ALL ranks; the number of ranks never changes it."""
     accumulate: int = Field(1, ge=1)
     """Parts in which each rank takes its share of a batch, one after the other, where it does not fit into memory at
-    once: in fine-tuning, `ijepa`, `mae`, `simmim`, `spark` and `supervised`. Losses stay the same but for BatchNorm,
-    whose statistics are those of each part."""
+    once. Losses stay the same but for BatchNorm, whose statistics are those of each part: methods that compare the
+    images of a batch take parts with other networks only, such as vision transformers (docs/explanation/methods.md)."""
     checkpointing: bool = False
     """Gradient checkpointing: the backward pass computes the encoder's blocks, and those of the decoder of `mae` and
     the predictor of `ijepa`, a second time in place of keeping all that happens within them. A step takes less memory

@@ -22,6 +22,8 @@ class StepMemory(Record):
     """The same for each image of a part: its views, and what the backward pass needs."""
     held: int = Field(0, ge=0)
     """For each image of a process' share of the batch, which lies on the device whole."""
+    compared: int = Field(0, ge=0)
+    """For each image of a process' share, in parts: what a loss takes that compares the features of all of them."""
 
     def needed(self, share: int, *, parts: int = 1, ranks: int = 1) -> int:
         """The most bytes at once for so many images of a process, taken in equal parts.
@@ -31,7 +33,8 @@ class StepMemory(Record):
         gradients = self.gradients * (2 if ranks > 1 else 1)
         # the optimiser's step takes a copy of what it moves, when the activations are gone
         passing = max(self.activations + self.image * -(-share // parts), self.gradients)
-        return self.weights + gradients + self.moments + self.held * share + passing
+        whole = self.held + (self.compared if parts > 1 else 0)
+        return self.weights + gradients + self.moments + whole * share + passing
 
     def parts(self, share: int, *, memory: int, ranks: int = 1) -> int | None:
         """The fewest equal parts of a process' images with which a step fits in so many bytes; none if it never does.

@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -53,19 +54,19 @@ def replayed() -> int | None:
 
 
 @contextmanager
-def looked_at(learner: nn.Module, inputs: Any, *, step: int) -> Iterator[None]:
-    """A block with the forward and the backward pass of a step, counted from 1.
+def looked_at(learner: nn.Module, inputs: Any, *, step: int) -> Iterator[Callable[[Tensor], None] | None]:
+    """A block with the forward and the backward pass of a step, counted from 1, on these inputs, of each part in turn.
 
     In a replay of it or of the next step, the first module whose output is not finite is named, and so is what gives
-    NaN in the backward pass.
+    NaN in the backward pass; then it gives what a loss is told to that does not come from the learner's own call.
     """
     asked = replayed()
     if asked is None or not asked - 1 <= step <= asked:
-        yield
+        yield None
         return
     where = f"step {step}"
-    named = {f"weight {name}": weight for name, weight in learner.named_parameters()}
-    for what, values in {"the views of the images": inputs, **named}.items():
+    named = ((f"weight {name}", weight) for name, weight in learner.named_parameters())
+    for what, values in chain((("the views of the images", each) for each in inputs), named):
         if not _finite(values):
             print_once(f"{where}: not finite before the forward pass: {what}")
             break
@@ -85,7 +86,7 @@ def looked_at(learner: nn.Module, inputs: Any, *, step: int) -> Iterator[None]:
     try:
         # what is compiled has no modules to look at
         with torch.autograd.set_detect_anomaly(True), compiled.passed_over():
-            yield
+            yield lambda loss: look("the loss", learner, loss)
     except RuntimeError as error:
         if "returned nan values" not in str(error):
             raise

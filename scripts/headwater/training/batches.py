@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,6 +14,9 @@ from headwater.training import reading
 from headwater.training.ddp import World
 from headwater.training.reading.ahead import read_ahead, tensor
 from headwater.training.views import draws
+
+if TYPE_CHECKING:
+    from headwater.training.loop import Learner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +42,13 @@ class Batch:
             some = slice(number * size, (number + 1) * size)
             cut = {name: mapped(lambda held, some=some: held[some], part) for name, part in vars(self).items()}
             yield Batch(**cut), number == count - 1
+
+
+@torch.no_grad()
+def seen(learner: "Learner", part: Batch, *, seed: int) -> tuple[list[Tensor], Any]:
+    """The views of the images of a batch or a part of it, and the targets that belong to them."""
+    keys = draws.keys(seed=seed, epochs=part.epochs, cases=part.cases)
+    return learner.views(part.images, keys), learner.aims(part.targets, keys)
 
 
 def training_batches(

@@ -148,6 +148,14 @@ def total(tensor: Tensor, world: World) -> Tensor:
     return summed
 
 
+@torch.no_grad()
+def average(tensor: Tensor, world: World) -> None:
+    """Replace a tensor by its mean over the ranks."""
+    if world.size > 1:
+        dist.all_reduce(tensor)
+        tensor /= world.size
+
+
 def of_first(values: Sequence[float], world: World) -> list[float]:
     """The numbers that the first rank passes, on every rank; the others pass as many of any value."""
     told = torch.tensor(values, dtype=torch.float64)

@@ -20,6 +20,7 @@ from headwater.core.errors import UserError
 from headwater.core.progress import bar
 from headwater.models import stochastic_depth
 from headwater.models.encoder import Encoder
+from headwater.models.recomputed import compares_images
 from headwater.models.timm_library import timm
 from headwater.study.recipe import Training
 from headwater.training import bad_loss, checkpoint, copying, schedule
@@ -42,6 +43,8 @@ class Learner(nn.Module):
 
     apart = False
     """Whether no image's loss depends on the others of its batch, but through BatchNorm: then parts may be smaller."""
+    compared = False
+    """Whether the loss is one of features of a whole batch, which are made part by part: see `training.grad_cache`."""
     together = 1
     """How many images that follow each other in a batch stay on one rank and in one part, as the loss needs them so."""
 
@@ -58,6 +61,16 @@ class Learner(nn.Module):
         """The mean loss over the cases of the batch, so that the mean over ranks is the loss of the whole batch."""
         # nor a loss
         raise NotImplementedError
+
+    @property
+    def normalises_parts(self) -> bool:
+        """Whether what is made of an image depends on the others of its part, by BatchNorm."""
+        return compares_images(self.encoder if self.compared else self)
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether a batch can be taken in parts: where images are compared, their part must not show in them."""
+        return self.apart or (self.compared and not self.normalises_parts)
 
     def parameter_groups(self, training: Training) -> list[dict]:
         """Parameter groups for the optimiser: all that require gradients.
@@ -152,7 +165,7 @@ def fit(
     All ranks call `validate`, then `watch`, which may raise an error. SIGTERM and SIGUSR1 save and exit with 143,
     SIGINT (Ctrl-C) with 130.
     """
-    _check(rows, training, world, together=learner.together)
+    _check(learner, rows, training, world)
     last = steps(training, cases=len(rows))
     state = State(learner, training=training, steps=last, world=world)
     validated = schedule.validations(training, steps=last) if validate else set()
@@ -211,7 +224,7 @@ def _stop(code: int, *, state: State, finished: bool) -> NoReturn:
     raise SystemExit(code)
 
 
-def _check(rows: np.ndarray, training: Training, world: World, *, together: int) -> None:
+def _check(learner: Learner, rows: np.ndarray, training: Training, world: World) -> None:
     """Refuse an empty training set, and a batch that cannot be shared equally, or not without parting what belongs."""
     if not len(rows):
         raise UserError("there is no image to train on", remedy="check the splits, the reduction and the fraction")
@@ -220,13 +233,19 @@ def _check(rows: np.ndarray, training: Training, world: World, *, together: int)
             f"batch must be a multiple of the {world.size} ranks (got {training.batch})",
             remedy="change batch or compute.ranks",
         )
+    if training.accumulate != 1 and learner.compared and not learner.in_parts:
+        raise UserError(
+            "the images of a batch are compared with each other, and by BatchNorm this network could tell their parts"
+            " apart without looking at them",
+            remedy="remove accumulate, and lower batch or raise compute.ranks; or take a network with LayerNorm",
+        )
     if training.batch % (world.size * training.accumulate):
         raise UserError(
             f"{training.accumulate} equal parts cannot be made of the {training.batch // world.size} images of a batch"
             " that each rank has",
             remedy="change batch or accumulate",
         )
-    if training.batch % (whole := world.size * training.accumulate * together):
+    if training.batch % (whole := world.size * training.accumulate * learner.together):
         raise UserError(
             f"images are mixed in pairs, which {training.batch} images on {world.size} ranks in {training.accumulate}"
             " parts do not leave together",

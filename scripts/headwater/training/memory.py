@@ -18,8 +18,7 @@ from torch.utils._pytree import tree_map_only
 
 from headwater.study.recipe import Training
 from headwater.study.step_memory import StepMemory
-from headwater.training.batches import Batch
-from headwater.training.optimiser_step import seen
+from headwater.training.batches import Batch, seen
 
 if TYPE_CHECKING:
     from headwater.training.loop import Learner
@@ -82,7 +81,8 @@ def measured(
         parameter.grad = torch.zeros_like(parameter)
     fewer, more = (_passing(copied, batch, format=format, seed=seed) for batch in batches)
     images = [len(batch.cases) for batch in batches]
-    image = max(0, -((fewer - more) // (images[1] - images[0])))
+    image = _of_each(fewer, more, images=images)
+    compared = [_comparing(copied, batch, format=format, seed=seed) for batch in batches if copied.compared]
     weights = sum(
         tensor.nbytes for tensor in {**dict(copied.named_parameters()), **dict(copied.named_buffers())}.values()
     )
@@ -95,6 +95,7 @@ def measured(
         activations=max(0, fewer - image * images[0]),
         image=image,
         held=sum(tensor.nbytes for tensor in _tensors(vars(batches[0]))) // images[0],
+        compared=_of_each(*compared, images=images) if compared else 0,
     )
 
 
@@ -109,6 +110,11 @@ def _let_go_of_normed_weights(learner: "Learner") -> None:
                 setattr(module, hook.name, getattr(module, hook.name).detach())
 
 
+def _of_each(fewer: int, more: int, *, images: list[int]) -> int:
+    """The bytes of each image, from those of two numbers of images; rounded up."""
+    return max(0, -((fewer - more) // (images[1] - images[0])))
+
+
 def _passing(learner: "Learner", batch: Batch, *, format: torch.dtype | None, seed: int) -> int:
     """The most bytes at once of what the forward and backward pass of a batch make, besides weights and gradients."""
     known = [*learner.parameters(), *learner.buffers(), *(each.grad for each in learner.parameters())]
@@ -118,6 +124,22 @@ def _passing(learner: "Learner", batch: Batch, *, format: torch.dtype | None, se
         inputs, aims = seen(learner, batch, seed=seed)
         with torch.autocast(batch.cases.device.type, dtype=format, enabled=format is not None):
             loss = learner(inputs, aims)
+        loss.backward()
+    return living.most
+
+
+def _comparing(learner: "Learner", batch: Batch, *, format: torch.dtype | None, seed: int) -> int:
+    """The most bytes at once of features of a batch and of what a loss that compares them makes, forward and back."""
+    torch.manual_seed(seed)
+    inputs, _ = seen(learner, batch, seed=seed)
+    known = [*learner.parameters(), *learner.buffers(), *(each.grad for each in learner.parameters())]
+    autocast = torch.autocast(batch.cases.device.type, dtype=format, enabled=format is not None)
+    with torch.no_grad(), autocast:
+        momentum, found = learner.momentum_features(inputs), learner.features(inputs)
+    with Living(tensor for tensor in known if tensor is not None) as living:
+        features = [each.clone().requires_grad_() for each in found]
+        with autocast:
+            loss = learner.loss(features, [each.clone() for each in momentum])
         loss.backward()
     return living.most
 

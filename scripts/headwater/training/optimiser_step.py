@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -10,17 +9,11 @@ from torch import Tensor, nn
 
 from headwater.core.errors import UserError
 from headwater.models import compiled
-from headwater.training import bad_loss, checkpoint, schedule
-from headwater.training.batches import Batch
+from headwater.models.recomputed import statistics_kept
+from headwater.training import bad_loss, checkpoint, grad_cache, schedule
+from headwater.training.batches import Batch, seen
 from headwater.training.ddp import tensor_float
 from headwater.training.state import State
-from headwater.training.views import draws
-
-if TYPE_CHECKING:
-    from headwater.training.loop import Learner
-
-RUNNING = ("running_mean", "running_var", "num_batches_tracked")
-"""The buffers of BatchNorm layers."""
 
 
 def learn(state: State, batch: Batch, *, seed: int) -> tuple[float, Tensor]:
@@ -63,14 +56,14 @@ def _gradients(state: State, batch: Batch, *, seed: int) -> Tensor:
     Where a GPU has too little memory, once in a training, all is put back and done in twice as many parts from then on.
     """
     learner, images = state.learner, len(batch.cases)
-    may_halve = learner.apart and state.world.size == 1 and state.parts == state.training.accumulate
+    may_halve = learner.in_parts and state.world.size == 1 and state.parts == state.training.accumulate
     may_halve = may_halve and images % (2 * state.parts * learner.together) == 0
     before = [buffer.clone() for buffer in learner.buffers()] if may_halve else []
     try:
         return _in_parts(state, batch, seed=seed)
     except torch.OutOfMemoryError as error:
         if not may_halve:
-            raise _too_large(error, images=images // state.parts, parts=state.parts) from None
+            raise _too_large(error, state, images=images // state.parts) from None
     # outside the `except`, whose error holds on to all that the failed pass has kept
     with torch.no_grad():
         for buffer, first in zip(learner.buffers(), before, strict=True):
@@ -87,7 +80,7 @@ def _gradients(state: State, batch: Batch, *, seed: int) -> Tensor:
     try:
         return _in_parts(state, batch, seed=seed)
     except torch.OutOfMemoryError as error:
-        raise _too_large(error, images=images // state.parts, parts=state.parts) from None
+        raise _too_large(error, state, images=images // state.parts) from None
 
 
 def _in_parts(state: State, batch: Batch, *, seed: int) -> Tensor:
@@ -95,7 +88,16 @@ def _in_parts(state: State, batch: Batch, *, seed: int) -> Tensor:
     # seeds dropout and stochastic depth from the step's number, so that no generator's state has to be saved
     draw = np.random.SeedSequence((seed, state.step, state.world.rank)).generate_state(1, np.uint64)
     torch.manual_seed(int(draw[0]))
-    return sum(_backward(state, part, seed=seed, last=last) for part, last in batch.parts(state.parts))
+    inputs = (seen(state.learner, part, seed=seed)[0] for part, _ in batch.parts(state.parts))
+    with (
+        compiled.told() if state.world.compiled else nullcontext(),
+        _limits_told(state.parts, images=len(batch.cases) // state.parts),
+        bad_loss.looked_at(state.learner, inputs, step=state.step + 1) as look,
+    ):
+        if state.learner.compared and state.parts > 1:
+            with tensor_float(state.training.precision):
+                return grad_cache.gradients(state, batch, seed=seed, look=look)
+        return sum(_backward(state, part, seed=seed, last=last) for part, last in batch.parts(state.parts))
 
 
 def _backward(state: State, part: Batch, *, seed: int, last: bool) -> Tensor:
@@ -104,37 +106,14 @@ def _backward(state: State, part: Batch, *, seed: int, last: bool) -> Tensor:
     inputs, aims = seen(learner, part, seed=seed)
     # the DDP wrapper averages the gradients over the ranks in the backward pass of the last part
     with (
-        compiled.told() if state.world.compiled else nullcontext(),
-        _limits_told(count, images=len(part.cases)),
-        bad_loss.looked_at(learner, inputs, step=state.step + 1),
         nullcontext() if last or state.parallel is learner else state.parallel.no_sync(),
         tensor_float(state.training.precision),
     ):
         with torch.autocast(state.world.device.type, dtype=state.format, enabled=state.format is not None):
             loss = state.parallel(inputs, aims) / count
-        with _statistics_kept(learner) if state.training.checkpointing else nullcontext():
+        with statistics_kept(learner) if state.training.checkpointing else nullcontext():
             state.scaler.scale(loss).backward()
     return loss.detach().float()
-
-
-@torch.no_grad()
-def seen(learner: "Learner", part: Batch, *, seed: int) -> tuple[list[Tensor], Any]:
-    """The views of the images of a part of a batch, and the targets that belong to them."""
-    keys = draws.keys(seed=seed, epochs=part.epochs, cases=part.cases)
-    return learner.views(part.images, keys), learner.aims(part.targets, keys)
-
-
-@contextmanager
-def _statistics_kept(learner: "Learner") -> Iterator[None]:
-    """A block, of a backward pass that computes BatchNorm layers a second time, that leaves their buffers as they are.
-
-    Outputs in training do not depend on these running statistics, so the gradients are those of the first time.
-    """
-    running = [tensor for name, tensor in learner.named_buffers() if name.rpartition(".")[2] in RUNNING]
-    before = [tensor.clone() for tensor in running]
-    yield
-    for tensor, first in zip(running, before, strict=True):
-        tensor.copy_(first)
 
 
 @contextmanager
@@ -152,10 +131,10 @@ def _limits_told(parts: int, *, images: int) -> Iterator[None]:
         ) from None
 
 
-def _too_large(error: torch.OutOfMemoryError, *, images: int, parts: int) -> UserError:
+def _too_large(error: torch.OutOfMemoryError, state: State, *, images: int) -> UserError:
     """What to set where so many images at a time do not fit into a GPU's memory."""
+    parts = f"set training.accumulate to {2 * state.parts}, " if state.learner.in_parts and images > 1 else ""
     return UserError(
         f"{images} images at a time take more memory than the GPU has ({str(error).splitlines()[0]})",
-        remedy=f"set training.accumulate to {2 * parts} (fine-tuning, ijepa, mae, simmim, spark, supervised), lower"
-        " batch, or raise compute.ranks",
+        remedy=f"{parts}lower batch, or raise compute.ranks",
     )

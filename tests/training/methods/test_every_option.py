@@ -293,18 +293,20 @@ def test_the_loss_of_a_batch_is_the_mean_of_its_parts_only_where_a_method_says_s
     targets[4:, :2] = torch.nan
     whole, parts = [], []
     for losses, cuts in ((whole, (slice(0, 8),)), (parts, (slice(0, 4), slice(4, 8)))):
-        module = learner(method)
-        # in evaluation BatchNorm does not tell the images of each other
-        module.eval().before_step(step=0)
         for cut in cuts:
+            module = learner(method)
+            # in evaluation BatchNorm does not tell the images of each other
+            module.eval().before_step(step=0)
             cases = torch.arange(BATCH)[cut]
             keys = draws.keys(seed=1, epochs=torch.zeros_like(cases), cases=cases)
             views = module.views(images(method)[cut], keys)
             losses.append(float(module(views, targets[cut]).detach()))
     same = sum(parts) / 2 == pytest.approx(whole[0], rel=1e-9)
     assert module.apart == registry.constant("methods", method, "APART", default=False)
-    # byol learns by the BatchNorm of its heads, which is at rest here
-    assert same == (method == "byol" or registry.constant("methods", method, "APART", default=False)), (whole, parts)
+    assert module.compared == registry.constant("methods", method, "COMPARED", default=False)
+    # moco compares with earlier images, but its groups with BatchNorm, at rest here, are those of a batch
+    assert same == (method == "moco" or module.apart), (whole, parts)
+    assert module.apart or module.compared
 
 
 @pytest.mark.parametrize("method", [method for method in METHODS if method != "supervised"])

@@ -44,6 +44,12 @@ def learner(*, backbone="timm/test_vit", size=64, **options):
     return made(backbones.build(backbone, size=size, mean=(0.5,), std=(0.25,), seed=0), size=size, **options)
 
 
+def told(module, branch, images, places, *, masked=None):
+    """(logits of images, of their patches at these places, features of the images)."""
+    features, patches = module._seen(branch, images, places, masked=masked)
+    return branch.head(features), branch.of_patches(patches), features
+
+
 def drawn(cases=6, epoch=0):
     return keys(seed=3, epochs=torch.full((cases,), epoch), cases=torch.arange(cases))
 
@@ -117,9 +123,9 @@ def test_what_is_masked_never_reaches_the_student_but_the_teacher():
     other = torch.where(pixels, torch.rand_like(large), large)
     with torch.no_grad():
         places, _ = _masking.places(masked, count=module.most)
-        whole, changed = (module._told(module.student, images, places, masked=masked) for images in (large, other))
+        whole, changed = (told(module, module.student, images, places, masked=masked) for images in (large, other))
         assert all(map(torch.equal, whole, changed))
-        whole, changed = (module._told(module.teacher, images, places) for images in (large, other))
+        whole, changed = (told(module, module.teacher, images, places) for images in (large, other))
         assert not torch.equal(whole[1], changed[1])
 
 
@@ -139,13 +145,13 @@ def test_the_loss_is_the_published_one(untied, koleo):
         first, second, small, masked = views
         large = torch.cat([first, second])
         places = torch.arange(16).expand(len(large), -1)
-        aims, patch_aims, _ = module._told(module.teacher, large, places)
+        aims, patch_aims, _ = told(module, module.teacher, large, places)
         said, patches_said, features = (
-            one.numpy() for one in module._told(module.student, large, places, masked=masked)
+            one.numpy() for one in told(module, module.student, large, places, masked=masked)
         )
         aims, patch_aims, patches_said = aims.numpy(), patch_aims[masked].numpy(), patches_said[masked.numpy()]
         small_said = module.student(small).numpy()
-        told = module(views, None).item()
+        loss = module(views, None).item()
 
     def soft(logits):
         powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
@@ -170,7 +176,7 @@ def test_the_loss_is_the_published_one(untied, koleo):
         away = np.linalg.norm(unit[:, None] - unit[None], axis=2) + 9 * np.eye(6)
         expected += koleo * -np.log(away.min(axis=1)).mean()
     # lightly adds 1e-8 to each difference and to each distance
-    assert told == pytest.approx(expected, rel=1e-6)
+    assert loss == pytest.approx(expected, rel=1e-6)
     centres = (module.criterion.center.flatten(), module.of_patches.center.value.flatten())
     moved = [0.9 * old + 0.1 * rows.reshape(-1, 24).mean(axis=0) for old, rows in
              ((centre, aims), (np.linspace(0.02, -0.02, 24), patch_aims))]  # fmt: skip
@@ -293,8 +299,8 @@ def loss_of_patches(module, views, *, shown):
     """The mean cross-entropy of masked patches, of which the teacher sees the large views `shown` instead."""
     large, masked = torch.cat(views[:2]), views[-1]
     places, real = _masking.places(masked, count=module.most)
-    _, said, _ = module._told(module.student, large, places, masked=masked)
-    _, aims, _ = module._told(module.teacher, shown(large), places)
+    _, said, _ = told(module, module.student, large, places, masked=masked)
+    _, aims, _ = told(module, module.teacher, shown(large), places)
     aims = torch.softmax((aims[real] - module.of_patches.center.value) / 0.04, dim=1)
     return -(aims * torch.log_softmax(said[real] / 0.1, dim=1)).sum(dim=1).mean().item()
 

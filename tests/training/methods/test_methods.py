@@ -242,7 +242,7 @@ def test_dino_shows_the_student_small_views_and_the_teacher_large_ones():
     assert [tuple(view.shape) for view in views] == [(4, 3, 32, 32)] * 2 + [(4, 3, 16, 16)] * 2
     assert not torch.equal(views[0], views[1]) and not torch.equal(views[2], views[3])
     seen = []
-    module.teacher.register_forward_pre_hook(lambda _, given: seen.append(tuple(given[0].shape)))
+    module.teacher.encoder.register_forward_pre_hook(lambda _, given: seen.append(tuple(given[0].shape)))
     module(views, torch.zeros(4, 3))
     assert seen == [(8, 3, 32, 32)]
 

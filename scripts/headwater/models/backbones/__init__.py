@@ -32,6 +32,8 @@ A plug-in defines
                                                    as a method's BACKBONES; their models' `set_grad_checkpointing`
     DROPPED: tuple (optional)                      the networks that can leave out blocks (models/stochastic_depth.py),
                                                    as a method's BACKBONES; else none
+    BATCH_NORM: tuple (optional)                   the networks of which it is known, without building them, that they
+                                                   have BatchNorm, as a method's BACKBONES
     FOOTNOTE: text (optional)                      how its networks differ from those whose weights are published
 For volumes, `create` takes one side or three. Networks may have
     levels(images), pyramid                        as above; the last level has as many channels as there are features
@@ -53,6 +55,9 @@ from headwater.core.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from headwater.models.encoder import Encoder, Size
+
+OTHER_NORM = re.compile(r"_(s?gn|ln|evos)$")
+"""How the names of models end that have another norm than those of the same family."""
 
 REGISTERED = re.compile(r"^@register_model(?:\([^\n]*\))?\s*\ndef (\w+)\(", re.MULTILINE)
 
@@ -121,6 +126,13 @@ def is_dropped(backbone: str) -> bool:
     """Whether this network can leave out blocks in training."""
     library = backbone.partition("/")[0]
     return belongs(backbone, registry.constant("backbones", library, "DROPPED", default=()))
+
+
+def has_batch_norm(backbone: str) -> bool:
+    """Whether this network is known to have BatchNorm; others may have it too."""
+    library = backbone.partition("/")[0]
+    known = belongs(backbone, registry.constant("backbones", library, "BATCH_NORM", default=()))
+    return known and not OTHER_NORM.search(backbone.partition(".")[0])
 
 
 def stride(backbone: str) -> int:

@@ -14,6 +14,7 @@ DIMENSIONS = 3
 COLOURS = 1
 INITIALISATIONS = {"unet": "uniform (fan in), PyTorch's default"}
 MODELS = ("unet",)
+BATCH_NORM = ("genesis/unet",)
 FOOTNOTE = (
     "norms use the running statistics of the file; the published code normalises by each batch's own, so that what it "
     "sees in a case hangs on its neighbours"

@@ -51,6 +51,7 @@ STRIDE = {
     "resnet": 32,
 }
 CHANNELS_LAST = ("segresnet",)
+BATCH_NORM = ("monai/segresnet_ds", "monai/resnet")
 SHALLOW = r"(segresnet|segresnet_ds|unet|dynunet)_small$"
 DECODER = {
     "segresnet_ds": ("up_layers.",),

@@ -32,6 +32,7 @@ DROPPED = (
     "timm/swin_transformer_v2",
     "timm/vision_transformer",
 )
+BATCH_NORM = ("timm/densenet", "timm/efficientnet", "timm/mobilenetv3", "timm/regnet", "timm/resnet")
 GROUPED = True
 ATTENTIVE = ("beit", "deit", "eva02_", "swin_", "swinv2_", "test_vit", "vit_")
 ZEROABLE = (

@@ -18,6 +18,8 @@ and may define
                     network
     DIMENSIONS      of the images that it can train on, such as (2, 3); else (2,)
     APART           True where no image's loss depends on the others of its batch, but through BatchNorm
+    COMPARED        True where the loss is one of the features of a whole batch, and the learner a `Compared`: in parts
+                    it needs grad-cache, and a network without BatchNorm unless images are APART
     BY_BLOCKS       False where it does not call the encoder's own forward pass, so that nothing can be computed twice
     VIEWS           how many views of an image it compares: numbers and names of options, to be added up; else one view
 torch is not imported until a method is loaded, so that checking a plan is quick.
@@ -56,6 +58,14 @@ def check_options(method: Choice, *, backbone: str) -> None:
                 f"{method.name}.{key} has an effect on networks of {_enumerated(kinds)} only (got {backbone})",
                 remedy=f"leave {key} out",
             )
+
+
+def takes_parts(method: str, *, backbone: str) -> bool:
+    """Whether a method can take a batch of this network in parts, as far as is known without building the network."""
+    if registry.constant("methods", method, "APART", default=False):
+        return True
+    compared = registry.constant("methods", method, "COMPARED", default=False)
+    return compared and not backbones.has_batch_norm(backbone)
 
 
 def _refuse_parts_of_cells(method: str, *, backbone: str, size: int | tuple[int, ...]) -> None:

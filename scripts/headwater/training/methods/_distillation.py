@@ -14,9 +14,9 @@ from torch import Tensor
 
 from headwater.models.encoder import Encoder
 from headwater.study.recipe import Training, Views
-from headwater.training.loop import Learner
 from headwater.training.methods import _branches, _crops
 from headwater.training.methods._branches import Branch
+from headwater.training.methods._compared import Compared
 
 
 class Distilling(Protocol):
@@ -37,7 +37,7 @@ class Distilling(Protocol):
     local_size: float
 
 
-class SelfDistillation(Learner):
+class SelfDistillation(Compared):
     """Student and teacher, made by `branch` of an encoder each; the teacher's encoder is kept."""
 
     def __init__(

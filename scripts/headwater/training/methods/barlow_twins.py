@@ -4,6 +4,8 @@ Zbontar et al. 2021, arXiv 2103.03230; loss and head are lightly's. Features are
 ranks. The paper augments its two views differently, as BYOL does; docs/how-to/views.md has its values.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from lightly.loss import BarlowTwinsLoss
 from lightly.models.modules import BarlowTwinsProjectionHead
@@ -16,8 +18,10 @@ from headwater.models.tasks import Task
 from headwater.study.recipe import Training, Views
 from headwater.training.loop import Learner
 from headwater.training.methods import _branches, _crops, _ranks
+from headwater.training.methods._compared import Compared
 
 DIMENSIONS = (2, 3)
+COMPARED = True
 VIEWS = (2,)
 PHOTOGRAPHS = {
     "flip": 0.5,
@@ -47,7 +51,7 @@ class Options(Record):
     """Smallest fraction of the image area in a view; `views.crop` sets it too."""
 
 
-class BarlowTwins(Learner):
+class BarlowTwins(Compared):
     """An encoder with its projection head; the encoder is kept."""
 
     def __init__(self, encoder: Encoder, *, options: Options, changes: Views):
@@ -70,9 +74,13 @@ class BarlowTwins(Learner):
         """Two augmented views of each image."""
         return _crops.wide(self.encoder, images, keys, self.changes, least=self.options.crop, count=2)
 
-    def forward(self, views: list[Tensor], targets: Tensor) -> Tensor:
+    def features(self, views: list[Tensor]) -> Sequence[Tensor]:
+        """Those of both views."""
+        return [self.encoder(view) for view in views]
+
+    def loss(self, features: Sequence[Tensor], momentum: Sequence[Tensor]) -> Tensor:
         """Squared distance of the views' cross-correlations over the batch of all ranks from identity (equation 1)."""
-        first, second = (_ranks.gathered(self.branch(view).float()) for view in views)
+        first, second = (_ranks.gathered(self.branch.head(view).float()) for view in features)
         with _branches.full_precision(first.device):
             return self.criterion(first, second)
 

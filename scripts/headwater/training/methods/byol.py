@@ -4,6 +4,8 @@ Grill et al. 2020, arXiv 2006.07733; loss and heads are lightly's. The paper aug
 solarisation), as `views` can with a probability for each; docs/how-to/views.md has its values.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from lightly.loss import NegativeCosineSimilarity
@@ -19,8 +21,11 @@ from headwater.models.tasks import Task
 from headwater.study.recipe import Training, Views
 from headwater.training.loop import Learner
 from headwater.training.methods import _branches, _crops
+from headwater.training.methods._compared import Compared
 
 DIMENSIONS = (2, 3)
+APART = True
+COMPARED = True
 VIEWS = (2,)
 PHOTOGRAPHS = {
     "flip": 0.5,
@@ -50,8 +55,10 @@ class Options(Record):
     """Smallest fraction of the image area in a view; `views.crop` sets it too."""
 
 
-class Byol(Learner):
+class Byol(Compared):
     """The online network with its predictor, and the target network, its moving average; the online encoder is kept."""
+
+    apart = APART
 
     def __init__(self, encoder: Encoder, *, options: Options, changes: Views):
         super().__init__()
@@ -75,11 +82,19 @@ class Byol(Learner):
         """Two augmented views of each image."""
         return _crops.wide(self.encoder, images, keys, self.changes, least=self.options.crop, count=2)
 
-    def forward(self, views: list[Tensor], targets: Tensor) -> Tensor:
+    def momentum_features(self, views: list[Tensor]) -> Sequence[Tensor]:
+        """Those of both views by the target network's encoder."""
+        return [self.target.encoder(view) for view in views]
+
+    def features(self, views: list[Tensor]) -> Sequence[Tensor]:
+        """Those of both views by the online network's encoder."""
+        return [self.encoder(view) for view in views]
+
+    def loss(self, features: Sequence[Tensor], momentum: Sequence[Tensor]) -> Tensor:
         """Mean squared distance between normalised predictions and projections, both ways round (equation 2)."""
         with torch.no_grad():
-            projected = [self.target(view).float() for view in views]
-        predicted = [self.predictor(self.online(view)).float() for view in views]
+            projected = [self.target.head(view).float() for view in momentum]
+        predicted = [self.predictor(self.online.head(view)).float() for view in features]
         with _branches.full_precision(predicted[0].device):
             # for unit vectors |p - z|² = 2 - 2 cos(p, z), and lightly's loss is the negative cosine
             return 4 + 2 * (self.criterion(predicted[0], projected[1]) + self.criterion(predicted[1], projected[0]))

@@ -3,6 +3,8 @@
 Caron et al. 2021, arXiv 2104.14294; loss and heads are lightly's.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from lightly.loss import DINOLoss
@@ -19,6 +21,8 @@ from headwater.training.methods._branches import Branch
 from headwater.training.methods._distillation import SelfDistillation, head
 
 DIMENSIONS = (2, 3)
+APART = True
+COMPARED = True
 VIEWS = (2, "local_views")
 PHOTOGRAPHS = {
     "flip": 0.5,
@@ -70,6 +74,8 @@ class Options(Record):
 class Dino(SelfDistillation):
     """Student, teacher and the centre of the teacher's outputs; the teacher's encoder is kept."""
 
+    apart = APART
+
     def __init__(self, encoder: Encoder, *, options: Options, changes: Views, steps: int):
         def branch(encoder: Encoder) -> Branch:
             return Branch(encoder, head(encoder.width, options=options, batch_norm=options.batch_norm))
@@ -81,15 +87,24 @@ class Dino(SelfDistillation):
             center_momentum=options.centre_momentum,
         )
 
-    def forward(self, views: list[Tensor], targets: Tensor) -> Tensor:
-        """Mean cross-entropy between the teacher's and the student's outputs for different views of the same images."""
-        large, small = views[:2], views[2:]
+    def momentum_features(self, views: list[Tensor]) -> Sequence[Tensor]:
+        """Those of the large views by the teacher's encoder."""
+        return self.teacher.encoder(torch.cat(views[:2])).chunk(2)
+
+    def features(self, views: list[Tensor]) -> Sequence[Tensor]:
+        """Those of all views by the student's encoder."""
         # views of one size are concatenated, to need one forward pass per size
+        sizes = [views[:2], views[2:]] if views[2:] else [views]
+        return [each for alike in sizes for each in self.student.encoder(torch.cat(alike)).chunk(len(alike))]
+
+    def loss(self, features: Sequence[Tensor], momentum: Sequence[Tensor]) -> Tensor:
+        """Mean cross-entropy between the teacher's and the student's outputs for different views of the same images."""
+        large, small = features[:2], features[2:]
         with torch.no_grad():
-            teacher = self.teacher(torch.cat(large)).float().chunk(2)
-        student = self.student(torch.cat(large)).float().chunk(2)
+            teacher = self.teacher.head(torch.cat(momentum)).float().chunk(2)
+        student = self.student.head(torch.cat(large)).float().chunk(2)
         if small:
-            student += self.student(torch.cat(small)).float().chunk(len(small))
+            student += self.student.head(torch.cat(small)).float().chunk(len(small))
         with _branches.full_precision(large[0].device):
             return self.criterion(list(teacher), list(student), teacher_temp=self._temperature())
 

@@ -5,6 +5,7 @@ lightly's.
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ from headwater.training.views.draws import uniforms
 
 BACKBONES = ("timm/vision_transformer", "vit3d")
 DIMENSIONS = (2, 3)
+COMPARED = True
 VIEWS = (2, "local_views")
 PHOTOGRAPHS = {
     "flip": 0.5,
@@ -151,23 +153,35 @@ class Ibot(SelfDistillation):
             masks.append(_boxes.masks(keys, shares, grid=self.grid, first_draw=draw + 2 * _crops.DRAWS * view + 2))
         return [*seen, torch.cat(masks).flatten(1)]
 
-    def forward(self, views: list[Tensor], targets: Tensor) -> Tensor:
-        """DINO's loss, that of the masked patches (equations 1 and 2), and KoLeo's of the student's features."""
+    def momentum_features(self, views: list[Tensor]) -> Sequence[Tensor]:
+        """The teacher's, of both large views: features, tokens of masked patches, and which of these are no padding."""
+        places, real = self._places(views)
+        features, patches = self._seen(self.teacher, torch.cat(views[:2]), places)
+        return [*features.chunk(2), *patches.chunk(2), *real.chunk(2)]
+
+    def features(self, views: list[Tensor]) -> Sequence[Tensor]:
+        """The student's: features and tokens of the masked patches of both large views, features of the small ones."""
         *small, masked = views[2:]
-        large, count = torch.cat(views[:2]), len(views[0])
-        places, real = _masking.places(masked, count=self.most)
+        features, patches = self._seen(self.student, torch.cat(views[:2]), self._places(views)[0], masked=masked)
+        of_small = self.student.encoder(torch.cat(small)).chunk(len(small)) if small else []
+        return [*features.chunk(2), *patches.chunk(2), *of_small]
+
+    def loss(self, features: Sequence[Tensor], momentum: Sequence[Tensor]) -> Tensor:
+        """DINO's loss, that of the masked patches (equations 1 and 2), and KoLeo's of the student's features."""
+        large, patches, real = features[:2], torch.cat(features[2:4]), torch.cat(momentum[4:])
         with torch.no_grad():
-            aims, aims_of_patches, _ = self._told(self.teacher, large, places)
-        said, said_of_patches, features = self._told(self.student, large, places, masked=masked)
-        student = list(said.split(count))
-        if small:
-            student += self.student(torch.cat(small)).float().split(count)
+            aims_of_patches = self.teacher.of_patches(torch.cat(momentum[2:4])).float()
+            aims = self.teacher.head(torch.cat(momentum[:2])).float()
+        said_of_patches = self.student.of_patches(patches).float()
+        student = list(self.student.head(torch.cat(large)).float().chunk(2))
+        if small := features[4:]:
+            student += self.student.head(torch.cat(small)).float().chunk(len(small))
         temperature = self._temperature()
-        with _branches.full_precision(large.device):
-            loss = self.criterion(list(aims.split(count)), student, teacher_temp=temperature)
+        with _branches.full_precision(patches.device):
+            loss = self.criterion(list(aims.chunk(2)), student, teacher_temp=temperature)
             loss = loss + self.of_patches(aims_of_patches, said_of_patches, real, teacher_temp=temperature)
             if self.options.koleo:
-                views_of_all = map(_ranks.gathered, features.split(count))
+                views_of_all = (_ranks.gathered(view.float()) for view in large)
                 loss = loss + self.options.koleo * sum(map(self.koleo, views_of_all))
         return loss
 
@@ -183,14 +197,16 @@ class Ibot(SelfDistillation):
             _branches.check_batch(training, minimum=2, why="koleo compares the images of a batch")
         return super().parameter_groups(training)
 
-    def _told(
+    def _places(self, views: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """(indices of the masked patches of the large views (2 x batch, places), which of them are no padding)."""
+        return _masking.places(views[-1], count=self.most)
+
+    def _seen(
         self, branch: _TwoHeads, images: Tensor, places: Tensor, *, masked: Tensor | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """(logits of images, of their patches at these places (batch, places, dimension), features of the images)."""
+    ) -> tuple[Tensor, Tensor]:
+        """(features of images (batch, width), tokens of their patches at these places (batch, places, width))."""
         tokens = self.encode(branch.encoder, images, masked)
-        features = branch.encoder.backbone.forward_head(tokens)
-        patches = branch.of_patches(get_at_index(tokens, places + self.prefix))
-        return branch.head(features).float(), patches.float(), features.float()
+        return branch.encoder.backbone.forward_head(tokens), get_at_index(tokens, places + self.prefix)
 
 
 def learner(

@@ -5,6 +5,8 @@ equals lightly's NTXentLoss with a memory bank, but is written out here because 
 `views` sets all augmentations; the papers' are in docs/how-to/views.md.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -23,8 +25,10 @@ from headwater.study.recipe import Training, Views
 from headwater.training.checkpoint import print_once
 from headwater.training.loop import Learner
 from headwater.training.methods import _branches, _crops, _group_norm, _queues, _ranks
+from headwater.training.methods._compared import Compared
 
 DIMENSIONS = (2, 3)
+COMPARED = True
 VIEWS = (2,)
 PHOTOGRAPHS = {
     "flip": 0.5,
@@ -58,7 +62,7 @@ class Options(Record):
     """Smallest fraction of the image area in a view; `views.crop` sets it too."""
 
 
-class Moco(Learner):
+class Moco(Compared):
     """The query network, the key network (its moving average), and the queue of keys; the query encoder is kept."""
 
     def __init__(self, encoder: Encoder, *, options: Options, changes: Views):
@@ -81,10 +85,17 @@ class Moco(Learner):
         """Two augmented views of each image: for the query and for the key network."""
         return _crops.wide(self.encoder, images, keys, self.changes, least=self.options.crop, count=2)
 
-    def forward(self, views: list[Tensor], targets: Tensor) -> Tensor:
+    def momentum_features(self, views: list[Tensor]) -> Sequence[Tensor]:
+        """Keys of the second view (batch, dimension), of length 1."""
+        return [self._keys(views[1])]
+
+    def features(self, views: list[Tensor]) -> Sequence[Tensor]:
+        """Queries of the first view (batch, dimension)."""
+        return [self.query(views[0])]
+
+    def loss(self, features: Sequence[Tensor], momentum: Sequence[Tensor]) -> Tensor:
         """InfoNCE: mean cross-entropy of picking the image's own key among it and the queue (v1, equation 1)."""
-        keys = self._keys(views[1])
-        queries = self.query(views[0])
+        (queries,), (keys,) = features, momentum
         with _branches.full_precision(queries.device):
             queries = F.normalize(queries.float(), dim=1)
             own = (queries * keys).sum(dim=1, keepdim=True)

@@ -4,6 +4,8 @@ Chen et al. 2021, arXiv 2104.02057; the heads are lightly's. The paper augments 
 docs/how-to/views.md has its values.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -20,8 +22,10 @@ from headwater.models.tasks import Task
 from headwater.study.recipe import Training, Views
 from headwater.training.loop import Learner
 from headwater.training.methods import _branches, _crops, _ranks
+from headwater.training.methods._compared import Compared
 
 DIMENSIONS = (2, 3)
+COMPARED = True
 VIEWS = (2,)
 PHOTOGRAPHS = {
     "flip": 0.5,
@@ -55,7 +59,7 @@ class Options(Record):
     """Smallest fraction of the image area in a view (0.2 for ResNets); `views.crop` sets it too."""
 
 
-class MocoV3(Learner):
+class MocoV3(Compared):
     """The query network with its predictor, and the key network, its moving average; the query encoder is kept."""
 
     def __init__(self, encoder: Encoder, *, options: Options, changes: Views):
@@ -77,11 +81,19 @@ class MocoV3(Learner):
         """Two augmented views of each image."""
         return _crops.wide(self.encoder, images, keys, self.changes, least=self.options.crop, count=2)
 
-    def forward(self, views: list[Tensor], targets: Tensor) -> Tensor:
+    def momentum_features(self, views: list[Tensor]) -> Sequence[Tensor]:
+        """Those of both views by the key network's encoder."""
+        return [self.key.encoder(view) for view in views]
+
+    def features(self, views: list[Tensor]) -> Sequence[Tensor]:
+        """Those of both views by the query network's encoder."""
+        return [self.encoder(view) for view in views]
+
+    def loss(self, features: Sequence[Tensor], momentum: Sequence[Tensor]) -> Tensor:
         """InfoNCE both ways round: each view's own key in the other view among those of all ranks (algorithm 1)."""
         with torch.no_grad():
-            keys = [_ranks.whole(self.key(view).float()) for view in views]
-        queries = [self.predictor(self.query(view)).float() for view in views]
+            keys = [_ranks.whole(self.key.head(view).float()) for view in momentum]
+        queries = [self.predictor(self.query.head(view)).float() for view in features]
         with _branches.full_precision(queries[0].device):
             return self._contrasted(queries[0], keys[1]) + self._contrasted(queries[1], keys[0])
 

@@ -6,6 +6,8 @@ in the paper (section 2.2). Its jitter of hue and saturation, which it finds ess
 is set in `views`, as all augmentations are; docs/how-to/views.md has its values.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -20,8 +22,10 @@ from headwater.models.tasks import Task
 from headwater.study.recipe import Training, Views
 from headwater.training.loop import Learner
 from headwater.training.methods import _branches, _crops
+from headwater.training.methods._compared import Compared
 
 DIMENSIONS = (2, 3)
+COMPARED = True
 VIEWS = (2,)
 PHOTOGRAPHS = {
     "flip": 0.5,
@@ -50,7 +54,7 @@ class Options(Record):
     """Smallest fraction of the image area in a view; `views.crop` sets it too (appendix A)."""
 
 
-class Simclr(Learner):
+class Simclr(Compared):
     """An encoder with its projection head; the encoder is kept."""
 
     def __init__(self, encoder: Encoder, *, options: Options, changes: Views):
@@ -69,10 +73,14 @@ class Simclr(Learner):
         """Two augmented views of each image."""
         return _crops.wide(self.encoder, images, keys, self.changes, least=self.options.crop, count=2)
 
-    def forward(self, views: list[Tensor], targets: Tensor) -> Tensor:
-        """NT-Xent: mean cross-entropy of picking each view's partner among the views of all ranks (equation 1)."""
+    def features(self, views: list[Tensor]) -> Sequence[Tensor]:
+        """Those of both views."""
         # one forward pass for both views, as in the paper, so that BatchNorm's statistics are over both
-        first, second = self.branch(torch.cat(views)).float().chunk(2)
+        return self.encoder(torch.cat(views)).chunk(2)
+
+    def loss(self, features: Sequence[Tensor], momentum: Sequence[Tensor]) -> Tensor:
+        """NT-Xent: mean cross-entropy of picking each view's partner among the views of all ranks (equation 1)."""
+        first, second = self.branch.head(torch.cat(features)).float().chunk(2)
         with _branches.full_precision(first.device):
             return nt_xent(first, second, temperature=self.options.temperature)
 

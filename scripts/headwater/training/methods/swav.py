@@ -5,6 +5,8 @@ because lightly's have a bias and the paper's do not. `views` sets all augmentat
 docs/how-to/views.md.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -21,8 +23,10 @@ from headwater.models.tasks import Task
 from headwater.study.recipe import Training, Views
 from headwater.training.loop import Learner
 from headwater.training.methods import _branches, _crops, _queues, _ranks
+from headwater.training.methods._compared import Compared
 
 DIMENSIONS = (2, 3)
+COMPARED = True
 VIEWS = ("large_views", "small_views")
 PHOTOGRAPHS = {
     "flip": 0.5,
@@ -72,7 +76,7 @@ class Options(Record):
     """Side of a small view as a fraction of the large one's."""
 
 
-class Swav(Learner):
+class Swav(Compared):
     """An encoder with its head, the prototypes and the queues; the encoder is kept."""
 
     def __init__(self, encoder: Encoder, *, options: Options, changes: Views, steps: int):
@@ -112,14 +116,21 @@ class Swav(Learner):
         small |= {"count": options.small_views, "first_view": options.large_views}
         return [view for kind in (large, small) for view in _crops.pieces(*given, **kind)]
 
-    def forward(self, views: list[Tensor], targets: Tensor) -> Tensor:
+    def features(self, views: list[Tensor]) -> Sequence[Tensor]:
+        """Those of all views."""
+        large = self.options.large_views
+        # one forward pass of the encoder per image size
+        sizes = [views[:large], views[large:]] if views[large:] else [views]
+        return [each for alike in sizes for each in self.encoder(torch.cat(alike)).chunk(len(alike))]
+
+    def loss(self, features: Sequence[Tensor], momentum: Sequence[Tensor]) -> Tensor:
         """Swapped prediction: mean cross-entropy between a large view's assignment and its prediction by the others."""
         large = self.options.large_views
-        projected = self._projected(views)
+        projected = self.branch.head(torch.cat(features))
         with _branches.full_precision(projected.device):
             unit = F.normalize(projected.float(), dim=1)
-            queued = self._queued([view.detach() for view in unit.chunk(len(views))[:large]])
-            scores = self.prototypes(unit).chunk(len(views))
+            queued = self._queued([view.detach() for view in unit.chunk(len(features))[:large]])
+            scores = self.prototypes(unit).chunk(len(features))
             return self.criterion(list(scores[:large]), list(scores[large:]), queued)[0]
 
     def parameter_groups(self, training: Training) -> list[dict]:
@@ -159,13 +170,6 @@ class Swav(Learner):
     def _normalise(self) -> None:
         """Scale each prototype to length 1."""
         self.prototypes.weight.copy_(F.normalize(self.prototypes.weight, dim=1))
-
-    def _projected(self, views: list[Tensor]) -> Tensor:
-        """Projections of all views (views x batch, dimension)."""
-        large = self.options.large_views
-        # one forward pass of the encoder per image size
-        sizes = [views[:large], views[large:]] if views[large:] else [views]
-        return self.branch.head(torch.cat([self.encoder(torch.cat(alike)) for alike in sizes]))
 
     @torch.no_grad()
     def _queued(self, projected: list[Tensor]) -> list[Tensor] | None:

@@ -4,6 +4,8 @@ Bardes et al. 2022, arXiv 2105.04906; the head and most of the loss are lightly'
 of the batch over all ranks. `views` sets all augmentations; the paper's are in docs/how-to/views.md.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from lightly.loss import vicreg_loss
 from lightly.models.modules.heads import VICRegProjectionHead
@@ -16,8 +18,10 @@ from headwater.models.tasks import Task
 from headwater.study.recipe import Training, Views
 from headwater.training.loop import Learner
 from headwater.training.methods import _branches, _crops, _ranks
+from headwater.training.methods._compared import Compared
 
 DIMENSIONS = (2, 3)
+COMPARED = True
 VIEWS = (2,)
 PHOTOGRAPHS = {
     "flip": 0.5,
@@ -51,7 +55,7 @@ class Options(Record):
     """Smallest fraction of the image area in a view; `views.crop` sets it too."""
 
 
-class Vicreg(Learner):
+class Vicreg(Compared):
     """An encoder with its projection head, which the paper calls expander; the encoder is kept."""
 
     def __init__(self, encoder: Encoder, *, options: Options, changes: Views):
@@ -73,9 +77,13 @@ class Vicreg(Learner):
         """Two augmented views of each image."""
         return _crops.wide(self.encoder, images, keys, self.changes, least=self.options.crop, count=2)
 
-    def forward(self, views: list[Tensor], targets: Tensor) -> Tensor:
+    def features(self, views: list[Tensor]) -> Sequence[Tensor]:
+        """Those of both views."""
+        return [self.encoder(view) for view in views]
+
+    def loss(self, features: Sequence[Tensor], momentum: Sequence[Tensor]) -> Tensor:
         """Weighted sum of invariance, variance and covariance over the batch of all ranks (equation 6)."""
-        first, second = (_ranks.gathered(self.branch(view).float()) for view in views)
+        first, second = (_ranks.gathered(self.branch.head(view).float()) for view in features)
         with _branches.full_precision(first.device):
             weights, both = self.options, (first, second)
             return (
