@@ -290,8 +290,8 @@ class TestTooLittleMemory:
     """A GPU whose memory is full in one forward pass, or in all that have more than one image."""
 
     @staticmethod
-    def failing(at, *, norm, apart=True):
-        class Failing(Small):
+    def failing(at, *, norm, apart=True, stop=0):
+        class Failing(Doomed):
             passes = 0
 
             def forward(self, views, targets):
@@ -301,7 +301,7 @@ class TestTooLittleMemory:
                     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
                 return loss
 
-        learner = Failing(norm, dropout=0.2)
+        learner = Failing(at=stop, deed=terminate, norm=norm, dropout=0.2)
         learner.apart = apart
         return learner
 
@@ -316,9 +316,48 @@ class TestTooLittleMemory:
             " parts, as training.accumulate: 4 does"
         ]
 
+    @pytest.mark.parametrize("norm", ["batch", "layer"])
+    def test_stopped_later_it_goes_on_with_the_parts_that_it_took(self, tmp_path, capsys, norm):
+        alone = train(tmp_path / "alone", self.failing({1}, norm=norm))
+        with pytest.raises(SystemExit):
+            train(tmp_path / "often", self.failing({1}, norm=norm, stop=13))
+        capsys.readouterr()
+        # a GPU in which whole batches fit
+        roomy = Small(norm, dropout=0.2)
+        roomy.apart = True
+        assert train(tmp_path / "often", roomy) == alone and alone.parts == 2
+        assert products(tmp_path / "often") == products(tmp_path / "alone")
+        assert "resuming from step 13 of 24, with each batch in 2 parts" in capsys.readouterr().err
+
+    def test_stopped_or_not_it_takes_more_parts_once(self, tmp_path):
+        with pytest.raises(SystemExit):
+            train(tmp_path, self.failing({1}, norm="layer", stop=13))
+        with pytest.raises(UserError, match=r"4 images at a time .* set training.accumulate to 4, "):
+            train(tmp_path, self.failing({1}, norm="layer"))
+
+    def test_parts_that_its_ranks_cannot_make_are_refused(self, tmp_path):
+        with pytest.raises(SystemExit):
+            train(tmp_path, self.failing({1}, norm="layer", stop=13))
+        saved = checkpoint.load(tmp_path / "progress.pt", identity="this one")
+        checkpoint.save(saved | {"parts": 16}, tmp_path / "progress.pt", identity="this one")
+        with pytest.raises(UserError, match=r"in 16 parts, which cannot be made of the 8 images that each of 1 ranks"):
+            train(tmp_path, Small("layer"))
+
+    def test_a_checkpoint_of_an_earlier_version_goes_on_in_the_parts_of_the_config(self, tmp_path):
+        training = recipe(accumulate=2)
+        train(tmp_path / "alone", Small(dropout=0.2), training=training)
+        with pytest.raises(SystemExit):
+            train(tmp_path / "often", Doomed(at=7, deed=terminate, dropout=0.2), training=training)
+        saved = checkpoint.load(tmp_path / "often" / "progress.pt", identity="this one")
+        del saved["parts"], saved["halved"]
+        checkpoint.save(saved, tmp_path / "often" / "progress.pt", identity="this one")
+        assert train(tmp_path / "often", Small(dropout=0.2), training=training).parts == 2
+        assert products(tmp_path / "often") == products(tmp_path / "alone")
+
     def test_a_later_step_goes_on_with_the_same_batch(self, tmp_path, float64):
         learner = self.failing({6}, norm="layer")
         learner.network[-2].p = 0.0
+        assert learner.in_parts
         train(tmp_path / "failed", learner, training=recipe())
         train(tmp_path / "whole", Small("layer"), training=recipe())
         np.testing.assert_allclose(losses(tmp_path / "failed"), losses(tmp_path / "whole"), **rounding.NEAR)

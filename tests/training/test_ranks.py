@@ -53,6 +53,17 @@ def test_a_batch_in_parts_that_is_compared_has_the_same_loss_trace_on_two_ranks(
 
 
 @pytest.mark.slow
+def test_of_two_ranks_the_one_with_too_little_memory_tells_the_remedy(tmp_path):
+    line, environment = command("lacking", tmp_path, ranks=2)
+    line[0] = warm.python()
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=170)
+    assert done.returncode != 0
+    words = "training: rank 1: 4 images at a time take more memory than the GPU has (CUDA out of memory. Tried to"
+    [told] = [line for line in done.stderr.splitlines() if "images at a time" in line]
+    assert told.startswith(words) and "; set training.accumulate to 2, lower batch, or raise compute.ranks" in told
+
+
+@pytest.mark.slow
 def test_uneven_shares_are_gathered_in_the_order_of_ranks_and_scored_once(two_ranks):
     told = torch.load(two_ranks / "told.pt")
     assert told["gathered"].tolist() == [[0, 1], [2, 3], [4, 5], [100, 101], [102, 103]]

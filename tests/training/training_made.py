@@ -14,6 +14,7 @@ from torch import nn
 import headwater
 import rounding
 import warm
+from headwater.core.errors import exit_on_user_error
 from headwater.models import weight_files
 from headwater.study.recipe import Training, Views
 from headwater.study.tracking import Tracking
@@ -179,6 +180,21 @@ def several(folder: Path, world: ddp.World) -> None:
     train(folder / "resumed", Small(), world=world)
 
 
+def lacking(folder: Path, world: ddp.World) -> None:
+    """A training of which the GPU of the last rank alone has too little memory."""
+
+    class Lacking(Small):
+        apart = True
+
+        def forward(self, views, targets):
+            if world.rank == world.size - 1:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+            return super().forward(views, targets)
+
+    with exit_on_user_error("finetune"):
+        train(folder, Lacking(), world=world)
+
+
 def slowly(folder: Path, world: ddp.World) -> None:
     """A training that takes its time, so that it can be met at any moment."""
 
@@ -191,4 +207,4 @@ def slowly(folder: Path, world: ddp.World) -> None:
 
 if __name__ == "__main__":
     with ddp.world(threads=1) as here:
-        {"several": several, "slowly": slowly}[sys.argv[1]](Path(sys.argv[2]), here)
+        {"several": several, "lacking": lacking, "slowly": slowly}[sys.argv[1]](Path(sys.argv[2]), here)

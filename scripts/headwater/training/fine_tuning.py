@@ -365,6 +365,7 @@ def record_of(
         "score": fitted.score,
         "selected_by": run.recipe.select,
         "stopped_early": fitted.stopped_early,
+        **({"accumulate": fitted.parts} if fitted.parts != run.recipe.training.accumulate else {}),
         "rows": {"train": len(material.training), "validation": len(material.validation)},
         "split": material.split,
         "cases": material.cases,

@@ -125,6 +125,8 @@ class Fitted:
     kept_step: int
     score: float | None
     stopped_early: bool
+    parts: int = 1
+    """Parts in which each rank took its share of a batch at last."""
     loss: float | None = field(default=None, compare=False)
     """The mean training loss of the last steps; none if there was no step left."""
     waiting: float | None = field(default=None, compare=False)
@@ -199,8 +201,9 @@ def fit(
                 break
 
     kept_step, score = state.restore_kept()
+    outcome = {"kept_step": kept_step, "score": score, "stopped_early": state.step < last, "parts": state.parts}
     ended = {"loss": state.latest.get("loss"), "waiting": state.load.share_of_all}
-    return Fitted(steps=state.step, kept_step=kept_step, score=score, stopped_early=state.step < last, **ended)
+    return Fitted(steps=state.step, **outcome, **ended)
 
 
 def _ahead(state: State, *, images: Any, rows: np.ndarray, targets: Any, seed: int) -> Iterator[Batch]:

@@ -1,5 +1,6 @@
 """Optimiser steps: the losses of a batch, taken in parts if it is larger than memory, and one move of the weights."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
@@ -54,9 +55,10 @@ def _gradients(state: State, batch: Batch, *, seed: int) -> Tensor:
     """Compute the gradients of a step; this rank's loss.
 
     Where a GPU has too little memory, once in a training, all is put back and done in twice as many parts from then on.
+    Of several ranks one alone may have too little, while the others wait for it in the middle of a pass.
     """
     learner, images = state.learner, len(batch.cases)
-    may_halve = learner.in_parts and state.world.size == 1 and state.parts == state.training.accumulate
+    may_halve = learner.in_parts and state.world.size == 1 and not state.halved
     may_halve = may_halve and images % (2 * state.parts * learner.together) == 0
     before = [buffer.clone() for buffer in learner.buffers()] if may_halve else []
     try:
@@ -72,7 +74,7 @@ def _gradients(state: State, batch: Batch, *, seed: int) -> Tensor:
     del before
     if state.world.device.type == "cuda":
         torch.cuda.empty_cache()
-    state.parts *= 2
+    state.parts, state.halved = 2 * state.parts, True
     checkpoint.print_once(
         f"training: {2 * images // state.parts} images at a time take more memory than the GPU has; from step"
         f" {state.step + 1} on each batch is taken in {state.parts} parts, as training.accumulate: {state.parts} does"
@@ -132,9 +134,13 @@ def _limits_told(parts: int, *, images: int) -> Iterator[None]:
 
 
 def _too_large(error: torch.OutOfMemoryError, state: State, *, images: int) -> UserError:
-    """What to set where so many images at a time do not fit into a GPU's memory."""
+    """What to set where so many images at a time do not fit into a GPU's memory; told by any rank, as by the first."""
     parts = f"set training.accumulate to {2 * state.parts}, " if state.learner.in_parts and images > 1 else ""
-    return UserError(
+    refusal = UserError(
         f"{images} images at a time take more memory than the GPU has ({str(error).splitlines()[0]})",
         remedy=f"{parts}lower batch, or raise compute.ranks",
     )
+    if not state.world.first:
+        # its error is not shown, as the first rank has the same in all other cases
+        print(f"training: rank {state.world.rank}: {refusal}", file=sys.stderr, flush=True)
+    return refusal

@@ -220,6 +220,8 @@ def save(
 ) -> None:
     """Save the encoder with its source, origin, the features' spread and rank, and the kept step as metadata."""
     record = {"source": source.as_json(), "digest": source.digest, "origin": json.dumps(origin, sort_keys=True)}
+    if fitted.parts != source.training.accumulate:
+        record["accumulate"] = str(fitted.parts)
     # the other figures are in a record of their own, so that encoders keep their bytes
     spreads = {name: f"{features[name]:.6g}" for name in ("spread", "rank")}
     save_weights(encoder.tensors(), path, {**encoder.metadata(), **record, **spreads, **_choice(source, fitted)})

@@ -50,6 +50,8 @@ class State:
         self.step = 0
         self.parts = training.accumulate
         """Parts in which a rank takes its share of a batch: more than asked for once a GPU had too little memory."""
+        self.halved = False
+        """Whether it had, which is met once."""
         self.bad_validations = 0
         self.best: dict[str, Any] | None = None
         self.latest: dict[str, float] = {}
@@ -106,6 +108,9 @@ class State:
         """The contents of a checkpoint; data order, augmentation, dropout and learning rate follow from the step."""
         return {
             "step": self.step,
+            # of another number BatchNorm and dropout would be others, and it would only be found again on the next GPU
+            "parts": self.parts,
+            "halved": self.halved,
             "learner": self.learner.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "average": self.average.module.state_dict() if self.average else None,
@@ -132,7 +137,22 @@ class State:
                 remedy="delete it; the training then starts from its first step",
             ) from None
         self.step, self.best, self.bad_validations = saved["step"], saved["best"], saved["bad_validations"]
-        print_once(f"training: resuming from step {self.step} of {self.steps}")
+        # a checkpoint of an earlier version does not say
+        self.parts, self.halved = saved.get("parts", self.parts), saved.get("halved", self.halved)
+        self._check_parts(file)
+        more = f", with each batch in {self.parts} parts" if self.parts != self.training.accumulate else ""
+        print_once(f"training: resuming from step {self.step} of {self.steps}{more}")
+
+    def _check_parts(self, file: Path) -> None:
+        """Refuse to go on with parts that this number of ranks cannot make of a batch."""
+        share = self.training.batch // self.world.size
+        if share % (self.parts * self.learner.together):
+            raise UserError(
+                f"this training takes each batch in {self.parts} parts, which cannot be made of the {share} images that"
+                f" each of {self.world.size} ranks has",
+                file=file,
+                remedy="lower compute.ranks; or delete it, and the training starts from its first step",
+            )
 
     def _resume_optimiser(self, saved: dict[str, Any]) -> None:
         """Load the optimiser's state, which may have been saved on another kind of device."""
