@@ -75,6 +75,24 @@ def test_accumulation_that_is_set_counts(tmp_path: Path):
     assert len(lines) == 1 and lines[0].startswith("sources.contrastive")
 
 
+def test_parts_that_are_chosen_fit_and_are_told_of_where_batch_norm_forbids_them(tmp_path: Path):
+    config = content(gpu_memory=20)
+    config["recipes"]["finetune"]["training"]["accumulate"] = "auto"
+    config["sources"]["photographs"] |= {"backbone": "timm/test_vit"}
+    config["sources"]["photographs"]["training"]["accumulate"] = "auto"
+    plan = forecast(tmp_path, config)
+    found = {each.of: each for each in memory_forecast.forecasts(plan, folder=tmp_path)}
+    # 16 images at a time take 21 GB, 8 take 13
+    assert found["photographs"].chosen == 2 and found["photographs"].bytes == 13 * GB
+    lines = [line for line in memory_forecast.tight(plan, folder=tmp_path) if "contrastive" not in line]
+    told = "recipes.finetune.training.accumulate: auto needs 2 parts for chestxray14, finetune, timm/test_resnet on a"
+    assert [line.startswith(told) and line.endswith("only with BatchNorm; set 2") for line in lines] == [True]
+    # of GPUs that are unknown no parts are known
+    whole = forecast(tmp_path / "unknown", {**config, "compute": {}})
+    known = {each.of: each.bytes for each in memory_forecast.forecasts(whole, folder=tmp_path / "unknown")}
+    assert known["photographs"] == 21 * GB
+
+
 def test_a_network_that_never_fits_is_told_so(tmp_path: Path):
     plan = forecast(tmp_path, content(gpu_memory=6))
     words = " ".join(memory_forecast.tight(plan, folder=tmp_path))

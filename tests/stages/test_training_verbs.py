@@ -526,3 +526,15 @@ def test_a_compiled_run_says_so_and_has_the_weights_of_a_plain_one_under_their_n
     assert record_of_compiled["digest"] == record["digest"] and record_of_compiled["ranks"] == 1
     # a run that is scored as it was validated is scored without compiling
     predicted(tmp_path / "compiled", run, made)
+
+
+def test_parts_that_were_chosen_are_recorded_and_those_that_were_asked_for_are_not(tmp_path, made):
+    auto, vit = {"accumulate": "auto"}, random_source(backbone="timm/test_vit")
+    _, record = fitted(tmp_path / "chosen", a_run(vit, training=auto), made)
+    assert record["accumulate"] == 1
+    _, record = fitted(tmp_path / "asked", a_run(vit, training={"accumulate": 2}), made)
+    assert "accumulate" not in record
+    source = pretrained_source("timm/test_vit")
+    chosen = source.model_copy(update={"training": source.training.model_copy(update=auto)})
+    files = [encoder_of(tmp_path / str(number), each, made) for number, each in enumerate((source, chosen))]
+    assert [weight_files.load_weights(file)[1].get("accumulate") for file in files] == [None, "1"]

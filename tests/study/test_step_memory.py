@@ -11,13 +11,21 @@ STEPS = st.builds(
 )
 
 
-@given(step=STEPS, share=st.integers(1, 60), memory=st.integers(0, 10**8), ranks=st.integers(1, 3))
-def test_the_fewest_parts_that_fit(step: StepMemory, share: int, memory: int, ranks: int):
-    chosen = step.parts(share, memory=memory, ranks=ranks)
+@given(
+    step=STEPS,
+    share=st.integers(1, 60),
+    memory=st.integers(0, 10**8),
+    ranks=st.integers(1, 3),
+    together=st.integers(1, 2),
+)
+def test_the_fewest_parts_that_fit(step: StepMemory, share: int, memory: int, ranks: int, together: int):
+    chosen = step.parts(share, memory=memory, ranks=ranks, together=together)
     fits = [
         parts
         for parts in range(1, share + 1)
-        if share % parts == 0 and step.needed(share, parts=parts, ranks=ranks) <= 0.9 * memory
+        if share % parts == 0
+        and share // parts % together == 0
+        and step.needed(share, parts=parts, ranks=ranks) <= 0.9 * memory
     ]
     assert chosen == (min(fits) if fits else None)
 
@@ -26,6 +34,9 @@ def test_a_step_is_a_sum():
     step = StepMemory(weights=1, gradients=10, moments=100, activations=1000, image=10_000, held=100_000)
     assert step.needed(4) == 1 + 10 + 100 + 1000 + 40_000 + 400_000
     assert step.needed(4, parts=2) == 1 + 10 + 100 + 1000 + 20_000 + 400_000
+    comparing = step.model_copy(update={"compared": 1_000_000})
+    assert comparing.needed(4) == step.needed(4)
+    assert comparing.needed(4, parts=2) == step.needed(4, parts=2) + 4_000_000
     assert step.needed(4, ranks=2) == step.needed(4) + 10
     # without activations it is the optimiser that takes most
     assert StepMemory(weights=1, gradients=10, moments=100, activations=0, image=1).needed(4) == 121

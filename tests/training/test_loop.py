@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -10,9 +11,11 @@ import pytest
 import torch
 
 import rounding
+import training_made
 from headwater.core.errors import UserError
 from headwater.study.recipe import Training
-from headwater.training import checkpoint, ddp, loop, machine_load, schedule
+from headwater.training import checkpoint, ddp, loop, machine_load, memory, schedule
+from headwater.training.batches import training_batches
 from training_made import ALONE, STEPS, Doomed, Paired, Small, losses, paired, products, recipe, train
 
 
@@ -284,6 +287,95 @@ class TestBatchesInParts:
     def test_parts_that_are_not_equal_are_refused(self, tmp_path):
         with pytest.raises(UserError, match="3 equal parts cannot be made of the 8 images of a batch"):
             train(tmp_path, Small(), training=recipe(accumulate=3))
+
+
+def room(learner, *, parts):
+    """A device with just as much memory as a step takes in so many parts, which is all that is counted on."""
+    images, targets = training_made.pictures()
+    held = {"images": images, "rows": np.arange(1, 29), "targets": targets[1:29], "seed": 3}
+    [whole] = training_batches(range(1), **held, batch=8, world=training_made.ALONE)
+    whole = whole.to(training_made.ALONE.device)
+    batches = whole.cut(slice(1)), whole.cut(slice(2))
+    if isinstance(learner.network[1], torch.nn.BatchNorm2d):
+        batches = whole.cut(slice(2)), whole.cut(slice(4))
+    step = memory.measured(learner, batches, training=recipe(), steps=STEPS, format=None, seed=3)
+    assert step.needed(8, parts=parts) < 0.9 * step.needed(8, parts=max(1, parts // 2)) or parts == 1
+    return replace(training_made.ALONE, memory=1 + int(step.needed(8, parts=parts) / 0.9))
+
+
+class TestPartsByTheMemoryAtHand:
+    @pytest.mark.parametrize("parts", [1, 2, 4, 8])
+    def test_the_fewest_are_taken_that_fit(self, tmp_path, capsys, parts):
+        learner = Small("layer", dropout=0.2)
+        fitted = train(tmp_path / "auto", learner, training=recipe(accumulate="auto"), world=room(learner, parts=parts))
+        assert fitted.parts == parts
+        said = f"training: accumulate is {parts}: {8 // parts} image"
+        assert sum(line.startswith(said) for line in capsys.readouterr().err.splitlines()) == 1
+        train(tmp_path / "asked", Small("layer", dropout=0.2), training=recipe(accumulate=parts))
+        assert products(tmp_path / "auto") == products(tmp_path / "asked")
+
+    @pytest.mark.parametrize("elsewhere", [1, 8])
+    def test_stopped_it_keeps_them_on_a_larger_and_on_a_smaller_gpu(self, tmp_path, elsewhere):
+        auto, learner = recipe(accumulate="auto"), Small("layer", dropout=0.2)
+        here, there = (room(learner, parts=parts) for parts in (4, elsewhere))
+        fitted = train(tmp_path / "alone", Small("layer", dropout=0.2), training=auto, world=here)
+        with pytest.raises(SystemExit):
+            doomed = Doomed(at=7, deed=terminate, norm="layer", dropout=0.2)
+            train(tmp_path / "moved", doomed, training=auto, world=here)
+        assert train(tmp_path / "moved", learner, training=auto, world=there) == fitted and fitted.parts == 4
+        assert products(tmp_path / "moved") == products(tmp_path / "alone")
+
+    def test_where_batch_norm_would_depend_on_the_gpu_it_is_refused(self, tmp_path):
+        auto = recipe(accumulate="auto")
+        words = r"auto would take batches in 4 parts here, and BatchNorm would.*; set training.accumulate to 4, "
+        with pytest.raises(UserError, match=words):
+            train(tmp_path / "several", Small(), training=auto, world=room(Small(), parts=4))
+        assert train(tmp_path / "one", Small(), training=auto, world=room(Small(), parts=1)).parts == 1
+
+    def test_where_not_even_one_image_fits_it_is_refused(self, tmp_path):
+        with pytest.raises(UserError, match=r"even 1 image at a time take more memory than the 0\.0 GB to count"):
+            world = replace(training_made.ALONE, memory=1000)
+            train(tmp_path, Small("layer"), training=recipe(accumulate="auto"), world=world)
+
+    def test_a_gpu_that_is_full_while_it_is_measured_is_told(self, tmp_path, monkeypatch):
+        def full(*given, **named):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+        monkeypatch.setattr(memory, "measured", full)
+        with pytest.raises(UserError, match=r"even one image at a time takes more .*; take a smaller network"):
+            train(tmp_path, Small("layer"), training=recipe(accumulate="auto"))
+
+    def test_images_that_belong_together_stay_so(self, tmp_path):
+        learner = Small("layer")
+        learner.together = 2
+        world = replace(room(learner, parts=4), memory=room(learner, parts=8).memory)
+        with pytest.raises(UserError, match="even 2 images at a time take more memory"):
+            train(tmp_path / "pairs", learner, training=recipe(accumulate="auto"), world=world)
+        world = room(learner, parts=4)
+        assert train(tmp_path / "four", learner, training=recipe(accumulate="auto"), world=world).parts == 4
+
+    def test_it_may_be_halved_once_more(self, tmp_path):
+        class Full(Small):
+            apart = True
+
+            def forward(self, views, targets):
+                if self.training and len(views[0]) > 2:
+                    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+                return super().forward(views, targets)
+
+        failing = Full("layer", dropout=0.2)
+        fitted = train(tmp_path / "auto", failing, training=recipe(accumulate="auto"), world=room(failing, parts=2))
+        assert fitted.parts == 4
+        train(tmp_path / "asked", Small("layer", dropout=0.2), training=recipe(accumulate=4))
+        assert products(tmp_path / "auto") == products(tmp_path / "asked")
+
+    def test_without_a_word_of_the_config_the_device_says_what_it_has(self, monkeypatch):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
+        alone = memory.available(torch.device("cpu"))
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+        assert alone > 3 * memory.available(torch.device("cpu")) > 0
+        with ddp.world(threads=1, gpu_memory=24) as world:
+            assert world.memory == 24_000_000_000
 
 
 class TestTooLittleMemory:

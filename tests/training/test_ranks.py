@@ -53,6 +53,13 @@ def test_a_batch_in_parts_that_is_compared_has_the_same_loss_trace_on_two_ranks(
 
 
 @pytest.mark.slow
+def test_all_ranks_take_the_parts_of_the_one_with_the_least_memory(two_ranks, tmp_path):
+    assert [(two_ranks / f"chosen.{rank}").read_text() for rank in (0, 1)] == ["4", "4"]
+    train(tmp_path, Small("layer"))
+    np.testing.assert_allclose(losses(two_ranks / "chosen"), losses(tmp_path), **rounding.NEAR)
+
+
+@pytest.mark.slow
 def test_of_two_ranks_the_one_with_too_little_memory_tells_the_remedy(tmp_path):
     line, environment = command("lacking", tmp_path, ranks=2)
     line[0] = warm.python()

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,9 @@ ALONE = ddp.World(rank=0, size=1, device=torch.device("cpu"))
 torch.set_num_threads(1)
 
 STEPS = 24
+
+LITTLE = 120_000
+"""Bytes in which a step of `Small` in float64 fits for one image at a time, and not for two."""
 
 
 def pictures(cases: int = 37, *, size: int = 12, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -161,6 +165,9 @@ def several(folder: Path, world: ddp.World) -> None:
         train(folder / name, learner(), world=world)
     train(folder / "in_parts", Small("layer"), world=world, training=recipe(accumulate=2))
     train(folder / "compared", paired(), world=world, training=recipe(accumulate=2))
+    narrow = replace(world, memory=10**9 if world.first else LITTLE)
+    chosen = train(folder / "chosen", Small("layer"), world=narrow, training=recipe(accumulate="auto"))
+    (folder / f"chosen.{world.rank}").write_text(str(chosen.parts))
     own = torch.arange(ddp.share(5, world).size * 2).view(-1, 2) + 100 * world.rank
     gathered = ddp.gather(own, world)
     images, _ = pictures()

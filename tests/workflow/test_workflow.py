@@ -60,6 +60,15 @@ def test_only_the_pretraining_that_is_probed_waits_for_the_archive_of_its_probe(
     assert not [line for line in output.splitlines() if "finetune.py" in line and "archives/german" in line]
 
 
+def test_trainings_are_told_the_memory_of_the_gpus_and_nothing_else_is(tmp_path):
+    output = snakemake(tmp_path, "-n", "-p", config=small_config() | {"compute": {"gpu_memory": 24}}).stdout
+    verbs = ("pretrain", "finetune", "predict")
+    commands = {verb: [line for line in output.splitlines() if f"{verb}.py" in line] for verb in verbs}
+    assert all(commands.values())
+    told = {verb: ["--gpu-memory 24" in line for line in lines] for verb, lines in commands.items()}
+    assert all(told["pretrain"] + told["finetune"]) and not any(told["predict"])
+
+
 @pytest.mark.slow
 def test_the_plan_grows_with_the_seeds(tmp_path):
     jobs = planned(tmp_path, config={**small_config(), "seeds": list(range(20))})

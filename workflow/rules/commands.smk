@@ -9,7 +9,12 @@ def door(verb):
 def training_door(verb, lease=""):
     """The same for a verb that trains. The launch is a resource, not a param, because it changes no result."""
     launch = f"python {quote(SCRIPTS)}/launch.py {{resources.launch}} {lease}"
-    return f"{launch} -- {quote(SCRIPTS)}/{verb}.py --device {CONFIG.compute.device} "
+    memory = f"--gpu-memory {CONFIG.compute.gpu_memory} " if CONFIG.compute.gpu_memory and verb in LEARNING else ""
+    return f"{launch} -- {quote(SCRIPTS)}/{verb}.py --device {CONFIG.compute.device} {memory}"
+
+
+LEARNING = ("pretrain", "finetune")
+"""The verbs that take batches in parts."""
 
 
 TRACKING = run_ids.told(CONFIG)

@@ -12,10 +12,12 @@ import pydantic
 from headwater.core import text
 from headwater.core.errors import UserError
 from headwater.core.records import Record
+from headwater.models import backbones
 from headwater.planning import timing_profile
 from headwater.planning.timing_profile import Rehearsal
 from headwater.study.config import Config
 from headwater.study.paths import Paths
+from headwater.study.recipe import MIXED
 from headwater.study.step_memory import StepMemory, usable
 from headwater.training import methods
 
@@ -37,11 +39,19 @@ class Forecast:
     place: str
     rehearsal: Rehearsal
     step: StepMemory
+    memory: int | None = None
+    """Bytes of the GPUs of the config, if it says them."""
 
     @property
     def bytes(self) -> int:
-        """The most bytes at once, as the config has it."""
-        return self.needed(self.rehearsal.training.accumulate)
+        """The most bytes at once, as the config has it; where parts are chosen, in those that fit its GPUs, if any."""
+        return self.needed(self.chosen or self.rehearsal.training.parts)
+
+    @property
+    def chosen(self) -> int | None:
+        """The parts that `accumulate: auto` will choose, as far as they are known."""
+        auto = self.rehearsal.training.accumulate == "auto"
+        return self.parts(self.memory) if auto and self.memory else None
 
     def needed(self, parts: int) -> int:
         """The most bytes at once for the batch in so many parts."""
@@ -49,8 +59,17 @@ class Forecast:
 
     def parts(self, memory: int) -> int | None:
         """The fewest parts of the batch with which a step fits; none if it never does."""
-        parts = self.step.parts(self.rehearsal.share, memory=memory, ranks=self.rehearsal.ranks)
+        recipe = self.rehearsal.recipe
+        together = 2 if recipe and any(getattr(recipe, key) for key in MIXED) else 1
+        given = {"memory": memory, "ranks": self.rehearsal.ranks, "together": together}
+        parts = self.step.parts(self.rehearsal.share, **given)
         return parts if parts == 1 or self.apart else None
+
+    @property
+    def normalised(self) -> bool:
+        """Whether an image depends on the others of its part, by BatchNorm, as far as that is known."""
+        fixed = self.rehearsal.recipe and self.rehearsal.recipe.kind == "linear_probe"
+        return not fixed and backbones.has_batch_norm(self.rehearsal.source.backbone)
 
     @property
     def apart(self) -> bool:
@@ -79,10 +98,12 @@ def read(plan: Config, *, folder: Path) -> MemoryProfile:
 def forecasts(plan: Config, *, folder: Path) -> list[Forecast]:
     """The forecast of each kind of training that was measured, in the order of the jobs."""
     profile, found = read(plan, folder=folder), {}
+    memory = int(plan.compute.gpu_memory * GB) if plan.compute.gpu_memory else None
     for job, rehearsal in timing_profile.trainings(plan) if profile.trainings else ():
         if step := profile.trainings.get(rehearsal.key):
             place = f"recipes.{job.run.recipe.name}" if job.run else f"sources.{rehearsal.source.name}"
             each = {"rule": job.rule, "of": job.kind, "place": place, "rehearsal": rehearsal, "step": step}
+            each["memory"] = memory
             found.setdefault((rehearsal.key, job.kind), Forecast(**each))
     return list(found.values())
 
@@ -98,6 +119,11 @@ def tight(plan: Config, *, folder: Path) -> Iterator[str]:
                 f"{forecast.place}.training: {forecast.rule} of {forecast.of} takes about"
                 f" {forecast.bytes / GB:.1f} GB at once, too much for a GPU of {plan.compute.gpu_memory:g} GB;"
                 f" {remedy(forecast, memory)}"
+            )
+        elif (forecast.chosen or 1) > 1 and forecast.normalised:
+            yield (
+                f"{forecast.place}.training.accumulate: auto needs {forecast.chosen} parts for {forecast.of} on a GPU"
+                f" of {plan.compute.gpu_memory:g} GB, and takes one only with BatchNorm; set {forecast.chosen}"
             )
 
 

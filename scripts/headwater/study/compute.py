@@ -33,7 +33,7 @@ class Compute(Record):
     """Processes that decode images in `prepare`."""
     gpu_memory: float | None = Field(None, gt=0)
     """GB (10^9 bytes) of memory of the GPU that each process has: a plan warns of trainings that do not fit, once
-    `headwater plan memory` has measured what their steps take."""
+    `headwater plan memory` has measured what their steps take, and `accumulate: auto` makes them fit."""
     compile: bool = False
     """Whether torch compiles networks for trainings, by `torch.compile`: the first step takes minutes, and the others
     are usually faster. Results change by rounding at most. It needs Triton on a GPU and a compiler of C++ on a CPU; not

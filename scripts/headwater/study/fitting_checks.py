@@ -61,7 +61,7 @@ def _unmixed(config: "Config") -> Iterable[str]:
 def _parted(config: "Config") -> Iterable[str]:
     """Batches whose pairs would be parted by processes or parts of a batch."""
     for name, recipe in config.recipes.items():
-        ranks, parts = config.compute.of(recipe.compute).ranks, recipe.training.accumulate
+        ranks, parts = config.compute.of(recipe.compute).ranks, recipe.training.parts
         whole, batch = 2 * ranks * parts, recipe.training.batch
         if changed(recipe, *MIXED) and batch % whole:
             yield (

@@ -109,10 +109,12 @@ class Training(Record):
     """Length in passes through the training images, as usual in papers; either this or steps."""
     batch: int = Field(64, ge=1)
     """Images per optimiser step over ALL ranks; the number of ranks never changes it."""
-    accumulate: int = Field(1, ge=1)
+    accumulate: Annotated[int, Field(ge=1)] | Literal["auto"] = 1
     """Parts in which each rank takes its share of a batch, one after the other, where it does not fit into memory at
     once. Losses stay the same but for BatchNorm, whose statistics are those of each part: methods that compare the
-    images of a batch take parts with other networks only, such as vision transformers (docs/explanation/methods.md)."""
+    images of a batch take parts with other networks only, such as vision transformers (docs/explanation/methods.md).
+    `auto`: the fewest parts that fit `compute.gpu_memory`, or else the memory of the device, measured when the training
+    begins, and kept when it is resumed; of networks with BatchNorm only if one part fits."""
     checkpointing: bool = False
     """Gradient checkpointing: the backward pass computes the encoder's blocks, and those of the decoder of `mae` and
     the predictor of `ijepa`, a second time in place of keeping all that happens within them. A step takes less memory
@@ -161,6 +163,11 @@ class Training(Record):
     """Stop after so many validations without a better score; none by default."""
     save_minutes: float = Field(10.0, ge=0)
     """Minutes between checkpoints, from which a killed job resumes."""
+
+    @property
+    def parts(self) -> int:
+        """The parts of a batch that are asked for; 1 where they are to be chosen."""
+        return 1 if self.accumulate == "auto" else self.accumulate
 
     @model_validator(mode="after")
     def _one_length(self) -> "Training":

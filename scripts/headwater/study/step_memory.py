@@ -36,15 +36,15 @@ class StepMemory(Record):
         whole = self.held + (self.compared if parts > 1 else 0)
         return self.weights + gradients + self.moments + whole * share + passing
 
-    def parts(self, share: int, *, memory: int, ranks: int = 1) -> int | None:
+    def parts(self, share: int, *, memory: int, ranks: int = 1, together: int = 1) -> int | None:
         """The fewest equal parts of a process' images with which a step fits in so many bytes; none if it never does.
 
-        A part has 1 image at least.
+        A part has as many images as must stay together, at least.
         """
         fitting = (
             parts
             for parts in range(1, share + 1)
-            if share % parts == 0 and self.needed(share, parts=parts, ranks=ranks) <= usable(memory)
+            if share % (parts * together) == 0 and self.needed(share, parts=parts, ranks=ranks) <= usable(memory)
         )
         return next(fitting, None)
 

@@ -39,9 +39,11 @@ class Batch:
         """So many equal parts of it, one after the other, each with whether it is the last."""
         size = len(self.cases) // count
         for number in range(count):
-            some = slice(number * size, (number + 1) * size)
-            cut = {name: mapped(lambda held, some=some: held[some], part) for name, part in vars(self).items()}
-            yield Batch(**cut), number == count - 1
+            yield self.cut(slice(number * size, (number + 1) * size)), number == count - 1
+
+    def cut(self, some: slice) -> "Batch":
+        """Some of its cases."""
+        return Batch(**{name: mapped(lambda held: held[some], part) for name, part in vars(self).items()})
 
 
 @torch.no_grad()

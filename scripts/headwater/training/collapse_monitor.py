@@ -131,7 +131,7 @@ class CollapseMonitor:
             return quality
         training = self.source.training
         # no more at a time than in training
-        batch = max(1, min(BATCH, training.batch // (training.accumulate * self.world.size)))
+        batch = max(1, min(BATCH, training.batch // (training.parts * self.world.size)))
         given = {"source": self.source, "images": self.images, "rows": self.sample, "batch": batch, "world": self.world}
         views = feature_views.of(learner, **given)
         return {**quality, "alignment": alignment(views), "lidar": lidar(views)}

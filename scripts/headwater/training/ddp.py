@@ -45,6 +45,8 @@ class World:
     size: int
     device: torch.device
     compiled: bool = False
+    memory: int | None = None
+    """Bytes of the device's memory, if the config says them."""
 
     @property
     def first(self) -> bool:
@@ -58,8 +60,13 @@ class World:
 
 
 @contextmanager
-def world(*, threads: int, device: DeviceChoice = "auto", compile: bool = False) -> Iterator[World]:
-    """The world that torchrun sets in RANK, WORLD_SIZE, LOCAL_RANK and LOCAL_WORLD_SIZE; one rank without them."""
+def world(
+    *, threads: int, device: DeviceChoice = "auto", compile: bool = False, gpu_memory: float | None = None
+) -> Iterator[World]:
+    """The world that torchrun sets in RANK, WORLD_SIZE, LOCAL_RANK and LOCAL_WORLD_SIZE; one rank without them.
+
+    `gpu_memory` is in GB.
+    """
     rank, size, local, local_size = (
         int(os.environ.get(name, default))
         for name, default in [("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0), ("LOCAL_WORLD_SIZE", 1)]
@@ -84,7 +91,8 @@ def world(*, threads: int, device: DeviceChoice = "auto", compile: bool = False)
     try:
         if compile:
             compiled.prepare(device)
-        yield World(rank=rank, size=size, device=device, compiled=compile)
+        memory = int(gpu_memory * 1e9) if gpu_memory else None
+        yield World(rank=rank, size=size, device=device, compiled=compile, memory=memory)
     finally:
         if size > 1:
             dist.destroy_process_group()

@@ -242,15 +242,15 @@ def _check(learner: Learner, rows: np.ndarray, training: Training, world: World)
             " apart without looking at them",
             remedy="remove accumulate, and lower batch or raise compute.ranks; or take a network with LayerNorm",
         )
-    if training.batch % (world.size * training.accumulate):
+    if training.batch % (world.size * training.parts):
         raise UserError(
-            f"{training.accumulate} equal parts cannot be made of the {training.batch // world.size} images of a batch"
+            f"{training.parts} equal parts cannot be made of the {training.batch // world.size} images of a batch"
             " that each rank has",
             remedy="change batch or accumulate",
         )
-    if training.batch % (whole := world.size * training.accumulate * learner.together):
+    if training.batch % (whole := world.size * training.parts * learner.together):
         raise UserError(
-            f"images are mixed in pairs, which {training.batch} images on {world.size} ranks in {training.accumulate}"
+            f"images are mixed in pairs, which {training.batch} images on {world.size} ranks in {training.parts}"
             " parts do not leave together",
             remedy=f"make batch a multiple of {whole}",
         )

@@ -5,23 +5,31 @@ lives. What a step takes grows by the same number of bytes with each image, so l
 """
 
 import copy
+import os
 import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import torch
 from torch import Tensor
-from torch.nn.utils.weight_norm import WeightNorm
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
+from headwater.core import text
+from headwater.core.errors import UserError
+from headwater.models import compiled
+from headwater.models.recomputed import compares_images
 from headwater.study.recipe import Training
-from headwater.study.step_memory import StepMemory
+from headwater.study.step_memory import StepMemory, usable
 from headwater.training.batches import Batch, seen
+from headwater.training.checkpoint import print_once
+from headwater.training.ddp import gather
 
 if TYPE_CHECKING:
     from headwater.training.loop import Learner
+    from headwater.training.state import State
 
 MOMENTS = {"adamw": 2, "adam": 2, "lamb": 2, "sgd": 1, "lars": 1}
 """Numbers that an optimiser keeps for each weight."""
@@ -71,8 +79,7 @@ def measured(
     It is that of the last of so many steps, in which all weights learn that ever do. The learner stays as it is: a copy
     takes the steps. `format` is the dtype for autocast, None for plain float32.
     """
-    _let_go_of_normed_weights(learner)
-    copied = copy.deepcopy(learner)
+    copied = _copied(learner)
     copied.mode(True)
     groups = copied.parameter_groups(training)
     copied.before_step(step=steps - 1)
@@ -99,20 +106,76 @@ def measured(
     )
 
 
-def _let_go_of_normed_weights(learner: "Learner") -> None:
-    """Detach what torch's weight_norm made of weights, in a head such as DINO's: each pass makes it anew.
-
-    It hangs on the weights by a graph, with which no module can be copied.
-    """
-    for module in learner.modules():
-        for hook in module._forward_pre_hooks.values():
-            if isinstance(hook, WeightNorm):
-                setattr(module, hook.name, getattr(module, hook.name).detach())
+def _copied(learner: "Learner") -> "Learner":
+    """A learner like this one, with weights of its own."""
+    # torch copies no tensor that was computed of others, such as what weight_norm makes anew in each forward pass
+    computed = [
+        held
+        for module in learner.modules()
+        for held in vars(module).values()
+        if isinstance(held, Tensor) and not held.is_leaf
+    ]
+    return copy.deepcopy(learner, {id(tensor): tensor.detach().clone() for tensor in computed})
 
 
 def _of_each(fewer: int, more: int, *, images: list[int]) -> int:
     """The bytes of each image, from those of two numbers of images; rounded up."""
     return max(0, -((fewer - more) // (images[1] - images[0])))
+
+
+def chosen_parts(state: "State", batch: Batch, *, seed: int) -> int:
+    """The fewest parts of each rank's share of a batch with which a step fits into its memory; the same on all ranks.
+
+    Refused where none fit, and where several would be needed by a network whose BatchNorm would then have statistics
+    that depend on the GPU at hand.
+    """
+    world, share, together = state.world, len(batch.cases), state.learner.together
+    room = world.memory or available(world.device)
+    step = _at_hand(state, batch, seed=seed)
+    fitting = step.parts(share, memory=room, ranks=world.size, together=together) if step else 1
+    agreed = gather(torch.tensor([fitting or 0]), world)
+    if not agreed.all():
+        raise UserError(
+            f"even {text.many(together, 'image')} at a time take more memory than the {usable(room) / 1e9:.1f} GB to"
+            " count on",
+            remedy="take a smaller network, smaller images or a larger GPU, and set compute.gpu_memory to its memory",
+        )
+    parts = int(agreed.max())
+    if parts > 1 and state.learner.normalises_parts:
+        raise UserError(
+            f"accumulate: auto would take batches in {parts} parts here, and BatchNorm would have statistics of as many"
+            " images as fit this GPU",
+            remedy=f"set training.accumulate to {parts}, so that they are the same on every GPU",
+        )
+    print_once(
+        f"training: accumulate is {parts}: {text.many(share // parts, 'image')} of {share} at a time, by"
+        f" {usable(room) / 1e9:.1f} GB to count on"
+    )
+    return parts
+
+
+def _at_hand(state: "State", batch: Batch, *, seed: int) -> StepMemory | None:
+    """What a step takes on its device, measured on the first images of a batch; none if it has too few for that."""
+    # BatchNorm, of heads too, has no variance over one image
+    least = 2 if compares_images(state.learner) else 1
+    few = -(-least // state.learner.together) * state.learner.together
+    if len(batch.cases) < 2 * few:
+        return None
+    how = {"training": state.training, "steps": state.steps, "format": state.format, "seed": seed}
+    # what is compiled makes no tensors that can be counted; it takes less, if anything
+    with compiled.passed_over():
+        step = measured(state.learner, (batch.cut(slice(few)), batch.cut(slice(2 * few))), **how)
+    if state.world.device.type == "cuda":
+        # what the measurement has left would not fit between the tensors of larger batches
+        torch.cuda.empty_cache()
+    return step
+
+
+def available(device: torch.device) -> int:
+    """The bytes of a device's memory that this process has or can get; those of a CPU are shared by its processes."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
+    return psutil.virtual_memory().available // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def _passing(learner: "Learner", batch: Batch, *, format: torch.dtype | None, seed: int) -> int:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from headwater.core.errors import UserError
 from headwater.models import compiled
 from headwater.models.recomputed import statistics_kept
-from headwater.training import bad_loss, checkpoint, grad_cache, schedule
+from headwater.training import bad_loss, checkpoint, grad_cache, memory, schedule
 from headwater.training.batches import Batch, seen
 from headwater.training.ddp import tensor_float
 from headwater.training.state import State
@@ -29,6 +29,8 @@ def learn(state: State, batch: Batch, *, seed: int) -> tuple[float, Tensor]:
         group["lr"] *= learner.pace(step=state.step)
         if group["weight_decay"]:
             group["weight_decay"] = decay
+    if state.parts is None:
+        state.parts = _chosen(state, batch, seed=seed)
     loss = _gradients(state, batch, seed=seed)
     bad_loss.tell(loss, step=state.step + 1, world=state.world)
     if state.training.clip:
@@ -49,6 +51,14 @@ def learn(state: State, batch: Batch, *, seed: int) -> tuple[float, Tensor]:
     # the largest rate is logged (with layer decay, the head's); the loss stays on its device, because reading it would
     # make the CPU wait
     return max(group["lr"] for group in state.optimiser.param_groups), loss
+
+
+def _chosen(state: State, batch: Batch, *, seed: int) -> int:
+    """The parts in which this training takes its batches, by the memory at hand."""
+    try:
+        return memory.chosen_parts(state, batch, seed=seed)
+    except torch.OutOfMemoryError as error:
+        raise _too_large(error, state, images=1) from None
 
 
 def _gradients(state: State, batch: Batch, *, seed: int) -> Tensor:
@@ -136,9 +146,10 @@ def _limits_told(parts: int, *, images: int) -> Iterator[None]:
 def _too_large(error: torch.OutOfMemoryError, state: State, *, images: int) -> UserError:
     """What to set where so many images at a time do not fit into a GPU's memory; told by any rank, as by the first."""
     parts = f"set training.accumulate to {2 * state.parts}, " if state.learner.in_parts and images > 1 else ""
+    fewer = "lower batch, or raise compute.ranks" if images > 1 else "take a smaller network or smaller images"
+    taken = f"{images} images at a time take" if images > 1 else "even one image at a time takes"
     refusal = UserError(
-        f"{images} images at a time take more memory than the GPU has ({str(error).splitlines()[0]})",
-        remedy=f"{parts}lower batch, or raise compute.ranks",
+        f"{taken} more memory than the GPU has ({str(error).splitlines()[0]})", remedy=f"{parts}{fewer}"
     )
     if not state.world.first:
         # its error is not shown, as the first rank has the same in all other cases

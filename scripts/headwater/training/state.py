@@ -48,8 +48,9 @@ class State:
                 compiled.leave_out(norm)
         self.load = MachineLoad(batch=training.batch, world=world)
         self.step = 0
-        self.parts = training.accumulate
-        """Parts in which a rank takes its share of a batch: more than asked for once a GPU had too little memory."""
+        self.parts = None if training.accumulate == "auto" else training.accumulate
+        """Parts in which a rank takes its share of a batch: more than asked for once a GPU had too little memory, and
+        none before they are chosen."""
         self.halved = False
         """Whether it had, which is met once."""
         self.bad_validations = 0

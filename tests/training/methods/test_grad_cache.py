@@ -62,6 +62,14 @@ def test_in_any_parts_a_training_is_that_of_whole_batches(method: str, tmp_path,
             torch.testing.assert_close(also_left[name], tensor, rtol=1e-6, atol=1e-9, msg=name)
 
 
+@pytest.mark.parametrize("method", COMPARED)
+def test_measured_for_the_parts_that_fit_a_training_stays_as_it_is(method: str, tmp_path):
+    # measuring takes steps of a copy, and moves no queue, centre or draw of the learner
+    one, other = (trained(tmp_path / str(parts), of(method), method, accumulate=parts) for parts in (1, "auto"))
+    assert one[0].tolist() == other[0].tolist()
+    assert all(torch.equal(tensor, other[1][name]) for name, tensor in one[1].items())
+
+
 def test_blocks_that_are_computed_twice_change_nothing(tmp_path, float64):
     whole, _ = trained(tmp_path / "whole", of("simclr"), "simclr")
     losses, _ = trained(tmp_path / "twice", of("simclr"), "simclr", accumulate=4, checkpointing=True)
