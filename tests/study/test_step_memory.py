@@ -34,9 +34,16 @@ def test_a_step_is_a_sum():
     step = StepMemory(weights=1, gradients=10, moments=100, activations=1000, image=10_000, held=100_000)
     assert step.needed(4) == 1 + 10 + 100 + 1000 + 40_000 + 400_000
     assert step.needed(4, parts=2) == 1 + 10 + 100 + 1000 + 20_000 + 400_000
-    comparing = step.model_copy(update={"compared": 1_000_000})
+    # a moment that is not the fullest one with a few images
+    assert step.model_copy(update={"larger": ((0, 10_250),)}).needed(3) == step.needed(3)
+    assert step.model_copy(update={"larger": ((0, 10_300),)}).needed(4) == step.needed(4) + 200
+    comparing = step.model_copy(update={"features": 1_000, "compared": ((2_000, 6_000), (0, 6_400))})
     assert comparing.needed(4) == step.needed(4)
-    assert comparing.needed(4, parts=2) == step.needed(4, parts=2) + 4_000_000
+    # the loss of all in the middle of the passes of the parts, of which either takes more
+    assert comparing.needed(4, parts=4) == step.needed(4, parts=4) - 11_000 + 26_000
+    assert comparing.needed(4, parts=2) == step.needed(4, parts=2) - 21_000 + 26_000
+    small = comparing.model_copy(update={"compared": ((0, 5_000),)})
+    assert small.needed(4, parts=2) == step.needed(4, parts=2) + 4_000
     assert step.needed(4, ranks=2) == step.needed(4) + 10
     # without activations it is the optimiser that takes most
     assert StepMemory(weights=1, gradients=10, moments=100, activations=0, image=1).needed(4) == 121

@@ -1,5 +1,7 @@
 """Step memory: what a training step takes of a GPU's memory, and the parts in which a batch has to be taken to fit."""
 
+from collections.abc import Iterable
+
 from pydantic import Field
 
 from headwater.core.records import Record
@@ -20,10 +22,14 @@ class StepMemory(Record):
     """What passes by in the forward and backward pass and does not depend on the number of images."""
     image: int = Field(ge=0)
     """The same for each image of a part: its views, and what the backward pass needs."""
+    larger: tuple[tuple[int, int], ...] = ()
+    """The same two at other moments of a step, at which more is in memory if a part has more images."""
     held: int = Field(0, ge=0)
     """For each image of a process' share of the batch, which lies on the device whole."""
-    compared: int = Field(0, ge=0)
-    """For each image of a process' share, in parts: what a loss takes that compares the features of all of them."""
+    features: int = Field(0, ge=0)
+    """For each image of a share in parts: its features and their gradients, where the loss compares those of all."""
+    compared: tuple[tuple[int, int], ...] = ()
+    """What such a loss takes: bytes, and bytes for each image of a share, at moments at which most is in memory."""
 
     def needed(self, share: int, *, parts: int = 1, ranks: int = 1) -> int:
         """The most bytes at once for so many images of a process, taken in equal parts.
@@ -32,9 +38,14 @@ class StepMemory(Record):
         """
         gradients = self.gradients * (2 if ranks > 1 else 1)
         # the optimiser's step takes a copy of what it moves, when the activations are gone
-        passing = max(self.activations + self.image * -(-share // parts), self.gradients)
-        whole = self.held + (self.compared if parts > 1 else 0)
-        return self.weights + gradients + self.moments + whole * share + passing
+        passing = max(self.passing(-(-share // parts), share=share if parts > 1 else 0), self.gradients)
+        return self.weights + gradients + self.moments + self.held * share + passing
+
+    def passing(self, part: int, *, share: int = 0) -> int:
+        """The most bytes that pass by at once for so many images of a part; `share` if the batch has several."""
+        through = _most([(self.activations, self.image), *self.larger], images=part)
+        # a loss of the features of all is computed between the passes of the parts, not with one
+        return max(self.features * share + through, _most(self.compared, images=share) if share else 0)
 
     def parts(self, share: int, *, memory: int, ranks: int = 1, together: int = 1) -> int | None:
         """The fewest equal parts of a process' images with which a step fits in so many bytes; none if it never does.
@@ -47,6 +58,11 @@ class StepMemory(Record):
             if share % (parts * together) == 0 and self.needed(share, parts=parts, ranks=ranks) <= usable(memory)
         )
         return next(fitting, None)
+
+
+def _most(moments: Iterable[tuple[int, int]], *, images: int) -> int:
+    """The most bytes of these moments, each with bytes and bytes for each image."""
+    return max((constant + each * images for constant, each in moments), default=0)
 
 
 def usable(memory: int) -> int:

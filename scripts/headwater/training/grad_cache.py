@@ -36,7 +36,7 @@ def gradients(state: State, batch: Batch, *, seed: int, look: Callable[[Tensor],
                     _draw_alike(state, number, seed=seed, of="features")
                     found.append(learner.features(views))
     features = [torch.cat(each).requires_grad_() for each in zip(*found, strict=True)]
-    del found
+    del found, views
     with _autocast(state):
         loss = learner.loss(features, [torch.cat(each) for each in zip(*momentum, strict=True)])
     if look:

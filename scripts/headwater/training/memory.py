@@ -1,7 +1,8 @@
 """Memory of a training step: what weights, gradients, moments and activations take, measured on a few images.
 
 The real step of the real network is taken on two small batches, and every tensor that it makes is counted while it
-lives. What a step takes grows by the same number of bytes with each image, so larger batches follow from the two.
+lives. What is in memory after an operation grows by the same number of bytes with each image, so larger batches follow
+from the two: at the moment that takes most in them, which may be another one, as large heads take theirs once.
 """
 
 import copy
@@ -11,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import psutil
 import torch
 from torch import Tensor
@@ -38,18 +40,21 @@ MOMENTS = {"adamw": 2, "adam": 2, "lamb": 2, "sgd": 1, "lars": 1}
 class Living(TorchDispatchMode):
     """Counts the bytes of the tensors that are made within it while they live, and the most at once.
 
-    Tensors that share their memory count once, and `known` ones, which were there before, not at all.
+    Tensors that share their memory count once, and `known` ones, which were there before, not at all. `after` are the
+    bytes after each operation.
     """
 
     def __init__(self, known: Iterable[Tensor]):
         super().__init__()
         self.now = self.most = 0
+        self.after: list[int] = []
         self._addresses = {tensor.untyped_storage()._cdata for tensor in known}
 
     def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
         """What an operation returns, which is counted."""
         made = function(*arguments, **(keywords or {}))
         tree_map_only(Tensor, self._count, made)
+        self.after.append(self.now)
         return made
 
     def _count(self, tensor: Tensor) -> None:
@@ -86,10 +91,10 @@ def measured(
     trained = [parameter for group in groups for parameter in group["params"]]
     for parameter in trained:
         parameter.grad = torch.zeros_like(parameter)
-    fewer, more = (_passing(copied, batch, format=format, seed=seed) for batch in batches)
-    images = [len(batch.cases) for batch in batches]
-    image = _of_each(fewer, more, images=images)
-    compared = [_comparing(copied, batch, format=format, seed=seed) for batch in batches if copied.compared]
+    images, how = tuple(len(batch.cases) for batch in batches), {"format": format, "seed": seed}
+    passing = [_passing(copied, batch, **how).after for batch in batches]
+    (activations, image), *larger = _moments(*passing, images=images)
+    features, compared = _compared(copied, batches, **how) if copied.compared else (0, ())
     weights = sum(
         tensor.nbytes for tensor in {**dict(copied.named_parameters()), **dict(copied.named_buffers())}.values()
     )
@@ -99,10 +104,12 @@ def measured(
         weights=weights,
         gradients=gradients,
         moments=moments * gradients + (weights if training.ema else 0),
-        activations=max(0, fewer - image * images[0]),
+        activations=activations,
         image=image,
+        larger=tuple(larger),
         held=sum(tensor.nbytes for tensor in _tensors(vars(batches[0]))) // images[0],
-        compared=_of_each(*compared, images=images) if compared else 0,
+        features=features,
+        compared=compared,
     )
 
 
@@ -118,9 +125,23 @@ def _copied(learner: "Learner") -> "Learner":
     return copy.deepcopy(learner, {id(tensor): tensor.detach().clone() for tensor in computed})
 
 
-def _of_each(fewer: int, more: int, *, images: list[int]) -> int:
-    """The bytes of each image, from those of two numbers of images; rounded up."""
-    return max(0, -((fewer - more) // (images[1] - images[0])))
+def _moments(fewer: list[int], more: list[int], *, images: tuple[int, int]) -> list[tuple[int, int]]:
+    """(bytes, bytes for each image) at each moment at which most is in memory for some number of images, in order.
+
+    `fewer` and `more` are the bytes after each operation of a pass of so many `images`.
+    """
+    if len(fewer) != len(more):
+        # a pass that depends on its images: all that is known are the most bytes of both
+        fewer, more = [max(fewer)], [max(more)]
+    low, high = np.array(fewer, dtype=np.int64), np.array(more, dtype=np.int64)
+    each = np.maximum(0, -((low - high) // (images[1] - images[0])))
+    lines = {(max(0, int(constant)), int(slope)) for constant, slope in zip(low - images[0] * each, each, strict=True)}
+    found = [max(lines, key=lambda line: (line[0] + line[1], line[1]))]
+    # the next one is that which overtakes first
+    while steeper := [line for line in lines if line[1] > found[-1][1]]:
+        constant, slope = found[-1]
+        found.append(min(steeper, key=lambda line: ((constant - line[0]) / (line[1] - slope), -line[1])))
+    return found
 
 
 def chosen_parts(state: "State", batch: Batch, *, seed: int) -> int:
@@ -178,33 +199,48 @@ def available(device: torch.device) -> int:
     return psutil.virtual_memory().available // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
-def _passing(learner: "Learner", batch: Batch, *, format: torch.dtype | None, seed: int) -> int:
-    """The most bytes at once of what the forward and backward pass of a batch make, besides weights and gradients."""
-    known = [*learner.parameters(), *learner.buffers(), *(each.grad for each in learner.parameters())]
-    known += _tensors(vars(batch))
+def _passing(learner: "Learner", batch: Batch, *, format: torch.dtype | None, seed: int) -> Living:
+    """What the forward and backward pass of a batch make, besides weights and gradients."""
     torch.manual_seed(seed)
-    with Living(tensor for tensor in known if tensor is not None) as living:
+    with Living([*_lasting(learner), *_tensors(vars(batch))]) as living:
         inputs, aims = seen(learner, batch, seed=seed)
-        with torch.autocast(batch.cases.device.type, dtype=format, enabled=format is not None):
+        with _autocast(batch, format):
             loss = learner(inputs, aims)
         loss.backward()
-    return living.most
+    return living
 
 
-def _comparing(learner: "Learner", batch: Batch, *, format: torch.dtype | None, seed: int) -> int:
-    """The most bytes at once of features of a batch and of what a loss that compares them makes, forward and back."""
+def _compared(learner: "Learner", batches: tuple[Batch, Batch], **how: Any) -> tuple[int, tuple[tuple[int, int], ...]]:
+    """(bytes of the features of each image, moments of the loss that compares them)."""
+    images = tuple(len(batch.cases) for batch in batches)
+    (fewer, left), (more, _) = (_comparing(learner, batch, **how) for batch in batches)
+    return -(-left // images[0]), tuple(_moments(fewer.after, more.after, images=images))
+
+
+def _comparing(learner: "Learner", batch: Batch, *, format: torch.dtype | None, seed: int) -> tuple[Living, int]:
+    """What a loss that compares features of a batch makes, forward and back; bytes of features that it leaves."""
     torch.manual_seed(seed)
     inputs, _ = seen(learner, batch, seed=seed)
-    known = [*learner.parameters(), *learner.buffers(), *(each.grad for each in learner.parameters())]
-    autocast = torch.autocast(batch.cases.device.type, dtype=format, enabled=format is not None)
-    with torch.no_grad(), autocast:
+    with torch.no_grad(), _autocast(batch, format):
         momentum, found = learner.momentum_features(inputs), learner.features(inputs)
-    with Living(tensor for tensor in known if tensor is not None) as living:
+    with Living(_lasting(learner)) as living:
+        # those of parts, which stay, and those of all
+        held = [each.clone() for each in momentum]
         features = [each.clone().requires_grad_() for each in found]
-        with autocast:
-            loss = learner.loss(features, [each.clone() for each in momentum])
+        with _autocast(batch, format):
+            loss = learner.loss(features, [each.clone() for each in held])
         loss.backward()
-    return living.most
+    return living, sum(each.nbytes for each in [*held, *features, *features])
+
+
+def _lasting(learner: "Learner") -> list[Tensor]:
+    """Weights, buffers and gradients of a learner."""
+    of_weights = (each.grad for each in learner.parameters() if each.grad is not None)
+    return [*learner.parameters(), *learner.buffers(), *of_weights]
+
+
+def _autocast(batch: Batch, format: torch.dtype | None) -> torch.autocast:
+    return torch.autocast(batch.cases.device.type, dtype=format, enabled=format is not None)
 
 
 def _tensors(held: Any) -> Iterator[Tensor]:
