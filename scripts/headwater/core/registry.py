@@ -7,6 +7,7 @@ import ast
 import contextlib
 import importlib
 import re
+import sys
 import typing
 from functools import cache
 from pathlib import Path
@@ -64,11 +65,13 @@ def check(family: str, name: str) -> None:
         raise UserError(f"{family}: there is no {name!r}", remedy=did_you_mean(name, names(family)))
 
 
-@cache
 def load(family: str, name: str) -> ModuleType:
     """The module of one entry."""
-    check(family, name)
-    return importlib.import_module(f"headwater.{ROOMS[family]}.{family}.{name}")
+    place = f"headwater.{ROOMS[family]}.{family}.{name}"
+    # the folder is not looked at again for each image
+    if name.startswith("_") or place not in sys.modules:
+        check(family, name)
+    return importlib.import_module(place)
 
 
 @cache

@@ -1,7 +1,7 @@
 """Limits on the size of files and images, so that no header can claim more memory than there is."""
 
 import os
-from io import BufferedReader, FileIO
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
@@ -60,7 +60,7 @@ def readable(path: Path) -> Readable:
     refuse_special(path)
     if path.stat().st_size > MOST_BYTES:
         raise UserError(f"is larger than {MOST_BYTES >> 20} MiB", file=path, remedy="split it", nameless="is too large")
-    return Readable(FileIO(path))
+    return Readable(path.open("rb", buffering=0))
 
 
 def exactly(stream: BinaryIO, count: int) -> bytearray:
