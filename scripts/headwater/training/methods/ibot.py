@@ -69,7 +69,8 @@ class Options(Record):
     """Fraction of the steps over which the teacher's temperature warms up (30 of 800 epochs)."""
     centre_momentum: float = Field(0.9, ge=0, lt=1)
     teacher_momentum: float = Field(0.996, ge=0, le=1)
-    """Momentum of the teacher at the first step; a cosine schedule raises it to 1."""
+    """Momentum of the teacher at the first step; a cosine schedule raises it to 1. The published code advises more for
+    smaller batches, such as 0.9995 for 256 images."""
     mask: tuple[float, float] = (0.1, 0.5)
     """Smallest and largest fraction of the patches that are masked in a masked view, in blocks."""
     masked_views: float = Field(0.5, gt=0, le=1)
