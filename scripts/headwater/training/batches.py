@@ -12,7 +12,7 @@ from torch import Tensor
 from headwater.models.task_set import mapped
 from headwater.training import reading
 from headwater.training.ddp import World
-from headwater.training.reading.ahead import read_ahead, tensor
+from headwater.training.reading.ahead import depth_of, read_ahead, tensor
 from headwater.training.views import draws
 
 if TYPE_CHECKING:
@@ -70,10 +70,14 @@ def training_batches(
     follow from its number alone, and all ranks together see the images that a single rank would see.
     """
     kind = reading.of(images)
+    # ranks take turns, so that the union of their parts does not depend on how many there are
+    own = np.arange(batch).reshape(-1, together)[world.rank :: world.size].ravel()
+
+    def announce(step: int) -> None:
+        _, places = stream(step * batch + own, cases=len(rows), seed=seed)
+        kind.announce(images, np.unique(rows[places]))
 
     def read(step: int) -> Batch:
-        # ranks take turns, so that the union of their parts does not depend on how many there are
-        own = np.arange(batch).reshape(-1, together)[world.rank :: world.size].ravel()
         epochs, places = stream(step * batch + own, cases=len(rows), seed=seed)
         chance = draws.keys(seed=seed, epochs=torch.from_numpy(epochs), cases=torch.from_numpy(rows[places]))
         shown, aims = kind.step(images, targets, rows=rows, places=places, keys=chance, device=world.device)
@@ -84,7 +88,7 @@ def training_batches(
             **{name: tensor(array, device=world.device) for name, array in numbers.items()},
         )
 
-    return read_ahead(read, ahead)
+    return read_ahead(read, ahead, announce=announce, depth=depth_of(len(own)))
 
 
 def of_step(step: int, *, rows: np.ndarray, batch: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -3,6 +3,7 @@
 A module holds
     step(images, targets, *, rows, places, keys, device)   images and targets of one rank's part of a mini-batch, on the
                                               CPU; `places` are positions in `rows`, which `targets` are in the order of
+    announce(images, rows)                    have the disk begin to read some rows, ascending, which are needed soon
     said(network, images, *, rows, batch, device, asked) -> Iterator
                                               the network's outputs for some of the rows at a time, in order; `asked` is
                                               what is measured of whole volumes, see `reading.volumes`

@@ -12,7 +12,7 @@ from headwater.data.store import Pixels, Scans
 from headwater.models.task_network import Outputs
 from headwater.models.task_set import mapped
 from headwater.study.ct_windows import Window
-from headwater.training.reading.ahead import read_ahead, tensor
+from headwater.training.reading.ahead import depth_of, read_ahead, tensor
 from headwater.training.views.pictures import as_float, shown
 
 
@@ -41,6 +41,12 @@ def step(
     return load(images, rows[places], device=device), read
 
 
+def announce(images: np.ndarray | Pixels | Scans, rows: np.ndarray) -> None:
+    """Have the disk begin to read the images of ascending `rows`; those of arrays are in memory."""
+    if isinstance(images, Pixels | Scans):
+        images.announce(rows)
+
+
 def said(
     network: nn.Module,
     images: np.ndarray | Scans,
@@ -52,7 +58,8 @@ def said(
 ) -> Iterator[Outputs]:
     """What the network gives for float images (at most `batch`, 3, h, w) in [0, 1]: float32 on the device."""
     pieces = [rows[start : start + batch] for start in range(0, len(rows), batch)]
-    for piece in read_ahead(partial(load, images, device=device), pieces):
+    ahead = {"announce": partial(announce, images), "depth": depth_of(batch)}
+    for piece in read_ahead(partial(load, images, device=device), pieces, **ahead):
         yield mapped(torch.Tensor.float, network(as_float(piece.to(device, non_blocking=True))))
 
 

@@ -85,6 +85,10 @@ def step(
     return Patches(tensor(images, device=device), spacing), mapped(read, targets)
 
 
+def announce(volumes: Volumes, rows: np.ndarray) -> None:
+    """Nothing: a volume is larger than the patch that is read of it."""
+
+
 def _parts(targets: Any) -> list[Any]:
     """What is learned, target by target."""
     return list(targets.values()) if isinstance(targets, Mapping) else [targets]
