@@ -148,6 +148,16 @@ def test_absent_packages_are_named_before_anything_is_timed(monkeypatch, capsys)
     assert "lightly-train and stable-pretraining not installed: pip install lightly-train stable-pretraining" in said
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["one by one", "shuffled", "sharded"])
+def test_the_stopwatch_of_cold_reading_runs(monkeypatch, tmp_path, way):
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    with loaded("reading") as reading:
+        cases = reading.written(tmp_path / "images.npy", count=200)
+        row = reading.measured(tmp_path / "images.npy", cases, way=way, seed=0, steps=6, batch=16)
+        assert row["first step (s)"] > 0 and row["images/s"] > 0
+
+
 def test_what_goes_wrong_on_a_gpu_that_is_lent_is_told_in_a_row(monkeypatch):
     monkeypatch.setattr(sys, "path", ["", *sys.path])
 

@@ -335,6 +335,7 @@ for _owner, _place in (("sources", S), ("recipes", R)):
                 "steps": 41, "batch": 32, "optimiser": "lamb", "lr": 2e-3, "weight_decay": 0.1, "schedule": "constant",
                 "warmup_steps": 3, "final_lr": 1e-5, "ema": 0.9, "clip": 1.0, "precision": "bf16", "validations": 3,
                 "drop_path": 0.1, "patience": 2, "save_minutes": 1.0, "betas": [0.9, 0.95], "final_weight_decay": 0.2,
+                "reading": "sharded",
             }.items()
         },
         f"{_owner}.training.clip_by": Change(f"{_place}.training.clip_by", "tensor", {f"{_place}.training.clip": 1.0}),

@@ -96,6 +96,8 @@ def test_writing_outlines_repeats_predictions_only():
     [
         ("recipes.full.views", {"flip_axes": ["y"]}, "recipes.full.views.flip_axes: nothing is flipped"),
         ("recipes.full.views", {"grey": 0.5}, "recipes.full.views.grey: changes pictures only"),
+        ("recipes.full.training.reading", "sharded", "full.training.reading: hip holds volumes, which are read in"),
+        ("sources.ours.training.reading", "sharded", "ours.training.reading: hip holds volumes, which are read in"),
         ("recipes.full.class_weights", True, "recipes.full.class_weights: structures are not weighted"),
         ("controls", {"shuffled": ["random"]}, "controls.shuffled: an outline of another case fits no image"),
         ("recipes.full.select", "auroc", "recipes.full.select: the task segmentation has no score 'auroc'"),

@@ -9,8 +9,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.training.batches import read_ahead, stream, training_batches
+from headwater.training.batches import training_batches
 from headwater.training.ddp import World
+from headwater.training.reading.ahead import read_ahead
+from headwater.training.reading.order import stream
 from headwater.training.reading.pictures import load
 
 CPU = torch.device("cpu")

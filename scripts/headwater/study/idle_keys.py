@@ -44,6 +44,7 @@ def mistakes(config: "Config") -> Iterable[str]:
         _grey_views,
         _views_of_volumes,
         _still_views,
+        _shards_of_volumes,
         _views_of_each,
         _flips_across_slices,
         _official_splits,
@@ -223,6 +224,17 @@ def _of_views(place: str, views: Views, *, dimensions: set[int]) -> Iterable[str
         yield f"{place}.{key}: changes pictures only, and all images are volumes; remove it"
     if changed(views, "jitter") and not any(getattr(views, key) for key in JITTERED):
         yield f"{place}.jitter: none of {', '.join(JITTERED)} is set; remove it, or set one of them"
+
+
+def _shards_of_volumes(config: "Config") -> Iterable[str]:
+    """An order of reading that volumes, of which a step reads patches, cannot follow."""
+    volumes = {name for name, archive in config.archives.items() if ndim_of(archive) == 3}
+    read = [(f"sources.{name}", source.training, {source.corpus}) for name, source in config.sources.items()]
+    every = {dataset.archive for dataset in config.datasets.values()}
+    read += [(f"recipes.{name}", recipe.training, every) for name, recipe in config.recipes.items()]
+    for place, training, archives in read:
+        if training and changed(training, "reading") and (whole := sorted(volumes & archives)):
+            yield f"{place}.training.reading: {', '.join(whole)} holds volumes, which are read in patches; remove it"
 
 
 def _views_of_each(config: "Config") -> Iterable[str]:

@@ -109,6 +109,10 @@ class Training(Record):
     """Length in passes through the training images, as usual in papers; either this or steps."""
     batch: int = Field(64, ge=1)
     """Images per optimiser step over ALL ranks; the number of ranks never changes it."""
+    reading: Literal["shuffled", "sharded"] = "shuffled"
+    """Order in which the images of an epoch are read. `sharded` is for archives larger than memory on disks that are
+    slow to seek: runs of 64 images are read from end to end, and those of 64 runs are shuffled among each other. Of
+    pictures and slices only."""
     accumulate: Annotated[int, Field(ge=1)] | Literal["auto"] = 1
     """Parts in which each rank takes its share of a batch, one after the other, where it does not fit into memory at
     once. Losses stay the same but for BatchNorm, whose statistics are those of each part: methods that compare the

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from headwater.models.task_set import mapped
 from headwater.training import reading
 from headwater.training.ddp import World
 from headwater.training.reading.ahead import depth_of, read_ahead, tensor
+from headwater.training.reading.order import Reading, ShardsAhead, on_disk, stream
 from headwater.training.views import draws
 
 if TYPE_CHECKING:
@@ -63,22 +63,34 @@ def training_batches(
     seed: int,
     world: World,
     together: int = 1,
+    reading_order: Reading = "shuffled",
 ) -> Iterator[Batch]:
     """This rank's part of the mini-batch of each step in `ahead`; so many images that follow each other stay together.
 
-    The shuffled epochs form one endless stream, which is cut into batches that are always full. So a step's images
+    The epochs form one endless stream, which is cut into batches that are always full. So a step's images
     follow from its number alone, and all ranks together see the images that a single rank would see.
     """
     kind = reading.of(images)
     # ranks take turns, so that the union of their parts does not depend on how many there are
     own = np.arange(batch).reshape(-1, together)[world.rank :: world.size].ravel()
 
+    numbered, shards = on_disk(rows, reading_order), None
+
+    def drawn(step: int) -> tuple[np.ndarray, np.ndarray]:
+        epochs, numbers = stream(step * batch + own, cases=len(rows), seed=seed, reading=reading_order)
+        return epochs, numbered[numbers]
+
     def announce(step: int) -> None:
-        _, places = stream(step * batch + own, cases=len(rows), seed=seed)
-        kind.announce(images, np.unique(rows[places]))
+        nonlocal shards
+        if reading_order == "shuffled":
+            kind.announce(images, np.unique(rows[drawn(step)[1]]))
+            return
+        shards = shards or ShardsAhead(step * batch, cases=len(rows), seed=seed)
+        for shard in shards.before((step + 1) * batch):
+            kind.announce(images, rows[numbered[shard.start : shard.stop]])
 
     def read(step: int) -> Batch:
-        epochs, places = stream(step * batch + own, cases=len(rows), seed=seed)
+        epochs, places = drawn(step)
         chance = draws.keys(seed=seed, epochs=torch.from_numpy(epochs), cases=torch.from_numpy(rows[places]))
         shown, aims = kind.step(images, targets, rows=rows, places=places, keys=chance, device=world.device)
         numbers = {"epochs": epochs, "cases": rows[places]}
@@ -91,24 +103,9 @@ def training_batches(
     return read_ahead(read, ahead, announce=announce, depth=depth_of(len(own)))
 
 
-def of_step(step: int, *, rows: np.ndarray, batch: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def of_step(
+    step: int, *, rows: np.ndarray, batch: int, seed: int, reading_order: Reading
+) -> tuple[np.ndarray, np.ndarray]:
     """(epoch, row) of each image of the mini-batch of a step, counted from 0, over all ranks."""
-    epochs, places = stream(step * batch + np.arange(batch), cases=len(rows), seed=seed)
-    return epochs, rows[places]
-
-
-def stream(positions: np.ndarray, *, cases: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """(epoch, index of the case) at each position of the endless stream."""
-    epochs, within = np.divmod(positions, cases)
-    places = np.empty_like(within)
-    for epoch in np.unique(epochs):
-        in_epoch = epochs == epoch
-        places[in_epoch] = _order(seed, int(epoch), cases)[within[in_epoch]]
-    return epochs, places
-
-
-# two, because a batch may span two epochs; a permutation of a large corpus is too slow to repeat at each step
-@lru_cache(maxsize=2)
-def _order(seed: int, epoch: int, cases: int) -> np.ndarray:
-    """The shuffled order of the cases in an epoch."""
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, epoch)))).permutation(cases)
+    epochs, numbers = stream(step * batch + np.arange(batch), cases=len(rows), seed=seed, reading=reading_order)
+    return epochs, rows[on_disk(rows, reading_order)[numbers]]

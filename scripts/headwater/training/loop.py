@@ -210,7 +210,8 @@ def _ahead(state: State, *, images: Any, rows: np.ndarray, targets: Any, seed: i
     """The batches of the steps that are left, on the device, with their progress."""
     left, world = range(state.step, state.step if state.out_of_patience else state.steps), state.world
     read = {"images": images, "rows": rows, "targets": targets, "seed": seed, "together": state.learner.together}
-    read_ahead = state.load.waiting(training_batches(left, batch=state.training.batch, world=world, **read))
+    read |= {"batch": state.training.batch, "reading_order": state.training.reading}
+    read_ahead = state.load.waiting(training_batches(left, world=world, **read))
     batches = copying.there(read_ahead, device=world.device)
     if not world.first or not left:
         return batches
@@ -264,7 +265,8 @@ def _log(unlogged: list[tuple[float, Tensor]], *, state: State, tracker: Tracker
     for number, ((rate, _), loss) in enumerate(zip(unlogged, means.tolist(), strict=True), start=first):
         if not math.isfinite(loss):
             if world.first:
-                drawn = partial(of_step, rows=rows, batch=state.training.batch, seed=seed)
+                order = {"batch": state.training.batch, "reading_order": state.training.reading}
+                drawn = partial(of_step, rows=rows, seed=seed, **order)
                 kept = {"losses": dict(enumerate(means.tolist(), start=first)), "step": number, "rate": rate}
                 bad_loss.keep(tracker.folder, **kept, seed=seed, drawn=drawn)
             raise UserError(
