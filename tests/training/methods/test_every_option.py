@@ -139,7 +139,7 @@ TRAINED = {
     "steps": 12, "batch": 4, "optimiser": "sgd", "lr": 0.01, "momentum": 0.5, "weight_decay": 0.5,
     "schedule": "constant", "warmup_steps": 2, "final_lr": 0.01, "ema": 0.5, "clip": 0.01, "precision": "bf16",
     "validations": 3, "patience": 1, "save_minutes": 60.0, "accumulate": 2, "betas": (0.5, 0.9),
-    "final_weight_decay": 0.9, "clip_by": "tensor",
+    "final_weight_decay": 0.9, "clip_by": "tensor", "reading": "sharded",
 }  # fmt: skip
 ELSEWHERE = {"epochs", "layer_decay", "checkpointing", "drop_path"}
 """Keys of `training` with a test of their own, below, in test_recomputed.py or in test_stochastic_depth.py."""
