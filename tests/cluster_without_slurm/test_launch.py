@@ -70,11 +70,11 @@ def no_slurm(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_slurm")
 def test_one_process_is_the_training_itself(tmp_path: Path, script: list[str]):
-    process = launched("--threads", "3", "--compile", "--", *script, "--run", "{}", CODE="7")
+    process = launched("--threads", "3", "--compile", "--fsdp", "--", *script, "--run", "{}", CODE="7")
     assert process.returncode == 7
     [(size, arguments, _)] = told(tmp_path).values()
     assert size is None
-    assert arguments == ["--run", "{}", "--threads", "3", "--compile"]
+    assert arguments == ["--run", "{}", "--threads", "3", "--compile", "--fsdp"]
 
 
 @pytest.mark.usefixtures("no_slurm")

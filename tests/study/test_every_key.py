@@ -309,6 +309,7 @@ CHANGES = {
     "compute.workers": Change("compute.workers", 3),
     "compute.device": Change("compute.device", "cpu"),
     "compute.compile": Change("compute.compile", True),
+    "compute.fsdp": Change("compute.fsdp", True, {"compute.ranks": 2}),
     "compute.gpu_memory": Change("compute.gpu_memory", 80),
 }
 for _owner, _place in (("sources", S), ("recipes", R)):
@@ -317,6 +318,7 @@ for _owner, _place in (("sources", S), ("recipes", R)):
         f"{_owner}.compute.nodes": Change(f"{_place}.compute.nodes", 2, {f"{_place}.compute.ranks": 2}),
         f"{_owner}.compute.threads": Change(f"{_place}.compute.threads", 3),
         f"{_owner}.compute.compile": Change(f"{_place}.compute.compile", False, {"compute.compile": True}),
+        f"{_owner}.compute.fsdp": Change(f"{_place}.compute.fsdp", True, {"compute.ranks": 2}),
         # no config of this test drops colours, rotates or blurs
         **{
             f"{_owner}.views.{key}": Change(f"{_place}.views.{key}", value)
@@ -385,6 +387,17 @@ IDLE = {
                     "training.drop_path: spark uses the whole encoder; remove it"),
     "compiled": ({"compute.compile": True, f"{S}.method": "spark", f"{S}.backbone": "timm/resnet18"},
                  "contrastive.compute.compile: spark goes through the encoder layer by layer"),
+    "one share": ({"compute.fsdp": True}, "compute.fsdp: the weights of a training are split among its ranks, and"),
+    "own share": ({f"{S}.compute.fsdp": True}, "contrastive.compute.fsdp: the weights of a training are split among"),
+    "compiled shares": ({"compute.fsdp": True, "compute.ranks": 2, "compute.compile": True}, "split are not compiled"),
+    "length": ({"compute.fsdp": True, "compute.ranks": 2, f"{R}.training.optimiser": "lamb"},
+               "compute.fsdp: lamb needs the length of whole weights, and each rank has a part (recipes.finetune)"),
+    "measured shares": ({"compute.fsdp": True, "compute.ranks": 2, f"{R}.training.accumulate": "auto"},
+                        "what a step takes is not measured on split weights (recipes.finetune); set it to false, or"),
+    "parts of shares": ({"compute.fsdp": True, "compute.ranks": 2, f"{S}.training.accumulate": 2,
+                         f"{S}.backbone": "timm/vit_tiny_patch16_224"}, "compared are not made part by part on split"),
+    "halves": ({"compute.fsdp": True, "compute.ranks": 2, f"{R}.training.precision": "fp16"},
+               "gradients in fp16 are scaled on each rank by itself (recipes.finetune); set it to false, or"),
     "by layers": ({f"{S}.training.checkpointing": True, f"{S}.method": "spark"}, "goes through the encoder layer by"),
     "layers": ({f"{S}.training.layer_decay": 0.5}, "simclr trains all layers alike"),
     "gamma": ({f"{R}.loss.gamma": 3}, "finetune.loss.gamma: cross_entropy has no such setting"),

@@ -26,6 +26,7 @@ from headwater.data.store import CASES
 from headwater.models import backbones, weight_files
 from headwater.models.encoder import restore
 from headwater.stages.pretrain import pretrain
+from headwater.study.paths import seconds_of_training
 from headwater.study.recipe import Views
 from headwater.study.source import Probe, Source
 from headwater.training import ddp, fitting, pretraining
@@ -446,17 +447,27 @@ def test_what_cannot_choose_is_refused(tmp_path, made, other):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("fsdp", [False, True])
 @rounding.in_float64()
-def test_two_ranks_choose_as_one_does(tmp_path, made, other):
+def test_two_ranks_choose_as_one_does(tmp_path, made, other, fsdp):
     wanted = choosing(optimiser="sgd", lr=1e-3).model_copy(update={"views": Views(flip=0.5, crop=0.5)})
+    if fsdp:
+        wanted = wanted.model_copy(update={"backbone": "timm/test_vit"})
     (tmp_path / "one").mkdir()
     chosen(tmp_path / "one", wanted, made, other)
     words = ["--source", wanted.as_json(), "--size", 32, "--cases", made.cases, "--images", made.images]
     words += ["--rows", made.rows, "--encoder", tmp_path / "e.safetensors", "--history", tmp_path / "history"]
     words += ["--progress", tmp_path / "progress.pt", "--probe-cases", other.cases, "--probe-images", other.images]
+    words += ["--fsdp"] * fsdp
     launch = [warm.python(), "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--"]
     door = Path(__file__).parents[2] / "scripts" / "pretrain.py"
     done = subprocess.run([*launch, rounding.__file__, door, *map(str, words)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     for name in ("probe/auroc", *(f"features/{name}" for name in FIGURES)):
         np.testing.assert_allclose(curve(tmp_path, name), curve(tmp_path / "one", name), **rounding.NEAR)
+    spent = json.loads(seconds_of_training(tmp_path / "history").read_text())
+    assert spent["ranks"] == 2 and spent.get("fsdp", False) is fsdp
+    one, two = (weight_files.load_weights(folder / "e.safetensors")[0] for folder in (tmp_path / "one", tmp_path))
+    assert one.keys() == two.keys()
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, **rounding.NEAR)

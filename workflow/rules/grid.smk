@@ -51,7 +51,7 @@ ENVIRONMENT = str(Path(workflow.basedir) / "envs" / "headwater.yaml")
 
 ASKED_BY_SOURCE = {source.name: CONFIG.compute.resources(source.compute) for source in CONFIG.sources.values()}
 ASKED_BY_RECIPE = {recipe.name: CONFIG.compute.resources(recipe.compute) for recipe in GRID.recipes}
-ASKED_TO_PREDICT = CONFIG.compute.resources(Processes(ranks=1, nodes=1, compile=False))
+ASKED_TO_PREDICT = CONFIG.compute.resources(Processes(ranks=1, nodes=1, compile=False, fsdp=False))
 PROBES = {recipe.name for recipe in GRID.recipes if recipe.kind == "linear_probe" and recipe.compute == Processes()}
 
 

@@ -58,10 +58,12 @@ def _options(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of each process")
     parser.add_argument("--gpus", type=int, default=0, help="GPUs on each node; 0 for CPUs")
     parser.add_argument("--compile", action="store_true", help="let torch compile the network")
+    parser.add_argument("--fsdp", action="store_true", help="split weights, gradients and moments among the processes")
     parser.add_argument("--lease", type=Path, help="progress file of the run; one job at a time may train it")
     parser.add_argument("script", nargs="+", help="the script and its arguments, after --")
     options = parser.parse_args(arguments)
-    return options, [*options.script, "--threads", str(options.threads), *["--compile"] * options.compile]
+    ways = ["--compile"] * options.compile + ["--fsdp"] * options.fsdp
+    return options, [*options.script, "--threads", str(options.threads), *ways]
 
 
 # on this machine

@@ -14,7 +14,7 @@ from headwater.study.archive import sized
 from headwater.study.paths import Paths
 from headwater.study.rules import rules
 
-OF_THE_MACHINE = {"threads", "workers", "device", "compile", "gpu_memory", "tracking"}
+OF_THE_MACHINE = {"threads", "workers", "device", "compile", "fsdp", "gpu_memory", "tracking"}
 """Options that change no product."""
 
 

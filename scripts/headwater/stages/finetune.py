@@ -27,6 +27,7 @@ def finetune(
     threads: int = 1,
     device: ddp.DeviceChoice = "auto",
     compile: bool = False,
+    fsdp: bool = False,
     gpu_memory: float | None = None,
 ) -> None:
     """Write the model of a run, its training curves, and the record of its fine-tuning.
@@ -35,7 +36,8 @@ def finetune(
     GPU_MEMORY in GB is for `accumulate: auto`.
     """
     began = time.monotonic()
-    with ddp.world(threads=threads, device=device, compile=compile, gpu_memory=gpu_memory) as world:
+    ways = {"compile": compile, "fsdp": fsdp, "gpu_memory": gpu_memory}
+    with ddp.world(threads=threads, device=device, **ways) as world:
         seen, fold = run.dataset.seen, run.dataset.fold
         data = prepared.read(cases, images=images, seen=seen, patch=patch, dropped=dropped, fold=fold)
         material = fine_tuning.material_of(run, data, file=cases, dropped=dropped)

@@ -34,13 +34,13 @@ def pretrain(
     threads: int = 1,
     device: ddp.DeviceChoice = "auto",
     compile: bool = False,
+    fsdp: bool = False,
     gpu_memory: float | None = None,
 ) -> None:
     """Write the encoder that a source's method learns from the kept rows of its corpus.
 
-    The cases that DROPPED lists are not among them; PROBE_DROPPED are those of the archives of probes,
-    of which each option has one file, in the order of the source's. SIZE are the pixels
-    of pictures across, or three sides of what is seen of volumes. GPU_MEMORY in GB is for `accumulate: auto`.
+    The cases that DROPPED lists are not among them; PROBE_DROPPED are those of the archives of probes, in the order of
+    the source's. SIZE: pixels across, or three sides of volumes. GPU_MEMORY in GB is for `accumulate: auto`.
     """
     if source.method is None:
         raise UserError(f"source {source.name!r} has no method", remedy="give it method, corpus and training")
@@ -51,7 +51,7 @@ def pretrain(
     files = pretraining.Files(cases=cases, images=images, rows=rows, start=start, dropped=dropped, **probe)
     identity = files.identity(source, size=size)
     with (
-        ddp.world(threads=threads, device=device, compile=compile, gpu_memory=gpu_memory) as world,
+        ddp.world(threads=threads, device=device, compile=compile, fsdp=fsdp, gpu_memory=gpu_memory) as world,
         timing.counted(seconds_of_training(history), identity=identity, writes=world.first) as record,
     ):
         corpus = pretraining.corpus_of(cases, images, size=size, seen=source.seen, view=source.view, dropped=dropped)

@@ -18,6 +18,8 @@ class Processes(Record):
     """CPU threads per process."""
     compile: bool | None = None
     """Whether torch compiles the network."""
+    fsdp: bool | None = None
+    """Whether weights, gradients and moments are split among the ranks."""
 
 
 class Compute(Record):
@@ -38,6 +40,9 @@ class Compute(Record):
     """Whether torch compiles networks for trainings, by `torch.compile`: the first step takes minutes, and the others
     are usually faster. Results change by rounding at most. It needs Triton on a GPU and a compiler of C++ on a CPU; not
     for `spark`."""
+    fsdp: bool = False
+    """Whether the ranks of a training split its weights, gradients and moments among them, by torch's `fully_shard`
+    (FSDP2): for networks that one GPU cannot hold, as steps take longer. Results change by rounding at most."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device of trainings: `auto` uses GPUs if there are any, `cuda` requires them; `cpu` requests none."""
 
@@ -48,6 +53,7 @@ class Compute(Record):
             nodes=own.nodes or self.nodes,
             threads=own.threads or self.threads,
             compile=self.compile if own.compile is None else own.compile,
+            fsdp=self.fsdp if own.fsdp is None else own.fsdp,
         )
 
     def resources(self, own: Processes) -> dict[str, int | str]:
@@ -67,5 +73,6 @@ class Compute(Record):
             "tasks": nodes if several else 0,
             "slurm_extra": by_node if several else "",
             "launch": f"--ranks {ranks} --nodes {nodes} --threads {threads} --gpus {gpus}"
-            + " --compile" * processes.compile,
+            + " --compile" * processes.compile
+            + " --fsdp" * processes.fsdp,
         }

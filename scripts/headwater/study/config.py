@@ -19,6 +19,7 @@ from headwater.study import (
     fold_checks,
     idle_keys,
     overrides,
+    split_checks,
     target_checks,
     text_checks,
     view_checks,
@@ -48,7 +49,7 @@ UNWRITTEN = ("name", "control", "of", "seen", "study", "inputs")
 
 
 CHECKS = (
-    *(text_checks, checks, target_checks, comparison_checks, idle_keys, fitting_checks),
+    *(text_checks, checks, target_checks, comparison_checks, idle_keys, fitting_checks, split_checks),
     *(volume_checks, view_checks, fold_checks),
     wording_checks,
 )

@@ -39,12 +39,15 @@ TIMEOUT = datetime.timedelta(hours=2)
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """This process's rank, the number of ranks, the device that it computes on, and whether it compiles networks."""
+    """This process's rank, the number of ranks, the device that it computes on, and how it does."""
 
     rank: int
     size: int
     device: torch.device
     compiled: bool = False
+    """Whether torch compiles networks."""
+    sharded: bool = False
+    """Whether weights, gradients and moments are split among the ranks."""
     memory: int | None = None
     """Bytes of the device's memory, if the config says them."""
 
@@ -56,12 +59,18 @@ class World:
     @property
     def record(self) -> dict[str, int]:
         """How a training was computed, for its record; what is as usual is left out."""
-        return {"ranks": self.size, **({"compiled": True} if self.compiled else {})}
+        unusual = {"compiled": self.compiled, "fsdp": self.sharded}
+        return {"ranks": self.size, **{name: True for name, is_so in unusual.items() if is_so}}
 
 
 @contextmanager
 def world(
-    *, threads: int, device: DeviceChoice = "auto", compile: bool = False, gpu_memory: float | None = None
+    *,
+    threads: int,
+    device: DeviceChoice = "auto",
+    compile: bool = False,
+    fsdp: bool = False,
+    gpu_memory: float | None = None,
 ) -> Iterator[World]:
     """The world that torchrun sets in RANK, WORLD_SIZE, LOCAL_RANK and LOCAL_WORLD_SIZE; one rank without them.
 
@@ -92,7 +101,7 @@ def world(
         if compile:
             compiled.prepare(device)
         memory = int(gpu_memory * 1e9) if gpu_memory else None
-        yield World(rank=rank, size=size, device=device, compiled=compile, memory=memory)
+        yield World(rank=rank, size=size, device=device, compiled=compile, sharded=fsdp, memory=memory)
     finally:
         if size > 1:
             dist.destroy_process_group()

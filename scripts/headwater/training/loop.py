@@ -176,7 +176,7 @@ def fit(
         state.resume(checkpoint.load(progress, identity=identity), file=progress)
         tracker.rewind(state.step)
         bad_loss.forget(tracker.folder, world=world)
-        learner.mode(True)
+        state.learner.mode(True)
         unlogged: list[tuple[float, Tensor]] = []
         saved = time.monotonic()
         for batch in _ahead(state, images=images, rows=rows, targets=targets, seed=seed):
@@ -288,10 +288,10 @@ def _validate(
     tracker: Trackers,
 ) -> None:
     """Validate the weights (their moving average, if there is one), and keep them if they are the best so far."""
-    with state.averaged():
-        state.learner.mode(False)
-        measured = validate(state.learner)
-        state.learner.mode(True)
+    with state.averaged() as learner:
+        learner.mode(False)
+        measured = validate(learner)
+        learner.mode(True)
         tracker.log(state.step, measured)
         # of several targets the means
         state.latest |= {name.replace("/", " "): value for name, value in measured.items() if name.count("/") == 1}
@@ -304,5 +304,6 @@ def _save(state: State, progress: Path, *, identity: str, tracker: Trackers) -> 
     """Save a checkpoint, after the metrics."""
     # a resumed training can drop metrics of later steps, but not bring back lost ones
     tracker.flush()
+    contents = state.contents()
     if state.world.first:
-        checkpoint.save(state.contents(), progress, identity=identity)
+        checkpoint.save(contents, progress, identity=identity)

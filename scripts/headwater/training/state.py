@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -26,12 +27,17 @@ class State:
 
     def __init__(self, learner: nn.Module, *, training: Training, steps: int, world: World):
         self.training, self.steps, self.world = training, steps, world
+        if world.sharded:
+            _sharding().check(learner, training, world)
         if training.checkpointing:
             learner.compute_twice()
         if training.drop_path:
             learner.leave_out_blocks(training.drop_path)
-        self.learner = with_shared_statistics(placed(learner, world.device), world)
-        self.optimiser = schedule.optimiser(learner.parameter_groups(training), training)
+        self.given = with_shared_statistics(placed(learner, world.device), world)
+        """The learner that is evaluated and kept: that which learns, or the plain one whose shards learn."""
+        shards = _sharding().Shards(self.given, world) if world.sharded else None
+        self.learner = shards.learner if shards else self.given
+        self.optimiser = schedule.optimiser(self.learner.parameter_groups(training), training)
         self.rate = schedule.learning_rate(self.optimiser, training, steps=steps)
         self.trained = [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
         self.format = precision(training.precision, world.device)
@@ -39,7 +45,13 @@ class State:
         self.scaler = torch.amp.GradScaler(world.device.type, enabled=self.format is torch.float16)
         # warm-up lowers the decay in the first steps; else a short training's average would stay near its random start
         self.average = timm.utils.ModelEmaV3(learner, decay=training.ema, use_warmup=True) if training.ema else None
-        self.parallel = _parallel(learner) if world.size > 1 else learner
+        if shards:
+            _sharding().empty(self.given)
+            if self.average:
+                _sharding().split(self.average.module, world)
+                # one by one: buffers, which are not split, cannot be averaged in one call with what is
+                self.average.foreach = False
+        self.parallel = shards or (_parallel(learner) if world.size > 1 else learner)
         if world.compiled:
             # last, as the moving average is a copy of the plain learner
             learner.compile_passes()
@@ -66,13 +78,21 @@ class State:
         )
 
     @contextmanager
-    def averaged(self) -> Iterator[None]:
-        """A context in which the learner holds the moving average of its weights, if there is one."""
+    def averaged(self) -> Iterator[nn.Module]:
+        """A context with the given learner, which holds the moving average of its weights, if there is one."""
         self._swap()
         try:
-            yield
+            self._fill(self.learner.state_dict())
+            yield self.given
         finally:
             self._swap()
+            if self.world.sharded:
+                _sharding().empty(self.given)
+
+    def _fill(self, tensors: dict[str, Tensor]) -> None:
+        """Have the given learner hold these weights, unless it is the one that learns."""
+        if self.world.sharded:
+            _sharding().fill(self.given, tensors)
 
     @torch.no_grad()
     def _swap(self) -> None:
@@ -86,7 +106,7 @@ class State:
                 average.copy_(copy)
 
     def keep_if_best(self, measured: dict[str, float], select: tuple[str, str] | None) -> None:
-        """Keep the learner's weights if the metric of `select` is better than before; NaN is never better."""
+        """Keep the given learner's weights if the metric of `select` is better than before; NaN is never better."""
         if select is None:
             return
         name, direction = select
@@ -94,7 +114,7 @@ class State:
         better = not math.isnan(value) and (best is None or (value > best if direction == "max" else value < best))
         # the first rank decides for all: a rank that stopped early alone would leave the others waiting
         if any_rank(self.world.first and better, self.world):
-            weights = {key: tensor.detach().cpu().clone() for key, tensor in self.learner.state_dict().items()}
+            weights = {key: tensor.detach().cpu().clone() for key, tensor in self.given.state_dict().items()}
             self.best = {"weights": weights, "score": value, "step": self.step}
             self.bad_validations = 0
         else:
@@ -106,8 +126,11 @@ class State:
         return self.training.patience is not None and self.bad_validations >= self.training.patience
 
     def contents(self) -> dict[str, Any]:
-        """The contents of a checkpoint; data order, augmentation, dropout and learning rate follow from the step."""
-        return {
+        """The contents of a checkpoint; data order, augmentation, dropout and learning rate follow from the step.
+
+        All ranks ask for them; the first gets them whole.
+        """
+        contents = {
             "step": self.step,
             # of another number BatchNorm and dropout would be others, and it would only be found again on the next GPU
             "parts": self.parts,
@@ -119,16 +142,17 @@ class State:
             "best": self.best,
             "bad_validations": self.bad_validations,
         }
+        return _sharding().gathered(contents, self.world) if self.world.sharded else contents
 
     def resume(self, saved: dict[str, Any] | None, *, file: Path) -> None:
         """Resume from the contents of a checkpoint, on any number of ranks; None starts from the first step."""
         if saved is None:
             return
         try:
-            self.learner.load_state_dict(saved["learner"])
+            self._load(self.learner, saved["learner"])
             self._resume_optimiser(saved["optimiser"])
             if self.average:
-                self.average.module.load_state_dict(saved["average"])
+                self._load(self.average.module, saved["average"])
             self.scaler.load_state_dict(saved["scaler"])
         except (KeyError, RuntimeError, ValueError) as error:
             # for example a checkpoint of another version, with other parameter names
@@ -155,6 +179,17 @@ class State:
                 remedy="lower compute.ranks; or delete it, and the training starts from its first step",
             )
 
+    def _load(self, network: nn.Module, whole: dict[str, Tensor]) -> None:
+        """Load whole weights into a network that learns, or into its average."""
+        if self.world.sharded:
+            own = network.state_dict()
+            whole = {name: self._like(own.get(name), tensor) for name, tensor in whole.items()}
+        network.load_state_dict(whole)
+
+    def _like(self, own: Tensor, whole: Tensor) -> Tensor:
+        """A whole tensor, split if one's own is."""
+        return _sharding().like(own, whole) if self.world.sharded else whole
+
     def _resume_optimiser(self, saved: dict[str, Any]) -> None:
         """Load the optimiser's state, which may have been saved on another kind of device."""
         for group, own in zip(saved["param_groups"], self.optimiser.param_groups, strict=True):
@@ -164,15 +199,24 @@ class State:
         for parameter, held in self.optimiser.state.items():
             for name, value in held.items():
                 if isinstance(value, Tensor) and value.shape == parameter.shape:
-                    held[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+                    held[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(self._like(parameter, value))
 
     def restore_kept(self) -> tuple[int, float | None]:
         """Load the kept weights into the learner; (their step, their score)."""
         if self.best is None:
             self._swap()
+            self._fill(self.learner.state_dict())
             return self.step, None
-        self.learner.load_state_dict(self.best["weights"])
+        self._fill(self.best["weights"])
+        self.given.load_state_dict(self.best["weights"])
         return self.best["step"], self.best["score"]
+
+
+def _sharding() -> ModuleType:
+    """What splits weights, of which torch takes half a second to import."""
+    from headwater.training import sharding
+
+    return sharding
 
 
 def _parallel(learner: nn.Module) -> DistributedDataParallel:
