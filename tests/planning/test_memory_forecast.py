@@ -67,6 +67,16 @@ def test_nothing_is_told_of_what_fits_or_of_gpus_that_are_unknown(tmp_path: Path
     assert not list(memory_forecast.tight(plan, folder=tmp_path))
 
 
+def test_shards_are_counted_as_such(tmp_path: Path):
+    step = STEP.model_copy(update={"gathered": GB // 2})
+    whole, split = (
+        memory_forecast.forecasts(forecast(tmp_path, content(ranks=2, fsdp=fsdp), step), folder=tmp_path)
+        for fsdp in (False, True)
+    )
+    # 8 images each: 4 GB and a second copy of the gradients; or half of the 4 GB, and 1 GB that is whole at once
+    assert [each.bytes for each in whole] == [14 * GB] * 3 and [each.bytes for each in split] == [12 * GB] * 3
+
+
 def test_accumulation_that_is_set_counts(tmp_path: Path):
     config = content(gpu_memory=20)
     config["recipes"]["finetune"]["training"]["accumulate"] = 2

@@ -30,6 +30,15 @@ def test_the_fewest_parts_that_fit(step: StepMemory, share: int, memory: int, ra
     assert chosen == (min(fits) if fits else None)
 
 
+def test_ranks_that_split_weights_have_their_shares_and_what_is_whole_at_once():
+    step = StepMemory(weights=9, gradients=90, moments=900, activations=1000, image=10, gathered=5, larger=((7, 20),))
+    split = step.split(4)
+    assert (split.weights, split.gradients, split.moments) == (3, 23, 225)
+    # whole weights and their gradients
+    assert (split.activations, split.larger, split.image) == (1010, ((17, 20),), 10)
+    assert split.needed(2) == 3 + 23 + 225 + 1010 + 20
+
+
 def test_a_step_is_a_sum():
     step = StepMemory(weights=1, gradients=10, moments=100, activations=1000, image=10_000, held=100_000)
     assert step.needed(4) == 1 + 10 + 100 + 1000 + 40_000 + 400_000

@@ -42,6 +42,14 @@ class Forecast:
     memory: int | None = None
     """Bytes of the GPUs of the config, if it says them."""
 
+    sharded: bool = False
+    """Whether `step` is that of one of the ranks that split weights, gradients and moments among them."""
+
+    @property
+    def ranks(self) -> int:
+        """The processes that have a copy of all gradients."""
+        return 1 if self.sharded else self.rehearsal.ranks
+
     @property
     def bytes(self) -> int:
         """The most bytes at once, as the config has it; where parts are chosen, in those that fit its GPUs, if any."""
@@ -55,13 +63,13 @@ class Forecast:
 
     def needed(self, parts: int) -> int:
         """The most bytes at once for the batch in so many parts."""
-        return self.step.needed(self.rehearsal.share, parts=parts, ranks=self.rehearsal.ranks)
+        return self.step.needed(self.rehearsal.share, parts=parts, ranks=self.ranks)
 
     def parts(self, memory: int) -> int | None:
         """The fewest parts of the batch with which a step fits; none if it never does."""
         recipe = self.rehearsal.recipe
         together = 2 if recipe and any(getattr(recipe, key) for key in MIXED) else 1
-        given = {"memory": memory, "ranks": self.rehearsal.ranks, "together": together}
+        given = {"memory": memory, "ranks": self.ranks, "together": together}
         parts = self.step.parts(self.rehearsal.share, **given)
         return parts if parts == 1 or self.apart else None
 
@@ -102,8 +110,10 @@ def forecasts(plan: Config, *, folder: Path) -> list[Forecast]:
     for job, rehearsal in timing_profile.trainings(plan) if profile.trainings else ():
         if step := profile.trainings.get(rehearsal.key):
             place = f"recipes.{job.run.recipe.name}" if job.run else f"sources.{rehearsal.source.name}"
-            each = {"rule": job.rule, "of": job.kind, "place": place, "rehearsal": rehearsal, "step": step}
-            each["memory"] = memory
+            own = job.run.recipe.compute if job.run else rehearsal.source.compute
+            sharded = bool(plan.compute.of(own).fsdp)
+            each = {"rule": job.rule, "of": job.kind, "place": place, "rehearsal": rehearsal, "sharded": sharded}
+            each |= {"step": step.split(rehearsal.ranks) if sharded else step, "memory": memory}
             found.setdefault((rehearsal.key, job.kind), Forecast(**each))
     return list(found.values())
 
@@ -135,7 +145,7 @@ def remedy(forecast: Forecast, memory: int) -> str:
         least = forecast.needed(forecast.rehearsal.share) / GB
         return f"one image at a time takes {least:.1f} GB, so take a smaller network, smaller images or a larger GPU"
     images = forecast.rehearsal.share
-    while images and forecast.step.needed(images, ranks=forecast.rehearsal.ranks) > usable(memory):
+    while images and forecast.step.needed(images, ranks=forecast.ranks) > usable(memory):
         images //= 2
     fewer = f"give each process {text.many(images, 'image')} of a batch" if images else "take a smaller network"
     return f"{fewer}: raise compute.ranks, or lower batch"

@@ -31,6 +31,18 @@ class StepMemory(Record):
     compared: tuple[tuple[int, int], ...] = ()
     """What such a loss takes: bytes, and bytes for each image of a share, at moments at which most is in memory."""
 
+    gathered: int = Field(0, ge=0)
+    """Where weights are split among ranks: those that a rank has whole at once, of one block and of all that is in
+    none."""
+
+    def split(self, ranks: int) -> "StepMemory":
+        """What a step takes on each of so many ranks that split weights, gradients and moments among them."""
+        held = {key: -(-getattr(self, key) // ranks) for key in ("weights", "gradients", "moments")}
+        # whole weights and their gradients pass by with the activations
+        whole = 2 * self.gathered
+        larger = tuple((constant + whole, each) for constant, each in self.larger)
+        return self.model_copy(update={**held, "activations": self.activations + whole, "larger": larger})
+
     def needed(self, share: int, *, parts: int = 1, ranks: int = 1) -> int:
         """The most bytes at once for so many images of a process, taken in equal parts.
 

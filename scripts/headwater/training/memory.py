@@ -28,6 +28,7 @@ from headwater.study.step_memory import StepMemory, usable
 from headwater.training.batches import Batch, seen
 from headwater.training.checkpoint import print_once
 from headwater.training.ddp import gather
+from headwater.training.sharding import whole_at_once
 
 if TYPE_CHECKING:
     from headwater.training.loop import Learner
@@ -110,6 +111,7 @@ def measured(
         held=sum(tensor.nbytes for tensor in _tensors(vars(batches[0]))) // images[0],
         features=features,
         compared=compared,
+        gathered=whole_at_once(copied),
     )
 
 

@@ -4,6 +4,7 @@ Each block of a network is gathered when it computes, and let go of afterwards (
 """
 
 import copy
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -53,12 +54,24 @@ def split(network: nn.Module, world: World) -> None:
     for weight in network.parameters():
         # channels last, as GPUs have them, would be refused
         weight.data = weight.data.contiguous()
-    # what lies inside comes first
+    for block in _blocks(network):
+        fully_shard(block, mesh=mesh)
+    fully_shard(network, mesh=mesh)
+
+
+def _blocks(network: nn.Module) -> Iterator[nn.Module]:
+    """The blocks of a network, those that lie in others first."""
     for module in reversed(list(network.modules())):
         if isinstance(blocks := getattr(module, "blocks", None), nn.Sequential | nn.ModuleList):
-            for block in blocks:
-                fully_shard(block, mesh=mesh)
-    fully_shard(network, mesh=mesh)
+            yield from blocks
+
+
+def whole_at_once(network: nn.Module) -> int:
+    """Bytes of the weights of a network that a rank has whole at once: of its largest block, and of what is in none."""
+    of_blocks = [{weight: weight.nbytes for weight in block.parameters()} for block in _blocks(network)]
+    inside = {weight for block in of_blocks for weight in block}
+    rest = sum(weight.nbytes for weight in network.parameters() if weight not in inside)
+    return rest + max((sum(block.values()) for block in of_blocks), default=0)
 
 
 def _twin(learner: nn.Module) -> nn.Module:

@@ -18,6 +18,7 @@ import warm
 from headwater.core.errors import UserError
 from headwater.models import weight_files
 from headwater.study.recipe import Training
+from headwater.training import sharding
 from headwater.training.state import State
 from sharded_made import TRAININGS, WAYS
 from test_every_option import learner
@@ -130,6 +131,14 @@ def test_a_rank_holds_its_share_of_weights_and_moments(two, float64):
         assert told["held"]["plain"] == 0
         for what in ("weights", "moments"):
             assert 0.49 * whole[what] < told["held"][what] < 0.51 * whole[what]
+
+
+def test_what_is_whole_at_once_is_the_largest_block_and_all_that_is_in_none():
+    module = learner("mae", backbone=sharded_made.VIT)
+    blocks = [*module.encoder.backbone.blocks, *module.decoder.blocks]
+    inside = [sum(weight.nbytes for weight in block.parameters()) for block in blocks]
+    total = sum(weight.nbytes for weight in module.parameters())
+    assert sharding.whole_at_once(module) == total - sum(inside) + max(inside)
 
 
 @pytest.mark.parametrize(
