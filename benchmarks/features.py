@@ -3,11 +3,11 @@
     python benchmarks/features.py [--samples ../shared/data] [--sets photographs ...] [--methods simclr ...]
                                   [--steps 300] [--seeds 3] [--table features.csv]
 
-Each method pre-trains a small network (timm/test_resnet at 32 pixels; iBOT, I-JEPA, MAE and SimMIM timm/test_vit and
-SparK the ResNet at 64) from the same weights for as many steps, once as headwater does it and once by lightly's
-modules, losses and transforms, with the same optimiser. What the features say of other images is then told by their ten
-nearest neighbours and by a logistic regression, as the share of images whose class is right. SparK and I-JEPA have no
-peer here.
+Each method pre-trains a small network (timm/test_resnet at 32 pixels, SparK at 64; iBOT, I-JEPA and SimMIM
+timm/test_vit at 64, MAE at 128) from the same weights for as many steps, once as headwater does it and once by
+lightly's modules, losses and transforms, with the same optimiser. What the features say of other images is then told
+by their ten nearest neighbours and by a logistic regression, as the share of images whose class is right. SparK and
+I-JEPA have no peer here.
 
 `photographs` are windows of the two photographs that scikit-learn ships; the class is the place, and windows of the
 left half of each place are learned from, those of the right half asked. `grey photographs` are the same without their
@@ -303,14 +303,19 @@ class SwavPeer(Peer):
 class DinoPeer(Peer):
     def __init__(self, encoder: Encoder, *, steps: int):
         made = lightly.transforms.DINOTransform(
-            global_crop_size=encoder.size, local_crop_size=encoder.size // 2, n_local_views=4, normalize=None
+            global_crop_size=encoder.size,
+            global_crop_scale=(0.1, 1.0),
+            n_local_views=0,
+            cj_strength=1.0,
+            cj_sat=0.8,
+            normalize=None,
         )
         super().__init__(encoder, transform=made, steps=steps)
-        self.head, late = (parts.DINOProjectionHead(encoder.width, 128, 32, 256) for _ in range(2))
+        self.head, late = (parts.DINOProjectionHead(encoder.width, 128, 32, 256, batch_norm=True) for _ in range(2))
         late.load_state_dict(self.head.state_dict())
         self.late = nn.Sequential(encoder.twin(), late).requires_grad_(False)
         self.late[0].load_state_dict(encoder.state_dict())
-        self.criterion = lightly.loss.DINOLoss(256)
+        self.criterion = lightly.loss.DINOLoss(256, center_momentum=0.0)
 
     def before(self, step: int) -> None:
         tools.update_momentum(
@@ -319,9 +324,9 @@ class DinoPeer(Peer):
 
     def forward(self, views: list[Tensor], classes: Tensor) -> Tensor:
         with torch.no_grad():
-            aims = self.late(torch.cat(views[:2])).chunk(2)
-        said = [self.head(self.encoder(torch.cat(some))) for some in (views[:2], views[2:])]
-        return self.criterion(list(aims), [*said[0].chunk(2), *said[1].chunk(len(views) - 2)], teacher_temp=0.04)
+            aims = self.late(torch.cat(views)).chunk(2)
+        said = self.head(self.encoder(torch.cat(views))).chunk(2)
+        return self.criterion(list(aims), list(said), teacher_temp=0.02)
 
 
 class IbotPeer(Peer):
@@ -439,8 +444,9 @@ OPTIONS = {
     "barlow_twins": {"dimension": 64, "hidden_dimension": 128},
     "swav": {"prototypes": 32, "dimension": 64, "hidden_dimension": 128, "small_views": 4, "small_size": 0.5},
     "dino": {
-        "output_dimension": 256, "hidden_dimension": 128, "bottleneck_dimension": 32,
-        "local_views": 4, "local_size": 0.5, "teacher_momentum": 0.9, "teacher_temperature": 0.04,
+        "output_dimension": 256, "hidden_dimension": 128, "bottleneck_dimension": 32, "batch_norm": True,
+        "local_views": 0, "teacher_momentum": 0.9, "teacher_temperature": 0.02, "centre_momentum": 0.0,
+        "frozen_last_layer": 0.0, "warmup": 0.0,
     },
     "ibot": {
         "output_dimension": 256, "hidden_dimension": 128, "bottleneck_dimension": 32,
@@ -453,7 +459,21 @@ OPTIONS = {
     "spark": {"decoder_dimension": 64},
     "supervised": {},
 }  # fmt: skip
-"""What is small here, of both."""
+"""What is small here, of both, and by which they learn in few steps."""
+
+HOW = {
+    "dino": {"optimiser": "sgd", "lr": 0.05},
+    "mae": {"lr": 1e-3, "betas": (0.9, 0.95), "warmup_steps": 30},
+}
+"""How methods are optimised that learn little as the others are."""
+
+VIEWS = {
+    "dino": {"like": "photographs", "crop": 0.1, "brightness": 0.8, "contrast": 0.8, "saturation": 0.8, "hue": 0.2},
+}
+"""Views of methods that learn little with the usual ones of a set, for all sets."""
+
+SIDES = {"ibot": 64, "ijepa": 64, "mae": 128, "simmim": 64, "spark": 64}
+"""What networks see across, where it is not 32."""
 
 
 # trainings
@@ -462,16 +482,15 @@ OPTIONS = {
 def started(method: str, *, seed: int) -> Encoder:
     """The encoder from which both start."""
     backbone = "timm/test_vit" if method in OF_TRANSFORMERS else "timm/test_resnet"
-    side = 64 if method in (*OF_TRANSFORMERS, "spark") else 32
-    return backbones.build(backbone, size=side, mean=(0.5,), std=(0.25,), seed=seed)
+    return backbones.build(backbone, size=SIDES.get(method, 32), mean=(0.5,), std=(0.25,), seed=seed)
 
 
 def by_headwater(method: str, sample: Sample, *, steps: int, seed: int) -> Encoder:
     """The encoder that a method of ours leaves."""
-    length = how(steps)
+    length = how(method, steps)
     channels = sample.learned.shape[1]
-    views = {"like": sample.like}
-    if sample.like == "photographs" and channels == 1:
+    views = {"like": sample.like} | VIEWS.get(method, {})
+    if views["like"] == "photographs" and channels == 1:
         # methods that change colours have nothing to change
         usual = registry.constant("methods", method, "PHOTOGRAPHS", default={})
         views |= dict.fromkeys(COLOURS & usual.keys(), 0)
@@ -512,7 +531,7 @@ def by_lightly(method: str, sample: Sample, *, steps: int, seed: int) -> Encoder
     torch.manual_seed(seed)
     peer, classes = PEERS[method](started(method, seed=seed), steps=steps), torch.from_numpy(sample.learned_classes)
     images = [Image.fromarray(np.repeat(image, 4 - len(image), 0)[:3].transpose(1, 2, 0)) for image in sample.learned]
-    length = how(steps)
+    length = how(method, steps)
 
     def loss(step: int, chosen: Tensor) -> Tensor:
         seen = [peer.transform(images[number]) for number in chosen.tolist()]
@@ -524,9 +543,10 @@ def by_lightly(method: str, sample: Sample, *, steps: int, seed: int) -> Encoder
     return peer.encoder
 
 
-def how(steps: int) -> Training:
+def how(method: str, steps: int) -> Training:
     """How both are optimised."""
-    return Training(steps=steps, batch=BATCH, lr=2e-3, weight_decay=1e-4, warmup_steps=10)
+    usual = {"lr": 2e-3, "weight_decay": 1e-4, "warmup_steps": 10}
+    return Training(steps=steps, batch=BATCH, **usual | HOW.get(method, {}))
 
 
 def _fit(
