@@ -149,7 +149,7 @@ def test_in_a_replay_the_pictures_and_weights_of_a_batch_in_parts_are_looked_at(
             return [view * float("nan") for view in views] if blank else views
 
     learner = Blank(of_features=False)
-    epochs, rows = of_step(AT - 1, rows=np.arange(1, 29), batch=8, seed=3)
+    epochs, rows = of_step(AT - 1, rows=np.arange(1, 29), batch=8, seed=3, reading_order="shuffled")
     numbers = {"epochs": torch.from_numpy(epochs[-1:]), "cases": torch.from_numpy(rows[-1:])}
     learner.last = draws.keys(seed=3, **numbers)
     monkeypatch.setenv(REPLAYED, str(AT))

@@ -13,7 +13,7 @@ from headwater.training import batches, loop
 from headwater.training.ddp import World
 from headwater.training.mixing import Mixing
 from headwater.training.views import draws
-from training_made import ALONE, pictures, recipe
+from training_made import ALONE, Small, pictures, recipe
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -130,10 +130,11 @@ def test_pairs_are_the_same_on_any_number_of_ranks_and_in_parts(ranks, parts):
 
 
 def test_a_batch_that_parts_pairs_is_refused():
-    rows = np.arange(28)
+    rows, alone, in_pairs = np.arange(28), Small(), Small()
+    in_pairs.together = 2
     with pytest.raises(UserError, match="make batch a multiple of 16"):
-        loop._check(rows, recipe(batch=8, accumulate=8), ALONE, together=2)
-    loop._check(rows, recipe(batch=8, accumulate=8), ALONE, together=1)
+        loop._check(in_pairs, rows, recipe(batch=8, accumulate=8), ALONE)
+    loop._check(alone, rows, recipe(batch=8, accumulate=8), ALONE)
 
 
 def test_smoothing_is_torchs_of_classes_and_timms_of_findings():

@@ -65,7 +65,7 @@ def test_simclrs_loss_is_lightlys_to_the_bit():
 
 def test_simclrs_loss_is_the_papers_equation_1():
     module = learner("simclr", temperature=0.3)
-    (rows,), loss = made_by(module.branch, lambda: module(seen(module), TARGETS))
+    (rows,), loss = made_by(module.branch.head, lambda: module(seen(module), TARGETS))
     rows = unit(rows)
     terms = []
     for one in range(16):
@@ -77,7 +77,7 @@ def test_simclrs_loss_is_the_papers_equation_1():
 def test_byols_loss_is_the_papers_equation_2_both_ways():
     module = learner("byol")
     predicted, loss = made_by(module.predictor, lambda: module(seen(module), TARGETS))
-    awaited, _ = made_by(module.target, lambda: module(seen(module), TARGETS))
+    awaited, _ = made_by(module.target.head, lambda: module(seen(module), TARGETS))
     distances = [np.square(unit(predicted[one]) - unit(awaited[1 - one])).sum(axis=1).mean() for one in (0, 1)]
     assert loss == pytest.approx(sum(distances), rel=1e-9)
 
@@ -126,7 +126,7 @@ def test_mocos_loss_is_lightlys_with_a_memory_bank():
 def test_moco_v3s_loss_is_the_papers_algorithm_1_both_ways():
     module = learner("moco_v3", temperature=0.3)
     queries, loss = made_by(module.predictor, lambda: module(seen(module), TARGETS))
-    keys_of, _ = made_by(module.key, lambda: module(seen(module), TARGETS))
+    keys_of, _ = made_by(module.key.head, lambda: module(seen(module), TARGETS))
     terms = []
     for one in (0, 1):
         alike = unit(queries[one]) @ unit(keys_of[1 - one]).T / 0.3
@@ -185,7 +185,7 @@ def test_frozen_patches_are_refused_where_there_are_none():
 def test_vicregs_loss_is_the_published_one():
     """The paper's equation 6, with a mean over the dimensions and of both variances as in its code."""
     module = learner("vicreg", invariance=2, variance=3, covariance=5)
-    rows, loss = made_by(module.branch, lambda: module(seen(module), TARGETS))
+    rows, loss = made_by(module.branch.head, lambda: module(seen(module), TARGETS))
     terms = [2 * np.mean((rows[0] - rows[1]) ** 2)]
     for view in rows:
         covariances = np.cov(view.T)
@@ -198,7 +198,7 @@ def test_vicregs_loss_is_the_published_one():
 
 def test_barlow_twins_loss_is_the_papers_equation_1():
     module = learner("barlow_twins", redundancy=0.3)
-    rows, loss = made_by(module.branch, lambda: module(seen(module), TARGETS))
+    rows, loss = made_by(module.branch.head, lambda: module(seen(module), TARGETS))
     # 1e-5 keeps torch's standardisation from a division by 0
     first, second = ((view - view.mean(axis=0)) / np.sqrt(view.var(axis=0) + 1e-5) for view in rows)
     correlations = first.T @ second / 8
