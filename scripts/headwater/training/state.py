@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from headwater.models import compiled
 from headwater.models.placing import placed
 from headwater.models.timm_library import timm
 from headwater.study.recipe import Training
-from headwater.training import schedule
+from headwater.training import schedule, sharding
 from headwater.training.checkpoint import print_once
 from headwater.training.ddp import World, any_rank, precision, shared_norms, with_shared_statistics
 from headwater.training.machine_load import MachineLoad
@@ -28,14 +27,14 @@ class State:
     def __init__(self, learner: nn.Module, *, training: Training, steps: int, world: World):
         self.training, self.steps, self.world = training, steps, world
         if world.sharded:
-            _sharding().check(learner, training, world)
+            sharding.check(learner, training, world)
         if training.checkpointing:
             learner.compute_twice()
         if training.drop_path:
             learner.leave_out_blocks(training.drop_path)
         self.given = with_shared_statistics(placed(learner, world.device), world)
         """The learner that is evaluated and kept: that which learns, or the plain one whose shards learn."""
-        shards = _sharding().Shards(self.given, world) if world.sharded else None
+        shards = sharding.Shards(self.given, world) if world.sharded else None
         self.learner = shards.learner if shards else self.given
         self.optimiser = schedule.optimiser(self.learner.parameter_groups(training), training)
         self.rate = schedule.learning_rate(self.optimiser, training, steps=steps)
@@ -46,9 +45,9 @@ class State:
         # warm-up lowers the decay in the first steps; else a short training's average would stay near its random start
         self.average = timm.utils.ModelEmaV3(learner, decay=training.ema, use_warmup=True) if training.ema else None
         if shards:
-            _sharding().empty(self.given)
+            sharding.empty(self.given)
             if self.average:
-                _sharding().split(self.average.module, world)
+                sharding.split(self.average.module, world)
                 # one by one: buffers, which are not split, cannot be averaged in one call with what is
                 self.average.foreach = False
         self.parallel = shards or (_parallel(learner) if world.size > 1 else learner)
@@ -87,12 +86,12 @@ class State:
         finally:
             self._swap()
             if self.world.sharded:
-                _sharding().empty(self.given)
+                sharding.empty(self.given)
 
     def _fill(self, tensors: dict[str, Tensor]) -> None:
         """Have the given learner hold these weights, unless it is the one that learns."""
         if self.world.sharded:
-            _sharding().fill(self.given, tensors)
+            sharding.fill(self.given, tensors)
 
     @torch.no_grad()
     def _swap(self) -> None:
@@ -142,7 +141,7 @@ class State:
             "best": self.best,
             "bad_validations": self.bad_validations,
         }
-        return _sharding().gathered(contents, self.world) if self.world.sharded else contents
+        return sharding.gathered(contents, self.world) if self.world.sharded else contents
 
     def resume(self, saved: dict[str, Any] | None, *, file: Path) -> None:
         """Resume from the contents of a checkpoint, on any number of ranks; None starts from the first step."""
@@ -183,12 +182,8 @@ class State:
         """Load whole weights into a network that learns, or into its average."""
         if self.world.sharded:
             own = network.state_dict()
-            whole = {name: self._like(own.get(name), tensor) for name, tensor in whole.items()}
+            whole = {name: sharding.like(own.get(name), tensor) for name, tensor in whole.items()}
         network.load_state_dict(whole)
-
-    def _like(self, own: Tensor, whole: Tensor) -> Tensor:
-        """A whole tensor, split if one's own is."""
-        return _sharding().like(own, whole) if self.world.sharded else whole
 
     def _resume_optimiser(self, saved: dict[str, Any]) -> None:
         """Load the optimiser's state, which may have been saved on another kind of device."""
@@ -199,7 +194,7 @@ class State:
         for parameter, held in self.optimiser.state.items():
             for name, value in held.items():
                 if isinstance(value, Tensor) and value.shape == parameter.shape:
-                    held[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(self._like(parameter, value))
+                    held[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(sharding.like(parameter, value))
 
     def restore_kept(self) -> tuple[int, float | None]:
         """Load the kept weights into the learner; (their step, their score)."""
@@ -210,13 +205,6 @@ class State:
         self._fill(self.best["weights"])
         self.given.load_state_dict(self.best["weights"])
         return self.best["step"], self.best["score"]
-
-
-def _sharding() -> ModuleType:
-    """What splits weights, of which torch takes half a second to import."""
-    from headwater.training import sharding
-
-    return sharding
 
 
 def _parallel(learner: nn.Module) -> DistributedDataParallel:
