@@ -41,7 +41,7 @@ def test_each_epoch_shows_each_case_once_and_each_window_few_runs_of_the_disk(ca
     assert all(1 <= len(shard) <= SHARD for shard in shards) and len(shards) <= cases / SHARD + 2
     sizes = [len(window) for window in plan.windows]
     assert len(sizes) == -(-len(shards) // WINDOW) and max(sizes) <= WINDOW and max(sizes) - min(sizes) <= 1
-    for window, first, last in zip(plan.windows, plan.starts(), plan.starts()[1:], strict=False):
+    for window, first, last in zip(plan.windows, plan.starts()[:-1], plan.starts()[1:], strict=True):
         seen = numbers[first:last]
         assert sorted(seen) == sorted(case for shard in window for case in shard)
 
@@ -156,7 +156,7 @@ def test_shards_are_read_one_after_the_other_while_the_window_before_is_used(cas
     for epoch in range(position // cases, end // cases + 2):
         plan = epoch_of(seed, epoch, cases, "sharded")
         starts = (epoch * cases + plan.starts()).tolist()
-        windows += [(*ends, shards) for *ends, shards in zip(starts, starts[1:], plan.windows, strict=False)]
+        windows += [(*ends, shards) for *ends, shards in zip(starts[:-1], starts[1:], plan.windows, strict=True)]
     windows = [(first, last, shards) for first, last, shards in windows if last > position]
     at = 0
     for number, (first, _, shards) in enumerate(windows):

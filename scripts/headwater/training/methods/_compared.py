@@ -23,10 +23,12 @@ class Compared(Learner):
 
     def features(self, views: list[Tensor]) -> Sequence[Tensor]:
         """Tensors (batch, ...) of the views by the network that learns by gradients."""
+        # each method has networks of its own
         raise NotImplementedError
 
     def loss(self, features: Sequence[Tensor], momentum: Sequence[Tensor]) -> Tensor:
         """The mean loss over the cases of the batch, of all their features."""
+        # and a loss
         raise NotImplementedError
 
     def forward(self, views: list[Tensor], targets: Tensor) -> Tensor:
