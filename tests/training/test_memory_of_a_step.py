@@ -17,6 +17,7 @@ STEPS, SIZE = 4, 32
 METHODS = {"ijepa": "timm/test_vit", "mae": "timm/test_vit", "simclr": "timm/test_resnet", "byol": "timm/test_resnet"}
 
 
+NARROW = {"dimension": 256, "hidden_dimension": 256}
 SMALL_HEADS = {"output_dimension": 64, "hidden_dimension": 32, "bottleneck_dimension": 16}
 
 
@@ -118,7 +119,7 @@ def test_heads_whose_weights_are_normed_are_measured_before_and_after_a_pass(met
 
 @pytest.mark.parametrize(
     ("method", "options"),
-    [("simclr", {}), ("byol", {}), ("vicreg", {}), ("dino", {}), ("dino", SMALL_HEADS), ("ibot", SMALL_HEADS)],
+    [("simclr", {}), ("byol", {}), ("vicreg", NARROW), ("dino", {}), ("dino", SMALL_HEADS), ("ibot", SMALL_HEADS)],
     ids=str,
 )
 @pytest.mark.parametrize("parts", [2, 8])
@@ -195,3 +196,14 @@ def test_tensors_count_once_and_only_while_they_live():
         assert living.now == 3200
         del second
     assert living.now == 0 and living.most == 7200
+
+
+def test_a_tensor_that_takes_the_place_of_a_known_one_counts():
+    known = [torch.zeros(1000) for _ in range(50)]
+    with memory.Living(known) as living:
+        made = []
+        for index in range(50):
+            # as a buffer that is set anew in each step
+            known[index] = None
+            made.append(torch.ones(1000))
+    assert living.now == 50 * 4000

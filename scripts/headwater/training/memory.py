@@ -49,7 +49,9 @@ class Living(TorchDispatchMode):
         super().__init__()
         self.now = self.most = 0
         self.after: list[int] = []
-        self._addresses = {tensor.untyped_storage()._cdata for tensor in known}
+        # kept, as the address of one that dies would be taken by a new one, which would not be counted
+        self._known = [tensor.untyped_storage() for tensor in known]
+        self._addresses = {storage._cdata for storage in self._known}
 
     def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
         """What an operation returns, which is counted."""
