@@ -63,7 +63,7 @@ def alike(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
 
 
 @pytest.mark.parametrize(
-    "method", [pytest.param(each, marks=() if each in DAILY else pytest.mark.slow) for each in BY_BLOCKS]
+    "method", [pytest.param(each, marks=() if each in DAILY else pytest.mark.soak) for each in BY_BLOCKS]
 )
 def test_each_method_learns_the_same(method, tmp_path, float64, traced):
     losses, left = trained(tmp_path / "plain", learner(method), method)

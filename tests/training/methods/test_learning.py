@@ -36,11 +36,15 @@ RECIPES = {
     "vicreg": (Recipe(CROPPED, 100), "views"),
 }
 """How each method learns in few steps, and what is broken for the mutant."""
-QUICK = ("simclr", "supervised")
+QUICK, WEEKLY = ("simclr", "supervised"), ("byol", "moco_v3", "swav")
+"""Those that take seconds, and those that take longest, which `make soak` trains."""
 
 WITHOUT_RECIPE = {"dino", "ibot", "ijepa", "simmim", "spark"}
 
-METHODS = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in RECIPES]
+METHODS = [
+    pytest.param(name, marks=() if name in QUICK else pytest.mark.soak if name in WEEKLY else pytest.mark.slow)
+    for name in RECIPES
+]
 
 
 def gained(folder, method, *, broken=""):
