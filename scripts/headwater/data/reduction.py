@@ -50,7 +50,7 @@ def reduced(
     features: Path | None,
     dropped: Path | None,
 ) -> dict[str, int]:
-    """Write the kept rows and the manifest; return the numbers of images, of kept images and of volumes."""
+    """Write the kept rows and the manifest; return the numbers of images, of kept images and of patients."""
     corpus, pixels = _corpus(cases, images=images, hashes=hashes, dropped=dropped)
     if pixels is None and registry.constant("reductions", reduction.name, "OF_PICTURES", default=False):
         raise UserError(f"{reduction.name} compares pictures, not volumes", file=cases, remedy="use another reduction")
@@ -67,8 +67,7 @@ def reduced(
     origin = {"features": sha256(features)} if features else None
     ROWS.write(corpus.loc[positions, ["row", "case"]], rows, origin=origin)
     MANIFEST.write(_manifest(corpus, kept), manifest, origin=origin)
-    volumes = len(corpus[["patient", "volume"]].drop_duplicates())
-    return {"images": len(corpus), "kept": len(positions), "volumes": volumes}
+    return {"images": len(corpus), "kept": len(positions), "patients": corpus["patient"].nunique()}
 
 
 def _corpus(

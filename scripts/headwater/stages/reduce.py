@@ -7,7 +7,7 @@ distance.
 import time
 from pathlib import Path
 
-from headwater.core import timing
+from headwater.core import text, timing
 from headwater.core.records import Choice
 from headwater.data.reduction import reduced
 from headwater.study.paths import seconds_of_reduction
@@ -37,5 +37,5 @@ def reduce(
     share, seconds = counts["kept"] / counts["images"], time.perf_counter() - begun
     print(
         f"reduce {reduction.name}: {counts['kept']} of {counts['images']} training images kept"
-        f" ({share:.1%}; {counts['volumes']} volumes) in {seconds:.1f} s"
+        f" ({share:.1%}) of {text.many(counts['patients'], 'patient')}, in {seconds:.1f} s"
     )
