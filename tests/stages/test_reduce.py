@@ -44,7 +44,7 @@ def test_only_training_images_enter_patient_by_patient(prepared, capsys):
     rows = ROWS.read(prepared["rows"])
     assert rows["row"].tolist() == [3, 7, 11, 2, 6, 10, 1, 5, 9, 0, 4, 8]
     assert rows["case"].tolist() == [f"case{row}" for row in rows["row"]]
-    assert "12 of 12 training images kept (100.0%) of 4 patients, in" in capsys.readouterr().out
+    assert "12 of 12 training images of 4 patients kept (100.0%) in" in capsys.readouterr().out
 
 
 def test_every_n_counts_over_the_whole_corpus(prepared, capsys):

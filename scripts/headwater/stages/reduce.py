@@ -36,6 +36,6 @@ def reduce(
         counts |= reduced(reduction, cases=cases, images=images, hashes=hashes, **files)
     share, seconds = counts["kept"] / counts["images"], time.perf_counter() - begun
     print(
-        f"reduce {reduction.name}: {counts['kept']} of {counts['images']} training images kept"
-        f" ({share:.1%}) of {text.many(counts['patients'], 'patient')}, in {seconds:.1f} s"
+        f"reduce {reduction.name}: {counts['kept']} of {counts['images']} training images of"
+        f" {text.many(counts['patients'], 'patient')} kept ({share:.1%}) in {seconds:.1f} s"
     )

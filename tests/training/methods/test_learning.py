@@ -22,7 +22,7 @@ CLUSTERS = {"prototypes": 32, "frozen_prototypes": 0.0, "epsilon": 0.03, "small_
 DECODER = {"decoder_dimension": 64, "decoder_depth": 1, "decoder_heads": 4}
 TRANSFORMER = {"backbone": "timm/test_vit", "side": 64, "views": {}}
 ONE_COLOUR = {"mean": (0.5,), "std": (0.25,)}
-"""With means that differ between colours, as those of photographs, MAE learns little of grey pictures in few steps."""
+"""With some other values, such as those of photographs, MAE is still on its first plateau after so few steps."""
 
 RECIPES = {
     "barlow_twins": (Recipe(CROPPED, 100), "views"),

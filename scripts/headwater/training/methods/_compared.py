@@ -28,7 +28,7 @@ class Compared(Learner):
 
     def loss(self, features: Sequence[Tensor], momentum: Sequence[Tensor]) -> Tensor:
         """The mean loss over the cases of the batch, of all their features."""
-        # and a loss
+        # each method has a loss of its own
         raise NotImplementedError
 
     def forward(self, views: list[Tensor], targets: Tensor) -> Tensor:
