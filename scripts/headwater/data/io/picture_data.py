@@ -11,7 +11,7 @@ import zlib
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-from headwater.data.io import jpeg_scans
+from headwater.data.io import jpeg_scans, png_rows
 from headwater.data.io.limits import MOST_BYTES
 
 SIGNATURE = 8
@@ -35,7 +35,14 @@ START, END = b"\xff\xd8", b"\xff\xd9"
 
 def guard_png(picture: PngImageFile, stream: bytes) -> None:
     """Refuse a PNG of damaged data, and have its decoding end in ValueError if they are fewer than the rows need."""
-    _check_sums(stream)
+    data, by_pillow = _checked(stream), picture.load
+
+    def load() -> object:
+        if picture.tile:
+            png_rows.decode(picture, stream, data)
+        return by_pillow()
+
+    picture.load = load
     read, held = picture.load_read, b""
 
     def all_but_last(count: int) -> bytes:
@@ -52,16 +59,19 @@ def guard_png(picture: PngImageFile, stream: bytes) -> None:
     picture.load_read = all_but_last
 
 
-def _check_sums(stream: bytes) -> None:
-    """Refuse a PNG in which a chunk of pixels differs from its checksum."""
-    place, content = SIGNATURE, memoryview(stream)
+def _checked(stream: bytes) -> list[memoryview]:
+    """What the chunks of pixels hold; refuses a PNG in which one differs from its checksum."""
+    place, content, data = SIGNATURE, memoryview(stream), []
     while place + 8 <= len(stream):
         length, kind = struct.unpack_from(">I4s", stream, place)
         # the checksum is of the kind and the data
         end = place + 8 + length
-        if kind == b"IDAT" and zlib.crc32(content[place + 4 : end]).to_bytes(4, "big") != stream[end : end + 4]:
-            raise ValueError("its data do not fit their checksum")
+        if kind == b"IDAT":
+            if zlib.crc32(content[place + 4 : end]).to_bytes(4, "big") != stream[end : end + 4]:
+                raise ValueError("its data do not fit their checksum")
+            data.append(content[place + 8 : end])
         place = end + 4
+    return data
 
 
 def check_tiff(picture: TiffImageFile, stream: bytes) -> None:
