@@ -127,6 +127,9 @@ UNUSUAL = {
     "interlaced": png(zlib.compress(b"\0\x50"), width=1, height=1, interlaced=1),
     "more rows": png(zlib.compress(ODD + bytes(41)), width=40, height=40),
     "wrong checksum": png(zlib.compress(ODD)[:-1] + b"?", width=40, height=40),
+    "a chunk before the header": png(zlib.compress(ODD), width=40, height=40).replace(
+        b"\r\n\x1a\n", b"\r\n\x1a\n" + chunk(b"prIv", b"made"), 1
+    ),
 }
 
 
@@ -145,6 +148,15 @@ def test_what_pillow_refuses_is_refused_alike(rows):
             way(png(zlib.compress(rows), width=40, height=40))
         said.append(str(error.value))
     assert said[0] == said[1]
+
+
+def test_data_behind_another_chunk_are_refused_as_pillow_does():
+    whole = png(zlib.compress(ODD), width=40, height=40, parts=2)
+    middle = whole.rindex(b"IDAT") - 4
+    content = whole[:middle] + chunk(b"tEXt", b"Comment\0made") + whole[middle:]
+    for way in (decoded, by_pillow):
+        with pytest.raises(ValueError, match="its data end before its last row"):
+            way(content)
 
 
 def test_an_animated_one_is_left_to_pillow():

@@ -60,8 +60,8 @@ def guard_png(picture: PngImageFile, stream: bytes) -> None:
 
 
 def _checked(stream: bytes) -> list[memoryview]:
-    """What the chunks of pixels hold; refuses a PNG in which one differs from its checksum."""
-    place, content, data = SIGNATURE, memoryview(stream), []
+    """What the chunks of pixels hold, up to another one; refuses a PNG in which one differs from its checksum."""
+    place, content, data, before = SIGNATURE, memoryview(stream), [], b""
     while place + 8 <= len(stream):
         length, kind = struct.unpack_from(">I4s", stream, place)
         # the checksum is of the kind and the data
@@ -69,8 +69,9 @@ def _checked(stream: bytes) -> list[memoryview]:
         if kind == b"IDAT":
             if zlib.crc32(content[place + 4 : end]).to_bytes(4, "big") != stream[end : end + 4]:
                 raise ValueError("its data do not fit their checksum")
-            data.append(content[place + 8 : end])
-        place = end + 4
+            if not data or before == b"IDAT":
+                data.append(content[place + 8 : end])
+        place, before = end + 4, kind
     return data
 
 

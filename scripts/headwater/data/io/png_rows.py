@@ -22,9 +22,11 @@ SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 def decode(picture: PngImageFile, stream: bytes, data: Sequence[memoryview]) -> None:
     """Give a picture its values, unless Pillow has to decode it: nothing is refused here.
 
-    `stream` is the file, and `data` what all of its IDAT chunks hold. Left to Pillow are pictures that are small,
+    `stream` is the file, and `data` what its IDAT chunks hold. Left to Pillow are pictures that are small,
     interlaced or animated, and those whose data are not exactly one whole zlib stream with all rows.
     """
+    if stream[12:16] != b"IHDR":
+        return
     width, height = picture.size
     depth, kind = stream[24:26]
     step = SAMPLES[kind] * depth
