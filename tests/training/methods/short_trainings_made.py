@@ -22,14 +22,13 @@ from headwater.models.encoder import Encoder
 from headwater.study.source import Source
 from headwater.training import pretraining
 from headwater.training.loop import Learner
-from headwater.training.methods import _masking
+from ramps_made import parts_of_others
 from test_methods import Corpus
 from test_methods import trained as pretrained
 
 CLASSES, NEIGHBOURS = 8, 10
 CASES_MADE, KNOWN, ASKED = 1070, 640, 800
 """Cases of a corpus, of which three in five are trained on; pictures whose class is known, and new ones."""
-PARTS = _masking.parts
 
 
 def gratings(count: int, *, side: int, seed: int) -> tuple[Tensor, np.ndarray]:
@@ -99,7 +98,7 @@ def _broken(method: str, way: str) -> contextlib.AbstractContextManager:
     if not way:
         return contextlib.nullcontext()
     if way == "hidden":
-        return mock.patch.object(_masking, "parts", _parts_of_others)
+        return parts_of_others()
     plugin = registry.load("methods", method)
     whole = plugin.learner
     return mock.patch.object(plugin, "learner", lambda *given, **named: WAYS[way](whole(*given, **named)))
@@ -115,11 +114,6 @@ def _labels_of_others(learner: Learner) -> Learner:
     forward = learner.forward
     learner.forward = lambda views, targets: forward(views, targets.roll(1, dims=0))
     return learner
-
-
-def _parts_of_others(images: Tensor, *, side: int) -> Tensor:
-    """The parts of predictions, which have a gradient, and of other images instead of the targets."""
-    return PARTS(images if images.requires_grad else images.roll(1, dims=0), side=side)
 
 
 WAYS = {"views": _views_of_others, "labels": _labels_of_others}

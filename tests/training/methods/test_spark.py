@@ -1,5 +1,6 @@
 """SparK's encoder knows nothing of what is hidden, and stays an ordinary network."""
 
+import contextlib
 from functools import partial
 
 import numpy as np
@@ -18,6 +19,7 @@ from headwater.training import methods
 from headwater.training.methods import spark
 from headwater.training.views.draws import keys
 from headwater.training.views.volumes import Patches
+from ramps_made import parts_of_others, train, unseen
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -312,3 +314,17 @@ def test_networks_that_look_at_the_whole_image_at_once_are_refused():
         learner(backbone="timm/seresnet50")
     with pytest.raises(UserError, match="GlobalResponseNormMlp would mix visible and hidden"):
         learner(backbone="timm/convnextv2_atto")
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_hidden_squares_of_unseen_pictures_are_predicted_better_than_by_one_who_sees_nothing(broken):
+    module = learner(size=64)
+    with parts_of_others() if broken else contextlib.nullcontext():
+        train(module, steps=60, lr=2e-3)
+    views = unseen(module.eval())
+    with torch.no_grad():
+        loss = module(views, None)
+        # squares are standardised, so who sees nothing of a picture does best with their mean
+        module.decoder.draw.weight.zero_()
+        module.decoder.draw.bias.zero_()
+        assert (loss / module(views, None) < 0.7) != broken
