@@ -5,7 +5,8 @@
 `finetune` trains all of a ResNet-18 and of a ViT-Tiny at 64 pixels. The peer is a plain loop of timm's network,
 optimiser, schedule and transforms (crop, flip, brightness and contrast) over torch's DataLoader. `dino`, `moco`, `mae`
 and `simclr` pre-train the same networks with the views of their papers. The peers are made of lightly's modules, losses
-and transforms, as in `features.py`, over torch's DataLoader, with the same optimiser.
+and transforms, as in `features.py`, over torch's DataLoader, with the same optimiser. `moco` normalises all images in
+one group here, as its peer does.
 
 Seconds are those of this process and all its threads, so decoding ahead is counted, and other processes blur them but
 little. Each way's step is the mean over a round, without its first step; ratios are taken round by round.
@@ -41,6 +42,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from headwater.core import registry
+from headwater.core.memory import keep_freed_memory
 from headwater.models import backbones
 from headwater.models.task_network import TaskNetwork
 from headwater.models.task_set import TaskSet
@@ -192,8 +194,8 @@ def pretrain(asked: argparse.Namespace, method: str) -> tuple[Way, Way, str]:
     def learner(steps: int) -> loop.Learner:
         training = length(steps, batch=asked.batch).model_dump()
         source = {"name": "x", "backbone": name, "corpus": "c", "training": training, "views": {"like": "photographs"}}
-        # in two groups, so that a key does not share BatchNorm with its query
-        options = known.OPTIONS[method] | ({"group": asked.batch // 2} if method == "moco" else {})
+        # one group, since the peer's BatchNorm knows none
+        options = known.OPTIONS[method] | ({"group": asked.batch} if method == "moco" else {})
         source = Source.model_validate(source | {"method": {"name": method, "options": options}})
         return registry.load("methods", method).learner(
             encoder(),
@@ -252,6 +254,8 @@ def main() -> None:
     asked = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(asked.threads)
+    # as headwater's trainings do; here it serves the peers as well
+    keep_freed_memory()
     for part in asked.parts:
         rows = []
         for make, name in PARTS[part]:
